@@ -1,0 +1,66 @@
+# Every target sets itself up in .venv first; needed are Python 3.11 or newer, make and git, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+EXP    ?= ceflnet_synthetic
+DATA   ?=
+SIZE   ?=
+FOLD   ?= 1
+SEED   ?= 0
+ARGS   ?=
+
+FER  := $(VENV)/bin/fer
+DONE := $(VENV)/.done
+
+.PHONY: help setup data train report predict bench test test-slow check format clean
+.DEFAULT_GOAL := help
+
+help: ## this list, and the experiments
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@echo; echo 'Variables: EXP experiment, DATA other data set, SIZE small or paper, FOLD, SEED, ARGS further arguments'
+	@echo 'Data sets are looked for in the folder that FER_DATA names (data/).'
+	@echo; echo 'Experiments (EXP=):'
+	@if [ -x $(FER) ]; then $(FER) experiments; else for f in experiments/[a-z]*.yaml; do printf '  %-24s %s\n' "$$(basename $$f .yaml)" "$$(sed -n 's/^  summary: //p' $$f)"; done; fi
+
+setup: $(DONE) ## install everything into .venv
+
+$(DONE): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# MTCNN and its weights (MIT licence); its pins of torch and numpy are older than what it works with
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'facenet-pytorch==2.6.0'
+	@touch $@
+
+data: $(DONE) ## prepare the data set DATA: render or check it, crop its faces
+	$(FER) data prepare $(or $(DATA),synthetic) $(ARGS)
+
+train: $(DONE) ## train, evaluate and report the experiment EXP; resumes what was stopped
+	$(FER) train $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) --fold $(FOLD) --seed $(SEED) $(ARGS)
+
+report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_synthetic/1-0
+	$(FER) report $(ARGS)
+
+predict: $(DONE) ## expressions over time: make predict ARGS="video.mp4 --checkpoint runs/ceflnet_synthetic/1-0"
+	$(FER) predict $(ARGS)
+
+bench: $(DONE) ## measure speed: make bench ARGS=store|loader|step|predict
+	$(FER) bench $(ARGS)
+
+test: $(DONE) ## the tests
+	$(VENV)/bin/python -m pytest -n 2 $(ARGS)
+
+test-slow: $(DONE) ## the tests that take longer than half a minute each
+	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+check: $(DONE) ## ruff, mypy strict, and the tests
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(MAKE) test
+
+format: $(DONE) ## let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## remove the environment and caches; data and runs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

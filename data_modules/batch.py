@@ -1,0 +1,92 @@
+"""ClipBatch: the contract between the two packages."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """B samples of clips. What a model does not ask for is None and costs nothing.
+
+    Several samples of one clip (draws, augmented instances) stand one after another and share its `clip_id`; their
+    predictions are averaged before any metric.
+    """
+
+    clip_id: tuple[str, ...]
+    label: Tensor  # (B,) int64, a place in the class list; -1 where the class is not known
+    mask: Tensor  # (B, T) bool, true where a frame is real
+    frame_index: Tensor  # (B, T) int64, frame numbers in the source
+    face: Tensor | None = None  # (B, T, 3, H, W) float, normalised
+    person: Tensor | None = None  # (B, T, 3, H, W) float, normalised
+    landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop
+    spectrogram: Tensor | None = None  # (B, 3, 224, 224)
+    descriptor: Tensor | None = None  # (B, D)
+    features: Tensor | None = None  # (B, T, D), cached
+    present: Tensor | None = None  # (B, modality) bool
+    intensity: Tensor | None = None  # (B, T) true intensity of the expression, where the data set knows it
+
+    def __len__(self) -> int:
+        return len(self.clip_id)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ClipBatch":
+        """The batch on another device."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "ClipBatch":
+        """The batch in page-locked memory."""
+        return self._map(Tensor.pin_memory)
+
+
+@dataclass(frozen=True)
+class ClipSample:
+    """One or several draws of a clip, with the fields of `ClipBatch`; S draws stand where B stands there."""
+
+    clip_id: str
+    label: int
+    mask: Tensor  # (S, T)
+    frame_index: Tensor  # (S, T)
+    face: Tensor | None = None  # (S, T, 3, H, W)
+    landmarks: Tensor | None = None  # (S, T, 68, 3)
+    intensity: Tensor | None = None  # (S, T)
+
+
+def collate(samples: Sequence[ClipSample]) -> ClipBatch:
+    """Joins clips; shorter samples are padded with frames of zeros that the mask leaves out."""
+    length = max(sample.mask.shape[1] for sample in samples)
+    draws = [len(sample.mask) for sample in samples]
+
+    def join(name: str) -> Tensor | None:
+        tensors = [getattr(sample, name) for sample in samples]
+        if any(tensor is None for tensor in tensors):
+            return None
+        return torch.cat([_pad_frames(tensor, length) for tensor in tensors])
+
+    mask, frame_index = join("mask"), join("frame_index")
+    assert mask is not None
+    assert frame_index is not None
+    return ClipBatch(
+        clip_id=tuple(sample.clip_id for sample, n in zip(samples, draws, strict=True) for _ in range(n)),
+        label=torch.tensor([sample.label for sample in samples]).repeat_interleave(torch.tensor(draws)),
+        mask=mask,
+        frame_index=frame_index,
+        face=join("face"),
+        landmarks=join("landmarks"),
+        intensity=join("intensity"),
+    )
+
+
+def _pad_frames(tensor: Tensor, length: int) -> Tensor:
+    """(S, T, ...) -> (S, length, ...)."""
+    missing = length - tensor.shape[1]
+    if missing == 0:
+        return tensor
+    return torch.cat([tensor, tensor.new_zeros(len(tensor), missing, *tensor.shape[2:])], dim=1)

@@ -1,0 +1,91 @@
+"""What every data set says of itself: where it lies, its classes, its clips and folds."""
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from data_modules.manifest import VideoRecord
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """The data set is not where it was looked for; the message says where, and how to get it."""
+
+
+def data_root() -> Path:
+    """The folder of all data sets: the variable FER_DATA, or `data` in the working folder."""
+    return Path(os.environ.get("FER_DATA", "data"))
+
+
+def store_root() -> Path:
+    """The folder of everything computed from data sets: FER_STORE, or `store` beside the data sets."""
+    return Path(os.environ.get("FER_STORE", str(data_root() / "store")))
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """How faces become crops; any change leads to another store.
+
+    `detector`: `annotation` takes boxes and points from the data set's ground truth, `crop` takes each frame as a face
+    that somebody else cropped, `mtcnn` and `insightface` look for it.
+    """
+
+    detector: Literal["annotation", "crop", "mtcnn", "insightface"] = "mtcnn"
+    size: int = 256  # pixels, the crops' side
+    margin: float = 0.25  # how much larger than the face the crop is
+    jitter: float = 0.0  # of annotated boxes and points: standard deviation as a share of the face's size
+    every: int = 1  # look for the face in each n-th frame
+
+
+@dataclass
+class VideoDataset(ABC):
+    """A data set on disk; subclasses know its layout.
+
+    Args:
+        root: its folder; by default the folder `name` of `data_root()`.
+        fold: which fold's split the records state.
+        faces: how its face crops are made.
+    """
+
+    root: Path | None = None
+    fold: str = "1"
+    faces: FaceSettings = field(default_factory=FaceSettings)
+
+    name: ClassVar[str]
+    licence: ClassVar[str]
+    how_to_get: ClassVar[str]  # one sentence
+
+    @property
+    @abstractmethod
+    def class_names(self) -> tuple[str, ...]:
+        """The class list: emotion names in alphabetical order."""
+
+    @property
+    def folder(self) -> Path:
+        """The data set's root on this machine."""
+        return self.root or data_root() / self.name
+
+    def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to make
+        """Makes the files where the suite can make them (the synthetic set); nothing elsewhere."""
+
+    @abstractmethod
+    def records(self) -> list[VideoRecord]:
+        """All clips with their split under `fold`: `train` or `test`.
+
+        Raises:
+            DatasetNotFoundError: the layout was not found under the root.
+            ValueError: an annotation does not fit, with file and line.
+        """
+
+    def not_found(self, looked_for: str) -> DatasetNotFoundError:
+        """The error that says what was looked for where, what is there, and what to do."""
+        folder = self.folder
+        there = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
+        found = "which does not exist" if there is None else f"which holds {', '.join(there) or 'nothing'}"
+        return DatasetNotFoundError(
+            f"{self.name}: looked for {looked_for} in {folder.absolute()}, {found}.\n"
+            f"How to get it: {self.how_to_get}\n"
+            f"Then set FER_DATA to the folder that holds `{self.name}/`, or give --data.dataset.root.\n"
+            "To try the same experiment without it: DATA=synthetic SIZE=small"
+        )

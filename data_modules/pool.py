@@ -1,0 +1,138 @@
+"""Work in several processes that may hang or crash: each item has a time limit, and names who broke it.
+
+`concurrent.futures` cannot stop a process that hangs inside a decoder, and gives up as a whole when one dies.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+START_LIMIT = 300.0  # seconds; importing torch from a slow network disk takes its time
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an item has no result."""
+
+    reason: str
+
+
+@dataclass
+class _Worker(Generic[Item]):
+    """A process, its pipe, and what it is at; it sends None when it is ready for the first item."""
+
+    process: multiprocessing.process.BaseProcess
+    pipe: Connection
+    deadline: float
+    item: Item | None = None
+
+    def end(self) -> None:
+        """Kills the process: a decoder that hangs hears no politer signal."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+def run_in_processes(
+    make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], workers: int, time_limit: float
+) -> Iterator[tuple[Item, Result | Failure]]:
+    """Yields each item with its result, in the order in which they are done.
+
+    Args:
+        make: called once in each process (picklable); returns the function that is called with each item.
+        items: what there is to do.
+        workers: number of processes, each with one thread; 0 does all in this process, without a time limit.
+        time_limit: seconds for one item, after which its process is killed and replaced.
+
+    Raises:
+        Exception: whatever `make` raises.
+        RuntimeError: a process ended before it was ready.
+    """
+    if not workers:
+        work = make()
+        for item in items:
+            yield item, _attempt(work, item)
+        return
+    waiting, live = list(reversed(items)), list[_Worker[Item]]()
+    try:
+        while waiting or live:
+            while waiting and len(live) < workers and len(live) < len(waiting) + sum(w.item is not None for w in live):
+                live.append(_start(make))
+            timeout = max(0.0, min(worker.deadline for worker in live) - time.monotonic())
+            ready = wait([worker.pipe for worker in live], timeout)
+            for worker in list(live):
+                at = worker.item
+                if worker.pipe in ready:
+                    result = _receive(worker)
+                elif time.monotonic() > worker.deadline:
+                    result = Failure(f"not done after {time_limit:.0f} s; its process was stopped")
+                else:
+                    continue
+                if isinstance(result, Exception):
+                    raise result
+                if at is not None:
+                    yield at, result  # type: ignore[misc]
+                dead = not worker.process.is_alive() or worker.pipe not in ready
+                if dead and at is None:
+                    raise RuntimeError("a worker process ended before it was ready; see its messages above")
+                if dead or not waiting:
+                    live.remove(worker)
+                    worker.end()
+                    continue
+                worker.item, worker.deadline = waiting.pop(), time.monotonic() + time_limit
+                worker.pipe.send(worker.item)
+    finally:
+        for worker in live:
+            worker.end()
+
+
+def _start(make: Callable[[], Callable[[Item], Result]]) -> _Worker[Item]:
+    context = multiprocessing.get_context("spawn")  # a forked process inherits decoders' and torch's locked threads
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours, time.monotonic() + START_LIMIT)
+
+
+def _receive(worker: _Worker[Item]) -> object:
+    """The worker's answer, or a failure if it died over its item."""
+    try:
+        return worker.pipe.recv()
+    except EOFError:
+        worker.process.join()
+        return Failure(f"the process that read it crashed (exit code {worker.process.exitcode})")
+
+
+def _serve(pipe: Connection, make: Callable[[], Callable[[Item], Result]]) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends this process
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    try:
+        work = make()
+    except Exception as error:
+        pipe.send(error)
+        return
+    pipe.send(None)
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:  # the parent is gone
+            return
+        pipe.send(_attempt(work, item))
+
+
+def _attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
+    try:
+        return work(item)
+    except Exception as error:
+        return Failure(f"{error.__class__.__name__}: {error}")

@@ -1,0 +1,45 @@
+"""The inner split: the part of the training data on which everything is chosen that may be chosen."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sklearn.model_selection import StratifiedGroupKFold
+
+from data_modules.manifest import VideoRecord
+
+
+def person_or_film(record: VideoRecord) -> str:
+    """What two splits must not share: the film where it is known, else the subject, else the clip alone."""
+    return record.group or record.subject or record.clip_id
+
+
+def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float = 0.15) -> list[VideoRecord]:
+    """The records, those of the inner split marked `inner` instead of `train`.
+
+    The choice is exclusive in films or subjects, stratified by emotion, and depends on the data set's name, its clips
+    and the fold alone: neither on the seed nor on the experiment.
+
+    Args:
+        records: all clips of one fold.
+        dataset: name of the data set.
+        share: of the training clips, about.
+
+    Raises:
+        ValueError: there are too few subjects or films to set any aside.
+    """
+    train = sorted((r for r in records if r.split == "train"), key=lambda record: record.clip_id)
+    if not train or any(record.split == "inner" for record in records):
+        return list(records)
+    groups = [person_or_film(record) for record in train]
+    parts = min(round(1 / share), len(set(groups)))
+    if parts < 2:
+        raise ValueError(
+            f"{dataset}: all {len(train)} training clips are of one subject or film, so no inner split can be set "
+            "aside; use --data.selection last"
+        )
+    digest = hashlib.sha256(f"{dataset}/{train[0].fold}".encode()).digest()
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=int.from_bytes(digest[:4], "big"))
+    _, places = next(splitter.split(train, [record.emotion for record in train], groups))
+    inner = {train[place].clip_id for place in places}
+    return [replace(record, split="inner") if record.clip_id in inner else record for record in records]

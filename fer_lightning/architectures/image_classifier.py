@@ -1,0 +1,39 @@
+"""ImageClassifier: a network of still images. A still is a clip of one frame, so it has no code path of its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from data_modules.batch import ClipBatch
+from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.masking import masked_mean
+
+
+class ImageClassifier(VideoClassifier):
+    """Backbone, dropout, one linear layer. Of a clip of several frames it classifies the mean feature.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        backbone: of the frames.
+        dropout: before the linear layer.
+        training: optimiser, schedule and loss, see `VideoClassifier`.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        backbone: FrameBackbone | None = None,
+        dropout: float = 0.0,
+        **training: Any,
+    ) -> None:
+        super().__init__(class_names, **training)
+        self.backbone = backbone or FrameBackbone("resnet18")
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.backbone.num_features, len(class_names)))
+
+    def forward(self, batch: ClipBatch) -> ClassifierOutput:
+        """Faces (B, T, 3, H, W) -> logits and the mean feature."""
+        assert batch.face is not None
+        feature = masked_mean(self.backbone(batch.face), batch.mask)
+        return ClassifierOutput(self.head(feature), feature)

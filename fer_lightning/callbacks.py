@@ -1,0 +1,168 @@
+"""What happens beside training: prediction tables, the time spent waiting for data, progress where no one watches."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as L
+import torch
+import torch.distributed
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from data_modules.base import EVALUATED, Clip, VideoDataModule
+from data_modules.batch import ClipBatch
+from fer_lightning.classifier import ClipPredictions, VideoClassifier
+from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.runs import RunFolder
+
+
+class PredictionWriter(Callback):
+    """Writes the prediction table and the outputs of both evaluated splits into the run's folder."""
+
+    def __init__(self) -> None:
+        self.collected: dict[str, list[ClipPredictions]] = defaultdict(list)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins anew."""
+        self.collected.clear()
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Tensor | Mapping[str, Any] | ClipPredictions | None,
+        batch: ClipBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keeps a batch's predictions, on the CPU."""
+        assert isinstance(outputs, ClipPredictions)
+        self.collected[EVALUATED[dataloader_idx]].append(outputs.to("cpu"))
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Joins what all processes predicted and writes it, in the manifest's order."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, VideoDataModule)
+        assert isinstance(pl_module, VideoClassifier)
+        run = RunFolder(Path(trainer.default_root_dir))
+        for split in EVALUATED:
+            parts = _from_all_processes(self.collected[split])
+            if trainer.is_global_zero:
+                clips = data.split(split)
+                seed = data.seed
+                prediction_table(clips, parts, pl_module.class_names, seed).write(run.predictions(split))
+                clip_outputs(clips, parts).write(run.outputs(split))
+
+
+def _from_all_processes(parts: list[ClipPredictions]) -> list[ClipPredictions]:
+    if not torch.distributed.is_initialized():
+        return parts
+    gathered: list[list[ClipPredictions]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(gathered, parts)
+    return [part for process in gathered for part in process]
+
+
+def prediction_table(
+    clips: list[Clip], parts: list[ClipPredictions], class_names: tuple[str, ...], seed: int
+) -> PredictionTable:
+    """A row for every clip, those that no model could see included."""
+    found = {clip: row for part in parts for clip, row in zip(part.clip_id, part.probabilities.double(), strict=True)}
+    nothing = torch.full((len(class_names),), float("nan"), dtype=torch.float64)
+    records = [clip.record for clip in clips]
+    return PredictionTable(
+        class_names=class_names,
+        clip_id=np.array([record.clip_id for record in records]),
+        subject=np.array([record.subject for record in records]),
+        split=np.array([record.split for record in records]),
+        fold=np.array([record.fold for record in records]),
+        seed=np.full(len(records), seed),
+        emotion=np.array([record.emotion for record in records]),
+        probabilities=torch.stack([found.get(record.clip_id, nothing) for record in records]).numpy(),
+        coverage=np.array([clip.faces.coverage for clip in clips]),
+        reason=np.array(["" if clip.usable else clip.faces.reason or "no face found" for clip in clips]),
+    )
+
+
+def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs:
+    """Features and attention of the clips that were seen, in the manifest's order."""
+    rows = {clip: (part, row) for part in parts for row, clip in enumerate(part.clip_id)}
+    seen = [clip.record.clip_id for clip in clips if clip.record.clip_id in rows]
+
+    def column(name: str) -> Any:
+        values = [getattr(part, name) for part, _ in map(rows.__getitem__, seen)]
+        if not values or values[0] is None:
+            return None
+        return np.stack([value[rows[clip][1]].numpy() for clip, value in zip(seen, values, strict=True)])
+
+    return ClipOutputs(tuple(seen), column("feature"), column("frame_index"), column("attention"), column("intensity"))
+
+
+class DataWait(Callback):
+    """Logs `train/data_wait`: the share of an epoch's time that training spent waiting for its loader.
+
+    The first batch of an epoch is left out: it waits for the workers to start.
+    """
+
+    def __init__(self) -> None:
+        self.waited = self.worked = 0.0
+        self.mark: float | None = None
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins anew."""
+        self.waited = self.worked = 0.0
+        self.mark = None
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch is there: what has passed since the last one was waiting."""
+        now = time.perf_counter()
+        if self.mark is not None:
+            self.waited += now - self.mark
+        self.mark = now
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The step is done."""
+        now = time.perf_counter()
+        if self.mark is not None and batch_idx > 0:
+            self.worked += now - self.mark
+        self.mark = now
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs the epoch's share."""
+        if self.worked:
+            pl_module.log("train/data_wait", self.waited / (self.waited + self.worked))
+
+
+class ProgressLines(Callback):
+    """A line for every epoch, for logs and terminals that cannot draw a bar."""
+
+    def __init__(self) -> None:
+        self.start = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the epoch before: only now are all of its values logged."""
+        if self.start:
+            self._print(trainer, trainer.current_epoch)
+        self.start = time.perf_counter()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the last epoch."""
+        if self.start:
+            self._print(trainer, trainer.current_epoch)
+
+    def _print(self, trainer: L.Trainer, epoch: int) -> None:
+        if not trainer.is_global_zero:
+            return
+        names = ("train/loss", "train/war", "inner/loss", "inner/war", "train/data_wait")
+        values = [
+            f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in names if name in trainer.callback_metrics
+        ]
+        seconds = time.perf_counter() - self.start
+        print(f"epoch {epoch}/{trainer.max_epochs}  {seconds:.0f} s  {'  '.join(values)}", flush=True)

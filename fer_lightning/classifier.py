@@ -1,0 +1,241 @@
+"""VideoClassifier: what all systems share. Loss, metrics, optimiser and steps stand here, once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import pytorch_lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from data_modules.base import EVALUATED, VideoDataModule
+from data_modules.batch import ClipBatch
+from fer_lightning.layers.backbones import FrameBackbone
+
+OptimizerFactory = Callable[[Any], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """What a model makes of B samples.
+
+    `attention` weighs A groups of T / A consecutive sampled frames: A is T for attention over frames, or the number of
+    sub-videos.
+    """
+
+    logits: Tensor  # (B, C)
+    feature: Tensor  # (B, D)
+    attention: Tensor | None = None  # (B, A)
+
+
+@dataclass(frozen=True)
+class ClipPredictions:
+    """A batch's clips, their draws averaged."""
+
+    clip_id: tuple[str, ...]
+    probabilities: Tensor  # (M, C)
+    feature: Tensor  # (M, D)
+    frame_index: Tensor  # (M, T) of the first draw
+    attention: Tensor | None = None  # (M, A) of the first draw
+    intensity: Tensor | None = None  # (M, T) of the first draw
+
+    def to(self, device: torch.device | str) -> "ClipPredictions":
+        """The predictions on another device."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
+
+
+class SplitMetrics(torch.nn.Module):
+    """Loss and confusion matrix over exactly the clips of a split, on any number of processes.
+
+    The matrix has one more column and row than there are classes: clips no model can see are predicted `none`.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.loss = MeanMetric()
+        self.confusion = MulticlassConfusionMatrix(num_classes + 1)
+        self.none = num_classes
+
+    def update(self, loss: Tensor, probabilities: Tensor, label: Tensor) -> None:
+        """Adds a batch's clips."""
+        self.loss.update(loss, weight=len(label))
+        self.confusion.update(probabilities.argmax(dim=-1), label)
+
+    def add_unanswered(self, labels: Sequence[int]) -> None:
+        """Adds clips without prediction, errors in every accuracy."""
+        if labels:
+            truth = torch.tensor(labels, device=self.confusion.device)
+            self.confusion.update(torch.full_like(truth, self.none), truth)
+
+    def summary(self) -> dict[str, Tensor]:
+        """Loss, WAR and UAR, the same on every process; begins anew."""
+        confusion = self.confusion.compute()[: self.none].float()  # (C, C + 1), rows are the true classes
+        hits, counts = confusion.diagonal(), confusion.sum(dim=1)
+        recall = (hits / counts)[counts > 0]
+        values = {"loss": self.loss.compute(), "war": hits.sum() / counts.sum(), "uar": recall.mean()}
+        self.loss.reset()
+        self.confusion.reset()
+        return values
+
+
+class VideoClassifier(L.LightningModule):
+    """Classifies clips; a paper's system adds its `forward`.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        optimizer: makes the optimiser from the parameters; only training needs it.
+        scheduler: makes the learning rate's schedule from the optimiser, stepped every epoch. A plateau watches
+            `monitor`.
+        monitor: what a plateau watches: a value of the inner split.
+        label_smoothing: of the cross-entropy.
+    """
+
+    inputs: ClassVar[frozenset[str]] = frozenset({"face"})
+    """Fields of `ClipBatch` that the model reads; the data module loads exactly these."""
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+        monitor: str = "inner/loss",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if list(class_names) != sorted(set(class_names)):
+            raise ValueError(f"class names must be unique and in alphabetical order; found {list(class_names)}")
+        self.class_names = tuple(class_names)
+        self.optimizer, self.scheduler, self.monitor = optimizer, scheduler, monitor
+        self.label_smoothing = label_smoothing
+        self.configuration: dict[str, Any] = {}  # resolved, plain values; for the checkpoints
+        self.split_metrics = torch.nn.ModuleDict(
+            {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
+        )
+
+    def setup(self, stage: str) -> None:
+        """Loads pretrained weights when a training begins: no model downloads anything by being made."""
+        if stage == "fit":
+            for module in self.modules():
+                if isinstance(module, FrameBackbone):
+                    module.load_weights()
+
+    def forward(self, batch: ClipBatch) -> ClassifierOutput:
+        """Logits, the clip's feature, and what there is to look at."""
+        raise NotImplementedError
+
+    def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
+        """Mean cross-entropy over the samples; systems with further losses add theirs."""
+        return F.cross_entropy(output.logits.float(), batch.label, label_smoothing=self.label_smoothing)
+
+    def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
+        """The clips of a batch, their draws averaged, and the loss of the batch."""
+        output = self(batch)
+        first, clip_of = _clips_of(batch.clip_id)
+        probabilities = output.logits.float().softmax(dim=-1)
+        mean = _mean_by_clip(clip_of.to(probabilities.device), len(first))
+        predictions = ClipPredictions(
+            clip_id=tuple(batch.clip_id[place] for place in first),
+            probabilities=mean(probabilities),
+            feature=mean(output.feature.float()),
+            frame_index=batch.frame_index[first],
+            attention=None if output.attention is None else output.attention[first].float(),
+            intensity=None if batch.intensity is None else batch.intensity[first],
+        )
+        known = batch.label[0] >= 0
+        return predictions, self.loss(output, batch) if known else output.logits.new_zeros(())
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        """One step; the loss is logged as it goes, accuracies at the end of the epoch."""
+        output = self(batch)
+        loss = self.loss(output, batch)
+        self.metrics_of("train").update(loss.detach(), output.logits.detach(), batch.label)
+        return loss
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> ClipPredictions:  # type: ignore[override]
+        """Counts the clips of the inner split."""
+        return self._evaluate(batch, "inner")
+
+    def test_step(  # type: ignore[override]
+        self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> ClipPredictions:
+        """Counts the clips of the inner and of the reported split; callbacks write the tables."""
+        return self._evaluate(batch, EVALUATED[dataloader_idx])
+
+    def predict_step(self, batch: ClipBatch, batch_idx: int) -> ClipPredictions:
+        """Clips without a known class."""
+        return self.predict_clips(batch)[0]
+
+    def _evaluate(self, batch: ClipBatch, split: str) -> ClipPredictions:
+        predictions, loss = self.predict_clips(batch)
+        first, _ = _clips_of(batch.clip_id)
+        self.metrics_of(split).update(loss, predictions.probabilities, batch.label[first])
+        return predictions
+
+    def metrics_of(self, split: str) -> SplitMetrics:
+        """Loss and confusion matrix of `train`, `inner` or `test`."""
+        metrics = self.split_metrics[f"{split}_split"]
+        assert isinstance(metrics, SplitMetrics)
+        return metrics
+
+    def on_train_epoch_end(self) -> None:
+        """Logs the epoch's training loss and accuracies."""
+        self._log_split("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the inner split's."""
+        self._log_split("inner")
+
+    def on_test_epoch_end(self) -> None:
+        """Logs those of both evaluated splits."""
+        for split in EVALUATED:
+            self._log_split(split)
+
+    def _log_split(self, split: str) -> None:
+        metrics = self.metrics_of(split)
+        data = getattr(self.trainer, "datamodule", None)
+        if split != "train" and isinstance(data, VideoDataModule) and self.trainer.is_global_zero:
+            metrics.add_unanswered([clip.label for clip in data.unanswered(split)])
+        for name, value in metrics.summary().items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "war", rank_zero_only=False, add_dataloader_idx=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what it takes to use the checkpoint without this session's files: plain values only."""
+        checkpoint["fer_lightning"] = {"class_names": list(self.class_names), "configuration": self.configuration}
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser over what is to be trained, and its schedule.
+
+        Raises:
+            ValueError: the experiment names no optimiser.
+        """
+        if self.optimizer is None:
+            raise ValueError(
+                f"{type(self).__name__} was made without an optimiser, so it cannot be trained; name one, such as "
+                "`optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-4}}` under model.init_args"
+            )
+        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor}}
+
+
+def _clips_of(clip_ids: Sequence[str]) -> tuple[list[int], Tensor]:
+    """Places of each clip's first sample, and (B,) which clip each sample belongs to."""
+    starts = [place for place, clip in enumerate(clip_ids) if place == 0 or clip_ids[place - 1] != clip]
+    lengths = [end - start for start, end in zip(starts, [*starts[1:], len(clip_ids)], strict=True)]
+    return starts, torch.arange(len(starts)).repeat_interleave(torch.tensor(lengths))
+
+
+def _mean_by_clip(clip_of: Tensor, clips: int) -> Callable[[Tensor], Tensor]:
+    """A function (B, D) -> (M, D) that averages the samples of each clip."""
+    counts = torch.bincount(clip_of, minlength=clips)[:, None]
+    return lambda x: x.new_zeros(clips, x.shape[1]).index_add_(0, clip_of, x) / counts

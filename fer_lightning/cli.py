@@ -1,0 +1,43 @@
+"""The command line: `fer COMMAND ...`. Each command is a function elsewhere, imported when it is asked for."""
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    "train": ("fer_lightning.train", "train an experiment, evaluate it, write its report; resumes what was stopped"),
+    "predict": ("fer_lightning.predict", "expressions over time of any videos, with a trained run"),
+    "report": ("fer_lightning.report", "write a run's report again"),
+    "data": ("fer_lightning.data", "prepare a data set: render, crop faces, list what there is"),
+    "experiments": ("fer_lightning.experiments", "list the experiments"),
+    "bench": ("fer_lightning.bench", "measure speed: store formats, loading, training steps, prediction"),
+    "fit": ("fer_lightning.lightning_cli", "Lightning's own command, with all of its options"),
+    "validate": ("fer_lightning.lightning_cli", "Lightning's own command"),
+    "test": ("fer_lightning.lightning_cli", "Lightning's own command"),
+}
+
+
+def usage() -> str:
+    """What `fer --help` prints."""
+    lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
+    return "usage: fer COMMAND [--help] ...\n\n" + "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command; errors that a user can mend are one message, without a traceback."""
+    command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if command in ("-h", "--help"):
+        print(usage())
+        return 0
+    if command not in COMMANDS:
+        print(f"fer: no command {command!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    module = import_module(COMMANDS[command][0])
+    try:
+        result: int | None = module.main([command, *rest])
+    except (FileNotFoundError, ValueError) as error:
+        print(f"fer {command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nfer {command}: stopped; the same command goes on where it was", file=sys.stderr)
+        return 130
+    return result or 0

@@ -1,0 +1,120 @@
+"""LightningCLI with what every experiment of this suite shares. Constructors are the configuration's schema."""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from data_modules.base import VideoDataModule
+from fer_lightning.callbacks import DataWait, PredictionWriter, ProgressLines
+from fer_lightning.classifier import VideoClassifier
+from fer_lightning.experiments import ExperimentInfo, experiments_folder
+
+
+def fastest_precision() -> str:
+    """Mixed precision where the processor has units for it, found out rather than assumed."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    # torch runs bf16 on any CPU, but without these instructions slower than fp32.
+    has_bf16 = any(feature in Path("/proc/cpuinfo").read_text() for feature in ("avx512_bf16", "amx_bf16", " bf16"))
+    return "bf16-mixed" if Path("/proc/cpuinfo").exists() and has_bf16 else "32-true"
+
+
+def quiet_lightning() -> None:
+    """Keeps Lightning's advertisements and the warnings of what is meant so from hiding what matters."""
+    warnings.filterwarnings("ignore", "LightningCLI's args parameter")  # they are those of `fer`, translated
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+class SaveConfig(SaveConfigCallback):
+    """Saves the resolved configuration beside the run, and hands it to the model for its checkpoints."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called before anything else of a run."""
+        super().setup(trainer, pl_module, stage)
+        if isinstance(pl_module, VideoClassifier):
+            pl_module.configuration = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+
+
+class FerCLI(LightningCLI):
+    """Any `VideoClassifier` on the one `VideoDataModule`; class list, shape and seed are linked."""
+
+    def __init__(self, arguments: list[str] | None = None, run: bool = True) -> None:
+        quiet_lightning()
+        super().__init__(
+            VideoClassifier,
+            VideoDataModule,
+            subclass_mode_model=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"overwrite": True},
+            args=arguments,
+            run=run,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What data and model share is stated once."""
+        parser.add_class_arguments(ExperimentInfo, "experiment")
+        parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
+        parser.link_arguments("data.groups", "model.init_args.clips", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    @property
+    def own_config(self) -> Any:
+        """The configuration of the subcommand, or the whole where there is none."""
+        return self.config.get(str(self.subcommand), self.config) if self.subcommand else self.config
+
+    def before_instantiate_classes(self) -> None:
+        """Fills in what depends on the machine and on the run's folder."""
+        trainer = self.own_config.trainer
+        trainer.default_root_dir = str(trainer.default_root_dir or Path("runs", "manual"))
+        if trainer.precision is None:
+            trainer.precision = fastest_precision()
+        if not sys.stdout.isatty():  # a line an epoch instead
+            trainer.enable_progress_bar = False
+        for logger in trainer.logger if isinstance(trainer.logger, list) else []:
+            if "save_dir" in logger.init_args:
+                logger.init_args.save_dir = trainer.default_root_dir
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds the callbacks that every run has."""
+        config = self.own_config
+        folder = Path(config.trainer.default_root_dir)
+        callbacks = [
+            DataWait(),
+            PredictionWriter(),
+            *checkpoints(folder, config.data.selection, config.experiment.monitor),
+        ]
+        self.trainer_defaults["callbacks"] = callbacks if sys.stdout.isatty() else [*callbacks, ProgressLines()]
+        return super().instantiate_trainer(**kwargs)
+
+
+def checkpoints(run: Path, selection: str, monitor: str) -> list[Callback]:
+    """`last.ckpt` after every epoch, from which a killed run goes on, and `best.ckpt` where an epoch is chosen."""
+    folder = run / "checkpoints"
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    if selection == "last":
+        return [last]
+    best = ModelCheckpoint(
+        folder, "best", monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    return [best, last]
+
+
+def main(arguments: list[str]) -> None:
+    """`fer fit`, `fer validate`, `fer test`: Lightning's commands, over the experiments' common base."""
+    command, *rest = arguments
+    FerCLI([command, "--config", str(experiments_folder() / "_base.yaml"), *rest])

@@ -1,0 +1,85 @@
+"""A trained model out of a checkpoint, with what it needs to see: class list, sampler, crop size, face settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jsonargparse import ArgumentParser
+
+from data_modules.datasets.dataset import FaceSettings
+from data_modules.sampling import Sampler
+from fer_lightning.classifier import VideoClassifier
+from fer_lightning.weights import checkpoint_of, read_checkpoint
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model in evaluation mode and how its input was made in training."""
+
+    model: VideoClassifier
+    sampler: Sampler
+    size: int  # of the crops, pixels
+    faces: FaceSettings
+    checkpoint: Path
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class list that the model was trained with."""
+        return self.model.class_names
+
+
+def load_trained(run: Path) -> TrainedModel:
+    """Builds the model that a run's folder or checkpoint holds. Nothing is unpickled and nothing downloaded.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the file is no checkpoint, or not one of this suite.
+    """
+    path = checkpoint_of(run)
+    content = read_checkpoint(path)
+    own = content.get("fer_lightning")
+    if not isinstance(own, dict) or not own.get("configuration"):
+        raise ValueError(
+            f"{path} was not written by `fer train`: it holds {', '.join(sorted(map(str, content)))[:200]}, but no "
+            "`fer_lightning` entry with class names and configuration. To begin from its weights, name it as "
+            "`weights` of a backbone"
+        )
+    configuration = own["configuration"]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(VideoClassifier, "model")
+    parser.add_argument("--sampler", type=Sampler)
+    parser.add_argument("--faces", type=FaceSettings)
+    parser.link_arguments("sampler.groups", "model.init_args.clips", apply_on="instantiate")
+    data = configuration["data"]
+    parsed = parser.parse_object(
+        {
+            "model": _without_training(configuration["model"], own["class_names"]),
+            "sampler": data["sampler"],
+            "faces": data["dataset"]["init_args"]["faces"],
+        }
+    )
+    made = parser.instantiate_classes(parsed)
+    model = cast(VideoClassifier, made.model)
+    model.load_state_dict(cast(dict[str, Any], content["state_dict"]))
+    return TrainedModel(model.eval(), made.sampler, int(data["size"]), made.faces, path)
+
+
+def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+    """A model's configuration with its class list and without optimiser and schedule."""
+    left_out = ("optimizer", "scheduler")
+    arguments = {name: value for name, value in model["init_args"].items() if name not in left_out}
+    return model | {"init_args": arguments | {"class_names": list(class_names)}}
+
+
+def require_classes(trained: TrainedModel, class_names: Sequence[str]) -> None:
+    """Refuses data whose class list is not the checkpoint's.
+
+    Raises:
+        ValueError: naming both lists.
+    """
+    if tuple(class_names) != trained.class_names:
+        raise ValueError(
+            f"{trained.checkpoint} was trained on the classes {', '.join(trained.class_names)}, but the data has "
+            f"{', '.join(class_names)}; evaluate it on data with the same classes"
+        )

@@ -1,0 +1,97 @@
+"""Curves that a resumed run continues: a CSV table in the run's folder, and Weights & Biases."""
+
+import csv
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import Literal
+
+import wandb
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from lightning_fabric.loggers.logger import rank_zero_experiment
+
+from data_modules.files import write_whole
+
+
+class _ContinuedWriter(ExperimentWriter):
+    """Lightning's writer deletes the table of an earlier session; this one goes on with it."""
+
+    def _check_log_dir_exists(self) -> None:
+        table = Path(self.metrics_file_path)
+        if table.exists():
+            with table.open(newline="") as file:
+                self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+
+
+class CurvesLogger(CSVLogger):
+    """`metrics.csv` in the run's folder. It goes first among the loggers: it sets the folder of the checkpoints.
+
+    Args:
+        save_dir: the run's folder; the command line sets it.
+        flush_logs_every_n_steps: how often the table is written.
+    """
+
+    def __init__(self, save_dir: str = ".", flush_logs_every_n_steps: int = 50) -> None:
+        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The table's writer."""
+        if self._experiment is None:
+            Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+            self._experiment = _ContinuedWriter(self.log_dir)
+        return self._experiment  # type: ignore[return-value]
+
+
+def drop_rows_after(table: Path, step: int) -> None:
+    """Takes out of `metrics.csv` what was logged after a checkpoint: the resumed run will log it again."""
+    if not table.exists():
+        return
+    with table.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows, names = [row for row in reader if int(row["step"]) < step], reader.fieldnames or []
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(table, text.getvalue().encode())
+
+
+class RunWandbLogger(WandbLogger):
+    """Weights & Biases, offline unless there is a key; a resumed run goes on with its W&B run.
+
+    Args:
+        save_dir: the run's folder; the command line sets it.
+        project: in W&B.
+        mode: `auto` is WANDB_MODE where it is set, else online with a key and offline without.
+    """
+
+    def __init__(
+        self,
+        save_dir: str = ".",
+        project: str = "fer_lightning",
+        mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+    ) -> None:
+        folder = Path(save_dir)
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
+        super().__init__(
+            name="/".join(folder.parts[-2:]),
+            save_dir=save_dir,
+            project=project,
+            id=_run_id(folder),
+            resume="allow" if mode == "online" else None,
+            mode=mode,
+            settings=wandb.Settings(console="off", silent=mode != "online"),
+        )
+
+
+def _run_id(folder: Path) -> str:
+    """The W&B id of a run, made once and kept in its folder."""
+    file = folder / "wandb_id.txt"
+    if not file.exists():
+        write_whole(file, secrets.token_hex(4).encode())
+    return file.read_text()

@@ -1,0 +1,286 @@
+"""The sections of a report: each function turns a part of a run into text, pictures and tables.
+
+A section whose files are missing says so and what to do; it never stops the report.
+"""
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from safetensors import SafetensorError
+
+from data_modules.files import write_whole
+from data_modules.store import ClipStore
+from fer_lightning import figures
+from fer_lightning.metrics import Scores, located_share, silhouette, subject_scores
+from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.runs import RunFolder, RunInfo
+
+EMBEDDED = 2000  # clips on a map of features
+LISTED = 500  # clips without prediction that are listed one by one
+MAX_CONFIG = 1 << 20
+CSS_DPI = 96  # a page's pixels in an inch
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure inside of the page."""
+
+    uri: str
+    width: int  # on the page, pixels
+    alt: str
+    caption: str = ""
+    wide: bool = False  # scrolls on a phone instead of shrinking until nothing can be read
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of a row names it."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: bool = True
+    collapsed: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """What stands under one heading."""
+
+    name: str
+    title: str
+    texts: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    code: str = ""
+    code_title: str = ""
+
+
+class Gallery:
+    """The folder of a report's PNG files; each is written there and embedded in the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names: set[str] = set()
+
+    def add(self, name: str, figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Picture:
+        """Writes the figure as `name.png` and returns it for the page."""
+        content = figures.png(figure)
+        write_whole(self.folder / f"{name}.png", content)
+        self.names.add(f"{name}.png")
+        uri = "data:image/png;base64," + base64.b64encode(content).decode()
+        return Picture(uri, round(figure.get_figwidth() * CSS_DPI), alt, caption, wide)
+
+    def tidy(self) -> None:
+        """Deletes pictures of an earlier report that this one does not have."""
+        for path in self.folder.glob("*.png"):
+            if path.name not in self.names:
+                path.unlink()
+
+
+def confusion(found: Scores, table: PredictionTable, gallery: Gallery) -> Section:
+    """The confusion matrix."""
+    figure = figures.confusion_figure(found.confusion, table.class_names)
+    alt = f"Confusion matrix of {len(table.class_names)} classes; the same counts stand in the table below"
+    names = (*table.class_names, "none")[: len(table.class_names) + int(table.missing.any())]
+    rows = [(name, *map(str, row[: len(names)])) for name, row in zip(table.class_names, found.confusion, strict=True)]
+    counts = Table("The same as counts", ("true", *names), tuple(rows), collapsed=True)
+    caption = "Rows are the true classes and add up to 100 per cent."
+    if table.missing.any():
+        caption += " The last column holds the clips without a prediction."
+    return Section(
+        "confusion", "Confusion matrix", pictures=(gallery.add("confusion", figure, alt, caption),), tables=(counts,)
+    )
+
+
+def classes(found: Scores, table: PredictionTable) -> Section:
+    """Recall, precision and F1 of each class."""
+    rows = []
+    for i, name in enumerate(table.class_names):
+        values = (found.class_accuracy[i], found.precision[i], found.f1[i])
+        shown = tuple(f"{value:.3f}" for value in values) if found.support[i] else ("–",) * 3
+        rows.append((name, str(found.support[i]), *shown))
+    caption = "Recall is the class accuracy. A dash: the class does not occur in this split."
+    return Section(
+        "classes", "Classes", tables=(Table(caption, ("class", "N", "recall", "precision", "F1"), tuple(rows)),)
+    )
+
+
+def subjects(found: Scores, table: PredictionTable, gallery: Gallery) -> Section:
+    """The accuracy of each subject."""
+    people = subject_scores(table)
+    if not len(people.subject):
+        return Section("subjects", "Subjects", missing=("The data set does not tell who is seen in a clip.",))
+    accuracy = people.accuracy
+    text = (
+        f"{len(accuracy)} subjects: accuracy {accuracy.mean():.3f} ± {accuracy.std():.3f} (mean and standard deviation "
+        f"over subjects), from {accuracy.min():.3f} to {accuracy.max():.3f}, median {np.median(accuracy):.3f}."
+    )
+    unknown = people.without_subject
+    texts = (text, f"{unknown} clips are of unknown subject and not shown here.") if unknown else (text,)
+    rows = tuple(
+        (str(name), str(clips), str(correct), f"{share:.3f}")
+        for name, clips, correct, share in zip(people.subject, people.clips, people.correct, accuracy, strict=True)
+    )
+    alt = "Accuracy of each subject, best first; the same numbers stand in the table below"
+    picture = gallery.add("subjects", figures.subjects_figure(people, found.war), alt, wide=True)
+    listed = Table("Each subject", ("subject", "clips", "right", "accuracy"), rows, collapsed=True)
+    return Section("subjects", "Subjects", texts, pictures=(picture,), tables=(listed,))
+
+
+def curves(run: RunFolder, info: RunInfo, gallery: Gallery) -> Section:
+    """Learning curves."""
+    try:
+        logged = figures.read_curves(run.curves)
+        figure = figures.curves_figure(logged, info.epoch)
+    except (FileNotFoundError, ValueError) as error:
+        return Section("curves", "Learning curves", missing=(str(error),))
+    broken = [curve.name for curve in logged if not np.isfinite(curve.value).all()]
+    missing = (f"Not finite in some epochs: {', '.join(broken)}.",) if broken else ()
+    caption = "The dotted line marks the epoch that is reported; epochs are counted from 0."
+    picture = gallery.add("curves", figure, "Loss, accuracies and learning rate by epoch", caption, wide=True)
+    return Section("curves", "Learning curves", missing=missing, pictures=(picture,))
+
+
+def embedding(table: PredictionTable, outputs: ClipOutputs | None, missing: str, gallery: Gallery) -> Section:
+    """t-SNE and silhouette of the clip features."""
+    title = "Clip features"
+    if outputs is None:
+        return Section("features", title, missing=(missing,))
+    names = dict(zip(table.clip_id.tolist(), table.emotion.tolist(), strict=True))
+    emotion = np.array([names[clip_id] for clip_id in outputs.clip_id], dtype=np.str_)
+    rows = np.flatnonzero(np.isfinite(outputs.feature).all(axis=1))
+    drawn = rows
+    if len(rows) > EMBEDDED:
+        drawn = np.sort(np.random.default_rng(0).choice(rows, EMBEDDED, replace=False))
+    try:
+        points = figures.tsne(outputs.feature[drawn])
+    except ValueError as error:
+        return Section("features", title, missing=(f"No map: {error}.",))
+    text = (
+        f"Mean silhouette of the {outputs.feature.shape[1]}-dimensional features of {len(rows)} clips by true class: "
+        f"{silhouette(outputs.feature[rows], emotion[rows]):.3f} (1: classes apart, 0: mixed)."
+    )
+    caption = f"t-SNE of the clip features, coloured by true class; {len(drawn)} of {len(table)} clips"
+    caption += ", drawn at random." if len(drawn) < len(rows) else "."
+    figure = figures.embedding_figure(points, emotion[drawn].tolist(), table.class_names)
+    picture = gallery.add("features", figure, "Clip features in the plane by true class", caption)
+    return Section("features", title, (text,), pictures=(picture,))
+
+
+def activation(
+    info: RunInfo, table: PredictionTable, outputs: ClipOutputs | None, missing: str, gallery: Gallery
+) -> Section:
+    """Emotional activation maps of example clips."""
+    name, title = "activation", "Emotional activation maps"
+    if outputs is None or outputs.attention is None or not outputs.frame_index.size:
+        reason = missing if outputs is None else f"{info.model} gives no attention over frames."
+        return Section(name, title, missing=(reason,))
+    texts = [
+        "Sampled frames and the weight that the model gives them; the most attended group of frames in orange. Of each "
+        "class the right clip of middling confidence, then the wrong clips of the highest."
+    ]
+    texts += _located(outputs)
+    store = ClipStore(Path(info.store))
+    if not store.folder.is_dir():
+        return Section(name, title, tuple(texts), (f"{store.folder} is missing: without the face store no frames.",))
+    pictures: list[Picture] = []
+    problems: list[str] = []
+    for clip_id in figures.choose_examples(table, outputs):
+        try:
+            example = figures.load_example(clip_id, table, outputs, store.open(clip_id))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            problems.append(f"Clip {clip_id} is not shown: {error}")
+            continue
+        alt = f"Clip {clip_id}: frames and attention; true {example.emotion}, predicted {example.predicted}"
+        number = f"activation-{len(pictures) + 1:02d}"
+        pictures.append(gallery.add(number, figures.activation_figure(example), alt, wide=True))
+    if not pictures and not problems:
+        problems.append("No clip has both a prediction and attention to show.")
+    return Section(name, title, tuple(texts), tuple(problems), tuple(pictures))
+
+
+def _located(outputs: ClipOutputs) -> list[str]:
+    """How often attention finds the expression, where its intensity is known."""
+    if outputs.intensity is None:
+        return []
+    found = located_share(outputs)
+    if not found.clips:
+        return ["No clip has an expression of known intensity to be found."]
+    left_out = f"{found.flat} clips without a marked expression"
+    left_out += f" and {found.unknown} of unknown intensity" if found.unknown else ""
+    return [
+        f"The most attended group holds the peak of the expression in {100 * found.share:.1f} % of {found.clips} "
+        f"clips; a group drawn at random would in {100 * found.chance:.1f} %. Left out: {left_out}."
+    ]
+
+
+def coverage(table: PredictionTable, gallery: Gallery) -> Section:
+    """In how much of the clips a face was found, and what was not predicted."""
+    values, missing = table.coverage, table.missing
+    texts = [
+        f"A face was found in {100 * values.mean():.1f} % of a clip's frames on average (median "
+        f"{100 * np.median(values):.1f} %). In {int((values < 0.5).sum())} of {len(table)} clips it was found in less "
+        "than half of the frames."
+    ]
+    tables: tuple[Table, ...] = ()
+    if missing.any():
+        texts.append(f"{int(missing.sum())} clips have no prediction.")
+        reasons = Counter(table.reason[missing].tolist()).most_common()
+        tables = (
+            Table("Why there is no prediction", ("reason", "clips"), tuple((r, str(n)) for r, n in reasons)),
+            _unanswered(table.select(missing)),
+        )
+    alt = "Distribution of the share of frames with a face"
+    picture = gallery.add("coverage", figures.coverage_figure(values), alt)
+    return Section("coverage", "Coverage", tuple(texts), pictures=(picture,), tables=tables)
+
+
+def _unanswered(table: PredictionTable) -> Table:
+    rows = zip(table.clip_id.tolist(), table.emotion.tolist(), table.reason.tolist(), strict=True)
+    caption = "Clips without a prediction" + (f", the first {LISTED}" if len(table) > LISTED else "")
+    return Table(caption, ("clip", "true class", "reason"), tuple(rows)[:LISTED], numbers=False, collapsed=True)
+
+
+def cost(info: RunInfo) -> Section:
+    """Parameters, multiply-adds, time."""
+    unknown = "not measured"
+    operations = unknown if info.multiply_adds is None else f"{info.multiply_adds / 1e9:.2f} G per clip"
+    seconds = unknown if info.seconds_per_clip is None else f"{1000 * info.seconds_per_clip:.2f} ms per clip"
+    how = [info.device, info.precision, f"batches of {info.batch_size}" if info.batch_size else ""]
+    if info.seconds_per_clip is not None:
+        seconds += f" ({', '.join(part for part in how if part)})"
+    rows = (
+        ("parameters", f"{info.parameters / 1e6:.2f} M"),
+        ("multiply-adds", operations),
+        ("time of a forward pass", seconds),
+        ("training", _duration(info.seconds)),
+    )
+    return Section("cost", "Cost", tables=(Table("One multiply-add counts once.", (), rows, numbers=False),))
+
+
+def provenance(run: RunFolder, info: RunInfo) -> Section:
+    """The resolved configuration and what the run was made with."""
+    rows = (("commit", info.commit or "unknown"), ("store", info.store), *info.versions)
+    tables = (Table("Made with", (), tuple(rows), numbers=False),)
+    title = "Configuration"
+    if not run.config.exists():
+        missing = f"{run.config} is missing: no resolved configuration was saved."
+        return Section("configuration", title, missing=(missing,), tables=tables)
+    content = run.config.read_bytes()[: MAX_CONFIG + 1]
+    code = content[:MAX_CONFIG].decode("utf-8", errors="replace")
+    code += f"\n# cut after {MAX_CONFIG} bytes" if len(content) > MAX_CONFIG else ""
+    return Section("configuration", title, tables=tables, code=code, code_title="Resolved configuration")
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    parts: Sequence[tuple[int, str]] = ((hours, "h"), (minutes, "min"), (left, "s"))
+    return " ".join(f"{value} {unit}" for value, unit in parts if value) or "under a second"

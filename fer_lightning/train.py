@@ -1,0 +1,136 @@
+"""`fer train`: what an experiment needs, fit, test, report. Run again, it resumes or says that it is done."""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pytorch_lightning.loggers import WandbLogger
+
+from data_modules.base import VideoDataModule
+from fer_lightning.classifier import VideoClassifier
+from fer_lightning.cost import measure_cost
+from fer_lightning.experiments import Request, data_names, experiment_names, needed_runs
+from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.loggers import drop_rows_after
+from fer_lightning.predictions import PredictionTable
+from fer_lightning.report import summary_line, write_report
+from fer_lightning.runs import RunFolder, RunInfo
+from fer_lightning.weights import read_checkpoint
+
+
+def main(arguments: list[str]) -> None:
+    """Parses the command line and trains."""
+    train(parse(arguments[1:]))
+
+
+def parse(arguments: list[str]) -> Request:
+    """The request of a command line; what it does not know goes on to Lightning's, which is strict."""
+    parser = argparse.ArgumentParser(
+        "fer train",
+        description="Trains an experiment, evaluates it on the inner and the reported split, and writes its report.",
+        epilog=f"experiments: {', '.join(experiment_names())}. Further arguments are Lightning's, such as "
+        "--trainer.max_epochs 5 or --model.init_args.sal false; `fer fit --help` lists them.",
+    )
+    parser.add_argument("experiment", help="name of a file in experiments/")
+    parser.add_argument("--data", help=f"another data set: {', '.join(data_names())}")
+    parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or the paper's")
+    parser.add_argument("--fold", default="1", help="of the data set's protocol (1)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+    known, others = parser.parse_known_args(arguments)
+    return Request(known.experiment, known.data or None, known.size or None, known.fold, known.seed, tuple(others))
+
+
+def train(request: Request) -> RunFolder:
+    """Brings a run to its report, from wherever it stands."""
+    run = request.run
+    if run.finished and not request.arguments:
+        say(f"{run.path} is finished. Its report: {run.report}")
+        say(summary_line(PredictionTable.read(run.predictions("test"))))
+        return run
+    start = time.perf_counter()
+    cli = FerCLI(request.command_line(), run=False)
+    for name in needed_runs(cli.config.as_dict()):
+        train_first(name)
+    model, data, trainer = cli.model, cli.datamodule, cli.trainer
+    assert isinstance(model, VideoClassifier)
+    assert isinstance(data, VideoDataModule)
+    last = run.checkpoints / "last.ckpt"
+    if last.exists():
+        content = read_checkpoint(last)
+        say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}")
+        if trainer.is_global_zero:
+            drop_rows_after(run.curves, int(str(content["global_step"])))
+    say(
+        f"{run.path}: {type(model).__name__} on {data.dataset.name}, {trainer.strategy.root_device}, {trainer.precision}"
+    )
+    trainer.fit(model, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    chosen = run.checkpoints / ("last.ckpt" if data.selection == "last" else "best.ckpt")
+    trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
+    if trainer.is_global_zero:
+        finish(cli, request, chosen, time.perf_counter() - start)
+    return run
+
+
+def train_first(name: str) -> None:
+    """Trains an experiment that another one takes its weights from, in a process of its own.
+
+    The further processes of a DDP training skip it: they are started when the first one has finished it.
+    """
+    request = Request(name)
+    if request.run.finished or "LOCAL_RANK" in os.environ:
+        return
+    say(f"first: {name}, whose weights are needed")
+    subprocess.run([sys.executable, "-m", "fer_lightning", "train", name], check=True)
+
+
+def finish(cli: FerCLI, request: Request, chosen: Path, seconds: float) -> None:
+    """Measures what the model costs, writes `run.json` and the report, and says where it is."""
+    run, model, data, trainer = request.run, cli.model, cli.datamodule, cli.trainer
+    cost = measure_cost(model, data, str(trainer.precision))
+    run.write_info(
+        RunInfo(
+            experiment=run.path.parent.name,
+            model=type(model).__name__,
+            dataset=data.dataset.name,
+            class_names=model.class_names,
+            fold=request.fold,
+            seed=request.seed,
+            selection=data.selection,
+            epoch=int(str(read_checkpoint(chosen)["epoch"])),
+            store=str(data.store.folder.absolute()),
+            parameters=cost.parameters,
+            multiply_adds=cost.multiply_adds,
+            seconds_per_clip=cost.seconds_per_clip,
+            batch_size=cost.batch_size,
+            device=cost.device,
+            precision=str(trainer.precision),
+            seconds=seconds,
+        )
+    )
+    report = write_report(run)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            log_report(logger, run)
+    say(f"report: {report}")
+    say(summary_line(PredictionTable.read(run.predictions("test"))))
+
+
+def log_report(logger: WandbLogger, run: RunFolder) -> None:
+    """Sends the report to W&B: its pictures as a panel each, the page and the tables as an artifact."""
+    import wandb
+
+    figures = sorted((run.report.parent / "figures").glob("*.png"))
+    logger.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+    artifact = wandb.Artifact(f"report-{logger.experiment.id}", type="report")
+    for path in (run.report, run.config, run.predictions("inner"), run.predictions("test")):
+        artifact.add_file(str(path))
+    logger.experiment.log_artifact(artifact)
+
+
+def say(text: str) -> None:
+    """Prints, in the first process only."""
+    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        print(text, flush=True)

@@ -1,0 +1,106 @@
+"""Pretrained weights: where they come from, under which licence, and that they are what they claim to be."""
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fer_lightning.runs import runs_root
+
+RANDOM = "random"
+RUN = "run:"
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The checkpoint of a run's folder (or of the only run below it), or the file itself.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists what is there.
+    """
+    if run.is_file():
+        return run
+    candidates = [run, *sorted(path for path in run.glob("*") if path.is_dir())] if run.is_dir() else []
+    for folder in candidates:
+        for name in ("best.ckpt", "last.ckpt"):
+            if (folder / "checkpoints" / name).is_file():
+                return folder / "checkpoints" / name
+    found = sorted(path.name for path in run.parent.glob("*"))[:12] if run.parent.is_dir() else []
+    raise FileNotFoundError(
+        f"no checkpoint in {run}: expected a file, or a run's folder with checkpoints/best.ckpt or last.ckpt; "
+        f"{run.parent} holds {', '.join(found) or 'nothing'}"
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, object]:
+    """What a checkpoint or weights file holds, read without unpickling code.
+
+    Raises:
+        ValueError: it is no checkpoint, or holds something else than tensors, lists, strings and numbers.
+    """
+    if path.suffix == ".safetensors":
+        return dict(load_file(path))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is no checkpoint that can be read safely ({type(error).__name__}); expected a file with tensors "
+            "and plain values, as this suite, torch.save(model.state_dict()) or safetensors write it"
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}; expected a checkpoint or a table of weights")
+    return content
+
+
+def load_backbone_weights(network: nn.Module, name: str, source: str) -> None:
+    """Fills an image network with weights, every one of them.
+
+    Args:
+        network: built by timm without a head.
+        name: of the network in timm.
+        source: `timm`, `run:NAME`, or a path.
+
+    Raises:
+        FileNotFoundError: no such run or file, or no connection to fetch timm's weights.
+        ValueError: the weights do not fit the network.
+    """
+    if source == "timm":
+        state = _published_weights(name)
+    else:
+        path = checkpoint_of(runs_root() / source.removeprefix(RUN) if source.startswith(RUN) else Path(source))
+        state = _backbone_state(read_checkpoint(path))
+    own = network.state_dict()
+    fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    missing = sorted(set(own) - set(fitting))
+    if missing:
+        raise ValueError(
+            f"the weights of {source!r} do not fit {name}: {len(missing)} of {len(own)} tensors are missing or have "
+            f"another shape, such as {missing[0]} ({tuple(own[missing[0]].shape)} expected, "
+            f"{tuple(state[missing[0]].shape) if missing[0] in state else 'none'} found); "
+            "state the same backbone in both experiments"
+        )
+    network.load_state_dict(fitting)
+
+
+def _published_weights(name: str) -> dict[str, Tensor]:
+    try:
+        published: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:
+        config = timm.get_pretrained_cfg(name)
+        where = f"{config.hf_hub_id or config.url} (licence {config.license or 'not stated'})" if config else "nowhere"
+        raise FileNotFoundError(
+            f"the weights of {name} could not be fetched: {type(error).__name__}. They come from {where}; without a "
+            "connection, fetch them elsewhere and give the file's path as weights, or use `weights: random`"
+        ) from error
+    return published.state_dict()
+
+
+def _backbone_state(content: dict[str, object]) -> dict[str, Tensor]:
+    """The tensors of a backbone: of a run's checkpoint, of a `state_dict` in a file, or of a bare table of weights."""
+    state = content.get("state_dict", content)
+    assert isinstance(state, dict)
+    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    prefix = "backbone.network."
+    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    return own or {key.removeprefix("module."): value for key, value in tensors.items()}

@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from data_modules.sampling import (
+    MiddleFrameSampler,
+    RandomSampler,
+    SegmentSampler,
+    SubvideoSampler,
+    random_indices,
+    segment_indices,
+    subvideo_indices,
+)
+
+LENGTHS = (1, 2, 3, 5, 8, 16, 34, 35, 74, 75, 104, 105, 106, 211, 1000)
+
+
+def draws(seed=0):
+    return [None, *(torch.Generator().manual_seed(seed + i) for i in range(20))]
+
+
+@pytest.mark.parametrize("num_frames", LENGTHS)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        SubvideoSampler(),
+        SubvideoSampler(clips=1, frames=16),
+        SubvideoSampler(clips=12, frames=2),
+        SegmentSampler(6),
+        RandomSampler(32),
+        MiddleFrameSampler(),
+    ],
+    ids=repr,
+)
+def test_indices_are_inside_the_clip_and_in_order(sampler, num_frames):
+    for generator in draws():
+        indices = sampler(num_frames, generator)
+        assert indices.shape == (sampler.groups * sampler.frames,)
+        assert indices.dtype == torch.int64
+        assert 0 <= indices.min()
+        assert indices.max() < num_frames
+        groups = indices.view(sampler.groups, sampler.frames)
+        assert (groups.diff(dim=1) >= 0).all(), "frames of a sub-video are in order"
+        assert (groups[:, 0].diff() >= 0).all(), "sub-videos are in order"
+
+
+def test_evaluation_of_105_frames_is_the_papers_layout():
+    # Start 15, seven windows of 15 frames ten apart, five frames evenly spaced in each.
+    expected = torch.tensor([[15 + 10 * clip + 1 + 3 * i for i in range(5)] for clip in range(7)])
+    assert torch.equal(subvideo_indices(105), expected)
+
+
+def test_training_draws_are_five_different_frames_of_each_window():
+    for generator in draws()[1:]:
+        indices = subvideo_indices(105, generator=generator)
+        start = min(int(row.min()) - 10 * clip for clip, row in enumerate(indices))
+        assert (indices.diff(dim=1) > 0).all()
+        assert 0 <= start < 45
+        for clip, row in enumerate(indices):
+            assert row.max() - row.min() < 15
+            assert row.max() < 105
+            assert row.min() >= 10 * clip
+
+
+def test_training_draws_reach_the_first_and_the_last_start():
+    seen = torch.cat([subvideo_indices(105, generator=torch.Generator().manual_seed(i)).flatten() for i in range(500)])
+    assert seen.min() <= 1
+    assert seen.max() >= 102
+
+
+@pytest.mark.parametrize("num_frames", [7, 20, 52])
+def test_short_clips_repeat_their_frames_evenly(num_frames):
+    indices = subvideo_indices(num_frames, clips=1, frames=75).flatten()
+    inner = torch.bincount(indices)[indices.min() + 1 : indices.max()]
+    assert inner.max() - inner.min() <= 1
+    assert indices.min() / num_frames == pytest.approx(15 / 105, abs=1 / num_frames)
+
+
+def test_long_clips_are_sampled_over_their_whole_length():
+    indices = subvideo_indices(1050).flatten()
+    assert indices.min() == pytest.approx(160, abs=10)
+    assert indices.max() == pytest.approx(880, abs=10)
+
+
+def test_segments_by_hand():
+    assert segment_indices(10, 5).tolist() == [1, 3, 5, 7, 9]
+    assert segment_indices(2, 4).tolist() == [0, 0, 1, 1]
+    assert segment_indices(9, 1).tolist() == [4]
+    for generator in draws()[1:]:
+        assert ((segment_indices(100, 5, generator) // 20) == torch.arange(5)).all()
+
+
+def test_random_indices_repeat_only_where_they_must():
+    for generator in draws()[1:]:
+        assert len(set(random_indices(40, 32, generator).tolist())) == 32
+        counts = torch.bincount(random_indices(5, 32, generator), minlength=5)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_the_same_generator_gives_the_same_frames():
+    one, two = (subvideo_indices(60, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("function", [subvideo_indices, segment_indices, random_indices])
+def test_an_empty_clip_is_refused(function):
+    arguments = {subvideo_indices: (), segment_indices: (5,), random_indices: (5,)}[function]
+    with pytest.raises(ValueError, match="at least 1"):
+        function(0, *arguments)
