@@ -25,6 +25,13 @@ from data_modules.files import whole_file, write_whole
 
 FORMAT = "fer_lightning faces 1"
 SUFFIX = ".safetensors"
+# OpenCV's flags for decoding at a part of the size; with IMREAD_COLOR_RGB they mean RGB.
+DIVIDED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 
 
 @dataclass(frozen=True)
@@ -83,19 +90,28 @@ class StoredClip:
     @cached_property
     def crop_size(self) -> int:
         """Side of the crops in pixels."""
-        return self.crops([0]).shape[1]
+        return int(self.crops([0]).shape[1])
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """(M, ...) `box`, `score`, `landmarks` or `intensity`, or None where the clip has none."""
         return np.asarray(self._file.get_tensor(name), dtype=np.float32) if name in self._names else None
 
-    def crops(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops at positions in [0, M); a position that stands several times is decoded once."""
+    def crops(self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None) -> NDArray[np.uint8]:
+        """(K, S, S, 3) RGB crops at positions in [0, M); a position that stands several times is decoded once.
+
+        With `size` they come as small as JPEG decodes cheaply, a half, a quarter or an eighth of the stored side (at
+        half the side in half the time), but never smaller than `size`.
+
+        Raises:
+            ValueError: a crop is damaged.
+        """
         positions = np.asarray(positions, dtype=np.int64)
         unique, inverse = np.unique(positions, return_inverse=True)
         ends, data = self._file.get_tensor("jpeg_end"), self._file.get_slice("jpeg")
         starts = np.concatenate(([0], ends[:-1]))
-        images = [cv2.imdecode(data[int(starts[i]) : int(ends[i])], cv2.IMREAD_COLOR_RGB) for i in unique]
+        divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
+        flags = cv2.IMREAD_COLOR_RGB | DIVIDED[divisor]
+        images = [cv2.imdecode(data[int(starts[i]) : int(ends[i])], flags) for i in unique]
         if any(image is None for image in images):
             raise ValueError(
                 f"clip {self.summary.clip_id!r}: a stored crop is damaged; delete its file and prepare again"

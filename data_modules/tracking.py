@@ -136,7 +136,8 @@ class MainFace:
     """
 
     def __init__(self, tracker: FaceTracker, frame_size: tuple[int, int], every: int, max_gap: int = 15) -> None:
-        tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4] or tracker.tracks
+        # one detection in many looks is a false one: a face that no second look confirms
+        tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
         order = np.argsort(-vote(tracks, tracker.looks, frame_size), kind="stable")
         self.chosen: list[Track] = []
         for track in (tracks[i] for i in order):

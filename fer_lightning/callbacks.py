@@ -55,7 +55,8 @@ class PredictionWriter(Callback):
                 clips = data.split(split)
                 seed = data.seed
                 prediction_table(clips, parts, pl_module.class_names, seed).write(run.predictions(split))
-                clip_outputs(clips, parts).write(run.outputs(split))
+                if parts:
+                    clip_outputs(clips, parts).write(run.outputs(split))
 
 
 def _from_all_processes(parts: list[ClipPredictions]) -> list[ClipPredictions]:

@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from data_modules.base import EVALUATED, VideoDataModule
 from data_modules.batch import ClipBatch
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.metrics import confusion_uar, confusion_war
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -77,10 +78,8 @@ class SplitMetrics(torch.nn.Module):
 
     def summary(self) -> dict[str, Tensor]:
         """Loss, WAR and UAR, the same on every process; begins anew."""
-        confusion = self.confusion.compute()[: self.none].float()  # (C, C + 1), rows are the true classes
-        hits, counts = confusion.diagonal(), confusion.sum(dim=1)
-        recall = (hits / counts)[counts > 0]
-        values = {"loss": self.loss.compute(), "war": hits.sum() / counts.sum(), "uar": recall.mean()}
+        confusion = self.confusion.compute()[: self.none]  # (C, C + 1), rows are the true classes
+        values = {"loss": self.loss.compute(), "war": confusion_war(confusion), "uar": confusion_uar(confusion)}
         self.loss.reset()
         self.confusion.reset()
         return values

@@ -9,7 +9,7 @@ COMMANDS = {
     "report": ("fer_lightning.report", "write a run's report again"),
     "data": ("fer_lightning.data", "prepare a data set: render, crop faces, list what there is"),
     "experiments": ("fer_lightning.experiments", "list the experiments"),
-    "bench": ("fer_lightning.bench", "measure speed: store formats, loading, training steps, prediction"),
+    "bench": ("fer_lightning.bench.command", "measure speed: store formats, loading, training steps, prediction"),
     "fit": ("fer_lightning.lightning_cli", "Lightning's own command, with all of its options"),
     "validate": ("fer_lightning.lightning_cli", "Lightning's own command"),
     "test": ("fer_lightning.lightning_cli", "Lightning's own command"),

@@ -81,6 +81,7 @@ class Request:
     size: Size | None = None
     fold: str = "1"
     seed: int = 0
+    name: str = ""
     arguments: tuple[str, ...] = ()
 
     @property
@@ -118,12 +119,14 @@ class Request:
 
     @property
     def run(self) -> RunFolder:
-        """The run's folder: `runs/<experiment>[.<data>][.<size>]/<fold>-<seed>`."""
+        """The run's folder: `runs/<experiment>[.<data>][.<size>][.<name>]/<fold>-<seed>`."""
         name = self.experiment
         if self.data is not None:
             name += f".{self.data}"
         if self.size is not None and self.size != self.default_size:
             name += f".{self.size}"
+        if self.name:
+            name += f".{self.name}"
         return RunFolder(runs_root() / name / f"{self.fold}-{self.seed}")
 
     def command_line(self) -> list[str]:

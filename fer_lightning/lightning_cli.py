@@ -38,6 +38,12 @@ def quiet_lightning() -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
+def plain(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
+    """A configuration as lists, strings and numbers."""
+    values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    return values
+
+
 class SaveConfig(SaveConfigCallback):
     """Saves the resolved configuration beside the run, and hands it to the model for its checkpoints."""
 
@@ -45,7 +51,7 @@ class SaveConfig(SaveConfigCallback):
         """Called before anything else of a run."""
         super().setup(trainer, pl_module, stage)
         if isinstance(pl_module, VideoClassifier):
-            pl_module.configuration = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+            pl_module.configuration = plain(self.parser, self.config)
 
 
 class FerCLI(LightningCLI):
@@ -76,6 +82,10 @@ class FerCLI(LightningCLI):
     def own_config(self) -> Any:
         """The configuration of the subcommand, or the whole where there is none."""
         return self.config.get(str(self.subcommand), self.config) if self.subcommand else self.config
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved configuration as lists, strings and numbers."""
+        return plain(self.parser, self.config)
 
     def before_instantiate_classes(self) -> None:
         """Fills in what depends on the machine and on the run's folder."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import wandb
+from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from lightning_fabric.loggers.logger import rank_zero_experiment
 
 from data_modules.files import write_whole
 

@@ -137,7 +137,7 @@ class PredictionTable:
             if not 0.0 <= self.coverage[row] <= 1.0:
                 yield row, f"coverage {self.coverage[row]} is not a share between 0 and 1"
             if missing[row] and not self.reason[row]:
-                yield row, "it has neither a prediction nor a reason why there is none"
+                yield row, "it has neither a prediction nor a reason why; has the model diverged to NaN?"
             if not missing[row] and not (abs(sums[row] - 1.0) <= TOLERANCE and values.min() >= 0.0):
                 yield row, f"probabilities {values.tolist()} are neither a distribution (sum 1) nor all missing"
 

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pytorch_lightning.loggers import WandbLogger
 
 from data_modules.base import VideoDataModule
@@ -38,21 +41,25 @@ def parse(arguments: list[str]) -> Request:
     parser.add_argument("--data", help=f"another data set: {', '.join(data_names())}")
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or the paper's")
     parser.add_argument("--fold", default="1", help="of the data set's protocol (1)")
+    parser.add_argument("--name", default="", help="of a variant: a folder of its own, such as no_sal")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     known, others = parser.parse_known_args(arguments)
-    return Request(known.experiment, known.data or None, known.size or None, known.fold, known.seed, tuple(others))
+    return Request(
+        known.experiment, known.data or None, known.size or None, known.fold, known.seed, known.name, tuple(others)
+    )
 
 
 def train(request: Request) -> RunFolder:
     """Brings a run to its report, from wherever it stands."""
     run = request.run
-    if run.finished and not request.arguments:
+    start = time.perf_counter()
+    cli = FerCLI(request.command_line(), run=False)
+    refuse_other_settings(run, cli.plain_config())
+    if run.finished:
         say(f"{run.path} is finished. Its report: {run.report}")
         say(summary_line(PredictionTable.read(run.predictions("test"))))
         return run
-    start = time.perf_counter()
-    cli = FerCLI(request.command_line(), run=False)
-    for name in needed_runs(cli.config.as_dict()):
+    for name in dict.fromkeys(needed_runs(cli.plain_config())):
         train_first(name)
     model, data, trainer = cli.model, cli.datamodule, cli.trainer
     assert isinstance(model, VideoClassifier)
@@ -63,15 +70,54 @@ def train(request: Request) -> RunFolder:
         say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}")
         if trainer.is_global_zero:
             drop_rows_after(run.curves, int(str(content["global_step"])))
-    say(
-        f"{run.path}: {type(model).__name__} on {data.dataset.name}, {trainer.strategy.root_device}, {trainer.precision}"
-    )
+    where = f"{trainer.strategy.root_device}, {trainer.precision}"
+    say(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {where}")
     trainer.fit(model, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     chosen = run.checkpoints / ("last.ckpt" if data.selection == "last" else "best.ckpt")
     trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
     if trainer.is_global_zero:
         finish(cli, request, chosen, time.perf_counter() - start)
     return run
+
+
+def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
+    """Keeps one folder to one configuration: half a training with each of two would be neither.
+
+    Raises:
+        ValueError: the run in the folder was begun with other settings; the message lists them.
+    """
+    if not run.config.exists():
+        return
+    earlier, now = (dict(settings(values)) for values in (yaml.safe_load(run.config.read_text()), config))
+    differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
+    if differing:
+        lines = [f"  {key}: {earlier.get(key)} there, {now.get(key)} now" for key in differing[:10]]
+        raise ValueError(
+            f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
+            "Give this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
+        )
+
+
+OF_THE_MACHINE = (
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.precision",
+)
+OF_THE_SESSION = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
+OF_THE_LOADING = ("data.num_workers", "data.dataset.init_args.workers", "data.dataset.init_args.root")
+
+
+def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Dotted names and values of what decides a result; a run may go on in another place or on another machine."""
+    if prefix.startswith((*OF_THE_MACHINE, *OF_THE_SESSION, *OF_THE_LOADING)):
+        return
+    if isinstance(config, dict) and config:
+        for key, value in config.items():
+            yield from settings(value, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, config
 
 
 def train_first(name: str) -> None:

@@ -84,9 +84,8 @@ def some_outputs(table: PredictionTable) -> ClipOutputs:
     return ClipOutputs(tuple(clips), feature, frame_index, attention, intensity)
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    """A made-up run with everything there is."""
+def made_up(tmp_path: Path) -> RunFolder:
+    """A run with everything there is."""
     folder = RunFolder(tmp_path / "runs" / "made_up" / "1-0")
     table = some_table()
     outputs = some_outputs(table)
@@ -112,6 +111,25 @@ def run(tmp_path: Path) -> RunFolder:
     return folder
 
 
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A made-up run to change."""
+    return made_up(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A made-up run with its report, to look at."""
+    run = made_up(tmp_path_factory.mktemp("reported"))
+    (run.report.parent / "figures").mkdir(parents=True)
+    (run.report.parent / "figures" / "activation-99.png").write_bytes(b"old")
+    (run.report.parent / "figures" / "mine.txt").write_text("kept")
+    before = dict(mpl.rcParams)
+    write_report(run)
+    assert dict(mpl.rcParams) == before, "matplotlib's settings are left as they are"
+    return run
+
+
 def page_of(run: RunFolder) -> Page:
     path = write_report(run)
     assert path == run.report
@@ -124,15 +142,15 @@ def section(page: Page, run: RunFolder, name: str) -> str:
     return html[html.index(f'<section id="{name}">') :].split("</section>")[0]
 
 
-def test_the_page_is_whole_and_needs_nothing_else(run: RunFolder) -> None:
-    page = page_of(run)
+def test_the_page_is_whole_and_needs_nothing_else(reported: RunFolder) -> None:
+    html = reported.report.read_text()
+    page = Page(html)
     assert tuple(page.ids()) == SECTIONS
     for tag, attributes in page.tags:
         assert tag not in ("script", "link", "iframe", "object", "base"), tag
         for name in ("src", "href", "srcset", "data", "poster"):
             value = attributes.get(name) or ""
             assert not value or value.startswith("#" if tag == "a" else "data:image/png;base64,"), (tag, value[:60])
-    html = run.report.read_text()
     assert not re.search(r"@import|url\(", html)
     assert "default-src 'none'" in html
     for image in page.all("img"):
@@ -143,12 +161,9 @@ def test_the_page_is_whole_and_needs_nothing_else(run: RunFolder) -> None:
     assert {attributes["href"] for attributes in page.all("a")} == {f"#{name}" for name in SECTIONS}
 
 
-def test_figures_stand_beside_the_page_and_old_ones_go(run: RunFolder) -> None:
-    folder = run.report.parent / "figures"
-    folder.mkdir(parents=True)
-    (folder / "activation-99.png").write_bytes(b"old")
-    (folder / "mine.txt").write_text("kept")
-    pictures = len(page_of(run).all("img"))
+def test_figures_stand_beside_the_page_and_old_ones_go(reported: RunFolder) -> None:
+    folder = reported.report.parent / "figures"
+    pictures = len(Page(reported.report.read_text()).all("img"))
     names = sorted(path.name for path in folder.iterdir())
     assert {"confusion.png", "subjects.png", "curves.png", "features.png", "coverage.png"} <= set(names)
     assert len([name for name in names if name.endswith(".png")]) == pictures
@@ -157,8 +172,8 @@ def test_figures_stand_beside_the_page_and_old_ones_go(run: RunFolder) -> None:
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in names if name.endswith(".png"))
 
 
-def test_what_comes_from_files_is_escaped(run: RunFolder) -> None:
-    page = page_of(run)
+def test_what_comes_from_files_is_escaped(reported: RunFolder) -> None:
+    page = Page(reported.report.read_text())
     assert HOSTILE in page.text, "the configuration is shown as it is"
     assert "<b>no</b> face" in page.text
     assert "data & co" in page.text
@@ -166,9 +181,9 @@ def test_what_comes_from_files_is_escaped(run: RunFolder) -> None:
     assert not {"clip", "script"} & {tag for tag, _ in page.tags}
 
 
-def test_numbers_on_the_page(run: RunFolder) -> None:
-    page = page_of(run)
-    table = PredictionTable.read(run.predictions("test"))
+def test_numbers_on_the_page(reported: RunFolder) -> None:
+    page = Page(reported.report.read_text())
+    table = PredictionTable.read(reported.predictions("test"))
     found = metrics.scores(table)
     interval = metrics.bootstrap(table).war
     text = re.sub(r"\s+", " ", page.text)
@@ -186,7 +201,7 @@ def test_numbers_on_the_page(run: RunFolder) -> None:
     assert "Not finite in some epochs: train/loss" in text
     assert "the peak of the expression in 95.7 % of 23 clips" in text
     assert "would in 33.3 %" in text
-    inner = summary_line(PredictionTable.read(run.predictions("inner")))
+    inner = summary_line(PredictionTable.read(reported.predictions("inner")))
     assert f"Inner split, for comparison: {' '.join(inner.split())}" in text
     assert "Mind:" not in text
 
@@ -259,12 +274,6 @@ def test_the_none_column_is_drawn_only_when_needed() -> None:
     ]
     assert labels[0][-1] == "none"
     assert len(labels[1]) == len(NAMES)
-
-
-def test_figures_leave_matplotlib_as_it_is(run: RunFolder) -> None:
-    before = dict(mpl.rcParams)
-    write_report(run)
-    assert dict(mpl.rcParams) == before
 
 
 def test_examples_are_the_same_every_time_and_show_every_class_and_errors() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fer_lightning.figures.style import MARKERS, PALETTE, plain, styled
 
@@ -25,7 +26,9 @@ def tsne(feature: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
         raise ValueError("a map needs features that are finite and not all the same")
     start = "pca" if min(feature.shape) >= 2 else "random"
     reduced = TSNE(perplexity=min(PERPLEXITY, (len(feature) - 1) / 3), init=start, random_state=seed)
-    return np.asarray(reduced.fit_transform(feature), dtype=np.float32)
+    # One thread: its many short parallel sections wait for each other, ten times as long on a machine that is busy.
+    with threadpool_limits(1):
+        return np.asarray(reduced.fit_transform(feature), dtype=np.float32)
 
 
 @styled

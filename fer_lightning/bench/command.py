@@ -1,0 +1,26 @@
+"""`fer bench`: speeds, each as a ratio to an alternative measured in the same run; machines are too noisy for more."""
+
+import argparse
+from importlib import import_module
+
+BENCHES = {
+    "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
+    "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
+    "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
+    "predict": ("fer_lightning.bench.predict", "prediction against the length of the video"),
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Runs one benchmark, or all."""
+    epilog = "\n".join(f"  {name:<8} {text}" for name, (_, text) in BENCHES.items())
+    parser = argparse.ArgumentParser(
+        "fer bench", description=__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("benchmark", choices=[*BENCHES, "all"])
+    parser.add_argument("--quick", action="store_true", help="fewer repeats: does it run, not how fast")
+    known = parser.parse_args(arguments[1:])
+    for name, (module, text) in BENCHES.items():
+        if known.benchmark in (name, "all"):
+            print(f"\n{name}: {text}")
+            import_module(module).run(quick=known.quick)

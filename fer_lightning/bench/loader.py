@@ -1,0 +1,27 @@
+"""How long training waits for its data: a real training on the synthetic set, a few steps of it."""
+
+import tempfile
+
+from fer_lightning.callbacks import DataWait
+from fer_lightning.experiments import Request
+from fer_lightning.lightning_cli import FerCLI
+
+
+def run(quick: bool = False) -> None:
+    """Prints the share of the second epoch's steps that was waiting, for 0 and 2 workers."""
+    for workers in (0, 2):
+        share = waiting_share("ceflnet_synthetic", workers, steps=5 if quick else 40)
+        print(f"{workers} workers: {100 * share:.1f} % of a training step is waiting for data")
+
+
+def waiting_share(experiment: str, workers: int, steps: int) -> float:
+    """Trains two short epochs; the share of the second, when everything is warm."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = Request(experiment).command_line()
+        arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]
+        arguments += ["--trainer.limit_train_batches", str(steps), "--data.num_workers", str(workers)]
+        arguments += ["--data.selection", "last", "--model.init_args.backbone.init_args.weights", "random"]
+        cli = FerCLI(arguments, run=False)
+        cli.trainer.fit(cli.model, cli.datamodule)
+        (wait,) = (callback for callback in cli.trainer_defaults["callbacks"] if isinstance(callback, DataWait))
+        return wait.waited / (wait.waited + wait.worked)

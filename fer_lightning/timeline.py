@@ -1,0 +1,216 @@
+"""Expressions over time of one video: which frames each row speaks for, what the model made of them, and the tables."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.source import UnreadableVideoError
+from fer_lightning.predictions import PREFIX
+
+NO_FACE = "no face"
+FORMAT = "fer_lightning expressions 1"
+MAX_ROWS = 500_000  # three days at two rows a second
+TOLERANCE = 1e-6  # seconds; times of frames are sums of fractions
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """K rows that follow each other without gaps, and the frames [first, stop) that belong to each."""
+
+    start: NDArray[np.float64]  # (K,) seconds
+    end: NDArray[np.float64]  # (K,) seconds
+    own: NDArray[np.int64]  # (K, 2) frames that the row speaks for
+    seen: NDArray[np.int64]  # (K, 2) frames of the window around it, its own among them
+
+    @property
+    def time(self) -> NDArray[np.float64]:
+        """(K,) the middle of each row in seconds."""
+        return (self.start + self.end) / 2
+
+
+def video_duration(timestamps: NDArray[np.float64], fps: float) -> float:
+    """Seconds from the first frame to the end of the last one, which stays for as long as frames usually do."""
+    gaps = np.diff(timestamps)
+    gaps = gaps[gaps > 0]
+    return float(timestamps.max()) + (float(np.median(gaps)) if len(gaps) else 1 / fps)
+
+
+def lay_rows(timestamps: NDArray[np.float64], duration: float, window: float, hop: float) -> Rows:
+    """A row every `hop` seconds over the whole video; the last one is between a half and one and a half of that.
+
+    Args:
+        timestamps: (T,) when each frame appears, in seconds from the first one on.
+        duration: of the video in seconds.
+        window: seconds around a row's middle that its expression is taken from, as far as there is video.
+        hop: seconds from row to row, at most `window`.
+
+    Raises:
+        UnreadableVideoError: so long that there would be more than `MAX_ROWS` rows.
+    """
+    if not duration / hop < MAX_ROWS:
+        raise UnreadableVideoError(
+            f"{len(timestamps)} frames over {duration:.0f} s, which makes more than {MAX_ROWS} rows; expected a video "
+            "with sensible times: cut it, encode it again, or use a longer --hop"
+        )
+    times = np.maximum.accumulate(timestamps)  # damaged files go back in time
+    start = np.arange(max(1, math.floor(duration / hop + 0.5))) * hop
+    end = np.append(start[1:], duration)
+    middle = (start + end) / 2
+    own = _frames_between(times, start, end)
+    around = _frames_between(times, middle - window / 2, middle + window / 2)
+    seen = np.stack([np.minimum(own[:, 0], around[:, 0]), np.maximum(own[:, 1], around[:, 1])], axis=1)
+    return Rows(start, end, own, seen)
+
+
+def _frames_between(
+    times: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """(K, 2): the frames [first, stop) that appear in [start, end), or the one that is still on show where none does."""
+    first = np.searchsorted(times, start - TOLERANCE)
+    stop = np.searchsorted(times, end - TOLERANCE)
+    stop = np.maximum(stop, 1)
+    return np.stack([np.minimum(first, stop - 1), stop], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """K rows of one video."""
+
+    class_names: tuple[str, ...]
+    start: NDArray[np.float64]  # (K,) seconds
+    end: NDArray[np.float64]  # (K,) seconds
+    faces: NDArray[np.float64]  # (K,) share of the row's frames with a face
+    probabilities: NDArray[np.float64]  # (K, C); rows of NaN where there is no face
+
+    @property
+    def time(self) -> NDArray[np.float64]:
+        """(K,) the middle of each row in seconds."""
+        return (self.start + self.end) / 2
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(K,) whether the row has an expression."""
+        return ~np.isnan(self.probabilities).any(axis=1)
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """(K,) place of each row's expression in the class list, -1 for no face."""
+        best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
+        return np.where(self.answered, best, -1)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(K,) the expression's probability, NaN for no face."""
+        return np.where(self.answered, np.nan_to_num(self.probabilities, nan=-1.0).max(axis=1), np.nan)
+
+    def name(self, label: int) -> str:
+        """The class of that label, or `no face`."""
+        return self.class_names[label] if label >= 0 else NO_FACE
+
+    def row_at(self, seconds: float) -> int:
+        """The row that speaks for a moment."""
+        return max(0, int(np.searchsorted(self.start, seconds + TOLERANCE, side="right")) - 1)
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Each expression that occurs with its share of the video's time, the largest first, `no face` last."""
+        length, label = self.end - self.start, self.label
+        shares = [(float(length[label == i].sum() / length.sum()), i) for i in set(label.tolist())]
+        return [(self.name(i), share) for share, i in sorted(shares, key=lambda entry: (entry[1] < 0, -entry[0]))]
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a video is, and in how much of it a face was found."""
+
+    path: str
+    width: int
+    height: int
+    fps: float
+    frames: int
+    duration: float  # seconds
+    broken: int  # packets that do not decode
+    frames_with_face: int
+
+    @property
+    def face_share(self) -> float:
+        """The share of the frames with a face."""
+        return self.frames_with_face / max(self.frames, 1)
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How expressions were had from a video."""
+
+    checkpoint: str
+    model: str  # class name
+    sampler: str
+    detector: str
+    every: int  # the detector looked at each n-th frame
+    window: float  # seconds
+    hop: float  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class VideoExpressions:
+    """The expressions of one video, and all there is to say of them."""
+
+    video: VideoFacts
+    settings: PredictionSettings
+    timeline: Timeline
+
+    def csv(self) -> bytes:
+        """A row per `hop`; confidence and probabilities are empty where there is no face."""
+        timeline, text = self.timeline, io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
+        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces"])
+        columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
+        for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
+            time, start, end, label, confidence, faces = values
+            shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
+            table.writerow([f"{time:.3f}", f"{start:.3f}", f"{end:.3f}", timeline.name(label), *shown])
+        return text.getvalue().encode()
+
+    def json(self) -> bytes:
+        """The same and what it was made from; null where there is no face."""
+        timeline = self.timeline
+        rows = [
+            {
+                "time": round(time, 3),
+                "start": round(start, 3),
+                "end": round(end, 3),
+                "expression": timeline.name(label),
+                "confidence": None if label < 0 else round(confidence, 5),
+                "probabilities": None if label < 0 else [round(value, 5) for value in probabilities],
+                "faces": round(faces, 4),
+            }
+            for time, start, end, label, confidence, probabilities, faces in zip(
+                timeline.time.tolist(),
+                timeline.start.tolist(),
+                timeline.end.tolist(),
+                timeline.label.tolist(),
+                timeline.confidence.tolist(),
+                timeline.probabilities.tolist(),
+                timeline.faces.tolist(),
+                strict=True,
+            )
+        ]
+        content = {
+            "format": FORMAT,
+            "video": asdict(self.video) | {"face_share": round(self.video.face_share, 4)},
+            "settings": asdict(self.settings),
+            "class_names": list(timeline.class_names),
+            "summary": [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()],
+            "rows": rows,
+        }
+        return json.dumps(content, indent=1, allow_nan=False).encode()
+
+
+def _digits(value: float) -> str:
+    """A share with five digits, empty where there is none."""
+    return "" if math.isnan(value) else f"{value:.5f}"
