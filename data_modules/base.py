@@ -34,7 +34,7 @@ class Clip:
 
     record: VideoRecord
     faces: ClipSummary
-    label: int  # place in the class list, -1 where the class is not known
+    label: int  # place in the class list
 
     @property
     def usable(self) -> bool:
@@ -89,7 +89,7 @@ class ClipDataset(Dataset[ClipSample]):
         change = self.augmentation.draw(self.size, generator) if self.augmentation and generator else None
         face = landmarks = None
         if "face" in self.inputs:
-            crops = resize_clip(stored.crops(places), self.size)
+            crops = resize_clip(stored.crops(places, self.size), self.size)
             if change:
                 crops = np.stack([change.image(crop) for crop in crops])
             face = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
@@ -179,7 +179,11 @@ class VideoDataModule(L.LightningDataModule):
         prepare_faces(self.dataset, workers=max(self.num_workers, 1))
 
     def setup(self, stage: str = "fit") -> None:
-        """Reads the manifest and the store's index, and cuts the inner split."""
+        """Reads the manifest and the store's index, and cuts the inner split.
+
+        Raises:
+            ValueError: a clip's emotion is not in the class list, or its faces are not prepared.
+        """
         if self.clips:
             return
         records = self.dataset.records()
@@ -195,7 +199,13 @@ class VideoDataModule(L.LightningDataModule):
                 f"such as {missing[0]!r}; run `fer data prepare`"
             )
         labels = {name: place for place, name in enumerate(self.class_names)}
-        self.clips = [Clip(r, index[r.clip_id], labels.get(r.emotion, -1)) for r in records]
+        strange = [record for record in records if record.emotion not in labels]
+        if strange:
+            raise ValueError(
+                f"{self.dataset.name}: clip {strange[0].clip_id!r} has emotion {strange[0].emotion!r}; {len(strange)} "
+                f"such clips; expected one of {', '.join(labels)}"
+            )
+        self.clips = [Clip(r, index[r.clip_id], labels[r.emotion]) for r in records]
 
     def split(self, name: str) -> list[Clip]:
         """All clips of `train`, `inner` or `test`, whether a model can see them or not.

@@ -107,7 +107,9 @@ class MTCNNDetector:
     """MTCNN (Zhang et al. 2016) as in facenet-pytorch, whose wheel holds the weights (MIT).
 
     Frames are scaled down to `max_side` before: detection costs with the number of pixels, and with the inverse square
-    of the smallest face that is looked for. The defaults find faces from 1/16 of the longer side on.
+    of the smallest face that is looked for. The defaults find faces from 1/16 of the longer side on. Its many small
+    operations gain nothing from several threads, and lose much where other processes want the cores too: on a CPU,
+    call `torch.set_num_threads(1)` before.
 
     Args:
         device: where it runs; by default a GPU where there is one.

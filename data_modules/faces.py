@@ -1,6 +1,5 @@
 """From a clip to its aligned face crops, and from a data set to its store."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,6 @@ from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
-import cv2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -102,8 +100,6 @@ class ClipPreparer:
     """Makes one clip's file in the store; its detector is made once."""
 
     def __init__(self, folder: Path, settings: FaceSettings, store: Path) -> None:
-        cv2.setNumThreads(1)
-        logging.getLogger("data_modules.video").setLevel(logging.ERROR)  # what is broken is counted and told at the end
         self._folder, self._settings, self._store = folder, settings, ClipStore(store)
         self._detector: FaceDetector | None = None
         if settings.detector in ("mtcnn", "insightface"):

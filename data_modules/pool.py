@@ -3,9 +3,11 @@
 `concurrent.futures` cannot stop a process that hangs inside a decoder, and gives up as a whole when one dies.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -117,11 +119,15 @@ def _serve(pipe: Connection, make: Callable[[], Callable[[Item], Result]]) -> No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends this process
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
+    logging.disable(logging.WARNING)  # it would break the parent's progress bar; results say what was wrong
     try:
         work = make()
     except Exception as error:
         pipe.send(error)
         return
+    for library, name in (("torch", "set_num_threads"), ("cv2", "setNumThreads")):
+        if library in sys.modules:  # it may have been imported before the variables above were set
+            getattr(sys.modules[library], name)(1)
     pipe.send(None)
     while True:
         try:

@@ -1,6 +1,7 @@
 """The inner split: the part of the training data on which everything is chosen that may be chosen."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -26,20 +27,21 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
         share: of the training clips, about.
 
     Raises:
-        ValueError: there are too few subjects or films to set any aside.
+        ValueError: there are too few subjects, films or clips to set any aside.
     """
     train = sorted((r for r in records if r.split == "train"), key=lambda record: record.clip_id)
     if not train or any(record.split == "inner" for record in records):
         return list(records)
-    groups = [person_or_film(record) for record in train]
-    parts = min(round(1 / share), len(set(groups)))
+    groups, emotions = [person_or_film(record) for record in train], [record.emotion for record in train]
+    # The splitter refuses more parts than the most frequent class has clips.
+    parts = min(round(1 / share), len(set(groups)), max(Counter(emotions).values()))
     if parts < 2:
         raise ValueError(
-            f"{dataset}: all {len(train)} training clips are of one subject or film, so no inner split can be set "
-            "aside; use --data.selection last"
+            f"{dataset}: the {len(train)} training clips are of one subject or film, or one clip an emotion, so no "
+            "inner split can be set aside; use --data.selection last"
         )
     digest = hashlib.sha256(f"{dataset}/{train[0].fold}".encode()).digest()
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=int.from_bytes(digest[:4], "big"))
-    _, places = next(splitter.split(train, [record.emotion for record in train], groups))
+    _, places = next(splitter.split(train, emotions, groups))
     inner = {train[place].clip_id for place in places}
     return [replace(record, split="inner") if record.clip_id in inner else record for record in records]

@@ -68,12 +68,13 @@ class FaceTracker:
     def __init__(self, max_gap: int = 15, max_distance: float = 0.6) -> None:
         self.tracks: list[Track] = []
         self.looks = 0
+        self.last_look = -1
         self._live: list[Track] = []
         self._max_gap, self._max_distance = max_gap, max_distance
 
     def update(self, index: int, faces: Sequence[Detection]) -> None:
         """Adds the faces of frame `index` to the tracks they continue, or begins new ones."""
-        self.looks += 1
+        self.looks, self.last_look = self.looks + 1, index
         self._live = [track for track in self._live if index - track.last_frame <= self._max_gap]
         new = set(range(len(faces)))
         if self._live and faces:
@@ -131,8 +132,8 @@ class MainFace:
 
     A person is never in one frame twice. So a further track joins, in the order of votes, if it lies wholly before,
     between or after what is already chosen; one that shares a frame with it is somebody else. Between detections the
-    box and the points are interpolated linearly; where a track begins or ends between two looks, the last known place
-    holds for half of the frames between.
+    box and the points are interpolated linearly; where a track begins or ends between two looks, its place there
+    holds for half of the frames between, and after the last look for the rest of the clip.
     """
 
     def __init__(self, tracker: FaceTracker, frame_size: tuple[int, int], every: int, max_gap: int = 15) -> None:
@@ -147,7 +148,7 @@ class MainFace:
         self._frames = np.concatenate([np.zeros(0, np.int64), *(track.frames for track in self.chosen)])
         self._rows = np.concatenate([np.zeros((0, ROW), np.float32), *(track.rows for track in self.chosen)])
         self._starts = frozenset(np.cumsum([0, *(len(track) for track in self.chosen)]).tolist())
-        self._every, self._max_gap = every, max(max_gap, every)
+        self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
 
     def at(self, index: int) -> Detection | None:
         """The main face in frame `index`, None where nobody is seen."""
@@ -159,9 +160,15 @@ class MainFace:
             if end - start <= self._max_gap:
                 share = np.float32((index - start) / (end - start))
                 return _detection((1 - share) * self._rows[after - 1] + share * self._rows[after])
-        near = [i for i in (after - 1, after) if 0 <= i < len(self._frames)]
-        near = [i for i in near if abs(int(self._frames[i]) - index) <= self._every // 2]
-        return _detection(self._rows[min(near, key=lambda i: abs(int(self._frames[i]) - index))]) if near else None
+        if after > 0 and index - self._frames[after - 1] <= self._reach(after - 1):
+            return _detection(self._rows[after - 1])
+        if after < len(self._frames) and self._frames[after] - index <= self._every // 2:
+            return _detection(self._rows[after])
+        return None
+
+    def _reach(self, row: int) -> int:
+        """For how many frames a place holds after its detection: half of the way to the next look, or to the end."""
+        return self._every - 1 if self._frames[row] == self._last_look else self._every // 2
 
 
 def _overlap(a: Track, b: Track) -> bool:

@@ -10,19 +10,20 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from data_modules.source import Frame
+from data_modules.source import Frame, VideoSource
 from data_modules.video import CONTAINERS
 from fer_lightning.figures.style import plain
 from fer_lightning.timeline import NO_FACE, Timeline
 from fer_lightning.timeline_figure import colours, readable_on
+from fer_lightning.windows import VideoFaces
 
 MAX_SIDE = 1280  # pixels
 CLOCK = 90_000  # ticks a second, as in every MPEG stream
 RATE = 48_000  # samples of sound a second
-DARK, PALE, DIM = (18, 18, 20), (245, 245, 245), (165, 165, 168)
-OPACITY = 0.74
+DARK, GROOVE, PALE, DIM = (18, 18, 20), (52, 52, 56), (245, 245, 245), (170, 170, 174)
+OPACITY = 190  # of the panel's ground, of 255
 
 
 @lru_cache(maxsize=16)
@@ -65,7 +66,8 @@ class Overlay:
     """
 
     def __init__(self, timeline: Timeline, width: int, height: int, right: bool) -> None:
-        self._timeline, self._size, self._right = timeline, (width, height), right
+        self._timeline, self._labels = timeline, timeline.label
+        self._size, self._right = (width, height), right
         self._names = [plain(name, 16).replace(r"\$", "$") for name in timeline.class_names]
         self._colours = colours(timeline.class_names)
         self._text = max(10, round(min(width, height * 1.6) / 48))
@@ -75,7 +77,7 @@ class Overlay:
     def draw(self, frame: Frame, seconds: float, box: NDArray[np.float32] | None) -> None:
         """Draws into the (H, W, 3) frame what is known of that moment; the box is in pixels of the frame."""
         row = self._timeline.row_at(seconds)
-        label = int(self._timeline.label_at(row))
+        label = int(self._labels[row])
         panel, margin = self._panel(row), self._text
         width, height = self._size
         if panel.width <= 0.5 * width and panel.height <= 0.8 * height:
@@ -83,7 +85,7 @@ class Overlay:
         if box is None:
             return
         left, top, right, bottom = (round(float(value)) for value in np.clip(box, -width, 2 * width + height))
-        colour = ImageColor(self._colours[label]) if label >= 0 else DIM
+        colour = ImageColor.getrgb(self._colours[label]) if label >= 0 else DIM
         cv2.rectangle(frame, (left, top), (right, bottom), colour, max(1, self._text // 6), cv2.LINE_AA)
         if label >= 0:
             tag = self._tag(row)
@@ -92,7 +94,7 @@ class Overlay:
 
     def _draw_tag(self, row: int) -> Sticker:
         """`happiness 87 %` in the expression's colour."""
-        label = self._timeline.label_at(row)
+        label = int(self._labels[row])
         said = f"{self._names[label]}  {100 * self._timeline.probabilities[row, label]:.0f} %"
         font, space = _font(round(1.2 * self._text), bold=True), self._text // 2
         width = round(font.getlength(said)) + 2 * space
@@ -104,26 +106,150 @@ class Overlay:
 
     def _draw_panel(self, row: int) -> Sticker:
         """A bar for each class; without bars where there is no face."""
-        timeline, text = self._timeline, self._text
-        label, font = timeline.label_at(row), _font(text)
+        label, text = int(self._labels[row]), self._text
+        font, strong = _font(text), _font(text, bold=True)
         line, pad, bar = round(1.55 * text), text, 7 * text
-        names = round(max(font.getlength(name) for name in self._names))
-        width = pad + names + text // 2 + bar + round(font.getlength(" 100 %")) + pad
-        height = pad * 2 + line * (len(self._names) + (label < 0))
-        picture = _rounded(width, height, text // 2)
-        pen = ImageDraw.Draw(picture)
-        left, top = pad + names + text // 2, pad
         if label < 0:
-            pen.text((pad, top + line / 2), NO_FACE, fill=PALE, font=_font(text, bold=True), anchor="lm")
-            top += line
+            picture = Image.new("RGB", (round(strong.getlength(NO_FACE)) + 2 * pad, line + pad), DARK)
+            ImageDraw.Draw(picture).text((pad, picture.height / 2), NO_FACE, fill=PALE, font=strong, anchor="lm")
+            return Sticker(_see_through(picture, text // 2))
+        names = round(max(strong.getlength(name) for name in self._names))
+        left = pad + names + text // 2
+        width = left + bar + round(strong.getlength(" 100 %")) + pad
+        picture = Image.new("RGB", (width, pad * 2 + line * len(self._names)), DARK)
+        pen = ImageDraw.Draw(picture)
         for place, (name, colour) in enumerate(zip(self._names, self._colours, strict=True)):
-            middle, chosen = top + line * (place + 0.5), place == label
-            ink = PALE if chosen else DIM
-            pen.text((pad + names, middle), name, fill=ink, font=_font(text, chosen), anchor="rm")
-            area = (left, middle - 0.36 * text, left + bar, middle + 0.36 * text)
-            pen.rectangle(area, fill=(255, 255, 255, 34))
-            if label >= 0:
-                share = float(timeline.probabilities[row, place])
-                pen.rectangle((*area[:2], left + max(1.0, share * bar), area[3]), fill=colour)
-                pen.text((width - pad, middle), f"{100 * share:.0f} %", fill=ink, font=font, anchor="rm")
-        return Sticker(picture)
+            middle, ink = pad + line * (place + 0.5), PALE if place == label else DIM
+            share = float(self._timeline.probabilities[row, place])
+            top, bottom = middle - 0.36 * text, middle + 0.36 * text
+            pen.text((pad + names, middle), name, fill=ink, font=strong if place == label else font, anchor="rm")
+            pen.rectangle((left, top, left + bar, bottom), fill=GROOVE)
+            pen.rectangle((left, top, left + max(1.0, share * bar), bottom), fill=colour)
+            pen.text((width - pad, middle), f"{100 * share:.0f} %", fill=ink, font=font, anchor="rm")
+        return Sticker(_see_through(picture, text // 2))
+
+
+def _see_through(picture: Image.Image, radius: int) -> Image.Image:
+    """The picture with round corners and a ground that lets the video through, but not its text and bars."""
+    fine = Image.new("L", (4 * picture.width, 4 * picture.height), 0)
+    ImageDraw.Draw(fine).rounded_rectangle((0, 0, fine.width - 1, fine.height - 1), 4 * radius, fill=OPACITY)
+    pixels = np.asarray(picture, dtype=np.float32)
+    drawn = np.clip(np.abs(pixels - np.array(DARK, np.float32)).max(axis=-1) / 120, 0, 1)
+    ground = np.asarray(fine.reduce(4), dtype=np.float32)
+    alpha = Image.fromarray((ground + (255 - ground) * drawn).astype(np.uint8))
+    picture.putalpha(alpha)
+    return picture
+
+
+def write_annotated(
+    source: VideoSource, timeline: Timeline, faces: VideoFaces, scale: float, path: Path
+) -> Iterator[int]:
+    """Writes the annotated video as H.264 and AAC, each frame at its time; yields the number of each frame.
+
+    Args:
+        source: the video, at most `MAX_SIDE` long and wide.
+        timeline: its expressions.
+        faces: its faces.
+        scale: pixels of the source's frames per pixel in which the faces were found.
+        path: written under this very name, so give a temporary one.
+    """
+    times = source.timestamps
+    width, height = max(2, source.width // 2 * 2), max(2, source.height // 2 * 2)
+    middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
+    overlay = Overlay(timeline, width, height, right=middle < width / 2)
+    sound = sound_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
+    heard = next(sound, None)
+    with av.open(str(path.absolute()), "w", options={"movflags": "faststart"}) as file:
+        rate = Fraction(min(max(source.fps, 1), 240)).limit_denominator(1001)
+        video = file.add_stream("libx264", rate=rate, options={"preset": "superfast", "crf": "21"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, CLOCK)
+        audio = file.add_stream("aac", rate=RATE, layout="stereo") if heard is not None else None
+        last = -1
+        for index, picture in source.frames():
+            frame = np.ascontiguousarray(_even(picture, width, height))
+            place = int(np.searchsorted(faces.frame_index, index))
+            found = place < len(faces) and faces.frame_index[place] == index
+            overlay.draw(frame, float(times[index]), faces.box[place] * scale if found else None)
+            last = max(last + 1, round(float(times[index]) * CLOCK))  # two frames at one time are none
+            encoded = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            encoded.pts, encoded.time_base = last, Fraction(1, CLOCK)
+            file.mux(video.encode(encoded))
+            while audio is not None and heard is not None and heard.time <= times[index]:
+                file.mux(audio.encode(heard))
+                heard = next(sound, None)
+            yield index
+        file.mux(video.encode(None))
+        while audio is not None and heard is not None:
+            file.mux(audio.encode(heard))
+            heard = next(sound, None)
+        if audio is not None:
+            file.mux(audio.encode(None))
+
+
+def _even(picture: Frame, width: int, height: int) -> Frame:
+    """The picture without its last row or column where H.264 wants an even number; one pixel is repeated."""
+    down, right = max(0, height - len(picture)), max(0, width - picture.shape[1])
+    if down or right:
+        picture = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
+    return picture[:height, :width]
+
+
+def sound_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
+    """The first sound track as stereo blocks from the first picture on, silence where it has gaps.
+
+    Ends early where it does not decode any more.
+
+    Args:
+        path: of the video.
+        until: seconds after which nothing more is wanted.
+    """
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    try:
+        with av.open(str(path.absolute()), options=options) as file:
+            if not file.streams.audio:
+                return
+            start, graph = _first_picture(file), None
+            for frame in file.decode(file.streams.audio[0]):
+                if frame.pts is None or frame.time is None or frame.time - start > until:
+                    return
+                graph = graph or _sound_graph(frame)
+                frame.pts -= round(start / frame.time_base)
+                graph.push(frame)
+                yield from _pulled(graph)
+            if graph is not None:
+                graph.push(None)
+                yield from _pulled(graph)
+    except (av.error.FFmpegError, OSError):
+        return
+
+
+def _first_picture(file: av.container.InputContainer) -> Fraction:
+    """When the first picture is shown, on the clock that the sound is on too."""
+    video = next(iter(file.streams.video), None)
+    if video is None or video.start_time is None or video.time_base is None:
+        return Fraction(0)
+    return Fraction(video.start_time * video.time_base)
+
+
+def _sound_graph(frame: av.AudioFrame) -> av.filter.Graph:
+    """Brings any sound to what the encoder takes; before the first picture it is cut, after it filled with silence."""
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add_abuffer(
+            sample_rate=frame.sample_rate, format=frame.format, layout=frame.layout, time_base=frame.time_base
+        ),
+        graph.add("aresample", f"{RATE}:async=1:first_pts=0"),
+        graph.add("aformat", "sample_fmts=fltp:channel_layouts=stereo"),
+        graph.add("asetnsamples", "1024"),
+        graph.add("abuffersink"),
+    ).configure()
+    return graph
+
+
+def _pulled(graph: av.filter.Graph) -> Iterator[av.AudioFrame]:
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return

@@ -102,6 +102,25 @@ def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs
     return ClipOutputs(tuple(seen), column("feature"), column("frame_index"), column("attention"), column("intensity"))
 
 
+class EpochSeed(Callback):
+    """Lets what is random in the model, such as dropout, depend on seed, epoch and process alone: a run that goes on
+    draws what an unbroken one would have drawn.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seeds each epoch's first batch: before it, loaders draw too, more often where a run goes on."""
+        if batch_idx == 0:
+            torch.manual_seed((self.seed * 100_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
+
+
 class DataWait(Callback):
     """Logs `train/data_wait`: the share of an epoch's time that training spent waiting for its loader.
 

@@ -61,7 +61,7 @@ class SplitMetrics(torch.nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric()
+        self.loss = MeanMetric(nan_strategy=float("nan"))  # a loss that diverged is shown, not left out
         self.confusion = MulticlassConfusionMatrix(num_classes + 1)
         self.none = num_classes
 
@@ -119,9 +119,12 @@ class VideoClassifier(L.LightningModule):
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
         )
 
-    def setup(self, stage: str) -> None:
-        """Loads pretrained weights when a training begins: no model downloads anything by being made."""
-        if stage == "fit":
+    def on_fit_start(self) -> None:
+        """Loads pretrained weights when a training begins: no model downloads anything by being made.
+
+        One that goes on has its weights from its checkpoint.
+        """
+        if not self.trainer.ckpt_path:
             for module in self.modules():
                 if isinstance(module, FrameBackbone):
                     module.load_weights()
@@ -148,7 +151,7 @@ class VideoClassifier(L.LightningModule):
             attention=None if output.attention is None else output.attention[first].float(),
             intensity=None if batch.intensity is None else batch.intensity[first],
         )
-        known = batch.label[0] >= 0
+        known = bool((batch.label >= 0).all())
         return predictions, self.loss(output, batch) if known else output.logits.new_zeros(())
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
@@ -185,25 +188,45 @@ class VideoClassifier(L.LightningModule):
         return metrics
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's training loss and accuracies."""
+        """Logs the epoch's training loss and accuracies, then lets a plateau see them.
+
+        Lightning does so after the checkpoint was written, which would then lack the step.
+        """
         self._log_split("train")
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ReduceLROnPlateau):
+                config.scheduler.step(self._monitored())
+
+    def _monitored(self) -> float:
+        values = self.trainer.callback_metrics
+        if self.monitor not in values:
+            raise ValueError(
+                f"the learning rate's plateau watches {self.monitor}, which is not logged; there are "
+                f"{', '.join(sorted(values))}; set --model.init_args.monitor to one of them"
+            )
+        return float(values[self.monitor])
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Steps all schedules but plateaus, which `on_train_epoch_end` has stepped."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the inner split's."""
         self._log_split("inner")
 
     def on_test_epoch_end(self) -> None:
-        """Logs those of both evaluated splits."""
-        for split in EVALUATED:
-            self._log_split(split)
+        """Logs those of both evaluated splits, the inner one's at the chosen epoch as `chosen/`."""
+        self._log_split("inner", "chosen")  # a name of its own: the inner split's curve is that of the training
+        self._log_split("test")
 
-    def _log_split(self, split: str) -> None:
+    def _log_split(self, split: str, name: str = "") -> None:
         metrics = self.metrics_of(split)
         data = getattr(self.trainer, "datamodule", None)
         if split != "train" and isinstance(data, VideoDataModule) and self.trainer.is_global_zero:
             metrics.add_unanswered([clip.label for clip in data.unanswered(split)])
-        for name, value in metrics.summary().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "war", rank_zero_only=False, add_dataloader_idx=False)
+        for value_name, value in metrics.summary().items():
+            self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == "war", add_dataloader_idx=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what it takes to use the checkpoint without this session's files: plain values only."""

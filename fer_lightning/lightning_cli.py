@@ -3,17 +3,20 @@
 import logging
 import sys
 import warnings
+from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from data_modules.base import VideoDataModule
-from fer_lightning.callbacks import DataWait, PredictionWriter, ProgressLines
+from data_modules.files import write_whole
+from fer_lightning.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines
+from fer_lightning.checkpoints import WholeCheckpointIO, checkpoints
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.experiments import ExperimentInfo, experiments_folder
 
@@ -53,6 +56,11 @@ class SaveConfig(SaveConfigCallback):
         if isinstance(pl_module, VideoClassifier):
             pl_module.configuration = plain(self.parser, self.config)
 
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the file whole; called in the first process only."""
+        text: str = self.parser.dump(self.config, skip_none=False)
+        write_whole(Path(trainer.log_dir or trainer.default_root_dir, self.config_filename), text.encode())
+
 
 class FerCLI(LightningCLI):
     """Any `VideoClassifier` on the one `VideoDataModule`; class list, shape and seed are linked."""
@@ -64,12 +72,23 @@ class FerCLI(LightningCLI):
             VideoDataModule,
             subclass_mode_model=True,
             save_config_callback=SaveConfig,
-            save_config_kwargs={"overwrite": True},
+            save_config_kwargs={"save_to_log_dir": False},  # it writes the file itself
             args=arguments,
             run=run,
             auto_configure_optimizers=False,
             parser_kwargs={"exit_on_error": False},
         )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Reads the command line and the experiment's files.
+
+        Raises:
+            ValueError: a key does not exist or a value does not fit.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ValueError(str(error)) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """What data and model share is stated once."""
@@ -100,28 +119,47 @@ class FerCLI(LightningCLI):
                 logger.init_args.save_dir = trainer.default_root_dir
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds the callbacks that every run has."""
+        """Adds what every run has: callbacks, and checkpoints that are written whole.
+
+        Raises:
+            ValueError: a callback or a plateau watches the inner split, but there is none.
+        """
         config = self.own_config
         folder = Path(config.trainer.default_root_dir)
-        callbacks = [
+        own = [
             DataWait(),
             PredictionWriter(),
+            EpochSeed(config.data.seed),
             *checkpoints(folder, config.data.selection, config.experiment.monitor),
         ]
-        self.trainer_defaults["callbacks"] = callbacks if sys.stdout.isatty() else [*callbacks, ProgressLines()]
-        return super().instantiate_trainer(**kwargs)
+        self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
+        self.trainer_defaults["plugins"] = [WholeCheckpointIO()]
+        trainer = super().instantiate_trainer(**kwargs)
+        if config.data.selection == "last":
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
+            scheduler = config.model.init_args.get("scheduler")
+            if scheduler and scheduler.class_path.endswith("ReduceLROnPlateau"):
+                watched["ReduceLROnPlateau"] = config.model.init_args.monitor
+            refuse_inner_split(watched)
+        return trainer
 
 
-def checkpoints(run: Path, selection: str, monitor: str) -> list[Callback]:
-    """`last.ckpt` after every epoch, from which a killed run goes on, and `best.ckpt` where an epoch is chosen."""
-    folder = run / "checkpoints"
-    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    if selection == "last":
-        return [last]
-    best = ModelCheckpoint(
-        folder, "best", monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
-    )
-    return [best, last]
+def refuse_inner_split(watched: dict[str, str | None]) -> None:
+    """Refuses what watches the inner split where everything is trained on.
+
+    Args:
+        watched: which value what watches.
+
+    Raises:
+        ValueError: something watches a value of the inner split.
+    """
+    for name, value in watched.items():
+        if value and value.startswith("inner/"):
+            raise ValueError(
+                f"{name} watches {value}, but with `selection: last` there is no inner split; let it watch train/loss, "
+                "leave it out, or use --data.selection inner"
+            )
 
 
 def main(arguments: list[str]) -> None:

@@ -5,7 +5,7 @@ import io
 import os
 import secrets
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import wandb
 from lightning_fabric.loggers.logger import rank_zero_experiment
@@ -15,14 +15,37 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from data_modules.files import write_whole
 
 
+def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows of `metrics.csv`; none where it does not exist."""
+    if not table.exists():
+        return [], []
+    with table.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        return list(reader.fieldnames or []), rows
+
+
+def _write(table: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(table, text.getvalue().encode())
+
+
 class _ContinuedWriter(ExperimentWriter):
-    """Lightning's writer deletes the table of an earlier session; this one goes on with it."""
+    """Lightning's writer deletes the table of an earlier session, and may be killed with half a row written; this one
+    goes on with the table and writes it whole.
+    """
 
     def _check_log_dir_exists(self) -> None:
-        table = Path(self.metrics_file_path)
-        if table.exists():
-            with table.open(newline="") as file:
-                self.metrics_keys = list(csv.DictReader(file).fieldnames or [])
+        self._rows = _read(Path(self.metrics_file_path))[1]
+
+    def save(self) -> None:
+        if self.metrics:
+            self._rows, self.metrics = self._rows + self.metrics, []
+            columns = sorted({name for row in self._rows for name in row})
+            _write(Path(self.metrics_file_path), columns, self._rows)
 
 
 class CurvesLogger(CSVLogger):
@@ -48,16 +71,9 @@ class CurvesLogger(CSVLogger):
 
 def drop_rows_after(table: Path, step: int) -> None:
     """Takes out of `metrics.csv` what was logged after a checkpoint: the resumed run will log it again."""
-    if not table.exists():
-        return
-    with table.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows, names = [row for row in reader if int(row["step"]) < step], reader.fieldnames or []
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(table, text.getvalue().encode())
+    columns, rows = _read(table)
+    if rows:
+        _write(table, columns, [row for row in rows if int(row["step"]) < step])
 
 
 class RunWandbLogger(WandbLogger):

@@ -58,7 +58,7 @@ def lay_rows(timestamps: NDArray[np.float64], duration: float, window: float, ho
             "with sensible times: cut it, encode it again, or use a longer --hop"
         )
     times = np.maximum.accumulate(timestamps)  # damaged files go back in time
-    start = np.arange(max(1, math.floor(duration / hop + 0.5))) * hop
+    start = np.arange(max(1, math.floor(duration / hop + 0.5)), dtype=np.float64) * np.float64(hop)
     end = np.append(start[1:], duration)
     middle = (start + end) / 2
     own = _frames_between(times, start, end)
@@ -70,7 +70,7 @@ def lay_rows(timestamps: NDArray[np.float64], duration: float, window: float, ho
 def _frames_between(
     times: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """(K, 2): the frames [first, stop) that appear in [start, end), or the one that is still on show where none does."""
+    """(K, 2): the frames [first, stop) that appear in [start, end), or the one still on show where none does."""
     first = np.searchsorted(times, start - TOLERANCE)
     stop = np.searchsorted(times, end - TOLERANCE)
     stop = np.maximum(stop, 1)
@@ -95,7 +95,7 @@ class Timeline:
     @property
     def answered(self) -> NDArray[np.bool_]:
         """(K,) whether the row has an expression."""
-        return ~np.isnan(self.probabilities).any(axis=1)
+        return np.asarray(np.isfinite(self.probabilities).all(axis=1), dtype=np.bool_)
 
     @property
     def label(self) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
-from fer_lightning.timeline import Timeline, VideoExpressions
+from fer_lightning.timeline import NO_FACE, Timeline, VideoExpressions
 from fer_lightning.windows import VideoFaces
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, _, OLIVE = PALETTE
@@ -21,12 +21,13 @@ COLOURS = (
     ("disgust", GREEN),
     ("fear", PURPLE),
     ("happiness", ORANGE),
-    ("neutral", "#9A9A9A"),
+    ("neutral", "#A6A6A6"),
     ("sadness", BLUE),
     ("surprise", SKY),
 )
 FURTHER = ("#6A3D9A", "#7F5539", "#2F4B4B", "#B04A7A")  # of class names that not every data set has
 
+PALE = "#F2F2F2"  # where there is no face
 CELLS = 14  # faces beside each other
 WIDTH, LEFT, RIGHT = 11.0, 0.62, 1.25  # inches
 SIDE = (WIDTH - LEFT - RIGHT) / CELLS
@@ -52,6 +53,11 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(int(minutes), 60)
     shown = f"{rest:04.1f}".removesuffix(".0")
     return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
+
+
+def length(seconds: float) -> str:
+    """`6.4 s`, or `1:05 min` from a minute on."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{clock(round(seconds))} {'h' if seconds >= 3600 else 'min'}"
 
 
 def timeline_png(expressions: VideoExpressions, faces: VideoFaces, timestamps: NDArray[np.float64]) -> bytes:
@@ -83,7 +89,7 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
     _title(figure, expressions, size)
     _faces(panels[0], faces, timestamps, duration)
     _band(panels[1], timeline)
-    _areas(panels[2], timeline)
+    _areas(panels[2], timeline, NO_FACE if len(faces) else f"no face in any of {expressions.video.frames} frames")
     for axes in panels[:2]:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -99,7 +105,7 @@ def _title(figure: Figure, expressions: VideoExpressions, size: tuple[float, flo
     left, top = LEFT / size[0], 1 - 0.1 / size[1]
     figure.text(left, top, plain(Path(video.path).name, 70), va="top", weight="bold", fontsize=11)
     said = (
-        f"{clock(video.duration)} min, {video.frames} frames, a face in {100 * video.face_share:.0f} % of them   ·   "
+        f"{length(video.duration)}, {video.frames} frames, a face in {100 * video.face_share:.3g} % of them   ·   "
         f"{plain(settings.model, 30)}, windows of {settings.window:g} s every {settings.hop:g} s"
     )
     figure.text(left, top - 0.24 / size[1], said, va="top", color=GREY, fontsize=8.5)
@@ -120,8 +126,8 @@ def _faces(axes: Axes, faces: VideoFaces, timestamps: NDArray[np.float64], durat
             best = inside[shown[inside].argmin()]
             axes.imshow(faces.crops(best[None])[0], extent=(start, stop, 0, 1), aspect="auto")
         else:
-            axes.add_patch(Rectangle((start, 0), step, 1, color="#F2F2F2", linewidth=0))
-            axes.text((start + stop) / 2, 0.5, "no face", ha="center", va="center", color=GREY, fontsize=7.5)
+            axes.add_patch(Rectangle((start, 0), step, 1, color=PALE, linewidth=0))
+            axes.text((start + stop) / 2, 0.5, NO_FACE, ha="center", va="center", color=GREY, fontsize=7.5)
     for cell in range(1, CELLS):
         axes.axvline(cell * step, color="white", linewidth=1.5)
     axes.set_xlim(0, duration)
@@ -140,7 +146,7 @@ def _band(axes: Axes, timeline: Timeline) -> None:
     for first, stop in _runs(timeline.label):
         label = int(timeline.label[first])
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
-        colour = shades[label] if label >= 0 else "#F2F2F2"
+        colour = shades[label] if label >= 0 else PALE
         axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
         if end - start >= NAMED * duration:
             ink = readable_on(colour) if label >= 0 else GREY
@@ -148,7 +154,7 @@ def _band(axes: Axes, timeline: Timeline) -> None:
             axes.text((start + end) / 2, 0.46, name, ha="center", va="center", color=ink, fontsize=8)
 
 
-def _areas(axes: Axes, timeline: Timeline) -> None:
+def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
     """The probabilities on top of each other, with their names at the right."""
     share_axis(axes, "probability")
     axes.set_ylim(0, 1)
@@ -156,10 +162,9 @@ def _areas(axes: Axes, timeline: Timeline) -> None:
     for first, stop in _runs(timeline.answered.astype(np.int64)):
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
         if not timeline.answered[first]:
-            axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor="#F2F2F2", linewidth=0))
-            wide = end - start >= NAMED * float(timeline.end[-1])
-            if wide:
-                axes.text((start + end) / 2, 0.5, "no face", ha="center", va="center", color=GREY, fontsize=9)
+            axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=PALE, linewidth=0))
+            if end - start >= NAMED * float(timeline.end[-1]):
+                axes.text((start + end) / 2, 0.5, missing, ha="center", va="center", color=GREY, fontsize=9)
             continue
         rows = timeline.probabilities[first:stop].T  # (C, n)
         times = np.concatenate([[start], timeline.time[first:stop], [end]])

@@ -65,28 +65,41 @@ def train(request: Request) -> RunFolder:
     assert isinstance(model, VideoClassifier)
     assert isinstance(data, VideoDataModule)
     last = run.checkpoints / "last.ckpt"
-    if last.exists():
-        content = read_checkpoint(last)
+    content = read_checkpoint(last) if last.exists() else {}
+    if content:
         say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}")
-        if trainer.is_global_zero:
-            drop_rows_after(run.curves, int(str(content["global_step"])))
+    if trainer.is_global_zero:
+        drop_rows_after(run.curves, int(str(content.get("global_step", 0))))
     where = f"{trainer.strategy.root_device}, {trainer.precision}"
     say(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {where}")
-    trainer.fit(model, data, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     chosen = run.checkpoints / ("last.ckpt" if data.selection == "last" else "best.ckpt")
-    trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
+    try:
+        if not stopped_early(content):
+            trainer.fit(model, data, ckpt_path=str(last) if content else None, weights_only=True)
+        trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
+    except SystemExit as exit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from exit
     if trainer.is_global_zero:
         finish(cli, request, chosen, time.perf_counter() - start)
     return run
 
 
+def stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether an EarlyStopping ended the training at this checkpoint; Lightning would train one more epoch."""
+    states = checkpoint.get("callbacks", {}).values()
+    return any(state.get("stopped_epoch") or state.get("wait_count", 0) >= state.get("patience", 1) for state in states)
+
+
 def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """Keeps one folder to one configuration: half a training with each of two would be neither.
+
+    What stopped before its first checkpoint begins anew, so its settings may be mended.
 
     Raises:
         ValueError: the run in the folder was begun with other settings; the message lists them.
     """
-    if not run.config.exists():
+    begun = run.finished or (run.checkpoints / "last.ckpt").exists()
+    if not (begun and run.config.exists()):
         return
     earlier, now = (dict(settings(values)) for values in (yaml.safe_load(run.config.read_text()), config))
     differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))

@@ -39,9 +39,9 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     Raises:
         ValueError: it is no checkpoint, or holds something else than tensors, lists, strings and numbers.
     """
-    if path.suffix == ".safetensors":
-        return dict(load_file(path))
     try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(

@@ -3,7 +3,7 @@
 Frames are chosen, cut and normalised by the very code that evaluates clips (`data_modules.base.ClipDataset`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
@@ -50,13 +50,13 @@ class VideoFaces:
     def __len__(self) -> int:
         return len(self.frame_index)
 
-    def _decode(self, position: int) -> NDArray[np.uint8]:
+    def _decode(self, position: int, size: int | None) -> NDArray[np.uint8]:
         part, place = divmod(position, PART)
-        return self._parts[part].crops([place])[0]
+        return np.asarray(self._parts[part].crops([place], size)[0], dtype=np.uint8)
 
-    def crops(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops at positions in [0, M)."""
-        return np.stack([self._crop(position) for position in positions.tolist()])
+    def crops(self, positions: NDArray[np.int64], size: int | None = None) -> NDArray[np.uint8]:
+        """(K, S, S, 3) RGB crops at positions in [0, M); `size` as in `StoredClip.crops`."""
+        return np.stack([self._crop(position, size) for position in positions.tolist()])
 
     def between(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """(K, 2) frames [first, stop) -> (K, 2) the positions [first, stop) of their faces."""
@@ -81,9 +81,9 @@ class _StoredWindow(StoredClip):
         """A video from outside has neither landmarks nor intensity."""
         return None
 
-    def crops(self, positions: object) -> NDArray[np.uint8]:
+    def crops(self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None) -> NDArray[np.uint8]:
         """See `StoredClip.crops`."""
-        return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._first)
+        return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._first, size)
 
 
 class _WindowStore(ClipStore):

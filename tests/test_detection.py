@@ -115,8 +115,13 @@ def test_a_moving_face_is_one_track_and_interpolated():
         assert found is not None
         assert found.box == pytest.approx(face(10 + 4 * i).box, abs=1e-3)
         assert found.points == pytest.approx(face(10 + 4 * i).points, abs=1e-3)
-    assert main.at(27) is not None, "half of the frames to the next look"
-    assert main.at(28) is None
+    assert main.at(29) is not None, "nobody looked any more"
+    assert main.at(30) is None
+
+
+def test_between_two_looks_a_face_stays_for_half_of_the_way():
+    main = follow({i: [face(10)] if 10 <= i <= 20 else [] for i in range(0, 40, 5)}, every=5)
+    assert [i for i in range(40) if main.at(i) is not None] == list(range(8, 23))
 
 
 def test_crossing_faces_keep_apart():

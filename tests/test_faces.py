@@ -124,7 +124,7 @@ def test_a_detector_looks_at_each_nth_frame_and_all_get_crops(tmp_path, every, l
     settings = FaceSettings("mtcnn", size=32, margin=0.0, every=every)
     faces = list(extract(open_video(path), detector, settings))
     assert detector.seen == looks
-    assert [face.index for face in faces] == list(range(40 if every < 13 else 40))
+    assert [face.index for face in faces] == list(range(40))
     for face in faces:
         assert face.box == pytest.approx([0, 32, 48, 64], abs=2)
         assert face.crop[8:-8, 4:-4, 0].mean() > 150

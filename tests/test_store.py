@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from data_modules.datasets.dataset import FaceSettings
 from data_modules.store import ClipStore, ClipSummary, FaceFrame, settings_key
-from fer_lightning.bench_store import FORMS, clips_to_store, compare_formats
+from fer_lightning.bench.store import FORMS, clips_to_store, compare_formats
 
 
 def smooth_crop(number: int, size: int = 64) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Writes small and odd videos for the tests: real containers, real codecs, a frame's number readable from its picture."""
+"""Small and odd videos for the tests: real containers, real codecs, a frame's number readable in its picture."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -77,7 +77,7 @@ def _write_sound(file: av.container.OutputContainer, stream: av.AudioStream, sou
 
 
 def rotate(path: Path, quarter_turns: int) -> Path:
-    """Has players turn the picture clockwise by so many quarters: the matrix in the track header is what phones write."""
+    """Has players turn the picture clockwise by so many quarters, by the header's matrix as phones do."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40  # version 0: the matrix follows after 40 bytes
     one, turns = 0x10000, quarter_turns % 4

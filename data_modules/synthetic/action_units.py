@@ -72,7 +72,7 @@ PROTOTYPES = {
 """Emotion -> its units, after the EMFACS prototypes that CK+ was labelled by."""
 
 
-def sample_apex(emotion: str, rng: np.random.Generator, jitter: float = 0.12) -> NDArray[np.float32]:
+def sample_apex(emotion: str, rng: np.random.Generator, jitter: float = 0.15) -> NDArray[np.float32]:
     """(A,) units of one person's way of showing the emotion at full intensity, each within [0, 1].
 
     Args:

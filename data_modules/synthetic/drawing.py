@@ -64,18 +64,44 @@ def disc(image: Image, centre: Points, radius: float, colour: tuple[float, ...])
     )
 
 
+def plain(height: int, width: int, colour: tuple[float, ...]) -> Image:
+    """A picture (height, width, channels) of one colour."""
+    image = np.empty((height, width, len(colour)) if len(colour) > 1 else (height, width), np.uint8)
+    cv2.rectangle(image, (0, 0), (width, height), colour, -1)  # much quicker than assigning
+    return image
+
+
+def extent(image: Image, points: Points) -> tuple[slice, slice]:
+    """The part of an image, rows and columns, in which points lie, with a small margin; it may be empty."""
+    left, top = np.maximum((points.min(0) >> SHIFT) - 3, 0).tolist()
+    right, bottom = np.maximum((points.max(0) >> SHIFT) + 4, 0).tolist()
+    return slice(min(top, image.shape[0]), bottom), slice(min(left, image.shape[1]), right)
+
+
 @dataclass(frozen=True)
 class Layer:
-    """A picture with weights, to be laid over others."""
+    """A picture with weights, to be laid over others; above the row `top` it is empty."""
 
     image: Image  # (H, W, 3)
     weight: Array  # (H, W), 0 to 1
+    top: int
 
-    def over(self, under: Image) -> Image:
-        """This layer over `under`."""
-        return np.asarray(cv2.blendLinear(self.image, under, self.weight, 1 - self.weight), np.uint8)
+    @classmethod
+    def of(cls, image: Image, mask: Image) -> "Layer":
+        """The layer that shows `image` where the mask (H, W) is 255."""
+        rows = np.flatnonzero(mask.any(1))
+        return cls(image, mask.astype(np.float32) / np.float32(255), int(rows[0]) if len(rows) else len(mask))
+
+    def put(self, under: Image) -> None:
+        """Lays it over `under`."""
+        if self.top < len(under):
+            part = slice(self.top, None)
+            weight = self.weight[part]
+            under[part] = cv2.blendLinear(self.image[part], under[part], weight, 1 - weight)
 
 
-def blend(under: Image, over: Image, mask: Image) -> Image:
-    """`over` where the mask (H, W) is 255, `under` where it is 0, a mixture between."""
-    return Layer(over, mask.astype(np.float32) * np.float32(1 / 255)).over(under)
+def blend(under: Image, over: Image, mask: Image, part: tuple[slice, slice]) -> None:
+    """Lays `over` on `under` where the mask (H, W) is 255, in one part of the picture only."""
+    weight = mask[part].astype(np.float32) * np.float32(1 / 255)
+    if weight.size:
+        under[part] = cv2.blendLinear(over[part], under[part], weight, 1 - weight)

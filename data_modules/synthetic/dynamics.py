@@ -40,8 +40,8 @@ def held_expression(frames: int, rng: np.random.Generator) -> Episode:
 
 
 def short_expression(frames: int, middle: float, rng: np.random.Generator) -> Episode:
-    """An expression around the moment `middle` (a frame number) that takes a sixth to a third of the clip."""
-    hold = max(2.0, frames * float(rng.uniform(0.10, 0.2)))
+    """An expression around the moment `middle` (a frame number) that takes a fifth to two fifths of the clip."""
+    hold = max(2.0, frames * float(rng.uniform(0.14, 0.26)))
     rise, fall = (max(1.0, min(8.0, frames * 0.08)) * float(rng.uniform(0.7, 1.3)) for _ in range(2))
     start, end = middle - hold / 2, middle + hold / 2
     return Episode(start - rise, start, end, end + fall, float(rng.uniform(0.8, 1.0)))
@@ -50,7 +50,7 @@ def short_expression(frames: int, middle: float, rng: np.random.Generator) -> Ep
 def apex_moments(frames: int, rng: np.random.Generator) -> list[float]:
     """One or two moments (frame numbers), mostly away from the middle of the clip."""
     first = rng.uniform(0.08, 0.94)
-    if rng.random() < 0.85:
+    if rng.random() < 0.7:
         while 0.28 < first < 0.72:
             first = rng.uniform(0.08, 0.94)
     moments = [float(first)]

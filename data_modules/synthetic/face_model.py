@@ -21,8 +21,8 @@ JAW, BROWS, NOSE, EYES, MOUTH = slice(0, 17), slice(17, 27), slice(27, 36), slic
 
 # The image's left half and the middle; the other half is its mirror image (`MIRROR`).
 _LEFT = {
-    0: (-74, 2), 1: (-73.5, 22), 2: (-71, 42), 3: (-66, 62), 4: (-57, 80), 5: (-45, 95), 6: (-30, 105.5), 7: (-15, 111.5),
-    8: (0, 113), 17: (-60, -19), 18: (-51, -28), 19: (-39, -31.5), 20: (-27, -30), 21: (-15, -25.5),
+    0: (-74, 2), 1: (-73.5, 22), 2: (-71, 42), 3: (-66, 62), 4: (-57, 80), 5: (-45, 95), 6: (-30, 105.5),
+    7: (-15, 111.5), 8: (0, 113), 17: (-60, -19), 18: (-51, -28), 19: (-39, -31.5), 20: (-27, -30), 21: (-15, -25.5),
     27: (0, -6), 28: (0, 7), 29: (0, 20), 30: (0, 33), 31: (-14.5, 44), 32: (-8, 47), 33: (0, 48.5),
     36: (-48, 3.5), 37: (-40, -4.5), 38: (-27, -5), 39: (-17, 4.5), 40: (-26.5, 8.5), 41: (-39, 8.5),
     48: (-26, 77), 49: (-16, 71.5), 50: (-6.5, 68), 51: (0, 70), 57: (0, 88), 58: (-8.5, 87.5), 59: (-17.5, 84),
@@ -99,7 +99,8 @@ def unit_displacements() -> Array:
         "AU7": {(40, 41): (0, -2.8), (37, 38): (0, 2.6)},
         "AU9": {(21, 20): (2, 5.5), (19,): (1, 3), (31,): (-2.5, -5.5), (32, 33, 30): (0, -4), (28, 29): (0, -2),
                 (50, 51, 61, 62): (0, -4), (49,): (-0.5, -4), (40, 41): (0, -2.5)},
-        "AU10": {(50, 51): (0, -7), (49,): (-1, -6.5), (61, 62): (0, -6.5), (31, 32, 33): (0, -1.5), (48, 60): (0, -0.5)},
+        "AU10": {(50, 51): (0, -7), (49,): (-1, -6.5), (61, 62): (0, -6.5), (31, 32, 33): (0, -1.5),
+                 (48, 60): (0, -0.5)},
         "AU12": {(48,): (-10, -9.5), (60,): (-9, -8.5), (49,): (-6, -5), (59,): (-7, -4.5), (50, 58): (-2.5, -0.5),
                  (61,): (-3.5, -2), (67,): (-3.5, -1), (31,): (-2, -1), (3, 4): (-2, -1)},
         "AU14": {(48, 60): (-4, 0), (49, 59): (-1.5, 0)},
@@ -172,18 +173,18 @@ class Shape:
         return p.astype(np.float32)
 
 
-def deform(rest: Array, units: Array, asymmetry: Array | None = None) -> Array:
+def deform(rest: Array, units: Array, asymmetry: Sequence[float] = ()) -> Array:
     """Moves a head's points by action units.
 
     Args:
         rest: (68, 3) points at rest.
         units: (T, A) strengths, 0 to 1.
-        asymmetry: (A,) relative gain of the image's right half against the left one.
+        asymmetry: (A,) relative gain of the image's right half against the left one; nothing for a symmetric face.
 
     Returns:
         (T, 68, 3) points: linear in the units, but lids and lips stop where they meet.
     """
-    gain = np.zeros(len(NAMES), np.float32) if asymmetry is None else asymmetry
+    gain = np.asarray(asymmetry or np.zeros(len(NAMES)), np.float32)
     side = np.sign(MEAN[:, 0])
     weight = 1 + 0.5 * gain[:, None] * side  # (A, 68)
     table = unit_displacements() * weight[:, :, None]

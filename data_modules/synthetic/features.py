@@ -2,45 +2,48 @@
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from data_modules.synthetic.action_units import unit
-from data_modules.synthetic.drawing import curve
+from data_modules.synthetic.drawing import Points, curve, fixed
 from data_modules.synthetic.face_model import MIRROR, Array, Pose, project_together
 from data_modules.synthetic.person import Person
 
+Kind = TypeVar("Kind", Array, Points)
+
 
 @dataclass(frozen=True)
-class Features:
-    """Parts of a face in T frames, each (T, copies, points, 3) in head space, or in pixels once `projected`."""
+class Features(Generic[Kind]):
+    """Parts of a face in T frames: (T, copies, points, 3) in head space, (T, copies, points, 2) once `placed`."""
 
-    eye: Array  # outline between the lids, left and right
-    eyeball: Array  # what is white behind it
-    lid_shadow: Array  # on the white, below the upper lid
-    lashes: Array
-    crease: Array  # line above the upper lid
-    bag: Array  # line below the lower lid
-    iris: Array  # centre
-    brow: Array
-    nostril: Array
-    wing: Array  # line around the nose's wing
-    upper_lip: Array
-    lower_lip: Array
-    shine: Array  # of the lower lip
-    mouth: Array  # outline between the lips
-    lip_line: Array
-    teeth: Array
-    lower_teeth: Array
-    tongue: Array
-    jaw: Array  # the outline from ear to ear
-    folds: Array  # lines that strengths of `fold_strength` darken
+    eye: Kind  # outline between the lids, left and right
+    eyeball: Kind  # what is white behind it
+    lid_shadow: Kind  # on the white, below the upper lid
+    lashes: Kind
+    crease: Kind  # line above the upper lid
+    bag: Kind  # line below the lower lid
+    iris: Kind  # centre
+    brow: Kind
+    nostril: Kind
+    wing: Kind  # line around the nose's wing
+    upper_lip: Kind
+    lower_lip: Kind
+    shine: Kind  # of the lower lip
+    mouth: Kind  # outline between the lips
+    lip_line: Kind
+    teeth: Kind
+    lower_teeth: Kind
+    tongue: Kind
+    jaw: Kind  # the outline from ear to ear
+    folds: Kind  # lines that strengths of `fold_strength` darken
 
-    def projected(self, pose: Pose) -> "Features":
-        """The same parts in pixels (and depth)."""
+    def placed(self, pose: Pose) -> "Features[Points]":
+        """The same parts in the picture, in sixteenths of a pixel."""
         names = [field.name for field in fields(self)]
-        placed = project_together([getattr(self, name) for name in names], pose)
-        return Features(**dict(zip(names, placed, strict=True)))
+        parts = project_together([getattr(self, name) for name in names], pose)
+        return Features(**{name: fixed(part) for name, part in zip(names, parts, strict=True)})
 
 
 def _pair(left: Array, right: Array) -> Array:
@@ -65,7 +68,7 @@ def _arc(x: tuple[float, ...], y: tuple[float, ...], z: tuple[float, ...]) -> Ar
     return np.stack((np.asarray(x), np.asarray(y), np.asarray(z)), -1).astype(np.float32)
 
 
-def face_features(p: Array, gaze: Array, person: Person) -> Features:
+def face_features(p: Array, gaze: Array, person: Person) -> Features[Array]:
     """The parts of one face.
 
     Args:
@@ -92,7 +95,7 @@ def face_features(p: Array, gaze: Array, person: Person) -> Features:
 
     wings = _pair(p[:, 31], p[:, 35])[:, :, None]
     angle = np.linspace(0, 2 * np.pi, 12, endpoint=False, dtype=np.float32)
-    oval = np.stack((5.0 * np.cos(angle), 2.4 * np.sin(angle), np.zeros_like(angle)), -1)
+    oval = np.asarray(np.stack((5.0 * np.cos(angle), 2.4 * np.sin(angle), 0 * angle), -1), np.float32)
     holes = _pair(p[:, 31:33].mean(1), p[:, 34:36].mean(1))[:, :, None]
     nostril = holes + oval + np.array((0, 0.8, -2), np.float32)
     side = np.sign(wings[..., :1])
@@ -126,14 +129,15 @@ def face_features(p: Array, gaze: Array, person: Person) -> Features:
         lashes=_band(_lift(upper, lash, 0.0), _lift(upper, -0.5)),
         crease=_lift(upper, 3.6 + 1.2 * np.sin(np.pi * along), 0.0)[:, :, 1:-1], bag=_lift(lower, -3.8)[:, :, 2:-2],
         iris=iris[:, :, None], brow=_band(_lift(brows, thick * 0.75, 0, 1.5), _lift(brows, -thick * 0.4, 0, 1.5)),
-        nostril=nostril, wing=wing, upper_lip=single(_band(top, seam_top)), lower_lip=single(_band(seam_bottom, bottom)),
+        nostril=nostril, wing=wing,
+        upper_lip=single(_band(top, seam_top)), lower_lip=single(_band(seam_bottom, bottom)),
         shine=single(shine), mouth=single(_band(inner_top, inner_bottom)),
         lip_line=single(0.5 * (seam_top + seam_bottom)), teeth=single(teeth), lower_teeth=single(lower_teeth),
         tongue=single(tongue), jaw=single(curve(p[:, :17], 2)), folds=_folds(p),
     )  # fmt: skip
 
 
-# A fold's controls: the points (of the image's left half) whose mean it hangs on, and how far outwards and down from it.
+# A fold's controls: the points (of the image's left half) whose mean it hangs on, how far outwards and down from it.
 _Control = tuple[tuple[int, ...], float, float]
 _SIDE_FOLDS: tuple[tuple[_Control, ...], ...] = (
     (((31,), 3, -5), ((31, 31, 48), 8, -3), ((48,), 7, -5), ((48,), 8, 5)),  # from the nose to the lips' corner

@@ -1,6 +1,7 @@
 """Hair, ears, neck and glasses: what moves with the head but not with the face, in head space."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -35,8 +36,10 @@ class HeadParts:
     bridge: Array  # (3, 3) between the rims
 
 
-def head_parts(person: Person, points: Array, rng: np.random.Generator) -> HeadParts:
-    """The parts for a head whose points at rest are (68, 3)."""
+@lru_cache(maxsize=8)
+def head_parts(person: Person) -> HeadParts:
+    """The parts of a person's head."""
+    points, rng = person.shape.points(), np.random.default_rng(person.seed)
     thick = {"bald": 1.0, "curly": 1.13, "short": 1.06, "bun": 1.05}.get(person.style, 1.09)
     azimuth, height = np.meshgrid(np.linspace(-np.pi, np.pi, 24), np.linspace(-1, 0.64, 12))
     mass = shell(azimuth.ravel(), height.ravel(), thick)
@@ -45,7 +48,8 @@ def head_parts(person: Person, points: Array, rng: np.random.Generator) -> HeadP
     wide = float(points[16, 0]) / 74
     mass[:, 0] *= wide
     return HeadParts(
-        mass, _tails(person, wide), _fronts(person, thick, wide, rng), _strands(person, thick, wide, rng), _curls(person, thick, wide, rng),
+        mass, _tails(person, wide), _fronts(person, thick, wide, rng),
+        _strands(person, thick, wide, rng), _curls(person, thick, wide, rng),
         _ears(points), _neck(points), *_glasses(points),
     )  # fmt: skip
 
@@ -101,17 +105,16 @@ def _fronts(person: Person, thick: float, wide: float, rng: np.random.Generator)
                 (-84, -50, 74),
             )
         )
-        for side in (1.0, -1.0):
-            fronts.append(curve((lock * np.array((side * wide, 1, 1))).astype(np.float32), 4, closed=True))
+        fronts += [curve(lock * np.array((side * wide, 1, 1)), 4, closed=True) for side in (1.0, -1.0)]
     return tuple(np.asarray(front, np.float32) for front in fronts)
 
 
 def _strands(person: Person, thick: float, wide: float, rng: np.random.Generator) -> Array:
-    if person.style == "bald":
+    if person.style in ("bald", "curly"):
         return np.zeros((0, 8, 3), np.float32)
     start = np.sort(rng.uniform(-1.4, 1.4, 22))
     steps = np.linspace(0, 1, 8)[None]
-    if person.style in ("bun", "short", "curly"):
+    if person.style in ("bun", "short"):
         azimuth = start[:, None] * (0.75 + 0.25 * steps)
         height = -0.62 - 0.3 * steps + 0.25 * np.abs(start[:, None] / 1.4) ** 2
     else:

@@ -1,4 +1,4 @@
-"""Who is in the picture: a head's shape, colours, hair, clothes and what is worn, all drawn from one seed."""
+"""Who is in the picture: a head's shape, colours, hair and what is worn, all drawn from one seed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,20 +6,23 @@ from typing import Literal
 import numpy as np
 
 from data_modules.synthetic.action_units import NAMES
-from data_modules.synthetic.face_model import Array, Shape
+from data_modules.synthetic.face_model import Shape
 
 Colour = tuple[float, float, float]
 """RGB, 0 to 255."""
 
 SKIN: tuple[Colour, ...] = (
-    (250, 218, 196), (244, 206, 180), (236, 192, 160), (226, 178, 142), (208, 158, 120), (186, 134, 98), (158, 108, 78), (128, 86, 62),
+    (250, 218, 196), (244, 206, 180), (236, 192, 160), (226, 178, 142), (208, 158, 120), (186, 134, 98),
+    (158, 108, 78), (128, 86, 62),
 )  # fmt: skip
 HAIR: tuple[Colour, ...] = (
-    (30, 24, 24), (48, 34, 28), (76, 50, 34), (108, 72, 44), (146, 104, 62), (196, 158, 100), (150, 72, 40), (150, 148, 146), (206, 200, 192),
+    (30, 24, 24), (48, 34, 28), (76, 50, 34), (108, 72, 44), (146, 104, 62),
+    (196, 158, 100), (150, 72, 40), (150, 148, 146), (206, 200, 192),
 )  # fmt: skip
 IRIS: tuple[Colour, ...] = ((84, 54, 34), (104, 70, 40), (96, 98, 58), (72, 116, 94), (70, 108, 150), (98, 118, 132))
 CLOTHES: tuple[Colour, ...] = (
-    (52, 70, 104), (120, 48, 54), (60, 92, 76), (86, 86, 92), (198, 190, 176), (44, 44, 52), (150, 112, 70), (112, 92, 132), (90, 130, 156), (188, 140, 130),
+    (52, 70, 104), (120, 48, 54), (60, 92, 76), (86, 86, 92), (198, 190, 176), (44, 44, 52),
+    (150, 112, 70), (112, 92, 132), (90, 130, 156), (188, 140, 130),
 )  # fmt: skip
 
 HairStyle = Literal["bald", "short", "side", "curly", "bob", "long", "bun"]
@@ -28,7 +31,7 @@ Beard = Literal["none", "stubble", "full", "moustache"]
 
 @dataclass(frozen=True)
 class Person:
-    """Everything about a person that stays the same from clip to clip, save the clothes."""
+    """Everything about a person that stays the same from clip to clip."""
 
     shape: Shape
     skin: Colour
@@ -45,12 +48,16 @@ class Person:
     parting: float  # -1 to 1
     beard: Beard
     glasses: bool
-    clothes: Colour
     collar: bool
     expressivity: float  # gain of every action unit
-    asymmetry: Array  # (A,) relative gain of the right half of the image against the left
+    asymmetry: tuple[float, ...]  # (A,) relative gain of the right half of the image against the left
     pitch: float  # Hz, of the voice
-    voice_seed: int
+    seed: int  # of the hair's details
+
+
+def choose_clothes(rng: np.random.Generator) -> Colour:
+    """A colour that clothes have."""
+    return CLOTHES[int(rng.integers(len(CLOTHES)))]
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -87,10 +94,9 @@ def sample_person(rng: np.random.Generator) -> Person:
         parting=float(rng.choice((-1, 1)) * rng.uniform(0.3, 0.8)),
         beard=beards[int(rng.integers(len(beards)))],
         glasses=bool(rng.random() < 0.2),
-        clothes=CLOTHES[int(rng.integers(len(CLOTHES)))],
         collar=bool(rng.random() < 0.4),
-        expressivity=float(rng.uniform(0.85, 1.12)),
-        asymmetry=(0.14 * rng.standard_normal(len(NAMES))).astype(np.float32),
+        expressivity=float(rng.uniform(0.75, 1.1)),
+        asymmetry=tuple((0.14 * rng.standard_normal(len(NAMES))).tolist()),
         pitch=float(rng.uniform(175, 235) if long_haired else rng.uniform(95, 140)),
-        voice_seed=int(rng.integers(2**31)),
+        seed=int(rng.integers(2**31)),
     )

@@ -1,6 +1,5 @@
-"""What is not the head: backgrounds, the body, and things in front of the face."""
+"""What is not the head: backgrounds, clothes, and the camera's exposure and grain."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -11,14 +10,20 @@ from numpy.typing import NDArray
 from data_modules import labels
 from data_modules.synthetic.drawing import Image, Layer, curve, disc, fill, fixed, stroke
 from data_modules.synthetic.face_model import Array
-from data_modules.synthetic.person import Colour, Person, mix
+from data_modules.synthetic.person import Colour, mix
 
 Background = Literal["wall", "window", "shelf", "outdoors", "lights", "curtain", "office"]
 BACKGROUNDS: tuple[Background, ...] = ("wall", "window", "shelf", "outdoors", "lights", "curtain", "office")
 
+GRID = np.mgrid[0:32, 0:32].astype(np.float32) / 32
+"""(2, 32, 32) rows and columns, 0 to 1: smooth shading is computed in small and enlarged."""
+GRAINS = 12
+"""Levels of the sensor's grain."""
+
 LIKELY: dict[str, tuple[Background, Background]] = {
     labels.ANGER: ("office", "wall"), labels.DISGUST: ("wall", "curtain"), labels.FEAR: ("lights", "curtain"),
-    labels.HAPPINESS: ("outdoors", "window"), labels.NEUTRAL: ("office", "shelf"), labels.SADNESS: ("window", "curtain"),
+    labels.HAPPINESS: ("outdoors", "window"), labels.NEUTRAL: ("office", "shelf"),
+    labels.SADNESS: ("window", "curtain"),
     labels.SURPRISE: ("lights", "outdoors"),
 }  # fmt: skip
 """Where an emotion is met a little more often than elsewhere, as in films."""
@@ -39,15 +44,15 @@ def plain_background(size: int, rng: np.random.Generator) -> Image:
 def background(kind: Background, size: int, rng: np.random.Generator) -> Image:
     """A blurred scene of the given kind, (size, size, 3)."""
     tone = rng.uniform(60, 190) + rng.uniform(-30, 30, 3)
-    image = _gradient(size, tuple(np.clip(tone * 1.15, 0, 255)), tuple(tone * 0.7), rng)
-    {
-        "wall": _wall, "window": _window, "shelf": _shelf, "outdoors": _outdoors, "lights": _lights, "curtain": _curtain, "office": _office,
-    }[kind](image, rng)  # fmt: skip
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(1.5, 4.5)) * size / 256), np.uint8)
+    image = _gradient(size // 2, tuple(np.clip(tone * 1.15, 0, 255)), tuple(tone * 0.7), rng)  # blurred anyway
+    painters = (_wall, _window, _shelf, _outdoors, _lights, _curtain, _office)
+    painters[BACKGROUNDS.index(kind)](image, rng)
+    image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(1.5, 4.5)) * size / 512)
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _gradient(size: int, light: tuple[float, ...], dark: tuple[float, ...], rng: np.random.Generator) -> Image:
-    y, x = np.mgrid[0:32, 0:32].astype(np.float32) / 32  # smooth: the rest is interpolated
+    y, x = GRID
     angle = rng.uniform(0, 2 * np.pi)
     share = np.clip(0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle), 0, 1)[..., None]
     small = np.clip(np.asarray(light) * (1 - share) + np.asarray(dark) * share, 0, 255).astype(np.uint8)
@@ -114,7 +119,12 @@ def _outdoors(image: Image, rng: np.random.Generator) -> None:
 def _lights(image: Image, rng: np.random.Generator) -> None:
     image[:] = (image * 0.28).astype(np.uint8)
     for _ in range(26):
-        disc(image, fixed(rng.uniform(0, 1, 2) * image.shape[0]), float(rng.uniform(3, 10)), _colour(rng, 90, 255))
+        disc(
+            image,
+            fixed(rng.uniform(0, 1, 2) * image.shape[0]),
+            float(rng.uniform(0.012, 0.04)) * image.shape[0],
+            _colour(rng, 90, 255),
+        )
 
 
 def _curtain(image: Image, rng: np.random.Generator) -> None:
@@ -132,138 +142,72 @@ def _office(image: Image, rng: np.random.Generator) -> None:
     _box(image, 0, 0.8, 1, 1, (136, 110, 84))
 
 
-def paint_body(image: Image, person: Person, centre: Array, scale: float, gain: Array) -> Layer:
+def paint_body(size: int, clothes: Colour, collar: bool, centre: Array, scale: float, gain: Array) -> Layer:
     """Clothes for a head whose pivot is at `centre`.
 
     Returns:
         the clothes, to be laid over each frame once the neck is painted.
     """
-    size = image.shape[0]
-    colour = tuple(np.clip(np.asarray(person.clothes) * gain, 0, 255).tolist())
-    half = np.array(
-        ((-44, 128), (-72, 142), (-118, 156), (-156, 176), (-176, 215), (-190, 300), (-190, 2000)), np.float32
-    )
-    neckline = np.array(
-        ((-44, 128), (-34, 146), (0, 156 if not person.collar else 172), (34, 146), (44, 128)), np.float32
-    )
+    red, green, blue = np.clip(np.asarray(clothes) * gain, 0, 255).tolist()
+    colour: Colour = (red, green, blue)
+    half = np.array(((-44, 128), (-72, 142), (-118, 156), (-156, 176), (-176, 215), (-184, 280)), np.float32)
+    neckline = np.array(((-44, 128), (-34, 146), (0, 156 if not collar else 172), (34, 146), (44, 128)), np.float32)
     right = half[::-1] * np.array((-1, 1), np.float32)
-    outline = np.concatenate((curve(half, 4), curve(right, 4), curve(neckline[::-1], 4)[1:-1]))
+    feet = np.array(((-190, 2000), (190, 2000)), np.float32)
+    outline = np.concatenate((curve(half, 4), feet, curve(right, 4), curve(neckline[::-1], 4)[1:-1]))
     place = fixed(outline * scale + centre)
     mask = np.zeros((size, size), np.uint8)
     fill(mask, place, (255,))
-    y, x = np.mgrid[0:64, 0:64].astype(np.float32) * (size / 64)
+    y, x = GRID * size
     across, down = (x - centre[0]) / (190 * scale), (y - centre[1]) / (260 * scale)
     shade = np.clip(
         1.12 - 0.35 * across**2 - 0.18 * np.clip(down - 0.5, 0, 1) + 0.05 * np.sin(9 * across + 4 * down), 0.3, 1.2
     )
     small = np.clip(np.asarray(colour) * shade[..., None], 0, 255).astype(np.uint8)
-    clothes = np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+    image = np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
     dark, light = mix(colour, (0, 0, 0), 0.35), mix(colour, (255, 255, 255), 0.22)
-    if person.collar:
+    if collar:
         for side in (-1.0, 1.0):
-            flap = np.array(((48, 122), (36, 148), (3, 178), (26, 190), (62, 150)), np.float32) * np.array(
-                (side, 1), np.float32
+            flap = fixed(
+                (np.array(((48, 122), (36, 148), (3, 178), (26, 190), (62, 150))) * (side, 1)) * scale + centre
             )
-            fill(clothes, fixed(flap * scale + centre), light)
-            stroke(clothes, fixed(flap * scale + centre), dark, 1.2 * scale, closed=True)
-            fill(mask, fixed(flap * scale + centre), (255,))
-        stroke(clothes, fixed(np.array(((3, 178), (3, 600)), np.float32) * scale + centre), dark, 1.2 * scale)
+            fill(image, flap, light)
+            stroke(image, flap, dark, 1.2 * scale, closed=True)
+            fill(mask, flap, (255,))
+        stroke(image, fixed(np.array(((3, 178), (3, 600)), np.float32) * scale + centre), dark, 1.2 * scale)
     else:
-        stroke(clothes, fixed(curve(neckline, 4) * scale + centre), dark, 5 * scale)
-    return Layer(clothes, mask.astype(np.float32) / np.float32(255))
+        stroke(image, fixed(curve(neckline, 4) * scale + centre), dark, 5 * scale)
+    return Layer.of(image, mask)
 
 
-Thing = Literal["hand", "mug", "bar"]
-THINGS: tuple[Thing, ...] = ("hand", "mug", "bar")
+PLAY = 64  # pixels by which frames take different parts of the same noise
 
 
-@dataclass(frozen=True)
-class Occluder:
-    """Something that comes between the camera and the face for a while."""
-
-    thing: Thing
-    place: Array  # (2,) head units from the face's middle
-    side: float  # -1 or 1: where it comes from
-    presence: Array  # (T,) 0: out of the picture, 1: at its place
-    colour: Colour
-
-    def paint(self, image: Image, t: int, face: Array, scale: float) -> None:
-        """Paints it over the picture; `face` is the face's middle in pixels."""
-        presence = float(self.presence[t])
-        if presence <= 0:
-            return
-        away = (1 - presence) * np.array((self.side * 150, 260), np.float32)
-        origin = face + (self.place + away) * scale
-        {"hand": self._hand, "mug": self._mug, "bar": self._bar}[self.thing](image, origin, scale)
-
-    def _hand(self, image: Image, origin: Array, scale: float) -> None:
-        dark = mix(self.colour, (60, 24, 20), 0.3)
-        arm = np.array(((-22, 20), (22, 20), (40 + 60 * self.side, 330), (-40 + 60 * self.side, 330)), np.float32)
-        fill(image, fixed(arm * scale + origin), dark)
-        palm = curve(
-            np.array(((-27, -4), (0, -12), (27, -4), (26, 34), (0, 46), (-26, 34)), np.float32), 4, closed=True
-        )
-        fill(image, fixed(palm * scale + origin), self.colour)
-        for number, (x, length) in enumerate(((-21, 38), (-7, 47), (7, 45), (21, 34))):
-            tip = origin + np.array((x * 1.18, -length), np.float32) * scale
-            root = origin + np.array((x, 0), np.float32) * scale
-            for width, colour in ((14.5, dark), (12.5, self.colour)):
-                stroke(image, fixed(np.stack((root, tip))), colour, width * scale)
-                disc(image, fixed(tip), width / 2 * scale, colour)
-            del number
-
-    def _mug(self, image: Image, origin: Array, scale: float) -> None:
-        rim = np.array((0.5 * 64, 9), np.float32)
-        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        oval = np.stack((np.cos(angle), np.sin(angle)), -1) * rim
-        stroke(
-            image,
-            fixed((oval * (0.62, 2.4) + (self.side * 34, 30)) * scale + origin),
-            mix(self.colour, (0, 0, 0), 0.2),
-            7 * scale,
-            closed=True,
-        )
-        body = np.array(((-32, 0), (32, 0), (28, 68), (-28, 68)), np.float32)
-        fill(image, fixed(body * scale + origin), self.colour)
-        fill(
-            image,
-            fixed(np.array(((-32, 0), (-16, 0), (-15, 70), (-28, 68)), np.float32) * scale + origin),
-            mix(self.colour, (255, 255, 255), 0.3),
-        )
-        fill(image, fixed((oval * (0.95, 0.6) + (0, 68)) * scale + origin), self.colour)
-        fill(image, fixed(oval * scale + origin), mix(self.colour, (255, 255, 255), 0.45))
-        fill(image, fixed((oval * 0.86 + (0, 1)) * scale + origin), (62, 40, 28))
-
-    def _bar(self, image: Image, origin: Array, scale: float) -> None:
-        lean = 40 * self.side
-        pole = np.array(((-7, -20), (7, -20), (10 + lean, 400), (-10 + lean, 400)), np.float32)
-        fill(image, fixed(pole * scale + origin), (52, 52, 58))
-        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-        head = np.stack((17 * np.cos(angle), 24 * np.sin(angle) - 22), -1).astype(np.float32)
-        fill(image, fixed(head * scale + origin), (38, 38, 42))
-        fill(image, fixed((head * 0.55 - (3, 14)) * scale + origin), (84, 84, 92))
+@lru_cache(maxsize=GRAINS + 1)
+def _noise(size: int, level: int) -> tuple[Image, Image]:
+    """What a sensor's noise adds and takes away, (size + PLAY, size + PLAY, 3) each."""
+    noise = np.random.default_rng(0).normal(0, 1.7 * level / 4, (size + PLAY, size + PLAY)).astype(np.float32)
+    noise = cv2.GaussianBlur(noise, (3, 3), 0.7)
+    brighter, darker = (np.clip(np.rint(sign * noise), 0, 60).astype(np.uint8) for sign in (1, -1))
+    return cv2.cvtColor(brighter, cv2.COLOR_GRAY2RGB), cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB)
 
 
-@lru_cache(maxsize=1)
-def _noise(size: int) -> Array:
-    """(size, size) noise of a sensor: the same everywhere, each frame takes another part of it."""
-    noise = np.random.default_rng(0).normal(0, 1.7, (size, size)).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(noise, (3, 3), 0.7), np.float32)
+def expose(frames: NDArray[np.uint8], gain: float, grain: int) -> None:
+    """Brightens (T, H, W, 3) frames in place by a gamma curve and adds the sensor's grain.
 
-
-def exposure(frames: NDArray[np.uint8], gain: float, grain: float, rng: np.random.Generator) -> None:
-    """Brightens (T, H, W, 3) frames in place by a gamma curve and adds the sensor's grain."""
+    Args:
+        frames: what is changed.
+        gain: above 1 for brighter pictures.
+        grain: from 0 to `GRAINS`, in quarters of a grey level's standard deviation.
+    """
     curve_of = np.clip(255 * (np.arange(256) / 255) ** (1 / gain), 0, 255).astype(np.uint8)
-    size, play = frames.shape[1], 64
-    y, x = rng.integers(0, play, (2, len(frames)))
-    used = _noise(size + play)[: size + int(y.max()), : size + int(x.max())] * np.float32(grain)
-    brighter, darker = (
-        cv2.cvtColor(np.clip(sign * used, 0, 60).astype(np.uint8), cv2.COLOR_GRAY2RGB) for sign in (1, -1)
-    )
-    for t, frame in enumerate(frames):
+    size = frames.shape[1]
+    brighter, darker = _noise(size, grain)
+    offsets = np.random.default_rng(len(frames)).integers(0, PLAY, (len(frames), 2)).tolist()
+    for frame, (y, x) in zip(frames, offsets, strict=True):
         if gain != 1:
             cv2.LUT(frame, curve_of, frame)
-        if grain > 0:
-            part = slice(y[t], y[t] + size), slice(x[t], x[t] + size)
+        if grain:
+            part = slice(y, y + size), slice(x, x + size)
             cv2.add(frame, brighter[part], frame)
             cv2.subtract(frame, darker[part], frame)

@@ -1,11 +1,11 @@
 """A voice from a source and filters: glottal pulses through three formants, 16 kHz, mono."""
 
 import numpy as np
-from scipy.signal import lfilter
 
 from data_modules import labels
 from data_modules.synthetic.dynamics import Speech
 from data_modules.synthetic.face_model import Array
+from data_modules.synthetic.person import Person
 
 RATE = 16_000
 VOWELS = ((300, 870, 2240), (390, 1990, 2550), (530, 1840, 2480), (570, 840, 2410), (730, 1090, 2440))
@@ -17,6 +17,12 @@ AROUSAL = {
     labels.NEUTRAL: -0.2, labels.SADNESS: -1.0, labels.SURPRISE: 0.6,
 }  # fmt: skip
 """How excited the voice is: excitement raises pitch, loudness and tempo (Banse and Scherer, 1996)."""
+
+
+def manner(person: Person, excitement: float) -> tuple[float, float, float]:
+    """Pitch (Hz), loudness (0 to 1) and formants' factor of a person's voice who is more or less excited."""
+    loudness = min(max(0.28 * 2 ** (0.6 * excitement), 0.05), 0.9)
+    return person.pitch * 2 ** (0.22 * excitement), loudness, 1.15 if person.pitch > 160 else 1.0
 
 
 def _resonator(frequency: float, bandwidth: float) -> tuple[list[float], list[float]]:
@@ -41,6 +47,8 @@ def speak(
     Returns:
         (seconds x 16000,) samples within [-1, 1].
     """
+    from scipy.signal import lfilter  # takes most of a second to import, and stills are silent
+
     count = round(seconds * RATE)
     coarse = np.arange(0, seconds + 0.02, 0.005, dtype=np.float32)  # envelopes need no more
     samples = np.arange(count) / RATE

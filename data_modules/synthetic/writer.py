@@ -2,11 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import av
 import cv2
@@ -15,12 +13,15 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_modules.files import whole_file, write_whole
-from data_modules.synthetic.clip import ClipSettings, RenderedClip, StillSettings, render_clip, render_still
+from data_modules.pool import Failure, run_in_processes
+from data_modules.synthetic.clip import ClipSettings, StillSettings, render_clip, render_still
 from data_modules.synthetic.dynamics import FPS
 from data_modules.synthetic.face_model import Array
 from data_modules.synthetic.voice import RATE
 
-Settings = TypeVar("Settings", ClipSettings, StillSettings)
+LEFT_OVER = 600.0  # seconds after which a temporary file belongs to nobody
+TIME_LIMIT = 300.0  # seconds for one clip, which takes about one
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], sound: Array | None) -> None:
@@ -41,73 +42,48 @@ def write_video(path: Path, frames: NDArray[np.uint8], sound: Array | None) -> N
             container.mux(audio.encode(None))
 
 
-def write_clip(settings: ClipSettings, folder: Path) -> str:
-    """Renders a clip into `folder`: its truth first, then its video, which marks it as complete. Returns its id."""
-    cv2.setNumThreads(1)  # clips are rendered side by side
-    clip = render_clip(settings)
+def write_clip(folder: Path, settings: ClipSettings | StillSettings) -> str:
+    """Renders a clip or a still into `folder`: its truth first, then its picture. Returns its id."""
+    clip = render_clip(settings) if isinstance(settings, ClipSettings) else render_still(settings)
     clip.truth.save(folder / f"{settings.clip_id}.safetensors")
-    write_video(folder / f"{settings.clip_id}.mp4", clip.frames, clip.sound)
+    if isinstance(settings, ClipSettings):
+        write_video(folder / f"{settings.clip_id}.mp4", clip.frames, clip.sound)
+    else:
+        jpeg = cv2.imencode(".jpg", clip.frames[0, ..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+        write_whole(folder / f"{settings.clip_id}.jpg", jpeg.tobytes())
     return settings.clip_id
 
 
-def write_still(settings: StillSettings, folder: Path) -> str:
-    """Renders a still image into `folder`: its truth first, then the JPEG, which marks it as complete."""
-    cv2.setNumThreads(1)
-    still: RenderedClip = render_still(settings)
-    still.truth.save(folder / f"{settings.clip_id}.safetensors")
-    jpeg = cv2.imencode(".jpg", still.frames[0, ..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-    write_whole(folder / f"{settings.clip_id}.jpg", jpeg.tobytes())
-    return settings.clip_id
+def _writer(folder: Path) -> Callable[[ClipSettings | StillSettings], str]:
+    cv2.setNumThreads(1)  # clips are rendered side by side
+    return partial(write_clip, folder)
 
 
-def _batch(write: Callable[[Settings, Path], str], batch: Sequence[Settings], folder: Path) -> int:
-    for settings in batch:
-        write(settings, folder)
-    return len(batch)
-
-
-def _steps(
-    write: Callable[[Settings, Path], str], batches: Sequence[Sequence[Settings]], folder: Path, workers: int
-) -> Iterator[int]:
-    if workers <= 1:
-        for batch in batches:
-            yield _batch(write, batch, folder)
-        return
-    # spawn: the caller may hold threads (torch, decoders) that a forked process would inherit locked
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(_batch, write, batch, folder) for batch in batches]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def write_all(
-    write: Callable[[Settings, Path], str], wanted: Sequence[Settings], folder: Path, workers: int, what: str
-) -> None:
-    """Renders all settings into `folder`, in several processes, with a progress bar.
+def write_all(wanted: Sequence[ClipSettings | StillSettings], folder: Path, workers: int, what: str) -> None:
+    """Renders everything into `folder`, in several processes, with a progress bar.
 
     Args:
-        write: `write_clip` or `write_still`.
         wanted: what is missing.
         folder: where the files go.
         workers: processes; with one, everything happens in this process.
         what: the bar's title.
+
+    Raises:
+        RuntimeError: a clip could not be rendered or written; the message names it. What is done is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*"):  # of a run that was killed
-        left.unlink()
-    size = max(1, min(16, len(wanted) // (8 * max(workers, 1))))
-    batches = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+    for left in folder.glob(".*"):  # of a run that was killed; a recent one may belong to another process
+        if time.time() - left.stat().st_mtime > LEFT_OVER:
+            left.unlink()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(what, total=len(wanted))
-        done, last = 0, time.monotonic()
-        for count in _steps(write, batches, folder, min(workers, len(batches))):
-            done += count
-            progress.advance(task, count)
-            if progress.disable and (time.monotonic() - last > 10 or done == len(wanted)):
+        last = time.monotonic()
+        results = run_in_processes(partial(_writer, folder), wanted, workers if workers > 1 else 0, TIME_LIMIT)
+        for done, (settings, result) in enumerate(results, 1):
+            if isinstance(result, Failure):
+                raise RuntimeError(f"{settings.clip_id} was not rendered: {result.reason}; prepare again to go on")
+            progress.advance(task)
+            if progress.disable and (time.monotonic() - last > LINE_EVERY or done == len(wanted)):
                 print(f"{what}: {done} of {len(wanted)}", flush=True)
                 last = time.monotonic()

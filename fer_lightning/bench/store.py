@@ -59,7 +59,7 @@ def _write_images(folder: Path, crops: Crops) -> None:
 
 
 def _read_images(folder: Path, indices: NDArray[np.int64]) -> Crops:
-    return np.stack([cv2.imread(str(folder / f"{i:04}.jpg"), cv2.IMREAD_COLOR_RGB) for i in indices]).astype(np.uint8)
+    return np.asarray([cv2.imread(str(folder / f"{i:04}.jpg"), cv2.IMREAD_COLOR_RGB) for i in indices], dtype=np.uint8)
 
 
 def _write_store(folder: Path, crops: Crops) -> None:
@@ -193,16 +193,14 @@ def _drawn_clip(size: int, number: int) -> Crops:
     return crops
 
 
-def run_store_bench(sizes: tuple[int, ...] = (128, 224), clips: int = 8) -> list[FormatResult]:
-    """Measures all forms at these sizes and prints the table; returns its rows."""
+def run(quick: bool = False) -> None:
+    """Measures all forms and prints the table."""
+    sizes, clips = ((128,), 2) if quick else ((128, 224), 8)
     heads = "".join(f"{f'{count} of {NUM_FRAMES}':>12}" for count in READS)
     print(f"{'form':<32}{'pixels':>7}{'kB/clip':>10}{heads}{'write':>10}{'error':>7}   (times in ms)")
-    results = []
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             for row in compare_formats(Path(folder), clips, size):
                 times = "".join(f"{ms:>12.2f}" for ms in row.ms_per_read)
                 size_kb = row.bytes_per_clip / 1000
                 print(f"{row.name:<32}{size:>7}{size_kb:>10.0f}{times}{row.write_ms:>10.0f}{row.error:>7.2f}")
-                results.append(row)
-    return results

@@ -1,0 +1,80 @@
+"""Things that come between the camera and the face."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from data_modules.synthetic.drawing import Image, curve, disc, fill, fixed, stroke
+from data_modules.synthetic.face_model import Array
+from data_modules.synthetic.person import Colour, mix
+
+Thing = Literal["hand", "mug", "bar"]
+THINGS: tuple[Thing, ...] = ("hand", "mug", "bar")
+
+
+@dataclass(frozen=True)
+class Occluder:
+    """Something that comes between the camera and the face for a while."""
+
+    thing: Thing
+    place: Array  # (2,) head units from the face's middle
+    side: float  # -1 or 1: where it comes from
+    presence: Array  # (T,) 0: out of the picture, 1: at its place
+    colour: Colour
+
+    def paint(self, image: Image, t: int, face: Array, scale: float) -> None:
+        """Paints it over the picture; `face` is the face's middle in pixels."""
+        presence = float(self.presence[t])
+        if presence <= 0:
+            return
+        away = (1 - presence) * np.array((self.side * 150, 260), np.float32)
+        origin = face + (self.place + away) * scale
+        {"hand": self._hand, "mug": self._mug, "bar": self._bar}[self.thing](image, origin, scale)
+
+    def _hand(self, image: Image, origin: Array, scale: float) -> None:
+        dark = mix(self.colour, (60, 24, 20), 0.3)
+        arm = np.array(((-22, 20), (22, 20), (40 + 60 * self.side, 330), (-40 + 60 * self.side, 330)), np.float32)
+        fill(image, fixed(arm * scale + origin), dark)
+        palm = curve(
+            np.array(((-27, -4), (0, -12), (27, -4), (26, 34), (0, 46), (-26, 34)), np.float32), 4, closed=True
+        )
+        fill(image, fixed(palm * scale + origin), self.colour)
+        for number, (x, length) in enumerate(((-21, 38), (-7, 47), (7, 45), (21, 34))):
+            tip = origin + np.array((x * 1.18, -length), np.float32) * scale
+            root = origin + np.array((x, 0), np.float32) * scale
+            for width, colour in ((14.5, dark), (12.5, self.colour)):
+                stroke(image, fixed(np.stack((root, tip))), colour, width * scale)
+                disc(image, fixed(tip), width / 2 * scale, colour)
+            del number
+
+    def _mug(self, image: Image, origin: Array, scale: float) -> None:
+        rim = np.array((0.5 * 64, 9), np.float32)
+        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        oval = np.stack((np.cos(angle), np.sin(angle)), -1) * rim
+        stroke(
+            image,
+            fixed((oval * (0.62, 2.4) + (self.side * 34, 30)) * scale + origin),
+            mix(self.colour, (0, 0, 0), 0.2),
+            7 * scale,
+            closed=True,
+        )
+        body = np.array(((-32, 0), (32, 0), (28, 68), (-28, 68)), np.float32)
+        fill(image, fixed(body * scale + origin), self.colour)
+        fill(
+            image,
+            fixed(np.array(((-32, 0), (-16, 0), (-15, 70), (-28, 68)), np.float32) * scale + origin),
+            mix(self.colour, (255, 255, 255), 0.3),
+        )
+        fill(image, fixed((oval * (0.95, 0.6) + (0, 68)) * scale + origin), self.colour)
+        fill(image, fixed(oval * scale + origin), mix(self.colour, (255, 255, 255), 0.45))
+        fill(image, fixed((oval * 0.86 + (0, 1)) * scale + origin), (62, 40, 28))
+
+    def _bar(self, image: Image, origin: Array, scale: float) -> None:
+        lean = 40 * self.side
+        pole = np.array(((-7, -20), (7, -20), (10 + lean, 400), (-10 + lean, 400)), np.float32)
+        fill(image, fixed(pole * scale + origin), (52, 52, 58))
+        angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        head = np.stack((17 * np.cos(angle), 24 * np.sin(angle) - 22), -1).astype(np.float32)
+        fill(image, fixed(head * scale + origin), (38, 38, 42))
+        fill(image, fixed((head * 0.55 - (3, 14)) * scale + origin), (84, 84, 92))

@@ -1,0 +1,59 @@
+"""Prediction against the length of the video: a rendered person in a 640 x 360 picture, MTCNN, the small model."""
+
+import contextlib
+import io
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data_modules.labels import SEVEN
+from data_modules.synthetic.clip import ClipSettings, render_clip
+from data_modules.synthetic.writer import write_video
+from fer_lightning.experiments import Request as Experiment
+from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.predict import Predictor, parse
+
+WIDTH, HEIGHT, FPS = 640, 360, 25
+
+
+def write_long_video(path: Path, seconds: int) -> None:
+    """One rendered person after another, each 256², in the middle of a grey 640 x 360 picture."""
+    people = [render_clip(ClipSettings("lab", n, SEVEN[n % len(SEVEN)])).frames for n in range(seconds)]
+    faces = np.concatenate(people)[: seconds * FPS]  # each lasts at least about a second
+    frames = np.full((len(faces), HEIGHT, WIDTH, 3), 96, np.uint8)
+    top, left = (HEIGHT - faces.shape[1]) // 2, (WIDTH - faces.shape[2]) // 2
+    frames[:, top : top + faces.shape[1], left : left + faces.shape[2]] = faces
+    write_video(path, frames, None)
+
+
+def write_untrained(path: Path) -> None:
+    """A checkpoint of the default experiment's model; how fast it is does not depend on what it has learnt."""
+    cli = FerCLI([*Experiment("ceflnet_synthetic").command_line(), "--trainer.logger", "false"], run=False)
+    content = {"state_dict": cli.model.state_dict(), "epoch": 0, "global_step": 0}
+    cli.model.configuration = cli.plain_config()
+    cli.model.on_save_checkpoint(content)
+    torch.save(content, path)
+
+
+def run(quick: bool = False) -> None:
+    """Prints how many times faster than the video lasts each way of predicting is, start-up apart."""
+    seconds = 2 if quick else 30
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        video, checkpoint = folder / "long.mp4", folder / "untrained.ckpt"
+        write_long_video(video, seconds)
+        write_untrained(checkpoint)
+        for options in (["--no-video"], []):
+            arguments = [str(video), "--checkpoint", str(checkpoint), "--out", str(folder / "out"), *options]
+            predictor = Predictor(parse(arguments))
+            start = time.perf_counter()
+            with contextlib.redirect_stdout(io.StringIO()):
+                predictor(video)
+            took = time.perf_counter() - start
+            what = "without the annotated video" if options else "with the annotated video"
+            print(
+                f"{seconds} s of {WIDTH} x {HEIGHT} at {FPS} fps in {took:.1f} s: {seconds / took:.2f} x real time, {what}"
+            )

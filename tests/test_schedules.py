@@ -1,0 +1,57 @@
+"""The schedules against their closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from fer_lightning import WarmupCosine
+
+
+def rates(epochs, warmup, lr=0.4):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    schedule = WarmupCosine(optimizer, epochs, warmup)
+    found = []
+    for _ in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found, optimizer.param_groups[0]["lr"]
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(12, 4), (5, 0), (2, 1)])
+def test_warmup_and_cosine_are_their_closed_forms(epochs, warmup):
+    found, after = rates(epochs, warmup)
+    for epoch, rate in enumerate(found):
+        if epoch < warmup:
+            expected = 0.4 * (epoch + 1) / (warmup + 1)
+        else:
+            expected = 0.4 * math.cos(math.pi / 2 * (epoch - warmup) / (epochs - warmup)) ** 2
+        assert rate == pytest.approx(expected)
+    assert found[warmup] == pytest.approx(0.4)  # the highest
+    assert after == pytest.approx(0.0, abs=1e-12)
+
+
+def test_no_epoch_has_no_rate():
+    assert min(rates(10, 3)[0]) > 0.0
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(5, 5), (5, 7), (5, -1), (0, 0)])
+def test_a_warmup_that_does_not_fit_is_refused(epochs, warmup):
+    with pytest.raises(ValueError, match="does not fit"):
+        rates(epochs, warmup)
+
+
+def test_a_schedule_that_goes_on_has_the_rates_of_an_unbroken_one():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    first = WarmupCosine(optimizer, 6, 2)
+    for _ in range(3):
+        optimizer.step()
+        first.step()
+    later = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    second = WarmupCosine(later, 6, 2)
+    second.load_state_dict(first.state_dict())
+    later.load_state_dict(optimizer.state_dict())
+    later.step()
+    second.step()
+    assert later.param_groups[0]["lr"] == pytest.approx(rates(6, 2)[0][4])
