@@ -1,21 +1,17 @@
 """From a clip to its aligned face crops, and from a data set to its store."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from data_modules.alignment import align, resize, transform_points
 from data_modules.datasets.dataset import FaceSettings, VideoDataset, store_root
 from data_modules.detection import AnnotatedFaces, FaceDetector, FacePlaces, WholeFrame, make_detector
 from data_modules.manifest import VideoRecord, check_records
 from data_modules.pool import Failure, run_in_processes
+from data_modules.progress import progress
 from data_modules.store import ClipStore, ClipSummary, FaceFrame, StoredClip
 from data_modules.tracking import FaceTracker, MainFace
 from data_modules.truth import FrameTruth
@@ -23,7 +19,6 @@ from data_modules.video import VideoSource, open_video
 
 BATCH = 16  # frames a detector sees at once
 SHOWN = 10  # clips without faces that are named in the terminal
-LINE_EVERY = 10.0  # seconds between lines of progress where there is no terminal
 
 
 def extract(
@@ -179,7 +174,7 @@ def prepare_faces(
         store.write_index(done[clip_id] for clip_id in sorted(done))
         for clip_id, count in broken.items():
             print(f"{dataset.name}: clip {clip_id!r} has {count} packets or images that do not decode")
-    print(coverage([done[record.clip_id] for record in records], dataset.name))
+        print(coverage([done[record.clip_id] for record in records], dataset.name))
     return store
 
 
@@ -193,8 +188,8 @@ def _work_through(
 ) -> dict[str, int]:
     """Prepares the clips, adds their summaries to `done`; returns how much of which clips is broken."""
     broken: dict[str, int] = {}
-    with _progress(f"{name}: faces", len(todo)) as advance:
-        for record, result in run_in_processes(make, todo, workers, time_limit):
+    with progress(f"{name}: faces", len(todo)) as reach:
+        for number, (record, result) in enumerate(run_in_processes(make, todo, workers, time_limit), start=1):
             if isinstance(result, Failure):
                 reason = " ".join(f"unreadable: {result.reason}".split())
                 done[record.clip_id] = ClipSummary(record.clip_id, 0, 0, 0.0, reason)
@@ -202,35 +197,8 @@ def _work_through(
                 done[record.clip_id] = result.summary
                 if result.broken:
                     broken[record.clip_id] = result.broken
-            advance()
+            reach(number)
     return broken
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar with the time left; where there is no terminal, a line now and then. Yields what is called after each."""
-    if not total:
-        yield lambda: None
-        return
-    console = Console()
-    if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
-        return
-    start = last = time.monotonic()
-    count = 0
-
-    def advance() -> None:
-        nonlocal count, last
-        count, now = count + 1, time.monotonic()
-        if now - last >= LINE_EVERY or count == total:
-            left = (now - start) / count * (total - count)
-            print(f"{what}: {count} of {total}, {now - start:.0f} s, {left:.0f} s left", flush=True)
-            last = now
-
-    yield advance
 
 
 def coverage(summaries: Sequence[ClipSummary], name: str) -> str:

@@ -5,8 +5,9 @@ from importlib import import_module
 
 COMMANDS = {
     "train": ("fer_lightning.train", "train an experiment, evaluate it, write its report; resumes what was stopped"),
-    "predict": ("fer_lightning.predict", "expressions over time of any videos, with a trained run"),
+    "predict": ("fer_lightning.predict.command", "expressions over time of any videos, with a trained run"),
     "report": ("fer_lightning.report", "write a run's report again"),
+    "compare": ("fer_lightning.compare", "two runs on the same clips, with a paired interval"),
     "data": ("fer_lightning.data", "prepare a data set: render, crop faces, list what there is"),
     "experiments": ("fer_lightning.experiments", "list the experiments"),
     "bench": ("fer_lightning.bench.command", "measure speed: store formats, loading, training steps, prediction"),

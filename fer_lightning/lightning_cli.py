@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from data_modules.base import VideoDataModule
@@ -59,7 +59,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file whole; called in the first process only."""
         text: str = self.parser.dump(self.config, skip_none=False)
-        write_whole(Path(trainer.log_dir or trainer.default_root_dir, self.config_filename), text.encode())
+        write_whole(Path(trainer.default_root_dir, self.config_filename), text.encode())
 
 
 class FerCLI(LightningCLI):
@@ -126,12 +126,14 @@ class FerCLI(LightningCLI):
         """
         config = self.own_config
         folder = Path(config.trainer.default_root_dir)
-        own = [
+        own: list[Callback] = [
             DataWait(),
             PredictionWriter(),
             EpochSeed(config.data.seed),
             *checkpoints(folder, config.data.selection, config.experiment.monitor),
         ]
+        if config.trainer.logger:
+            own.append(LearningRateMonitor(logging_interval="epoch"))
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
         self.trainer_defaults["plugins"] = [WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)

@@ -1,5 +1,6 @@
 """A trained model out of a checkpoint, with what it needs to see: class list, sampler, crop size, face settings."""
 
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ def load_trained(run: Path) -> TrainedModel:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the file is no checkpoint, or not one of this suite.
+        ValueError: the file is no checkpoint, not one of this suite, or one whose configuration and weights do not fit.
     """
     path = checkpoint_of(run)
     content = read_checkpoint(path)
@@ -45,6 +46,17 @@ def load_trained(run: Path) -> TrainedModel:
             "`fer_lightning` entry with class names and configuration. To begin from its weights, name it as "
             "`weights` of a backbone"
         )
+    try:
+        return _rebuilt(own, cast(dict[str, Any], content["state_dict"]), path)
+    except (ArgumentError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: its configuration and weights make no model of this version of the suite; "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
+    """The model of a checkpoint's `fer_lightning` entry; its classes can only be models and samplers."""
     configuration = own["configuration"]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
@@ -61,7 +73,7 @@ def load_trained(run: Path) -> TrainedModel:
     )
     made = parser.instantiate_classes(parsed)
     model = cast(VideoClassifier, made.model)
-    model.load_state_dict(cast(dict[str, Any], content["state_dict"]))
+    model.load_state_dict(weights)
     return TrainedModel(model.eval(), made.sampler, int(data["size"]), made.faces, path)
 
 

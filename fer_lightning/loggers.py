@@ -11,8 +11,12 @@ import wandb
 from lightning_fabric.loggers.logger import rank_zero_experiment
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.files import write_whole
+from fer_lightning.metrics import scores
+from fer_lightning.predictions import PredictionTable
+from fer_lightning.runs import RunFolder
 
 
 def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
@@ -103,6 +107,22 @@ class RunWandbLogger(WandbLogger):
             mode=mode,
             settings=wandb.Settings(console="off", silent=mode != "online"),
         )
+
+    @rank_zero_only
+    def log_report(self, run: RunFolder) -> None:
+        """Sends a run's report: pictures and the classes' table as panels, the page and the tables as an artifact."""
+        figures = sorted((run.report.parent / "figures").glob("*.png"))
+        self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+        table = PredictionTable.read(run.predictions("test"))
+        measured = scores(table)
+        columns = (table.class_names, measured.support, measured.class_accuracy, measured.precision, measured.f1)
+        rows = [[name, int(clips), *map(float, values)] for name, clips, *values in zip(*columns, strict=True)]
+        classes = wandb.Table(["class", "clips", "recall", "precision", "F1"], data=rows)
+        self.experiment.log({"report/classes": classes})
+        artifact = wandb.Artifact(f"report-{self.experiment.id}", type="report")
+        for path in (run.report, run.config, run.predictions("inner"), run.predictions("test")):
+            artifact.add_file(str(path))
+        self.experiment.log_artifact(artifact)
 
 
 def _run_id(folder: Path) -> str:

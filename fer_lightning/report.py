@@ -1,5 +1,6 @@
 """A run's report: one HTML page that needs nothing beside it, and its figures as PNG files."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,16 @@ class Page:
     tiles: tuple[Tile, ...]
     notes: tuple[str, ...]
     sections: tuple[Section, ...]
+
+
+def main(arguments: list[str]) -> None:
+    """`fer report RUN...`: writes the reports again, from what the runs' folders hold."""
+    parser = argparse.ArgumentParser("fer report", description="Writes the reports of runs again.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="such as runs/ceflnet_synthetic/1-0")
+    for path in parser.parse_args(arguments[1:]).runs:
+        run = RunFolder(path)
+        print(f"report: {write_report(run)}")
+        print(summary_line(PredictionTable.read(run.predictions("test"))))
 
 
 def summary_line(table: PredictionTable) -> str:

@@ -1,7 +1,6 @@
 """`fer train`: what an experiment needs, fit, test, report. Run again, it resumes or says that it is done."""
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -10,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.base import VideoDataModule
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.cost import measure_cost
 from fer_lightning.experiments import Request, data_names, experiment_names, needed_runs
 from fer_lightning.lightning_cli import FerCLI
-from fer_lightning.loggers import drop_rows_after
+from fer_lightning.loggers import RunWandbLogger, drop_rows_after
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.report import summary_line, write_report
 from fer_lightning.runs import RunFolder, RunInfo
@@ -59,8 +58,7 @@ def train(request: Request) -> RunFolder:
         say(f"{run.path} is finished. Its report: {run.report}")
         say(summary_line(PredictionTable.read(run.predictions("test"))))
         return run
-    for name in dict.fromkeys(needed_runs(cli.plain_config())):
-        train_first(name)
+    make_ready(cli)
     model, data, trainer = cli.model, cli.datamodule, cli.trainer
     assert isinstance(model, VideoClassifier)
     assert isinstance(data, VideoDataModule)
@@ -70,6 +68,9 @@ def train(request: Request) -> RunFolder:
         say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}")
     if trainer.is_global_zero:
         drop_rows_after(run.curves, int(str(content.get("global_step", 0))))
+    for logger in trainer.loggers:
+        if isinstance(logger, RunWandbLogger):
+            logger.log_hyperparams(cli.plain_config())
     where = f"{trainer.strategy.root_device}, {trainer.precision}"
     say(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {where}")
     chosen = run.checkpoints / ("last.ckpt" if data.selection == "last" else "best.ckpt")
@@ -133,13 +134,21 @@ def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield prefix, config
 
 
-def train_first(name: str) -> None:
-    """Trains an experiment that another one takes its weights from, in a process of its own.
+@rank_zero_only
+def make_ready(cli: FerCLI) -> None:
+    """Prepares the data and trains what the experiment takes weights from, in the first process of a training.
 
-    The further processes of a DDP training skip it: they are started when the first one has finished it.
+    The data comes first: whether it is there at all should be known before anything takes long.
     """
+    cli.datamodule.prepare_data()
+    for name in dict.fromkeys(needed_runs(cli.plain_config())):
+        train_first(name)
+
+
+def train_first(name: str) -> None:
+    """Trains an experiment that another one takes its weights from, in a process of its own."""
     request = Request(name)
-    if request.run.finished or "LOCAL_RANK" in os.environ:
+    if request.run.finished:
         return
     say(f"first: {name}, whose weights are needed")
     subprocess.run([sys.executable, "-m", "fer_lightning", "train", name], check=True)
@@ -171,25 +180,13 @@ def finish(cli: FerCLI, request: Request, chosen: Path, seconds: float) -> None:
     )
     report = write_report(run)
     for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            log_report(logger, run)
+        if isinstance(logger, RunWandbLogger):
+            logger.log_report(run)
     say(f"report: {report}")
     say(summary_line(PredictionTable.read(run.predictions("test"))))
 
 
-def log_report(logger: WandbLogger, run: RunFolder) -> None:
-    """Sends the report to W&B: its pictures as a panel each, the page and the tables as an artifact."""
-    import wandb
-
-    figures = sorted((run.report.parent / "figures").glob("*.png"))
-    logger.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
-    artifact = wandb.Artifact(f"report-{logger.experiment.id}", type="report")
-    for path in (run.report, run.config, run.predictions("inner"), run.predictions("test")):
-        artifact.add_file(str(path))
-    logger.experiment.log_artifact(artifact)
-
-
+@rank_zero_only
 def say(text: str) -> None:
     """Prints, in the first process only."""
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        print(text, flush=True)
+    print(text, flush=True)

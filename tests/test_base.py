@@ -207,7 +207,7 @@ def test_fewer_clips_than_processes_is_an_error_that_says_so():
 
 def test_faces_that_are_not_prepared_are_an_error():
     data = VideoDataModule(MadeFaces(), SubvideoSampler())
-    with pytest.raises(ValueError, match="70 of 70 clips are not prepared.*fer data prepare"):
+    with pytest.raises(ValueError, match=r"70 of 70 clips are not prepared.*fer data prepare"):
         data.setup()
 
 
@@ -218,5 +218,5 @@ class Misspelt(MadeFaces):
 
 
 def test_an_emotion_that_is_not_in_the_class_list_is_an_error():
-    with pytest.raises(ValueError, match="'new' has emotion 'feer'.*expected one of anger"):
+    with pytest.raises(ValueError, match=r"'new' has emotion 'feer'.*expected one of anger"):
         made_data(Misspelt())

@@ -18,13 +18,14 @@ from data_modules.labels import SEVEN
 from data_modules.store import ClipStore, FaceFrame
 from data_modules.transforms import normalise, resize_clip
 from data_modules.video import open_video
-from fer_lightning import CEFLNet, FrameBackbone, cli, predict
-from fer_lightning.annotated_video import write_annotated
+from fer_lightning import CEFLNet, FrameBackbone, cli
 from fer_lightning.loading import load_trained
-from fer_lightning.timeline import NO_FACE, Rows, Timeline, lay_rows, video_duration
-from fer_lightning.timeline_figure import colours, length
-from fer_lightning.video_files import folder_for, owner_of, shown, videos_of
-from fer_lightning.windows import VideoFaces, WindowClassifier, face_shares
+from fer_lightning.predict import command as predict
+from fer_lightning.predict.annotated_video import write_annotated
+from fer_lightning.predict.timeline import NO_FACE, Rows, Timeline, lay_rows, video_duration
+from fer_lightning.predict.timeline_figure import colours, length
+from fer_lightning.predict.video_files import folder_for, owner_of, shown, videos_of
+from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares
 
 CHANNELS = [8, 16, 32, 64]
 SKIN = (200, 140, 120)
@@ -163,7 +164,7 @@ def stored_faces(folder: Path, frames: list[int]) -> VideoFaces:
 
 
 def test_faces_lie_in_parts_and_are_found_by_frame_and_position(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_lightning.windows.PART", 4)
+    monkeypatch.setattr("fer_lightning.predict.windows.PART", 4)
     frames = [0, 1, 2, 5, 6, 7, 8, 20]  # two full parts
     faces = stored_faces(tmp_path, frames)
     assert faces.frame_index.tolist() == frames

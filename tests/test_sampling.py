@@ -36,7 +36,7 @@ def test_indices_are_inside_the_clip_and_in_order(sampler, num_frames):
         indices = sampler(num_frames, generator)
         assert indices.shape == (sampler.groups * sampler.frames,)
         assert indices.dtype == torch.int64
-        assert 0 <= indices.min()
+        assert indices.min() >= 0
         assert indices.max() < num_frames
         groups = indices.view(sampler.groups, sampler.frames)
         assert (groups.diff(dim=1) >= 0).all(), "frames of a sub-video are in order"

@@ -75,11 +75,10 @@ def test_the_index(store):
     assert abs(store.index_time() - time.time()) < 60
 
 
-def test_the_index_of_16000_clips_is_read_in_a_moment(store):
-    store.write_index(ClipSummary(f"part/{i:05}", 75, 70, 25.0) for i in range(16_000))
-    start = time.process_time()
-    assert len(store.read_index()) == 16_000
-    assert time.process_time() - start < 0.5
+def test_the_index_comes_back_as_it_was(store):
+    summaries = [ClipSummary(f"part/{i:05}", 75, i % 76, 25.0, "" if i % 76 else "no face") for i in range(200)]
+    store.write_index(summaries)
+    assert list(store.read_index().values()) == summaries
 
 
 def test_clips_in_folders_are_listed_and_half_written_ones_are_not(store):

@@ -1,5 +1,6 @@
 """What tests of the training share: faces made in memory, and overrides that make a training tiny."""
 
+import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +34,7 @@ TINY = (
 
 @dataclass
 class MadeFaces(VideoDataset):
-    """Noise in the store, without any video: each clip of 4 to 9 faces in every third frame, clips of `faceless` none."""
+    """Noise in the store, without a video: clips of 4 to 9 faces in every third frame, those of `faceless` of none."""
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=48))
     subjects: int = 10
@@ -99,7 +100,5 @@ def table_epochs(rows: list[dict[str, str]], column: str) -> dict[int, float]:
 
 def read_rows(run: Path) -> list[dict[str, str]]:
     """The rows of a run's `metrics.csv`."""
-    import csv
-
     with (run / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))

@@ -1,6 +1,5 @@
 """Rendered clips as files: H.264 and AAC in MP4, JPEG for stills, the truth beside each; many at once, resumable."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,10 +9,10 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data_modules.files import whole_file, write_whole
 from data_modules.pool import Failure, run_in_processes
+from data_modules.progress import progress
 from data_modules.synthetic.clip import ClipSettings, StillSettings, render_clip, render_still
 from data_modules.synthetic.dynamics import FPS
 from data_modules.synthetic.face_model import Array
@@ -21,7 +20,6 @@ from data_modules.synthetic.voice import RATE
 
 LEFT_OVER = 600.0  # seconds after which a temporary file belongs to nobody
 TIME_LIMIT = 300.0  # seconds for one clip, which takes about one
-LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], sound: Array | None) -> None:
@@ -75,15 +73,9 @@ def write_all(wanted: Sequence[ClipSettings | StillSettings], folder: Path, work
     for left in folder.glob(".*"):  # of a run that was killed; a recent one may belong to another process
         if time.time() - left.stat().st_mtime > LEFT_OVER:
             left.unlink()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(what, total=len(wanted))
-        last = time.monotonic()
-        results = run_in_processes(partial(_writer, folder), wanted, workers if workers > 1 else 0, TIME_LIMIT)
-        for done, (settings, result) in enumerate(results, 1):
+    results = run_in_processes(partial(_writer, folder), wanted, workers if workers > 1 else 0, TIME_LIMIT)
+    with progress(what, len(wanted)) as reach:
+        for done, (settings, result) in enumerate(results, start=1):
             if isinstance(result, Failure):
                 raise RuntimeError(f"{settings.clip_id} was not rendered: {result.reason}; prepare again to go on")
-            progress.advance(task)
-            if progress.disable and (time.monotonic() - last > LINE_EVERY or done == len(wanted)):
-                print(f"{what}: {done} of {len(wanted)}", flush=True)
-                last = time.monotonic()
+            reach(done)

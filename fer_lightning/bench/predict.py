@@ -14,7 +14,7 @@ from data_modules.synthetic.clip import ClipSettings, render_clip
 from data_modules.synthetic.writer import write_video
 from fer_lightning.experiments import Request as Experiment
 from fer_lightning.lightning_cli import FerCLI
-from fer_lightning.predict import Predictor, parse
+from fer_lightning.predict.command import Predictor, parse
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 
@@ -54,6 +54,5 @@ def run(quick: bool = False) -> None:
                 predictor(video)
             took = time.perf_counter() - start
             what = "without the annotated video" if options else "with the annotated video"
-            print(
-                f"{seconds} s of {WIDTH} x {HEIGHT} at {FPS} fps in {took:.1f} s: {seconds / took:.2f} x real time, {what}"
-            )
+            speed = f"{seconds} s of video in {took:.1f} s, {seconds / took:.2f} x real time"
+            print(f"{WIDTH} x {HEIGHT} at {FPS} fps, {what}: {speed}")

@@ -19,6 +19,9 @@ class FrameBackbone(nn.Module):
         channels: of the four stages, for networks that take it (ResNets); None for the network's own.
         channels_last: keep pixels' channels together in memory: on processors and GPUs with bf16 or fp16 units it is
             the faster layout (`fer bench step`).
+
+    Raises:
+        ValueError: the name is one that timm would fetch from a hub: a checkpoint must not make anybody download.
     """
 
     def __init__(
@@ -29,6 +32,8 @@ class FrameBackbone(nn.Module):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        if ":" in name:
+            raise ValueError(f"{name!r} is a model elsewhere; expected one that timm builds itself, such as resnet18")
         options = {} if channels is None else {"channels": tuple(channels)}
         self.network = timm.create_model(name, num_classes=0, **options)
         self.num_features: int = self.network.num_features

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
-from fer_lightning.timeline import NO_FACE, Timeline, VideoExpressions
-from fer_lightning.windows import VideoFaces
+from fer_lightning.predict.timeline import NO_FACE, Timeline, VideoExpressions
+from fer_lightning.predict.windows import VideoFaces
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, _, OLIVE = PALETTE
 COLOURS = (

@@ -22,7 +22,7 @@ from data_modules.store import ClipStore, ClipSummary, FaceFrame, StoredClip
 from data_modules.transforms import normalise
 from fer_lightning.lightning_cli import fastest_precision
 from fer_lightning.loading import TrainedModel
-from fer_lightning.timeline import Rows
+from fer_lightning.predict.timeline import Rows
 
 PART = 512  # faces in one file of the store: all that is in memory at a time
 KEPT = 256  # decoded crops that are kept for the next window

@@ -22,10 +22,10 @@ from data_modules.files import whole_file, write_whole
 from data_modules.source import Frame, UnreadableVideoError, VideoSource
 from data_modules.store import ClipStore
 from data_modules.video import open_video
-from fer_lightning.annotated_video import MAX_SIDE, write_annotated
 from fer_lightning.loading import load_trained
-from fer_lightning.stages import Stages, WatchedSource
-from fer_lightning.timeline import (
+from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
+from fer_lightning.predict.stages import Stages, WatchedSource
+from fer_lightning.predict.timeline import (
     NO_FACE,
     PredictionSettings,
     Timeline,
@@ -34,9 +34,9 @@ from fer_lightning.timeline import (
     lay_rows,
     video_duration,
 )
-from fer_lightning.timeline_figure import length, timeline_png
-from fer_lightning.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
-from fer_lightning.windows import VideoFaces, WindowClassifier, face_shares
+from fer_lightning.predict.timeline_figure import length, timeline_png
+from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
+from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares
 
 MAX_WORKERS = 4  # frames that the detector sees at once on processors
 

@@ -1,0 +1,46 @@
+"""How far long work is: a bar with the time left on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+@contextmanager
+def progress(what: str, total: int, transient: bool = False) -> Iterator[Callable[[int], None]]:
+    """Yields a function that is told how many of `total` are done.
+
+    Args:
+        what: the bar's title.
+        total: of what there is to do; nothing is shown for 0.
+        transient: take the bar away when all is done.
+    """
+    console = Console()
+    if not total:
+        yield lambda done: None
+    elif console.is_terminal:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        with Progress(*columns, *times, console=console, transient=transient) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda done: bar.update(task, completed=done)
+    else:
+        yield _lines(what, total, transient)
+
+
+def _lines(what: str, total: int, transient: bool) -> Callable[[int], None]:
+    start = last = time.monotonic()
+
+    def reach(done: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY or (done == total and not transient):
+            left = (now - start) / done * (total - done)
+            print(f"{what}: {done} of {total}, {now - start:.0f} s, {left:.0f} s left", flush=True)
+            last = now
+
+    return reach

@@ -1,0 +1,1 @@
+"""Any video in, expressions over time out."""

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from data_modules.labels import SEVEN
+from fer_lightning.compare import main
+from fer_lightning.predictions import PredictionTable
+
+
+def write_run(path, right, clips=70):
+    """A run's reported split whose first `right` clips are predicted right, the others wrong."""
+    label = np.arange(clips) % 7
+    chosen = np.where(np.arange(clips) < right, label, (label + 1) % 7)
+    probabilities = np.full((clips, 7), 0.05)
+    probabilities[np.arange(clips), chosen] = 0.7
+    names = np.array(SEVEN)
+    PredictionTable(
+        class_names=SEVEN,
+        clip_id=np.array([f"c{i}" for i in range(clips)]),
+        subject=np.array([f"s{i // 7}" for i in range(clips)]),
+        split=np.full(clips, "test"),
+        fold=np.full(clips, "1"),
+        seed=np.zeros(clips, int),
+        emotion=names[label],
+        probabilities=probabilities,
+        coverage=np.ones(clips),
+        reason=np.full(clips, ""),
+    ).write(path / "predictions" / "test.csv")
+    return str(path)
+
+
+def test_two_runs_are_compared_clip_by_clip(tmp_path, capsys):
+    main(["compare", write_run(tmp_path / "a", 63), write_run(tmp_path / "b", 42)])
+    said = capsys.readouterr().out.splitlines()
+    assert said[2].startswith("WAR +0.300 [")
+    assert "N = 70; right alone: 21 and 0 clips" in said[2]
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        main(["compare", write_run(tmp_path / "a", 63), str(tmp_path / "nothing")])
+
+
+def test_other_clips_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="clips"):
+        main(["compare", write_run(tmp_path / "a", 63), write_run(tmp_path / "b", 42, clips=63)])

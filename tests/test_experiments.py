@@ -1,0 +1,165 @@
+"""Every experiment's file: read, made and trained for a step, on any data set and in both sizes."""
+
+import inspect
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from data_modules.datasets.dataset import VideoDataset
+from fer_lightning.callbacks import EpochSeed
+from fer_lightning.classifier import VideoClassifier
+from fer_lightning.data import dataset_of
+from fer_lightning.experiments import (
+    ExperimentInfo,
+    Request,
+    data_file,
+    data_names,
+    experiment_names,
+    experiments_folder,
+    needed_runs,
+)
+from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.weights import RANDOM
+
+MADE = (  # with all arguments: what is not stated would stay as the experiment's data set has it
+    '{"class_path": "tests.training.MadeFaces", "init_args": {"root": null, "subjects": 4, "tested": 1, '
+    '"faces": {"detector": "crop", "size": 48, "margin": 0, "jitter": 0, "every": 1}}}'
+)
+
+
+class Parsed(FerCLI):
+    """The configuration alone."""
+
+    def instantiate_classes(self) -> None:
+        pass
+
+
+def resolved(request: Request) -> dict:
+    return Parsed(request.command_line(), run=False).plain_config()
+
+
+def arguments_of(config: object, name: str, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all values of a configuration that are called `name`."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            place = f"{prefix}.{key}" if prefix else key
+            if key == name:
+                yield place
+            yield from arguments_of(value, name, place)
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_experiment_can_be_made_in_both_sizes(name, size):
+    cli = FerCLI(Request(name, size=size).command_line(), run=False)
+    assert isinstance(cli.model, VideoClassifier)
+    assert cli.model.class_names == cli.datamodule.class_names
+    assert cli.model.optimizer is not None
+    assert cli.trainer.max_epochs == cli.plain_config()["trainer"]["max_epochs"]
+    info = Request(name).content()["experiment"]
+    assert info["summary"]
+    assert ExperimentInfo(**info)
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_experiment_trains(name):
+    """Two steps at its small size, with a backbone that begins at random, on faces made here."""
+    request = Request(name, size="small")
+    config = resolved(request)
+    begins = [part for place in arguments_of(config["model"], "weights", "model") for part in (f"--{place}", RANDOM)]
+    tiny = (
+        "--data.dataset",
+        MADE,
+        "--data.num_workers",
+        "0",
+        "--data.batch_size",
+        "2",
+        "--trainer.precision",
+        "32-true",
+    )
+    one = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1")
+    cli = FerCLI(Request(name, size="small", arguments=(*begins, *tiny, *one)).command_line(), run=False)
+    before = {key: value.clone() for key, value in cli.model.named_parameters()}
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert cli.trainer.global_step == 2  # of a ResNet whose blocks begin as identities, the second step moves all
+    changed = {key for key, value in cli.model.named_parameters() if not value.equal(before[key])}
+    still = {key for key, value in cli.model.named_parameters() if value.requires_grad} - changed
+    assert not still, f"no gradient reaches {sorted(still)[:5]}"
+
+
+@pytest.mark.parametrize("data", data_names())
+def test_a_data_set_does_not_depend_on_the_experiment_that_it_is_put_into(data):
+    found = {name: resolved(Request(name, data))["data"]["dataset"] for name in experiment_names()}
+    first, *others = found.values()
+    assert all(other == first for other in others), found
+    assert first == yaml.safe_load(data_file(data).read_text())  # the file states all there is
+
+
+@pytest.mark.parametrize("data", data_names())
+def test_every_data_file_states_every_argument_of_its_class(data):
+    content, dataset = yaml.safe_load(data_file(data).read_text()), dataset_of(data)
+    assert isinstance(dataset, VideoDataset)
+    arguments = inspect.signature(type(dataset)).parameters
+    assert content["init_args"].keys() == set(arguments)
+    assert content["init_args"]["faces"].keys() == set(inspect.signature(type(dataset.faces)).parameters)
+
+
+def test_no_base_file_names_a_model_or_data():
+    assert yaml.safe_load((experiments_folder() / "_base.yaml").read_text()).keys() == {"trainer"}
+
+
+def test_fold_seed_data_and_size_reach_the_configuration():
+    config = resolved(Request("ceflnet_dfew", "synthetic", "small", fold="3", seed=5))
+    assert config["data"]["dataset"]["class_path"].endswith("Synthetic")
+    assert config["data"]["dataset"]["init_args"]["fold"] == "3"
+    small = yaml.safe_load((experiments_folder() / "_small" / "CEFLNet.yaml").read_text())
+    assert config["data"]["size"] == small["data"]["size"] < 224
+    assert config["trainer"]["max_epochs"] == small["trainer"]["max_epochs"] < 120
+    paper = resolved(Request("ceflnet_dfew"))
+    assert (paper["data"]["size"], paper["trainer"]["max_epochs"]) == (224, 120)
+
+
+def test_the_seed_reaches_data_and_model():
+    cli = FerCLI(Request("ceflnet_dfew", "synthetic", "small", seed=5).command_line(), run=False)
+    (epochs,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, EpochSeed))
+    assert cli.datamodule.seed == epochs.seed == 5
+
+
+def test_further_arguments_go_before_files():
+    assert resolved(Request("ceflnet_dfew", size="small", arguments=("--data.size", "96")))["data"]["size"] == 96
+
+
+@pytest.mark.parametrize(
+    ("request_", "folder"),
+    [
+        (Request("ceflnet_dfew"), "ceflnet_dfew/1-0"),
+        (Request("ceflnet_dfew", fold="3", seed=7), "ceflnet_dfew/3-7"),
+        (Request("ceflnet_dfew", size="paper"), "ceflnet_dfew/1-0"),  # its own size anyway
+        (Request("ceflnet_dfew", "synthetic", "small"), "ceflnet_dfew.synthetic.small/1-0"),
+        (Request("ceflnet_dfew", name="no_sal"), "ceflnet_dfew.no_sal/1-0"),
+    ],
+)
+def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
+    assert request_.run.path == tmp_path / "runs" / folder
+
+
+def test_runs_that_are_needed_first_are_found_wherever_they_are_named():
+    config = {"a": [{"weights": "run:x"}, "run:y"], "b": {"c": "run", "d": {"e": "run:z/2-0"}}, "f": 3}
+    assert list(needed_runs(config)) == ["x", "y", "z/2-0"]
+    assert list(needed_runs(resolved(Request("ceflnet_dfew", size="small")))) == ["stills_synthetic"]
+    assert list(needed_runs(resolved(Request("ceflnet_dfew")))) == []
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_runs_that_are_needed_are_experiments(name):
+    assert set(needed_runs(resolved(Request(name, size="small")))) <= set(experiment_names())
+
+
+def test_unknown_names_are_answered_with_near_ones():
+    with pytest.raises(FileNotFoundError, match=r"no experiment 'ceflnet_dfw'.*did you mean ceflnet_dfew"):
+        Request("ceflnet_dfw").command_line()
+    with pytest.raises(FileNotFoundError, match=r"no data set 'syntetic'.*synthetic"):
+        Request("ceflnet_dfew", "syntetic").command_line()
+    with pytest.raises(FileNotFoundError, match=r"there are: .*ceflnet_dfew"):
+        Request("qqq").command_line()

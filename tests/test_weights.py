@@ -1,0 +1,157 @@
+"""Pretrained weights: every tensor arrives or the error says why, and nothing in a file is ever run."""
+
+import pickle
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.weights import checkpoint_of, read_checkpoint
+from tests.models import SMALL, small_backbone
+
+
+def filled(seed=0):
+    """A backbone with values that no initialisation makes."""
+    backbone = small_backbone()
+    generator = torch.Generator().manual_seed(seed)
+    for value in backbone.network.state_dict().values():
+        value.copy_(torch.rand(value.shape, generator=generator) * 9 if value.is_floating_point() else value + 5)
+    return backbone
+
+
+def assert_loaded(source, expected):
+    backbone = small_backbone(weights=source)
+    backbone.load_weights()
+    own = backbone.network.state_dict()
+    assert own.keys() == expected.keys()
+    assert all(torch.equal(own[name], value) for name, value in expected.items())
+
+
+def run_of(tmp_path, state, name="stills/1-0", checkpoint="best.ckpt"):
+    path = tmp_path / "runs" / name / "checkpoints" / checkpoint
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": {f"backbone.network.{key}": v for key, v in state.items()} | {"head.1.weight": 1}}, path)
+    return path
+
+
+@pytest.mark.parametrize("source", ["run:stills", "run:stills/1-0"])
+def test_the_backbone_of_a_run(tmp_path, source):
+    state = filled().network.state_dict()
+    run_of(tmp_path, filled(seed=1).network.state_dict(), checkpoint="last.ckpt")
+    run_of(tmp_path, state)  # the best epoch goes before the last one
+    assert_loaded(source, state)
+
+
+def test_files_of_weights(tmp_path):
+    state = filled().network.state_dict()
+    torch.save(state, tmp_path / "bare.pt")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "nested.pth")
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "parallel.pt")
+    torch.save(state | {"fc.weight": torch.zeros(3, 3)}, tmp_path / "with_head.pt")
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "w.safetensors")
+    for name in ("bare.pt", "nested.pth", "parallel.pt", "with_head.pt", "w.safetensors"):
+        assert_loaded(str(tmp_path / name), state)
+
+
+def test_making_a_backbone_loads_nothing(tmp_path):
+    FrameBackbone("resnet10t", weights="/nowhere/at/all.pt", channels=SMALL)
+
+
+def test_a_backbone_of_another_size_is_an_error_that_names_the_tensor(tmp_path):
+    other = FrameBackbone("resnet10t", channels=(8, 8, 16, 24))
+    torch.save(other.network.state_dict(), tmp_path / "other.pt")
+    backbone = small_backbone(weights=str(tmp_path / "other.pt"))
+    before = {key: value.clone() for key, value in backbone.network.state_dict().items()}
+    with pytest.raises(ValueError, match=r"do not fit resnet10t: \d+ of \d+ tensors .*layer4.*expected.*found"):
+        backbone.load_weights()
+    assert all(torch.equal(value, before[key]) for key, value in backbone.network.state_dict().items())
+
+
+def test_a_missing_tensor_is_an_error(tmp_path):
+    state = filled().network.state_dict()
+    name = next(iter(state))
+    del state[name]
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(ValueError, match=f"1 of .* tensors are missing.*{name}.*none found"):
+        small_backbone(weights=str(tmp_path / "part.pt")).load_weights()
+
+
+def test_published_weights_without_a_connection_say_where_they_come_from(monkeypatch):
+    backbone = FrameBackbone("resnet18", weights="timm")
+    create = timm.create_model
+
+    def offline(name, pretrained=False, **options):
+        if pretrained:
+            raise OSError("no route to host")
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        FileNotFoundError, match=r"weights of resnet18 .*OSError.*timm/resnet18.*licence apache.*random"
+    ):
+        backbone.load_weights()
+
+
+def test_published_weights_arrive(monkeypatch):
+    """As timm hands them out: in a network made with `pretrained`."""
+    source, backbone = filled(), small_backbone(weights="timm")
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, num_classes: source.network if pretrained else 1)
+    backbone.load_weights()
+    assert all(
+        torch.equal(value, source.network.state_dict()[key]) for key, value in backbone.network.state_dict().items()
+    )
+
+
+def test_what_is_not_there_is_said_with_what_is(tmp_path):
+    run_of(tmp_path, {})
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*still_s.*holds stills"):
+        small_backbone(weights="run:still_s").load_weights()
+
+
+def test_a_checkpoint_is_found_in_its_run_and_by_its_path(tmp_path):
+    path = run_of(tmp_path, {}, checkpoint="last.ckpt")
+    assert (
+        checkpoint_of(path) == checkpoint_of(path.parent.parent) == checkpoint_of(tmp_path / "runs" / "stills") == path
+    )
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return open, (self.target, "w")
+
+
+@pytest.mark.parametrize("form", ["pickle", "torch", "inside"])
+def test_code_in_a_file_is_not_run(tmp_path, form):
+    path, target = tmp_path / "weights.pt", tmp_path / "was_run"
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(Malicious(target)))
+    else:
+        torch.save({"state_dict": Malicious(target)} if form == "inside" else Malicious(target), path)
+    with pytest.raises(ValueError, match="no checkpoint that can be read safely"):
+        read_checkpoint(path)
+    assert not target.exists()
+    _ = torch.load(path, weights_only=False) if form != "pickle" else pickle.loads(path.read_bytes())
+    assert target.exists()  # it would have run
+
+
+@pytest.mark.parametrize("name", ["empty.ckpt", "text.ckpt", "cut.ckpt", "empty.safetensors", "text.safetensors"])
+def test_files_that_are_none_are_named(tmp_path, name):
+    path = tmp_path / name
+    if name == "cut.ckpt":
+        torch.save({"state_dict": {"a": torch.zeros(999)}}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    else:
+        path.write_text("a text" if name.startswith("text") else "")
+    with pytest.raises(ValueError, match=f"{name} is no checkpoint that can be read safely"):
+        read_checkpoint(path)
+
+
+def test_a_file_of_something_else_is_named(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="holds a list"):
+        read_checkpoint(tmp_path / "list.pt")
