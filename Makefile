@@ -43,7 +43,7 @@ report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_syn
 predict: $(DONE) ## expressions over time: make predict ARGS="video.mp4 --checkpoint runs/ceflnet_synthetic/1-0"
 	$(FER) predict $(ARGS)
 
-bench: $(DONE) ## measure speed: make bench ARGS=store|loader|step|predict
+bench: $(DONE) ## measure speed: make bench ARGS=all
 	$(FER) bench $(ARGS)
 
 test: $(DONE) ## the tests

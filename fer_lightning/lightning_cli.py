@@ -26,8 +26,9 @@ def fastest_precision() -> str:
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     # torch runs bf16 on any CPU, but without these instructions slower than fp32.
-    has_bf16 = any(feature in Path("/proc/cpuinfo").read_text() for feature in ("avx512_bf16", "amx_bf16", " bf16"))
-    return "bf16-mixed" if Path("/proc/cpuinfo").exists() and has_bf16 else "32-true"
+    told = Path("/proc/cpuinfo")
+    features = told.read_text() if told.exists() else ""
+    return "bf16-mixed" if any(name in features for name in ("avx512_bf16", "amx_bf16", " bf16")) else "32-true"
 
 
 def quiet_lightning() -> None:

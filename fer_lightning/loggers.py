@@ -98,6 +98,8 @@ class RunWandbLogger(WandbLogger):
         folder = Path(save_dir)
         if mode == "auto":
             mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
+        if mode != "online":  # before anything of it speaks of settings that are Lightning's
+            wandb.setup(wandb.Settings(silent=True))
         super().__init__(
             name="/".join(folder.parts[-2:]),
             save_dir=save_dir,
@@ -105,7 +107,7 @@ class RunWandbLogger(WandbLogger):
             id=_run_id(folder),
             resume="allow" if mode == "online" else None,
             mode=mode,
-            settings=wandb.Settings(console="off", silent=mode != "online"),
+            settings=wandb.Settings(console="off"),
         )
 
     @rank_zero_only

@@ -241,7 +241,7 @@ def prepared(tmp_path_factory):
 
 class TestFiles:
     def test_layout_and_manifest(self, prepared):
-        assert prepared.folder.name == "lab-4x1-0"
+        assert prepared.folder.name == "lab-4x1-0-v1"
         records = prepared.records()
         assert len(records) == 4 * 7
         assert records[0].clip_id == "s000-anger-0"
@@ -325,7 +325,7 @@ class TestFiles:
         stills = SyntheticStills(tmp_path, images=28, subjects=8, folds=4, workers=1)
         stills.prepare()
         records = stills.records()
-        assert stills.folder.name == "stills-28x8-0"
+        assert stills.folder.name == "stills-28x8-0-v1"
         assert {r.emotion for r in records} == set(SEVEN)
         test = {r.subject for r in records if r.split == "test"}
         assert test

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from data_modules.datasets.dataset import FaceSettings, VideoDataset, data_root
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
-from data_modules.synthetic.clip import ClipSettings, StillSettings
+from data_modules.synthetic.clip import RENDERER, ClipSettings, StillSettings
 from data_modules.synthetic.writer import write_all
 
 MANIFEST = "manifest.csv"
@@ -118,8 +118,8 @@ class Synthetic(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """Such as `lab-84x1-0`."""
-        return f"{self.difficulty}-{self.subjects}x{self.clips_per_emotion}-{self.seed}"
+        """Such as `lab-84x1-0-v1`."""
+        return f"{self.difficulty}-{self.subjects}x{self.clips_per_emotion}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
         """`clips_per_emotion` clips of each person and class."""
@@ -155,8 +155,8 @@ class SyntheticStills(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """Such as `stills-4000x200-0`."""
-        return f"stills-{self.images}x{self.subjects}-{self.seed}"
+        """Such as `stills-4000x200-0-v1`."""
+        return f"stills-{self.images}x{self.subjects}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
         """`images` stills: each person shows all classes before the next one's turn."""

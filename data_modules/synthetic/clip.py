@@ -15,6 +15,9 @@ from data_modules.synthetic.person import Person, sample_person
 from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_head, stage
 from data_modules.truth import FrameTruth
 
+RENDERER = 1
+"""To be raised when the same settings begin to give other frames: what was rendered before is then made again."""
+
 KINDS = ("lab", "wild", "still")
 """Identities and clips of each kind are drawn from seeds of their own, so that no person belongs to two kinds."""
 

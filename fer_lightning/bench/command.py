@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 
 BENCHES = {
+    "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
     "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
     "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
