@@ -17,7 +17,7 @@ DONE := $(VENV)/.done
 help: ## this list, and the experiments
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 	@echo; echo 'Variables: EXP experiment, DATA other data set, SIZE small or paper, FOLD, SEED, ARGS further arguments'
-	@echo 'Data sets are looked for in the folder that FER_DATA names (data/).'
+	@echo "Data sets (DATA=): $$(ls experiments/_data | sed 's/.yaml//' | paste -sd' ' -), looked for in the folder that FER_DATA names (data/)"
 	@echo; echo 'Experiments (EXP=):'
 	@if [ -x $(FER) ]; then $(FER) experiments; else for f in experiments/[a-z]*.yaml; do printf '  %-24s %s\n' "$$(basename $$f .yaml)" "$$(sed -n 's/^  summary: //p' $$f)"; done; fi
 

@@ -232,6 +232,19 @@ class VideoClassifier(L.LightningModule):
         """Adds what it takes to use the checkpoint without this session's files: plain values only."""
         checkpoint["fer_lightning"] = {"class_names": list(self.class_names), "configuration": self.configuration}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the checkpoint of a model with other classes: the meaning of the outputs is their order.
+
+        Raises:
+            ValueError: naming both class lists.
+        """
+        theirs = tuple(checkpoint.get("fer_lightning", {}).get("class_names", self.class_names))
+        if theirs != self.class_names:
+            raise ValueError(
+                f"the checkpoint was trained on the classes {', '.join(theirs)}, but the data has "
+                f"{', '.join(self.class_names)}; use data with the same classes"
+            )
+
     def configure_optimizers(self) -> Any:
         """The optimiser over what is to be trained, and its schedule.
 

@@ -82,16 +82,3 @@ def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict
     left_out = ("optimizer", "scheduler")
     arguments = {name: value for name, value in model["init_args"].items() if name not in left_out}
     return model | {"init_args": arguments | {"class_names": list(class_names)}}
-
-
-def require_classes(trained: TrainedModel, class_names: Sequence[str]) -> None:
-    """Refuses data whose class list is not the checkpoint's.
-
-    Raises:
-        ValueError: naming both lists.
-    """
-    if tuple(class_names) != trained.class_names:
-        raise ValueError(
-            f"{trained.checkpoint} was trained on the classes {', '.join(trained.class_names)}, but the data has "
-            f"{', '.join(class_names)}; evaluate it on data with the same classes"
-        )
