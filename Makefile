@@ -9,6 +9,7 @@ SEED   ?= 0
 ARGS   ?=
 
 FER  := $(VENV)/bin/fer
+PIP  := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 DONE := $(VENV)/.done
 
 .PHONY: help setup data train report predict bench test test-slow check format clean
@@ -26,9 +27,12 @@ setup: $(DONE) ## install everything into .venv
 $(DONE): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) install --editable '.[dev]'
+	@# insightface asks for opencv-python, which needs the libraries of a desktop; the headless build does not
+	$(PIP) uninstall --yes opencv-python
+	$(PIP) install --force-reinstall --no-deps 'opencv-python-headless>=4.11'
 	@# MTCNN and its weights (MIT licence); its pins of torch and numpy are older than what it works with
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'facenet-pytorch==2.6.0'
+	$(PIP) install --no-deps 'facenet-pytorch==2.6.0'
 	@touch $@
 
 data: $(DONE) ## prepare the data set DATA: render or check it, crop its faces

@@ -98,8 +98,6 @@ class RunWandbLogger(WandbLogger):
         folder = Path(save_dir)
         if mode == "auto":
             mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
-        if mode != "online":  # before anything of it speaks of settings that are Lightning's
-            wandb.setup(wandb.Settings(silent=True))
         super().__init__(
             name="/".join(folder.parts[-2:]),
             save_dir=save_dir,
@@ -107,8 +105,10 @@ class RunWandbLogger(WandbLogger):
             id=_run_id(folder),
             resume="allow" if mode == "online" else None,
             mode=mode,
-            settings=wandb.Settings(console="off"),
+            settings=wandb.Settings(console="off", silent=mode != "online"),
         )
+
+        self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns of it each time
 
     @rank_zero_only
     def log_report(self, run: RunFolder) -> None:

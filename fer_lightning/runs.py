@@ -10,7 +10,16 @@ from pathlib import Path
 
 from data_modules.files import write_whole
 
-LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "timm", "numpy", "opencv-python", "av")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "timm",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+)
 
 
 def runs_root() -> Path:
