@@ -187,6 +187,10 @@ class VideoClassifier(L.LightningModule):
         assert isinstance(metrics, SplitMetrics)
         return metrics
 
+    def on_train_epoch_start(self) -> None:
+        """Logs the epoch's learning rate; at its end the schedule is at the next one's."""
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's training loss and accuracies, then lets a plateau see them.
 

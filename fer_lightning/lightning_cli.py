@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from data_modules.base import VideoDataModule
@@ -133,8 +133,6 @@ class FerCLI(LightningCLI):
             EpochSeed(config.data.seed),
             *checkpoints(folder, config.data.selection, config.experiment.monitor),
         ]
-        if config.trainer.logger:
-            own.append(LearningRateMonitor(logging_interval="epoch"))
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
         self.trainer_defaults["plugins"] = [WholeCheckpointIO()]
         trainer = super().instantiate_trainer(**kwargs)

@@ -1,5 +1,6 @@
 """Training through the command line, in this process: what a run leaves, and that a broken one goes on."""
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -98,6 +99,8 @@ def test_a_run_is_complete(shared):
     assert info.epoch == checkpoint(run.checkpoints / "best.ckpt")["epoch"]
     for column in CURVES:
         assert table_epochs(read_rows(run.path), column).keys() == {0, 1}
+    rates = table_epochs(read_rows(run.path), "lr")
+    assert rates == pytest.approx({0: 1e-4, 1: 1e-4 * (1 + math.cos(math.pi / 9)) / 2}), "of the epoch, not the next"
     inner = table_epochs(read_rows(run.path), "inner/war")
     assert info.epoch == max(inner, key=inner.get)
     assert not list(run.path.rglob(".*"))  # no temporary file is left
