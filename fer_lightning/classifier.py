@@ -155,9 +155,10 @@ class VideoClassifier(L.LightningModule):
         return predictions, self.loss(output, batch) if known else output.logits.new_zeros(())
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
-        """One step; the loss is logged as it goes, accuracies at the end of the epoch."""
+        """One step; the progress bar shows its loss, the logs get the epoch's."""
         output = self(batch)
         loss = self.loss(output, batch)
+        self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, logger=False)
         self.metrics_of("train").update(loss.detach(), output.logits.detach(), batch.label)
         return loss
 
