@@ -12,7 +12,7 @@ FER  := $(VENV)/bin/fer
 PIP  := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 DONE := $(VENV)/.done
 
-.PHONY: help setup data train report predict bench test test-slow check format clean
+.PHONY: help setup data train cv report predict bench test test-slow check format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and the experiments
@@ -40,6 +40,9 @@ data: $(DONE) ## prepare the data set DATA: render or check it, crop its faces
 
 train: $(DONE) ## train, evaluate and report the experiment EXP; resumes what was stopped
 	$(FER) train $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) --fold $(FOLD) --seed $(SEED) $(ARGS)
+
+cv: $(DONE) ## all folds of EXP: what is finished is skipped, what was stopped goes on; ARGS="--seeds 0 1 2"
+	$(FER) cv $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_synthetic/1-0
 	$(FER) report $(ARGS)

@@ -5,6 +5,7 @@ from importlib import import_module
 
 COMMANDS = {
     "train": ("fer_lightning.train", "train an experiment, evaluate it, write its report; resumes what was stopped"),
+    "cv": ("fer_lightning.protocol", "all folds and seeds of an experiment, and what they come to together"),
     "predict": ("fer_lightning.predict.command", "expressions over time of any videos, with a trained run"),
     "report": ("fer_lightning.report", "write a run's report again"),
     "compare": ("fer_lightning.compare", "two runs on the same clips, with a paired interval"),

@@ -129,6 +129,12 @@ class Request:
             name += f".{self.name}"
         return RunFolder(runs_root() / name / f"{self.fold}-{self.seed}")
 
+    def arguments_of_train(self) -> list[str]:
+        """The arguments of `fer train` that ask for this run."""
+        options = (("--data", self.data), ("--size", self.size), ("--name", self.name or None))
+        given = [part for option, value in options if value is not None for part in (option, value)]
+        return [self.experiment, *given, "--fold", self.fold, "--seed", str(self.seed), *self.arguments]
+
     def command_line(self) -> list[str]:
         """The arguments for Lightning's command line."""
         arguments = [argument for layer in self.layers() for argument in ("--config", str(layer))]

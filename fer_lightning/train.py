@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,27 @@ def parse(arguments: list[str]) -> Request:
     parser = argparse.ArgumentParser(
         "fer train",
         description="Trains an experiment, evaluates it on the inner and the reported split, and writes its report.",
-        epilog=f"experiments: {', '.join(experiment_names())}. Further arguments are Lightning's, such as "
-        "--trainer.max_epochs 5 or --model.init_args.sal false; `fer fit --help` lists them.",
+        epilog="Further arguments are Lightning's, such as --trainer.max_epochs 5 or --model.init_args.sal false; "
+        "`fer fit --help` lists them.",
     )
-    parser.add_argument("experiment", help="name of a file in experiments/")
-    parser.add_argument("--data", help=f"another data set: {', '.join(data_names())}")
-    parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or the paper's")
+    add_experiment_arguments(parser)
     parser.add_argument("--fold", default="1", help="of the data set's protocol (1)")
-    parser.add_argument("--name", default="", help="of a variant: a folder of its own, such as no_sal")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     known, others = parser.parse_known_args(arguments)
-    return Request(
-        known.experiment, known.data or None, known.size or None, known.fold, known.seed, known.name, tuple(others)
-    )
+    return replace(request_of(known, others), fold=known.fold, seed=known.seed)
+
+
+def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which experiment is meant."""
+    parser.add_argument("experiment", help=f"one of {', '.join(experiment_names())}")
+    parser.add_argument("--data", help=f"another data set: {', '.join(data_names())}")
+    parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or the paper's")
+    parser.add_argument("--name", default="", help="of a variant: a folder of its own, such as no_sal")
+
+
+def request_of(known: argparse.Namespace, others: list[str]) -> Request:
+    """The request for the arguments of `add_experiment_arguments`; `others` are Lightning's."""
+    return Request(known.experiment, known.data or None, known.size or None, name=known.name, arguments=tuple(others))
 
 
 def train(request: Request) -> RunFolder:

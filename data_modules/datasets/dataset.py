@@ -62,6 +62,11 @@ class VideoDataset(ABC):
         """The class list: emotion names in alphabetical order."""
 
     @property
+    def fold_names(self) -> tuple[str, ...]:
+        """The folds of the data set's protocol; one where it has an official split."""
+        return ("1",)
+
+    @property
     def folder(self) -> Path:
         """The data set's root on this machine."""
         return self.root or data_root() / self.name

@@ -33,6 +33,11 @@ class DFEW(VideoDataset):
         """Seven emotions."""
         return SEVEN
 
+    @property
+    def fold_names(self) -> tuple[str, ...]:
+        """Five, handed out as lists."""
+        return ("1", "2", "3", "4", "5")
+
     def records(self) -> list[VideoRecord]:
         """The single-label clips of a fold."""
         lists = [
