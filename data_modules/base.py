@@ -244,6 +244,10 @@ class VideoDataModule(L.LightningDataModule):
         """The inner and the reported split."""
         return [self._evaluation_loader(split) for split in EVALUATED]
 
+    def predict_dataloader(self) -> DataLoader[ClipSample]:
+        """The reported split."""
+        return self._evaluation_loader("test")
+
     def _evaluation_loader(self, split: str) -> DataLoader[ClipSample]:
         data = self.clip_dataset(split)
         replicas, rank = self._processes()

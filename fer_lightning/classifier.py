@@ -95,8 +95,10 @@ class VideoClassifier(L.LightningModule):
             `monitor`.
         monitor: what a plateau watches: a value of the inner split.
         label_smoothing: of the cross-entropy.
+        class_weights: weigh clips by how rare their class is in the training data, so that all classes weigh the same.
     """
 
+    weights: Tensor
     inputs: ClassVar[frozenset[str]] = frozenset({"face"})
     """Fields of `ClipBatch` that the model reads; the data module loads exactly these."""
 
@@ -107,13 +109,15 @@ class VideoClassifier(L.LightningModule):
         scheduler: SchedulerFactory | None = None,
         monitor: str = "inner/loss",
         label_smoothing: float = 0.0,
+        class_weights: bool = False,
     ) -> None:
         super().__init__()
         if list(class_names) != sorted(set(class_names)):
             raise ValueError(f"class names must be unique and in alphabetical order; found {list(class_names)}")
         self.class_names = tuple(class_names)
         self.optimizer, self.scheduler, self.monitor = optimizer, scheduler, monitor
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # 1 on average over clips
         self.configuration: dict[str, Any] = {}  # resolved, plain values; for the checkpoints
         self.split_metrics = torch.nn.ModuleDict(
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
@@ -122,8 +126,12 @@ class VideoClassifier(L.LightningModule):
     def on_fit_start(self) -> None:
         """Loads pretrained weights when a training begins: no model downloads anything by being made.
 
-        One that goes on has its weights from its checkpoint.
+        One that goes on has its weights from its checkpoint. Class weights are those of the training clips.
         """
+        data = getattr(self.trainer, "datamodule", None)
+        if self.class_weights and isinstance(data, VideoDataModule):
+            labels = torch.tensor([clip.label for clip in data.split("train") if clip.usable])
+            self.weights.copy_(balancing_weights(labels, len(self.class_names)))
         if not self.trainer.ckpt_path:
             for module in self.modules():
                 if isinstance(module, FrameBackbone):
@@ -134,8 +142,15 @@ class VideoClassifier(L.LightningModule):
         raise NotImplementedError
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
-        """Mean cross-entropy over the samples; systems with further losses add theirs."""
-        return F.cross_entropy(output.logits.float(), batch.label, label_smoothing=self.label_smoothing)
+        """Mean cross-entropy over the samples; systems with further losses add theirs.
+
+        Class weights multiply it and do not divide it again, as torch's own do: only so is the mean over processes the
+        mean over their clips.
+        """
+        losses = F.cross_entropy(
+            output.logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return (losses * self.weights[batch.label]).mean()
 
     def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
         """The clips of a batch, their draws averaged, and the loss of the batch."""
@@ -266,6 +281,13 @@ class VideoClassifier(L.LightningModule):
             return optimizer
         scheduler = self.scheduler(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self.monitor}}
+
+
+def balancing_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """(C,) weights with which all classes that occur weigh the same, 1 on average over the clips."""
+    counts = torch.bincount(labels, minlength=num_classes)
+    present = counts > 0
+    return torch.where(present, len(labels) / (present.sum() * counts.clamp_min(1)), torch.zeros(num_classes))
 
 
 def _clips_of(clip_ids: Sequence[str]) -> tuple[list[int], Tensor]:

@@ -14,7 +14,7 @@ COMMANDS = {
     "bench": ("fer_lightning.bench.command", "measure speed: store formats, loading, training steps, prediction"),
     "fit": ("fer_lightning.lightning_cli", "Lightning's own command, with all of its options"),
     "validate": ("fer_lightning.lightning_cli", "Lightning's own command"),
-    "test": ("fer_lightning.lightning_cli", "Lightning's own command"),
+    "test": ("fer_lightning.lightning_cli", "Lightning's own command; with --checkpoint RUN --data NAME on other data"),
 }
 
 
@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"fer: no command {command!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    module = import_module(COMMANDS[command][0])
+    elsewhere = command == "test" and "--checkpoint" in rest
+    module = import_module("fer_lightning.evaluate" if elsewhere else COMMANDS[command][0])
     try:
         result: int | None = module.main([command, *rest])
     except (FileNotFoundError, ValueError) as error:

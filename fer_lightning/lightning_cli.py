@@ -5,7 +5,7 @@ import sys
 import warnings
 from argparse import ArgumentError
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -21,7 +21,7 @@ from fer_lightning.classifier import VideoClassifier
 from fer_lightning.experiments import ExperimentInfo, experiments_folder
 
 
-def fastest_precision() -> str:
+def fastest_precision() -> Literal["bf16-mixed", "16-mixed", "32-true"]:
     """Mixed precision where the processor has units for it, found out rather than assumed."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
