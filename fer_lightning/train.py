@@ -64,8 +64,8 @@ def train(request: Request) -> RunFolder:
     cli = FerCLI(request.command_line(), run=False)
     refuse_other_settings(run, cli.plain_config())
     if run.finished:
-        say(f"{run.path} is finished. Its report: {run.report}")
-        say(summary_line(PredictionTable.read(run.predictions("test"))))
+        say(f"{run.path} is finished")
+        say_result(run)
         return run
     make_ready(cli)
     model, data, trainer = cli.model, cli.datamodule, cli.trainer
@@ -187,12 +187,19 @@ def finish(cli: FerCLI, request: Request, chosen: Path, seconds: float) -> None:
             seconds=seconds,
         )
     )
-    report = write_report(run)
+    write_report(run)
     for logger in trainer.loggers:
         if isinstance(logger, RunWandbLogger):
             logger.log_report(run)
-    say(f"report: {report}")
+    say_result(run)
+
+
+def say_result(run: RunFolder) -> None:
+    """Where a finished run's report is, and its measures."""
+    say(f"report: {run.report}")
     say(summary_line(PredictionTable.read(run.predictions("test"))))
+    if run.read_info().selection == "best_on_test":
+        say("best_on_test: the epoch was chosen on the very split that is reported here")
 
 
 @rank_zero_only

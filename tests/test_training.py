@@ -137,6 +137,14 @@ def test_a_clip_that_cannot_be_read_is_a_row_with_its_reason(data, no_report):
     assert not any(column.startswith("inner/") for column in read_rows(run.path)[0])
 
 
+def test_an_epoch_chosen_on_the_reported_split_is_called_so(data, no_report, capsys):
+    assert main(experiment("--data.selection", "best_on_test", "--trainer.max_epochs", "1")) == 0
+    assert "best_on_test: the epoch was chosen on the very split" in capsys.readouterr().out
+    tables = [PredictionTable.read(own_run().predictions(split)) for split in ("inner", "test")]
+    assert tables[0].clip_id.tolist() == tables[1].clip_id.tolist()
+    assert set(tables[0].split.tolist()) == {"test"}
+
+
 def test_a_checkpoint_is_plain_values_and_says_what_made_it(shared):
     content = checkpoint(finished(shared) / "checkpoints" / "best.ckpt")
     own = content["fer_lightning"]
