@@ -17,6 +17,7 @@ from data_modules.base import EVALUATED, VideoDataModule
 from data_modules.batch import ClipBatch
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.metrics import confusion_uar, confusion_war
+from fer_lightning.weights import RANDOM, load_fitting_weights
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -96,6 +97,8 @@ class VideoClassifier(L.LightningModule):
         monitor: what a plateau watches: a value of the inner split.
         label_smoothing: of the cross-entropy.
         class_weights: weigh clips by how rare their class is in the training data, so that all classes weigh the same.
+        start_from: `random`, or the run (`run:NAME`) or checkpoint whose weights a training begins with: all that fit,
+            which for other classes is all but the last layer.
     """
 
     weights: Tensor
@@ -110,13 +113,14 @@ class VideoClassifier(L.LightningModule):
         monitor: str = "inner/loss",
         label_smoothing: float = 0.0,
         class_weights: bool = False,
+        start_from: str = RANDOM,
     ) -> None:
         super().__init__()
         if list(class_names) != sorted(set(class_names)):
             raise ValueError(f"class names must be unique and in alphabetical order; found {list(class_names)}")
         self.class_names = tuple(class_names)
         self.optimizer, self.scheduler, self.monitor = optimizer, scheduler, monitor
-        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self.label_smoothing, self.class_weights, self.start_from = label_smoothing, class_weights, start_from
         self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # 1 on average over clips
         self.configuration: dict[str, Any] = {}  # resolved, plain values; for the checkpoints
         self.split_metrics = torch.nn.ModuleDict(
@@ -132,10 +136,15 @@ class VideoClassifier(L.LightningModule):
         if self.class_weights and isinstance(data, VideoDataModule):
             labels = torch.tensor([clip.label for clip in data.split("train") if clip.usable])
             self.weights.copy_(balancing_weights(labels, len(self.class_names)))
-        if not self.trainer.ckpt_path:
-            for module in self.modules():
-                if isinstance(module, FrameBackbone):
-                    module.load_weights()
+        if self.trainer.ckpt_path:
+            return
+        if self.start_from != RANDOM:
+            left_out = load_fitting_weights(self, self.start_from)
+            self.print(f"begins with the weights of {self.start_from}, but for {', '.join(left_out) or 'none'}")
+            return
+        for module in self.modules():
+            if isinstance(module, FrameBackbone):
+                module.load_weights()
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Logits, the clip's feature, and what there is to look at."""

@@ -83,6 +83,37 @@ def load_backbone_weights(network: nn.Module, name: str, source: str) -> None:
     network.load_state_dict(fitting)
 
 
+def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
+    """Fills a model with the weights of another of its kind, perhaps trained on other classes.
+
+    Args:
+        model: of the same class and backbone.
+        source: `run:NAME`, or the path of a run or checkpoint.
+
+    Returns:
+        The names of the tensors that do not fit and stay as they are: a last layer for other classes.
+
+    Raises:
+        FileNotFoundError: no such run or file.
+        ValueError: tensors are missing, or more than the last layer's weight and bias have another shape.
+    """
+    path = checkpoint_of(runs_root() / source.removeprefix(RUN) if source.startswith(RUN) else Path(source))
+    state = read_checkpoint(path).get("state_dict")
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds no state_dict; expected a checkpoint of this suite")
+    own = model.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    other_shape = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
+    if missing or len(other_shape) > 2:
+        examples = ", ".join([*missing, *other_shape][:3])
+        raise ValueError(
+            f"{path} is no run of the same model: {len(missing)} tensors are missing in it and {len(other_shape)} have "
+            f"another shape, such as {examples}; state the same model and backbone as that run's config.yaml"
+        )
+    model.load_state_dict(own | {key: state[key] for key in own if key not in other_shape})
+    return other_shape
+
+
 def _published_weights(name: str) -> dict[str, Tensor]:
     try:
         published: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)

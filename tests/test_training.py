@@ -145,6 +145,20 @@ def test_an_epoch_chosen_on_the_reported_split_is_called_so(data, no_report, cap
     assert set(tables[0].split.tolist()) == {"test"}
 
 
+def test_a_training_can_begin_where_another_run_ended(shared, monkeypatch, no_report, capsys):
+    monkeypatch.setenv("FER_DATA", str(shared / "data"))
+    begun = {}
+    monkeypatch.setattr(
+        VideoClassifier,
+        "on_train_start",
+        lambda self: begun.update({name: value.clone() for name, value in self.state_dict().items()}),
+    )
+    assert main(experiment("--model.init_args.start_from", str(finished(shared)), "--trainer.max_epochs", "1")) == 0
+    ended = checkpoint(finished(shared) / "checkpoints" / "best.ckpt")["state_dict"]
+    assert begun.keys() == ended.keys()
+    assert all(torch.equal(begun[name], ended[name]) for name in ended)
+
+
 def test_a_checkpoint_is_plain_values_and_says_what_made_it(shared):
     content = checkpoint(finished(shared) / "checkpoints" / "best.ckpt")
     own = content["fer_lightning"]

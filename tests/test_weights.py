@@ -7,8 +7,10 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from data_modules.labels import SEVEN
+from fer_lightning import CEFLNet, ImageClassifier
 from fer_lightning.layers.backbones import FrameBackbone
-from fer_lightning.weights import checkpoint_of, read_checkpoint
+from fer_lightning.weights import checkpoint_of, load_fitting_weights, read_checkpoint
 from tests.models import SMALL, small_backbone
 
 
@@ -155,3 +157,26 @@ def test_a_file_of_something_else_is_named(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="holds a list"):
         read_checkpoint(tmp_path / "list.pt")
+
+
+def test_a_training_on_other_classes_begins_with_all_that_fits(tmp_path):
+    first = ImageClassifier(SEVEN, small_backbone())
+    torch.save({"state_dict": first.state_dict()}, tmp_path / "first.ckpt")
+    second = ImageClassifier(SEVEN[:5], small_backbone())
+    head = second.head[1].weight.clone()
+    assert load_fitting_weights(second, str(tmp_path / "first.ckpt")) == ["head.1.bias", "head.1.weight"]
+    assert torch.equal(second.head[1].weight, head)
+    for name, value in second.backbone.state_dict().items():
+        assert torch.equal(value, first.backbone.state_dict()[name])
+    same = ImageClassifier(SEVEN, small_backbone())
+    assert load_fitting_weights(same, str(tmp_path / "first.ckpt")) == []
+    assert torch.equal(same.head[1].weight, first.head[1].weight)
+
+
+def test_another_model_is_no_beginning(tmp_path):
+    torch.save({"state_dict": ImageClassifier(SEVEN, small_backbone()).state_dict()}, tmp_path / "first.ckpt")
+    with pytest.raises(ValueError, match="no run of the same model"):
+        load_fitting_weights(CEFLNet(SEVEN, small_backbone()), str(tmp_path / "first.ckpt"))
+    wider = ImageClassifier(SEVEN, FrameBackbone("resnet10t", channels=(16, 16, 16, 16)))
+    with pytest.raises(ValueError, match="another shape"):
+        load_fitting_weights(wider, str(tmp_path / "first.ckpt"))
