@@ -62,9 +62,14 @@ class VideoDataset(ABC):
         """The class list: emotion names in alphabetical order."""
 
     @property
+    def folds(self) -> int:
+        """Number of folds of the data set's protocol; one where it has an official split."""
+        return 1
+
+    @property
     def fold_names(self) -> tuple[str, ...]:
-        """The folds of the data set's protocol; one where it has an official split."""
-        return ("1",)
+        """The values of `fold` that the protocol knows."""
+        return tuple(str(number + 1) for number in range(self.folds))
 
     @property
     def folder(self) -> Path:

@@ -34,9 +34,9 @@ class DFEW(VideoDataset):
         return SEVEN
 
     @property
-    def fold_names(self) -> tuple[str, ...]:
+    def folds(self) -> int:
         """Five, handed out as lists."""
-        return ("1", "2", "3", "4", "5")
+        return 5
 
     def records(self) -> list[VideoRecord]:
         """The single-label clips of a fold."""

@@ -42,11 +42,6 @@ class RenderedDataset(VideoDataset):
         return SEVEN
 
     @property
-    def fold_names(self) -> tuple[str, ...]:
-        """From 1 to `folds`."""
-        return tuple(str(fold + 1) for fold in range(self.folds))
-
-    @property
     @abstractmethod
     def variant(self) -> str:
         """The subfolder's name: sets of different settings never mix."""

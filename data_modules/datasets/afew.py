@@ -1,0 +1,83 @@
+"""AFEW (Dhall et al., IEEE MultiMedia 2012; version 7.0 of EmotiW 2017): clips of films, a folder for each emotion."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.layouts import SplitCount, class_folders, videos
+from data_modules.folds import fold_number
+from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
+from data_modules.manifest import VideoRecord
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the two parts with labels: the suite's split, its folder, and that of the faces its authors aligned."""
+
+    split: str
+    clip: str
+    folder: Path
+    aligned: Path
+
+
+PARTS = (
+    _Part("train", "train", Path("Train_AFEW"), Path("AlignedFaces_LBPTOP_Points", "Faces")),
+    _Part("test", "val", Path("Val_AFEW"), Path("AlignedFaces_LBPTOP_Points_Val", "Faces")),
+)
+
+
+@dataclass
+class AFEW(VideoDataset):
+    """Videos `Train_AFEW/Angry/<id>.avi`; the labels of its test set are not handed out, so `Val_AFEW` is reported.
+
+    With the detector `crop` the clips are the faces that its authors aligned, `AlignedFaces_LBPTOP_Points/Faces/<id>`
+    and `AlignedFaces_LBPTOP_Points_Val/Faces/<id>`, under the root or in the part's folder, with the videos' labels;
+    with any other one they are the videos. A clip that was not aligned stays, as one that cannot be read.
+    The films of the clips are not told; by the data set's authors, no film is in both parts.
+    """
+
+    name: ClassVar[str] = "afew"
+    licence: ClassVar[str] = "for academic research, under an agreement to be signed"
+    how_to_get: ClassVar[str] = "ask the organisers of EmotiW with their agreement for AFEW 7.0."
+    counts: ClassVar[tuple[SplitCount, ...]] = (
+        SplitCount.of(
+            "train",
+            *((ANGER, 133), (DISGUST, 74), (FEAR, 81), (HAPPINESS, 150), (NEUTRAL, 144), (SADNESS, 117)),
+            (SURPRISE, 74),
+        ),
+        SplitCount.of(
+            "test",
+            (ANGER, 64),
+            (DISGUST, 40),
+            (FEAR, 46),
+            (HAPPINESS, 63),
+            (NEUTRAL, 63),
+            (SADNESS, 61),
+            (SURPRISE, 46),
+        ),
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Seven emotions."""
+        return SEVEN
+
+    def records(self) -> list[VideoRecord]:
+        """The clips of `Train_AFEW` and `Val_AFEW`."""
+        fold_number(self.fold, 1)
+        return [record for part in PARTS for record in self._read(part)]
+
+    def _read(self, part: _Part) -> Iterator[VideoRecord]:
+        aligned = self._aligned(part) if self.faces.detector == "crop" else None
+        for emotion, folder in class_folders(self, self.folder / part.folder):
+            for video in videos(folder):
+                path = video.relative_to(self.folder) if aligned is None else aligned / video.stem
+                yield VideoRecord(f"{part.clip}/{video.stem}", str(path), emotion, split=part.split)
+
+    def _aligned(self, part: _Part) -> Path:
+        for path in (part.aligned, part.folder / part.aligned):
+            if (self.folder / path).is_dir():
+                return path
+        raise self.not_found(f"{part.aligned}/<id>, which `detector: crop` asks for (mtcnn takes the videos),")

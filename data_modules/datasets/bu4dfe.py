@@ -1,0 +1,51 @@
+"""BU-4DFE (Yin et al., FG 2008), which CEFLNet calls BU-3DFE: 101 people, each with six expressions on demand."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.layouts import SplitCount, class_folders, visible
+from data_modules.folds import split_by_fold
+from data_modules.labels import NEUTRAL, SEVEN
+from data_modules.manifest import VideoRecord
+
+
+@dataclass
+class BU4DFE(VideoDataset):
+    """Folders of about 100 frames, `F002/Angry/000.jpg`: the pictures of the 3D models, which are not read.
+
+    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.folds`.
+
+    Args:
+        root: its folder, which holds a folder for each person.
+        fold: from 1 to `folds`.
+        faces: how its face crops are made.
+        folds: how many; the papers have ten.
+    """
+
+    folds: int = 10
+
+    name: ClassVar[str] = "bu4dfe"
+    licence: ClassVar[str] = "for research, under an agreement to be signed"
+    how_to_get: ClassVar[str] = "ask its authors at Binghamton University with their agreement (BU-4DFE)."
+    counts: ClassVar[tuple[SplitCount, ...]] = (
+        SplitCount.of("", *((emotion, 101) for emotion in SEVEN if emotion != NEUTRAL)),
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Six emotions, without neutral."""
+        return tuple(name for name in SEVEN if name != NEUTRAL)
+
+    def records(self) -> list[VideoRecord]:
+        """Six sequences of each person."""
+        people = [path for path in visible(self.folder) if path.is_dir()] if self.folder.is_dir() else []
+        people = [path for path in people if path.name[0] in "FM" and path.name[1:].isdecimal()]
+        if not people:
+            raise self.not_found("F001/Angry/000.jpg")
+        found = [
+            VideoRecord(f"{person.name}/{folder.name}", f"{person.name}/{folder.name}", emotion, person.name)
+            for person in people
+            for emotion, folder in class_folders(self, person)
+        ]
+        return split_by_fold(found, self.fold, self.folds, self.name)

@@ -1,0 +1,55 @@
+"""CREMA-D (Cao et al., IEEE Transactions on Affective Computing 2014): 91 actors say twelve sentences, on video."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.layouts import SplitCount, videos
+from data_modules.folds import split_by_fold
+from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
+from data_modules.manifest import VideoRecord
+
+CODES = {"ANG": ANGER, "DIS": DISGUST, "FEA": FEAR, "HAP": HAPPINESS, "NEU": NEUTRAL, "SAD": SADNESS}
+VIDEOS = "VideoFlash"
+
+
+@dataclass
+class CREMAD(VideoDataset):
+    """Videos `VideoFlash/1001_DFA_ANG_XX.flv`: actor, sentence, emotion, level; six emotions, without surprise.
+
+    The emotion is the one that the actor was asked for. Its authors hand out no folds; these are exclusive in actors,
+    see `data_modules.folds`.
+
+    Args:
+        root: its folder, which holds `VideoFlash`.
+        fold: from 1 to `folds`.
+        faces: how its face crops are made.
+        folds: how many; five is this suite's choice.
+    """
+
+    folds: int = 5
+
+    name: ClassVar[str] = "cremad"
+    licence: ClassVar[str] = "Open Database License (ODbL) 1.0"
+    how_to_get: ClassVar[str] = "clone https://github.com/CheyneyComputerScience/CREMA-D with Git LFS."
+    counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount("", 7442),)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Six emotions, without surprise."""
+        return tuple(name for name in SEVEN if name != SURPRISE)
+
+    def records(self) -> list[VideoRecord]:
+        """All clips of all actors."""
+        folder = self.folder / VIDEOS
+        found = videos(folder) if folder.is_dir() else []
+        if not found:
+            raise self.not_found(f"{VIDEOS}/1001_DFA_ANG_XX.flv")
+        records = []
+        for path in found:
+            match = re.fullmatch(r"(\d{4})_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", path.stem)
+            if match is None or match[2] not in CODES:
+                raise ValueError(f"{path}: expected a name such as 1001_DFA_ANG_XX with one of {', '.join(CODES)}")
+            records.append(VideoRecord(path.stem, f"{VIDEOS}/{path.name}", CODES[match[2]], match[1]))
+        return split_by_fold(records, self.fold, self.folds, self.name)

@@ -1,0 +1,105 @@
+"""What the layouts of several data sets have in common: folders named after classes, lists without a header, counts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.labels import emotion_name
+from data_modules.manifest import VideoRecord
+
+VIDEO_SUFFIXES = (".avi", ".mp4", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".mpg")
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """How many clips a complete copy has: in a split (the empty name: in all of them), and of each emotion."""
+
+    split: str
+    clips: int
+    emotions: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, split: str, *emotions: tuple[str, int]) -> "SplitCount":
+        """From the numbers of all emotions."""
+        return cls(split, sum(number for _, number in emotions), emotions)
+
+
+@dataclass(frozen=True)
+class ListRow:
+    """A row of an official list: what it names, its emotion, and where it stands."""
+
+    name: str
+    emotion: str
+    line: int
+
+
+def visible(folder: Path) -> list[Path]:
+    """What a folder holds, sorted by name, without hidden files such as `._0001.avi` or `.DS_Store`."""
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".")
+
+
+def videos(folder: Path) -> list[Path]:
+    """The video files of a folder, sorted by name."""
+    return [path for path in visible(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
+
+
+def class_folders(dataset: VideoDataset, folder: Path) -> list[tuple[str, Path]]:
+    """(emotion, folder) of the folders named after the data set's classes, in whichever spelling.
+
+    Raises:
+        DatasetNotFoundError: the folder, or that of a class, is not there.
+    """
+    place = folder.relative_to(dataset.folder)
+    if not folder.is_dir():
+        raise dataset.not_found(f"{place}/<{','.join(dataset.class_names)}>")
+    found = [(emotion_name(path.name), path) for path in visible(folder) if path.is_dir()]
+    missing = sorted(set(dataset.class_names) - {emotion for emotion, _ in found})
+    if missing:
+        there = ", ".join(path.name for _, path in found) or "no folder"
+        raise dataset.not_found(f"folders of {', '.join(missing)} in {place} (there: {there})")
+    return [(emotion, path) for emotion, path in found if emotion in dataset.class_names]
+
+
+def read_list(path: Path, class_names: Sequence[str]) -> Iterator[ListRow]:
+    """Rows `<name> <emotion>` of a list without a header; its last line may lack its end.
+
+    Raises:
+        ValueError: a row is anything else, with file and line.
+    """
+    for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not text.strip():
+            continue
+        name, _, label = text.strip().rpartition(" ")
+        emotion = emotion_name(label)
+        if not name or emotion not in class_names:
+            raise ValueError(
+                f"{path}, line {line}: found {text!r}; expected a clip's name, a space and one of "
+                f"{', '.join(class_names)}, from the first line on"
+            )
+        yield ListRow(name.strip(), emotion, line)
+
+
+def official_split(dataset: VideoDataset, train: Path, test: Path, clips: Path) -> list[VideoRecord]:
+    """The clips that two lists without a header name, whether their files are there or not.
+
+    Args:
+        dataset: whose root, classes and fold these are.
+        train: list of the training clips, relative to the root, and `test` that of the reported ones.
+        test: see `train`.
+        clips: the folder that the names in the lists are relative to; a clip's id is its name without suffix.
+
+    Raises:
+        DatasetNotFoundError: a list or the folder is not there.
+        ValueError: a list's row is none, with file and line.
+    """
+    for path in (train, test, clips):
+        if not (dataset.folder / path).exists():
+            raise dataset.not_found(str(path))
+    return [
+        VideoRecord(
+            str(Path(row.name).with_suffix("")), str(clips / row.name), row.emotion, split=split, fold=dataset.fold
+        )
+        for split, path in (("train", train), ("test", test))
+        for row in read_list(dataset.folder / path, dataset.class_names)
+    ]

@@ -1,0 +1,150 @@
+"""MMI (Valstar and Pantic, LREC workshops 2010): posed expressions from onset to offset, filmed in a laboratory."""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.layouts import SplitCount, visible
+from data_modules.folds import split_by_fold
+from data_modules.images import natural_order
+from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
+from data_modules.manifest import VideoRecord
+
+CODES = {1: ANGER, 2: DISGUST, 3: FEAR, 4: HAPPINESS, 5: SADNESS, 6: SURPRISE}
+PROFILE = "1"
+VIEWS = ("0", PROFILE, "2")  # from the front, from the side, both in one picture by a mirror
+SESSIONS = "Sessions"
+MAX_BYTES = 1 << 20  # of an annotation; the data set's own have a few thousand
+
+
+@dataclass
+class MMI(VideoDataset):
+    """Videos `Sessions/<n>/<sid>.avi` that show the face from the front, of one of six emotions.
+
+    The session's `track view` tells front (0), side (1) and both by a mirror (2); those from the side are left out,
+    and so are sessions without an emotion and those of further ones (codes above 6), such as 9.
+    A person is what stands before the hyphen of `<sid>` (`S002-106`), else the `id` of an element `Subject` in its
+    annotations; where there is neither, the session counts as a person of its own.
+    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.folds`.
+    Many videos of view 0 lie on their side; they are read as they are.
+
+    Args:
+        root: its folder, which holds `Sessions`.
+        fold: from 1 to `folds`.
+        faces: how its face crops are made.
+        folds: how many; the papers have ten.
+    """
+
+    folds: int = 10
+
+    name: ClassVar[str] = "mmi"
+    licence: ClassVar[str] = "for research, under an agreement to be signed"
+    how_to_get: ClassVar[str] = "ask for an account with the agreement on https://mmifacedb.eu"
+    counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount("", 205),)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Six emotions, without neutral."""
+        return tuple(name for name in SEVEN if name != NEUTRAL)
+
+    def records(self) -> list[VideoRecord]:
+        """The labelled sequences that show the face from the front."""
+        sessions = self.folder / SESSIONS
+        if not sessions.is_dir():
+            raise self.not_found(f"{SESSIONS}/<n>/session.xml")
+        folders = natural_order(path for path in visible(sessions) if path.is_dir())
+        found = [record for folder in folders for record in self._session(folder)]
+        if not found:
+            raise self.not_found(f'{SESSIONS}/<n>/<sid>.xml with Metatag Name="Emotion"')
+        return split_by_fold(found, self.fold, self.folds, self.name)
+
+    def _session(self, folder: Path) -> Iterator[VideoRecord]:
+        for path in visible(folder):
+            if path.suffix.lower() != ".xml" or path.name == "session.xml" or path.stem.endswith("aucs"):
+                continue  # `<sid>-oao_aucs.xml` holds action units
+            annotation = _elements(path)
+            emotion = _emotion(path, annotation)
+            if emotion is None:
+                continue
+            session = _elements(folder / "session.xml")
+            video = path.with_suffix(".avi")
+            if _view(folder / "session.xml", session, video.name) != PROFILE:
+                subject = _subject(path.stem, (*annotation, *session)) or f"session{folder.name}"
+                yield VideoRecord(path.stem, str(video.relative_to(self.folder)), emotion, subject)
+
+
+@dataclass(frozen=True)
+class _Element:
+    """An XML element: names in lower case, since they are not written alike everywhere."""
+
+    tag: str
+    attributes: tuple[tuple[str, str], ...]
+
+    def get(self, name: str) -> str | None:
+        """An attribute's value."""
+        return next((value for key, value in self.attributes if key == name), None)
+
+
+class _NoDoctype(ET.TreeBuilder):
+    """Refuses what entities are declared in: expanded, a few lines fill the memory."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
+        raise ValueError(f"a DOCTYPE {name!r}")
+
+
+def _elements(path: Path) -> tuple[_Element, ...]:
+    """All elements of an annotation.
+
+    Raises:
+        ValueError: it is missing, too large, no XML, or declares a document type.
+    """
+    expected = "expected one of the data set's own annotations; copy it again"
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; {expected}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: found {path.stat().st_size} bytes, more than {MAX_BYTES}; {expected}")
+    parser = ET.XMLParser(target=_NoDoctype())
+    try:
+        parser.feed(path.read_bytes())
+        root = parser.close()
+    except (ET.ParseError, ValueError, LookupError) as error:
+        raise ValueError(f"{path}: found {error}; {expected}") from error
+    return tuple(
+        _Element(
+            element.tag.rpartition("}")[2].lower(),
+            tuple((key.lower(), value.strip()) for key, value in element.attrib.items()),
+        )
+        for element in root.iter()
+    )
+
+
+def _emotion(path: Path, annotation: tuple[_Element, ...]) -> str | None:
+    """The emotion of `Metatag Name="Emotion" Value="4"`; None without one, or of a further one."""
+    values = [e.get("value") or "" for e in annotation if e.tag == "metatag" and e.get("name") == "Emotion"]
+    if not values:
+        return None
+    if len(set(values)) > 1 or not re.fullmatch("[1-9][0-9]?", values[0]):
+        raise ValueError(f'{path}: found Metatag Name="Emotion" Value={values}; expected one number, from 1 to 6')
+    return CODES.get(int(values[0]))
+
+
+def _view(path: Path, session: tuple[_Element, ...], video: str) -> str:
+    """The `view` of the video's track."""
+    tracks = [e for e in session if e.tag == "track" and e.get("view") is not None]
+    named = [e for e in tracks if (e.get("filename") or "").replace("\\", "/").rpartition("/")[2] == video]
+    views = {e.get("view") for e in named or tracks}
+    view = views.pop() if len(views) == 1 else None
+    if view not in VIEWS:
+        raise ValueError(f"{path}: found tracks {tracks}; expected one of {video} with view {', '.join(VIEWS)}")
+    return view
+
+
+def _subject(sid: str, elements: tuple[_Element, ...]) -> str:
+    """The person's name; empty where it is not told."""
+    if match := re.match(r"(S\d+)-", sid):
+        return match[1]
+    return next((value for e in elements if e.tag == "subject" and (value := e.get("id"))), "")

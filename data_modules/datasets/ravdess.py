@@ -1,0 +1,72 @@
+"""RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors say two sentences, on video."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.layouts import SplitCount, videos, visible
+from data_modules.folds import split_by_fold
+from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE, class_list
+from data_modules.manifest import VideoRecord
+
+CALM = "calm"
+CODES = {
+    "01": NEUTRAL,
+    "02": CALM,
+    "03": HAPPINESS,
+    "04": SADNESS,
+    "05": ANGER,
+    "06": FEAR,
+    "07": DISGUST,
+    "08": SURPRISE,
+}
+WITH_SOUND, SPEECH = "01", "01"  # other modalities: 02 without sound, 03 sound alone; the other channel: 02 song
+
+
+@dataclass
+class RAVDESS(VideoDataset):
+    """Videos `Actor_01/01-01-03-01-02-01-01.mp4`: modality, channel, emotion, intensity, statement, repetition, actor.
+
+    Only speech, with picture and sound (01-01), is taken: the files without sound (02) are the same pictures again.
+    Its authors hand out no folds; these are exclusive in actors, see `data_modules.folds`.
+
+    Args:
+        root: its folder, which holds `Actor_01` to `Actor_24`.
+        fold: from 1 to `folds`.
+        faces: how its face crops are made.
+        folds: how many; six of four actors each are this suite's choice.
+    """
+
+    folds: int = 6
+
+    name: ClassVar[str] = "ravdess"
+    licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    how_to_get: ClassVar[str] = "download Video_Speech_Actor_*.zip from https://zenodo.org/records/1188976"
+    # 24 actors, two sentences twice, in two intensities; neutral in one.
+    counts: ClassVar[tuple[SplitCount, ...]] = (
+        SplitCount.of("", *((emotion, 96 if emotion == NEUTRAL else 192) for emotion in class_list(CODES.values()))),
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Eight classes: the seven and calm."""
+        return class_list(CODES.values())
+
+    def records(self) -> list[VideoRecord]:
+        """Speech with picture and sound."""
+        there = visible(self.folder) if self.folder.is_dir() else []
+        actors = [path for path in there if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
+        records = []
+        for path in (video for actor in actors for video in videos(actor)):
+            parts = path.stem.split("-")
+            if len(parts) != 7 or not all(re.fullmatch("[0-9]{2}", part) for part in parts) or parts[2] not in CODES:
+                raise ValueError(f"{path}: expected a name such as 01-01-03-01-02-01-01 with an emotion from 01 to 08")
+            if parts[-1] != path.parent.name.removeprefix("Actor_"):
+                raise ValueError(f"{path}: actor {parts[-1]} in the folder of another; copy the data set again")
+            if (parts[0], parts[1]) == (WITH_SOUND, SPEECH):
+                place = str(path.relative_to(self.folder))
+                records.append(VideoRecord(path.stem, place, CODES[parts[2]], path.parent.name))
+        if not records:
+            raise self.not_found("Actor_01/01-01-03-01-02-01-01.mp4")
+        return split_by_fold(records, self.fold, self.folds, self.name)
