@@ -1,30 +1,49 @@
-"""`fer data`: what there is, and making it ready."""
+"""`fer data`: what there is, making it ready, and whether a copy is sound."""
 
 import argparse
+import json
 import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict
 
 import yaml
 from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
+from data_modules.datasets.layouts import SplitCount
+from data_modules.doctor import Diagnosis, Finding, examine
 from data_modules.faces import prepare_faces
 from fer_lightning.experiments import data_file, data_names
 
+SHOWN = 10  # clips that a finding names on the screen
 
-def main(arguments: list[str]) -> None:
-    """`fer data list` and `fer data prepare NAME`."""
+
+def main(arguments: list[str]) -> int:
+    """`fer data list`, `fer data prepare NAME` and `fer data doctor NAME`."""
     parser = argparse.ArgumentParser("fer data", description="What data sets there are, and making them ready.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="all data sets: classes, licence, and whether they are here")
     prepare = commands.add_parser("prepare", help="render or check a data set, and crop its faces; resumable")
-    prepare.add_argument("name", help=", ".join(data_names()))
-    prepare.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    doctor = commands.add_parser("doctor", help="is a copy complete, readable and divided soundly? Status 1 if not")
+    for command in (prepare, doctor):
+        command.add_argument("name", help=", ".join(data_names()))
+        command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
+    doctor.add_argument("--root", help="where the copy lies (the data set's folder in FER_DATA)")
+    doctor.add_argument("--json", action="store_true", help="all findings in full, as JSON")
     known, others = parser.parse_known_args(arguments[1:])
     if known.command == "list":
-        for name in data_names():
-            print(describe(name, dataset_of(name)))
-    else:
+        show(list_table({name: dataset_of(name) for name in data_names()}))
+    elif known.command == "prepare":
         prepare_faces(dataset_of(known.name, others), known.workers)
+    else:
+        root = [] if known.root is None else ["--dataset.root", known.root]
+        return diagnose(dataset_of(known.name, [*root, *others]), known.workers, known.json)
+    return 0
 
 
 def dataset_of(name: str, overrides: list[str] | None = None) -> VideoDataset:
@@ -36,10 +55,76 @@ def dataset_of(name: str, overrides: list[str] | None = None) -> VideoDataset:
     return made
 
 
-def describe(name: str, dataset: VideoDataset) -> str:
-    """One line of the list."""
-    try:
-        found = f"{len(dataset.records())} clips in {dataset.folder}"
-    except DatasetNotFoundError:
-        found = f"not in {dataset.folder}; {dataset.how_to_get}"
-    return f"  {name:<18} {len(dataset.class_names)} classes, {dataset.licence}; {found}"
+def show(*parts: Table | Text) -> None:
+    """Prints tables and lines; where there is no terminal whose width is known, wide enough not to break words."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(*parts, sep="\n")
+
+
+def list_table(datasets: dict[str, VideoDataset]) -> Table:
+    """A row for each data set: its classes, its licence, and its clips here or where to get them."""
+    table = Table("data set", "classes", "licence", title="Data sets", title_justify="left", show_lines=True)
+    table.add_column("here", overflow="fold")  # addresses whole
+    for name, dataset in datasets.items():
+        try:
+            here = Text(f"{len(dataset.records())} clips in {dataset.folder}", "green")
+        except DatasetNotFoundError:
+            here = Text(f"no: {dataset.how_to_get}")
+        except ValueError as error:  # an annotation that does not fit; the others are listed all the same
+            here = Text(str(error), "red")
+        classes = f"{len(dataset.class_names)}: {', '.join(dataset.class_names)}"
+        table.add_row(Text(name, "bold"), Text(classes), Text(dataset.licence), here)
+    return table
+
+
+def diagnose(dataset: VideoDataset, workers: int, as_json: bool) -> int:
+    """Shows what the doctor finds; returns 1 where it makes results wrong."""
+    if as_json:
+        with redirect_stdout(sys.stderr):  # the bars
+            diagnosis = examine(dataset, workers)
+        print(json.dumps({**asdict(diagnosis), "healthy": diagnosis.healthy}, indent=2))
+    else:
+        diagnosis = examine(dataset, workers)
+        verdict = Text("nothing makes results wrong", "green")
+        if not diagnosis.healthy:
+            verdict = Text("results on this copy are wrong until the findings marked ✗ are mended", "bold red")
+        title = Text(f"{diagnosis.dataset}, fold {diagnosis.fold}: {diagnosis.root}")
+        show(title, counts_table(diagnosis), *map(_line, diagnosis.findings), verdict)
+    return 0 if diagnosis.healthy else 1
+
+
+def counts_table(diagnosis: Diagnosis) -> Table:
+    """Clips of each class in each split, those that are published beside them."""
+    table = Table("class")
+    columns: list[SplitCount] = [*diagnosis.found, *diagnosis.published]
+    for count in diagnosis.found:
+        table.add_column(Text(count.split), justify="right")
+    for count in diagnosis.published:
+        table.add_column(f"published: {count.split or 'all'}", justify="right")
+    for emotion in (*diagnosis.class_names, *_strangers(diagnosis)):
+        table.add_row(Text(emotion), *(_number(count, emotion, count in diagnosis.found) for count in columns))
+    table.add_section()
+    table.add_row("all", *(str(count.clips) for count in columns))
+    return table
+
+
+def _strangers(diagnosis: Diagnosis) -> Sequence[str]:
+    """Labels outside of the class list."""
+    found = {emotion for count in diagnosis.found for emotion, _ in count.emotions}
+    return sorted(found - set(diagnosis.class_names))
+
+
+def _number(count: SplitCount, emotion: str, found: bool) -> str:
+    return str(dict(count.emotions).get(emotion, 0 if found else ""))
+
+
+def _line(finding: Finding) -> Text:
+    mark, style = ("✗", "red") if finding.severity == "wrong" else ("·", "yellow")
+    text = Text(f"{mark} {finding.kind}: ", style).append(finding.text, "default")
+    for clip in finding.clips[:SHOWN]:
+        text.append(f"\n    {clip}", "default")
+    if len(finding.clips) > SHOWN:
+        text.append(f"\n    and {len(finding.clips) - SHOWN} more; all of them with --json", "default")
+    return text

@@ -79,3 +79,9 @@ def test_a_clip_name_cannot_leave_the_data_set(root):
     (root / LIST).write_text("video_name,label\n../../x,1\n")
     with pytest.raises(ValueError, match="outside"):
         check_records(DFEW().records(), "dfew")
+
+
+def test_the_published_counts_are_those_of_the_single_label_clips():
+    (all_clips,) = DFEW.counts
+    assert all_clips.clips == 11_697
+    assert tuple(name for name, _ in all_clips.emotions) == SEVEN

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import FaceSettings, VideoDataset
+from data_modules.datasets.layouts import SplitCount
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 
@@ -27,6 +28,14 @@ class DFEW(VideoDataset):
     name: ClassVar[str] = "dfew"
     licence: ClassVar[str] = "for academic research, under an agreement to be signed"
     how_to_get: ClassVar[str] = "ask its authors with the agreement on https://dfew-dataset.github.io"
+
+    counts: ClassVar[tuple[SplitCount, ...]] = (
+        SplitCount.of(
+            "",
+            *((ANGER, 2173), (DISGUST, 145), (FEAR, 902), (HAPPINESS, 2445)),
+            *((NEUTRAL, 2669), (SADNESS, 1894), (SURPRISE, 1469)),
+        ),
+    )
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -1,0 +1,61 @@
+"""SFEW 2 (Dhall et al., ICMI 2015): single frames of the films of AFEW, aligned to 143 x 181 by its authors."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from data_modules.datasets.dataset import FaceSettings
+from data_modules.datasets.stills import StillDataset
+from data_modules.images import natural_order
+from data_modules.labels import SEVEN, emotion_name
+from data_modules.manifest import VideoRecord
+
+SPLITS = {"Train": "train", "Val": "test"}  # the test images' labels were never handed out
+FILM = re.compile(r"(.+)_\d+_\d+")  # Airheads_000519240_00000005
+
+
+@dataclass
+class SFEW(StillDataset):
+    """`Train_Aligned_Faces/Angry/*.png`, also inside of `Train/`; the validation images are the reported split.
+
+    The film is the part of a file's name before its two numbers; the inner split is exclusive in films.
+    """
+
+    faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=224, margin=0.0))
+
+    name: ClassVar[str] = "sfew"
+    licence: ClassVar[str] = "for academic research, under an agreement to be signed"
+    how_to_get: ClassVar[str] = "ask its authors, as https://cs.anu.edu.au/few/ says."
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Seven emotions."""
+        return SEVEN
+
+    def read(self) -> Iterator[VideoRecord]:
+        """The images of both folders, by class."""
+        for part, split in SPLITS.items():
+            faces = f"{part}_Aligned_Faces"
+            places = (Path(faces), Path(part, faces), Path(f"{faces}_new"), Path(part, f"{faces}_new"))
+            place = next((path for path in places if (self.folder / path).is_dir()), None)
+            if place is None:
+                raise self.not_found(f"{faces}/")
+            for path in sorted((self.folder / place).iterdir()):
+                if path.is_dir() and path.name[0] != ".":
+                    yield from self._images(path, part, split)
+
+    def _images(self, folder: Path, part: str, split: str) -> Iterator[VideoRecord]:
+        emotion = emotion_name(folder.name)
+        if emotion not in SEVEN:
+            raise ValueError(f"{folder}: found a folder of no class; expected Angry, Disgust, Fear, Happy, ... in it")
+        for path in natural_order(folder.glob("*.png")):
+            film = FILM.fullmatch(path.stem)
+            yield VideoRecord(
+                f"{part}/{folder.name}/{path.stem}",
+                str(path.relative_to(self.folder)),
+                emotion,
+                group=film[1] if film else "",
+                split=split,
+            )
