@@ -67,7 +67,8 @@ def test_every_experiment_trains(name):
     """Two steps at its small size, with a backbone that begins at random, on faces made here."""
     request = Request(name, size="small")
     config = resolved(request)
-    begins = [part for place in arguments_of(config["model"], "weights", "model") for part in (f"--{place}", RANDOM)]
+    places = [*arguments_of(config["model"], "weights", "model"), "model.init_args.start_from"]
+    begins = [part for place in places for part in (f"--{place}", RANDOM)]
     tiny = (
         "--data.dataset",
         MADE,
