@@ -258,7 +258,7 @@ class VideoClassifier(L.LightningModule):
             self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == "war", add_dataloader_idx=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what it takes to use the checkpoint without this session's files: plain values only."""
+        """Adds what it takes to use the checkpoint without the run's other files: plain values only."""
         checkpoint["fer_lightning"] = {"class_names": list(self.class_names), "configuration": self.configuration}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
