@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"fer: no command {command!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    elsewhere = command == "test" and "--checkpoint" in rest
+    elsewhere = command == "test" and any(argument.split("=")[0] == "--checkpoint" for argument in rest)
     module = import_module("fer_lightning.evaluate" if elsewhere else COMMANDS[command][0])
     try:
         result: int | None = module.main([command, *rest])

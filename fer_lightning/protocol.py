@@ -21,7 +21,7 @@ from fer_lightning.figures import confusion_figure, png
 from fer_lightning.lightning_cli import FerCLI
 from fer_lightning.metrics import bootstrap, scores
 from fer_lightning.predictions import PredictionTable
-from fer_lightning.train import add_experiment_arguments, make_ready, request_of, say
+from fer_lightning.train import add_experiment_arguments, make_ready, refuse_other_settings, request_of, say
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,16 @@ def main(arguments: list[str]) -> int:
     cli = FerCLI(request.command_line(), run=False)
     folds = known.folds or cli.datamodule.dataset.fold_names
     requests = [replace(request, fold=fold, seed=seed) for seed in known.seeds for fold in folds]
+    finished = [each for each in requests if each.run.finished]
+    for each in finished:  # they are pooled with what is trained now
+        refuse_other_settings(each.run, FerCLI(each.command_line(), run=False).plain_config())
     make_ready(cli)  # once, not in every run at the same time
-    failed = train_all([request for request in requests if not request.run.finished])
-    finished = [request for request in requests if request.run.finished]
-    for request in failed:
-        say(f"fold {request.fold}, seed {request.seed} did not finish; its messages stand above")
-    if finished:
-        write_summary(request.run.path.parent / "cv", finished)
+    failed = train_all([each for each in requests if each not in finished])
+    for each in failed:
+        say(f"fold {each.fold}, seed {each.seed} did not finish; its messages stand above")
+    done = [each for each in requests if each.run.finished]
+    if done:
+        write_summary(request.run.path.parent / "cv", done)
     return 1 if failed else 0
 
 

@@ -33,6 +33,15 @@ def checkpoint_of(run: Path) -> Path:
     )
 
 
+def checkpoint_named(source: str) -> Path:
+    """The checkpoint of `run:NAME`, or of the path of a run or file.
+
+    Raises:
+        FileNotFoundError: there is none; the message lists what is there.
+    """
+    return checkpoint_of(runs_root() / source.removeprefix(RUN) if source.startswith(RUN) else Path(source))
+
+
 def read_checkpoint(path: Path) -> dict[str, object]:
     """What a checkpoint or weights file holds, read without unpickling code.
 
@@ -68,7 +77,7 @@ def load_backbone_weights(network: nn.Module, name: str, source: str) -> None:
     if source == "timm":
         state = _published_weights(name)
     else:
-        path = checkpoint_of(runs_root() / source.removeprefix(RUN) if source.startswith(RUN) else Path(source))
+        path = checkpoint_named(source)
         state = _backbone_state(read_checkpoint(path))
     own = network.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
@@ -97,7 +106,7 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
         FileNotFoundError: no such run or file.
         ValueError: tensors are missing, or more than the last layer's weight and bias have another shape.
     """
-    path = checkpoint_of(runs_root() / source.removeprefix(RUN) if source.startswith(RUN) else Path(source))
+    path = checkpoint_named(source)
     state = read_checkpoint(path).get("state_dict")
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state_dict; expected a checkpoint of this suite")

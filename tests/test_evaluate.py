@@ -49,8 +49,11 @@ def trained_without_surprise(tmp_path):
     return path.parent.parent
 
 
-def test_another_data_set_is_evaluated(trained_without_surprise, capsys):
-    assert main(["test", "--checkpoint", str(trained_without_surprise), "--data", "dfew", "--workers", "0"]) == 0
+@pytest.mark.parametrize("joined", [False, True])
+def test_another_data_set_is_evaluated(trained_without_surprise, capsys, joined):
+    run = str(trained_without_surprise)
+    checkpoint = [f"--checkpoint={run}"] if joined else ["--checkpoint", run]
+    assert main(["test", *checkpoint, "--data", "dfew", "--workers", "0"]) == 0
     said = capsys.readouterr().out
     assert "left out: 2 clips of surprise" in said
     table = PredictionTable.read(trained_without_surprise / "on" / "dfew-1.csv")

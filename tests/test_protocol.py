@@ -58,6 +58,9 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
     assert "mean" in capsys.readouterr().out
     assert main(command) == 0
     assert len(in_this_process) == 2, "what is finished is skipped"
+    capsys.readouterr()
+    assert main([*command, "--model.init_args.sal", "false"]) == 2, "runs of other settings are not pooled"
+    assert "begun with other settings" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_process, capsys, monkeypatch):
