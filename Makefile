@@ -33,6 +33,8 @@ $(DONE): pyproject.toml
 	$(PIP) install --force-reinstall --no-deps 'opencv-python-headless>=4.11'
 	@# MTCNN and its weights (MIT licence); its pins of torch and numpy are older than what it works with
 	$(PIP) install --no-deps 'facenet-pytorch==2.6.0'
+	@# the face mesh's weights (Apache-2.0) lie in this wheel, which is never imported
+	$(PIP) install --no-deps 'mediapipe==0.10.14' || echo 'There is no mediapipe 0.10.14 for this Python: `landmarks: mesh` will say how to get its weights.'
 	@touch $@
 
 data: $(DONE) ## prepare the data set DATA: render or check it, crop its faces

@@ -5,12 +5,16 @@ repeated: a black border would be an edge stronger than any in a face, and would
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.video import Frame
+from data_modules.source import Frame
+
+Alignment = Literal["points", "eyes", "box"]
+"""What is brought to its place: all five points, the eyes' centres alone, or the box, which is not turned."""
 
 Matrix = NDArray[np.float32]
 """(2, 3): frame pixels -> crop pixels, x' = M[:, :2] x + M[:, 2]."""
@@ -66,18 +70,30 @@ def box_matrix(box: NDArray[np.floating], size: int, margin: float) -> Matrix:
     )
 
 
-def face_matrix(box: NDArray[np.floating], points: NDArray[np.floating] | None, size: int, margin: float) -> Matrix:
-    """How to cut a face: by its five points, or by its box where there are none or they coincide."""
-    if points is not None:
+def face_matrix(
+    box: NDArray[np.floating],
+    points: NDArray[np.floating] | None,
+    size: int,
+    margin: float,
+    by: Alignment = "points",
+) -> Matrix:
+    """How to cut a face: by its points, or by its box where that is asked for, there are none, or they coincide."""
+    if points is not None and by != "box":
+        used = slice(0, 2) if by == "eyes" else slice(None)
         try:
-            return similarity(points, template(size, margin))
+            return similarity(points[used], template(size, margin)[used])
         except ValueError:
             pass
     return box_matrix(box, size, margin)
 
 
 def align(
-    frame: Frame, box: NDArray[np.floating], points: NDArray[np.floating] | None, size: int, margin: float
+    frame: Frame,
+    box: NDArray[np.floating],
+    points: NDArray[np.floating] | None,
+    size: int,
+    margin: float,
+    by: Alignment = "points",
 ) -> Aligned:
     """Cuts a face out of a frame.
 
@@ -87,8 +103,9 @@ def align(
         points: (5, 2) or None, see `detection.Detection`.
         size: the crop's side in pixels.
         margin: how much larger than the tight face the crop is.
+        by: what is brought to its place.
     """
-    matrix = face_matrix(box, points, size, margin)
+    matrix = face_matrix(box, points, size, margin, by)
     return Aligned(warp(frame, matrix, size), matrix)
 
 

@@ -1,5 +1,8 @@
 """The sound of a video file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -10,46 +13,62 @@ from data_modules.source import UnreadableVideoError, describe
 from data_modules.video import CONTAINERS
 
 
-def read_sound(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0) -> NDArray[np.float32] | None:
-    """The first sound track as mono samples, the first one at the time of the first picture.
+def sound_blocks(
+    path: Path | str, rate: int = 16000, max_seconds: float = 36000.0
+) -> Iterator[NDArray[np.float32]] | None:
+    """The first sound track as mono samples, the first one at the time of the first picture, in blocks.
 
     Args:
         path: a video or sound file.
         rate: samples a second.
-        max_seconds: refuse longer tracks, since all samples are held in memory.
+        max_seconds: refuse longer tracks.
 
     Returns:
-        (n,) float32 in [-1, 1], or None where the file has no sound track.
+        Blocks (n,) float32 in [-1, 1], read while they are asked for, or None where the file has no sound track.
 
     Raises:
         UnreadableVideoError: the file cannot be opened, or its sound is too long.
     """
     path = Path(path)
-    parts: list[NDArray[np.float32]] = []
+    with _opened(path) as file:
+        if not file.streams.audio:
+            return None
+    return _blocks(path, rate, max_seconds)
+
+
+def read_sound(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0) -> NDArray[np.float32] | None:
+    """All of `sound_blocks` as one array (n,), which is why it refuses longer tracks."""
+    blocks = sound_blocks(path, rate, max_seconds)
+    return None if blocks is None else np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def _blocks(path: Path, rate: int, max_seconds: float) -> Iterator[NDArray[np.float32]]:
+    with _opened(path) as file:
+        shift = round(_start(file) * rate)  # samples of silence before, or of sound to leave out
+        if shift > 0:
+            yield np.zeros(shift, np.float32)
+        resampler, samples = av.AudioResampler(format="fltp", layout="mono", rate=rate), 0
+        for frame in chain(_decoded(file), [None]):  # None: what the resampler still holds
+            for part in resampler.resample(frame):
+                block = part.to_ndarray()[0]
+                yield block[max(0, -shift - samples) :]
+                samples += len(block)
+            if samples > max_seconds * rate:
+                raise UnreadableVideoError(
+                    f"{path}: more than {max_seconds:.0f} s of sound; cut the file, or raise max_seconds."
+                )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         with av.open(
             str(path.absolute()), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         ) as file:
-            if not file.streams.audio:
-                return None
-            start = _start(file)
-            resampler, samples = av.AudioResampler(format="fltp", layout="mono", rate=rate), 0
-            for frame in _decoded(file):
-                parts += [part.to_ndarray()[0] for part in resampler.resample(frame)]
-                samples += len(parts[-1]) if parts else 0
-                if samples > max_seconds * rate:
-                    raise UnreadableVideoError(
-                        f"{path}: more than {max_seconds:.0f} s of sound; cut the file, or raise max_seconds."
-                    )
-            parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
+            yield file
     except (av.error.FFmpegError, OSError) as error:
-        if isinstance(error, UnreadableVideoError):
-            raise
         found = describe(path) if path.is_file() else "no such file"
         raise UnreadableVideoError(f"{path}: its sound cannot be read; found {found}. Copy it again.") from error
-    sound = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    shift = round(start * rate)
-    return np.concatenate([np.zeros(max(shift, 0), np.float32), sound[max(-shift, 0) :]])
 
 
 def _start(file: av.container.InputContainer) -> float:

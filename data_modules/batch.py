@@ -22,10 +22,11 @@ class ClipBatch:
     frame_index: Tensor  # (B, T) int64, frame numbers in the source
     face: Tensor | None = None  # (B, T, 3, H, W) float, normalised
     person: Tensor | None = None  # (B, T, 3, H, W) float, normalised
-    landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop
+    landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames where none were found
     spectrogram: Tensor | None = None  # (B, 3, 224, 224)
     descriptor: Tensor | None = None  # (B, D)
-    features: Tensor | None = None  # (B, T, D), cached
+    features: Tensor | None = None  # (B, T, D) of the frames, cached
+    clip_features: Tensor | None = None  # (B, E) of the clips, cached
     present: Tensor | None = None  # (B, modality) bool
     intensity: Tensor | None = None  # (B, T) true intensity of the expression, where the data set knows it
 
@@ -55,7 +56,10 @@ class ClipSample:
     mask: Tensor  # (S, T)
     frame_index: Tensor  # (S, T)
     face: Tensor | None = None  # (S, T, 3, H, W)
+    person: Tensor | None = None  # (S, T, 3, H, W)
     landmarks: Tensor | None = None  # (S, T, 68, 3)
+    features: Tensor | None = None  # (S, T, D)
+    clip_features: Tensor | None = None  # (S, E)
     intensity: Tensor | None = None  # (S, T)
 
 
@@ -64,11 +68,11 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
     length = max(sample.mask.shape[1] for sample in samples)
     draws = [len(sample.mask) for sample in samples]
 
-    def join(name: str) -> Tensor | None:
+    def join(name: str, frames: bool = True) -> Tensor | None:
         tensors = [getattr(sample, name) for sample in samples]
         if any(tensor is None for tensor in tensors):
             return None
-        return torch.cat([_pad_frames(tensor, length) for tensor in tensors])
+        return torch.cat([_pad_frames(tensor, length) if frames else tensor for tensor in tensors])
 
     mask, frame_index = join("mask"), join("frame_index")
     assert mask is not None
@@ -79,8 +83,11 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
         mask=mask,
         frame_index=frame_index,
         face=join("face"),
+        person=join("person"),
         landmarks=join("landmarks"),
         intensity=join("intensity"),
+        features=join("features"),
+        clip_features=join("clip_features", frames=False),
     )
 
 

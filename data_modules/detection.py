@@ -1,11 +1,9 @@
 """Where the faces of a frame are: neural detectors behind one protocol, and boxes that are known beforehand."""
 
 import logging
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import cv2
@@ -32,6 +30,7 @@ class FaceDetector(Protocol):
     """Finds all faces in frames, each frame for itself."""
 
     name: str
+    device: str  # where it runs
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         """The faces of each (H, W, 3) RGB frame, the surest first."""
@@ -169,80 +168,6 @@ class MTCNNDetector:
         return [Detection(boxes[i] * np.tile(scale, 2), float(scores[i]), points[i] * scale) for i in order]
 
 
-INSIGHTFACE_WEIGHTS = "det_10g.onnx"
-INSIGHTFACE_SOURCE = "https://github.com/deepinsight/insightface/releases/download/v0.7/buffalo_l.zip"
-
-
-class InsightFaceDetector:
-    """SCRFD-10G of insightface's model pack buffalo_l (weights: non-commercial research only). Nothing is downloaded.
-
-    Args:
-        folder: where `det_10g.onnx` lies; by default `~/.insightface/models/buffalo_l`, or below FER_INSIGHTFACE.
-        device: `cuda`, `cpu`, or by default a GPU where onnxruntime has one.
-        min_score: detections below are left out.
-        max_side: the side of the square that the network looks at, in pixels.
-
-    Raises:
-        DetectorNotFoundError: the weights or the package are missing.
-    """
-
-    name = "insightface"
-
-    def __init__(
-        self, folder: Path | None = None, device: str | None = None, min_score: float = 0.6, max_side: int = 640
-    ) -> None:
-        home = Path(os.environ.get("FER_INSIGHTFACE", "~/.insightface/models")).expanduser()
-        folder = folder or home / "buffalo_l"
-        weights = folder / INSIGHTFACE_WEIGHTS
-        if not weights.is_file():
-            raise DetectorNotFoundError(
-                f"the detector `insightface` needs its weights {INSIGHTFACE_WEIGHTS} in {folder}, where they are not.\n"
-                f"Download {INSIGHTFACE_SOURCE} and unpack it there. Licence of the weights: non-commercial research "
-                "only.\nWithout them: the detector `mtcnn` (weights under the MIT licence, in its wheel)."
-            )
-        try:
-            import onnxruntime  # type: ignore[import-untyped]
-            from insightface.model_zoo import get_model
-        except ImportError as error:
-            raise DetectorNotFoundError(
-                "the detector `insightface` needs the packages insightface and onnxruntime: "
-                f"pip install insightface onnxruntime ({error})"
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        providers = onnx_providers(device, onnxruntime.get_available_providers())
-        self._network = get_model(str(weights), providers=providers, sess_options=options)
-        if self._network is None or getattr(self._network, "taskname", "") != "detection":
-            raise DetectorNotFoundError(
-                f"{weights}: not insightface's face detector; unpack {INSIGHTFACE_SOURCE} again"
-            )
-        self._network.prepare(0, input_size=(max_side, max_side), det_thresh=min_score)
-        self.device = str(self._network.session.get_providers()[0])
-        if device == "cuda" and self.device != "CUDAExecutionProvider":
-            log.warning("insightface: a GPU was asked for, but onnxruntime started on %s", self.device)
-        log.info("insightface runs on onnxruntime's %s", self.device)
-
-    def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        """See `FaceDetector.detect`."""
-        return [self._detect_one(frame) for frame in frames]
-
-    def _detect_one(self, frame: Frame) -> list[Detection]:
-        boxes, points = self._network.detect(np.ascontiguousarray(frame[..., ::-1]))  # it was trained on BGR
-        return [Detection(row[:4], float(row[4]), None if points is None else points[i]) for i, row in enumerate(boxes)]
-
-
-def onnx_providers(device: str | None, available: Sequence[str]) -> list[str]:
-    """The providers to try, in order; a warning where a GPU was asked for that onnxruntime does not offer."""
-    if device == "cuda" and "CUDAExecutionProvider" not in available:
-        log.warning(
-            "insightface: a GPU was asked for, but this onnxruntime offers %s only; the CPU is used. "
-            "For a GPU: pip uninstall onnxruntime, then pip install onnxruntime-gpu",
-            ", ".join(available),
-        )
-    wanted = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return [provider for provider in wanted if provider in available]
-
-
 def make_detector(name: Literal["mtcnn", "insightface"], device: str | None = None) -> FaceDetector:
     """The detector of that name with its default settings.
 
@@ -253,5 +178,34 @@ def make_detector(name: Literal["mtcnn", "insightface"], device: str | None = No
     if name == "mtcnn":
         return MTCNNDetector(device)
     if name == "insightface":
+        from data_modules.insightface_models import InsightFaceDetector
+
         return InsightFaceDetector(device=device)
     raise ValueError(f"no detector {name!r}; there are mtcnn and insightface")
+
+
+def make_person_detector(name: Literal["insightface"] = "insightface", device: str | None = None) -> FaceDetector:
+    """The detector of whole persons of that name with its default settings; its detections have no points.
+
+    Raises:
+        DetectorNotFoundError: its package or weights are missing.
+        ValueError: there is no detector of that name.
+    """
+    if name == "insightface":
+        from data_modules.insightface_models import InsightFacePersons
+
+        return InsightFacePersons(device=device)
+    raise ValueError(f"no person detector {name!r}; there is insightface")
+
+
+def __getattr__(name: str) -> Any:
+    """Names that lie in modules of their own, which need this one."""
+    if name == "InsightFaceDetector":
+        from data_modules.insightface_models import InsightFaceDetector
+
+        return InsightFaceDetector
+    if name == "onnx_providers":
+        from data_modules.onnx_session import onnx_providers
+
+        return onnx_providers
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,10 +14,10 @@ import av
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.layouts import SplitCount
 from data_modules.images import IMAGE_SUFFIXES
-from data_modules.manifest import SPLITS, VideoRecord
+from data_modules.manifest import SPLITS, VideoRecord, leaves_root
 from data_modules.pool import Failure, run_in_processes
 from data_modules.progress import progress
-from data_modules.video import CONTAINERS, open_video
+from data_modules.video import CONTAINERS, is_video_file, open_clip
 
 TIME_LIMIT = 120.0  # seconds for one clip
 BLOCK = 1 << 20
@@ -101,7 +101,7 @@ def count_clips(records: Iterable[VideoRecord]) -> tuple[SplitCount, ...]:
 def published_counts(dataset: VideoDataset) -> tuple[SplitCount, ...]:
     """The numbers of a complete copy, where they are known of the classes asked for (they are of the default ones)."""
     counts: tuple[SplitCount, ...] = getattr(dataset, "counts", ())
-    return counts if dataset.class_names == type(dataset)().class_names else ()
+    return counts if counts and dataset.class_names == type(dataset)().class_names else ()
 
 
 def _run(
@@ -125,9 +125,9 @@ class _Reader:
         path = self._folder / record.path
         if not path.exists() or not (self._folder / record.truth).exists():
             return ClipState(missing=True)
-        frames = sum(1 for _ in islice(open_video(path).frames(), 2))
+        frames = sum(1 for _ in islice(open_clip(self._folder, record).frames(), 2))
         size = sum(part.stat().st_size for part in _files(path))
-        return ClipState(False, frames, _is_video(path) and not _has_sound(path), size)
+        return ClipState(False, frames, is_video_file(path) and not _has_sound(path), size)
 
 
 class _Digest:
@@ -153,10 +153,6 @@ def _is_still(path: str) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _is_video(path: Path) -> bool:
-    return path.is_file() and not _is_still(path.name)
-
-
 def _has_sound(path: Path) -> bool:
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     with av.open(str(path), options=options) as container:
@@ -165,8 +161,7 @@ def _has_sound(path: Path) -> bool:
 
 def _leaves(record: VideoRecord) -> bool:
     """Whether a path leaves the data set's root."""
-    paths = [Path(path) for path in (record.clip_id, record.path, record.truth)]
-    return any(path.is_absolute() or ".." in path.parts for path in paths)
+    return any(map(leaves_root, (record.clip_id, record.path, record.truth)))
 
 
 def _finding(kind: str, severity: Severity, text: str, clips: Iterable[str]) -> Iterator[Finding]:
@@ -200,6 +195,8 @@ def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) ->
     yield from _finding("short", "note", "clips have a single frame that can be read", short)
     silent = (record.clip_id for record, state in good if state.silent)
     yield from _finding("silent", "note", "videos have no sound", silent)
+    turned = (f"{r.clip_id} by {90 * r.turns}°" for r, _ in states if r.turns)
+    yield from _finding("turned", "note", "clips lie on their side and are turned clockwise; are they upright?", turned)
 
 
 def _overlaps(records: Sequence[VideoRecord]) -> Iterator[Finding]:

@@ -1,213 +1,313 @@
-"""From a clip to its aligned face crops, and from a data set to its store."""
+"""From a clip to its faces: where they are, how they are cut, and what else is known of each frame.
 
-from collections.abc import Iterator, Sequence
+A detector needs to see the whole clip before the main face is known, so the clip is read twice: once for the detector,
+with each `every`-th frame alone converted, once for the crops. Frames are never kept: memory does not grow with a clip.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
-from pathlib import Path
+from typing import TypeVar
 
-from data_modules.alignment import align, resize, transform_points
-from data_modules.datasets.dataset import FaceSettings, VideoDataset, store_root
-from data_modules.detection import AnnotatedFaces, FaceDetector, FacePlaces, WholeFrame, make_detector
-from data_modules.manifest import VideoRecord, check_records
-from data_modules.pool import Failure, run_in_processes
-from data_modules.progress import progress
-from data_modules.store import ClipStore, ClipSummary, FaceFrame, StoredClip
-from data_modules.tracking import FaceTracker, MainFace
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.alignment import align, box_matrix, resize, transform_points, warp
+from data_modules.datasets.dataset import FaceSettings
+from data_modules.detection import (
+    AnnotatedFaces,
+    Detection,
+    FaceDetector,
+    FacePlaces,
+    WholeFrame,
+    make_detector,
+    make_person_detector,
+)
+from data_modules.face_table import FaceTable
+from data_modules.interpolation import between, lengthen
+from data_modules.landmarks import LandmarkModel, make_landmarks
+from data_modules.source import Frame, VideoSource
+from data_modules.store import FaceFrame, Origin
+from data_modules.tracking import FaceTracker, MainFace, person_of
 from data_modules.truth import FrameTruth
-from data_modules.video import VideoSource, open_video
 
 BATCH = 16  # frames a detector sees at once
-SHOWN = 10  # clips without faces that are named in the terminal
+LANDMARKS = (68, 3)
+Item = TypeVar("Item")
 
 
-def extract(
-    source: VideoSource, detector: FaceDetector | FacePlaces, settings: FaceSettings, truth: FrameTruth | None = None
-) -> Iterator[FaceFrame]:
-    """Yields the main face of each frame that shows it.
+@dataclass(frozen=True)
+class Tools:
+    """The networks that look at frames, made once a process; None for what the settings do not ask for."""
 
-    A detector needs to see the whole clip before the main face is known, so the clip is read twice: once for the
-    detector, with each `settings.every`-th frame alone converted, once for the crops. Frames are never kept.
+    faces: FaceDetector | None = None
+    persons: FaceDetector | None = None
+    landmarks: LandmarkModel | None = None
+
+    @property
+    def about(self) -> str:
+        """Which networks run where."""
+        parts = {"faces": self.faces, "persons": self.persons, "landmarks": self.landmarks}
+        return ", ".join(f"{what}: {part.name} on {part.device}" for what, part in parts.items() if part)
+
+    @classmethod
+    def of(cls, settings: FaceSettings, device: str | None = None, threads: int = 1) -> "Tools":
+        """What the settings ask for, on `device` or on the fastest that there is.
+
+        Raises:
+            DetectorNotFoundError: a package or weights are missing.
+        """
+        detector: FaceDetector | None = None
+        if settings.detector in ("mtcnn", "insightface"):
+            detector = make_detector(settings.detector, device)
+            # onnxruntime shares its work among the cores by itself
+            if threads > 1 and settings.detector == "mtcnn" and detector.device == "cpu":
+                detector = ParallelDetector(detector, threads)
+        return cls(
+            detector,
+            make_person_detector("insightface", device) if settings.person == "insightface" else None,
+            make_landmarks(settings.landmarks, device) if settings.landmarks in ("mesh", "insightface") else None,
+        )
+
+
+class ParallelDetector:
+    """A detector on several frames at a time, each on one core: its networks are too small to share among cores.
 
     Args:
-        source: the clip.
-        detector: finds the faces, or knows already where they are.
-        settings: the crops' size and margin, and how often to look.
-        truth: intensity and landmarks go along with the faces where they are known.
+        detector: can be called from several threads.
+        threads: how many.
+    """
+
+    def __init__(self, detector: FaceDetector, threads: int) -> None:
+        self.name, self.device = detector.name, detector.device
+        self._detector, self._threads = detector, threads
+        self._pool = ThreadPoolExecutor(threads, initializer=_single_threaded)
+
+    def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
+        """See `FaceDetector.detect`."""
+        share = max(1, -(-len(frames) // self._threads))
+        parts = [frames[i : i + share] for i in range(0, len(frames), share)]
+        return list(chain.from_iterable(self._pool.map(self._detector.detect, parts)))
+
+
+def _single_threaded() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a clip before anybody looks at it."""
+
+    clip_id: str = ""
+    truth: FrameTruth | None = None
+    table: FaceTable | None = None
+
+
+class PersonBoxes:
+    """The persons of each look, and where the one around a face is."""
+
+    def __init__(self, max_gap: int) -> None:
+        self._looks: list[int] = []
+        self._boxes: list[NDArray[np.float32]] = []  # (P, 4) of each look
+        self._max_gap = max_gap
+
+    def add(self, index: int, persons: Sequence[Detection]) -> None:
+        """Adds what a look at frame `index` found."""
+        self._looks.append(index)
+        self._boxes.append(np.array([person.box for person in persons], dtype=np.float32).reshape(-1, 4))
+
+    def at(self, index: int, face: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """(4,) the box of the person around a face in frame `index`, from the nearest look; None where nobody is."""
+        nearest = min(
+            range(max(0, (place := int(np.searchsorted(self._looks, index))) - 1), min(place + 1, len(self._looks))),
+            key=lambda look: abs(self._looks[look] - index),
+            default=None,
+        )
+        if nearest is None or abs(self._looks[nearest] - index) > self._max_gap:
+            return None
+        return person_of(face, list(self._boxes[nearest]))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the face, and the person around it, are in each frame of a clip."""
+
+    faces: FacePlaces
+    persons: PersonBoxes | None = None
+
+
+def find_places(
+    source: VideoSource, settings: FaceSettings, tools: Tools, known: Known
+) -> Generator[float, None, Places]:
+    """Finds the face in each frame; yields how far it is, half of all the work being 0.5.
 
     Raises:
         UnreadableVideoError: nothing decodes.
-        ValueError: clip and ground truth differ in length.
+        ValueError: the settings ask for annotations that the clip does not have, or that do not fit it.
     """
-    places = find_main_face(source, detector, settings.every) if isinstance(detector, FaceDetector) else detector
+    persons = PersonBoxes(settings.max_gap) if tools.persons else None
+    faces = None if tools.faces else _known_places(source, settings, known)
+    if faces is not None and persons is None:
+        return Places(faces)
+    tracker = FaceTracker(max_gap=max(settings.max_gap, 3 * settings.every))
+    for batch in _batches(source.frames(every=settings.every), BATCH):
+        frames = [frame for _, frame in batch]
+        if tools.persons and persons is not None:
+            for (index, _), found in zip(batch, tools.persons.detect(frames), strict=True):
+                persons.add(index, found)
+        if tools.faces:
+            for (index, frame), found in zip(batch, tools.faces.detect(frames), strict=True):
+                tracker.update(index, found, frame)
+        yield _share(batch[-1][0], source)
+    if faces is None:
+        faces = MainFace(tracker, (source.width, source.height), settings.every, settings.max_gap)
+    return Places(faces, persons)
+
+
+def _known_places(source: VideoSource, settings: FaceSettings, known: Known) -> FacePlaces:
+    """Faces that nobody needs to look for."""
+    truth, table = known.truth, known.table
     if truth is not None and len(truth.visible) != source.num_frames:
         raise ValueError(
             f"{source.path}: {source.num_frames} frames, but ground truth of {len(truth.visible)}; make the data again"
         )
-    wanted = [index for index in range(source.num_frames) if places.at(index) is not None]
+    if settings.detector == "crop":
+        return WholeFrame(source.width, source.height)
+    if settings.detector == "table":
+        return _given(table, known.clip_id, "detector: table")
+    return AnnotatedFaces(_given(truth, known.clip_id, "detector: annotation"), settings.jitter, known.clip_id)
+
+
+def _given(item: Item | None, clip_id: str, setting: str) -> Item:
+    if item is None:
+        kind = setting.split()[-1]
+        raise ValueError(
+            f"clip {clip_id!r} has no {'ground truth' if kind == 'annotation' else 'table of faces'}, so `{setting}` "
+            "has nothing to read; use mtcnn, insightface or crop as detector, mesh or none as landmarks"
+        )
+    return item
+
+
+def cut_faces(
+    source: VideoSource, places: Places, settings: FaceSettings, tools: Tools, known: Known
+) -> Iterator[FaceFrame]:
+    """Yields the main face of each frame that shows it.
+
+    Raises:
+        UnreadableVideoError: nothing decodes.
+        ValueError: the settings ask for annotations that the clip does not have.
+    """
+    faces = places.faces
+    wanted = [index for index in range(source.num_frames) if faces.at(index) is not None]
     for index, frame in source.frames(None if len(wanted) == source.num_frames else wanted):
-        face = places.at(index)
+        face = faces.at(index)
         assert face is not None
-        if settings.detector == "crop":
-            cut = resize(frame, settings.size)
-        else:
-            cut = align(frame, face.box, face.points, settings.size, settings.margin)
+        cut = (
+            resize(frame, settings.size)
+            if settings.detector == "crop"
+            else align(frame, face.box, face.points, settings.size, settings.margin, settings.align)
+        )
+        points = _landmarks(index, frame, face, settings, tools, known)
         yield FaceFrame(
             index,
             cut.crop,
             face.box,
             face.score,
-            None if truth is None else transform_points(truth.landmarks[index], cut.matrix),
-            None if truth is None else float(truth.intensity[index]),
+            None if points is None else transform_points(points, cut.matrix),
+            None if known.truth is None else float(known.truth.intensity[index]),
+            _person(index, frame, face, places, settings, known),
+            Origin.FOUND if not isinstance(faces, MainFace) or faces.is_detected(index) else Origin.BETWEEN,
         )
 
 
-def find_main_face(source: VideoSource, detector: FaceDetector, every: int = 1) -> MainFace:
-    """Looks for faces in each `every`-th frame and follows them; says where the main one is in all frames."""
-    tracker = FaceTracker(max_gap=max(15, 3 * every))
-    frames = source.frames(every=every)
-    while batch := list(islice(frames, BATCH)):
-        found = detector.detect([frame for _, frame in batch])
-        for (index, _), faces in zip(batch, found, strict=True):
-            tracker.update(index, faces)
-    return MainFace(tracker, (source.width, source.height), every, max_gap=max(15, 3 * every))
+def _landmarks(
+    index: int, frame: Frame, face: Detection, settings: FaceSettings, tools: Tools, known: Known
+) -> NDArray[np.float32] | None:
+    """(68, 3) in pixels of the frame, NaN where none are found, or None where nobody asked for them."""
+    if settings.landmarks == "none":
+        return None
+    found: NDArray[np.float32] | None
+    if tools.landmarks:
+        found = tools.landmarks.find(frame, face)
+    elif settings.landmarks == "table":
+        found = _given(known.table, known.clip_id, "landmarks: table").landmarks(index)
+    else:
+        found = _given(known.truth, known.clip_id, "landmarks: annotation").landmarks[index]
+    return np.full(LANDMARKS, np.nan, np.float32) if found is None else found
 
 
-def store_of(dataset: VideoDataset) -> ClipStore:
-    """Where the data set's faces are: named after the set, its folder's name, and the settings.
-
-    Two synthetic sets lie in folders of different names and share nothing; a set that moves keeps its faces.
-    """
-    folder = dataset.folder.resolve().name
-    name = folder if folder.startswith(dataset.name) else f"{dataset.name}-{folder}"
-    return ClipStore.of(store_root(), name, dataset.faces)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one clip."""
-
-    summary: ClipSummary
-    broken: int = 0  # packets or images that do not decode
+def _person(
+    index: int, frame: Frame, face: Detection, places: Places, settings: FaceSettings, known: Known
+) -> NDArray[np.uint8] | None:
+    """(S, S, 3): the square around the person, the whole frame where nobody is found, or None if not asked for."""
+    if settings.person == "none":
+        return None
+    box = None
+    if settings.person == "annotation":
+        box = _given(known.truth, known.clip_id, "person: annotation").person_box[index]
+    elif places.persons is not None:
+        box = places.persons.at(index, face.box)
+    if box is None:
+        return resize(frame, settings.size).crop
+    return warp(frame, box_matrix(box, settings.size, 0.0), settings.size)
 
 
-class ClipPreparer:
-    """Makes one clip's file in the store; its detector is made once."""
-
-    def __init__(self, folder: Path, settings: FaceSettings, store: Path) -> None:
-        self._folder, self._settings, self._store = folder, settings, ClipStore(store)
-        self._detector: FaceDetector | None = None
-        if settings.detector in ("mtcnn", "insightface"):
-            self._detector = make_detector(settings.detector)
-
-    def __call__(self, record: VideoRecord) -> Outcome:
-        """Reads the clip, writes its faces.
-
-        Raises:
-            UnreadableVideoError: its frames cannot be had.
-            ValueError: its ground truth is missing or does not fit.
-        """
-        source = open_video(self._folder / record.path)
-        truth = FrameTruth.load(self._folder / record.truth) if record.truth else None
-        faces = extract(source, self._places(record, source, truth), self._settings, truth)
-        first = next(faces, None)
-        count = source.num_frames
-        summary = ClipSummary(record.clip_id, count, 0, source.fps)
-        if first is None:
-            summary = replace(summary, reason=f"no face found in {count} frame{'s' * (count != 1)}")
-        return Outcome(self._store.write(summary, chain([first] if first else [], faces)), source.broken)
-
-    def _places(self, record: VideoRecord, source: VideoSource, truth: FrameTruth | None) -> FaceDetector | FacePlaces:
-        if self._detector is not None:
-            return self._detector
-        if self._settings.detector == "crop":
-            return WholeFrame(source.width, source.height)
-        if truth is None:
-            raise ValueError(
-                f"clip {record.clip_id!r} has no ground truth, so `detector: annotation` has no boxes; use mtcnn, "
-                "insightface, or crop"
-            )
-        return AnnotatedFaces(truth, self._settings.jitter, record.clip_id)
-
-
-def prepare_faces(
-    dataset: VideoDataset, workers: int, limit: int | None = None, time_limit: float = 600.0
-) -> ClipStore:
-    """Makes the faces of all clips of a data set; what is there already stays, so a killed run goes on where it was.
-
-    A clip without a face and one that cannot be read stay in the index, with the reason. The latter is tried again when
-    its file has changed since.
-
-    Args:
-        dataset: whose clips.
-        workers: number of processes; 0 for none besides this one.
-        limit: only the first so many clips.
-        time_limit: seconds for one clip, after which it counts as unreadable.
+def extract(
+    source: VideoSource, settings: FaceSettings, tools: Tools | None = None, known: Known | None = None
+) -> Iterator[FaceFrame]:
+    """Both passes over a clip: yields the main face of each frame that shows it.
 
     Raises:
-        DetectorNotFoundError: the detector is not installed.
-        DatasetNotFoundError: the data set is not there.
+        DetectorNotFoundError: a package or weights are missing.
+        UnreadableVideoError: nothing decodes.
+        ValueError: the settings ask for annotations that the clip does not have, or that do not fit it.
     """
-    dataset.prepare()
-    records, store = dataset.records()[:limit], store_of(dataset)
-    check_records(records, dataset.name)
-    done, index_time = store.read_index(), store.index_time()
-    stored = store.clip_ids()
-    todo: list[VideoRecord] = []
-    for record in records:
-        known = done.get(record.clip_id)
-        if known is not None and known.reason.startswith("unreadable"):
-            path = dataset.folder / record.path
-            if path.exists() and path.stat().st_mtime > index_time:
-                todo.append(record)
-        elif record.clip_id not in stored:
-            todo.append(record)
-        elif known is None:  # a run was killed before it wrote the index
-            done[record.clip_id] = StoredClip(store.path(record.clip_id)).summary
-    if dataset.faces.detector == "annotation" and records and not any(record.truth for record in records):
-        raise ValueError(
-            f"{dataset.name} has no ground truth, so `detector: annotation` has no boxes; use another detector"
+    tools, known = tools or Tools.of(settings), known or Known()
+    search = find_places(source, settings, tools, known)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            yield from lengthened(cut_faces(source, end.value, settings, tools, known), settings.lengthen)
+            return
+
+
+def lengthened(faces: Iterator[FaceFrame], length: int) -> Iterator[FaceFrame]:
+    """Faces of a clip with fewer than `length` of them brought to so many by optical flow; other clips as they are."""
+    first = list(islice(faces, length))
+    if not 0 < len(first) < length:
+        yield from chain(first, faces)
+        return
+    longer = lengthen([face.crop for face in first], length)
+    persons = None if first[0].person is None else lengthen([f.person for f in first if f.person is not None], length)
+    made = longer.made | (np.diff(longer.position, prepend=-1.0) == 0)  # a single frame is repeated
+    for i, position in enumerate(longer.position):
+        nearest = first[round(float(position))]
+        if not made[i]:
+            yield nearest
+            continue
+        low, high, share = first[int(position)], first[min(int(position) + 1, len(first) - 1)], position % 1
+        yield replace(
+            nearest,
+            crop=longer.crops[i],
+            box=between(low.box, high.box, share),
+            score=float(between(low.score, high.score, share)),
+            landmarks=between(low.landmarks, high.landmarks, share),
+            intensity=between(low.intensity, high.intensity, share),
+            person=None if persons is None else persons.crops[i],
+            origin=Origin.MADE,
         )
-    if todo or not done.keys() >= {record.clip_id for record in records} or not index_time:
-        make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute())
-        broken = _work_through(make, todo, done, min(workers, len(todo)), time_limit, dataset.name)
-        store.write_index(done[clip_id] for clip_id in sorted(done))
-        for clip_id, count in broken.items():
-            print(f"{dataset.name}: clip {clip_id!r} has {count} packets or images that do not decode")
-        print(coverage([done[record.clip_id] for record in records], dataset.name))
-    return store
 
 
-def _work_through(
-    make: partial[ClipPreparer],
-    todo: Sequence[VideoRecord],
-    done: dict[str, ClipSummary],
-    workers: int,
-    time_limit: float,
-    name: str,
-) -> dict[str, int]:
-    """Prepares the clips, adds their summaries to `done`; returns how much of which clips is broken."""
-    broken: dict[str, int] = {}
-    with progress(f"{name}: faces", len(todo)) as reach:
-        for number, (record, result) in enumerate(run_in_processes(make, todo, workers, time_limit), start=1):
-            if isinstance(result, Failure):
-                reason = " ".join(f"unreadable: {result.reason}".split())
-                done[record.clip_id] = ClipSummary(record.clip_id, 0, 0, 0.0, reason)
-            else:
-                done[record.clip_id] = result.summary
-                if result.broken:
-                    broken[record.clip_id] = result.broken
-            reach(number)
-    return broken
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
-def coverage(summaries: Sequence[ClipSummary], name: str) -> str:
-    """How many clips have faces, in which share of their frames, and why the others have none."""
-    there = [summary for summary in summaries if summary.num_faces]
-    share = 100 * sum(summary.coverage for summary in there) / max(len(there), 1)
-    lines = [f"{name}: {len(there)} of {len(summaries)} clips have faces, in {share:.1f} % of their frames on average"]
-    without = [summary for summary in summaries if not summary.num_faces]
-    lines += [f"  {summary.clip_id}: {summary.reason}" for summary in without[:SHOWN]]
-    if len(without) > SHOWN:
-        lines.append(f"  and {len(without) - SHOWN} more; all reasons stand in the store's index.csv")
-    return "\n".join(lines)
+def _share(index: int, source: VideoSource) -> float:
+    """How much is done when one of the two passes over a clip is at a frame; 0 where its length is not known yet."""
+    return min(0.5, 0.5 * (index + 1) / source.expected_frames) if source.expected_frames else 0.0

@@ -5,9 +5,11 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from data_modules.fold_files import read_folds
 from data_modules.manifest import VideoRecord
 from data_modules.splits import person_or_film
 
@@ -47,13 +49,18 @@ def assign_folds(records: Sequence[VideoRecord], folds: int, name: str) -> list[
             "most frequent emotion: is this copy complete?"
         )
     ranks = {group: rank for rank, group in enumerate(sorted(groups, key=lambda group: _digest(name, group)))}
+    alone = len(groups) == len(records)  # then the splitter for groups would take minutes over them, one by one
     order = sorted(range(len(records)), key=lambda place: records[place].clip_id)
+    if alone:
+        order.sort(key=lambda place: ranks[person_or_film(records[place])])
     emotions = [records[place].emotion for place in order]
     persons = [ranks[person_or_film(records[place])] for place in order]
     assigned = [0] * len(records)
     with warnings.catch_warnings():  # a class of fewer clips than folds is tested in some of them only
         warnings.filterwarnings("ignore", message="The least populated class")
-        for number, (_, tested) in enumerate(StratifiedGroupKFold(folds).split(order, emotions, persons), start=1):
+        splitter = StratifiedKFold(folds) if alone else StratifiedGroupKFold(folds)
+        parts = splitter.split(order, emotions, None if alone else persons)
+        for number, (_, tested) in enumerate(parts, start=1):
             for place in tested:
                 assigned[order[place]] = number
     return assigned
@@ -64,14 +71,23 @@ def _digest(name: str, group: str) -> bytes:
     return hashlib.sha256(f"{name}/{group}".encode()).digest()
 
 
-def split_by_fold(records: Sequence[VideoRecord], fold: str, folds: int, name: str) -> list[VideoRecord]:
+def split_by_fold(
+    records: Sequence[VideoRecord], fold: str, folds: int, name: str, folds_file: Path | None = None
+) -> list[VideoRecord]:
     """The records with their split under `fold`: its part of `assign_folds` is tested, the rest trained on.
 
+    Args:
+        records: all clips that take part.
+        fold: which.
+        folds: how many there are.
+        name: of the data set and, where it has several, the protocol.
+        folds_file: somebody's folds in the place of ours, see `fold_files.read_folds`.
+
     Raises:
-        ValueError: there is no such fold, or fewer persons than folds.
+        ValueError: there is no such fold, fewer persons than folds, or the file does not fit.
     """
     tested = fold_number(fold, folds)
-    assigned = assign_folds(records, folds, name)
+    assigned = assign_folds(records, folds, name) if folds_file is None else read_folds(folds_file, records, folds)
     return [
         replace(record, fold=fold, split="test" if number == tested else "train")
         for record, number in zip(records, assigned, strict=True)

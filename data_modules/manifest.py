@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_modules.files import write_whole
@@ -14,11 +14,13 @@ SPLITS = ("train", "inner", "test")
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """A clip: a video file, a folder of frames, or a still image (a clip of one frame).
+    """A clip: a video file, a folder or archive of frames, or a still image (a clip of one frame).
 
     `path` and `truth` are relative to the data set's root. `emotion` is a name, never an index. `subject` and `group`
     (a film, say) are what folds and inner splits must be exclusive in; they are empty where the data set does not tell.
-    `truth` is the file that holds what is known of each frame (`store.FrameTruth`), for the synthetic data set.
+    `truth` is the file that holds what is known of each frame (`truth.FrameTruth`), for the synthetic data set.
+    `turns` is the number of quarter turns clockwise, 0 to 3, that bring the frames upright, beyond what the file itself
+    asks of players; whatever is known of the frames' pixels is of the upright ones.
     """
 
     clip_id: str
@@ -29,6 +31,7 @@ class VideoRecord:
     split: str = "train"
     fold: str = "1"
     truth: str = ""
+    turns: int = 0
 
 
 COLUMNS = tuple(field.name for field in fields(VideoRecord))
@@ -37,9 +40,9 @@ COLUMNS = tuple(field.name for field in fields(VideoRecord))
 def write_manifest(path: Path, records: Sequence[VideoRecord]) -> None:
     """Writes the records as one CSV table with a header, whole or not at all."""
     text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(asdict(record) for record in records)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows([getattr(record, column) for column in COLUMNS] for record in records)
     write_whole(path, text.getvalue().encode())
 
 
@@ -47,16 +50,42 @@ def read_manifest(path: Path) -> list[VideoRecord]:
     """Reads what `write_manifest` wrote.
 
     Raises:
-        ValueError: a column is missing, a clip's id stands twice, or a path leaves the data set's root.
+        ValueError: a column is missing, a row has too few or too many fields, a clip's id stands twice, a path leaves
+            the data set's root, or a number of turns is none.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         missing = sorted({"clip_id", "path", "emotion"} - set(rows.fieldnames or ()))
         if missing:
             raise ValueError(f"{path}: no column {', '.join(missing)}; found {rows.fieldnames}, expected {COLUMNS}")
-        records = [VideoRecord(**{key: value or "" for key, value in row.items() if key in COLUMNS}) for row in rows]
+        try:
+            records = [_record(row, f"{path}, line {rows.line_num}") for row in rows]
+        except csv.Error as error:  # such as a field of endless length
+            raise ValueError(f"{path}, line {rows.line_num}: {error}; expected a table of clips") from error
     check_records(records, str(path))
     return records
+
+
+def manifest_columns(path: Path) -> frozenset[str]:
+    """The columns that a manifest has; those it lacks have the values of `VideoRecord`'s defaults."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return frozenset(csv.DictReader(file).fieldnames or ())
+
+
+def _record(row: Mapping[str | None, str | None], place: str) -> VideoRecord:
+    if None in row or None in row.values():
+        raise ValueError(f"{place}: found {len(row)} fields or another number than the header has; mend the row")
+    values = {key: value for key, value in row.items() if key in COLUMNS and key != "turns"}
+    turns = (row.get("turns") or "0").strip()
+    if not (turns.isascii() and turns.isdecimal()):
+        raise ValueError(f"{place}: found turns {turns!r}; expected a number of quarter turns clockwise, 0 to 3")
+    return VideoRecord(**values, turns=int(turns))  # type: ignore[arg-type]
+
+
+def leaves_root(path: str) -> bool:
+    """Whether a path is absolute or climbs out of the folder that it is relative to."""
+    suspicious = ".." in path or ":" in path or path[:1] in ("/", "\\")  # a `Path` costs far more than this look
+    return suspicious and (Path(path).is_absolute() or ".." in Path(path).parts)
 
 
 def check_records(records: Iterable[VideoRecord], source: str) -> None:
@@ -71,7 +100,9 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
             raise ValueError(f"{source}: clip id {record.clip_id!r} stands twice; ids must be unique")
         if record.split not in SPLITS:
             raise ValueError(f"{source}: clip {record.clip_id!r} has split {record.split!r}; expected one of {SPLITS}")
+        if record.turns not in range(4):
+            raise ValueError(f"{source}: clip {record.clip_id!r} has turns {record.turns}; expected 0 to 3 quarters")
         for path in (record.clip_id, record.path, record.truth):
-            if Path(path).is_absolute() or ".." in Path(path).parts:
+            if leaves_root(path):
                 raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {path!r}")
         seen.add(record.clip_id)

@@ -1,4 +1,4 @@
-"""Work in several processes that may hang or crash: each item has a time limit, and names who broke it.
+"""Work in several processes that may hang or crash: one that gives no sign of life for too long is stopped and named.
 
 `concurrent.futures` cannot stop a process that hangs inside a decoder, and gives up as a whole when one dies.
 """
@@ -9,13 +9,17 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Work = Callable[[Item], Result | Generator[float, None, Result]]
+"""What is done with an item: at once, or in a generator that yields how far it is (0 to 1) and returns the result."""
 
 START_LIMIT = 300.0  # seconds; importing torch from a slow network disk takes its time
 
@@ -27,9 +31,23 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A process has made what it works with, which says this about itself."""
+
+    about: str
+
+
+@dataclass(frozen=True)
+class _Sign:
+    """A process lives, and is so far with its item."""
+
+    done: float
+
+
 @dataclass
 class _Worker(Generic[Item]):
-    """A process, its pipe, and what it is at; it sends None when it is ready for the first item."""
+    """A process, its pipe, and what it is at."""
 
     process: multiprocessing.process.BaseProcess
     pipe: Connection
@@ -43,8 +61,26 @@ class _Worker(Generic[Item]):
         self.process.join()
 
 
+@overload
+def run_in_processes(
+    make: Callable[[], Callable[[Item], Generator[float, None, Result]]],
+    items: Sequence[Item],
+    workers: int,
+    time_limit: float,
+    watch: Callable[[Item, float], None] = ...,
+    ready: Callable[[str], None] = ...,
+) -> Iterator[tuple[Item, Result | Failure]]: ...
+@overload
 def run_in_processes(
     make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], workers: int, time_limit: float
+) -> Iterator[tuple[Item, Result | Failure]]: ...
+def run_in_processes(
+    make: Callable[[], Work[Item, Result]],
+    items: Sequence[Item],
+    workers: int,
+    time_limit: float,
+    watch: Callable[[Item, float], None] = lambda item, done: None,
+    ready: Callable[[str], None] = lambda about: None,
 ) -> Iterator[tuple[Item, Result | Failure]]:
     """Yields each item with its result, in the order in which they are done.
 
@@ -52,7 +88,10 @@ def run_in_processes(
         make: called once in each process (picklable); returns the function that is called with each item.
         items: what there is to do.
         workers: number of processes, each with one thread; 0 does all in this process, without a time limit.
-        time_limit: seconds for one item, after which its process is killed and replaced.
+        time_limit: seconds without a sign of life, after which a process is killed and replaced. An item's work gives
+            one when it is done, and whenever its generator yields.
+        watch: is told what the generators yield.
+        ready: is told, when a process is ready, what the attribute `about` of its work says.
 
     Raises:
         Exception: whatever `make` raises.
@@ -60,8 +99,9 @@ def run_in_processes(
     """
     if not workers:
         work = make()
+        ready(getattr(work, "about", ""))
         for item in items:
-            yield item, _attempt(work, item)
+            yield item, _attempt(work, item, partial(watch, item))
         return
     waiting, live = list(reversed(items)), list[_Worker[Item]]()
     try:
@@ -69,20 +109,26 @@ def run_in_processes(
             while waiting and len(live) < workers and len(live) < len(waiting) + sum(w.item is not None for w in live):
                 live.append(_start(make))
             timeout = max(0.0, min(worker.deadline for worker in live) - time.monotonic())
-            ready = wait([worker.pipe for worker in live], timeout)
+            heard = wait([worker.pipe for worker in live], timeout)
             for worker in list(live):
                 at = worker.item
-                if worker.pipe in ready:
+                if worker.pipe in heard:
                     result = _receive(worker)
                 elif time.monotonic() > worker.deadline:
-                    result = Failure(f"not done after {time_limit:.0f} s; its process was stopped")
+                    result = Failure(f"no sign of life for {time_limit:.0f} s; its process was stopped")
                 else:
                     continue
                 if isinstance(result, Exception):
                     raise result
+                if isinstance(result, _Sign) and at is not None:
+                    worker.deadline = time.monotonic() + time_limit
+                    watch(at, result.done)
+                    continue
+                if isinstance(result, _Ready):
+                    ready(result.about)
                 if at is not None:
                     yield at, result  # type: ignore[misc]
-                dead = not worker.process.is_alive() or worker.pipe not in ready
+                dead = not worker.process.is_alive() or worker.pipe not in heard
                 if dead and at is None:
                     raise RuntimeError("a worker process ended before it was ready; see its messages above")
                 if dead or not waiting:
@@ -96,7 +142,7 @@ def run_in_processes(
             worker.end()
 
 
-def _start(make: Callable[[], Callable[[Item], Result]]) -> _Worker[Item]:
+def _start(make: Callable[[], Work[Item, Result]]) -> _Worker[Item]:
     context = multiprocessing.get_context("spawn")  # a forked process inherits decoders' and torch's locked threads
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, make), daemon=True)
@@ -114,31 +160,39 @@ def _receive(worker: _Worker[Item]) -> object:
         return Failure(f"the process that read it crashed (exit code {worker.process.exitcode})")
 
 
-def _serve(pipe: Connection, make: Callable[[], Callable[[Item], Result]]) -> None:
+def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends this process
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
-    logging.disable(logging.WARNING)  # it would break the parent's progress bar; results say what was wrong
     try:
         work = make()
     except Exception as error:
         pipe.send(error)
         return
+    logging.disable(logging.WARNING)  # it would break the parent's progress bar; results say what was wrong
     for library, name in (("torch", "set_num_threads"), ("cv2", "setNumThreads")):
         if library in sys.modules:  # it may have been imported before the variables above were set
             getattr(sys.modules[library], name)(1)
-    pipe.send(None)
+    pipe.send(_Ready(getattr(work, "about", "")))
     while True:
         try:
             item = pipe.recv()
         except EOFError:  # the parent is gone
             return
-        pipe.send(_attempt(work, item))
+        pipe.send(_attempt(work, item, lambda done: pipe.send(_Sign(done))))
 
 
-def _attempt(work: Callable[[Item], Result], item: Item) -> Result | Failure:
+def _attempt(work: Work[Item, Result], item: Item, sign: Callable[[float], None]) -> Result | Failure:
     try:
-        return work(item)
+        result = work(item)
+        if not isinstance(result, Generator):
+            return result
+        while True:
+            try:
+                sign(next(result))
+            except StopIteration as end:
+                made: Result = end.value
+                return made
     except Exception as error:
         return Failure(f"{error.__class__.__name__}: {error}")

@@ -11,8 +11,8 @@ LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 
 
 @contextmanager
-def progress(what: str, total: int, transient: bool = False) -> Iterator[Callable[[int], None]]:
-    """Yields a function that is told how many of `total` are done.
+def progress(what: str, total: int, transient: bool = False) -> Iterator[Callable[[float], None]]:
+    """Yields a function that is told how many of `total` are done; parts of one count too.
 
     Args:
         what: the bar's title.
@@ -32,15 +32,20 @@ def progress(what: str, total: int, transient: bool = False) -> Iterator[Callabl
         yield _lines(what, total, transient)
 
 
-def _lines(what: str, total: int, transient: bool) -> Callable[[int], None]:
+def _lines(what: str, total: int, transient: bool) -> Callable[[float], None]:
     start = last = time.monotonic()
 
-    def reach(done: int) -> None:
+    def reach(done: float) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= LINE_EVERY or (done == total and not transient):
-            left = (now - start) / done * (total - done)
-            print(f"{what}: {done} of {total}, {now - start:.0f} s, {left:.0f} s left", flush=True)
+            left = f"{(now - start) / done * (total - done):.0f}" if done else "?"
+            print(f"{what}: {_short(done)} of {total}, {now - start:.0f} s, {left} s left", flush=True)
             last = now
 
     return reach
+
+
+def _short(done: float) -> str:
+    """A number with a decimal where it is no whole one."""
+    return f"{done:.1f}".removesuffix(".0")

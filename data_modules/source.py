@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,10 @@ class VideoLimits:
 
     max_pixels: int = 8192 * 8192
     max_frames: int = 1_000_000  # nine hours at 30 frames a second
+    max_members: int = 200_000  # of an archive
+    max_member_bytes: int = 1 << 26  # of one file in an archive, unpacked
+    max_archive_bytes: int = 1 << 33  # of all files in an archive, unpacked
+    max_held_bytes: int = 1 << 28  # of a compressed tar archive, which is held in memory: it cannot be read at random
 
     def check_size(self, path: Path, width: int, height: int) -> None:
         """Refuses pictures that are too large, or that have no size at all."""
@@ -66,6 +72,11 @@ class VideoSource(ABC):
         """How many frames there are; where the container cannot be trusted, asking for it decodes the file once."""
         return len(self.timestamps)
 
+    @property
+    def expected_frames(self) -> int:
+        """How many frames there seem to be, for showing how far work is; never decodes, and 0 where nothing tells."""
+        return self.num_frames
+
     @abstractmethod
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
         """Yields (frame number, (H, W, 3) RGB) in ascending order: all, each `every`-th, or those of `indices`.
@@ -96,12 +107,18 @@ def check_in_order(wanted: Sequence[int] | None, path: Path, every: int) -> list
 
 def describe(path: Path) -> str:
     """What a file that is no video seems to be, in a few words."""
-    size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(512)
+        return describe_stream(file)
+
+
+def describe_stream(file: BinaryIO) -> str:
+    """What an opened file that is no video seems to be, in a few words."""
+    size = file.seek(0, SEEK_END)
+    file.seek(0)
+    head = file.read(512)
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, whose content was not fetched"
-    if head[4:8] == b"ftyp" and not has_moov(path):
+    if head[4:8] == b"ftyp" and not has_moov(file, size):
         return f"an MP4 file of {size} bytes without its index (moov): cut off while copied or recorded"
     try:
         text = head[:256].decode()
@@ -112,19 +129,18 @@ def describe(path: Path) -> str:
     return f"{size} bytes beginning {head[:12].hex(' ')}"
 
 
-def has_moov(path: Path) -> bool:
-    """Whether a MOV/MP4 file has its index among its outermost boxes."""
-    position, size = 0, path.stat().st_size
-    with path.open("rb") as file:
-        while position + 8 <= size:
-            file.seek(position)
-            header = file.read(16)
-            length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-            if kind == b"moov":
-                return position + length <= size
-            if length == 1:  # the length stands in 8 bytes after the kind
-                length = int.from_bytes(header[8:16], "big")
-            if length < 8:
-                return False
-            position += length
+def has_moov(file: BinaryIO, size: int) -> bool:
+    """Whether a MOV/MP4 file of `size` bytes has its index among its outermost boxes."""
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
+        header = file.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        if kind == b"moov":
+            return position + length <= size
+        if length == 1:  # the length stands in 8 bytes after the kind
+            length = int.from_bytes(header[8:16], "big")
+        if length < 8:
+            return False
+        position += length
     return False

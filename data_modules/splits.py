@@ -1,11 +1,12 @@
 """The inner split: the part of the training data on which everything is chosen that may be chosen."""
 
 import hashlib
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data_modules.manifest import VideoRecord
 
@@ -33,7 +34,7 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
     if not train or any(record.split == "inner" for record in records):
         return list(records)
     groups, emotions = [person_or_film(record) for record in train], [record.emotion for record in train]
-    # The splitter refuses more parts than the most frequent class has clips.
+    # The splitters refuse more parts than the most frequent class has clips.
     parts = min(round(1 / share), len(set(groups)), max(Counter(emotions).values()))
     if parts < 2:
         raise ValueError(
@@ -41,7 +42,21 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
             "inner split can be set aside; use --data.selection last"
         )
     digest = hashlib.sha256(f"{dataset}/{train[0].fold}".encode()).digest()
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=int.from_bytes(digest[:4], "big"))
-    _, places = next(splitter.split(train, emotions, groups))
+    # Where no two clips belong together, the splitter for groups would take minutes over them one by one.
+    alone = len(set(groups)) == len(train)
+    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(
+        parts, shuffle=True, random_state=int.from_bytes(digest[:4], "big")
+    )
+    with warnings.catch_warnings():  # a class of fewer clips than parts is in some of them only
+        warnings.filterwarnings("ignore", message="The least populated class")
+        _, places = next(splitter.split(train, emotions, None if alone else groups))
     inner = {train[place].clip_id for place in places}
     return [replace(record, split="inner") if record.clip_id in inner else record for record in records]
+
+
+def join_inner(records: Iterable[VideoRecord]) -> list[VideoRecord]:
+    """The records, those of the inner split back among the training clips: for trainings that choose nothing.
+
+    Data sets with a validation split of their own have an inner one even where nobody cut it out.
+    """
+    return [replace(record, split="train") if record.split == "inner" else record for record in records]

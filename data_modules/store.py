@@ -1,30 +1,33 @@
 """The store: the aligned face crops of a data set on disk, one file a clip, in a folder named after what made them.
 
 A clip's file is a safetensors file (read lazily, never unpickled): the crops as JPEGs one after another, and beside
-them which frame each came from, its box, landmarks and, where the data set knows it, its expression's intensity.
-`fer bench store` compares this form with image files, uint8 arrays and re-encoded video.
+them which frame each came from, its box, landmarks, the crop of the person, the clip's sound and, where the data set
+knows it, the expression's intensity. `fer bench store` compares this form with image files, uint8 arrays and
+re-encoded video.
 """
 
 import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from data_modules.files import whole_file, write_whole
+from data_modules.files import write_whole
+from data_modules.tensor_file import TensorFile, tensor_file
 
-FORMAT = "fer_lightning faces 1"
+FORMAT = "fer_lightning faces 2"
 SUFFIX = ".safetensors"
+SOUND_RATE = 16000  # samples a second
 # OpenCV's flags for decoding at a part of the size; with IMREAD_COLOR_RGB they mean RGB.
 DIVIDED = {
     1: 0,
@@ -34,16 +37,26 @@ DIVIDED = {
 }
 
 
+class Origin(IntEnum):
+    """How a face came to be in the store."""
+
+    FOUND = 0  # a detector or the annotation gave its place in this frame
+    BETWEEN = 1  # its place was interpolated between two frames in which it was found; the picture is the frame's own
+    MADE = 2  # the picture too was interpolated, between two frames
+
+
 @dataclass(frozen=True)
 class FaceFrame:
     """The face of one frame: its aligned crop and where it was found."""
 
-    index: int  # frame number in the source
+    index: int  # frame number in the source; of a made picture, of the frame next to it
     crop: NDArray[np.uint8]  # (S, S, 3) RGB
     box: NDArray[np.float32]  # (4,): left, top, right, bottom in pixels of the frame
     score: float  # the detector's probability
-    landmarks: NDArray[np.float32] | None = None  # (68, 3) in pixels of the crop
+    landmarks: NDArray[np.float32] | None = None  # (68, 3) in pixels of the crop; NaN where none were found
     intensity: float | None = None
+    person: NDArray[np.uint8] | None = None  # (P, P, 3) RGB, the person or the whole frame
+    origin: Origin = Origin.FOUND
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,34 @@ class ClipSummary:
 
     clip_id: str
     num_frames: int  # of the source
-    num_faces: int  # of the frames in which the face was found
+    num_faces: int  # of the crops in the store
     fps: float = 0.0
     reason: str = ""  # why there are no faces, where there are none
+    num_made: int = 0  # of the crops, those that are interpolated pictures
+    sound: float = 0.0  # seconds; 0 where the clip has no sound track, or it was not asked for
+    broken: int = 0  # packets or images that do not decode
+    num_landmarks: int = 0  # of the crops, those with landmarks
+    width: int = 0  # of the source's frames, pixels
+    height: int = 0
 
     @property
     def coverage(self) -> float:
         """The share of the source's frames with a face."""
-        return self.num_faces / max(self.num_frames, 1)
+        return (self.num_faces - self.num_made) / max(self.num_frames, 1)
+
+
+KINDS: dict[str, type] = {field.name: field.type for field in fields(ClipSummary)}  # type: ignore[misc]
+
+
+def clip_path(folder: Path, clip_id: str) -> Path:
+    """The file of a clip in a folder.
+
+    Raises:
+        ValueError: the clip's id would leave it.
+    """
+    if not clip_id or Path(clip_id).is_absolute() or ".." in Path(clip_id).parts:
+        raise ValueError(f"clip id {clip_id!r} points outside the store; expected a relative name without `..`")
+    return folder / f"{clip_id}{SUFFIX}"
 
 
 def settings_key(settings: object) -> str:
@@ -85,6 +118,8 @@ class StoredClip:
     @cached_property
     def frame_index(self) -> NDArray[np.int64]:
         """(M,) frame numbers in the source, ascending."""
+        if "frame_index" not in self._names:
+            return np.zeros(0, np.int64)
         return np.asarray(self._file.get_tensor("frame_index"), dtype=np.int64)
 
     @cached_property
@@ -93,21 +128,47 @@ class StoredClip:
         return int(self.crops([0]).shape[1])
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
-        """(M, ...) `box`, `score`, `landmarks` or `intensity`, or None where the clip has none."""
+        """(M, ...) `box`, `score`, `landmarks`, `intensity` or `origin`, or None where the clip has none."""
         return np.asarray(self._file.get_tensor(name), dtype=np.float32) if name in self._names else None
 
-    def crops(self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None) -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops at positions in [0, M); a position that stands several times is decoded once.
+    def has(self, name: str) -> bool:
+        """Whether the clip has `landmarks`, `person`, `sound`, ..."""
+        return name in self._names
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """(T,) seconds of all frames of the source, the first at 0."""
+        return np.asarray(self._file.get_tensor("time"), dtype=np.float64)
+
+    def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
+        """(n,) samples in [-1, 1] at `SOUND_RATE` from `start` to `stop` seconds, or None where there is no sound."""
+        if "sound" not in self._names:
+            return None
+        last = None if stop is None else round(stop * SOUND_RATE)
+        samples = self._file.get_slice("sound")[round(start * SOUND_RATE) : last]
+        return np.asarray(samples, dtype=np.float32) / np.float32(32768)
+
+    def crops(
+        self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
+    ) -> NDArray[np.uint8]:
+        """(K, S, S, 3) RGB crops of the `face` or the `person` at positions in [0, M); each is decoded once.
 
         With `size` they come as small as JPEG decodes cheaply, a half, a quarter or an eighth of the stored side (at
         half the side in half the time), but never smaller than `size`.
 
         Raises:
-            ValueError: a crop is damaged.
+            ValueError: a crop is damaged, or there are none of this kind.
         """
         positions = np.asarray(positions, dtype=np.int64)
+        if not len(positions):
+            return np.zeros((0, 0, 0, 3), np.uint8)
+        if what not in self._names:
+            raise ValueError(
+                f"clip {self.summary.clip_id!r} has no crops of the {what}; prepare the data set with "
+                f"`faces.{what}` set to what finds it"
+            )
         unique, inverse = np.unique(positions, return_inverse=True)
-        ends, data = self._file.get_tensor("jpeg_end"), self._file.get_slice("jpeg")
+        ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
         starts = np.concatenate(([0], ends[:-1]))
         divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
         flags = cv2.IMREAD_COLOR_RGB | DIVIDED[divisor]
@@ -140,9 +201,7 @@ class ClipStore:
         Raises:
             ValueError: the clip's id would leave the store's folder.
         """
-        if not clip_id or Path(clip_id).is_absolute() or ".." in Path(clip_id).parts:
-            raise ValueError(f"clip id {clip_id!r} points outside the store; expected a relative name without `..`")
-        return self.folder / f"{clip_id}{SUFFIX}"
+        return clip_path(self.folder, clip_id)
 
     def clip_ids(self) -> set[str]:
         """The clips whose files are there, whole; their folder is listed, no file is opened."""
@@ -152,28 +211,22 @@ class ClipStore:
             if path.name[0] != "."  # the name of a file that is being written
         }
 
+    @contextmanager
+    def writing(self, clip_id: str) -> Iterator["ClipWriter"]:
+        """Yields what takes a clip's faces and sound while they arrive; its file is written whole or not at all.
+
+        Raises:
+            ValueError: the clip's id would leave the store's folder.
+        """
+        with tensor_file(self.path(clip_id)) as tensors:
+            yield ClipWriter(tensors)
+
     def write(self, summary: ClipSummary, faces: Iterable[FaceFrame], quality: int = 95) -> ClipSummary:
-        """Writes a clip's faces, whole or not at all; `num_faces` is counted here. Holds only JPEGs in memory."""
-        jpegs: list[NDArray[np.uint8]] = []
-        rows: dict[str, list[Any]] = {name: [] for name in ("frame_index", "box", "score", "landmarks", "intensity")}
-        for face in faces:
-            jpegs.append(cv2.imencode(".jpg", face.crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
-            for name, value in (("frame_index", face.index), ("box", face.box), ("score", face.score)):
-                rows[name].append(value)
-            for name, optional in (("landmarks", face.landmarks), ("intensity", face.intensity)):
-                if optional is not None:
-                    rows[name].append(optional)
-        summary = ClipSummary(**(asdict(summary) | {"num_faces": len(jpegs)}))
-        arrays: dict[str, NDArray[Any]] = {
-            name: np.asarray(values, dtype=np.int64 if name == "frame_index" else np.float32)
-            for name, values in rows.items()
-            if len(values) == len(jpegs)
-        }
-        arrays["jpeg"] = np.concatenate(jpegs) if jpegs else np.zeros(0, np.uint8)
-        arrays["jpeg_end"] = np.cumsum([len(jpeg) for jpeg in jpegs], dtype=np.int64)
-        with whole_file(self.path(summary.clip_id)) as temporary:
-            save_file(arrays, temporary, {"format": FORMAT, "summary": json.dumps(asdict(summary))})
-        return summary
+        """Writes a clip of these faces alone; `writing` takes more."""
+        with self.writing(summary.clip_id) as writer:
+            for face in faces:
+                writer.add(face, quality)
+            return writer.finish(summary)
 
     def open(self, clip_id: str) -> StoredClip:
         """The clip's faces.
@@ -187,28 +240,97 @@ class ClipStore:
             raise FileNotFoundError(f"{path}: clip {clip_id!r} is not in the store; run `fer data prepare` again")
         return StoredClip(path)
 
-    def write_index(self, summaries: Iterable[ClipSummary]) -> None:
-        """Writes the table that lets a data set open without opening its clips."""
+    def write_index(self, summaries: Iterable[ClipSummary], part: str = "") -> None:
+        """Writes the table that lets a data set open without opening its clips.
+
+        Args:
+            summaries: its rows.
+            part: the name of a part of the data set (`2-of-8`), which has an index of its own until the whole one is
+                written, so that several machines can work at a time.
+        """
         text = io.StringIO()
-        table = csv.DictWriter(text, list(ClipSummary.__dataclass_fields__), lineterminator="\n")
+        table = csv.DictWriter(text, [field.name for field in fields(ClipSummary)], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(summary) for summary in summaries)
-        write_whole(self.folder / "index.csv", text.getvalue().encode())
+        write_whole(self.index_path(part), text.getvalue().encode())
+
+    def index_path(self, part: str = "") -> Path:
+        """Where the index, or that of a part, is or would be."""
+        return self.folder / (f"index-{part}.csv" if part else "index.csv")
 
     def index_time(self) -> float:
-        """When the index was written, in seconds since 1970; 0 where there is none yet."""
-        path = self.folder / "index.csv"
-        return path.stat().st_mtime if path.exists() else 0.0
+        """When an index was last written, in seconds since 1970; 0 where there is none yet."""
+        return max((path.stat().st_mtime for path in self._indices()), default=0.0)
 
     def read_index(self) -> dict[str, ClipSummary]:
-        """Clip id -> summary of the clips in the index; empty where there is none yet."""
-        path = self.folder / "index.csv"
-        if not path.exists():
-            return {}
-        with path.open(newline="", encoding="utf-8") as file:
-            return {
-                row["clip_id"]: ClipSummary(
-                    row["clip_id"], int(row["num_frames"]), int(row["num_faces"]), float(row["fps"]), row["reason"]
+        """Clip id -> summary of the clips in the index and in its parts; empty where there is none yet."""
+        summaries: dict[str, ClipSummary] = {}
+        for path in self._indices():
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = csv.reader(file)
+                header = next(rows, [])
+                kinds = [KINDS[name] for name in header]
+                for row in rows:
+                    values = (kind(value) for kind, value in zip(kinds, row, strict=True))
+                    summary = ClipSummary(**dict(zip(header, values, strict=True)))
+                    summaries[summary.clip_id] = summary
+        return summaries
+
+    def _indices(self) -> list[Path]:
+        """The index and its parts, the latest last."""
+        return sorted(self.folder.glob("index*.csv"), key=lambda path: path.stat().st_mtime_ns)
+
+
+class ClipWriter:
+    """A clip's file while it is being written."""
+
+    def __init__(self, tensors: TensorFile) -> None:
+        self._tensors, self._made, self._landmarks = tensors, 0, 0
+
+    def add(self, face: FaceFrame, quality: int = 95) -> None:
+        """Appends the next face; `quality` is that of its JPEGs."""
+        tensors = self._tensors
+        self._made += face.origin is Origin.MADE
+        self._landmarks += face.landmarks is not None and bool(np.isfinite(face.landmarks).all())
+        tensors["frame_index"].extend(np.array([face.index], dtype=np.int64))
+        tensors["origin"].extend(np.array([face.origin], dtype=np.uint8))
+        numbers = {"box": face.box, "score": face.score, "landmarks": face.landmarks, "intensity": face.intensity}
+        for name, value in numbers.items():
+            if value is not None:
+                tensors[name].extend(np.asarray(value, dtype=np.float32)[None])
+        for name, picture in (("face", face.crop), ("person", face.person)):
+            if picture is not None:
+                jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+                tensors[name].extend(np.asarray(jpeg, dtype=np.uint8))
+                tensors[f"{name}_end"].extend(np.array([tensors[name].count], dtype=np.int64))
+
+    def add_sound(self, samples: NDArray[np.int16]) -> None:
+        """Appends (n,) samples at `SOUND_RATE`."""
+        self._tensors["sound"].extend(samples)
+
+    def finish(self, summary: ClipSummary, times: NDArray[np.float64] | None = None) -> ClipSummary:
+        """States what the clip is.
+
+        Args:
+            summary: of which the numbers of faces and the seconds of sound are counted here.
+            times: (T,) seconds of all frames of the source.
+
+        Returns:
+            The summary with what was counted.
+
+        Raises:
+            ValueError: some of the faces had landmarks, an intensity or a person, and others had not.
+        """
+        faces = self._tensors["frame_index"].count
+        for name in ("box", "score", "landmarks", "intensity", "person_end"):
+            if self._tensors[name].count not in (0, faces):
+                raise ValueError(
+                    f"clip {summary.clip_id!r}: {self._tensors[name].count} of {faces} faces have {name}; expected all "
+                    "or none"
                 )
-                for row in csv.DictReader(file)
-            }
+        if times is not None:
+            self._tensors["time"].extend(times)
+        sound = self._tensors["sound"].count / SOUND_RATE
+        summary = replace(summary, num_faces=faces, num_made=self._made, num_landmarks=self._landmarks, sound=sound)
+        self._tensors.metadata = {"format": FORMAT, "summary": json.dumps(asdict(summary))}
+        return summary

@@ -1,176 +1,294 @@
-"""Faces over time: detections become tracks, and a vote names the main face.
+"""Faces over time: detections become tracks, as the context paper does it (sections 3.3 and 3.4, equations 1 to 13).
 
-Tracks are kept in compact arrays, 68 bytes a detection: an hour of video with a face in each frame takes 7 MB.
+A tracker works on streams: what it knows of a track is of constant size. Who the main face of a clip is, and where in
+each frame, is `main_face`'s matter.
 """
 
-from array import array
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
+from data_modules.appearance import Embed, Memory, Vector, colour_histograms, encoding
 from data_modules.detection import Detection
+from data_modules.main_face import MainFace, Places, vote
+from data_modules.source import Frame
 
-ROW = 15  # box 4, score 1, points 10 (NaN where the detector gives none)
+__all__ = ["FaceTracker", "MainFace", "Term", "Track", "TrackerSettings", "assign", "person_of", "total_cost", "vote"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one kind of observation counts: its weight in the cost; the distance beyond which a pair is forbidden."""
+
+    weight: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class TrackerSettings:
+    """How a face is told from another. The paper gives the terms; it states no value.
+
+    Positions and sizes are compared in units that neither the resolution nor the number of frames between two looks
+    changes. A distance between centres is divided by the geometric mean of the two faces' sides, a size is compared by
+    its logarithm, and both are divided by the square root of the frames that have passed: a head sways, so that how far
+    it gets grows like a random walk's way. (Growing with the time itself, it would soon be allowed everywhere.)
+
+    Raises:
+        ValueError: a weight is negative, a threshold not positive, `k` below 1, or `max_gap` negative.
+    """
+
+    colour: Term = Term(1.0, 0.5)  # not stated in the paper: our choice; of colour histograms, distances up to 2
+    embedding: Term = Term(1.0, 1.1)  # not stated in the paper: our choice; unit vectors, distances up to 2
+    position: Term = Term(1.0, 0.6)  # not stated in the paper: our choice; in sides of the face, after one frame
+    size: Term = Term(0.5, 0.7)  # not stated in the paper: our choice; of log width and log height, after one frame
+    k: int = 10  # not stated in the paper: our choice; features are compared with the mean of a track's last k
+    max_gap: int = 15  # not stated in the paper: our choice; a face unseen for more frames than this ends its track
+
+    def __post_init__(self) -> None:
+        for name in ("colour", "embedding", "position", "size"):
+            term: Term = getattr(self, name)
+            if not (term.weight >= 0 and term.threshold > 0):
+                raise ValueError(f"{name}: {term}; expected a weight of 0 or more and a positive threshold")
+        if self.k < 1 or self.max_gap < 0:
+            raise ValueError(f"k = {self.k}, max_gap = {self.max_gap}; expected 1 or more, and 0 or more")
+
+    @property
+    def appearance(self) -> tuple[Term, ...]:
+        """The terms of a face's features, in the order in which tracks keep them."""
+        return self.colour, self.embedding
 
 
 class Track:
-    """One face over time."""
+    """One face over time: sums for the vote, and what the next face is compared with. Its size is constant.
 
-    def __init__(self) -> None:
-        self._frames = array("q")
-        self._rows = array("f")
+    Args:
+        number: of the track, counted from 0.
+        index: the frame it begins in.
+        face: its first detection.
+        features: of that face, one vector for each kind: histograms, embedding.
+        k: how many faces the recent mean of features is over.
+    """
+
+    def __init__(self, number: int, index: int, face: Detection, features: Sequence[Vector], k: int) -> None:
+        self.number, self.first_frame = number, index
+        self.memories = tuple(Memory(vector, k) for vector in features)
+        self._length, self._area, self._score = 0, 0.0, 0.0
+        self._count(index, face)
 
     def __len__(self) -> int:
-        return len(self._frames)
+        """How many detections it has."""
+        return self._length
 
     @property
-    def frames(self) -> NDArray[np.int64]:
-        """(N,) frame numbers of its detections, ascending."""
-        return np.array(self._frames, dtype=np.int64)
+    def mean_area(self) -> float:
+        """Of its boxes, in square pixels."""
+        return self._area / self._length
 
     @property
-    def rows(self) -> NDArray[np.float32]:
-        """(N, 15): box, score, and five points (x, y)."""
-        return np.array(self._rows, dtype=np.float32).reshape(-1, ROW)
+    def mean_score(self) -> float:
+        """Of its detections."""
+        return self._score / self._length
 
-    @property
-    def last(self) -> Detection:
-        """Its latest detection."""
-        return _detection(np.array(self._rows[-ROW:], dtype=np.float32))
+    def add(self, index: int, face: Detection, features: Sequence[Vector]) -> None:
+        """Appends a later detection: equation 9."""
+        for memory, vector in zip(self.memories, features, strict=True):
+            memory.add(vector)
+        self._count(index, face)
 
-    @property
-    def last_frame(self) -> int:
-        """The frame number of its latest detection."""
-        return self._frames[-1]
+    def end(self) -> None:
+        """Lets go of what only a live track needs."""
+        for memory in self.memories:
+            memory.forget()
 
-    def add(self, index: int, face: Detection) -> None:
-        """Appends a later detection."""
-        self._frames.append(index)
-        points = np.full(10, np.nan) if face.points is None else face.points.reshape(10)
-        self._rows.extend(float(value) for value in (*face.box, face.score, *points))
-
-
-def _detection(row: NDArray[np.float32]) -> Detection:
-    points = row[5:].reshape(5, 2)
-    return Detection(row[:4], float(row[4]), None if np.isnan(points).any() else points)
+    def _count(self, index: int, face: Detection) -> None:
+        self.last_frame, self.box = index, face.box
+        width, height = (float(side) for side in face.box[2:] - face.box[:2])
+        self._length += 1
+        self._area += max(width, 0.0) * max(height, 0.0)
+        self._score += face.score
 
 
 class FaceTracker:
     """Links detections from frame to frame; `update` is called with ascending frame numbers.
 
+    Each face is compared with each live track by four Euclidean distances: of HSV histograms and of an embedding, each
+    from the mean over the track's last k faces; of position; of size. Distances beyond a threshold forbid a pair. The
+    Hungarian method finds the cheapest pairs; a face without a pair begins a track.
+
     Args:
-        max_gap: a face that is not seen for more frames than this ends its track.
-        max_distance: how far a face may move between two looks, as a share of its size.
+        settings: weights, thresholds, k, max_gap.
+        embed: encodes a face, such as a network for identities. Without it, that term is left out. Where `update` gets
+            no frames, both terms of appearance are.
+        max_gap: instead of the settings'.
+        record: keeps all tracks, and where each face was (68 bytes a detection), as `MainFace` and a vote over the
+            whole clip need it. Without, ended tracks are forgotten, and the tracker does not grow with the video.
+
+    Attributes:
+        tracks: all tracks in the order of their numbers, or the live ones alone where nothing is recorded.
+        places: the recorded detections, None where nothing is.
+        looks: how many frames were given.
+        last_look: the last frame's number, -1 before the first.
     """
 
-    def __init__(self, max_gap: int = 15, max_distance: float = 0.6) -> None:
-        self.tracks: list[Track] = []
-        self.looks = 0
-        self.last_look = -1
+    def __init__(
+        self,
+        settings: TrackerSettings | None = None,
+        embed: Embed | None = None,
+        *,
+        max_gap: int | None = None,
+        record: bool = True,
+    ) -> None:
+        settings = settings or TrackerSettings()
+        self.settings = settings if max_gap is None else replace(settings, max_gap=max_gap)
+        self.places = Places() if record else None
+        self.looks, self.last_look = 0, -1
+        self._embed, self._with_frames = embed, False
+        self._ended: list[Track] = []
         self._live: list[Track] = []
-        self._max_gap, self._max_distance = max_gap, max_distance
+        self._next_number = 0
 
-    def update(self, index: int, faces: Sequence[Detection]) -> None:
-        """Adds the faces of frame `index` to the tracks they continue, or begins new ones."""
-        self.looks, self.last_look = self.looks + 1, index
-        self._live = [track for track in self._live if index - track.last_frame <= self._max_gap]
-        new = set(range(len(faces)))
+    @property
+    def tracks(self) -> list[Track]:
+        """See the class."""
+        return sorted([*self._ended, *self._live], key=lambda track: track.number)
+
+    def update(self, index: int, faces: Sequence[Detection], frame: Frame | None = None) -> list[int]:
+        """Adds the faces of frame `index` to the tracks they continue, or begins new ones.
+
+        Args:
+            index: the frame's number, larger than before.
+            faces: all that were found in it.
+            frame: (H, W, 3) RGB, for the terms of appearance; with all frames or with none.
+
+        Returns:
+            For each face its track's number, counted from 0.
+
+        Raises:
+            ValueError: frames out of order, some with a picture and some without, or a box that is no box.
+        """
+        self._check(index, faces, frame)
+        self.looks, self.last_look, self._with_frames = self.looks + 1, index, frame is not None
+        self._end_tracks(index)
+        features = [self._features(frame, face) for face in faces]
+        numbers = [-1] * len(faces)
         if self._live and faces:
-            likeness = self._likeness([track.last.box for track in self._live], [face.box for face in faces])
-            for i, j in zip(*linear_sum_assignment(-likeness), strict=True):
-                if likeness[i, j] > 0:
-                    self._live[i].add(index, faces[j])
-                    new.discard(int(j))
-        for j in sorted(new):
-            track = Track()
-            track.add(index, faces[j])
-            self.tracks.append(track)
-            self._live.append(track)
+            for i, j in assign(self._cost(index, faces, features)):
+                self._live[i].add(index, faces[j], features[j])
+                numbers[j] = self._live[i].number
+        for j, face in enumerate(faces):
+            if numbers[j] < 0:
+                numbers[j], self._next_number = self._next_number, self._next_number + 1
+                self._live.append(Track(numbers[j], index, face, features[j], self.settings.k))
+            if self.places is not None:
+                self.places.add(index, numbers[j], face)
+        return numbers
 
-    def _likeness(self, old: Sequence[NDArray[np.float32]], new: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """(I, J): intersection over union plus nearness of the centres, 0 where it cannot be the same face."""
-        a, b = np.stack(old)[:, None].astype(np.float64), np.stack(new)[None].astype(np.float64)
-        overlap = np.prod(np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None), -1)
-        area_a, area_b = np.prod(a[..., 2:] - a[..., :2], -1), np.prod(b[..., 2:] - b[..., :2], -1)
-        size = np.sqrt(np.maximum(np.sqrt(np.maximum(area_a * area_b, 1e-9)), 1e-9))
-        distance = np.linalg.norm((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2, axis=-1) / size
-        ratio = np.maximum(area_a, area_b) / np.maximum(np.minimum(area_a, area_b), 1e-9)
-        possible = (distance < self._max_distance) & (ratio < 4)
-        likeness: NDArray[np.float64] = np.where(
-            possible, overlap / np.maximum(area_a + area_b - overlap, 1e-9) + 1 - distance / self._max_distance, 0.0
-        )
-        return likeness
+    def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:
+        if index <= self.last_look:
+            raise ValueError(f"frame {index} came after frame {self.last_look}; give frames in ascending order")
+        if self.looks and self._with_frames != (frame is not None):
+            words = ("without", "with") if self._with_frames else ("with", "without")
+            raise ValueError(f"frame {index} came {words[0]} its picture, those before {words[1]}; give all or none")
+        for face in faces:
+            if np.shape(face.box) != (4,) or not np.isfinite(face.box).all():
+                raise ValueError(f"frame {index}: the box {face.box}; expected four finite numbers")
+
+    def _end_tracks(self, index: int) -> None:
+        over = [track for track in self._live if index - track.last_frame > self.settings.max_gap]
+        if over:
+            self._live = [track for track in self._live if index - track.last_frame <= self.settings.max_gap]
+            for track in over:
+                track.end()
+            if self.places is not None:
+                self._ended += over
+
+    def _features(self, frame: Frame | None, face: Detection) -> tuple[Vector, ...]:
+        """The observations of appearance, equation 4, in the order of `TrackerSettings.appearance`."""
+        if frame is None:
+            return ()
+        histograms = colour_histograms(frame, face.box)
+        return (histograms,) if self._embed is None else (histograms, encoding(self._embed, frame, face))
+
+    def _cost(
+        self, index: int, faces: Sequence[Detection], features: Sequence[tuple[Vector, ...]]
+    ) -> NDArray[np.float64]:
+        """(I, J) cost of each face for each live track."""
+        old, new = np.stack([track.box for track in self._live]), np.stack([face.box for face in faces])
+        passed = np.array([index - track.last_frame for track in self._live])
+        distances, terms = [*_motion(old, new, passed)], [self.settings.position, self.settings.size]
+        for kind, term in zip(range(len(features[0])), self.settings.appearance, strict=False):
+            known = np.stack([track.memories[kind].recent for track in self._live])
+            distances.append(cdist(known, np.stack([vectors[kind] for vectors in features])))
+            terms.append(term)
+        return total_cost(distances, terms)
 
 
-def vote(
-    tracks: Sequence[Track],
-    num_frames: int,
-    frame_size: tuple[int, int],
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
-) -> NDArray[np.float64]:
-    """(N,) how much speaks for each track as the main face: its length, its size, and the detector's scores.
+def _motion(
+    old: NDArray[np.float32], new: NDArray[np.float32], passed: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(I, J) distances of position and of size between (I, 4) and (J, 4) boxes, see `TrackerSettings`.
 
     Args:
-        tracks: of one clip.
-        num_frames: how many frames were looked at.
-        frame_size: (width, height).
-        weights: of the share of frames, of the side of the face's mean area over the frame's, of the mean score.
+        old: last boxes of tracks.
+        new: boxes of faces.
+        passed: (I,) frames since each old box.
     """
-    side = float(np.sqrt(frame_size[0] * frame_size[1]))
-    shares = []
-    for track in tracks:
-        rows = track.rows
-        size = float(np.mean(np.sqrt(np.clip(np.prod(rows[:, 2:4] - rows[:, :2], axis=1), 0, None)))) / side
-        shares.append((len(track) / max(num_frames, 1), size, float(rows[:, 4].mean())))
-    return np.asarray(shares, dtype=np.float64).reshape(-1, 3) @ np.asarray(weights, dtype=np.float64)
+    a, b = old.astype(np.float64), new.astype(np.float64)
+    sides_a, sides_b = (np.log(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)) for boxes in (a, b))
+    side = np.exp((sides_a.mean(1)[:, None] + sides_b.mean(1)) / 2)  # (I, J)
+    root = np.sqrt(passed)[:, None]
+    position = cdist((a[:, :2] + a[:, 2:]) / 2, (b[:, :2] + b[:, 2:]) / 2) / (side * root)
+    return position, cdist(sides_a, sides_b) / root
 
 
-class MainFace:
-    """The main face in each frame: the track with most votes, and others only where they may be the same person.
+def total_cost(distances: Sequence[NDArray[np.float64]], terms: Sequence[Term]) -> NDArray[np.float64]:
+    """(I, J) weighted sum of distances, each divided by its sum; infinite for forbidden pairs: equations 5 and 6.
 
-    A person is never in one frame twice. So a further track joins, in the order of votes, if it lies wholly before,
-    between or after what is already chosen; one that shares a frame with it is somebody else. Between detections the
-    box and the points are interpolated linearly; where a track begins or ends between two looks, its place there
-    holds for half of the frames between, and after the last look for the rest of the clip.
+    Args:
+        distances: (I, J) of each kind, from tracks to faces.
+        terms: weight and threshold of each kind.
     """
+    cost = np.zeros_like(distances[0])
+    for distance, term in zip(distances, terms, strict=True):
+        allowed = distance <= term.threshold
+        total = float(distance[allowed].sum())
+        cost += np.where(allowed, term.weight * distance / (total or 1.0), math.inf)
+    return cost
 
-    def __init__(self, tracker: FaceTracker, frame_size: tuple[int, int], every: int, max_gap: int = 15) -> None:
-        # one detection in many looks is a false one: a face that no second look confirms
-        tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
-        order = np.argsort(-vote(tracks, tracker.looks, frame_size), kind="stable")
-        self.chosen: list[Track] = []
-        for track in (tracks[i] for i in order):
-            if not any(_overlap(track, other) for other in self.chosen):
-                self.chosen.append(track)
-        self.chosen.sort(key=lambda track: track.frames[0])
-        self._frames = np.concatenate([np.zeros(0, np.int64), *(track.frames for track in self.chosen)])
-        self._rows = np.concatenate([np.zeros((0, ROW), np.float32), *(track.rows for track in self.chosen)])
-        self._starts = frozenset(np.cumsum([0, *(len(track) for track in self.chosen)]).tolist())
-        self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
 
-    def at(self, index: int) -> Detection | None:
-        """The main face in frame `index`, None where nobody is seen."""
-        after = int(np.searchsorted(self._frames, index))
-        if after < len(self._frames) and self._frames[after] == index:
-            return _detection(self._rows[after])
-        if 0 < after < len(self._frames) and after not in self._starts:
-            start, end = self._frames[after - 1], self._frames[after]
-            if end - start <= self._max_gap:
-                share = np.float32((index - start) / (end - start))
-                return _detection((1 - share) * self._rows[after - 1] + share * self._rows[after])
-        if after > 0 and index - self._frames[after - 1] <= self._reach(after - 1):
-            return _detection(self._rows[after - 1])
-        if after < len(self._frames) and self._frames[after] - index <= self._every // 2:
-            return _detection(self._rows[after])
+def assign(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs (track, face), each at most once and none forbidden: equations 7 and 8.
+
+    As many pairs as are possible, and among those choices the cheapest: an infinite cost is never taken.
+    """
+    allowed = np.isfinite(cost)
+    dear = 1.0 + float(cost[allowed].sum())  # one forbidden pair costs more than all others together
+    pairs = zip(*linear_sum_assignment(np.where(allowed, cost, dear)), strict=True)
+    return [(int(i), int(j)) for i, j in pairs if allowed[i, j]]
+
+
+def person_of(
+    face_box: NDArray[np.floating], person_boxes: Sequence[NDArray[np.floating]]
+) -> NDArray[np.float32] | None:
+    """(4,) the person a face belongs to: the box with the largest intersection over union (the paper prints smallest).
+
+    Args:
+        face_box: (4,) left, top, right, bottom.
+        person_boxes: (4,) each, or (N, 4).
+
+    Returns:
+        None where no box overlaps the face; the whole frame then takes the person's place.
+    """
+    if not len(person_boxes):
         return None
-
-    def _reach(self, row: int) -> int:
-        """For how many frames a place holds after its detection: half of the way to the next look, or to the end."""
-        return self._every - 1 if self._frames[row] == self._last_look else self._every // 2
-
-
-def _overlap(a: Track, b: Track) -> bool:
-    """Whether the spans of two tracks share a frame."""
-    return bool(a.frames[0] <= b.last_frame and b.frames[0] <= a.last_frame)
+    a, b = np.asarray(face_box, np.float64), np.asarray(person_boxes, np.float64)  # (4,), (N, 4)
+    common = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0, None).prod(1)
+    union = np.clip(a[2:] - a[:2], 0, None).prod() + np.clip(b[:, 2:] - b[:, :2], 0, None).prod(1) - common
+    overlap = common / np.maximum(union, 1e-9)
+    best = int(np.argmax(overlap))
+    return b[best].astype(np.float32) if overlap[best] > 0 else None

@@ -1,4 +1,4 @@
-"""Frames of a video file, a folder of frame images, or a still image, one at a time and never the whole clip in memory.
+"""Frames of a video file, a folder or archive of images, or a still, one at a time and never the whole clip in memory.
 
 PyAV reads frames in sequence: the count is that of the frames that really decode (a container's own count, which
 decord takes over, includes frames that an edit list hides, and decord then repeats the last picture), each frame has
@@ -16,7 +16,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from data_modules.images import IMAGE_SUFFIXES, FrameImages, natural_order
+from data_modules.archives import is_archive, open_archive
+from data_modules.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
+from data_modules.manifest import VideoRecord
 from data_modules.source import (
     Frame,
     UnreadableVideoError,
@@ -26,8 +28,18 @@ from data_modules.source import (
     describe,
     fitted_size,
 )
+from data_modules.turned import Turned
 
-__all__ = ["Frame", "UnreadableVideoError", "VideoFile", "VideoLimits", "VideoSource", "open_video"]
+__all__ = [
+    "Frame",
+    "UnreadableVideoError",
+    "VideoFile",
+    "VideoLimits",
+    "VideoSource",
+    "is_video_file",
+    "open_clip",
+    "open_video",
+]
 
 # Playlists (hls, concat, ...) are left out: they make the reader open other files and addresses.
 CONTAINERS = (
@@ -42,20 +54,20 @@ log = logging.getLogger(__name__)
 def open_video(
     path: Path | str, max_side: int | None = None, limits: VideoLimits | None = None, fps: float = 25.0
 ) -> VideoSource:
-    """Opens a video file, a folder of frame images (2.jpg before 10.jpg) or a still image (a clip of one frame).
+    """Opens a video, a folder or archive of frame images (2.jpg before 10.jpg) or a still (a clip of one frame).
 
     Args:
-        path: the file or folder.
+        path: the file or folder; archives are those of `archives.ARCHIVE_SUFFIXES`.
         max_side: the longer side of the frames at most, in pixels; larger ones are scaled down while decoding.
         limits: of size and number of frames.
-        fps: the rate of frames in a folder, which images do not tell.
+        fps: the rate of frames in a folder or archive, which images do not tell.
 
     Raises:
         UnreadableVideoError: saying what is wrong with the file.
     """
     path, limits = Path(path), limits or VideoLimits()
     if path.is_dir():
-        files = natural_order(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.name[0] != ".")
+        files = natural_order(p for p in path.iterdir() if is_frame(p))
         if not files:
             there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
             raise UnreadableVideoError(
@@ -68,7 +80,29 @@ def open_video(
         raise UnreadableVideoError(f"{path}: the file is empty (0 bytes); copy or download it again.")
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return FrameImages(path, [path], max_side, limits, fps)
+    if is_archive(path):
+        return open_archive(path, max_side, limits, fps)
     return VideoFile(path, max_side, limits)
+
+
+def is_video_file(path: Path) -> bool:
+    """Whether a clip's path is that of a video, which may have sound: no folder, still or archive of images."""
+    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and not is_archive(path)
+
+
+def open_clip(folder: Path, record: VideoRecord, max_side: int | None = None) -> VideoSource:
+    """Opens the video, folder, archive or still of a record; its frames are upright.
+
+    Args:
+        folder: the data set's root.
+        record: which clip.
+        max_side: see `open_video`.
+
+    Raises:
+        UnreadableVideoError: saying what is wrong with it.
+    """
+    source = open_video(folder / record.path, max_side)
+    return Turned(source, record.turns) if record.turns % 4 else source
 
 
 class VideoFile(VideoSource):
@@ -81,6 +115,7 @@ class VideoFile(VideoSource):
         with self._opened() as (container, stream):
             limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
             limits.check_count(path, stream.frames)
+            self._declared = stream.frames
             self.fps = float(stream.average_rate or stream.guessed_rate or 25.0)
             first = next(self._decode(container, stream), None)
             if first is None:
@@ -135,6 +170,11 @@ class VideoFile(VideoSource):
                 self.broken += 1
                 continue
             yield from frames
+
+    @property
+    def expected_frames(self) -> int:
+        """See `VideoSource.expected_frames`."""
+        return self._declared if self._timestamps is None else len(self._timestamps)
 
     @property
     def timestamps(self) -> NDArray[np.float64]:

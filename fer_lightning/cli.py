@@ -7,6 +7,7 @@ COMMANDS = {
     "train": ("fer_lightning.train", "train an experiment, evaluate it, write its report; resumes what was stopped"),
     "cv": ("fer_lightning.protocol", "all folds and seeds of an experiment, and what they come to together"),
     "predict": ("fer_lightning.predict.command", "expressions over time of any videos, with a trained run"),
+    "faces": ("fer_lightning.video_faces", "aligned faces, boxes and landmarks of any videos"),
     "report": ("fer_lightning.report", "write a run's report again"),
     "compare": ("fer_lightning.compare", "two runs on the same clips, with a paired interval"),
     "data": ("fer_lightning.data", "prepare a data set: render, crop faces, list what there is"),

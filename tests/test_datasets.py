@@ -4,7 +4,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,15 +23,17 @@ from data_modules.datasets.ferv39k import FERV39k
 from data_modules.datasets.mafw import MAFW
 from data_modules.datasets.mmi import MMI
 from data_modules.datasets.ravdess import RAVDESS
+from data_modules.fold_files import fold_rows, write_folds
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord, check_records
 from data_modules.sampling import SubvideoSampler
 from data_modules.splits import mark_inner_split
-from data_modules.video import open_video
+from data_modules.video import open_clip, open_video
 from fer_lightning.architectures.image_classifier import ImageClassifier
 from fer_lightning.layers.backbones import FrameBackbone
-from tests import fake_datasets as fakes
-from tests.fake_datasets import Wanted, put_text, write_frames
+from tests import fakes
+from tests.fakes import Wanted, put_text, write_named_frames
+from tests.videos import read_number
 
 CROP = FaceSettings(detector="crop", size=24, margin=0.0)
 
@@ -236,7 +238,7 @@ def test_ckplus_sequences_without_frames_stay(ckplus, protocol):
 
 def test_bu4dfe_frames_are_in_natural_order(tmp_path):
     fakes.write_bu4dfe(tmp_path)
-    write_frames(tmp_path / "F001" / "Angry", [f"{n}.jpg" for n in range(1, 12)])
+    write_named_frames(tmp_path / "F001" / "Angry", [f"{n}.jpg" for n in range(1, 12)])
     for name in ("000.jpg", "001.jpg", "002.jpg"):
         (tmp_path / "F001" / "Angry" / name).unlink()
     record = next(r for r in BU4DFE(tmp_path).records() if r.clip_id == "F001/Angry")
@@ -305,6 +307,33 @@ def test_mmi_knows_its_elements_in_any_writing(mmi):
     text = '<a xmlns="urn:x"><Subject ID="8"/><METATAG name="Emotion" value="3"/></a>'
     put_text(mmi / "Sessions" / "904" / "904.xml", text)
     assert of(next(r for r in MMI(mmi).records() if r.clip_id == "904"), split=False) == Wanted("904", "fear", "8")
+
+
+def test_mmi_videos_on_their_side_are_turned_upright(mmi):
+    records = MMI(mmi).records()
+    turned = [record for record in records if record.turns]
+    assert {record.emotion for record in turned} == {"fear"}
+    assert {record.turns for record in turned} == {1}
+    for record in (turned[0], next(record for record in records if record.emotion == "anger")):
+        source = open_clip(mmi, record)
+        assert (source.width, source.height) == ((48, 64) if record.turns else (48, 32))
+        assert [read_number(frame) for _, frame in source.frames()] == [0, 1, 2]
+    assert not any(record.turns for record in MMI(mmi, turn=False).records())
+
+
+def test_mmi_turns_by_what_the_session_names_or_what_lies_beside_it(mmi):
+    def turns(sid: str) -> int:
+        return next(record.turns for record in MMI(mmi).records() if record.clip_id == sid)
+
+    fakes.write_mmi_session(mmi, 901, "S001-901", "3", view="2", sideways=True)
+    assert turns("S001-901") == 0  # with a mirror
+    for sideways in (True, False):
+        fakes.write_mmi_session(mmi, 901, "S001-901", "3", sideways=sideways)
+        (mmi / "Sessions" / "901" / "S001-901-oao_aucs.xml").unlink(missing_ok=True)
+        assert turns("S001-901") == int(sideways)
+    fakes.write_mmi_session(mmi, 901, "S001-901", "3", sideways=True)
+    put_text(mmi / "Sessions" / "901" / "S001-901-oao_aucs.xml", "<a></a>")
+    assert turns("S001-901") == 0
 
 
 # AFEW
@@ -441,6 +470,27 @@ def test_mafw_reads_the_fold_that_is_asked_for(tmp_path):
         ("00021", "clips/00021.mp4", "anxiety", "train", "3"),
         ("00020", "clips/00020.mp4", "helplessness", "test", "3"),
     ]
+
+
+@pytest.mark.parametrize("case", OF_SUBJECTS, ids=named)
+def test_folds_of_a_file_take_the_place_of_ours(case, fake, tmp_path):
+    root, _ = fake(case)
+    dataset = case.dataset(root)
+    rows = fold_rows([replace(dataset, fold=fold).records() for fold in dataset.fold_names])
+    write_folds(tmp_path / "ours.csv", rows)
+    for fold in dataset.fold_names:
+        again = replace(dataset, fold=fold, folds_file=tmp_path / "ours.csv").records()
+        assert again == replace(dataset, fold=fold).records()
+    theirs = [replace(row, fold=str(1 + int(row.fold) % 2)) for row in rows]
+    write_folds(tmp_path / "theirs.csv", theirs)
+    settings = {} if case.dataset is CKPlus else {"folds": 2}
+    given = case.dataset(root, "2", folds_file=tmp_path / "theirs.csv", **settings)
+    assert given.folds == 2
+    tested = {record.clip_id for record in given.records() if record.split == "test"}
+    assert tested == {row.clip_id for row in theirs if row.fold == "2"}
+    if case.dataset is not CKPlus:
+        with pytest.raises(ValueError, match=rf"folds 1, 2; expected 1 to {case.folds}.*--dataset.folds"):
+            replace(given, folds=case.folds).records()
 
 
 def test_caer_validation_is_the_inner_split(tmp_path):

@@ -20,8 +20,7 @@ from data_modules.doctor import examine
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 from fer_lightning.cli import main
-from tests.fake_stills import write_affectnet, write_fer2013, write_rafdb, write_sfew
-from tests.fakes import write_dfew, write_frames
+from tests.fakes import write_affectnet, write_dfew, write_fer2013, write_frames, write_rafdb, write_sfew
 
 CLIP = "Clip/clip_224x224"
 LISTS = "EmoLabel_DataSplit"
@@ -225,6 +224,21 @@ def test_videos_without_sound_are_noted(dfew):
     notes = found(Listed(listed=records))
     assert notes["silent"].clips == ("quiet",)
     assert {"silent"} == set(notes) - {"counts"}
+
+
+def test_clips_that_are_turned_are_noted(dfew):
+    records = (record(1, turns=1), record(2), record(3, split="test"))
+    assert found(Listed(listed=records))["turned"].clips == ("00001 by 90°",)
+    assert examine(Listed(listed=records), 0).healthy
+
+
+def test_archives_are_opened_and_have_no_sound_to_miss(dfew):
+    for number in (1, 3):
+        shutil.make_archive(str(dfew / f"{number}"), "zip", dfew / CLIP / f"{number:05d}")
+    (dfew / "4.zip").write_text("no archive")
+    records = tuple(VideoRecord(f"{n}", f"{n}.zip", "fear", split="test" if n == 3 else "train") for n in (1, 3, 4))
+    assert wrong(Listed(listed=records)) == {"unreadable": ("4",)}
+    assert "silent" not in found(Listed(listed=records))
 
 
 def test_the_command_shows_a_table_and_says_so_with_its_status(dfew, capsys):

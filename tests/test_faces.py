@@ -1,66 +1,25 @@
-import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from data_modules.alignment import template
-from data_modules.datasets.dataset import FaceSettings, VideoDataset
-from data_modules.detection import AnnotatedFaces, Detection, DetectorNotFoundError, WholeFrame
-from data_modules.faces import extract, prepare_faces, store_of
-from data_modules.manifest import VideoRecord
-from data_modules.pool import Failure, run_in_processes
-from data_modules.source import UnreadableVideoError
+from data_modules.datasets.dataset import FaceSettings
+from data_modules.detection import Detection
+from data_modules.faces import Known, Tools, extract, lengthened
+from data_modules.store import FaceFrame, Origin
 from data_modules.video import open_video
-from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
+from tests.videos import numbered_frame, read_number, truth_of, write_video
 
-ANNOTATION = FaceSettings("annotation", size=48)
+ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
 CROP = FaceSettings("crop", size=64)
 
 
-@dataclass
-class Clips(VideoDataset):
-    """Clips that a test wrote."""
-
-    clips: list[VideoRecord] = field(default_factory=list)
-    name: ClassVar[str] = "clips"
-    licence: ClassVar[str] = ""
-    how_to_get: ClassVar[str] = ""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return ("happiness", "sadness")
-
-    def records(self) -> list[VideoRecord]:
-        return self.clips
-
-
-@pytest.fixture(autouse=True)
-def own_store(tmp_path, monkeypatch):
-    monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
-
-
-def clip(root: Path, name: str, frames: int = 12, hidden: tuple[int, ...] = ()) -> VideoRecord:
-    root.mkdir(exist_ok=True)
-    write_video(root / f"{name}.mp4", [numbered_frame(i) for i in range(frames)])
-    truth_of(frames, hidden=hidden).save(root / f"{name}.safetensors")
-    return VideoRecord(name, f"{name}.mp4", "happiness", truth=f"{name}.safetensors")
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    root = tmp_path / "clips"
-    return Clips(root, faces=ANNOTATION, clips=[clip(root, "a"), clip(root, "b", 8, (2, 3)), clip(root, "c", 5)])
-
-
 def test_annotated_faces_become_crops_with_their_truth(tmp_path):
-    record, truth = clip(tmp_path, "a", 12, hidden=(4,)), truth_of(12, hidden=(4,))
-    faces = list(extract(open_video(tmp_path / record.path), AnnotatedFaces(truth), ANNOTATION, truth))
+    truth = truth_of(12, hidden=(4,))
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(12)])
+    faces = list(extract(open_video(path), ANNOTATION, known=Known("a", truth)))
     assert [face.index for face in faces] == [i for i in range(12) if i != 4]
     assert [face.intensity for face in faces] == pytest.approx([i / 11 for i in range(12) if i != 4])
     for face in faces:
@@ -82,14 +41,14 @@ def test_the_crop_shows_what_is_in_the_box(tmp_path):
         frame[y - 1 : y + 2, x - 1 : x + 2] = 255
         frames.append(frame)
     path = write_video(tmp_path / "a.mp4", frames)
-    for face in extract(open_video(path), AnnotatedFaces(truth), ANNOTATION, truth):
+    for face in extract(open_video(path), ANNOTATION, known=Known("a", truth)):
         bright = np.argwhere(face.crop[..., 1] > 190)
         assert bright.mean(0)[::-1] == pytest.approx(face.landmarks[30, :2], abs=1.0)  # type: ignore[index]
 
 
 def test_whole_frames_are_resized(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
-    faces = list(extract(open_video(path), WholeFrame(96, 64), CROP))
+    faces = list(extract(open_video(path), CROP))
     assert [read_number(face.crop) for face in faces] == list(range(5))
     assert faces[0].landmarks is faces[0].intensity is None
 
@@ -98,13 +57,13 @@ def test_truth_of_another_length_is_an_error(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
     for count in (4, 6):
         with pytest.raises(ValueError, match=rf"5 frames, but ground truth of {count}"):
-            list(extract(open_video(path), AnnotatedFaces(truth_of(count)), ANNOTATION, truth_of(count)))
+            list(extract(open_video(path), ANNOTATION, known=Known("a", truth_of(count))))
 
 
 class RedCornerDetector:
     """Finds the red field of `numbered_frame`, and remembers what it saw."""
 
-    name = "red"
+    name, device = "red", "cpu"
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -122,7 +81,7 @@ class RedCornerDetector:
 def test_a_detector_looks_at_each_nth_frame_and_all_get_crops(tmp_path, every, looks):
     path, detector = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)]), RedCornerDetector()
     settings = FaceSettings("mtcnn", size=32, margin=0.0, every=every)
-    faces = list(extract(open_video(path), detector, settings))
+    faces = list(extract(open_video(path), settings, Tools(detector)))
     assert detector.seen == looks
     assert [face.index for face in faces] == list(range(40))
     for face in faces:
@@ -141,200 +100,110 @@ def test_frames_are_not_kept_in_memory(tmp_path, monkeypatch):
     detect: Callable = detector.detect  # type: ignore[type-arg]
     monkeypatch.setattr(detector, "detect", lambda frames: sizes.append(len(frames)) or detect(frames))
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(30)])
-    iterator = extract(open_video(path), detector, FaceSettings("mtcnn", size=32))
+    iterator = extract(open_video(path), FaceSettings("mtcnn", size=32, every=1), Tools(detector))
     assert next(iterator).index == 0
     assert max(sizes) == 4
     assert sum(sizes) == 30
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_data_set_is_prepared(dataset, workers, capsys):
-    store = prepare_faces(dataset, workers)
-    index = store.read_index()
-    assert {name: (row.num_frames, row.num_faces) for name, row in index.items()} == {
-        "a": (12, 12),
-        "b": (8, 6),
-        "c": (5, 5),
-    }
-    opened = store.open("b")
-    assert opened.frame_index.tolist() == [0, 1, 4, 5, 6, 7]
-    assert opened.summary == index["b"]
-    assert opened.crops([0, 5]).shape == (2, 48, 48, 3)
-    assert opened.optional("landmarks").shape == (6, 68, 3)  # type: ignore[union-attr]
-    assert opened.optional("intensity") == pytest.approx(np.array([0, 1, 4, 5, 6, 7]) / 7)
-    assert "3 of 3 clips have faces, in 91.7 % of their frames" in capsys.readouterr().out
+def test_places_between_looks_are_marked(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(9)])
+    faces = list(extract(open_video(path), FaceSettings("mtcnn", size=32, every=4), Tools(RedCornerDetector())))
+    assert [face.index for face in faces if face.origin is Origin.FOUND] == [0, 4, 8]
+    assert [face.index for face in faces if face.origin is Origin.BETWEEN] == [1, 2, 3, 5, 6, 7]
 
 
-def test_what_is_there_stays(dataset, monkeypatch):
-    store = prepare_faces(dataset, 0)
-    times = {name: store.path(name).stat().st_mtime_ns for name in "abc"}
-    monkeypatch.setattr("data_modules.faces.open_video", lambda path: pytest.fail("opened a clip that is prepared"))
-    monkeypatch.setattr("data_modules.faces.StoredClip", lambda path: pytest.fail("read more than the index"))
-    again = prepare_faces(dataset, 0)
-    assert again.folder == store.folder
-    assert times == {name: store.path(name).stat().st_mtime_ns for name in "abc"}
+class SometimesDetector(RedCornerDetector):
+    """Finds nothing in some frames."""
+
+    def __init__(self, blind: range) -> None:
+        super().__init__()
+        self.blind = blind
+
+    def detect(self, frames):
+        return [[] if read_number(f) in self.blind else [self._field(f)] for f in frames]
 
 
-def test_a_killed_run_goes_on(dataset):
-    store = prepare_faces(dataset, 0)
-    expected = store.read_index()
-    (store.folder / "index.csv").unlink()  # written last
-    store.path("b").unlink()
-    before = store.path("a").stat().st_mtime_ns
-    prepare_faces(dataset, 0)
-    assert store.read_index() == expected
-    assert store.path("a").stat().st_mtime_ns == before
-    assert store.path("b").exists()
+def test_short_gaps_are_bridged_and_longer_ones_are_gaps(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)])
+    settings = FaceSettings("mtcnn", size=32, every=1, max_gap=6)
+    bridged = list(extract(open_video(path), settings, Tools(SometimesDetector(range(10, 15)))))
+    assert [face.index for face in bridged] == list(range(40))
+    assert [face.index for face in bridged if face.origin is Origin.BETWEEN] == list(range(10, 15))
+    gap = list(extract(open_video(path), settings, Tools(SometimesDetector(range(10, 20)))))
+    assert [face.index for face in gap] == [*range(10), *range(20, 40)]
 
 
-def test_a_deleted_file_is_made_again_though_the_index_knows_it(dataset):
-    store = prepare_faces(dataset, 0)
-    store.path("b").unlink()
-    prepare_faces(dataset, 0)
-    assert len(store.open("b")) == 6
+def test_the_person_is_cut_or_the_whole_frame(tmp_path):
+    truth = truth_of(6)
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    for person in ("annotation", "frame"):
+        settings = replace(ANNOTATION, person=person)
+        faces = list(extract(open_video(path), settings, known=Known("a", truth)))
+        assert all(face.person.shape == (48, 48, 3) for face in faces)  # type: ignore[union-attr]
+        if person == "frame":
+            assert [read_number(face.person) for face in faces] == list(range(6))
 
 
-def test_a_limit_and_then_the_rest(dataset):
-    assert set(prepare_faces(dataset, 0, limit=2).read_index()) == {"a", "b"}
-    assert set(prepare_faces(dataset, 0).read_index()) == {"a", "b", "c"}
-    assert set(prepare_faces(dataset, 0, limit=1).read_index()) == {"a", "b", "c"}
+class PersonDetector(RedCornerDetector):
+    """The person is the picture's left half; somebody else fills the right one."""
+
+    def detect(self, frames):
+        height, width = frames[0].shape[:2]
+        boxes = ([width / 2, 0, width, height], [0, 0, width / 2, height])
+        return [[Detection(np.array(box, np.float32), 0.9) for box in boxes] for _ in frames]
 
 
-def test_clips_without_faces_and_broken_ones_stay_with_their_reason(dataset, capsys):
-    root = dataset.folder
-    nobody = clip(root, "nobody", 6, hidden=tuple(range(6)))
-    bad = [VideoRecord(name, f"{name}.mp4", "sadness", truth=nobody.truth) for name in ("text", "cut", "gone", "sound")]
-    (root / "text.mp4").write_text("not a video")
-    cut(write_video(root / "cut.mp4", [numbered_frame(0)] * 9), 0.4)
-    write_sound(root / "sound.mp4", np.zeros(8000, np.float32))
-    short = VideoRecord("short", "a.mp4", "sadness", truth=nobody.truth)
-    untold = VideoRecord("untold", "a.mp4", "sadness")
-    dataset.clips += [nobody, *bad, short, untold]
-    store = prepare_faces(dataset, 0)
-    reasons = {name: row.reason for name, row in store.read_index().items()}
-    assert len(reasons) == 10
-    assert reasons["a"] == ""
-    assert reasons["nobody"] == "no face found in 6 frames"
-    for name, words in (
-        ("text", "text of 11 bytes"),
-        ("cut", "moov"),
-        ("gone", "no such file"),
-        ("sound", "expected a picture"),
-        ("short", "12 frames, but ground truth of 6"),
-        ("untold", "no ground truth"),
-    ):
-        assert reasons[name].startswith("unreadable: ")
-        assert words in reasons[name]
-    out = capsys.readouterr().out
-    assert "3 of 10 clips have faces" in out
-    assert "nobody: no face found in 6 frames" in out
+def test_the_person_around_the_face_is_chosen(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    tools = Tools(RedCornerDetector(), PersonDetector())
+    faces = list(extract(open_video(path), FaceSettings("mtcnn", size=32, every=4, person="insightface"), tools))
+    assert len(faces) == 6
+    for face in faces:  # a square of 64 pixels about the left half: the red field fills its lower half
+        assert face.person is not None
+        assert face.person[20:30, 8:22, 0].mean() > 150
 
 
-def test_a_broken_clip_is_tried_again_when_its_file_changed(dataset):
-    bad = dataset.folder / "bad.mp4"
-    bad.write_text("not yet")
-    os.utime(bad, (1, 1))
-    dataset.clips.append(VideoRecord("bad", "bad.mp4", "sadness", truth="c.safetensors"))
-    store = prepare_faces(dataset, 0)
-    assert "unreadable" in store.read_index()["bad"].reason
-    written = store.index_time()
-    prepare_faces(dataset, 0)
-    assert store.index_time() == written, "the same broken file is not read again"
-    write_video(bad, [numbered_frame(i) for i in range(5)])
-    os.utime(bad, (written + 10, written + 10))
-    prepare_faces(dataset, 0)
-    assert store.read_index()["bad"].num_faces == 5
+class HalfLandmarks:
+    """Finds landmarks in even frames."""
+
+    name, device = "half", "cpu"
+
+    def find(self, frame, face):
+        if read_number(frame) % 2:
+            return None
+        return np.concatenate([np.tile(face.box[:2], (68, 1)), np.ones((68, 1))], axis=1).astype(np.float32)
 
 
-def test_a_folder_with_a_broken_image(tmp_path, capsys):
-    folder = tmp_path / "clips" / "frames"
-    folder.mkdir(parents=True)
-    for i in range(12):
-        Image.fromarray(numbered_frame(i)).save(folder / f"{i}.jpg", quality=95)
-    (folder / "10.jpg").write_bytes(b"broken")
-    data = Clips(tmp_path / "clips", faces=CROP, clips=[VideoRecord("f", "frames", "sadness")])
-    store = prepare_faces(data, 0)
-    assert (store.read_index()["f"].num_frames, store.read_index()["f"].num_faces) == (12, 11)
-    assert [read_number(crop) for crop in store.open("f").crops(range(11))] == [*range(10), 11]
-    assert "clip 'f' has 1 packets or images that do not decode" in capsys.readouterr().out
+def test_landmarks_are_in_pixels_of_the_crop_and_nan_where_none_are_found(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    tools = Tools(RedCornerDetector(), landmarks=HalfLandmarks())
+    settings = FaceSettings("mtcnn", size=32, margin=0.0, every=1, landmarks="mesh")
+    for face in extract(open_video(path), settings, tools):
+        assert face.landmarks is not None
+        assert np.isnan(face.landmarks).all() == bool(face.index % 2)
+        if not face.index % 2:  # the box is 48 x 32: in a square crop of its longer side it begins at the left border
+            assert face.landmarks[0, 0] == pytest.approx(-0.5, abs=1)
+            assert face.landmarks[0, 1] == pytest.approx(32 / 6 - 0.5, abs=1)
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        VideoRecord("x", "../secret.mp4", "sadness"),
-        VideoRecord("../x", "a.mp4", "sadness"),
-        VideoRecord("x", "/etc/passwd", "sadness"),
-        VideoRecord("x", "a.mp4", "sadness", truth="../../truth"),
-    ],
-)
-def test_no_record_leaves_the_data_set(dataset, record):
-    dataset.clips.append(record)
-    with pytest.raises(ValueError, match="outside the data set"):
-        prepare_faces(dataset, 0)
+def face(index: int) -> FaceFrame:
+    crop = np.full((32, 32, 3), 10 * index, np.uint8)
+    crop[8:20, 4 + index : 16 + index] = 255
+    box = np.array([index, 0, 10 + index, 10], np.float32)
+    return FaceFrame(index, crop, box, 0.5 + index / 10, np.full((68, 3), index, np.float32), index / 4)
 
 
-def test_annotation_without_any_ground_truth_is_a_mistake_of_the_settings(dataset):
-    dataset.clips = [VideoRecord("a", "a.mp4", "sadness")]
-    with pytest.raises(ValueError, match="no ground truth"):
-        prepare_faces(dataset, 0)
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_missing_detector_stops_everything(dataset, workers, monkeypatch, tmp_path):
-    monkeypatch.setenv("FER_INSIGHTFACE", str(tmp_path))
-    dataset.faces = FaceSettings("insightface")
-    with pytest.raises(DetectorNotFoundError, match="non-commercial"):
-        prepare_faces(dataset, workers)
-    assert not (store_of(dataset).folder / "index.csv").exists()
-
-
-def test_stores_are_kept_apart_by_folder_and_settings_but_not_by_place(tmp_path):
-    def name(root: Path, settings: FaceSettings) -> str:
-        root.mkdir(parents=True, exist_ok=True)
-        return store_of(Clips(root, faces=settings)).folder.name
-
-    wild, lab = name(tmp_path / "clips-wild-0", ANNOTATION), name(tmp_path / "clips-lab-0", ANNOTATION)
-    assert wild.startswith("clips-wild-0-")
-    assert len({wild, lab, name(tmp_path / "clips-wild-0", CROP), name(tmp_path / "other", CROP)}) == 4
-    assert name(tmp_path / "moved" / "clips-wild-0", ANNOTATION) == wild
-    assert name(tmp_path / "other", CROP).startswith("clips-other-")
-
-
-# What the worker processes run must be importable from there.
-
-
-def double(item: int) -> int:
-    if item == 3:
-        os._exit(7)  # as a decoder does that crashes
-    if item == 5:
-        time.sleep(60)
-    if item == 6:
-        raise UnreadableVideoError("six")
-    return 2 * item
-
-
-def make_double() -> Callable[[int], int]:
-    return double
-
-
-def make_nothing() -> Callable[[int], int]:
-    raise DetectorNotFoundError("install it")
-
-
-def test_a_process_that_hangs_or_crashes_is_replaced_and_its_item_named():
-    start = time.monotonic()
-    results = dict(run_in_processes(make_double, list(range(10)), workers=2, time_limit=1.0))
-    assert time.monotonic() - start < 40
-    assert sorted(results) == list(range(10))
-    assert {i: r for i, r in results.items() if not isinstance(r, Failure)} == {i: 2 * i for i in (0, 1, 2, 4, 7, 8, 9)}
-    assert results[3] == Failure("the process that read it crashed (exit code 7)")
-    assert results[5] == Failure("not done after 1 s; its process was stopped")
-    assert results[6] == Failure("UnreadableVideoError: six")
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_what_cannot_start_raises(workers):
-    with pytest.raises(DetectorNotFoundError, match="install it"):
-        list(run_in_processes(make_nothing, [1, 2], workers, time_limit=5))
-    assert list(run_in_processes(make_double, [], workers, time_limit=5)) == []
+def test_short_clips_are_lengthened_and_say_so():
+    longer = list(lengthened(iter([face(0), face(1), face(2)]), 5))
+    assert [f.origin for f in longer] == [Origin.FOUND, Origin.MADE, Origin.FOUND, Origin.MADE, Origin.FOUND]
+    assert [f.intensity for f in longer] == pytest.approx([0, 0.125, 0.25, 0.375, 0.5])
+    assert [float(f.landmarks[0, 0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])  # type: ignore[index]
+    assert [float(f.box[0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])
+    assert list(lengthened(iter([face(0), face(1), face(2)]), 3))[1].index == 1
+    assert len(list(lengthened(iter([face(i) for i in range(7)]), 3))) == 7
+    assert list(lengthened(iter([]), 5)) == []
+    (first, *repeated) = lengthened(iter([face(3)]), 4)
+    assert first.origin is Origin.FOUND
+    assert {f.origin for f in repeated} == {Origin.MADE}
+    assert len(repeated) == 3

@@ -42,7 +42,7 @@ def test_the_model_comes_back_with_what_it_needs_to_see(written, monkeypatch):
     assert trained.class_names == SEVEN
     assert trained.sampler == SubvideoSampler(2, 2)
     assert trained.size == 32
-    assert trained.faces == FaceSettings("crop", 32, 0.0)
+    assert trained.faces == FaceSettings("crop", 32, 0.0, every=1)
     batch = random_batch(3, frames=4)
     with torch.no_grad():
         assert torch.equal(trained.model(batch).logits, model(batch).logits)

@@ -15,7 +15,7 @@ import torch
 from data_modules.batch import ClipBatch
 from data_modules.detection import Detection
 from data_modules.labels import SEVEN
-from data_modules.store import ClipStore, FaceFrame
+from data_modules.store import ClipStore, ClipSummary, FaceFrame
 from data_modules.transforms import normalise, resize_clip
 from data_modules.video import open_video
 from fer_lightning import CEFLNet, FrameBackbone, cli
@@ -80,7 +80,7 @@ def write_video(path: Path, faces: list[bool], times: list[float] | None = None,
 class SquareFinder:
     """Finds the square of `write_video`."""
 
-    name = "fake"
+    name, device = "fake", "cpu"
 
     def detect(self, frames):
         found = []
@@ -92,7 +92,7 @@ class SquareFinder:
 
 @pytest.fixture
 def fake_detector(monkeypatch):
-    monkeypatch.setattr(predict, "make_detector", lambda name, device: SquareFinder())
+    monkeypatch.setattr("data_modules.faces.make_detector", lambda name, device: SquareFinder())
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,8 @@ def run(tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("trained") / "1-0")
 
 
-def fer_predict(*arguments: object) -> int:
-    return predict.main(["predict", *map(str, arguments), "--device", "cpu"])
+def fer_predict(*arguments: object, workers: int = 0) -> int:
+    return predict.main(["predict", *map(str, arguments), "--device", "cpu", "--workers", str(workers)])
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -158,14 +158,14 @@ def test_absurd_times_are_refused():
 def stored_faces(folder: Path, frames: list[int]) -> VideoFaces:
     """Faces whose crops are as bright as their frame's number."""
     box = np.zeros(4, np.float32)
-    return VideoFaces(
-        (FaceFrame(i, np.full((16, 16, 3), i % 250, np.uint8), box + i, 0.9) for i in frames), ClipStore(folder)
-    )
+    points = np.zeros((68, 3), np.float32)
+    faces = (FaceFrame(i, np.full((16, 16, 3), i % 250, np.uint8), box + i, 0.9, points + i) for i in frames)
+    ClipStore(folder).write(ClipSummary("a", 100, 0), faces)
+    return VideoFaces(ClipStore(folder).open("a"))
 
 
-def test_faces_lie_in_parts_and_are_found_by_frame_and_position(tmp_path, monkeypatch):
-    monkeypatch.setattr("fer_lightning.predict.windows.PART", 4)
-    frames = [0, 1, 2, 5, 6, 7, 8, 20]  # two full parts
+def test_faces_are_found_by_frame_and_position(tmp_path):
+    frames = [0, 1, 2, 5, 6, 7, 8, 20]
     faces = stored_faces(tmp_path, frames)
     assert faces.frame_index.tolist() == frames
     assert faces.box[:, 0].tolist() == frames
@@ -372,6 +372,7 @@ def test_errors_that_a_user_can_mend(tmp_path, run, capsys):
         ((video, "--checkpoint", run, "--hop", "3"), "0 < hop <= window"),
         ((video, "--checkpoint", run, "--window", "nan"), "0 < hop <= window"),
         ((video, "--checkpoint", run, "--every", "0"), "--every 0"),
+        ((video, "--checkpoint", run, "--workers", "-1"), "--workers -1"),
         ((video, "--checkpoint", run, "--device", "abacus"), "--device abacus"),
         ((video, "--checkpoint", run, "--out", video), "is a file; expected a folder"),
     ]
@@ -402,7 +403,8 @@ def test_pictures_of_any_size_become_a_video_with_even_sides(tmp_path, size):
 def test_real_clips(tmp_path, run, capsys):
     clips = Path(os.environ["FER_TEST_CLIPS"])
     out = tmp_path / "out"
-    assert fer_predict(clips, "--checkpoint", run, "--out", out, "--every", 6, "--no-video") == 0
+    arguments = (clips, "--checkpoint", run, "--out", out, "--every", 6, "--no-video")
+    assert fer_predict(*arguments, workers=2) == 0
     assert NO_FACE not in {row["expression"] for row in table(out / "single_face")}
     half = table(out / "face_noface")
     answered = [float(row["time"]) / float(half[-1]["end"]) for row in half if row["expression"] != NO_FACE]

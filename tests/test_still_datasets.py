@@ -18,11 +18,11 @@ from data_modules.datasets.dataset import DatasetNotFoundError, FaceSettings
 from data_modules.datasets.fer2013 import FER2013
 from data_modules.datasets.rafdb import RAFDB
 from data_modules.datasets.sfew import SFEW
-from data_modules.faces import prepare_faces, store_of
 from data_modules.labels import SEVEN
+from data_modules.prepare import prepare_faces, store_of
 from data_modules.sampling import MiddleFrameSampler
 from fer_lightning import FrameBackbone, ImageClassifier
-from tests.fake_stills import (
+from tests.fakes import (
     affectnet_row,
     fer2013_row,
     write_affectnet,

@@ -30,7 +30,7 @@ def test_what_was_written_is_read(store):
     landmarks = np.random.default_rng(0).normal(size=(68, 3)).astype(np.float32)
     faces = [face(i, landmarks=landmarks + i, intensity=i / 10) for i in (0, 2, 5)]
     summary = store.write(ClipSummary("a", 7, 0, 25.0), faces)
-    assert summary == ClipSummary("a", 7, 3, 25.0)
+    assert summary == ClipSummary("a", 7, 3, 25.0, num_landmarks=3)
     assert summary.coverage == pytest.approx(3 / 7)
     clip = store.open("a")
     assert clip.summary == summary

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from data_modules.audio import read_sound
+from data_modules.manifest import VideoRecord
 from data_modules.source import UnreadableVideoError, VideoLimits
-from data_modules.video import open_video
+from data_modules.turned import Turned
+from data_modules.video import is_video_file, open_clip, open_video
 from tests.videos import cut, numbered_frame, read_number, rotate, write_sound, write_video
 
 CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
@@ -77,6 +79,36 @@ def test_rotated_videos_are_upright(video, turns):
     assert (open_video(video, max_side=48).width, open_video(video, max_side=48).height) == (
         (48, 32) if turns == 2 else (32, 48)
     )
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_clip_is_turned_as_its_record_says(tmp_path, turns):
+    lying = [np.rot90(numbered_frame(i), turns) for i in range(9)]  # numpy turns against the clock
+    write_video(tmp_path / "clip.mp4", lying)
+    source = open_clip(tmp_path, VideoRecord("clip", "clip.mp4", "fear", turns=turns))
+    assert (source.num_frames, source.fps, source.width, source.height) == (9, 25, 96, 64)
+    assert np.array_equal(source.timestamps, open_video(tmp_path / "clip.mp4").timestamps)
+    assert [(i, read_number(frame)) for i, frame in source.frames()] == [(i, i) for i in range(9)]
+    assert [(i, read_number(frame)) for i, frame in source.frames([7, 3])] == [(3, 3), (7, 7)]
+    assert all(frame.flags.c_contiguous and frame.shape == (64, 96, 3) for _, frame in source.frames(every=4))
+    small = open_clip(tmp_path, VideoRecord("clip", "clip.mp4", "fear", turns=turns), max_side=48)
+    assert (small.width, small.height) == next(small.frames())[1].shape[1::-1] == (48, 32)
+    assert isinstance(source, Turned) == bool(turns)
+
+
+def test_what_may_have_sound(video, images, tmp_path):
+    assert is_video_file(video)
+    for path in (images, images / "1.jpg", tmp_path / "nowhere.mp4", tmp_path / "a.zip"):
+        if path.suffix == ".zip":
+            path.touch()
+        assert not is_video_file(path)
+
+
+def test_a_turned_clip_counts_what_is_broken(images):
+    (images / "2.jpg").write_text("no image")
+    source = Turned(open_video(images), 1)
+    assert [index for index, _ in source.frames()] == [0, 2, 3, 4]
+    assert source.broken == 1
 
 
 def test_times_of_a_variable_frame_rate(tmp_path):

@@ -9,9 +9,9 @@ import numpy as np
 
 from data_modules.base import VideoDataModule
 from data_modules.datasets.dataset import FaceSettings, VideoDataset
-from data_modules.faces import store_of
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
+from data_modules.prepare import store_of
 from data_modules.sampling import SubvideoSampler
 from data_modules.store import ClipSummary, FaceFrame
 
@@ -22,6 +22,7 @@ TINY = (
     *("--model.init_args.scheduler.epochs", "9"),
     *("--model.init_args.scheduler.warmup", "0"),
     *("--data.dataset.init_args.faces.size", "32"),
+    *("--data.dataset.init_args.faces.landmarks", "none"),
     *("--data.size", "32"),
     *("--data.sampler.init_args.clips", "2"),
     *("--data.sampler.init_args.frames", "2"),

@@ -1,6 +1,7 @@
 """BU-4DFE (Yin et al., FG 2008), which CEFLNet calls BU-3DFE: 101 people, each with six expressions on demand."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
@@ -21,9 +22,11 @@ class BU4DFE(VideoDataset):
         fold: from 1 to `folds`.
         faces: how its face crops are made.
         folds: how many; the papers have ten.
+        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
     """
 
     folds: int = 10
+    folds_file: Path | None = None
 
     name: ClassVar[str] = "bu4dfe"
     licence: ClassVar[str] = "for research, under an agreement to be signed"
@@ -48,4 +51,4 @@ class BU4DFE(VideoDataset):
             for person in people
             for emotion, folder in class_folders(self, person)
         ]
-        return split_by_fold(found, self.fold, self.folds, self.name)
+        return split_by_fold(found, self.fold, self.folds, self.name, self.folds_file)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.layouts import SplitCount, visible
+from data_modules.fold_files import count_folds
 from data_modules.folds import split_by_fold
 from data_modules.images import IMAGE_SUFFIXES, natural_order
 from data_modules.labels import ANGER, CONTEMPT, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE, class_list
@@ -36,13 +37,15 @@ class CKPlus(VideoDataset):
 
     Args:
         root: its folder, which holds `cohn-kanade-images` and `Emotion`.
-        fold: from 1 to 10 (`contempt`) or 5 (`neutral`).
+        fold: from 1 to 10 (`contempt`) or 5 (`neutral`), or as many as the file of folds tells.
         faces: how its face crops are made.
         protocol: `contempt`: the labelled sequences, seven classes, ten folds. `neutral`: those without contempt, and
             the first frame of each of them as a clip of one frame, of class neutral; seven classes, five folds.
+        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
     """
 
     protocol: Literal["contempt", "neutral"] = "contempt"
+    folds_file: Path | None = None
 
     name: ClassVar[str] = "ckplus"
     licence: ClassVar[str] = "for research, under an agreement to be signed"
@@ -55,8 +58,8 @@ class CKPlus(VideoDataset):
 
     @property
     def folds(self) -> int:
-        """Ten or five, as the protocol has it."""
-        return FOLDS[self.protocol]
+        """Ten or five, as the protocol has it, or as many as the file of folds tells."""
+        return FOLDS[self.protocol] if self.folds_file is None else count_folds(self.folds_file)
 
     @property
     def counts(self) -> tuple[SplitCount, ...]:
@@ -75,7 +78,7 @@ class CKPlus(VideoDataset):
         if not found:
             raise self.not_found(f"{LABELS}/S005/001/S005_001_*_emotion.txt")
         name = f"{self.name}/{self.protocol}"
-        return split_by_fold(found, self.fold, self.folds, name)
+        return split_by_fold(found, self.fold, self.folds, name, self.folds_file)
 
     def _sequences(self) -> Iterator[VideoRecord]:
         for subject in visible(self.folder / LABELS):

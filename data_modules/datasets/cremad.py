@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
@@ -26,9 +27,11 @@ class CREMAD(VideoDataset):
         fold: from 1 to `folds`.
         faces: how its face crops are made.
         folds: how many; five is this suite's choice.
+        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
     """
 
     folds: int = 5
+    folds_file: Path | None = None
 
     name: ClassVar[str] = "cremad"
     licence: ClassVar[str] = "Open Database License (ODbL) 1.0"
@@ -52,4 +55,4 @@ class CREMAD(VideoDataset):
             if match is None or match[2] not in CODES:
                 raise ValueError(f"{path}: expected a name such as 1001_DFA_ANG_XX with one of {', '.join(CODES)}")
             records.append(VideoRecord(path.stem, f"{VIDEOS}/{path.name}", CODES[match[2]], match[1]))
-        return split_by_fold(records, self.fold, self.folds, self.name)
+        return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from data_modules.alignment import Alignment
 from data_modules.manifest import VideoRecord
 
 
@@ -25,17 +26,36 @@ def store_root() -> Path:
 
 @dataclass(frozen=True)
 class FaceSettings:
-    """How faces become crops; any change leads to another store.
+    """How clips become faces, persons, landmarks and sound; any change leads to another store.
 
-    `detector`: `annotation` takes boxes and points from the data set's ground truth, `crop` takes each frame as a face
-    that somebody else cropped, `mtcnn` and `insightface` look for it.
+    Args:
+        detector: who finds the faces: `mtcnn` and `insightface` look for them, `annotation` takes boxes and points from
+            the data set's ground truth, `table` from a file that somebody else's tool wrote (`face_table`), and `crop`
+            takes each frame as a face that somebody else cropped.
+        size: side of the crops in pixels.
+        margin: how much larger than the face the crop is, as a share.
+        align: what is brought to its place in the crop.
+        jitter: noise on annotated boxes and points: standard deviation as a share of the face's size.
+        every: look for faces in each n-th frame, and follow them between.
+        max_gap: so many frames without a detection are bridged by interpolating the face's place; longer gaps stay.
+        landmarks: who finds 68 points: the face mesh, insightface, the ground truth, a table as above, or nobody.
+        person: who finds the person around the face: insightface, the ground truth, `frame` takes the whole frame, or
+            nobody.
+        lengthen: clips with fewer faces are brought to so many by optical flow; 0 leaves them as they are.
+        sound: keep the sound too, 16 kHz mono.
     """
 
-    detector: Literal["annotation", "crop", "mtcnn", "insightface"] = "mtcnn"
-    size: int = 256  # pixels, the crops' side
-    margin: float = 0.25  # how much larger than the face the crop is
-    jitter: float = 0.0  # of annotated boxes and points: standard deviation as a share of the face's size
-    every: int = 1  # look for the face in each n-th frame
+    detector: Literal["annotation", "crop", "table", "mtcnn", "insightface"] = "mtcnn"
+    size: int = 256
+    margin: float = 0.25
+    align: Alignment = "points"
+    jitter: float = 0.0
+    every: int = 4
+    max_gap: int = 15
+    landmarks: Literal["none", "annotation", "table", "mesh", "insightface"] = "none"
+    person: Literal["none", "annotation", "frame", "insightface"] = "none"
+    lengthen: int = 0
+    sound: bool = True
 
 
 @dataclass
@@ -75,6 +95,12 @@ class VideoDataset(ABC):
     def folder(self) -> Path:
         """The data set's root on this machine."""
         return self.root or data_root() / self.name
+
+    @property
+    def store_name(self) -> str:
+        """What its store is named after, besides the settings: a set that moves to another place keeps its faces."""
+        folder = self.folder.resolve().name
+        return folder if folder.startswith(self.name) else f"{self.name}-{folder}"
 
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to make
         """Makes the files where the suite can make them (the synthetic set); nothing elsewhere."""

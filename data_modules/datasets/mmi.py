@@ -15,8 +15,9 @@ from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNES
 from data_modules.manifest import VideoRecord
 
 CODES = {1: ANGER, 2: DISGUST, 3: FEAR, 4: HAPPINESS, 5: SADNESS, 6: SURPRISE}
-PROFILE = "1"
-VIEWS = ("0", PROFILE, "2")  # from the front, from the side, both in one picture by a mirror
+FRONT, PROFILE = "0", "1"
+VIEWS = (FRONT, PROFILE, "2")  # from the front, from the side, both in one picture by a mirror
+PHASES = "-oao_aucs.xml"  # the end of an annotation of onset, apex and offset of action units
 SESSIONS = "Sessions"
 MAX_BYTES = 1 << 20  # of an annotation; the data set's own have a few thousand
 
@@ -30,16 +31,23 @@ class MMI(VideoDataset):
     A person is what stands before the hyphen of `<sid>` (`S002-106`), else the `id` of an element `Subject` in its
     annotations; where there is neither, the session counts as a person of its own.
     Its authors hand out no folds; these are exclusive in subjects, see `data_modules.folds`.
-    Many videos of view 0 lie on their side; they are read as they are.
+    Videos of view 0 whose session has no onset-apex-offset annotation of action units (`<sid>-oao_aucs.xml`, by
+    name in `session.xml` or as a file) lie on their side, in pictures as wide as all others; they are turned clockwise
+    by a quarter. That is how a public loader of this data set tells them apart, and another one turns the same way
+    where it finds no face; its authors say nothing of it that we know of, so look at the clips that the doctor names.
 
     Args:
         root: its folder, which holds `Sessions`.
         fold: from 1 to `folds`.
         faces: how its face crops are made.
         folds: how many; the papers have ten.
+        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
+        turn: whether videos that lie on their side are turned; not where somebody did so before.
     """
 
     folds: int = 10
+    folds_file: Path | None = None
+    turn: bool = True
 
     name: ClassVar[str] = "mmi"
     licence: ClassVar[str] = "for research, under an agreement to be signed"
@@ -60,21 +68,23 @@ class MMI(VideoDataset):
         found = [record for folder in folders for record in self._session(folder)]
         if not found:
             raise self.not_found(f'{SESSIONS}/<n>/<sid>.xml with Metatag Name="Emotion"')
-        return split_by_fold(found, self.fold, self.folds, self.name)
+        return split_by_fold(found, self.fold, self.folds, self.name, self.folds_file)
 
     def _session(self, folder: Path) -> Iterator[VideoRecord]:
         for path in visible(folder):
             if path.suffix.lower() != ".xml" or path.name == "session.xml" or path.stem.endswith("aucs"):
-                continue  # `<sid>-oao_aucs.xml` holds action units
+                continue  # action units, such as `PHASES`
             annotation = _elements(path)
             emotion = _emotion(path, annotation)
             if emotion is None:
                 continue
             session = _elements(folder / "session.xml")
             video = path.with_suffix(".avi")
-            if _view(folder / "session.xml", session, video.name) != PROFILE:
+            view = _view(folder / "session.xml", session, video.name)
+            if view != PROFILE:
                 subject = _subject(path.stem, (*annotation, *session)) or f"session{folder.name}"
-                yield VideoRecord(path.stem, str(video.relative_to(self.folder)), emotion, subject)
+                turns = int(self.turn and view == FRONT and not _has_phases(path, session))
+                yield VideoRecord(path.stem, str(video.relative_to(self.folder)), emotion, subject, turns=turns)
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,12 @@ def _view(path: Path, session: tuple[_Element, ...], video: str) -> str:
     if view not in VIEWS:
         raise ValueError(f"{path}: found tracks {tracks}; expected one of {video} with view {', '.join(VIEWS)}")
     return view
+
+
+def _has_phases(path: Path, session: tuple[_Element, ...]) -> bool:
+    """Whether the annotation of action units that goes with `<sid>.xml` is named in the session, or lies beside it."""
+    named = any(e.tag == "annotation" and (e.get("filename") or "").endswith(PHASES) for e in session)
+    return named or path.with_name(path.stem + PHASES).is_file()
 
 
 def _subject(sid: str, elements: tuple[_Element, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
@@ -36,9 +37,11 @@ class RAVDESS(VideoDataset):
         fold: from 1 to `folds`.
         faces: how its face crops are made.
         folds: how many; six of four actors each are this suite's choice.
+        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
     """
 
     folds: int = 6
+    folds_file: Path | None = None
 
     name: ClassVar[str] = "ravdess"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
@@ -69,4 +72,4 @@ class RAVDESS(VideoDataset):
                 records.append(VideoRecord(path.stem, place, CODES[parts[2]], path.parent.name))
         if not records:
             raise self.not_found("Actor_01/01-01-03-01-02-01-01.mp4")
-        return split_by_fold(records, self.fold, self.folds, self.name)
+        return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)

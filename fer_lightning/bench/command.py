@@ -6,8 +6,11 @@ from importlib import import_module
 BENCHES = {
     "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
     "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
+    "manifest": ("fer_lightning.bench.manifest", "opening a data set as large as DFEW"),
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
     "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
+    "faces": ("fer_lightning.bench.faces", "finding faces: each n-th frame and tracking against every frame"),
+    "memory": ("fer_lightning.bench.memory", "peak of memory while faces are made, short and long video"),
     "predict": ("fer_lightning.bench.predict", "prediction against the length of the video"),
 }
 

@@ -3,18 +3,18 @@
 import contextlib
 import io
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from data_modules.labels import SEVEN
+from data_modules.pool import Failure
 from data_modules.synthetic.clip import ClipSettings, render_clip
 from data_modules.synthetic.writer import write_video
 from fer_lightning.experiments import Request as Experiment
 from fer_lightning.lightning_cli import FerCLI
-from fer_lightning.predict.command import Predictor, parse
+from fer_lightning.predict.command import parse, predict
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 
@@ -48,11 +48,11 @@ def run(quick: bool = False) -> None:
         write_untrained(checkpoint)
         for options in (["--no-video"], []):
             arguments = [str(video), "--checkpoint", str(checkpoint), "--out", str(folder / "out"), *options]
-            predictor = Predictor(parse(arguments))
-            start = time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()):
-                predictor(video)
-            took = time.perf_counter() - start
+                ((_, done),) = predict(parse(arguments), [video])
+            if isinstance(done, Failure):
+                raise RuntimeError(done.reason)
+            took = done.total
             what = "without the annotated video" if options else "with the annotated video"
             speed = f"{seconds} s of video in {took:.1f} s, {seconds / took:.2f} x real time"
             print(f"{WIDTH} x {HEIGHT} at {FPS} fps, {what}: {speed}")

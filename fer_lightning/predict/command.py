@@ -4,10 +4,9 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +15,17 @@ import numpy as np
 import torch
 
 from data_modules.datasets.dataset import FaceSettings
-from data_modules.detection import Detection, DetectorNotFoundError, FaceDetector, make_detector
-from data_modules.faces import extract
+from data_modules.detection import DetectorNotFoundError
 from data_modules.files import whole_file, write_whole
-from data_modules.source import Frame, UnreadableVideoError, VideoSource
-from data_modules.store import ClipStore
+from data_modules.manifest import VideoRecord
+from data_modules.pool import Failure, run_in_processes
+from data_modules.prepare import TIME_LIMIT, ClipPreparer
+from data_modules.source import UnreadableVideoError
+from data_modules.store import ClipStore, ClipSummary
 from data_modules.video import open_video
-from fer_lightning.loading import load_trained
+from fer_lightning.loading import TrainedModel, load_trained
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
-from fer_lightning.predict.stages import Stages, WatchedSource
+from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline import (
     NO_FACE,
     PredictionSettings,
@@ -38,7 +39,7 @@ from fer_lightning.predict.timeline_figure import length, timeline_png
 from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
 from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares
 
-MAX_WORKERS = 4  # frames that the detector sees at once on processors
+MAX_THREADS = 4  # frames that the detector sees at once on processors
 
 DetectorName = Literal["mtcnn", "insightface"]
 
@@ -56,6 +57,7 @@ class Request:
     every: int
     device: str
     video: bool  # write the annotated one
+    workers: int
 
 
 def main(arguments: list[str]) -> int:
@@ -69,19 +71,15 @@ def main(arguments: list[str]) -> int:
     videos = videos_of(request.videos)
     if request.out.exists() and not request.out.is_dir():
         raise ValueError(f"--out {request.out} is a file; expected a folder, or a name that is free")
+    unreadable = 0
     try:
-        predictor = Predictor(request)
+        for done, (path, result) in enumerate(predict(request, videos), start=1):
+            unreadable += isinstance(result, Failure)
+            said = f"not predicted. {shown(result.reason)}" if isinstance(result, Failure) else result.paragraph()
+            count = f"[{done} of {len(videos)}] " if len(videos) > 1 else ""
+            print(f"{count}{shown(path if isinstance(result, Failure) else path.name)}: {said}", flush=True)
     except DetectorNotFoundError as error:
         raise ValueError(str(error)) from error
-    unreadable = 0
-    for number, path in enumerate(videos):
-        if len(videos) > 1:
-            print(f"[{number + 1} of {len(videos)}] ", end="")
-        try:
-            print(predictor(path), flush=True)
-        except (UnreadableVideoError, av.error.FFmpegError) as error:
-            unreadable += 1
-            print(f"{shown(path)}: not predicted. {shown(error)}", flush=True)
     if unreadable and len(videos) > 1:
         print(f"{unreadable} of {len(videos)} videos could not be read; the reasons stand above")
     return 1 if unreadable else 0
@@ -100,8 +98,9 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--detector", choices=("mtcnn", "insightface"), default="mtcnn", help="finds the faces (mtcnn)")
     parser.add_argument("--window", type=float, default=2.0, help="seconds of video for one expression (2)")
     parser.add_argument("--hop", type=float, default=0.5, help="seconds from one row to the next (0.5)")
-    parser.add_argument("--every", type=int, default=3, help="look for faces in each n-th frame (3)")
+    parser.add_argument("--every", type=int, default=FaceSettings.every, help="look for faces in each n-th frame (4)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--workers", type=int, default=1, help="videos read at a time, a process for each (1)")
     parser.add_argument("--no-video", action="store_true", help="no annotated.mp4; one from before is deleted")
     options = parser.parse_args(arguments)
     if not 0 < options.hop <= options.window < float("inf"):
@@ -109,6 +108,8 @@ def parse(arguments: Sequence[str]) -> Request:
             f"--hop {options.hop:g} --window {options.window:g}: expected 0 < hop <= window, in seconds; with a longer "
             "hop, parts of the video would be in no window"
         )
+    if options.workers < 0:
+        raise ValueError(f"--workers {options.workers}: expected 1 or more, or 0 to read videos in this process")
     if options.every < 1:
         raise ValueError(f"--every {options.every}: expected 1 (each frame) or more")
     return Request(
@@ -121,6 +122,7 @@ def parse(arguments: Sequence[str]) -> Request:
         options.every,
         options.device,
         not options.no_video,
+        options.workers,
     )
 
 
@@ -140,37 +142,91 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-class ParallelDetector:
-    """A detector on several frames at a time, each on one core: its networks are too small to share among cores.
+def face_settings(trained: TrainedModel, request: Request) -> FaceSettings:
+    """How the faces of a video from outside are made: as in training, but without ground truth, which it lacks."""
+    faces = trained.faces
+    return replace(
+        faces,
+        detector=request.detector,
+        every=request.every,
+        jitter=0.0,
+        sound=False,
+        lengthen=0,
+        landmarks="mesh" if faces.landmarks in ("annotation", "table") else faces.landmarks,
+        person="insightface" if faces.person == "annotation" else faces.person,
+    )
 
-    Args:
-        detector: can be called from several threads.
-        workers: how many.
+
+def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, Predicted | Failure]]":
+    """Writes the files of all videos; yields what was done for each, or why nothing could be.
+
+    Faces are made in processes of their own, the next video's while this one's are looked at: a file on which a decoder
+    hangs or crashes is named, and the others go on.
+
+    Raises:
+        DetectorNotFoundError: the detector is not installed.
+        ValueError: the checkpoint cannot be used.
     """
+    trained, device = load_trained(request.checkpoint), device_of(request.device)
+    settings = face_settings(trained, request)
+    request.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
+        store = ClipStore(Path(scratch).absolute())
+        threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(request.workers, 1))
+        kind = "cuda" if device.type == "cuda" else "cpu"
+        make = partial(ClipPreparer, Path.cwd(), settings, store.folder, kind, threads)
+        records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(videos)]
+        predictor, stages = Predictor(request, trained, device, settings, store), Stages()
+        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.faces):
+            path = videos[int(record.clip_id)]
+            if isinstance(result, Failure):
+                yield path, Failure(result.reason.removeprefix("UnreadableVideoError: "))
+                continue
+            try:
+                yield path, predictor(path, result, stages)
+            except (UnreadableVideoError, av.error.FFmpegError) as error:
+                yield path, Failure(str(error))
 
-    def __init__(self, detector: FaceDetector, workers: int) -> None:
-        self.name, self._detector, self._workers = detector.name, detector, workers
-        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
-    def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        """See `FaceDetector.detect`."""
-        share = max(1, -(-len(frames) // self._workers))
-        parts = [frames[i : i + share] for i in range(0, len(frames), share)]
-        return list(chain.from_iterable(self._pool.map(self._detector.detect, parts)))
+@dataclass(frozen=True)
+class Predicted:
+    """What was made of one video."""
+
+    expressions: VideoExpressions
+    folder: Path
+    files: tuple[str, ...]
+    recognised: float  # seconds of work on everything but the annotated video, start-up apart
+    total: float  # seconds of work
+
+    def paragraph(self) -> str:
+        """What there is to say of it."""
+        video, timeline = self.expressions.video, self.expressions.timeline
+        count = f"{video.frames} frame{'s' * (video.frames != 1)}"
+        said = f"{length(video.duration)}, {video.width} x {video.height}, "
+        if not video.frames_with_face:
+            said += f"no face in any of {count}, so no expression. "
+        else:
+            said += f"a face in {100 * video.face_share:.3g} % of {count}. "
+            said += ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
+            if not timeline.answered.any():
+                said += f"No row has a face in half of its frames, so all of them say `{NO_FACE}`. "
+        if video.broken:
+            said += f"{video.broken} packets or images do not decode and were passed over. "
+        said += f"Files in {shown(self.folder)}: {', '.join(self.files)}. "
+        said += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
+        if VIDEO in self.files:
+            said += f" ({video.duration / self.recognised:.1f} x without {VIDEO})"
+        return said + "."
 
 
 class Predictor:
-    """Model and detector, loaded once, and what they make of one video after the other."""
+    """A model, and what it makes of the faces of one video after the other."""
 
-    def __init__(self, request: Request) -> None:
-        trained, device = load_trained(request.checkpoint), device_of(request.device)
-        self._request, self._classifier = request, WindowClassifier(trained, device)
-        detector = make_detector(request.detector, "cuda" if device.type == "cuda" else "cpu")
-        workers = min(os.cpu_count() or 1, MAX_WORKERS)
-        # onnxruntime shares its work among the cores by itself
-        parallel = request.detector == "mtcnn" and device.type != "cuda"
-        self._detector = ParallelDetector(detector, workers) if parallel else detector
-        self._faces: FaceSettings = replace(trained.faces, detector=request.detector, every=request.every, jitter=0.0)
+    def __init__(
+        self, request: Request, trained: TrainedModel, device: torch.device, faces: FaceSettings, store: ClipStore
+    ) -> None:
+        self._request, self._store = request, store
+        self._classifier = WindowClassifier(trained, device)
         self._settings = PredictionSettings(
             checkpoint=str(trained.checkpoint),
             model=type(trained.model).__name__,
@@ -182,38 +238,35 @@ class Predictor:
         )
         self._taken: set[Path] = set()
 
-    def __call__(self, path: Path) -> str:
-        """Writes all files of a video; returns a paragraph about it.
+    def __call__(self, path: Path, summary: ClipSummary, stages: Stages) -> Predicted:
+        """Writes all files of a video whose faces are made.
 
         Raises:
-            UnreadableVideoError: its frames cannot be had.
+            UnreadableVideoError: its frames, which are read once more to draw on them, cannot be had.
         """
-        begin = time.perf_counter()
-        source, stages = open_video(path), Stages(shown(path.name))
+        begin = stages.begin(path, summary.clip_id)
         folder = folder_for(path, self._request.out, self._taken)
-        self._request.out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._request.out, prefix=".faces-") as scratch:
-            watched = WatchedSource(source, stages, ("looking for faces", "cutting out faces"))
-            faces = VideoFaces(extract(watched, self._detector, self._faces), ClipStore(Path(scratch)))
-            expressions = self._recognise(source, faces, stages)
-            (folder / VIDEO).unlink(missing_ok=True)  # it would show what is no longer in the tables
-            write_whole(folder / TABLE, expressions.csv())
-            write_whole(folder / CONTENT, expressions.json())
-            write_whole(folder / PICTURE, timeline_png(expressions, faces, source.timestamps))
-            recognised = time.perf_counter() - begin
-            if self._request.video:
-                small = open_video(path, max_side=MAX_SIDE)
-                with whole_file(folder / VIDEO) as temporary:
-                    scale = small.width / source.width
-                    written = write_annotated(small, expressions.timeline, faces, scale, temporary)
-                    for _ in stages.watch(((index, None) for index in written), source.num_frames, "writing video"):
-                        pass
-        files = [TABLE, CONTENT, PICTURE, *([VIDEO] if self._request.video else [])]
-        return _paragraph(expressions, folder, files, recognised, time.perf_counter() - begin)
+        faces = VideoFaces(self._store.open(summary.clip_id))
+        expressions = self._recognise(path, faces, stages)
+        (folder / VIDEO).unlink(missing_ok=True)  # it would show what is no longer in the tables
+        write_whole(folder / TABLE, expressions.csv())
+        write_whole(folder / CONTENT, expressions.json())
+        write_whole(folder / PICTURE, timeline_png(expressions, faces, faces.clip.times))
+        recognised = time.perf_counter() - begin
+        if self._request.video:
+            small = open_video(path, max_side=MAX_SIDE)
+            with whole_file(folder / VIDEO) as temporary:
+                scale = small.width / summary.width
+                written = write_annotated(small, expressions.timeline, faces, scale, temporary)
+                for _ in stages.watch(((index, None) for index in written), summary.num_frames, "writing video"):
+                    pass
+        self._store.path(summary.clip_id).unlink()
+        files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if self._request.video else ()))
+        return Predicted(expressions, folder, files, recognised, time.perf_counter() - begin)
 
-    def _recognise(self, source: VideoSource, faces: VideoFaces, stages: Stages) -> VideoExpressions:
-        times = source.timestamps
-        duration = video_duration(times, source.fps)
+    def _recognise(self, path: Path, faces: VideoFaces, stages: Stages) -> VideoExpressions:
+        clip, times = faces.clip.summary, faces.clip.times
+        duration = video_duration(times, clip.fps)
         rows = lay_rows(times, duration, self._request.window, self._request.hop)
         names = self._classifier.trained.class_names
         probabilities = np.full((len(rows.start), len(names)), np.nan)
@@ -221,31 +274,7 @@ class Predictor:
         for row, values in stages.watch(found, len(rows.start), "recognising expressions"):
             probabilities[row] = values
         timeline = Timeline(names, rows.start, rows.end, face_shares(faces, rows), probabilities)
-        path = str(source.path.resolve())
         video = VideoFacts(
-            path, source.width, source.height, source.fps, len(times), duration, source.broken, len(faces)
+            str(path.resolve()), clip.width, clip.height, clip.fps, len(times), duration, clip.broken, len(faces)
         )
         return VideoExpressions(video, self._settings, timeline)
-
-
-def _paragraph(
-    expressions: VideoExpressions, folder: Path, files: Sequence[str], recognised: float, total: float
-) -> str:
-    """What there is to say of one video."""
-    video, timeline = expressions.video, expressions.timeline
-    count = f"{video.frames} frame{'s' * (video.frames != 1)}"
-    said = f"{shown(Path(video.path).name)}: {length(video.duration)}, {video.width} x {video.height}, "
-    if not video.frames_with_face:
-        said += f"no face in any of {count}, so no expression. "
-    else:
-        said += f"a face in {100 * video.face_share:.3g} % of {count}. "
-        said += ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
-        if not timeline.answered.any():
-            said += f"No row has a face in half of its frames, so all of them say `{NO_FACE}`. "
-    if video.broken:
-        said += f"{video.broken} packets or images do not decode and were passed over. "
-    said += f"Files in {shown(folder)}: {', '.join(files)}. "
-    said += f"{total:.1f} s of work, {video.duration / total:.1f} x real time"
-    if VIDEO in files:
-        said += f" ({video.duration / recognised:.1f} x without {VIDEO})"
-    return said + "."

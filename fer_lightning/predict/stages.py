@@ -1,22 +1,42 @@
 """How far the work on a video is: a bar on a terminal, a line now and then elsewhere."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from data_modules.manifest import VideoRecord
 from data_modules.progress import progress
-from data_modules.source import Frame, VideoSource
+from fer_lightning.predict.video_files import shown
 
 Item = TypeVar("Item")
 
 
 class Stages:
-    """Shows how far the work on one video is."""
+    """Shows how far the work on each video is, and remembers when it began."""
 
-    def __init__(self, video: str) -> None:
-        self._video = video
+    def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
+        self._bar = ExitStack()
+        self._shown = ""  # the video whose faces the bar is about
+        self._reach: Callable[[float], None] = lambda done: None
+        self._video = ""
+
+    def faces(self, record: VideoRecord, share: float) -> None:
+        """Is told how much of a video's faces is made."""
+        self._begun.setdefault(record.clip_id, time.perf_counter())
+        if not self._shown:
+            what = f"{shown(Path(record.path).name)}: making faces, per cent"
+            self._shown, self._reach = record.clip_id, self._bar.enter_context(progress(what, 100, transient=True))
+        if self._shown == record.clip_id:
+            self._reach(round(100 * share))
+
+    def begin(self, path: Path, clip_id: str) -> float:
+        """The faces of a video are made: its bar goes; returns when the work on it began."""
+        self._bar.close()
+        self._shown, self._video = "", shown(path.name)
+        return self._begun.pop(clip_id, time.perf_counter())
 
     def watch(self, items: Iterable[tuple[int, Item]], total: int, what: str) -> Iterator[tuple[int, Item]]:
         """Passes on (number, item), the number of `total` being how far it is."""
@@ -24,22 +44,3 @@ class Stages:
             for number, item in items:
                 reach(number + 1)
                 yield number, item
-
-
-class WatchedSource(VideoSource):
-    """A video that shows how far each pass over it is."""
-
-    def __init__(self, source: VideoSource, stages: Stages, passes: Sequence[str]) -> None:
-        self.path, self.fps = source.path, source.fps
-        self.width, self.height = source.width, source.height
-        self._source, self._stages, self._passes = source, stages, iter(passes)
-
-    @property
-    def timestamps(self) -> NDArray[np.float64]:
-        """See `VideoSource.timestamps`."""
-        return self._source.timestamps
-
-    def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
-        """See `VideoSource.frames`."""
-        frames = self._source.frames(indices, every)
-        return self._stages.watch(frames, self.num_frames, next(self._passes, "reading"))

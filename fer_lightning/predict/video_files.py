@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from data_modules.images import natural_order
@@ -66,11 +66,18 @@ def owner_of(folder: Path) -> str | None:
     return str(content["video"].get("path"))
 
 
-def folder_for(video: Path, out: Path, taken: set[Path]) -> Path:
-    """Where a video's results go: a folder named after it, with a number where another video has that name."""
+def folder_for(video: Path, out: Path, taken: set[Path], owner: Callable[[Path], str | None] = owner_of) -> Path:
+    """Where a video's results go: a folder named after it, with a number where another video has that name.
+
+    Args:
+        video: whose results.
+        out: the folder of all results.
+        taken: folders of videos before; this one's is added.
+        owner: says which video a folder belongs to.
+    """
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]', "_", video.stem)[:LONGEST_NAME].strip(". ") or "video"
     folder, number = out / name, 1
-    while folder in taken or (folder.exists() and owner_of(folder) not in (None, str(video.resolve()))):
+    while folder in taken or (folder.exists() and owner(folder) not in (None, str(video.resolve()))):
         number += 1
         folder = out / f"{name}-{number}"
     taken.add(folder)

@@ -5,9 +5,7 @@ Frames are chosen, cut and normalised by the very code that evaluates clips (`da
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,48 +13,42 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from data_modules.base import Clip, ClipDataset
+from data_modules.base import Clip, ClipDataset, normalised
 from data_modules.batch import ClipBatch, collate
 from data_modules.manifest import VideoRecord
-from data_modules.store import ClipStore, ClipSummary, FaceFrame, StoredClip
-from data_modules.transforms import normalise
+from data_modules.store import ClipStore, ClipSummary, StoredClip
 from fer_lightning.lightning_cli import fastest_precision
 from fer_lightning.loading import TrainedModel
 from fer_lightning.predict.timeline import Rows
 
-PART = 512  # faces in one file of the store: all that is in memory at a time
 KEPT = 256  # decoded crops that are kept for the next window
 PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops in one batch
+FROM_VIDEO = frozenset({"face", "person", "landmarks"})
 ENOUGH = 0.5  # of a row's frames need a face
 
 
 class VideoFaces:
-    """All M faces of a video in order of time; the crops lie in files, a part of them in each.
+    """All M faces of a video in order of time; their file is read where it is needed.
 
     Args:
-        faces: of the frames, ascending; consumed as they are written.
-        store: an empty one for them.
+        clip: the video's file in a store.
     """
 
-    def __init__(self, faces: Iterator[FaceFrame], store: ClipStore) -> None:
-        self._parts: list[StoredClip] = []
-        while store.write(ClipSummary(str(len(self._parts)), 0, 0), islice(faces, PART)).num_faces:
-            self._parts.append(store.open(str(len(self._parts))))
-        self.frame_index = np.concatenate([np.zeros(0, np.int64), *(part.frame_index for part in self._parts)])  # (M,)
-        boxes = [part.optional("box") for part in self._parts]
-        self.box = np.concatenate([np.zeros((0, 4), np.float32), *(box for box in boxes if box is not None)])  # (M, 4)
+    def __init__(self, clip: StoredClip) -> None:
+        self.clip, self.frame_index = clip, clip.frame_index  # (M,)
+        boxes = clip.optional("box")
+        self.box = np.zeros((0, 4), np.float32) if boxes is None else boxes  # (M, 4)
         self._crop = lru_cache(maxsize=KEPT)(self._decode)  # windows overlap
 
     def __len__(self) -> int:
         return len(self.frame_index)
 
-    def _decode(self, position: int, size: int | None) -> NDArray[np.uint8]:
-        part, place = divmod(position, PART)
-        return np.asarray(self._parts[part].crops([place], size)[0], dtype=np.uint8)
+    def _decode(self, position: int, size: int | None, what: str) -> NDArray[np.uint8]:
+        return np.asarray(self.clip.crops([position], size, what)[0], dtype=np.uint8)
 
-    def crops(self, positions: NDArray[np.int64], size: int | None = None) -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops at positions in [0, M); `size` as in `StoredClip.crops`."""
-        return np.stack([self._crop(position, size) for position in positions.tolist()])
+    def crops(self, positions: NDArray[np.int64], size: int | None = None, what: str = "face") -> NDArray[np.uint8]:
+        """(K, S, S, 3) RGB crops at positions in [0, M); the arguments are those of `StoredClip.crops`."""
+        return np.stack([self._crop(position, size, what) for position in positions.tolist()])
 
     def between(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """(K, 2) frames [first, stop) -> (K, 2) the positions [first, stop) of their faces."""
@@ -73,17 +65,21 @@ class _StoredWindow(StoredClip):
     """Some successive faces of a video."""
 
     def __init__(self, faces: VideoFaces, first: int, stop: int) -> None:  # there is no file of its own to open
-        self._faces, self._first = faces, first
+        self._faces, self._span = faces, slice(first, stop)
         self.summary = ClipSummary("window", stop - first, stop - first)
-        self.frame_index = faces.frame_index[first:stop]
+        self.frame_index = faces.frame_index[self._span]
+        self.crop_size = faces.clip.crop_size
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
-        """A video from outside has neither landmarks nor intensity."""
-        return None
+        """See `StoredClip.optional`."""
+        rows = self._faces.clip.optional(name)
+        return None if rows is None else rows[self._span]
 
-    def crops(self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None) -> NDArray[np.uint8]:
+    def crops(
+        self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
+    ) -> NDArray[np.uint8]:
         """See `StoredClip.crops`."""
-        return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._first, size)
+        return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what)
 
 
 class _WindowStore(ClipStore):
@@ -107,15 +103,15 @@ class WindowClassifier:
         device: where it runs.
 
     Raises:
-        ValueError: the model needs more than faces.
+        ValueError: the model needs what is not made from videos here.
     """
 
     def __init__(self, trained: TrainedModel, device: torch.device) -> None:
-        further = sorted(trained.model.inputs - {"face"})
+        further = sorted(trained.model.inputs - FROM_VIDEO)
         if further:
             raise ValueError(
-                f"{trained.checkpoint}: {type(trained.model).__name__} needs {', '.join(further)} beside the faces, "
-                "which are not made from videos here; use the checkpoint of a model of faces alone"
+                f"{trained.checkpoint}: {type(trained.model).__name__} needs {', '.join(further)}, which is not made "
+                f"from videos here; use the checkpoint of a model of {', '.join(sorted(FROM_VIDEO))}"
             )
         self.trained, self.device = trained, device
         self._model = trained.model.to(device).eval()
@@ -136,9 +132,8 @@ class WindowClassifier:
 
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         batch = batch.to(self.device)
-        assert batch.face is not None
         with torch.inference_mode(), _autocast(self.device):
-            predicted, _ = self._model.predict_clips(replace(batch, face=normalise(batch.face)))
+            predicted, _ = self._model.predict_clips(normalised(batch))
         return predicted.clip_id, predicted.probabilities.cpu().double().numpy()
 
 

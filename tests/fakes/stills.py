@@ -8,7 +8,7 @@ import numpy as np
 
 from data_modules.datasets import affectnet, fer2013, rafdb
 from data_modules.labels import SEVEN
-from tests.fakes import coloured_frame
+from tests.fakes.pictures import coloured_frame
 
 LANDMARKS = ";".join(f"{x}.5;{x}.25" for x in range(68))
 

@@ -1,15 +1,16 @@
 """Video data sets in small, each in its real layout and with its traps, and the records that are to be read from it."""
 
-from collections.abc import Sequence
+import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
 
+from data_modules.datasets import dfew
 from data_modules.labels import SEVEN
+from tests.fakes.pictures import write_frames, write_named_frames
 from tests.videos import numbered_frame, write_video
 
 SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -25,25 +26,20 @@ class Wanted:
     split: str = ""
 
 
-def write_frames(folder: Path, names: Sequence[str], size: int = 24) -> None:
-    """Frames in the order of their names; each is brighter than the one before it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        cv2.imwrite(str(folder / name), np.full((size, size, 3), 10 + 20 * number, np.uint8))
-
-
 @cache
-def _video(suffix: str) -> bytes:
+def _video(suffix: str, sideways: bool) -> bytes:
     codec = {".avi": "mpeg4", ".flv": "flv", ".mp4": "libx264"}[suffix]
     frames = [numbered_frame(number, 48, 32) for number in range(3)]
+    if sideways:  # upright pictures of 48 x 64, filmed on their side: the head is at the left
+        frames = [np.rot90(numbered_frame(number, 48, 64)) for number in range(3)]
     with TemporaryDirectory() as folder:
         return write_video(Path(folder) / f"video{suffix}", frames, codec=codec).read_bytes()
 
 
-def put_video(path: Path) -> None:
+def put_video(path: Path, sideways: bool = False) -> None:
     """A real video of three frames, encoded once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_video(path.suffix))
+    path.write_bytes(_video(path.suffix, sideways))
 
 
 def put_text(path: Path, text: str) -> None:
@@ -62,7 +58,7 @@ def write_ckplus(root: Path, subjects: int = 18) -> list[Wanted]:
         for sequence in range(1, 7):
             name = f"{subject}_{sequence:03d}"
             frames = [f"{name}_{frame:08d}.png" for frame in (1, 2, 11)]
-            write_frames(root / "cohn-kanade-images" / subject / f"{sequence:03d}", frames)
+            write_named_frames(root / "cohn-kanade-images" / subject / f"{sequence:03d}", frames)
             labels = root / "Emotion" / subject / f"{sequence:03d}"
             if sequence <= 5:
                 labels.mkdir(parents=True)
@@ -84,7 +80,7 @@ def write_bu4dfe(root: Path, subjects: int = 10) -> list[Wanted]:
     folders = list(spelt)
     for name in names:
         for folder, _ in folders:
-            write_frames(root / name / folder, ["000.jpg", "001.jpg", "002.jpg"])
+            write_named_frames(root / name / folder, ["000.jpg", "001.jpg", "002.jpg"])
             put_text(root / name / folder / "000.wrl", "a 3D model")
     put_text(root / "readme.txt", "x")
     (root / "Tools").mkdir()
@@ -95,29 +91,45 @@ MMI_CODES = {1: "anger", 2: "disgust", 3: "fear", 4: "happiness", 5: "sadness", 
 
 
 def write_mmi_session(
-    root: Path, session: int, sid: str, code: str | None, view: str = "0", subject: str = "", video: bool = True
+    root: Path,
+    session: int,
+    sid: str,
+    code: str | None,
+    view: str = "0",
+    subject: str = "",
+    video: bool = True,
+    sideways: bool = False,
 ) -> None:
+    """Sideways videos are those of sessions without an annotation of action units' phases."""
     folder = root / "Sessions" / str(session)
     person = f'<subject id="{subject}" gender="f"/>' if subject else ""
-    track = (
-        f'<track trackNumber="0" type="Video" view="{view}" filename="{sid}.avi"/><track trackNumber="1" type="Audio"/>'
+    names = [f"{sid}.xml"] if sideways else [f"{sid}.xml", f"{sid}-oao_aucs.xml"]
+    annotations = "".join(f'<annotation filename="{name}"/>' for name in names)
+    tracks = (
+        f'<track trackNumber="0" type="Video" view="{view}" filename="{sid}.avi">'
+        f"{annotations}</track>"
+        '<track trackNumber="1" type="Audio"/>'
     )
-    put_text(folder / "session.xml", f'<?xml version="1.0"?><session id="{session}">{person}{track}</session>')
+    put_text(folder / "session.xml", f'<?xml version="1.0"?><session id="{session}">{person}{tracks}</session>')
     tag = f'<Metatag Name="Emotion" Value="{code}"/>' if code is not None else ""
     tags = f'<Metatags><Metatag Name="Coder" Value="x"/>{tag}</Metatags>'
     put_text(folder / f"{sid}.xml", f'<?xml version="1.0"?><AnnotationFile>{tags}</AnnotationFile>')
-    put_text(folder / f"{sid}-oao_aucs.xml", "<ActionUnits></ActionUnits>")
+    if not sideways:
+        put_text(folder / f"{sid}-oao_aucs.xml", "<ActionUnits></ActionUnits>")
     if video:
-        put_video(folder / f"{sid}.avi")
+        put_video(folder / f"{sid}.avi", sideways)
 
 
 def write_mmi(root: Path, subjects: int = 10) -> list[Wanted]:
-    """Six frontal sessions a person; further ones: from the side, without an emotion, of another one (9), no video."""
+    """Six frontal sessions a person, one on its side, one with a mirror.
+
+    Further ones: from the side, without an emotion, of another one (9), no video.
+    """
     wanted, session = [], 1
     for number in range(1, subjects + 1):
         for code, emotion in MMI_CODES.items():
             sid = f"S{number:03d}-{100 + code}"
-            write_mmi_session(root, session, sid, str(code), "2" if code == 1 else "0")
+            write_mmi_session(root, session, sid, str(code), "2" if code == 1 else "0", sideways=code == 3)
             wanted.append(Wanted(sid, emotion, f"S{number:03d}"))
             session += 1
     write_mmi_session(root, 900, "S001-900", "1", view="1")
@@ -142,7 +154,7 @@ def write_afew(root: Path) -> list[Wanted]:
             for clip in (f"{place}00046280", f"{place}00046281"):
                 put_video(root / folder / name / f"{clip}.avi")
                 wanted.append(Wanted(f"{part}/{clip}", emotion, "", "train" if part == "train" else "test"))
-                write_frames(root / f"AlignedFaces_LBPTOP_Points{end}" / "Faces" / clip, ["000.jpg", "001.jpg"])
+                write_named_frames(root / f"AlignedFaces_LBPTOP_Points{end}" / "Faces" / clip, ["000.jpg", "001.jpg"])
             put_text(root / folder / name / "._000046280.avi", "what a file system left")
     for path in (root / "AlignedFaces_LBPTOP_Points_Val" / "Faces" / "600046281").iterdir():
         path.unlink()
@@ -204,7 +216,7 @@ def write_ferv39k(root: Path) -> list[Wanted]:
     for split, scene in (("train", "Action"), ("test", "Daily_Life")):
         rows = [(f"{scene}/{name}/{n:04d}", name) for name in names for n in (266, 267)]
         for clip, _ in rows[1:]:
-            write_frames(root / "2_ClipsforFaceCrop" / clip, ["1.jpg", "2.jpg", "10.jpg"])
+            write_named_frames(root / "2_ClipsforFaceCrop" / clip, ["1.jpg", "2.jpg", "10.jpg"])
         text = "".join(f"{clip} {name}\r\n" for clip, name in rows)
         put_text(root / "4_setups" / "All_scenes" / f"{split}_All.csv", text)
         wanted += [Wanted(clip, names[name], "", split) for clip, name in rows]
@@ -222,3 +234,27 @@ def write_caer(root: Path) -> list[Wanted]:
                 wanted.append(Wanted(f"{folder}/{name}/{number:04d}", emotion, "", split))
         put_text(root / folder / ".DS_Store", "x")
     return wanted
+
+
+def write_dfew(root: Path, train: int = 42, test: int = 15, size: int = 32) -> Path:
+    """`Clip/clip_224x224/00001/1.jpg ...` and the lists of fold 1; the last training clip has no readable frame."""
+    folder = root / "dfew"
+    codes = sorted(dfew.CODES)
+    clips = [(number, codes[number % len(codes)]) for number in range(1, train + test + 1)]
+    for number, code in clips:
+        write_frames(
+            folder / "Clip" / "clip_224x224" / f"{number:05d}",
+            dfew.CODES[code],
+            frames=3 + number % 12,
+            seed=number,
+            size=size,
+        )
+    broken = folder / "Clip" / "clip_224x224" / f"{train:05d}"
+    for path in broken.iterdir():
+        path.write_text("no image")
+    for split, rows in (("train", clips[:train]), ("test", clips[train:])):
+        path = folder / "EmoLabel_DataSplit" / f"{split}(single-labeled)" / "set_1.csv"
+        path.parent.mkdir(parents=True)
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([("video_name", "label"), *((f"{n:05d}", code) for n, code in rows)])
+    return folder

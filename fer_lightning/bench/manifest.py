@@ -1,0 +1,82 @@
+"""How long a large data set takes to open: its manifest from the disk, and a prepared one for training."""
+
+import csv
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from data_modules.base import VideoDataModule
+from data_modules.datasets.dataset import store_root
+from data_modules.datasets.dfew import CLIPS, CODES, DFEW, LISTS
+from data_modules.manifest import check_records
+from data_modules.prepare import store_of
+from data_modules.sampling import SubvideoSampler
+from data_modules.store import ClipSummary
+
+FRAMES = 16  # of each clip in the store's index
+CLIP_COUNT = 16_372
+REPEATS = 3
+
+
+def write_tree(root: Path, clips: int) -> None:
+    """DFEW's layout with so many clips of one empty file each: what reading the manifest could look at."""
+    codes = sorted(CODES)
+    for number in range(1, clips + 1):
+        folder = root / CLIPS / f"{number:05d}"
+        folder.mkdir(parents=number == 1)
+        (folder / "1.jpg").touch()
+    for split, numbers in (
+        ("train", range(1, clips + 1 - clips // 5)),
+        ("test", range(clips + 1 - clips // 5, clips + 1)),
+    ):
+        path = root / LISTS / f"{split}(single-labeled)" / "set_1.csv"
+        path.parent.mkdir(parents=True)
+        with path.open("w", newline="") as file:
+            rows = ((f"{number:05d}", codes[number % len(codes)]) for number in numbers)
+            csv.writer(file).writerows([("video_name", "label"), *rows])
+
+
+def seconds(work: Callable[[], object]) -> list[float]:
+    """How long a call takes, the first time and again."""
+    taken = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def opening(root: Path, clips: int) -> Iterator[tuple[str, list[float]]]:
+    """Makes the tree below `root`; yields each part of opening it, and its seconds."""
+    write_tree(root, clips)
+    dataset = DFEW(root)
+    yield "manifest", seconds(lambda: check_records(dataset.records(), dataset.name))
+    store = store_of(dataset)
+    store.write_index(ClipSummary(record.clip_id, FRAMES, FRAMES, 25.0) for record in dataset.records())
+    yield "prepared set, for training", seconds(lambda: VideoDataModule(dataset, SubvideoSampler()).setup())
+
+
+@contextmanager
+def _store_in(folder: Path) -> Iterator[None]:
+    """The variable FER_STORE, for the time of the measurement."""
+    before = os.environ.get("FER_STORE")
+    os.environ["FER_STORE"] = str(folder)
+    try:
+        assert store_root() == folder
+        yield
+    finally:
+        if before is None:
+            del os.environ["FER_STORE"]
+        else:
+            os.environ["FER_STORE"] = before
+
+
+def run(quick: bool = False) -> None:
+    """Prints the seconds of each part."""
+    clips = 700 if quick else CLIP_COUNT
+    with tempfile.TemporaryDirectory() as folder, _store_in(Path(folder) / "store"):
+        for part, taken in opening(Path(folder) / "dfew", clips):
+            print(f"{part} of {clips} clips: {taken[0]:.2f} s, again {min(taken[1:]):.2f} s")

@@ -1,0 +1,63 @@
+"""Every data set in small, in its real layout: what the tests write instead of licensed data."""
+
+from tests.fakes.archives import archive_members, picture, write_archive
+from tests.fakes.pictures import coloured_frame, write_frames, write_named_frames
+from tests.fakes.stills import (
+    affectnet_row,
+    fer2013_row,
+    write_affectnet,
+    write_affectnet_list,
+    write_fer2013,
+    write_rafdb,
+    write_sfew,
+    write_still,
+)
+from tests.fakes.video import (
+    SIX,
+    Wanted,
+    put_text,
+    put_video,
+    write_afew,
+    write_bu4dfe,
+    write_caer,
+    write_ckplus,
+    write_cremad,
+    write_dfew,
+    write_ferv39k,
+    write_mafw,
+    write_mmi,
+    write_mmi_session,
+    write_ravdess,
+)
+
+__all__ = [
+    "SIX",
+    "Wanted",
+    "affectnet_row",
+    "archive_members",
+    "coloured_frame",
+    "fer2013_row",
+    "picture",
+    "put_text",
+    "put_video",
+    "write_afew",
+    "write_affectnet",
+    "write_affectnet_list",
+    "write_archive",
+    "write_bu4dfe",
+    "write_caer",
+    "write_ckplus",
+    "write_cremad",
+    "write_dfew",
+    "write_fer2013",
+    "write_ferv39k",
+    "write_frames",
+    "write_mafw",
+    "write_mmi",
+    "write_mmi_session",
+    "write_named_frames",
+    "write_rafdb",
+    "write_ravdess",
+    "write_sfew",
+    "write_still",
+]
