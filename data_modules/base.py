@@ -314,9 +314,14 @@ class VideoDataModule(L.LightningDataModule):
         """The inner and the reported split."""
         return [self._evaluation_loader(split) for split in EVALUATED]
 
-    def fitting_dataloader(self) -> DataLoader[ClipSample]:
-        """All training clips once, in their order and without augmentation, the same on every process."""
+    def fitting_dataloader(self, inputs: frozenset[str] | None = None) -> DataLoader[ClipSample]:
+        """All training clips once, in their order and without augmentation, the same on every process.
+
+        Args:
+            inputs: the fields to load; None for all that the model asks for.
+        """
         data = self.clip_dataset("train", cached=False)
+        data.inputs = data.inputs if inputs is None else inputs
         return self.loader(data, SequentialSampler(data))
 
     def predict_dataloader(self) -> DataLoader[ClipSample]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from data_modules.base import EVALUATED, Clip, VideoDataModule
 from data_modules.batch import ClipBatch
 from fer_lightning.classifier import ClipPredictions, VideoClassifier
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import AXES, ClipOutputs, PredictionTable
 from fer_lightning.runs import RunFolder
 
 
@@ -89,7 +89,7 @@ def prediction_table(
 
 
 def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs:
-    """Features and attention of the clips that were seen, in the manifest's order."""
+    """What there is to look at of the clips that were seen, in the manifest's order."""
     rows = {clip: (part, row) for part in parts for row, clip in enumerate(part.clip_id)}
     seen = [clip.record.clip_id for clip in clips if clip.record.clip_id in rows]
 
@@ -99,7 +99,9 @@ def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs
             return None
         return np.stack([value[rows[clip][1]].numpy() for clip, value in zip(seen, values, strict=True)])
 
-    return ClipOutputs(tuple(seen), column("feature"), column("frame_index"), column("attention"), column("intensity"))
+    return ClipOutputs(
+        tuple(seen), **{name: column(name) for name in AXES}, stream_names=parts[0].stream_names if seen else ()
+    )
 
 
 class EpochSeed(Callback):

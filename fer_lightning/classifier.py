@@ -1,8 +1,8 @@
 """VideoClassifier: what all systems share. Loss, metrics, optimiser and steps stand here, once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from typing import Any, Self
 
 import pytorch_lightning as L
 import torch
@@ -15,7 +15,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from data_modules.base import EVALUATED, VideoDataModule
 from data_modules.batch import ClipBatch
-from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.features import cache_features
+from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.metrics import confusion_uar, confusion_war
 from fer_lightning.weights import RANDOM, load_fitting_weights
 
@@ -24,16 +25,37 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 
 
 @dataclass(frozen=True)
+class StreamScores:
+    """What one stream of a model says alone of B samples; NaN where a sample has nothing for it to see."""
+
+    name: str
+    logits: Tensor  # (B, C)
+
+
+@dataclass(frozen=True)
 class ClassifierOutput:
     """What a model makes of B samples.
 
     `attention` weighs A groups of T / A consecutive sampled frames: A is T for attention over frames, or the number of
-    sub-videos.
+    sub-videos. `relation` says at [:, i, j] how alike frames i and j are, or how much frame i attends to frame j, and
+    `standing` which sampled frame stands at each place of what comes after a substitution.
     """
 
     logits: Tensor  # (B, C)
     feature: Tensor  # (B, D)
     attention: Tensor | None = None  # (B, A)
+    _: KW_ONLY
+    relation: Tensor | None = None  # (B, T, T)
+    standing: Tensor | None = None  # (B, T) int, from 0 to T - 1
+    streams: tuple[StreamScores, ...] = ()
+
+
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """What a model's frozen parts make of B samples; computed once, they can be cached."""
+
+    frames: Tensor | None = None  # (B, T, D)
+    clip: Tensor | None = None  # (B, E)
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,10 @@ class ClipPredictions:
     frame_index: Tensor  # (M, T) of the first draw
     attention: Tensor | None = None  # (M, A) of the first draw
     intensity: Tensor | None = None  # (M, T) of the first draw
+    relation: Tensor | None = None  # (M, T, T) of the first draw
+    standing: Tensor | None = None  # (M, T) of the first draw
+    streams: Tensor | None = None  # (M, S, C) probabilities of each stream alone; NaN where it sees nothing
+    stream_names: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> "ClipPredictions":
         """The predictions on another device."""
@@ -102,7 +128,7 @@ class VideoClassifier(L.LightningModule):
     """
 
     weights: Tensor
-    inputs: ClassVar[frozenset[str]] = frozenset({"face"})
+    inputs: frozenset[str] = frozenset({"face"})
     """Fields of `ClipBatch` that the model reads; the data module loads exactly these."""
 
     def __init__(
@@ -137,18 +163,52 @@ class VideoClassifier(L.LightningModule):
             labels = torch.tensor([clip.label for clip in data.split("train") if clip.usable])
             self.weights.copy_(balancing_weights(labels, len(self.class_names)))
         if self.trainer.ckpt_path:
+            if isinstance(data, VideoDataModule):
+                cache_features(self, data)
             return
         if self.start_from != RANDOM:
             left_out = load_fitting_weights(self, self.start_from)
             self.print(f"begins with the weights of {self.start_from}, but for {', '.join(left_out) or 'none'}")
-            return
-        for module in self.modules():
-            if isinstance(module, FrameBackbone):
-                module.load_weights()
+        else:
+            for module in self.modules():
+                if isinstance(module, Pretrained):
+                    module.load_weights()
+        if isinstance(data, VideoDataModule):
+            self.fit_statistics(data)
+            cache_features(self, data)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Logits, the clip's feature, and what there is to look at."""
         raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode of what learns: frozen parts stay in evaluation mode, dropout and BatchNorm too."""
+        super().train(mode)
+        for part in self.frozen_parts():
+            part.eval()
+        return self
+
+    def frozen_parts(self) -> list[torch.nn.Module]:
+        """The modules that `frozen_features` runs, none of which is trained; none where there are no such parts."""
+        return []
+
+    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+        """What the frozen parts make of a batch; called without gradient, and its result may come from a cache."""
+        raise NotImplementedError
+
+    def features_of(self, batch: ClipBatch) -> FrozenFeatures:
+        """The frozen parts' features: from the cache where the batch brings them, else made."""
+        if batch.features is not None or batch.clip_features is not None:
+            return FrozenFeatures(batch.features, batch.clip_features)
+        with torch.no_grad():
+            return self.frozen_features(batch)
+
+    def fit_statistics(self, data: VideoDataModule) -> None:
+        """Fits what is not learnt by gradients - scalers, support vector machines - when a training begins.
+
+        Called on every process with all of the training clips in `data.fitting_dataloader()`; what is fitted must lie
+        in buffers, so that it travels in the checkpoint.
+        """
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
         """Mean cross-entropy over the samples; systems with further losses add theirs.
@@ -163,7 +223,10 @@ class VideoClassifier(L.LightningModule):
 
     def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
         """The clips of a batch, their draws averaged, and the loss of the batch."""
-        output = self(batch)
+        return self.clip_predictions(self(batch), batch)
+
+    def clip_predictions(self, output: ClassifierOutput, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
+        """As `predict_clips`, of what the model has made of the batch."""
         first, clip_of = _clips_of(batch.clip_id)
         probabilities = output.logits.float().softmax(dim=-1)
         mean = _mean_by_clip(clip_of.to(probabilities.device), len(first))
@@ -174,6 +237,10 @@ class VideoClassifier(L.LightningModule):
             frame_index=batch.frame_index[first],
             attention=None if output.attention is None else output.attention[first].float(),
             intensity=None if batch.intensity is None else batch.intensity[first],
+            relation=None if output.relation is None else output.relation[first].float(),
+            standing=None if output.standing is None else output.standing[first],
+            streams=_stream_means(output.streams, mean) if output.streams else None,
+            stream_names=tuple(stream.name for stream in output.streams),
         )
         known = bool((batch.label >= 0).all())
         return predictions, self.loss(output, batch) if known else output.logits.new_zeros(())
@@ -184,6 +251,7 @@ class VideoClassifier(L.LightningModule):
         loss = self.loss(output, batch)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, logger=False)
         self.metrics_of("train").update(loss.detach(), output.logits.detach(), batch.label)
+        self.observe(output, batch, "train")
         return loss
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> ClipPredictions:  # type: ignore[override]
@@ -201,10 +269,15 @@ class VideoClassifier(L.LightningModule):
         return self.predict_clips(batch)[0]
 
     def _evaluate(self, batch: ClipBatch, split: str) -> ClipPredictions:
-        predictions, loss = self.predict_clips(batch)
+        output = self(batch)
+        predictions, loss = self.clip_predictions(output, batch)
+        self.observe(output, batch, split)
         first, _ = _clips_of(batch.clip_id)
         self.metrics_of(split).update(loss, predictions.probabilities, batch.label[first])
         return predictions
+
+    def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
+        """What a system counts beside the metrics; called for every batch of `train`, `inner` and `test`."""
 
     def metrics_of(self, split: str) -> SplitMetrics:
         """Loss and confusion matrix of `train`, `inner` or `test`."""
@@ -241,8 +314,11 @@ class VideoClassifier(L.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the inner split's."""
+        """Logs the inner split's; where it is the reported one, says so beside every such value."""
         self._log_split("inner")
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, VideoDataModule) and data.selection == "best_on_test":
+            self.log("inner/best_on_test", 1.0)
 
     def on_test_epoch_end(self) -> None:
         """Logs those of both evaluated splits, the inner one's at the chosen epoch as `chosen/`."""
@@ -310,3 +386,13 @@ def _mean_by_clip(clip_of: Tensor, clips: int) -> Callable[[Tensor], Tensor]:
     """A function (B, D) -> (M, D) that averages the samples of each clip."""
     counts = torch.bincount(clip_of, minlength=clips)[:, None]
     return lambda x: x.new_zeros(clips, x.shape[1]).index_add_(0, clip_of, x) / counts
+
+
+def _stream_means(streams: Sequence[StreamScores], mean: Callable[[Tensor], Tensor]) -> Tensor:
+    """(M, S, C) probabilities of S streams, averaged over the draws in which there is something to see."""
+    means = []
+    for stream in streams:
+        probabilities = stream.logits.float().softmax(dim=-1)
+        there = ~probabilities.isnan().any(dim=1, keepdim=True)  # (B, 1)
+        means.append(mean(torch.where(there, probabilities, 0)) / mean(there.float()))  # 0 / 0: in none of them
+    return torch.stack(means, dim=1)

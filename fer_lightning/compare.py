@@ -23,6 +23,9 @@ def main(arguments: list[str]) -> None:
     first, second = (reported_table(path) for path in (known.first, known.second))
     for path, table in ((known.first, first), (known.second, second)):
         print(f"{path}: {summary_line(table)}")
+        run = RunFolder(path)
+        if run.finished and run.read_info().selection == "best_on_test":
+            print(f"{path}: best_on_test: the epoch was chosen on these very clips")
     difference = paired_difference(first, second)
     low, high = difference.interval.low, difference.interval.high
     print(

@@ -59,7 +59,7 @@ def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, r
 def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) -> Cost:
     """The cost on clips of the reported split, on the best device there is."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clips = data.clip_dataset("test")
+    clips = data.clip_dataset("test", cached=False)  # the frozen parts cost too
     samples = [clips[place] for place in range(min(len(clips), data.batch_size))]
     batch = data.on_after_batch_transfer(collate(samples).to(device), 0)
     model = model.to(device)

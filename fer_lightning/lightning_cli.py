@@ -118,6 +118,8 @@ class FerCLI(LightningCLI):
         for logger in trainer.logger if isinstance(trainer.logger, list) else []:
             if "save_dir" in logger.init_args:
                 logger.init_args.save_dir = trainer.default_root_dir
+            if "selection" in logger.init_args:
+                logger.init_args.selection = self.own_config.data.selection
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds what every run has: callbacks, and checkpoints that are written whole.

@@ -87,6 +87,7 @@ class RunWandbLogger(WandbLogger):
         save_dir: the run's folder; the command line sets it.
         project: in W&B.
         mode: `auto` is WANDB_MODE where it is set, else online with a key and offline without.
+        selection: of epochs, a tag of the W&B run; the command line sets it.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class RunWandbLogger(WandbLogger):
         save_dir: str = ".",
         project: str = "fer_lightning",
         mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+        selection: str = "inner",
     ) -> None:
         folder = Path(save_dir)
         if mode == "auto":
@@ -104,6 +106,7 @@ class RunWandbLogger(WandbLogger):
             project=project,
             id=_run_id(folder),
             resume="allow" if mode == "online" else None,
+            tags=[f"selection: {selection}"],
             mode=mode,
             settings=wandb.Settings(console="off", silent=mode != "online"),
         )

@@ -81,6 +81,19 @@ def write_report(run: RunFolder) -> Path:
     found, intervals = scores(table), bootstrap(table)
     outputs, missing = _outputs(run, table)
     gallery = sections.Gallery(run.report.parent / "figures")
+    shown = (
+        sections.confusion(found, table, gallery),
+        sections.classes(found, table),
+        sections.subjects(found, table, gallery),
+        sections.streams(table, outputs),
+        sections.curves(run, info, gallery),
+        sections.embedding(table, outputs, missing, gallery),
+        sections.activation(info, table, outputs, missing, gallery),
+        sections.relations(info, table, outputs, gallery),
+        sections.coverage(table, gallery),
+        sections.cost(info),
+        sections.provenance(run, info),
+    )
     page = Page(
         f"{info.model} on {info.dataset}",
         f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; "
@@ -88,17 +101,7 @@ def write_report(run: RunFolder) -> Path:
         (OPTIMISTIC,) if info.selection == "best_on_test" else (),
         _tiles(found, intervals),
         _notes(run, table, found, intervals),
-        (
-            sections.confusion(found, table, gallery),
-            sections.classes(found, table),
-            sections.subjects(found, table, gallery),
-            sections.curves(run, info, gallery),
-            sections.embedding(table, outputs, missing, gallery),
-            sections.activation(info, table, outputs, missing, gallery),
-            sections.coverage(table, gallery),
-            sections.cost(info),
-            sections.provenance(run, info),
-        ),
+        tuple(section for section in shown if section is not None),
     )
     gallery.tidy()
     write_whole(run.report, _render(page).encode())
@@ -126,6 +129,9 @@ def _outputs(run: RunFolder, table: PredictionTable) -> tuple[ClipOutputs | None
     unknown = sorted(set(outputs.clip_id) - set(table.clip_id.tolist()))
     if unknown:
         return None, f"{run.outputs('test')}: {len(unknown)} clips are not in the table, such as {unknown[0]!r}"
+    if outputs.streams is not None and outputs.streams.shape[2] != len(table.class_names):
+        classes = outputs.streams.shape[2]
+        return None, f"{run.outputs('test')}: streams of {classes} classes, the table has {len(table.class_names)}"
     return outputs, ""
 
 

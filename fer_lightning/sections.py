@@ -5,25 +5,37 @@ A section whose files are missing says so and what to do; it never stops the rep
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
 from safetensors import SafetensorError
 
 from data_modules.files import write_whole
-from data_modules.store import ClipStore
+from data_modules.store import ClipStore, StoredClip
 from fer_lightning import figures
-from fer_lightning.metrics import Scores, located_share, silhouette, subject_scores
+from fer_lightning.metrics import (
+    Scores,
+    bootstrap,
+    located_share,
+    paired_difference,
+    scores,
+    silhouette,
+    subject_scores,
+)
 from fer_lightning.predictions import ClipOutputs, PredictionTable
 from fer_lightning.runs import RunFolder, RunInfo
 
 EMBEDDED = 2000  # clips on a map of features
+RELATED = 4  # clips whose frames' relations are shown
 LISTED = 500  # clips without prediction that are listed one by one
 MAX_CONFIG = 1 << 20
 CSS_DPI = 96  # a page's pixels in an inch
+
+Example = TypeVar("Example")
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,35 @@ def subjects(found: Scores, table: PredictionTable, gallery: Gallery) -> Section
     return Section("subjects", "Subjects", texts, pictures=(picture,), tables=(listed,))
 
 
+def streams(table: PredictionTable, outputs: ClipOutputs | None) -> Section | None:
+    """What each stream says alone, beside their fusion; None for a model of one stream."""
+    if outputs is None or not outputs.stream_names:
+        return None
+    alone = [(name, outputs.stream_table(name, table)) for name in outputs.stream_names]
+    rows = [_stream_row(f"{name} alone", found) for name, found in alone] + [_stream_row("fusion", table)]
+    best, other = max(alone, key=lambda pair: scores(pair[1]).war)
+    found = paired_difference(table, other)
+    low, high = found.interval.low, found.interval.high
+    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over subjects)" if found.interval.known else ""
+    text = (
+        f"The fusion's WAR minus that of the best stream here, {best}: {found.difference:+.3f}{interval}. Right alone: "
+        f"the fusion in {found.only_first} clips, {best} in {found.only_second} (McNemar p = {found.p_value:.2g})."
+    )
+    caption = (
+        f"All rows are over the same {len(table)} clips. A clip that has nothing for a stream, such as one without "
+        "landmarks, counts as that stream's error; the last column tells how many there are. Intervals: 95 % bootstrap "
+        "over subjects."
+    )
+    header = ("scores of", "WAR", "interval", "UAR", "interval", "clips without")
+    return Section("streams", "Streams", (text,), tables=(Table(caption, header, tuple(rows)),))
+
+
+def _stream_row(name: str, table: PredictionTable) -> tuple[str, ...]:
+    found, intervals = scores(table), bootstrap(table)
+    war, uar = (str(interval) if interval.known else "–" for interval in (intervals.war, intervals.uar))
+    return (name, f"{found.war:.3f}", war, f"{found.uar:.3f}", uar, str(int(table.missing.sum())))
+
+
 def curves(run: RunFolder, info: RunInfo, gallery: Gallery) -> Section:
     """Learning curves."""
     try:
@@ -187,23 +228,59 @@ def activation(
         "class the right clip of middling confidence, then the wrong clips of the highest."
     ]
     texts += _located(outputs)
-    store = ClipStore(Path(info.store))
-    if not store.folder.is_dir():
-        return Section(name, title, tuple(texts), (f"{store.folder} is missing: without the face store no frames.",))
+    chosen = figures.choose_examples(table, outputs)
+    examples, problems = _load(info, chosen, lambda clip_id, clip: figures.load_example(clip_id, table, outputs, clip))
     pictures: list[Picture] = []
-    problems: list[str] = []
-    for clip_id in figures.choose_examples(table, outputs):
-        try:
-            example = figures.load_example(clip_id, table, outputs, store.open(clip_id))
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            problems.append(f"Clip {clip_id} is not shown: {error}")
-            continue
-        alt = f"Clip {clip_id}: frames and attention; true {example.emotion}, predicted {example.predicted}"
+    for example in examples:
+        alt = f"Clip {example.clip_id}: frames and attention; true {example.emotion}, predicted {example.predicted}"
         number = f"activation-{len(pictures) + 1:02d}"
         pictures.append(gallery.add(number, figures.activation_figure(example), alt, wide=True))
     if not pictures and not problems:
-        problems.append("No clip has both a prediction and attention to show.")
-    return Section(name, title, tuple(texts), tuple(problems), tuple(pictures))
+        problems = ("No clip has both a prediction and attention to show.",)
+    return Section(name, title, tuple(texts), problems, tuple(pictures))
+
+
+def relations(info: RunInfo, table: PredictionTable, outputs: ClipOutputs | None, gallery: Gallery) -> Section | None:
+    """How the sampled frames of example clips relate; None where the model does not tell."""
+    if outputs is None or outputs.relation is None or not outputs.frame_index.size:
+        return None
+    texts = [
+        "The sampled frames, and how they relate: each cell of the matrix says how alike the frames of its row and its "
+        "column are, or how much the one of the row attends to the one of the column. The bars are the matrix's means."
+    ]
+    if outputs.standing is not None:
+        changed = (outputs.standing != np.arange(outputs.standing.shape[1])).sum(axis=1)
+        texts.append(
+            "The second row of frames is what the model goes on with after the substitution: replaced frames are "
+            f"framed in orange, and the number below tells which frame stands there. {changed.mean():.1f} of "
+            f"{outputs.standing.shape[1]} frames are replaced in a clip on average."
+        )
+    chosen = figures.choose_examples(table, outputs, RELATED - 1, 1)
+    examples, problems = _load(info, chosen, lambda clip_id, clip: figures.load_relation(clip_id, table, outputs, clip))
+    pictures: list[Picture] = []
+    for example in examples:
+        replaced = ", ".join(str(place + 1) for place in np.flatnonzero(example.replaced)) or "none"
+        alt = f"Clip {example.clip_id}: how its frames relate; replaced frames: {replaced}"
+        number = f"relations-{len(pictures) + 1:02d}"
+        pictures.append(gallery.add(number, figures.relation_figure(example), alt, wide=True))
+    return Section("relations", "How the frames relate", tuple(texts), problems, tuple(pictures))
+
+
+def _load(
+    info: RunInfo, chosen: Sequence[str], load: Callable[[str, StoredClip], Example]
+) -> tuple[list[Example], tuple[str, ...]]:
+    """Example clips with their frames, and why there are not all of them."""
+    store = ClipStore(Path(info.store))
+    if not store.folder.is_dir():
+        return [], (f"{store.folder} is missing: without the face store no frames.",)
+    examples: list[Example] = []
+    problems: list[str] = []
+    for clip_id in chosen:
+        try:
+            examples.append(load(clip_id, store.open(clip_id)))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            problems.append(f"Clip {clip_id} is not shown: {error}")
+    return examples, tuple(problems)
 
 
 def _located(outputs: ClipOutputs) -> list[str]:

@@ -62,13 +62,24 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     return content
 
 
-def load_backbone_weights(network: nn.Module, name: str, source: str) -> None:
+NETWORK = "backbone.network."  # where the tensors of an image network stand in a run's checkpoint
+
+
+def trained_here(source: str) -> bool:
+    """Whether weights are those of a run of this suite: `run:NAME`, or the path of one."""
+    if source.startswith(RUN) or source in (RANDOM, "timm"):
+        return source.startswith(RUN)
+    return "fer_lightning" in read_checkpoint(checkpoint_named(source))
+
+
+def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: str = NETWORK) -> None:
     """Fills an image network with weights, every one of them.
 
     Args:
         network: built by timm without a head.
         name: of the network in timm.
         source: `timm`, `run:NAME`, or a path.
+        prefix: of the names of its tensors in a run's checkpoint.
 
     Raises:
         FileNotFoundError: no such run or file, or no connection to fetch timm's weights.
@@ -78,7 +89,7 @@ def load_backbone_weights(network: nn.Module, name: str, source: str) -> None:
         state = _published_weights(name)
     else:
         path = checkpoint_named(source)
-        state = _backbone_state(read_checkpoint(path))
+        state = _backbone_state(read_checkpoint(path), prefix)
     own = network.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     missing = sorted(set(own) - set(fitting))
@@ -136,11 +147,10 @@ def _published_weights(name: str) -> dict[str, Tensor]:
     return published.state_dict()
 
 
-def _backbone_state(content: dict[str, object]) -> dict[str, Tensor]:
+def _backbone_state(content: dict[str, object], prefix: str) -> dict[str, Tensor]:
     """The tensors of a backbone: of a run's checkpoint, of a `state_dict` in a file, or of a bare table of weights."""
     state = content.get("state_dict", content)
     assert isinstance(state, dict)
     tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
-    prefix = "backbone.network."
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     return own or {key.removeprefix("module."): value for key, value in tensors.items()}

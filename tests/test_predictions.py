@@ -3,8 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
+from scipy.special import softmax
 
+from data_modules.base import Clip
+from data_modules.batch import ClipBatch
+from data_modules.labels import SEVEN
+from data_modules.manifest import VideoRecord
+from data_modules.store import ClipSummary
+from fer_lightning.callbacks import clip_outputs, prediction_table
+from fer_lightning.classifier import ClassifierOutput, StreamScores, VideoClassifier
 from fer_lightning.predictions import ClipOutputs, PredictionTable
 
 NAMES = ("anger", "happiness", "neutral")
@@ -156,6 +165,66 @@ def test_outputs_come_back_unchanged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.frame_index, outputs.frame_index)
 
 
+def some_streams(clips: int = 2) -> np.ndarray:
+    """(N, 2, 3) probabilities; the first clip is without the second stream."""
+    streams = np.random.default_rng(2).dirichlet(np.ones(3), size=(clips, 2)).astype(np.float32)
+    streams[0, 1] = np.nan
+    return streams
+
+
+def test_relations_and_streams_come_back_and_stay_small(tmp_path: Path) -> None:
+    relation = np.random.default_rng(1).uniform(-1, 1, (2, 6, 6)).astype(np.float32)
+    standing = np.array([[0, 1, 5, 3, 4, 5], [0, 1, 2, 3, 4, 5]])
+    streams = some_streams()
+    outputs = some_outputs(relation=relation, standing=standing, streams=streams, stream_names=("video", 'é"\n'))
+    path = tmp_path / "test.safetensors"
+    outputs.write(path)
+    back = ClipOutputs.read(path)
+    assert back.relation is not None
+    assert back.standing is not None
+    assert back.streams is not None
+    np.testing.assert_allclose(back.relation, relation, atol=5e-4)
+    assert back.relation.dtype == np.float16
+    np.testing.assert_array_equal(back.standing, standing)
+    np.testing.assert_array_equal(back.streams, streams)
+    assert back.stream_names == ("video", 'é"\n')
+    back.write(path)
+    again = ClipOutputs.read(path)
+    assert again.relation is not None
+    np.testing.assert_array_equal(again.relation, back.relation, "what was read is written as it is")
+
+
+def test_files_of_before_there_were_relations_and_streams_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "test.safetensors"
+    tensors = {"feature": np.ones((1, 2), np.float32), "frame_index": np.arange(3)[None]}
+    save_file(tensors, path, {"format": "fer_lightning outputs 1", "clip_id": '["a"]'})
+    back = ClipOutputs.read(path)
+    assert (back.relation, back.standing, back.streams, back.stream_names) == (None, None, None, ())
+
+
+def test_a_streams_table_is_of_the_same_clips_with_its_own_predictions() -> None:
+    table = a_table()  # the second clip has no prediction, and no row in the outputs
+    streams = some_streams()
+    outputs = some_outputs(clip_id=("c", "a/1"), streams=streams, stream_names=("video", "landmarks"))
+    video, landmarks = (outputs.stream_table(name, table) for name in outputs.stream_names)
+    for found in (video, landmarks):
+        assert found.clip_id.tolist() == table.clip_id.tolist()
+        assert found.emotion.tolist() == table.emotion.tolist()
+        assert found.subject.tolist() == table.subject.tolist()
+    np.testing.assert_array_equal(video.probabilities[[2, 0]], streams[:, 0].astype(np.float64))
+    np.testing.assert_array_equal(landmarks.probabilities[0], streams[1, 1].astype(np.float64))
+    assert video.reason.tolist() == ["", "no face\nin any frame", ""]
+    assert landmarks.reason.tolist() == ["", "no face\nin any frame", "no landmarks"]
+    assert not landmarks.correct[2]
+    with pytest.raises(ValueError, match="no stream 'audio'; found video, landmarks"):
+        outputs.stream_table("audio", table)
+    with pytest.raises(ValueError, match="no stream 'video'; found none"):
+        some_outputs().stream_table("video", table)
+    other = a_table(class_names=("anger", "happiness"), emotion=["anger"] * 3, probabilities=[[0.5, 0.5]] * 3)
+    with pytest.raises(ValueError, match="streams of 3 classes; the table has 2"):
+        outputs.stream_table("video", other)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -167,6 +236,20 @@ def test_outputs_come_back_unchanged(tmp_path: Path) -> None:
         ({"attention": np.ones((2, 12), np.float32)}, "12 groups"),
         ({"intensity": np.ones((2, 5), np.float32)}, "intensity of 5 frames"),
         ({"frame_index": np.arange(6)}, "two dimensions"),
+        ({"relation": np.ones((2, 6), np.float32)}, "three dimensions"),
+        ({"relation": np.ones((3, 6, 6), np.float32)}, r"\(2, ...\) with three"),
+        ({"relation": np.ones((2, 6, 5), np.float32)}, r"relation of \(6, 5\) frames, expected \(6, 6\)"),
+        ({"standing": np.zeros((2, 5), np.int64)}, "standing tells of 5 places, expected 6"),
+        ({"standing": np.full((2, 6), 6)}, "from 0 to 5"),
+        ({"standing": np.full((2, 6), -1)}, "from 0 to 5"),
+        ({"standing": np.zeros((2, 6), np.float32)}, "whole numbers"),
+        ({"streams": some_streams()}, "2 streams with the names"),
+        ({"streams": some_streams(), "stream_names": ("video",)}, "2 streams with the names"),
+        ({"streams": some_streams(), "stream_names": ("video", "video")}, "different name"),
+        ({"stream_names": ("video",)}, "0 streams with the names"),
+        ({"streams": some_streams()[:, 0], "stream_names": ("video", "x")}, "three dimensions"),
+        ({"streams": 2 * some_streams(), "stream_names": ("video", "x")}, "neither a distribution"),
+        ({"streams": np.array([[[1.0, np.nan, 0.0]]] * 2), "stream_names": ("video",)}, "neither a distribution"),
     ],
 )
 def test_outputs_that_do_not_fit_are_refused(changes: dict[str, object], message: str) -> None:
@@ -182,6 +265,61 @@ def test_foreign_outputs_are_refused(tmp_path: Path) -> None:
     save_file({"weight": np.ones(3)}, path)
     with pytest.raises(ValueError, match="format None"):
         ClipOutputs.read(path)
-    save_file({"weight": np.ones(3)}, path, {"format": "fer_lightning outputs 1", "clip_id": "[]"})
-    with pytest.raises(ValueError, match="not the outputs of a run"):
-        ClipOutputs.read(path)
+    for tensors in ({"weight": np.ones(3)}, {"stream_names": np.ones(3)}, {"relation": np.ones(())}):
+        save_file(tensors, path, {"format": "fer_lightning outputs 1", "clip_id": "[]"})
+        with pytest.raises(ValueError, match="not the outputs of a run"):
+            ClipOutputs.read(path)
+    named = {"feature": np.ones((0, 2)), "frame_index": np.ones((0, 2))}
+    for streams in ("3", "{", "[1, 2]"):
+        save_file(named, path, {"format": "fer_lightning outputs 1", "clip_id": "[]", "streams": streams})
+        with pytest.raises(ValueError, match="not the outputs of a run"):
+            ClipOutputs.read(path)
+
+
+class Streams(VideoClassifier):
+    """Says what it is told to."""
+
+    def __init__(self, output: ClassifierOutput) -> None:
+        super().__init__(SEVEN)
+        self.output = output
+
+    def forward(self, batch: ClipBatch) -> ClassifierOutput:
+        return self.output
+
+
+def test_draws_of_a_clip_from_the_model_to_the_file(tmp_path: Path) -> None:
+    """Relation and standing are the first draw's; streams are averaged over the draws in which there are any."""
+    draws = torch.Generator().manual_seed(0)
+    logits, video, landmarks = (torch.randn(5, 7, generator=draws) for _ in range(3))
+    landmarks[1] = torch.nan  # one draw of the first clip
+    landmarks[2:4] = torch.nan  # all of the second
+    relation = torch.rand(5, 3, 3, generator=draws)
+    standing = torch.randint(3, (5, 3), generator=draws)
+    streams = (StreamScores("video", video), StreamScores("landmarks", landmarks))
+    output = ClassifierOutput(logits, logits, relation=relation, standing=standing, streams=streams)
+    batch = ClipBatch(
+        clip_id=("a", "a", "b", "b", "c"),
+        label=torch.zeros(5, dtype=torch.long),
+        mask=torch.ones(5, 3, dtype=torch.bool),
+        frame_index=torch.arange(3).expand(5, 3),
+    )
+    part, _ = Streams(output).predict_clips(batch)
+    faces = {"c": 3, "a": 3, "x": 0, "b": 3}
+    clips = [
+        Clip(VideoRecord(name, name, "anger"), ClipSummary(name, 3, count), 0, usable=count > 0)
+        for name, count in faces.items()
+    ]
+    clip_outputs(clips, [part.to("cpu")]).write(tmp_path / "test.safetensors")
+    back = ClipOutputs.read(tmp_path / "test.safetensors")
+    assert back.clip_id == ("c", "a", "b"), "in the manifest's order"
+    assert back.relation is not None
+    assert back.standing is not None
+    assert back.streams is not None
+    np.testing.assert_allclose(back.relation, relation[[4, 0, 2]], atol=5e-4)
+    np.testing.assert_array_equal(back.standing, standing[[4, 0, 2]])
+    p, q = softmax(video.numpy(), axis=1), softmax(landmarks.numpy(), axis=1)
+    expected = [[p[4], q[4]], [(p[0] + p[1]) / 2, q[0]], [(p[2] + p[3]) / 2, np.full(7, np.nan)]]
+    np.testing.assert_allclose(back.streams, expected, atol=1e-6)
+    assert back.stream_names == ("video", "landmarks")
+    table = prediction_table(clips, [part], SEVEN, 0)
+    assert back.stream_table("landmarks", table).missing.tolist() == [False, False, True, True]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_modules.store import ClipStore, ClipSummary, FaceFrame
-from fer_lightning import figures, metrics
+from fer_lightning import figures, metrics, sections
 from fer_lightning.predictions import ClipOutputs, PredictionTable
 from fer_lightning.report import summary_line, write_report
 from fer_lightning.runs import RunFolder, RunInfo
@@ -109,6 +109,32 @@ def made_up(tmp_path: Path) -> RunFolder:
     )
     folder.config.write_text(f"model: {HOSTILE}\n")
     return folder
+
+
+STANDING = np.array([0, 1, 4, 3, 4, 5])  # the third frame is replaced by the fifth
+ABSENT = (0, 7, 8)  # rows of the outputs without landmarks
+
+
+def related(run: RunFolder) -> ClipOutputs:
+    """Adds to a made-up run how its frames relate, and what two streams say alone."""
+    generator = np.random.default_rng(3)
+    outputs = ClipOutputs.read(run.outputs("test"))
+    clips = len(outputs)
+    relation = generator.uniform(-0.5, 1, (clips, FRAMES, FRAMES)).astype(np.float32)
+    streams = generator.dirichlet(np.ones(len(NAMES)), size=(clips, 2)).astype(np.float32)
+    label = PredictionTable.read(run.predictions("test")).label
+    rows = [int(clip_id[-2:]) for clip_id in outputs.clip_id]
+    streams[::2, 0] = 0.2 * streams[::2, 0] + 0.8 * np.eye(len(NAMES))[label[rows]][::2]  # every other one is right
+    streams[list(ABSENT), 1] = np.nan
+    outputs = replace(
+        outputs,
+        relation=relation,
+        standing=np.tile(STANDING, (clips, 1)),
+        streams=streams,
+        stream_names=("video", "<b>landmarks</b>"),
+    )
+    outputs.write(run.outputs("test"))
+    return outputs
 
 
 @pytest.fixture
@@ -221,6 +247,70 @@ def test_a_model_without_attention(run: RunFolder) -> None:
     assert "<img" in section(page, run, "features")
 
 
+def test_a_model_that_says_how_frames_relate_and_what_streams_say_alone(run: RunFolder) -> None:
+    outputs = related(run)
+    page = page_of(run)
+    added = ["streams", "relations"]
+    assert [name for name in page.ids() if name not in added] == list(SECTIONS)
+    order = page.ids()
+    assert order[order.index("activation") + 1] == "relations"
+    assert order[order.index("subjects") + 1] == "streams"
+
+    shown = section(page, run, "relations")
+    assert 3 <= shown.count("<img") <= 4
+    assert "replaced frames: 3" in shown
+    assert "1.0 of 6 frames are replaced" in shown
+    assert (run.report.parent / "figures" / "relations-01.png").exists()
+
+    table = PredictionTable.read(run.predictions("test"))
+    assert outputs.streams is not None
+    said = dict(zip(outputs.clip_id, outputs.streams, strict=True))
+    right = np.zeros((CLIPS, 3), bool)  # video, landmarks, fusion
+    for row, (clip_id, emotion) in enumerate(zip(table.clip_id.tolist(), table.emotion.tolist(), strict=True)):
+        for stream in range(2):
+            values = said.get(clip_id, np.full((2, len(NAMES)), np.nan))[stream]
+            right[row, stream] = not np.isnan(values).any() and NAMES[values.argmax()] == emotion
+    right[:, 2] = table.predicted == table.emotion
+    war = right.mean(axis=0)
+    uar = np.mean([right[table.emotion == name].mean(axis=0) for name in NAMES], axis=0)
+    cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", section(page, run, "streams"))[6:]
+    rows = [cells[start : start + 6] for start in range(0, 18, 6)]
+    assert [row[0] for row in rows] == ["video alone", "&lt;b&gt;landmarks&lt;/b&gt; alone", "fusion"]
+    assert [row[1] for row in rows] == [f"{value:.3f}" for value in war]
+    assert [row[3] for row in rows] == [f"{value:.3f}" for value in uar]
+    assert [row[5] for row in rows] == ["1", "4", "1"], "one clip has no prediction at all"
+    assert rows[2][2] == str(metrics.bootstrap(table).war)
+    assert rows[2][4] == str(metrics.bootstrap(table).uar)
+    assert war[0] > war[1]
+    gain = (right[:, 2].astype(float) - right[:, 0]).reshape(-1, 4)  # each subject has four clips
+    drawn = np.random.default_rng(9).integers(len(gain), size=(20_000, len(gain)))
+    low, high = np.quantile(gain.mean(axis=1)[drawn].mean(axis=1), [0.025, 0.975])
+    found = re.search(r"best stream here, video: (\S+) \[(\S+), (\S+)\]", page.text)
+    assert found is not None
+    np.testing.assert_allclose([float(x) for x in found.groups()], [gain.mean(), low, high], atol=0.03)
+    assert float(found[1]) == pytest.approx(gain.mean(), abs=5e-4)
+    assert f"the fusion in {(gain > 0).sum()} clips, video in {(gain < 0).sum()} (" in page.text
+
+
+def test_streams_of_other_classes_do_not_stop_the_report(run: RunFolder) -> None:
+    outputs = related(run)
+    replace(outputs, streams=np.full((len(outputs), 2, 3), 1 / 3, np.float32)).write(run.outputs("test"))
+    page = page_of(run)
+    assert "streams of 3 classes, the table has 4" in section(page, run, "features")
+    assert tuple(page.ids()) == SECTIONS
+
+
+def test_relations_and_streams_without_a_store_and_without_outputs(run: RunFolder, tmp_path: Path) -> None:
+    outputs, table, gallery = related(run), PredictionTable.read(run.predictions("test")), sections.Gallery(tmp_path)
+    info = replace(run.read_info(), store=str(tmp_path / "gone"))
+    found = sections.relations(info, table, outputs, gallery)
+    assert found is not None
+    assert "gone is missing" in found.missing[0]
+    assert not found.pictures
+    assert sections.relations(info, table, None, gallery) is None
+    assert sections.streams(table, None) is None
+
+
 def test_missing_files_are_named_and_do_not_stop_the_report(run: RunFolder) -> None:
     for path in (run.outputs("test"), run.curves, run.config, run.predictions("inner")):
         path.unlink()
@@ -318,6 +408,79 @@ def test_activation_maps_of_any_shape(frames: int, groups: int) -> None:
     assert framed.x0 <= best <= framed.x1, "the most attended group is the one that is framed"
     assert len(bars.patches) == groups
     assert len(figures.png(figure)) > 1000
+
+
+def some_relation(frames: int, standing: np.ndarray | None, real: int | None = None) -> figures.RelationExample:
+    generator = np.random.default_rng(0)
+    crops = generator.integers(255, size=(frames, 8, 8, 3)).astype(np.uint8)
+    there = np.arange(frames) < (frames if real is None else real)
+    relation = generator.uniform(-1, 1, (frames, frames)).astype(np.float32)
+    relation[~there] = relation[:, ~there] = np.nan
+    return figures.RelationExample("a", "anger", "fear", 0.5, crops, there, relation, standing)
+
+
+def test_a_relation_figure_frames_what_was_replaced() -> None:
+    example = some_relation(FRAMES, STANDING)
+    plainly, after, matrix, _, bars = figures.relation_figure(example).axes
+    assert not plainly.patches
+    (framed,) = after.patches
+    assert 2 <= framed.get_bbox().x0 < framed.get_bbox().x1 <= 3
+    assert [tick.get_text() for tick in plainly.get_xticklabels()] == ["1", "2", "3", "4", "5", "6"]
+    assert [tick.get_text() for tick in after.get_xticklabels()] == ["1", "2", "5", "4", "5", "6"]
+    for place, image in enumerate(after.images):
+        np.testing.assert_array_equal(image.get_array(), example.crops[STANDING[place]])
+    np.testing.assert_array_equal(matrix.images[0].get_array(), example.relation)
+    np.testing.assert_allclose([bar.get_height() for bar in bars.patches], example.relation.mean(axis=0), atol=1e-6)
+    colours = [bar.get_facecolor() for bar in bars.patches]
+    assert colours[2] != colours[0]
+    assert colours[4] not in (colours[0], colours[2]), "the frame that stands in"
+    assert colours.count(colours[0]) == 4
+    assert mpl.colors.to_rgba(framed.get_edgecolor()) == colours[2]
+
+
+@pytest.mark.parametrize("frames", [1, 16, 40])
+@pytest.mark.parametrize("substituted", [False, True])
+def test_relations_of_any_number_of_frames(frames: int, substituted: bool) -> None:
+    standing = np.arange(frames) if substituted else None
+    if standing is not None and frames > 5:
+        standing[[3, frames - 2]] = 0
+    example = some_relation(frames, standing, real=max(frames - 1, 1))
+    figure = figures.relation_figure(example)
+    strip = figure.axes[int(substituted)]
+    labels = [int(tick.get_text()) for tick in strip.get_xticklabels()]
+    assert len(labels) == min(frames, 16), "what does not fit is thinned out"
+    if substituted and frames > 5:
+        assert len(strip.patches) - (frames <= 16) == 2, "no replaced frame is thinned out; one may have no crop"
+    assert len(figures.png(figure)) > 1000
+    if frames > 1:
+        np.testing.assert_allclose(example.means[:-1], example.relation[:-1, :-1].mean(axis=0), atol=1e-6)
+
+
+def test_a_relation_is_loaded_with_the_frames_that_the_model_saw(run: RunFolder, tmp_path: Path) -> None:
+    outputs = related(run)
+    table = PredictionTable.read(run.predictions("test"))
+    index = outputs.frame_index.copy()
+    index[2, -2:] = -1  # padded
+    outputs = replace(outputs, frame_index=index)
+    clip_id = outputs.clip_id[2]
+    example = figures.load_relation(clip_id, table, outputs, ClipStore(tmp_path / "store").open(clip_id))
+    assert outputs.relation is not None
+    np.testing.assert_array_equal(example.relation[:4, :4], outputs.relation[2, :4, :4])
+    assert np.isnan(example.relation[4:]).all()
+    assert np.isnan(example.relation[:, 4:]).all()
+    assert example.present.tolist() == [True] * 4 + [False] * 2
+    assert example.replaced.tolist() == [False, False, True, False, False, False]
+    stored = ClipStore(tmp_path / "store").open(clip_id)
+    with pytest.raises(ValueError, match="does not say how frames relate"):
+        figures.load_relation(clip_id, table, replace(outputs, relation=None), stored)
+
+
+def test_fewer_examples_hold_a_wrong_one() -> None:
+    table = some_table()
+    chosen = figures.choose_examples(table, some_outputs(table), 3, 1)
+    rows = [table.clip_id.tolist().index(clip_id) for clip_id in chosen]
+    assert len(rows) == 4
+    assert table.correct[rows].tolist() == [True, True, True, False]
 
 
 def test_curves_take_the_last_value_of_an_epoch_and_skip_empty_cells(run: RunFolder) -> None:

@@ -140,6 +140,10 @@ def test_a_clip_that_cannot_be_read_is_a_row_with_its_reason(data, no_report):
 def test_an_epoch_chosen_on_the_reported_split_is_called_so(data, no_report, capsys):
     assert main(experiment("--data.selection", "best_on_test", "--trainer.max_epochs", "1")) == 0
     assert "best_on_test: the epoch was chosen on the very split" in capsys.readouterr().out
+    run = own_run().path
+    assert table_epochs(read_rows(run), "inner/best_on_test") == {0: 1.0}
+    assert main(["compare", str(run), str(run)]) == 0
+    assert capsys.readouterr().out.count("best_on_test: the epoch was chosen on these very clips") == 2
     tables = [PredictionTable.read(own_run().predictions(split)) for split in ("inner", "test")]
     assert tables[0].clip_id.tolist() == tables[1].clip_id.tolist()
     assert set(tables[0].split.tolist()) == {"test"}

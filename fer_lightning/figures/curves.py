@@ -94,6 +94,6 @@ def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
         if rates and (curve.value > 0).all():
             axes.set_yscale("log")
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # one epoch is one tick
     axes.grid(axis="y", color=FAINT)
     axes.legend(loc="best")

@@ -1,0 +1,57 @@
+"""Parts that more than one system uses. They are imported when they are first asked for, as `fer_lightning`'s are."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fer_lightning.layers.backbones import FrameBackbone
+    from fer_lightning.layers.c3d import C3D
+    from fer_lightning.layers.correlation import frame_substitution, inter_frame_correlation, substitution_index
+    from fer_lightning.layers.fusion import LowRankFusion
+    from fer_lightning.layers.landmark_descriptors import landmark_distances, lmed, lmed_cf
+    from fer_lightning.layers.recurrent import SceneAwareRNN
+    from fer_lightning.layers.resnet3d import ResNet3D
+    from fer_lightning.layers.scaling import RangeScaler
+    from fer_lightning.layers.support_vectors import SupportVectorMachine
+    from fer_lightning.layers.video_backbones import ClipBackbone
+
+_MODULES = {
+    "C3D": "c3d",
+    "ClipBackbone": "video_backbones",
+    "FrameBackbone": "backbones",
+    "LowRankFusion": "fusion",
+    "RangeScaler": "scaling",
+    "ResNet3D": "resnet3d",
+    "SceneAwareRNN": "recurrent",
+    "SupportVectorMachine": "support_vectors",
+    "frame_substitution": "correlation",
+    "inter_frame_correlation": "correlation",
+    "landmark_distances": "landmark_descriptors",
+    "lmed": "landmark_descriptors",
+    "lmed_cf": "landmark_descriptors",
+    "substitution_index": "correlation",
+}
+
+__all__ = [
+    "C3D",
+    "ClipBackbone",
+    "FrameBackbone",
+    "LowRankFusion",
+    "RangeScaler",
+    "ResNet3D",
+    "SceneAwareRNN",
+    "SupportVectorMachine",
+    "frame_substitution",
+    "inter_frame_correlation",
+    "landmark_distances",
+    "lmed",
+    "lmed_cf",
+    "substitution_index",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, out of its module."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

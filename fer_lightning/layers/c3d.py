@@ -1,0 +1,81 @@
+"""C3D (Tran et al., ICCV 2015): eight 3x3x3 convolutions, then fully connected layers."""
+
+import math
+from collections import OrderedDict
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STAGES = (
+    (("1a", 64),),
+    (("2a", 128),),
+    (("3a", 256), ("3b", 256)),
+    (("4a", 512), ("4b", 512)),
+    (("5a", 512), ("5b", 512)),
+)
+GRID = (1, 4, 4)  # what is left of 16 x 112 x 112
+
+
+def c3d_convolutions(width: float = 1.0) -> nn.Sequential:
+    """The convolutional part: (B, 3, T, H, W) -> (B, 512 width, 1, 4, 4).
+
+    Pooling rounds up, as the original's does: 7 x 7 becomes 4 x 4. Inputs of another size than 16 x 112 x 112 leave
+    another map, which is averaged (or repeated) to 1 x 4 x 4 [ours].
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    channels = 3
+    for stage, convolutions in enumerate(STAGES, start=1):
+        for name, full in convolutions:
+            layers[f"conv{name}"] = nn.Conv3d(channels, channels := round(full * width), kernel_size=3, padding=1)
+            layers[f"relu{name}"] = nn.ReLU(inplace=True)
+        pool = (1, 2, 2) if stage == 1 else (2, 2, 2)
+        layers[f"pool{stage}"] = nn.MaxPool3d(pool, pool, ceil_mode=True)
+    layers["grid"] = nn.AdaptiveAvgPool3d(GRID)
+    network = nn.Sequential(layers)
+    _initialise(network)
+    return network
+
+
+def c3d_features(width: float = 1.0) -> int:
+    """How many values the map of the convolutional part has."""
+    return round(STAGES[-1][-1][1] * width) * math.prod(GRID)
+
+
+class C3D(nn.Module):
+    """The 2015 network: 79 991 015 parameters with the 487 classes of Sports-1M, for clips of 16 x 112 x 112.
+
+    Args:
+        num_classes: C.
+        width: share of the published channels and hidden units.
+        dropout: after both hidden layers.
+    """
+
+    def __init__(self, num_classes: int, width: float = 1.0, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.features = c3d_convolutions(width)
+        self.num_features = round(4096 * width)
+        self.fc6 = nn.Linear(c3d_features(width), self.num_features)
+        self.fc7 = nn.Linear(self.num_features, self.num_features)
+        self.dropout = nn.Dropout(dropout)
+        _initialise(self.fc6)
+        _initialise(self.fc7)
+        self.fc8 = nn.Linear(self.num_features, num_classes)
+
+    def embed(self, clips: Tensor) -> Tensor:
+        """The feature that fc8 classifies. (B, T, 3, H, W) -> (B, 4096 width)."""
+        map_ = self.features(clips.transpose(1, 2)).flatten(1)
+        hidden = self.dropout(F.relu(self.fc6(map_)))
+        return self.dropout(F.relu(self.fc7(hidden)))  # type: ignore[no-any-return]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Scores of the classes. (B, T, 3, H, W) -> (B, C)."""
+        return self.fc8(self.embed(clips))  # type: ignore[no-any-return]
+
+
+def _initialise(module: nn.Module) -> None:
+    """He's initialisation [ours]: without BatchNorm, torch's own lets the signal die away over ten layers."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv3d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)

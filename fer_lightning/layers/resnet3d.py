@@ -1,0 +1,84 @@
+"""Residual networks of 3x3x3 convolutions (Hara et al., CVPR 2018), of torchvision's blocks."""
+
+from torch import Tensor, nn
+from torchvision.models.video.resnet import BasicBlock, Bottleneck  # type: ignore[import-untyped]
+
+BASIC = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BOTTLENECK = {26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+STEM = 64
+
+
+class ResNeXtBlock(Bottleneck):  # type: ignore[misc]
+    """Half of a bottleneck's expansion: its inner layer is twice as wide, in groups."""
+
+    expansion = 2
+
+
+class ResNet3D(nn.Module):
+    """ResNet3D, and with a cardinality ResNeXt3D: (B, 3, T, H, W) -> (B, D).
+
+    Basic blocks follow torchvision's `r3d_18` (3x7x7 stem), bottlenecks Hara et al. (7x7x7 stem, max pooling), so that
+    the weights that either publishes for Kinetics fit.
+
+    Args:
+        depth: 10, 18 or 34 of basic blocks; 26, 50, 101 or 152 of bottlenecks.
+        cardinality: groups of a bottleneck's inner convolution, 32 in ResNeXt; 1 for a ResNet.
+        width: share of the published channels, in multiples of the cardinality.
+
+    Raises:
+        ValueError: no such depth, or basic blocks with a cardinality.
+    """
+
+    def __init__(self, depth: int = 18, cardinality: int = 1, width: float = 1.0) -> None:
+        super().__init__()
+        if depth not in BASIC | BOTTLENECK or (depth in BASIC and cardinality > 1):
+            raise ValueError(
+                f"there is no 3D network of depth {depth} and cardinality {cardinality}: expected a depth of "
+                f"{', '.join(map(str, BASIC))} with cardinality 1, or of {', '.join(map(str, BOTTLENECK))}"
+            )
+        self.cardinality, self.width = cardinality, width
+        self.channels = self._scaled(STEM)
+        self.stem = self._stem(bottleneck=depth in BOTTLENECK)
+        block = BasicBlock if depth in BASIC else (ResNeXtBlock if cardinality > 1 else Bottleneck)
+        widest = STEM * 2 if cardinality > 1 else STEM
+        blocks = (BASIC | BOTTLENECK)[depth]
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            self._layer(block, self._scaled(widest * 2**stage), count, stride=1 if stage == 0 else 2)
+            for stage, count in enumerate(blocks)
+        )
+        self.num_features = self.channels
+        self.pool = nn.AdaptiveAvgPool3d(1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, 3, T, H, W) -> (B, D)."""
+        x = self.layer2(self.layer1(self.stem(clips)))
+        return self.pool(self.layer4(self.layer3(x))).flatten(1)  # type: ignore[no-any-return]
+
+    def _scaled(self, channels: int) -> int:
+        return max(1, round(channels * self.width / self.cardinality)) * self.cardinality
+
+    def _stem(self, bottleneck: bool) -> nn.Sequential:
+        length = 7 if bottleneck else 3
+        convolution = nn.Conv3d(3, self.channels, (length, 7, 7), (1, 2, 2), (length // 2, 3, 3), bias=False)
+        pool = [nn.MaxPool3d(3, stride=2, padding=1)] if bottleneck else []
+        return nn.Sequential(convolution, nn.BatchNorm3d(self.channels), nn.ReLU(inplace=True), *pool)
+
+    def _layer(self, block: type[BasicBlock | Bottleneck], channels: int, count: int, stride: int) -> nn.Sequential:
+        """Blocks of one size; the first one strides."""
+
+        def convolution(before: int, after: int, _middle: int, stride: int = 1) -> nn.Conv3d:
+            return nn.Conv3d(before, after, 3, stride, padding=1, groups=self.cardinality, bias=False)
+
+        after = channels * block.expansion
+        shortcut = None
+        if stride != 1 or self.channels != after:
+            shortcut = nn.Sequential(
+                nn.Conv3d(self.channels, after, 1, stride, bias=False),
+                nn.BatchNorm3d(after),
+            )
+        first = block(self.channels, channels, convolution, stride, shortcut)
+        self.channels = after
+        return nn.Sequential(first, *(block(after, channels, convolution) for _ in range(count - 1)))

@@ -1,0 +1,144 @@
+"""3D networks without their heads, applied to all clips of a batch in one call."""
+
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
+from fer_lightning.layers.backbones import Pretrained
+from fer_lightning.layers.c3d import c3d_convolutions, c3d_features
+from fer_lightning.layers.resnet3d import ResNet3D
+from fer_lightning.layers.video_weights import PUBLISHED, load_clip_weights
+from fer_lightning.weights import RANDOM
+
+Network = Literal["c3d", "resnet3d", "resnext3d"]
+DEPTHS = {"resnet3d": 18, "resnext3d": 101}  # not stated in the paper: our choice, those with published weights
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and deviation that a network was trained with, for pixels from 0 to 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+BYTES = (1 / 255, 1 / 255, 1 / 255)  # pixels that stay between 0 and 255
+NORMALISATIONS = {
+    "imagenet": Normalisation(IMAGENET_MEAN, IMAGENET_STD),
+    "sports1m": Normalisation((104 / 255, 117 / 255, 128 / 255), BYTES),  # MMAction2's configuration of its C3D
+    "kinetics": Normalisation((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),  # torchvision's
+    "activitynet": Normalisation((114.7748 / 255, 107.7354 / 255, 99.475 / 255), BYTES),  # Hara et al.'s first files
+}
+
+
+class ClipBackbone(nn.Module, Pretrained):
+    """A 3D CNN without its head: clips (B, T, 3, H, W) -> features (B, D).
+
+    D is 8192 for C3D, the map its first fully connected layer sees; for the residual networks the mean over the last
+    map. Networks are made for 16 frames of 112 x 112, and take others. They do not know of padded frames.
+
+    Args:
+        name: `c3d`, `resnet3d` or `resnext3d`.
+        weights: `random`; `sports1m` (C3D) or `kinetics` (ResNet3D of depth 18), fetched when a training begins;
+            `run:NAME` for those of a run of this suite; or the path of a checkpoint or weights file.
+        depth: of a residual network, 18 for ResNet3D and 101 for ResNeXt3D where None [ours].
+        cardinality: groups of ResNeXt3D.
+        width: share of the published channels; a small one makes a network for laptops.
+        frozen: weights and BatchNorm's statistics stay as they are (VSHNN, section 3.3; the statistics [ours]).
+        size: larger frames are averaged down to this side; smaller ones stay.
+        normalisation: of the pixels that the weights were trained with; None for that of the named weights, and for
+            ImageNet's where they have no name. Inputs have ImageNet's, and are converted.
+        sha256: of a file given as weights, or its first digits, to be sure of it.
+        channels_last: keep pixels' channels together in memory.
+
+    Raises:
+        ValueError: no such network, depth, normalisation, or weights for another network.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        name: Network = "c3d",
+        weights: str = RANDOM,
+        depth: int | None = None,
+        cardinality: int = 32,
+        width: float = 1.0,
+        frozen: bool = True,
+        size: int = 112,
+        normalisation: str | None = None,
+        sha256: str | None = None,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.name, self.weights, self.size, self.sha256, self.frozen = name, weights, size, sha256, frozen
+        self.network, self.num_features = _build(name, depth, cardinality, width)
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+        if frozen:
+            self.network.requires_grad_(False).eval()
+        if weights in PUBLISHED and not PUBLISHED[weights].network.startswith(name):
+            raise ValueError(f"the weights {weights} are for {PUBLISHED[weights].network}; found the network {name}")
+        self.normalisation = normalisation or (weights if weights in PUBLISHED else "imagenet")
+        scale, shift = _conversion(self.normalisation)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def load_weights(self) -> None:
+        """See `Pretrained.load_weights`."""
+        if self.weights != RANDOM:
+            load_clip_weights(self.network, self.weights, self.sha256)
+
+    def extra_repr(self) -> str:
+        """What its tensors do not tell, but its features depend on."""
+        return f"name={self.name}, size={self.size}, normalisation={self.normalisation}"
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen network stays in evaluation mode: BatchNorm would go on counting."""
+        super().train(mode)
+        if self.frozen:
+            self.network.eval()
+        return self
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, T, 3, H, W), normalised as for ImageNet -> (B, D)."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            x = self._resized(clips) * self.scale + self.shift
+            x = x.transpose(1, 2).contiguous(memory_format=self.memory_format)  # (B, 3, T, H, W)
+            return self.network(x).flatten(1)  # type: ignore[no-any-return]
+
+    def _resized(self, clips: Tensor) -> Tensor:
+        height, width = min(clips.shape[-2], self.size), min(clips.shape[-1], self.size)
+        if (height, width) == clips.shape[-2:]:
+            return clips
+        frames = F.interpolate(clips.flatten(0, 1), (height, width), mode="area")
+        return frames.view(*clips.shape[:3], height, width)
+
+
+def _build(name: str, depth: int | None, cardinality: int, width: float) -> tuple[nn.Module, int]:
+    """A network and the number of its features."""
+    if name not in get_args(Network):
+        raise ValueError(f"the 3D network is one of {', '.join(get_args(Network))}; found {name!r}")
+    if name == "c3d":
+        if depth is not None:
+            raise ValueError(f"C3D has one depth; found depth {depth}, which only the residual networks take")
+        return c3d_convolutions(width), c3d_features(width)
+    network = ResNet3D(depth or DEPTHS[name], cardinality if name == "resnext3d" else 1, width)
+    return network, network.num_features
+
+
+def _conversion(name: str) -> tuple[Tensor, Tensor]:
+    """Factor and summand (3, 1, 1) that turn ImageNet's normalisation into another."""
+    if name not in NORMALISATIONS:
+        raise ValueError(f"the normalisation is one of {', '.join(NORMALISATIONS)}; found {name!r}")
+    if name == "imagenet":
+        return torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
+    ours, theirs = NORMALISATIONS["imagenet"], NORMALISATIONS[name]
+    mean, std = torch.tensor(ours.mean), torch.tensor(ours.std)
+    their_mean, their_std = torch.tensor(theirs.mean), torch.tensor(theirs.std)
+    return (std / their_std).view(3, 1, 1), ((mean - their_mean) / their_std).view(3, 1, 1)
