@@ -9,21 +9,51 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fer_lightning.architectures.ceflnet import CEFLNet
-    from fer_lightning.architectures.image_classifier import ImageClassifier
+    from fer_lightning.architectures.image_classifier import DenseNetFC, ImageClassifier
+    from fer_lightning.architectures.landmark_mlp import LandmarkMLP, LandmarkNet
+    from fer_lightning.architectures.single_streams import AppearanceRNN, SceneCNN
+    from fer_lightning.architectures.support_vectors import LandmarkSVM
+    from fer_lightning.architectures.vshnn import VSHNN
     from fer_lightning.classifier import ClassifierOutput, VideoClassifier
-    from fer_lightning.layers.backbones import FrameBackbone
+    from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
+    from fer_lightning.layers.video_backbones import ClipBackbone
     from fer_lightning.schedules import WarmupCosine
 
 _MODULES = {
+    "AppearanceRNN": "architectures.single_streams",
     "CEFLNet": "architectures.ceflnet",
     "ClassifierOutput": "classifier",
+    "ClipBackbone": "layers.video_backbones",
+    "DenseNetFC": "architectures.image_classifier",
     "FrameBackbone": "layers.backbones",
+    "FullyConnectedBackbone": "layers.backbones",
     "ImageClassifier": "architectures.image_classifier",
+    "LandmarkMLP": "architectures.landmark_mlp",
+    "LandmarkNet": "architectures.landmark_mlp",
+    "LandmarkSVM": "architectures.support_vectors",
+    "SceneCNN": "architectures.single_streams",
+    "VSHNN": "architectures.vshnn",
     "VideoClassifier": "classifier",
     "WarmupCosine": "schedules",
 }
 
-__all__ = ["CEFLNet", "ClassifierOutput", "FrameBackbone", "ImageClassifier", "VideoClassifier", "WarmupCosine"]
+__all__ = [
+    "VSHNN",
+    "AppearanceRNN",
+    "CEFLNet",
+    "ClassifierOutput",
+    "ClipBackbone",
+    "DenseNetFC",
+    "FrameBackbone",
+    "FullyConnectedBackbone",
+    "ImageClassifier",
+    "LandmarkMLP",
+    "LandmarkNet",
+    "LandmarkSVM",
+    "SceneCNN",
+    "VideoClassifier",
+    "WarmupCosine",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ COMMANDS = {
     "predict": ("fer_lightning.predict.command", "expressions over time of any videos, with a trained run"),
     "faces": ("fer_lightning.video_faces", "aligned faces, boxes and landmarks of any videos"),
     "report": ("fer_lightning.report", "write a run's report again"),
+    "noise": ("fer_lightning.noise", "trained landmark systems under noise on the points: a curve"),
     "compare": ("fer_lightning.compare", "two runs on the same clips, with a paired interval"),
     "data": ("fer_lightning.data", "prepare a data set: render, crop faces, list what there is"),
     "experiments": ("fer_lightning.experiments", "list the experiments"),

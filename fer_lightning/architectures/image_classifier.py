@@ -7,7 +7,7 @@ from torch import nn
 
 from data_modules.batch import ClipBatch
 from fer_lightning.classifier import ClassifierOutput, VideoClassifier
-from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.masking import masked_mean
 
 
@@ -37,3 +37,23 @@ class ImageClassifier(VideoClassifier):
         assert batch.face is not None
         feature = masked_mean(self.backbone(batch.face), batch.mask)
         return ClassifierOutput(self.head(feature), feature)
+
+
+class DenseNetFC(ImageClassifier):
+    """DenseNet-FC, which gives VSHNN its appearance features (section 3.2): DenseNet-121 with two FC layers.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        backbone: of the frames; DenseNet-121 at random where None.
+        dropout: after the second FC layer; not stated in the paper, our choice.
+        training: optimiser, schedule and loss, see `VideoClassifier`.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        backbone: FrameBackbone | None = None,
+        dropout: float = 0.5,
+        **training: Any,
+    ) -> None:
+        super().__init__(class_names, backbone or FullyConnectedBackbone(), dropout, **training)

@@ -1,0 +1,115 @@
+"""Support vector machines as systems like all others: trained, evaluated and reported by the same commands."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_modules.base import VideoDataModule
+from data_modules.batch import ClipBatch
+from data_modules.splits import person_or_film
+from fer_lightning.architectures.landmark_mlp import FRAMES, Descriptor, describe
+from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+from fer_lightning.layers.support_vectors import COSTS, WIDTHS, SupportVectorMachine
+
+
+class SupportVectorClassifier(VideoClassifier):
+    """A support vector machine on one descriptor a clip, fitted when the training begins.
+
+    Its one epoch has nothing to optimise and only measures the training clips. A class for one kind of input says what
+    describes a clip. With `class_weights` all classes weigh the same in the fit.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        costs: C, to choose from on folds of the training clips.
+        widths: gamma, likewise, see `SupportVectorMachine`.
+        training: loss and class weights, see `VideoClassifier`; there is no optimiser.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        costs: Sequence[float] = COSTS,
+        widths: Sequence[float] = WIDTHS,
+        **training: Any,
+    ) -> None:
+        super().__init__(class_names, **training)
+        self.machine = SupportVectorMachine(len(class_names), costs, widths)
+
+    def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Descriptors (B, D), unscaled, and (B,) which samples have one."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """Refuses several processes, where there is no gradient to share.
+
+        Raises:
+            ValueError: the training was started in more than one.
+        """
+        if stage == "fit" and self.trainer.world_size > 1:
+            raise ValueError(
+                f"a support vector machine is fitted in one process, not in {self.trainer.world_size}: set "
+                "--trainer.devices 1 --trainer.num_nodes 1"
+            )
+
+    def fit_statistics(self, data: VideoDataModule) -> None:
+        """Fits the machine, the same on every process; samples without a descriptor take no part."""
+        group_of = {clip.record.clip_id: person_or_film(clip.record) for clip in data.split("train")}
+        vectors, labels, groups = [], [], []
+        for batch in data.fitting_dataloader():
+            x, present = self.described(batch)
+            vectors.append(x[present])
+            labels.append(batch.label[present])
+            groups += [group_of[clip] for clip, there in zip(batch.clip_id, present.tolist(), strict=True) if there]
+        self.machine.fit(torch.cat(vectors), torch.cat(labels), groups, self.class_weights)
+
+    def forward(self, batch: ClipBatch) -> ClassifierOutput:
+        """Logits, the same for all classes where there is no descriptor, and the scaled descriptor."""
+        x, present = self.described(batch)
+        values = (self.machine(x), self.machine.scaler(x))
+        logits, feature = (torch.where(present[:, None], value, 0) for value in values)
+        return ClassifierOutput(logits, feature)
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> None:  # type: ignore[override]
+        """Measures; without a loss Lightning optimises nothing."""
+        with torch.no_grad():
+            output = self(batch)
+        self.metrics_of("train").update(self.loss(output, batch), output.logits, batch.label)
+
+    def on_train_epoch_start(self) -> None:
+        """There is no learning rate to log."""
+
+    def configure_optimizers(self) -> None:
+        """None, and no warnings of what is meant so."""
+        warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.")
+        warnings.filterwarnings("ignore", ".*training_step. returned .None.")
+
+
+class LandmarkSVM(SupportVectorClassifier):
+    """Table 9's support vector machines, on LMED or LMED-CF.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        descriptor: see `LandmarkNet`.
+        frames: of a clip, as the sampler gives them.
+        machine: see `SupportVectorClassifier`.
+    """
+
+    inputs: frozenset[str] = frozenset({"landmarks"})
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        descriptor: Descriptor = "lmed_cf",
+        frames: int = FRAMES,
+        **machine: Any,
+    ) -> None:
+        super().__init__(class_names, **machine)
+        self.descriptor, self.frames = descriptor, frames
+
+    def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Landmarks (B, N, 68, 3) -> (B, D) and (B,)."""
+        assert batch.landmarks is not None
+        return describe(batch.landmarks, batch.mask, self.descriptor, self.frames)
