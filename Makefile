@@ -12,7 +12,7 @@ FER  := $(VENV)/bin/fer
 PIP  := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 DONE := $(VENV)/.done
 
-.PHONY: help setup data train cv report predict bench test test-slow check format clean
+.PHONY: help setup data train cv report predict faces bench test test-slow check format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and the experiments
@@ -51,6 +51,9 @@ report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_syn
 
 predict: $(DONE) ## expressions over time: make predict ARGS="video.mp4 --checkpoint runs/ceflnet_synthetic/1-0"
 	$(FER) predict $(ARGS)
+
+faces: $(DONE) ## aligned faces of any videos: make faces ARGS="video.mp4 --landmarks mesh"
+	$(FER) faces $(ARGS)
 
 bench: $(DONE) ## measure speed: make bench ARGS=all
 	$(FER) bench $(ARGS)

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from fer_lightning.architectures.single_streams import AppearanceRNN, SceneCNN
     from fer_lightning.architectures.support_vectors import LandmarkSVM
     from fer_lightning.architectures.vshnn import VSHNN
-    from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+    from fer_lightning.classifier import VideoClassifier
     from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
     from fer_lightning.layers.video_backbones import ClipBackbone
+    from fer_lightning.outputs import ClassifierOutput, StreamScores
     from fer_lightning.schedules import WarmupCosine
 
 _MODULES = {
     "AppearanceRNN": "architectures.single_streams",
     "CEFLNet": "architectures.ceflnet",
-    "ClassifierOutput": "classifier",
+    "ClassifierOutput": "outputs",
     "ClipBackbone": "layers.video_backbones",
     "DenseNetFC": "architectures.image_classifier",
     "FrameBackbone": "layers.backbones",
@@ -32,6 +33,7 @@ _MODULES = {
     "LandmarkNet": "architectures.landmark_mlp",
     "LandmarkSVM": "architectures.support_vectors",
     "SceneCNN": "architectures.single_streams",
+    "StreamScores": "outputs",
     "VSHNN": "architectures.vshnn",
     "VideoClassifier": "classifier",
     "WarmupCosine": "schedules",
@@ -51,6 +53,7 @@ __all__ = [
     "LandmarkNet",
     "LandmarkSVM",
     "SceneCNN",
+    "StreamScores",
     "VideoClassifier",
     "WarmupCosine",
 ]

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from data_modules.base import EVALUATED, Clip, VideoDataModule
 from data_modules.batch import ClipBatch
-from fer_lightning.classifier import ClipPredictions, VideoClassifier
-from fer_lightning.predictions import AXES, ClipOutputs, PredictionTable
+from fer_lightning.classifier import VideoClassifier
+from fer_lightning.clip_outputs import AXES, ClipOutputs
+from fer_lightning.outputs import ClipPredictions
+from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
 
 

@@ -10,11 +10,11 @@ import pytorch_lightning as L
 from data_modules.base import Clip, VideoDataModule
 from data_modules.labels import class_list
 from fer_lightning.callbacks import prediction_table
-from fer_lightning.classifier import ClipPredictions
 from fer_lightning.data import dataset_of
 from fer_lightning.experiments import data_names
 from fer_lightning.lightning_cli import fastest_precision, quiet_lightning
 from fer_lightning.loading import TrainedModel, load_trained
+from fer_lightning.outputs import ClipPredictions
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.report import summary_line
 

@@ -14,7 +14,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.clip_outputs import ClipOutputs
+from fer_lightning.predictions import PredictionTable
 
 DRAWS = 2000
 LEVEL = 0.95

@@ -23,11 +23,12 @@ from data_modules.batch import ClipBatch
 from data_modules.files import write_whole
 from data_modules.progress import progress
 from fer_lightning.callbacks import prediction_table
-from fer_lightning.classifier import ClipPredictions, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.figures.style import FAINT, MARKERS, PALETTE, plain, png, share_axis, styled
 from fer_lightning.lightning_cli import quiet_lightning
 from fer_lightning.loading import load_trained
 from fer_lightning.metrics import bootstrap, scores
+from fer_lightning.outputs import ClipPredictions
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
 

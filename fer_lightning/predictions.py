@@ -1,30 +1,24 @@
-"""What an evaluated run leaves behind: a table with a row per clip, and the tensors that there are to look at.
+"""The prediction table: a row per clip of a split.
 
-Ensembles, cross-validation, the papers' tables and the reports read these two files and nothing else.
+Ensembles, cross-validation, the papers' tables and the reports read it and what `clip_outputs` keeps, nothing else.
 """
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from data_modules.files import whole_file, write_whole
+from data_modules.files import write_whole
 
 NONE = "none"
 """What stands for a class where no prediction was possible."""
 
-FORMAT = "fer_lightning outputs 1"
-AXES = {"feature": 2, "frame_index": 2, "attention": 2, "intensity": 2, "relation": 3, "standing": 2, "streams": 3}
-STORED = {"frame_index": np.int64, "relation": np.float16, "standing": np.int32}  # the others as float32
 FIRST = ("clip_id", "subject", "split", "fold", "seed", "emotion")
 LAST = ("coverage", "reason")
 PREFIX = "p_"  # of a probability's column
@@ -132,7 +126,7 @@ class PredictionTable:
             first = seen.setdefault(key, row)
             if first != row:
                 yield row, f"stands in row {first + 1} already with seed {key[1]}; a table has a clip once per seed"
-            if not _is_safe(key[0]):
+            if not is_safe(key[0]):
                 yield row, "an id is a relative path that stays inside its folder"
             if str(self.emotion[row]) not in known:
                 yield row, f"emotion {str(self.emotion[row])!r} is not among {', '.join(self.class_names)}"
@@ -232,126 +226,7 @@ def _parse(cells: list[str], classes: int) -> _Row:
     return _Row(clip_id, subject, split, fold, int(seed), emotion, predicted, probabilities, float(coverage), reason)
 
 
-def _is_safe(clip_id: str) -> bool:
+def is_safe(clip_id: str) -> bool:
     """Whether a clip id, which is a part of paths in the store, stays inside of its folder."""
     path = PurePosixPath(clip_id)
     return bool(clip_id) and not path.is_absolute() and ".." not in path.parts and "\0" not in clip_id
-
-
-@dataclass(frozen=True, eq=False)
-class ClipOutputs:
-    """What there is to look at of N clips; a row per clip, T sampled frames each; see `ClassifierOutput`.
-
-    Raises:
-        ValueError: shapes that do not fit, a clip or a stream that stands twice, T frames that A groups do not divide,
-            frames that stand nowhere, or probabilities that are not.
-    """
-
-    clip_id: tuple[str, ...]
-    feature: NDArray[np.float32]  # (N, D)
-    frame_index: NDArray[np.int64]  # (N, T) frame numbers in the source; -1 where there is no frame
-    attention: NDArray[np.float32] | None = None  # (N, A) over A groups of T / A consecutive sampled frames
-    intensity: NDArray[np.float32] | None = None  # (N, T) true intensity of the expression; NaN where unknown
-    relation: NDArray[np.floating] | None = None  # (N, T, T) of the sampled frames; half precision in files
-    standing: NDArray[np.integer] | None = None  # (N, T) which sampled frame stands at each place
-    streams: NDArray[np.float32] | None = None  # (N, S, C) probabilities of each stream alone; NaN where it is absent
-    stream_names: tuple[str, ...] = ()  # of the S streams
-
-    def __post_init__(self) -> None:
-        rows = len(self.clip_id)
-        if len(set(self.clip_id)) != rows or not all(map(_is_safe, self.clip_id)):
-            raise ValueError("clip ids must be unique relative paths")
-        for name, axes in AXES.items():
-            values = getattr(self, name)
-            if values is not None and (values.ndim != axes or len(values) != rows):
-                words = {2: "two", 3: "three"}[axes]
-                raise ValueError(f"{name} has the shape {values.shape}, expected ({rows}, ...) with {words} dimensions")
-        frames = self.frame_index.shape[1]
-        groups = frames if self.attention is None else self.attention.shape[1]
-        if groups > frames or (frames and (not groups or frames % groups)):
-            raise ValueError(
-                f"attention over {groups} groups; {frames} sampled frames do not make equal groups of them"
-            )
-        if self.intensity is not None and self.intensity.shape[1] != frames:
-            raise ValueError(f"intensity of {self.intensity.shape[1]} frames, expected one for each of the {frames}")
-        self._check_relation(frames)
-        self._check_streams()
-
-    def _check_relation(self, frames: int) -> None:
-        if self.relation is not None and self.relation.shape[1:] != (frames, frames):
-            raise ValueError(f"relation of {self.relation.shape[1:]} frames, expected ({frames}, {frames})")
-        if self.standing is None:
-            return
-        if self.standing.shape[1] != frames:
-            raise ValueError(f"standing tells of {self.standing.shape[1]} places, expected {frames}")
-        if self.standing.dtype.kind not in "iu" or ((self.standing < 0) | (self.standing >= frames)).any():
-            raise ValueError(f"standing holds places of sampled frames: whole numbers from 0 to {frames - 1}")
-
-    def _check_streams(self) -> None:
-        names = self.stream_names
-        shape = (0, 0) if self.streams is None else self.streams.shape[1:]
-        if len(set(names)) != len(names) or len(names) != shape[0]:
-            raise ValueError(f"{shape[0]} streams with the names {names}; expected a different name for each")
-        if self.streams is None:
-            return
-        absent = np.isnan(self.streams).all(axis=2)
-        there = self.streams[~absent].astype(np.float64)  # (..., C)
-        if not ((there >= 0).all() and (np.abs(there.sum(axis=1) - 1) <= TOLERANCE).all()):
-            raise ValueError("streams hold values that are neither a distribution (sum 1) nor all missing")
-
-    def __len__(self) -> int:
-        return len(self.clip_id)
-
-    def stream_table(self, name: str, table: PredictionTable) -> PredictionTable:
-        """The table of the same clips with what one stream says alone; a clip in which it is absent has no prediction.
-
-        Raises:
-            ValueError: there is no such stream, or it has other classes than the table.
-        """
-        if self.streams is None or name not in self.stream_names:
-            raise ValueError(f"no stream {name!r}; found {', '.join(self.stream_names) or 'none'}")
-        said = self.streams[:, self.stream_names.index(name)]
-        if said.shape[1] != len(table.class_names):
-            raise ValueError(f"streams of {said.shape[1]} classes; the table has {len(table.class_names)}")
-        rows = {clip_id: row for row, clip_id in enumerate(self.clip_id)}
-        probabilities = np.full_like(table.probabilities, np.nan)
-        for place, clip_id in enumerate(table.clip_id.tolist()):
-            if clip_id in rows:
-                probabilities[place] = said[rows[clip_id]]
-        missing = np.isnan(probabilities).all(axis=1)
-        reason = np.where(missing, np.where(table.missing, table.reason, f"no {name}"), "")
-        return replace(table, probabilities=probabilities, reason=reason)
-
-    def write(self, path: Path) -> None:
-        """Writes one safetensors file, whole or not at all."""
-        tensors = {
-            name: np.ascontiguousarray(getattr(self, name), STORED.get(name, np.float32))
-            for name in AXES
-            if getattr(self, name) is not None
-        }
-        metadata = {"format": FORMAT, "clip_id": json.dumps(self.clip_id), "streams": json.dumps(self.stream_names)}
-        with whole_file(path) as temporary:
-            save_file(tensors, temporary, metadata)
-
-    @classmethod
-    def read(cls, path: Path) -> "ClipOutputs":
-        """Reads what `write` wrote.
-
-        Raises:
-            FileNotFoundError: there is none at `path`.
-            ValueError: it is not such a file.
-        """
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: no features or attention were kept; evaluate the run again")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise ValueError(f"format {metadata.get('format')!r}, not {FORMAT!r}")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            clip_id, streams = (
-                tuple(map(str, json.loads(text))) for text in (metadata["clip_id"], metadata.get("streams", "[]"))
-            )
-            return cls(clip_id, **tensors, stream_names=streams)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: not the outputs of a run: {error}") from error

@@ -9,8 +9,9 @@ import numpy as np
 
 from data_modules.files import write_whole
 from fer_lightning import sections
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.metrics import Interval, Intervals, Scores, bootstrap, scores
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
 from fer_lightning.sections import Section
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from data_modules.files import write_whole
 from data_modules.store import ClipStore, StoredClip
 from fer_lightning import figures
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.metrics import (
     Scores,
     bootstrap,
@@ -26,7 +27,7 @@ from fer_lightning.metrics import (
     silhouette,
     subject_scores,
 )
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder, RunInfo
 
 EMBEDDED = 2000  # clips on a map of features

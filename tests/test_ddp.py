@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.experiments import Request
 from fer_lightning.lightning_cli import FerCLI
 from fer_lightning.metrics import scores
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
 from tests.fakes import write_dfew
 from tests.training import TINY, read_rows, table_epochs

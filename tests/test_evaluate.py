@@ -6,11 +6,12 @@ import torch
 
 from data_modules.labels import SEVEN
 from fer_lightning import evaluate
-from fer_lightning.classifier import ClipPredictions, balancing_weights
+from fer_lightning.classifier import balancing_weights
 from fer_lightning.cli import main
 from fer_lightning.evaluate import ClassMapping, parse_renaming
 from fer_lightning.experiments import Request
 from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.outputs import ClipPredictions
 from fer_lightning.predictions import PredictionTable
 from tests.fakes import write_dfew
 from tests.models import random_batch, small_backbone

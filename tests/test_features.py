@@ -10,8 +10,9 @@ from data_modules.feature_cache import EVALUATION, VARIANTS, FeatureCache, Featu
 from data_modules.labels import SEVEN
 from data_modules.sampling import RandomSampler, SegmentSampler
 from data_modules.transforms import ClipAugmentation
-from fer_lightning.classifier import ClassifierOutput, FrozenFeatures, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.features import features_key
+from fer_lightning.outputs import ClassifierOutput, FrozenFeatures
 from tests.training import made_data
 
 

@@ -8,7 +8,8 @@ from scipy.stats import binom
 from sklearn import metrics as reference
 
 from fer_lightning import metrics
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.clip_outputs import ClipOutputs
+from fer_lightning.predictions import PredictionTable
 
 SEVEN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 

@@ -13,8 +13,10 @@ from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 from data_modules.store import ClipSummary
 from fer_lightning.callbacks import clip_outputs, prediction_table
-from fer_lightning.classifier import ClassifierOutput, StreamScores, VideoClassifier
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.classifier import VideoClassifier
+from fer_lightning.clip_outputs import ClipOutputs
+from fer_lightning.outputs import ClassifierOutput, StreamScores
+from fer_lightning.predictions import PredictionTable
 
 NAMES = ("anger", "happiness", "neutral")
 

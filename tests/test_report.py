@@ -11,7 +11,8 @@ import pytest
 
 from data_modules.store import ClipStore, ClipSummary, FaceFrame
 from fer_lightning import figures, metrics, sections
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.clip_outputs import ClipOutputs
+from fer_lightning.predictions import PredictionTable
 from fer_lightning.report import summary_line, write_report
 from fer_lightning.runs import RunFolder, RunInfo
 

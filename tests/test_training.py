@@ -15,10 +15,11 @@ from data_modules.files import whole_file
 from fer_lightning import CEFLNet, VideoClassifier, train
 from fer_lightning.checkpoints import RunCheckpoint, WholeCheckpointIO
 from fer_lightning.cli import main
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.experiments import Request
 from fer_lightning.lightning_cli import FerCLI
 from fer_lightning.loading import load_trained
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
 from tests.fakes import write_dfew
 from tests.training import TINY, experiment, read_rows, table_epochs

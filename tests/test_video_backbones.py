@@ -394,3 +394,20 @@ def test_a_training_step_of_a_small_network_is_quick(name):
         times.append(time.process_time() - start)
     assert min(times) < 3  # seconds of one processor; about 0.5 on an idle one
     assert not math.isnan(min(times))
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_gradients_are_right_in_mixed_precision(size):
+    """On processors bf16 gradients of 3D convolutions over small maps are not; they are learnt in full precision."""
+    torch.manual_seed(0)
+    backbone = ClipBackbone("c3d", width=0.25, size=size, frozen=False)
+    clips = torch.randn(4, 16, 3, size, size)
+    gradients = []
+    for enabled in (False, True):
+        backbone.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = backbone(clips).float().square().mean()
+        loss.backward()
+        gradients.append([parameter.grad.clone() for parameter in backbone.parameters()])
+    for exact, mixed in zip(*gradients, strict=True):
+        assert torch.allclose(mixed, exact, rtol=0.1, atol=0.05 * float(exact.abs().max()))

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_modules.batch import ClipBatch
-from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.masking import masked_max, masked_mean, masked_softmax
+from fer_lightning.outputs import ClassifierOutput
 
 
 class SelfAttentionLearning(nn.Module):

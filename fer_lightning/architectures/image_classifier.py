@@ -6,9 +6,10 @@ from typing import Any
 from torch import nn
 
 from data_modules.batch import ClipBatch
-from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.masking import masked_mean
+from fer_lightning.outputs import ClassifierOutput
 
 
 class ImageClassifier(VideoClassifier):

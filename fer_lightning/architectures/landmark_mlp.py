@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from data_modules.base import VideoDataModule
 from data_modules.batch import ClipBatch
-from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.landmark_descriptors import PAIRS, landmark_distances, lmed, lmed_cf
 from fer_lightning.layers.scaling import RangeScaler
+from fer_lightning.outputs import ClassifierOutput
 
 Descriptor = Literal["lmed_cf", "lmed", "trajectory"]
 FRAMES = 16  # N, section 5.2.4

@@ -12,10 +12,11 @@ from fer_lightning.architectures.vshnn import (
     SceneFeature,
     clip_pixels,
 )
-from fer_lightning.classifier import ClassifierOutput, FrozenFeatures, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.recurrent import Cell, SceneAwareRNN
 from fer_lightning.layers.video_backbones import ClipBackbone
+from fer_lightning.outputs import ClassifierOutput, FrozenFeatures
 
 
 class SceneCNN(VideoClassifier):

@@ -11,8 +11,9 @@ from data_modules.base import VideoDataModule
 from data_modules.batch import ClipBatch
 from data_modules.splits import person_or_film
 from fer_lightning.architectures.landmark_mlp import FRAMES, Descriptor, describe
-from fer_lightning.classifier import ClassifierOutput, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.support_vectors import COSTS, WIDTHS, SupportVectorMachine
+from fer_lightning.outputs import ClassifierOutput
 
 
 class SupportVectorClassifier(VideoClassifier):

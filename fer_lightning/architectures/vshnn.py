@@ -17,11 +17,12 @@ from data_modules.base import EVALUATED, VideoDataModule
 from data_modules.batch import ClipBatch
 from fer_lightning.architectures.landmark_mlp import Descriptor, LandmarkFeatures, LandmarkNet
 from fer_lightning.architectures.vshnn_fusion import IntermediateConcatenation, LateFusion, ScoreFusion, WeightedSum
-from fer_lightning.classifier import ClassifierOutput, FrozenFeatures, StreamScores, VideoClassifier
+from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
 from fer_lightning.layers.recurrent import Cell, Connection, SceneAwareRNN
 from fer_lightning.layers.video_backbones import ClipBackbone
+from fer_lightning.outputs import ClassifierOutput, FrozenFeatures, StreamScores
 
 Fusion = Literal["none", "ic", "ws", "lrmf", "lrmaf"]
 

@@ -9,6 +9,7 @@ BENCHES = {
     "manifest": ("fer_lightning.bench.manifest", "opening a data set as large as DFEW"),
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
     "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
+    "fusion": ("fer_lightning.bench.fusion", "fusing scores against VSHNN's forward pass"),
     "features": ("fer_lightning.bench.features", "VSHNN's epoch on cached features against computing them"),
     "faces": ("fer_lightning.bench.faces", "finding faces: each n-th frame and tracking against every frame"),
     "memory": ("fer_lightning.bench.memory", "peak of memory while faces are made, short and long video"),

@@ -40,7 +40,8 @@ def epoch(cache: bool, steps: int | None) -> float:
         arguments = Request(EXPERIMENT, size="small").command_line()
         arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]
         arguments += ["--data.cache", str(cache).lower(), "--data.selection", "last"]
-        arguments += ["--model.init_args.backbone.init_args.weights", "random"]
+        for part in ("backbone", "scene"):
+            arguments += [f"--model.init_args.{part}.init_args.weights", "random"]
         if steps is not None:
             arguments += ["--trainer.limit_train_batches", str(steps)]
         cli = FerCLI(arguments, run=False)

@@ -10,9 +10,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from data_modules.store import StoredClip
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.figures.examples import ClipExample, Slot, draw_frames, draw_title, load_clip
 from fer_lightning.figures.style import BLUE, GREEN, ORANGE, styled
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 
 SLOTS = 14  # frames that stand beside each other
 SIDE, LEFT, RIGHT = 0.74, 0.62, 0.15  # inches

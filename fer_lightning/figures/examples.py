@@ -10,8 +10,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from data_modules.store import StoredClip
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.figures.style import FAINT, GREY, INK, RED, plain
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 
 CLASSES, WRONG = 8, 3  # examples: one of each of the commonest classes, and wrong ones
 

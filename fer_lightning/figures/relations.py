@@ -12,9 +12,10 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from data_modules.store import StoredClip
+from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.figures.examples import ClipExample, draw_frames, draw_title, load_clip
 from fer_lightning.figures.style import BLUE, FAINT, GREEN, GREY, INK, ORANGE, styled
-from fer_lightning.predictions import ClipOutputs, PredictionTable
+from fer_lightning.predictions import PredictionTable
 
 SLOTS = 16  # frames that stand beside each other, the paper's clips
 SIDE, NUMBERS, MATRIX = 0.62, 0.24, 2.55  # inches: a frame, the line of numbers below it, the matrix

@@ -1,0 +1,52 @@
+"""What fusing faces and landmarks costs: each way alone, against the forward pass of VSHNN at the paper's size."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from data_modules.batch import ClipBatch
+from data_modules.labels import SEVEN
+from fer_lightning.architectures.vshnn import VSHNN
+from fer_lightning.architectures.vshnn_fusion import ScoreFusion, WeightedSum
+from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.video_backbones import ClipBackbone
+
+PAPER = {"VSHNN": 1.8, "LRMAF": 282.0}  # ms at batch 32, section 5.3.6
+REPEATS = 20
+
+
+def run(quick: bool = False) -> None:
+    """Prints milliseconds of a batch and the share of VSHNN's forward."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    batch_size, size = (4, 32) if quick else (32, 224)
+    backbone, scene = (FrameBackbone("resnet10t"), ClipBackbone("c3d", width=0.125)) if quick else (None, None)
+    model = VSHNN(SEVEN, backbone, scene).to(device).eval()
+    frames = torch.randn(batch_size, 16, 3, size, size, device=device)
+    mask = torch.ones(batch_size, 16, dtype=torch.bool, device=device)
+    names = tuple(map(str, range(batch_size)))
+    batch = ClipBatch(names, torch.zeros(batch_size, dtype=torch.long), mask, mask.long().cumsum(1) - 1, frames)
+    whole = milliseconds(lambda: model(batch), device, repeats=1)
+    print(f"VSHNN's forward, {batch_size} clips of 16 frames of {size}² on {device.type}: {whole:.0f} ms")
+    fusions = {"WS": WeightedSum(7), "LRMF": ScoreFusion(7, 4, False), "LRMAF": ScoreFusion(7, 4, True)}
+    scores = torch.randn(2, batch_size, 7, device=device)
+    for name, fusion in fusions.items():
+        fuse = fusion.to(device).eval()
+        took = milliseconds(lambda fuse=fuse: fuse(*scores), device, REPEATS)  # type: ignore[misc]
+        print(f"  {name} alone: {took:.3f} ms, {100 * took / whole:.4f} % of it")
+    share = 100 * PAPER["LRMAF"] / PAPER["VSHNN"]
+    print(f"  the paper's LRMAF: {PAPER['LRMAF']:.0f} ms where its VSHNN takes {PAPER['VSHNN']} ms, {share:.0f} %")
+
+
+def milliseconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Mean time of a call after one to warm up."""
+    with torch.inference_mode():
+        for turn in range(repeats + 1):
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if turn == 1:
+                start = time.perf_counter()
+            work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - start) / repeats
