@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fer_lightning.architectures.ceflnet import CEFLNet
+    from fer_lightning.architectures.ecnn_fsa import CNNLSTM, ECNNFSA
     from fer_lightning.architectures.image_classifier import DenseNetFC, ImageClassifier
     from fer_lightning.architectures.landmark_mlp import LandmarkMLP, LandmarkNet
     from fer_lightning.architectures.single_streams import AppearanceRNN, SceneCNN
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from fer_lightning.architectures.vshnn import VSHNN
     from fer_lightning.classifier import VideoClassifier
     from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
+    from fer_lightning.layers.vgg import VGG16, EnhancedVGG
     from fer_lightning.layers.video_backbones import ClipBackbone
     from fer_lightning.outputs import ClassifierOutput, StreamScores
     from fer_lightning.schedules import WarmupCosine
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "AppearanceRNN": "architectures.single_streams",
     "CEFLNet": "architectures.ceflnet",
+    "CNNLSTM": "architectures.ecnn_fsa",
     "ClassifierOutput": "outputs",
     "ClipBackbone": "layers.video_backbones",
     "DenseNetFC": "architectures.image_classifier",
+    "ECNNFSA": "architectures.ecnn_fsa",
+    "EnhancedVGG": "layers.vgg",
     "FrameBackbone": "layers.backbones",
     "FullyConnectedBackbone": "layers.backbones",
     "ImageClassifier": "architectures.image_classifier",
@@ -34,18 +39,23 @@ _MODULES = {
     "LandmarkSVM": "architectures.support_vectors",
     "SceneCNN": "architectures.single_streams",
     "StreamScores": "outputs",
+    "VGG16": "layers.vgg",
     "VSHNN": "architectures.vshnn",
     "VideoClassifier": "classifier",
     "WarmupCosine": "schedules",
 }
 
 __all__ = [
+    "CNNLSTM",
+    "ECNNFSA",
+    "VGG16",
     "VSHNN",
     "AppearanceRNN",
     "CEFLNet",
     "ClassifierOutput",
     "ClipBackbone",
     "DenseNetFC",
+    "EnhancedVGG",
     "FrameBackbone",
     "FullyConnectedBackbone",
     "ImageClassifier",

@@ -11,6 +11,7 @@ COMMANDS = {
     "report": ("fer_lightning.report", "write a run's report again"),
     "noise": ("fer_lightning.noise", "trained landmark systems under noise on the points: a curve"),
     "compare": ("fer_lightning.compare", "two runs on the same clips, with a paired interval"),
+    "ensemble": ("fer_lightning.ensemble.command", "one model of several runs: average, weights, fusion, selection"),
     "data": ("fer_lightning.data", "prepare a data set: render, crop faces, list what there is"),
     "experiments": ("fer_lightning.experiments", "list the experiments"),
     "bench": ("fer_lightning.bench.command", "measure speed: store formats, loading, training steps, prediction"),

@@ -12,7 +12,7 @@ from fer_lightning import sections
 from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.metrics import Interval, Intervals, Scores, bootstrap, scores
 from fer_lightning.predictions import PredictionTable
-from fer_lightning.runs import RunFolder
+from fer_lightning.runs import RunFolder, RunInfo
 from fer_lightning.sections import Section
 
 SELECTIONS = {
@@ -97,8 +97,7 @@ def write_report(run: RunFolder) -> Path:
     )
     page = Page(
         f"{info.model} on {info.dataset}",
-        f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; "
-        f"{SELECTIONS.get(info.selection, info.selection)} (epoch {info.epoch}, counted from 0)",
+        f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_chosen(info)}",
         (OPTIMISTIC,) if info.selection == "best_on_test" else (),
         _tiles(found, intervals),
         _notes(run, table, found, intervals),
@@ -107,6 +106,12 @@ def write_report(run: RunFolder) -> Path:
     gallery.tidy()
     write_whole(run.report, _render(page).encode())
     return run.report
+
+
+def _chosen(info: RunInfo) -> str:
+    """How the epoch was chosen, and which; ensembles have none."""
+    how = SELECTIONS.get(info.selection, info.selection)
+    return f"{how} (epoch {info.epoch}, counted from 0)" if info.epoch >= 0 else how
 
 
 def _render(page: Page) -> str:

@@ -176,8 +176,10 @@ def _stream_row(name: str, table: PredictionTable) -> tuple[str, ...]:
     return (name, f"{found.war:.3f}", war, f"{found.uar:.3f}", uar, str(int(table.missing.sum())))
 
 
-def curves(run: RunFolder, info: RunInfo, gallery: Gallery) -> Section:
-    """Learning curves."""
+def curves(run: RunFolder, info: RunInfo, gallery: Gallery) -> Section | None:
+    """Learning curves; None for ensembles, which have no epochs."""
+    if info.epoch < 0:
+        return None
     try:
         logged = figures.read_curves(run.curves)
         figure = figures.curves_figure(logged, info.epoch)

@@ -10,6 +10,7 @@ BENCHES = {
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
     "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
     "fusion": ("fer_lightning.bench.fusion", "fusing scores against VSHNN's forward pass"),
+    "ecnn": ("fer_lightning.bench.ecnn", "ECNN-FSA's time for a frame against CNN-LSTM's, and its attention's share"),
     "features": ("fer_lightning.bench.features", "VSHNN's epoch on cached features against computing them"),
     "faces": ("fer_lightning.bench.faces", "finding faces: each n-th frame and tracking against every frame"),
     "memory": ("fer_lightning.bench.memory", "peak of memory while faces are made, short and long video"),

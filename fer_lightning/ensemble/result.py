@@ -1,0 +1,246 @@
+"""What an ensemble comes to: printed, and written as a run like any other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from data_modules.files import write_whole
+from fer_lightning.clip_outputs import ClipOutputs
+from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
+from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
+from fer_lightning.metrics import PairedDifference, paired_difference, scores
+from fer_lightning.predictions import NONE, PredictionTable
+from fer_lightning.report import summary_line, write_report
+from fer_lightning.runs import RunFolder, RunInfo
+
+NO_EPOCH = -1  # an ensemble is not trained in epochs
+WIDTH = 110
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """One model of several runs, and what it says."""
+
+    members: tuple[Member, ...]
+    method: Method
+    selection: str  # inner, last or best_on_test; see `members.combined_selection`
+    fitted: Fitted
+    test: PredictionTable
+    inner: PredictionTable | None  # of a search: each clip by a search without its subject
+    on_searched: PredictionTable | None  # the clips it was searched on; better than what others would give
+    problem: str  # why there is no inner table
+
+    @property
+    def best_member(self) -> Member:
+        """The member that is most accurate on the reported split, the hardest to beat; ties by name."""
+        return min(self.members, key=lambda member: (-int(member.test.correct.sum()), member.name))
+
+    @property
+    def gain(self) -> PairedDifference:
+        """Over the best member, on the reported split."""
+        return paired_difference(self.test, self.best_member.test)
+
+    @property
+    def branches(self) -> list[tuple[str, PredictionTable]]:
+        """What each group of a joint late fusion says alone on the reported split, by the group's name."""
+        if self.fitted.branches is None:
+            return []
+        assert isinstance(self.method, JointFusion)
+        said = self.fitted.branches(probabilities_of({member.name: member.test for member in self.members}))
+        return [
+            (
+                f"branch of group {number}",
+                ensemble_table({m.name: m.test for m in self.members if m.name in group}, values),
+            )
+            for number, (group, values) in enumerate(zip(self.method.groups, said, strict=True), start=1)
+        ]
+
+    def share(self, member: Member) -> str:
+        """A member's weight, or its group."""
+        if self.fitted.weights is not None:
+            return f"{self.fitted.weights[member.name]:.3g}"
+        assert isinstance(self.method, JointFusion)
+        return f"group {next(n for n, group in enumerate(self.method.groups, 1) if member.name in group)}"
+
+    @property
+    def counted(self) -> list[Member]:
+        """The members that have a say."""
+        weights = self.fitted.weights
+        return [member for member in self.members if weights is None or weights[member.name] > 0]
+
+
+def print_ensemble(ensemble: Ensemble) -> None:
+    """Members and weights, measures, the confusion matrix, and the gain over the best member."""
+    console = Console(width=WIDTH, markup=False, highlight=False)
+    mark = _mark(ensemble)
+    console.print(_members_table(ensemble, mark))
+    if ensemble.on_searched is not None:
+        print(f"where it was searched: {summary_line(ensemble.on_searched)}")
+    if ensemble.inner is None:
+        print(f"no inner table: {ensemble.problem}")
+    elif ensemble.inner is not ensemble.test:
+        how = ", subjects it was not searched with" if ensemble.on_searched is not None else ""
+        print(f"inner split{how}: {summary_line(ensemble.inner)}{mark}")
+    console.print(_confusion_table(ensemble.test, mark))
+    print(f"reported split: {summary_line(ensemble.test)}{mark}")
+    print(f"gain over the best member, {ensemble.best_member.name}: {difference_line(ensemble.gain)}{mark}")
+
+
+def _mark(ensemble: Ensemble) -> str:
+    """What stands wherever a number does that was chosen on what it measures."""
+    if ensemble.selection != "best_on_test":
+        return ""
+    searched = ensemble.method.searches
+    return f" (best_on_test: {'the ensemble' if searched else 'a member'} was chosen on these very clips)"
+
+
+def _members_table(ensemble: Ensemble, mark: str) -> Table:
+    table = Table(title=f"{ensemble.method.describe()}; reported split{mark}")
+    for column in ("member", "weight", "WAR", "UAR", "weighted F1", "without", "selection"):
+        table.add_column(column, justify="left" if column in ("member", "selection") else "right")
+    rows = [(member.name, ensemble.share(member), member.test, member.info.selection) for member in ensemble.members]
+    rows += [(name, "", branch, ensemble.selection) for name, branch in ensemble.branches]
+    for name, weight, predictions, selection in [*rows, ("ensemble", "", ensemble.test, ensemble.selection)]:
+        if predictions is ensemble.test:
+            table.add_section()
+        found = scores(predictions)
+        values = (f"{value:.3f}" for value in (found.war, found.uar, found.weighted_f1))
+        table.add_row(name, weight, *values, str(int(predictions.missing.sum())), selection)
+    return table
+
+
+def _confusion_table(predictions: PredictionTable, mark: str) -> Table:
+    names = (*predictions.class_names, NONE)[: len(predictions.class_names) + int(predictions.missing.any())]
+    table = Table(title=f"confusion matrix of the ensemble, true classes in rows{mark}")
+    table.add_column("true")
+    for name in names:
+        table.add_column(name, justify="right")
+    for name, counts in zip(predictions.class_names, scores(predictions).confusion, strict=True):
+        table.add_row(name, *map(str, counts[: len(names)]))
+    return table
+
+
+def difference_line(found: PairedDifference) -> str:
+    """A paired comparison in one line."""
+    low, high = found.interval.low, found.interval.high
+    interval = f"[{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over subjects)"
+    return (
+        f"WAR {found.difference:+.3f} {interval if found.interval.known else '(no interval: one subject)'}, "
+        f"N = {found.clips}; right alone: {found.only_first} and {found.only_second} clips, "
+        f"McNemar p = {found.p_value:.2g}"
+    )
+
+
+def refuse_other_folder(out: Path, runs: Sequence[Path]) -> None:
+    """Keeps an ensemble from being written over something else.
+
+    Raises:
+        ValueError: the folder is one of the members, or holds what is no ensemble.
+    """
+    if out.resolve() in [run.resolve() for run in runs]:
+        raise ValueError(f"--out {out} is one of the members; give the ensemble a folder of its own")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _is_ensemble(RunFolder(out)):
+        raise ValueError(f"--out {out} holds something other than an ensemble; give this one a folder of its own")
+
+
+def _is_ensemble(run: RunFolder) -> bool:
+    if not run.config.is_file():
+        return False
+    content = yaml.safe_load(run.config.read_text())
+    return isinstance(content, dict) and "ensemble" in content
+
+
+def write_ensemble(ensemble: Ensemble, out: Path) -> Path:
+    """Writes a run's folder: configuration, prediction tables, the members as streams, `run.json`, the report.
+
+    Returns the report's page.
+    """
+    run = RunFolder(out)
+    run.report.unlink(missing_ok=True)  # where it is, all of it is
+    write_whole(run.config, yaml.safe_dump(configuration(ensemble), sort_keys=False, allow_unicode=True).encode())
+    ensemble.test.write(run.predictions("test"))
+    if ensemble.inner is None:
+        run.predictions("inner").unlink(missing_ok=True)  # of an earlier ensemble
+    else:
+        ensemble.inner.write(run.predictions("inner"))
+    outputs_of(ensemble).write(run.outputs("test"))
+    run.write_info(info_of(ensemble, out))
+    return write_report(run)
+
+
+def configuration(ensemble: Ensemble) -> dict[str, object]:
+    """What `config.yaml` says: all that the ensemble is made of, and its gain."""
+    weights = ensemble.fitted.weights
+    gain = ensemble.gain
+    return {
+        "ensemble": {
+            "method": ensemble.method.describe(),
+            "selection": ensemble.selection + _mark(ensemble),
+            "members": [
+                {
+                    "name": member.name,
+                    "run": str(member.run.path),
+                    "selection": member.info.selection,
+                    **({"weight": weights[member.name]} if weights is not None else {"part": ensemble.share(member)}),
+                }
+                for member in ensemble.members
+            ],
+            "inner_split": _inner(ensemble),
+            "gain": {"over": ensemble.best_member.name, "reported_split": difference_line(gain) + _mark(ensemble)},
+        }
+    }
+
+
+def _inner(ensemble: Ensemble) -> str:
+    """What the inner table is."""
+    if ensemble.inner is None:
+        return f"no table: {ensemble.problem}"
+    if ensemble.inner is ensemble.test:
+        return "the reported split itself"
+    return "as the members'" if ensemble.on_searched is None else "each clip by a search without its subject"
+
+
+def outputs_of(ensemble: Ensemble) -> ClipOutputs:
+    """The members as streams, and all of their probabilities as the clip's feature; clips that any of them answers."""
+    said = np.stack([member.test.probabilities for member in ensemble.members], axis=1)  # (N, S, C)
+    seen = ~np.isnan(said).all(axis=(1, 2))
+    streams = said[seen].astype(np.float32)
+    return ClipOutputs(
+        tuple(ensemble.test.clip_id[seen].tolist()),
+        feature=streams.reshape(len(streams), -1),
+        frame_index=np.empty((len(streams), 0), np.int64),
+        streams=streams,
+        stream_names=tuple(member.name for member in ensemble.members),
+    )
+
+
+def info_of(ensemble: Ensemble, out: Path) -> RunInfo:
+    """What `run.json` says. Costs are the sums of those of the members that have a say, where all of them are known."""
+    first, infos = ensemble.members[0].info, [member.info for member in ensemble.counted]
+    operations = [info.multiply_adds for info in infos if info.multiply_adds is not None]
+    seconds = [info.seconds_per_clip for info in infos if info.seconds_per_clip is not None]
+    alike = len({(info.device, info.precision, info.batch_size) for info in infos}) == 1
+    timed = alike and len(seconds) == len(infos)
+    return RunInfo(
+        experiment=out.resolve().parent.name,
+        model=ensemble.method.name,
+        dataset=first.dataset,
+        class_names=ensemble.test.class_names,
+        fold=first.fold,
+        seed=int(ensemble.test.seed[0]),
+        selection=ensemble.selection,
+        epoch=NO_EPOCH,
+        store=first.store,
+        parameters=sum(info.parameters for info in infos),
+        multiply_adds=sum(operations) if len(operations) == len(infos) else None,
+        seconds_per_clip=sum(seconds) if timed else None,
+        batch_size=infos[0].batch_size if timed else None,
+        device=infos[0].device if timed else "",
+        precision=infos[0].precision if timed else "",
+        seconds=sum(info.seconds for info in infos),
+    )

@@ -1,0 +1,223 @@
+"""VGG-16, and the enhanced one of ECNN-FSA (section 1.2, figure 2)."""
+
+from collections import OrderedDict
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
+from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.vgg_weights import load_vgg_weights
+from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
+
+Pixels = Literal["imagenet", "vggface"]
+VGG_FACE_MEAN = (129.1863, 104.7624, 93.5940)  # of red, green, blue from 0 to 255, which are not divided
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; pooling after each
+ENHANCED = 3  # blocks before the enhanced branch: "from the seventh layer", after its pooling [ours]
+
+
+class VGGBackbone(FrameBackbone):
+    """The convolutions of VGG-16: (..., 3, H, W) -> what a subclass makes of their maps (..., D).
+
+    Args:
+        weights: `random`; `timm` for ImageNet's; `run:NAME`, or the path of a run of this suite, for all layers; or a
+            file of VGG-16 with the tensors' names of torchvision, timm or VGG-Face: the layers that VGG-16 has.
+        pixels: that the weights were trained with: `imagenet`, or `vggface` for Oxford's VGG-Face.
+        width: share of the published channels; a small one makes a network for tests.
+        channels_last: keep pixels' channels together in memory.
+
+    Raises:
+        ValueError: no such pixels.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self, weights: str = RANDOM, pixels: Pixels = "imagenet", width: float = 1.0, channels_last: bool = True
+    ) -> None:
+        nn.Module.__init__(self)  # not one of timm's networks: those come with 119 M weights of FC layers
+        if pixels not in get_args(Pixels):
+            raise ValueError(f"the pixels are {' or '.join(get_args(Pixels))}; found {pixels!r}")
+        self.name, self.weights, self.pixels = "vgg16", weights, pixels
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        channels = [tuple(round(width * count) for count in block) for block in BLOCKS]
+        inputs = [3, *(block[-1] for block in channels)]
+        self.network = nn.Sequential(*map(_block, range(1, len(BLOCKS) + 1), channels, inputs))
+        scale, shift = _conversion(pixels)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def load_weights(self) -> None:
+        """See `Pretrained.load_weights`.
+
+        Raises:
+            ValueError: the weights are those of a run of this suite that saw other pixels.
+        """
+        if trained_here(self.weights):
+            own = self.shift.clone()
+            load_backbone_weights(self, type(self).__name__, self.weights, "backbone.")
+            if not torch.equal(own, self.shift):
+                raise ValueError(
+                    f"{self.weights} was trained with other pixels than {self.pixels!r}; state the same as in its "
+                    f"config.yaml, one of {', '.join(get_args(Pixels))}"
+                )
+        elif self.weights != RANDOM:
+            load_vgg_weights(self, self.weights)
+
+    def extra_repr(self) -> str:
+        """What its tensors do not tell, but its features depend on."""
+        return f"pixels={self.pixels}"
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """(..., 3, H, W), normalised as for ImageNet -> (..., D)."""
+        x = frames.flatten(0, -4) * self.scale + self.shift  # (B T, 3, H, W)
+        x = x.contiguous(memory_format=self.memory_format)
+        middle = self.network[:ENHANCED](x)
+        last = self.network[ENHANCED:](middle)
+        return self.pooled(middle, last).view(*frames.shape[:-3], self.num_features)
+
+    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
+        """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k) -> (N, D)."""
+        raise NotImplementedError
+
+
+class VGG16(VGGBackbone):
+    """VGG-16 up to FC7, the CNN of CNN-LSTM: frames (..., 3, H, W) -> (..., 4096).
+
+    The map is brought to 7 x 7 by averaging or repeating, so that crops of any size fit [ours, as torchvision].
+
+    Args:
+        weights: as of `VGGBackbone`; files that hold no fc6 and fc7 leave these random.
+        pixels: as of `VGGBackbone`.
+        width: as of `VGGBackbone`.
+        channels_last: as of `VGGBackbone`.
+        hidden: values of FC6 and FC7.
+        dropout: after FC6, as VGG-16 has it; what comes after FC7 is the caller's.
+    """
+
+    def __init__(
+        self,
+        weights: str = RANDOM,
+        pixels: Pixels = "imagenet",
+        width: float = 1.0,
+        channels_last: bool = True,
+        hidden: int = 4096,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(weights, pixels, width, channels_last)
+        self.num_features = hidden
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            grid=nn.AdaptiveAvgPool2d(7),
+            flat=nn.Flatten(),
+            fc6=nn.Linear(round(width * BLOCKS[-1][-1]) * 7**2, hidden),
+            relu6=nn.ReLU(inplace=True),
+            dropout=nn.Dropout(dropout),
+            fc7=nn.Linear(hidden, hidden),
+            relu7=nn.ReLU(inplace=True),
+        )
+        self.connected = nn.Sequential(layers)
+        _initialise(self)
+        self.to(memory_format=self.memory_format)
+
+    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
+        """See `VGGBackbone.pooled`."""
+        return self.connected(last)  # type: ignore[no-any-return]
+
+
+class EnhancedVGG(VGGBackbone):
+    """ECNN: three more convolutions behind VGG-16's, and an enhanced branch; (..., 3, H, W) -> (..., 2048).
+
+    Both ends are averaged over their maps and joined, so the size of the crop does not matter. Not stated in the paper,
+    our choices: the added convolutions stand behind the last pooling and have 512-1024-1024-1024 channels; the branch
+    begins behind the third pooling, a quarter of the cost; ReLU after every layer; the branch's map keeps its size.
+
+    The paper begins with VGG-Face and goes on with SFEW and FER2013 (section 2.1). Any experiment on stills does that:
+    `fer train stills_fer2013 --name ecnn --model.init_args.backbone fer_lightning.EnhancedVGG
+    --model.init_args.backbone.init_args.weights FILE --model.init_args.backbone.init_args.pixels vggface` leaves
+    `run:stills_fer2013.ecnn`.
+
+    Args:
+        weights: as of `VGGBackbone`; files of VGG-16 leave what is added random.
+        pixels: as of `VGGBackbone`.
+        width: as of `VGGBackbone`.
+        channels_last: as of `VGGBackbone`.
+        output: values of the backbone (table 6): another number than the third added convolution's channels takes a
+            further 1 x 1 convolution (section 2.4).
+        branch_output: values of the enhanced branch (table 6).
+        kernel: side of the branch's convolution, 7 or 5 (table 3).
+        branch_layers: FC layers behind it: 0, or 1 and 2 as `Fc1` and `Fc2` in table 3.
+        added: channels of the three added convolutions.
+
+    Raises:
+        ValueError: an even kernel, or a negative number of layers.
+    """
+
+    def __init__(
+        self,
+        weights: str = RANDOM,
+        pixels: Pixels = "imagenet",
+        width: float = 1.0,
+        channels_last: bool = True,
+        output: int = 1024,
+        branch_output: int = 1024,
+        kernel: int = 7,
+        branch_layers: int = 0,
+        added: int = 1024,
+    ) -> None:
+        super().__init__(weights, pixels, width, channels_last)
+        if kernel % 2 == 0 or branch_layers < 0:
+            raise ValueError(
+                f"expected an odd kernel and 0, 1 or 2 FC layers in the branch; found {kernel} and {branch_layers}"
+            )
+        self.num_features = output + branch_output
+        last, middle = (round(width * BLOCKS[place][-1]) for place in (-1, ENHANCED - 1))
+        sizes = [last, added, added, added]
+        deeper = [_convolution(*pair) for pair in pairwise(sizes)]
+        if output != added:
+            deeper.append(_convolution(added, output, kernel=1))
+        self.added = nn.Sequential(*deeper)
+        self.branch = _convolution(middle, branch_output, kernel)
+        connected = [nn.Sequential(nn.Linear(branch_output, branch_output), nn.ReLU()) for _ in range(branch_layers)]
+        self.branch_connected = nn.Sequential(*connected)
+        _initialise(self)
+        self.to(memory_format=self.memory_format)
+
+    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
+        """See `VGGBackbone.pooled`."""
+        backbone = self.added(last).mean(dim=(2, 3))
+        branch = self.branch_connected(self.branch(middle).mean(dim=(2, 3)))
+        return torch.cat([backbone, branch], dim=1)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.ReLU(inplace=True))
+
+
+def _block(number: int, sizes: tuple[int, ...], inputs: int) -> nn.Sequential:
+    """Convolutions with ReLU, named as the authors of VGG do (conv3_1), then the pooling."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for place, (before, after) in enumerate(zip((inputs, *sizes), sizes, strict=False), start=1):
+        layers[f"conv{number}_{place}"] = nn.Conv2d(before, after, 3, padding=1)
+        layers[f"relu{number}_{place}"] = nn.ReLU(inplace=True)
+    layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)  # so that the smallest images keep a pixel
+    return nn.Sequential(layers)
+
+
+def _initialise(network: nn.Module) -> None:
+    """He's initialisation: with torch's own, sixteen layers without normalisation let nothing through."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+
+
+def _conversion(pixels: Pixels) -> tuple[Tensor, Tensor]:
+    """Factor and summand (3, 1, 1) that turn ImageNet's normalisation into that of the weights."""
+    if pixels == "imagenet":
+        return torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    return (255 * std).view(3, 1, 1), (255 * mean - torch.tensor(VGG_FACE_MEAN)).view(3, 1, 1)
