@@ -38,6 +38,8 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
+    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # frozen ones
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # nothing is chosen: no such split
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 

@@ -175,11 +175,13 @@ def test_vshnn_is_its_sections_one_after_another(fusion):
     assert float(model.loss(output, batch)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_attention_is_the_row_means_of_the_correlation_matrix():
+def test_the_relation_of_frames_is_their_correlation_matrix():
     model, batch = small_vshnn().eval(), batch_of(2)
-    frames = model.frozen_features(batch).frames
-    for clip, found in zip(numbers(frames), model(batch).attention, strict=True):
-        assert found.numpy() == pytest.approx(np.corrcoef(clip @ clip.T).mean(axis=1), abs=1e-4)
+    frames, output = model.frozen_features(batch).frames, model(batch)
+    for clip, found in zip(numbers(frames), output.relation, strict=True):
+        assert found.numpy() == pytest.approx(np.corrcoef(clip @ clip.T), abs=1e-4)
+    assert output.standing.equal(model.substituted(frames, batch.mask))
+    assert output.attention is None
 
 
 def test_three_frames_are_replaced_by_those_that_are_most_like_the_others():

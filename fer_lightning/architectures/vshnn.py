@@ -75,14 +75,9 @@ def clip_pixels(batch: ClipBatch) -> Tensor:
     return torch.where(batch.mask[:, :, None, None, None], batch.face, 0)
 
 
-def mean_correlation(relation: Tensor, mask: Tensor) -> Tensor:
-    """The row means of R (section 3.4): how like the others each frame is. (B, T, T), (B, T) -> (B, T)."""
-    return relation.sum(dim=2) / mask.sum(dim=1, keepdim=True).clamp_min(1)
-
-
 @dataclass(frozen=True)
 class VSHNNOutput(ClassifierOutput):
-    """What the parts say; `relation` is R, and `attention` each frame's mean correlation with the others."""
+    """What the parts say; `relation` is R of section 3.4. There is no attention: R says which frames are alike."""
 
     auxiliary: Tensor | None = None  # (B, C) of the auxiliary classifier
     video: Tensor | None = None  # (B, C) of SARNN, where scores are fused
@@ -203,14 +198,12 @@ class VSHNN(VideoClassifier):
         standing = self.substituted(made.frames, batch.mask)
         frames = made.frames.gather(1, standing[..., None].expand_as(made.frames))  # `frame_substitution`
         logits, feature = self.sarnn(frames, scene, batch.mask)
-        relation = inter_frame_correlation(made.frames, batch.mask)
         output = VSHNNOutput(
             logits,
             feature,
-            mean_correlation(relation, batch.mask),
-            auxiliary,
+            auxiliary=auxiliary,
             present=present,
-            relation=relation,
+            relation=inter_frame_correlation(made.frames, batch.mask),
             standing=standing if self.substitution else None,
         )
         if self.late is None:
