@@ -177,6 +177,6 @@ PRESETS = sorted((experiments_folder() / "_faces").glob("*.yaml"))
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_the_papers_ways_of_making_faces_can_be_asked_for(path):
     stated = yaml.safe_load(path.read_text())
-    settings = asdict(dataset_of("afew", ["--dataset.faces", str(path)]).faces)
+    settings = asdict(dataset_of("dfew", ["--dataset.faces", str(path)]).faces)
     assert {name: settings[name] for name in stated} == stated
-    assert asdict(dataset_of("afew").faces) != settings
+    assert asdict(dataset_of("dfew").faces) != settings
