@@ -196,16 +196,3 @@ def make_person_detector(name: Literal["insightface"] = "insightface", device: s
 
         return InsightFacePersons(device=device)
     raise ValueError(f"no person detector {name!r}; there is insightface")
-
-
-def __getattr__(name: str) -> Any:
-    """Names that lie in modules of their own, which need this one."""
-    if name == "InsightFaceDetector":
-        from data_modules.insightface_models import InsightFaceDetector
-
-        return InsightFaceDetector
-    if name == "onnx_providers":
-        from data_modules.onnx_session import onnx_providers
-
-        return onnx_providers
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

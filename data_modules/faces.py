@@ -27,6 +27,7 @@ from data_modules.detection import (
 from data_modules.face_table import FaceTable
 from data_modules.interpolation import between, lengthen
 from data_modules.landmarks import LandmarkModel, make_landmarks
+from data_modules.pool import run_to_end
 from data_modules.source import Frame, VideoSource
 from data_modules.store import FaceFrame, Origin
 from data_modules.tracking import FaceTracker, MainFace, person_of
@@ -148,6 +149,11 @@ def find_places(
         UnreadableVideoError: nothing decodes.
         ValueError: the settings ask for annotations that the clip does not have, or that do not fit it.
     """
+    truth = known.truth
+    if truth is not None and len(truth.visible) != source.num_frames:
+        raise ValueError(
+            f"{source.path}: {source.num_frames} frames, but ground truth of {len(truth.visible)}; make the data again"
+        )
     persons = PersonBoxes(settings.max_gap) if tools.persons else None
     faces = None if tools.faces else _known_places(source, settings, known)
     if faces is not None and persons is None:
@@ -169,16 +175,11 @@ def find_places(
 
 def _known_places(source: VideoSource, settings: FaceSettings, known: Known) -> FacePlaces:
     """Faces that nobody needs to look for."""
-    truth, table = known.truth, known.table
-    if truth is not None and len(truth.visible) != source.num_frames:
-        raise ValueError(
-            f"{source.path}: {source.num_frames} frames, but ground truth of {len(truth.visible)}; make the data again"
-        )
     if settings.detector == "crop":
         return WholeFrame(source.width, source.height)
     if settings.detector == "table":
-        return _given(table, known.clip_id, "detector: table")
-    return AnnotatedFaces(_given(truth, known.clip_id, "detector: annotation"), settings.jitter, known.clip_id)
+        return _given(known.table, known.clip_id, "detector: table")
+    return AnnotatedFaces(_given(known.truth, known.clip_id, "detector: annotation"), settings.jitter, known.clip_id)
 
 
 def _given(item: Item | None, clip_id: str, setting: str) -> Item:
@@ -266,13 +267,8 @@ def extract(
         ValueError: the settings ask for annotations that the clip does not have, or that do not fit it.
     """
     tools, known = tools or Tools.of(settings), known or Known()
-    search = find_places(source, settings, tools, known)
-    while True:
-        try:
-            next(search)
-        except StopIteration as end:
-            yield from lengthened(cut_faces(source, end.value, settings, tools, known), settings.lengthen)
-            return
+    places = run_to_end(find_places(source, settings, tools, known))
+    yield from lengthened(cut_faces(source, places, settings, tools, known), settings.lengthen)
 
 
 def lengthened(faces: Iterator[FaceFrame], length: int) -> Iterator[FaceFrame]:

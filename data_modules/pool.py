@@ -186,13 +186,16 @@ def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
 def _attempt(work: Work[Item, Result], item: Item, sign: Callable[[float], None]) -> Result | Failure:
     try:
         result = work(item)
-        if not isinstance(result, Generator):
-            return result
-        while True:
-            try:
-                sign(next(result))
-            except StopIteration as end:
-                made: Result = end.value
-                return made
+        return run_to_end(result, sign) if isinstance(result, Generator) else result
     except Exception as error:
         return Failure(f"{error.__class__.__name__}: {error}")
+
+
+def run_to_end(work: Generator[float, None, Result], sign: Callable[[float], None] = lambda done: None) -> Result:
+    """What a generator of this kind returns; `sign` is told what it yields."""
+    while True:
+        try:
+            sign(next(work))
+        except StopIteration as end:
+            made: Result = end.value
+            return made

@@ -117,12 +117,12 @@ class ClipPreparer:
             return writer.finish(summary, source.timestamps)
 
     def _known(self, record: VideoRecord, size: tuple[int, int]) -> Known:
-        settings, path = self._settings, table_of(self._folder, record)
-        wants_table = "table" in (settings.detector, settings.landmarks) and path is not None
+        wants_table = "table" in (self._settings.detector, self._settings.landmarks)
+        path = table_of(self._folder, record) if wants_table else None
         return Known(
             record.clip_id,
             FrameTruth.load(self._folder / record.truth) if record.truth else None,
-            read_face_table(path, size) if wants_table and path is not None else None,
+            read_face_table(path, size) if path else None,
         )
 
     def _sound(self, record: VideoRecord) -> Iterable[NDArray[np.int16]]:

@@ -286,9 +286,14 @@ def person_of(
     """
     if not len(person_boxes):
         return None
-    a, b = np.asarray(face_box, np.float64), np.asarray(person_boxes, np.float64)  # (4,), (N, 4)
+    overlap = overlaps(face_box, person_boxes)
+    best = int(np.argmax(overlap))
+    return np.asarray(person_boxes[best], np.float32) if overlap[best] > 0 else None
+
+
+def overlaps(box: NDArray[np.floating], boxes: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """(N,) the intersection over union of one box with each of N: left, top, right, bottom."""
+    a, b = np.asarray(box, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
     common = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0, None).prod(1)
     union = np.clip(a[2:] - a[:2], 0, None).prod() + np.clip(b[:, 2:] - b[:, :2], 0, None).prod(1) - common
-    overlap = common / np.maximum(union, 1e-9)
-    best = int(np.argmax(overlap))
-    return b[best].astype(np.float32) if overlap[best] > 0 else None
+    return np.asarray(common / np.maximum(union, 1e-9), np.float64)

@@ -4,8 +4,9 @@ The public classes are imported when they are first asked for: `fer --help`, and
 not wait for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fer_lightning.lazy import names_of
 
 if TYPE_CHECKING:
     from fer_lightning.architectures.ceflnet import CEFLNet
@@ -69,8 +70,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """A public class, out of its module."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = names_of(__name__, _MODULES)

@@ -16,6 +16,7 @@ from data_modules.contact_sheet import contact_sheet
 from data_modules.coverage import quarantine
 from data_modules.datasets.dataset import FaceSettings
 from data_modules.detection import DetectorNotFoundError
+from data_modules.face_table import CORNERS
 from data_modules.files import write_whole
 from data_modules.manifest import VideoRecord
 from data_modules.prepare import TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
@@ -23,7 +24,6 @@ from data_modules.store import ClipStore, Origin, StoredClip
 from fer_lightning.predict.video_files import folder_for, shown, videos_of
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
-POSITION = ("left", "top", "right", "bottom")
 
 
 def main(arguments: list[str]) -> int:
@@ -121,7 +121,7 @@ def table(clip: StoredClip) -> bytes:
     rows = csv.writer(text, lineterminator="\n")
     points = clip.optional("landmarks")
     names = [f"crop_{axis}_{i}" for axis in "xyz" for i in range(68)] if points is not None else []
-    rows.writerow(("frame", "time", *POSITION, "score", "found", *names))
+    rows.writerow(("frame", "time", *CORNERS, "score", "found", *names))
     if len(clip):
         columns = [clip.optional(name) for name in ("box", "score", "origin")]
         box, score, origin = (column for column in columns if column is not None)

@@ -62,6 +62,18 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     return content
 
 
+def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:
+    """The tensors of what `read_checkpoint` read, of its `state_dict` where it has one.
+
+    Raises:
+        ValueError: that is no table.
+    """
+    state = content.get("state_dict", content)
+    if not isinstance(state, dict):
+        raise ValueError(f"{source} holds a state_dict that is a {type(state).__name__}; expected a table of tensors")
+    return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
 NETWORK = "backbone.network."  # where the tensors of an image network stand in a run's checkpoint
 
 
@@ -149,8 +161,6 @@ def _published_weights(name: str) -> dict[str, Tensor]:
 
 def _backbone_state(content: dict[str, object], prefix: str) -> dict[str, Tensor]:
     """The tensors of a backbone: of a run's checkpoint, of a `state_dict` in a file, or of a bare table of weights."""
-    state = content.get("state_dict", content)
-    assert isinstance(state, dict)
-    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = tensors_in(content, "the checkpoint")
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     return own or {key.removeprefix("module."): value for key, value in tensors.items()}

@@ -367,23 +367,32 @@ def test_afew_with_a_clip_in_two_classes_is_refused(tmp_path):
 # CREMA-D and RAVDESS
 
 
-def test_cremad_names_files_that_are_none_of_its_own(tmp_path):
-    fakes.write_cremad(tmp_path)
-    for name in ("1001_DFA_SUR_XX", "1001_DFA_ANG", "notes", "1001_DFA_ang_XX"):
-        path = tmp_path / "VideoFlash" / f"{name}.flv"
+@pytest.mark.parametrize(
+    ("kind", "write", "place", "names", "message"),
+    [
+        (
+            CREMAD,
+            fakes.write_cremad,
+            "VideoFlash/{}.flv",
+            ("1001_DFA_SUR_XX", "1001_DFA_ANG", "notes", "1001_DFA_ang_XX"),
+            "expected a name such as 1001_DFA_ANG_XX",
+        ),
+        (
+            RAVDESS,
+            fakes.write_ravdess,
+            "Actor_01/{}.mp4",
+            ("01-01-09-01-01-01-01", "01-01-03-01-01-01", "01-01-03-01-01-01-02", "notes"),
+            "(expected a name|actor 02)",
+        ),
+    ],
+)
+def test_files_that_are_none_of_the_data_set_are_named(tmp_path, kind, write, place, names, message):
+    write(tmp_path)
+    for name in names:
+        path = tmp_path / place.format(name)
         path.touch()
-        with pytest.raises(ValueError, match=rf"{name}.flv: expected a name such as 1001_DFA_ANG_XX"):
-            CREMAD(tmp_path).records()
-        path.unlink()
-
-
-def test_ravdess_names_files_that_are_none_of_its_own(tmp_path):
-    fakes.write_ravdess(tmp_path)
-    for name in ("01-01-09-01-01-01-01", "01-01-03-01-01-01", "01-01-03-01-01-01-02", "notes"):
-        path = tmp_path / "Actor_01" / f"{name}.mp4"
-        path.touch()
-        with pytest.raises(ValueError, match=rf"{name}.mp4: (expected a name|actor 02)"):
-            RAVDESS(tmp_path).records()
+        with pytest.raises(ValueError, match=rf"{path.name}: {message}"):
+            kind(tmp_path).records()
         path.unlink()
 
 

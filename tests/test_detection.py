@@ -11,13 +11,13 @@ from data_modules.detection import (
     DetectorNotFoundError,
     FaceDetector,
     FacePlaces,
-    InsightFaceDetector,
     MTCNNDetector,
     WholeFrame,
     five_points,
     make_detector,
-    onnx_providers,
 )
+from data_modules.insightface_models import InsightFaceDetector
+from data_modules.onnx_session import onnx_providers
 from data_modules.tracking import FaceTracker, MainFace
 from data_modules.video import open_video
 from tests.videos import truth_of

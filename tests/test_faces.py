@@ -60,6 +60,13 @@ def test_truth_of_another_length_is_an_error(tmp_path):
             list(extract(open_video(path), ANNOTATION, known=Known("a", truth_of(count))))
 
 
+def test_truth_of_another_length_is_an_error_whoever_finds_the_faces(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
+    settings = FaceSettings("mtcnn", size=32)
+    with pytest.raises(ValueError, match="5 frames, but ground truth of 4"):
+        list(extract(open_video(path), settings, Tools(RedCornerDetector()), Known("a", truth_of(4))))
+
+
 class RedCornerDetector:
     """Finds the red field of `numbered_frame`, and remembers what it saw."""
 

@@ -11,14 +11,14 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from data_modules.datasets.dataset import FaceSettings
 from data_modules.detection import FacePlaces, make_detector
 from data_modules.faces import Known, Tools, extract, find_places
 from data_modules.main_face import MainFace
+from data_modules.pool import run_to_end
 from data_modules.source import VideoSource
-from data_modules.tracking import FaceTracker
+from data_modules.tracking import FaceTracker, overlaps
 from data_modules.video import open_video
 from fer_lightning.bench.predict import write_long_video
 
@@ -28,13 +28,7 @@ LANDMARKS: tuple[Literal["none", "mesh"], ...] = ("none", "mesh")
 
 def places_by_default(source: VideoSource, settings: FaceSettings, tools: Tools) -> FacePlaces:
     """What the pipeline does: each n-th frame, several at a time, tracked."""
-    search = find_places(source, settings, tools, Known())
-    while True:
-        try:
-            next(search)
-        except StopIteration as end:
-            faces: FacePlaces = end.value.faces
-            return faces
+    return run_to_end(find_places(source, settings, tools, Known())).faces
 
 
 def places_one_by_one(source: VideoSource, settings: FaceSettings, tools: Tools) -> FacePlaces:
@@ -44,13 +38,6 @@ def places_one_by_one(source: VideoSource, settings: FaceSettings, tools: Tools)
     for index, frame in source.frames():
         tracker.update(index, tools.faces.detect([frame])[0], frame)
     return MainFace(tracker, (source.width, source.height), 1, settings.max_gap)
-
-
-def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Intersection over union of two boxes."""
-    sides = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None)
-    both = float(np.prod(sides))
-    return both / (float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both)
 
 
 def run(quick: bool = False) -> None:
@@ -71,7 +58,7 @@ def run(quick: bool = False) -> None:
             print(f"  places, {title}: {count / took:.1f} frames/s")
         default, full = places.values()
         pairs = [(default.at(i), full.at(i)) for i in range(count)]
-        shares = [overlap(a.box, b.box) if a is not None else 0.0 for a, b in pairs if b is not None]
+        shares = [overlaps(a.box, [b.box])[0] if a is not None else 0.0 for a, b in pairs if b is not None]
         missed = sum(a is None for a, b in pairs if b is not None)
         ratio = seconds["every frame, one by one"] / seconds["default"]
         print(f"  {ratio:.2f} x as fast; mean IoU {np.mean(shares):.3f} over {len(shares)} faces, {missed} missed")

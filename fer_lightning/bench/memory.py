@@ -10,8 +10,8 @@ import av
 
 from data_modules.datasets.dataset import FaceSettings
 from data_modules.manifest import VideoRecord
+from data_modules.pool import run_to_end
 from data_modules.prepare import ClipPreparer
-from data_modules.store import ClipSummary
 from fer_lightning.bench.faces import example_video
 
 SHORT, LONG = 20.0, 1200.0  # seconds
@@ -62,11 +62,5 @@ def write_repeated(video: Path, path: Path, seconds: float) -> Path:
 def _measure(pipe: multiprocessing.connection.Connection, video: Path, store: Path) -> None:
     settings = FaceSettings(landmarks="mesh")
     preparer = ClipPreparer(video.parent, settings, store)
-    work = preparer(VideoRecord(video.stem, video.name, ""))
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            summary: ClipSummary = end.value
-            break
+    summary = run_to_end(preparer(VideoRecord(video.stem, video.name, "")))
     pipe.send((1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, summary))

@@ -1,7 +1,8 @@
 """Parts that more than one system uses. They are imported when they are first asked for, as `fer_lightning`'s are."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fer_lightning.lazy import names_of
 
 if TYPE_CHECKING:
     from fer_lightning.layers.attention import FrameSelfAttention
@@ -63,8 +64,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """A public name, out of its module."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = names_of(__name__, _MODULES)

@@ -63,6 +63,20 @@ class FrameBackbone(nn.Module, Pretrained):
         return features.view(*frames.shape[:-3], self.num_features)
 
 
+def fully_connected(channels: int, pool: int, hidden: int, dropout: float) -> nn.Sequential:
+    """FC6 and FC7 behind a map of any size, which is brought to `pool` x `pool`: (N, C, H, W) -> (N, hidden)."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        grid=nn.AdaptiveAvgPool2d(pool),
+        flat=nn.Flatten(),
+        fc6=nn.Linear(channels * pool**2, hidden),
+        relu6=nn.ReLU(),
+        dropout=nn.Dropout(dropout),
+        fc7=nn.Linear(hidden, hidden),
+        relu7=nn.ReLU(),
+    )
+    return nn.Sequential(layers)
+
+
 class FullyConnectedBackbone(FrameBackbone):
     """An image network with two fully connected layers in the place of its global average pooling.
 
@@ -94,16 +108,7 @@ class FullyConnectedBackbone(FrameBackbone):
     ) -> None:
         super().__init__(name, weights, channels, channels_last)
         self.network.reset_classifier(0, "")  # the map as it is
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            grid=nn.AdaptiveAvgPool2d(pool),
-            flat=nn.Flatten(),
-            fc6=nn.Linear(self.num_features * pool**2, hidden),
-            relu6=nn.ReLU(),
-            dropout=nn.Dropout(dropout),
-            fc7=nn.Linear(hidden, hidden),
-            relu7=nn.ReLU(),
-        )
-        self.connected = nn.Sequential(layers)
+        self.connected = fully_connected(self.num_features, pool, hidden, dropout)
         self.num_features = hidden
 
     def load_weights(self) -> None:

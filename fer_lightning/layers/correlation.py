@@ -95,5 +95,9 @@ def frame_substitution(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Ten
     Raises:
         ValueError: k is negative.
     """
-    index = substitution_index(x, k, mask)
+    return frames_at(x, substitution_index(x, k, mask))
+
+
+def frames_at(x: Tensor, index: Tensor) -> Tensor:
+    """The frames that stand at each place: (B, N, D), (B, N) -> (B, N, D)."""
     return x.gather(1, index[..., None].expand_as(x))

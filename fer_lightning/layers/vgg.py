@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
-from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.backbones import FrameBackbone, fully_connected
 from fer_lightning.layers.vgg_weights import load_vgg_weights
 from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
 
@@ -109,16 +109,7 @@ class VGG16(VGGBackbone):
     ) -> None:
         super().__init__(weights, pixels, width, channels_last)
         self.num_features = hidden
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            grid=nn.AdaptiveAvgPool2d(7),
-            flat=nn.Flatten(),
-            fc6=nn.Linear(round(width * BLOCKS[-1][-1]) * 7**2, hidden),
-            relu6=nn.ReLU(inplace=True),
-            dropout=nn.Dropout(dropout),
-            fc7=nn.Linear(hidden, hidden),
-            relu7=nn.ReLU(inplace=True),
-        )
-        self.connected = nn.Sequential(layers)
+        self.connected = fully_connected(round(width * BLOCKS[-1][-1]), 7, hidden, dropout)
         _initialise(self)
         self.to(memory_format=self.memory_format)
 

@@ -3,9 +3,9 @@
 import re
 
 import timm
-from torch import Tensor, nn
+from torch import nn
 
-from fer_lightning.weights import checkpoint_named, load_backbone_weights, read_checkpoint
+from fer_lightning.weights import checkpoint_named, load_backbone_weights, read_checkpoint, tensors_in
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of the blocks
 FULLY_CONNECTED = {"pre_logits.fc1": "fc6", "pre_logits.fc2": "fc7", "classifier.0": "fc6", "classifier.3": "fc7"}
@@ -22,11 +22,14 @@ def _names() -> dict[str, str]:
     return names
 
 
+NAMES = _names()
+
+
 def _our_name(key: str) -> str:
     """The authors' name of a tensor, such as conv1_1.weight; conv_1_1 and fc_6 are ports of theirs."""
     layer, _, kind = key.removeprefix("module.").rpartition(".")
     layer = re.sub(r"^(conv|fc)_(\d)", r"\1\2", layer)
-    return f"{_names().get(layer, layer)}.{kind}"
+    return f"{NAMES.get(layer, layer)}.{kind}"
 
 
 def load_vgg_weights(network: nn.Module, source: str) -> None:
@@ -43,13 +46,10 @@ def load_vgg_weights(network: nn.Module, source: str) -> None:
     if source == "timm":
         published = timm.create_model("vgg16", num_classes=0)
         load_backbone_weights(published, "vgg16", source)
-        state: object = published.state_dict()
+        tensors = published.state_dict()
     else:
-        content = read_checkpoint(checkpoint_named(source))
-        state = content.get("state_dict", content)
-    if not isinstance(state, dict):
-        raise ValueError(f"{source} holds a state_dict that is a {type(state).__name__}; expected a table of tensors")
-    found = {_our_name(str(key)): value for key, value in state.items() if isinstance(value, Tensor)}
+        tensors = tensors_in(read_checkpoint(checkpoint_named(source)), source)
+    found = {_our_name(key): value for key, value in tensors.items()}
     own = network.state_dict()
     filled = {}
     for key, value in own.items():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_lightning.layers.resnet3d import ResNet3D
-from fer_lightning.weights import checkpoint_named, read_checkpoint
+from fer_lightning.weights import checkpoint_named, read_checkpoint, tensors_in
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,8 @@ def load_clip_weights(network: nn.Module, source: str, sha256: str | None = None
         path = checkpoint_named(source)
     if sha256 is not None:
         _verify(path, sha256)
-    content = read_checkpoint(path)
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict):
-        raise ValueError(f"{path} holds a state_dict that is a {type(state).__name__}; expected a table of tensors")
     names = RESNET_NAMES if isinstance(network, ResNet3D) else C3D_NAMES
-    tensors = {_our_name(str(key), names): value for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = {_our_name(key, names): value for key, value in tensors_in(read_checkpoint(path), path).items()}
     network.load_state_dict(_fitting(network, tensors, path))
 
 
