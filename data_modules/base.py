@@ -1,173 +1,33 @@
 """VideoDataModule: the only data loaders. Data set, sampler, crop size and augmentation are its arguments."""
 
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import cv2
-import numpy as np
 import pytorch_lightning as L
 import torch
-from numpy.typing import NDArray
 from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
-from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 from torch.utils.data import Sampler as IndexSampler
 
 from data_modules.batch import ClipBatch, ClipSample, collate
 from data_modules.batching import Draw, TrainingOrder
 from data_modules.datasets.dataset import VideoDataset
-from data_modules.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
-from data_modules.manifest import VideoRecord, check_records
+from data_modules.feature_cache import FeatureCache
+from data_modules.manifest import check_records
 from data_modules.prepare import prepare_faces, store_of
+from data_modules.prepare_sound import prepare_sound
+from data_modules.samples import FACES_ONLY, SOUND, Clip, ClipDataset, usable
 from data_modules.sampling import Sampler
+from data_modules.sound_cache import SoundCache
+from data_modules.speech import Sound
 from data_modules.splits import join_inner, mark_inner_split
-from data_modules.store import ClipStore, ClipSummary, StoredClip
-from data_modules.transforms import Change, ClipAugmentation, normalise, resize_clip
+from data_modules.store import ClipStore
+from data_modules.transforms import ClipAugmentation, normalise
 
 Selection = Literal["inner", "last", "best_on_test"]
 EVALUATED = ("inner", "test")
 """The splits that every run is evaluated on, in the order of the test loaders."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip of the manifest and what the store knows of it."""
-
-    record: VideoRecord
-    faces: ClipSummary
-    label: int  # place in the class list
-    usable: bool = True  # whether there is anything that the model could see or hear
-
-
-NOTHING = frozenset[str]()
-FACES_ONLY, PICTURES = frozenset({"face"}), frozenset({"face", "person"})
-POINTS, SOUND = frozenset({"landmarks"}), frozenset({"spectrogram", "descriptor"})
-
-
-def available(clip: ClipSummary) -> frozenset[str]:
-    """The inputs of a model that the store has for a clip."""
-    seen = PICTURES if clip.num_faces > 0 else NOTHING
-    measured = POINTS if clip.num_landmarks > 0 else NOTHING
-    heard = SOUND if clip.sound > 0 else NOTHING
-    return seen | measured | heard
-
-
-class ClipDataset(Dataset[ClipSample]):
-    """Samples of clips: frames chosen by the sampler, augmented where an augmentation is given.
-
-    Args:
-        clips: with at least one face each, or whatever the model looks at.
-        store: of their crops.
-        sampler: chooses frames.
-        inputs: names of the fields of `ClipBatch` to load.
-        size: of the crops, pixels.
-        augmentation: None for the evaluation.
-        variants: train on so many draws and augmentations of each clip; 0 for ever new ones.
-        cache: of features that stand for the crops.
-    """
-
-    def __init__(
-        self,
-        clips: Sequence[Clip],
-        store: ClipStore,
-        sampler: Sampler,
-        inputs: frozenset[str] = FACES_ONLY,
-        size: int = 224,
-        augmentation: ClipAugmentation | None = None,
-        variants: int = 0,
-        cache: FeatureCache | None = None,
-    ) -> None:
-        self.clips, self.store, self.sampler = clips, store, sampler
-        self.inputs, self.size, self.augmentation = inputs, size, augmentation
-        self.variants, self.cache = variants, cache
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, item: int | Draw) -> ClipSample:
-        """For training a `Draw`; for the evaluation the clip's number, which gives the sampler's number of draws."""
-        clip = self.clips[item.clip if isinstance(item, Draw) else item]
-        stored = self.store.open(clip.record.clip_id)
-        if isinstance(item, Draw) and self.variants:
-            number = item.seed % self.variants
-            seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
-            return _stack([self._sample(clip, stored, torch.Generator().manual_seed(seed), VARIANTS, number)])
-        if isinstance(item, Draw):
-            return _stack([self._sample(clip, stored, torch.Generator().manual_seed(item.seed))])
-        draws = self.sampler.draws  # one is the deterministic sample; several are random, yet the same in every one
-        generators = [None] if draws == 1 else [torch.Generator().manual_seed(seed) for seed in range(draws)]
-        return _stack([self._sample(clip, stored, g, EVALUATION, number) for number, g in enumerate(generators)])
-
-    def _sample(
-        self, clip: Clip, stored: StoredClip, generator: Generator | None, group: str = "", number: int = 0
-    ) -> ClipSample:
-        """One draw, fields without the leading dimension; `group` and `number` say which in the cache it is."""
-        places = self.sampler(len(stored), generator).numpy()
-        intensity = stored.optional("intensity")
-        change = self.augmentation.draw(self.size, generator) if self.augmentation and generator else None
-        cached = self.cache.read(clip.record.clip_id, group, number) if self.cache else Features()
-        pictures = {
-            name: self._pictures(stored, places, name, change) if name in self.inputs and not self.cache else None
-            for name in ("face", "person")
-        }
-        return ClipSample(
-            clip_id=clip.record.clip_id,
-            label=clip.label,
-            mask=torch.ones(len(places), dtype=torch.bool),
-            frame_index=torch.from_numpy(stored.frame_index[places]),
-            face=pictures["face"],
-            person=pictures["person"],
-            landmarks=self._landmarks(clip, stored, places, change) if "landmarks" in self.inputs else None,
-            intensity=None if intensity is None else torch.from_numpy(intensity[places]),
-            features=cached.frames,
-            clip_features=cached.clip,
-        )
-
-    def _pictures(self, stored: StoredClip, places: NDArray[np.int64], name: str, change: Change | None) -> Tensor:
-        """(T, 3, H, W) uint8 crops of the face or the person."""
-        crops = resize_clip(stored.crops(places, self.size, name), self.size)
-        if change:
-            crops = np.stack([change.image(crop) for crop in crops])
-        return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
-
-    def _landmarks(self, clip: Clip, stored: StoredClip, places: NDArray[np.int64], change: Change | None) -> Tensor:
-        """(T, 68, 3) in pixels of the crop; NaN in frames where none were found."""
-        points = stored.optional("landmarks")
-        if points is None:
-            raise ValueError(
-                f"clip {clip.record.clip_id!r} has no landmarks, but the model asks for them; prepare the data set "
-                "with `faces.landmarks: mesh` or another that finds them"
-            )
-        centre = np.array([0.5, 0.5, 0.0], dtype=np.float32)  # of a pixel
-        points = (points[places] + centre) * np.float32(self.size / stored.crop_size) - centre
-        return torch.from_numpy(change.points(points) if change else points)
-
-
-def _stack(draws: Sequence[ClipSample]) -> ClipSample:
-    """Draws of one clip -> one sample whose fields have the leading dimension S."""
-
-    def join(name: str) -> Tensor | None:
-        values = [getattr(draw, name) for draw in draws]
-        return None if values[0] is None else torch.stack(values)
-
-    mask, frame_index = join("mask"), join("frame_index")
-    assert mask is not None
-    assert frame_index is not None
-    first = draws[0]
-    return ClipSample(
-        first.clip_id,
-        first.label,
-        mask,
-        frame_index,
-        face=join("face"),
-        person=join("person"),
-        landmarks=join("landmarks"),
-        intensity=join("intensity"),
-        features=join("features"),
-        clip_features=join("clip_features"),
-    )
 
 
 class VideoDataModule(L.LightningDataModule):
@@ -182,7 +42,7 @@ class VideoDataModule(L.LightningDataModule):
         sampler: chooses the frames of a clip.
         batch_size: clips per process and step.
         size: of the crops, pixels.
-        augmentation: of the training clips.
+        augmentation: of the training clips; the evaluation sees its middle.
         balanced: spread every training batch over the classes.
         selection: `inner` sets an inner split aside, `last` trains on everything and chooses nothing, `best_on_test`
             chooses on the reported split as the papers do, and says so wherever its number stands.
@@ -191,6 +51,7 @@ class VideoDataModule(L.LightningDataModule):
         cache: compute what the model's frozen parts make of each variant once, and train on that; needs `variants`.
         num_workers: processes that load; 0 loads in the training process.
         seed: of order and augmentation.
+        sound: how sound becomes spectrograms and descriptors, for models that ask for them; None for the defaults.
     """
 
     def __init__(
@@ -207,6 +68,7 @@ class VideoDataModule(L.LightningDataModule):
         cache: bool = False,
         num_workers: int = 2,
         seed: int = 0,
+        sound: Sound | None = None,
     ) -> None:
         super().__init__()
         if variants < 0 or (cache and not variants):
@@ -217,10 +79,11 @@ class VideoDataModule(L.LightningDataModule):
         self.dataset, self.sampler, self.batch_size, self.size = dataset, sampler, batch_size, size
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
-        self.variants, self.cache = variants, cache
+        self.variants, self.cache, self.sound = variants, cache, sound
         self.features: FeatureCache | None = None  # filled when a training begins
         self.clips: list[Clip] = []
         self.store: ClipStore | None = None
+        self.sounds: SoundCache | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -240,8 +103,33 @@ class VideoDataModule(L.LightningDataModule):
         return self.sampler.groups
 
     def prepare_data(self) -> None:
-        """Makes what is missing: the synthetic videos, the face crops. Runs in one process of each machine."""
-        prepare_faces(self.dataset, workers=max(self.num_workers, 1))
+        """Makes what is missing: the synthetic videos, the face crops, what the model hears.
+
+        Runs in one process of each machine.
+
+        Raises:
+            SoundLibraryNotFoundError: a package is missing that the model's sound needs.
+            ValueError: the model asks for sound or persons, and the data set's settings leave these out.
+        """
+        self._refuse_left_out()
+        workers = max(self.num_workers, 1)
+        store = prepare_faces(self.dataset, workers)
+        prepare_sound(store, SoundCache.of(store, self.sound), self.inputs & SOUND, workers, self.dataset.name)
+
+    def _refuse_left_out(self) -> None:
+        faces, wanted = self.dataset.faces, self.inputs
+        prepared = f"{self.dataset.name} is prepared with"
+        if wanted & SOUND and not faces.sound:
+            raise ValueError(
+                f"the model asks for {', '.join(sorted(wanted & SOUND))}, but {prepared} `faces.sound: false`; set "
+                "`data.dataset.init_args.faces.sound: true`"
+            )
+        if "person" in wanted and faces.person == "none":
+            raise ValueError(
+                f"the model looks at the person around the face, but {prepared} `faces.person: none`; set "
+                "`data.dataset.init_args.faces.person` to `insightface`, `frame`, or `annotation` where the data set "
+                "has boxes of persons"
+            )
 
     def setup(self, stage: str = "fit") -> None:
         """Reads the manifest and the store's index, and cuts the inner split.
@@ -272,9 +160,10 @@ class VideoDataModule(L.LightningDataModule):
                 f"{self.dataset.name}: clip {strange[0].clip_id!r} has emotion {strange[0].emotion!r}; {len(strange)} "
                 f"such clips; expected one of {', '.join(labels)}"
             )
-        inputs = self.inputs
+        self.sounds = SoundCache.of(self.store, self.sound)
+        inputs, unheard = self.inputs, self.sounds.failures(self.inputs & SOUND)
         self.clips = [
-            Clip(r, index[r.clip_id], labels[r.emotion], bool(inputs & available(index[r.clip_id]))) for r in records
+            Clip(r, index[r.clip_id], labels[r.emotion], *usable(index[r.clip_id], inputs, unheard)) for r in records
         ]
 
     def split(self, name: str) -> list[Clip]:
@@ -290,17 +179,26 @@ class VideoDataModule(L.LightningDataModule):
         """The clips of a split that no model can see: errors in every accuracy."""
         return [clip for clip in self.split(split) if not clip.usable]
 
-    def clip_dataset(self, split: str, train: bool = False, cached: bool = True) -> ClipDataset:
+    def clip_dataset(self, split: str, cached: bool = True) -> ClipDataset:
         """The samples of a split's clips, with cached features where there are some."""
         assert self.store is not None, "call setup() first"
         clips = [clip for clip in self.split(split) if clip.usable]
         cache = self.features if cached else None
-        augmentation = (self.augmentation or ClipAugmentation(flip=False)) if train else None
-        return ClipDataset(clips, self.store, self.sampler, self.inputs, self.size, augmentation, self.variants, cache)
+        return ClipDataset(
+            clips,
+            self.store,
+            self.sampler,
+            self.inputs,
+            self.size,
+            self.augmentation,
+            self.variants,
+            cache,
+            self.sounds,
+        )
 
     def train_dataloader(self) -> DataLoader[ClipSample]:
         """Whole batches of the training clips, balanced over the classes where asked for."""
-        data = self.clip_dataset("train", train=True)
+        data = self.clip_dataset("train")
         replicas, rank = self._processes()
         labels = [clip.label for clip in data.clips]
         order = TrainingOrder(labels, self.batch_size, self.balanced, replicas, rank, self.seed)
@@ -333,8 +231,8 @@ class VideoDataModule(L.LightningDataModule):
         replicas, rank = self._processes()
         if len(data) < replicas:
             raise ValueError(
-                f"the {split} split of {self.dataset.name} has {len(data)} clips with a face for {replicas} processes; "
-                "expected at least one each: use fewer devices or more clips"
+                f"the {split} split of {self.dataset.name} has {len(data)} clips that the model can see or hear for "
+                f"{replicas} processes; expected at least one each: use fewer devices or more clips"
             )
         order = UnrepeatedDistributedSampler(data, num_replicas=replicas, rank=rank, shuffle=False)
         return self.loader(data, order)
@@ -368,9 +266,13 @@ class VideoDataModule(L.LightningDataModule):
 
 
 def normalised(batch: ClipBatch) -> ClipBatch:
-    """The batch with its crops as floats of mean 0 and deviation 1, as backbones want them."""
+    """The batch with its crops and spectrograms as floats of mean 0 and deviation 1, as backbones want them."""
     face, person = (None if crops is None else normalise(crops) for crops in (batch.face, batch.person))
-    return replace(batch, face=face, person=person)
+    spectrogram = batch.spectrogram
+    if spectrogram is not None:
+        assert batch.present is not None
+        spectrogram = normalise(spectrogram) * batch.present[:, 1, None, None, None]
+    return replace(batch, face=face, person=person, spectrogram=spectrogram)
 
 
 def _single_threaded(worker: int) -> None:

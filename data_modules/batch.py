@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MODALITIES = ("face", "sound")
+"""The columns of `ClipBatch.present`."""
+
 
 @dataclass(frozen=True)
 class ClipBatch:
@@ -18,16 +21,16 @@ class ClipBatch:
 
     clip_id: tuple[str, ...]
     label: Tensor  # (B,) int64, a place in the class list; -1 where the class is not known
-    mask: Tensor  # (B, T) bool, true where a frame is real
-    frame_index: Tensor  # (B, T) int64, frame numbers in the source
+    mask: Tensor  # (B, T) bool, true where a frame is real; nowhere in a clip without a face
+    frame_index: Tensor  # (B, T) int64, frame numbers in the source; -1 where there is no face
     face: Tensor | None = None  # (B, T, 3, H, W) float, normalised
     person: Tensor | None = None  # (B, T, 3, H, W) float, normalised
     landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames where none were found
-    spectrogram: Tensor | None = None  # (B, 3, 224, 224)
-    descriptor: Tensor | None = None  # (B, D)
+    spectrogram: Tensor | None = None  # (B, 3, S, S) float, normalised; zeros where a clip has no sound
+    descriptor: Tensor | None = None  # (B, E) openSMILE's functionals, unscaled; zeros where a clip has no sound
     features: Tensor | None = None  # (B, T, D) of the frames, cached
     clip_features: Tensor | None = None  # (B, E) of the clips, cached
-    present: Tensor | None = None  # (B, modality) bool
+    present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; with sound alone
     intensity: Tensor | None = None  # (B, T) true intensity of the expression, where the data set knows it
 
     def __len__(self) -> int:
@@ -58,6 +61,9 @@ class ClipSample:
     face: Tensor | None = None  # (S, T, 3, H, W)
     person: Tensor | None = None  # (S, T, 3, H, W)
     landmarks: Tensor | None = None  # (S, T, 68, 3)
+    spectrogram: Tensor | None = None  # (S, 3, size, size) uint8
+    descriptor: Tensor | None = None  # (S, E)
+    present: Tensor | None = None  # (S, 2)
     features: Tensor | None = None  # (S, T, D)
     clip_features: Tensor | None = None  # (S, E)
     intensity: Tensor | None = None  # (S, T)
@@ -85,6 +91,9 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
         face=join("face"),
         person=join("person"),
         landmarks=join("landmarks"),
+        spectrogram=join("spectrogram", frames=False),
+        descriptor=join("descriptor", frames=False),
+        present=join("present", frames=False),
         intensity=join("intensity"),
         features=join("features"),
         clip_features=join("clip_features", frames=False),

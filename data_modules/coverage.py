@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_modules.manifest import SPLITS, VideoRecord
-from data_modules.store import ClipSummary
+from data_modules.store import SILENT, ClipSummary
 
 SHOWN = 10  # clips that are named in the terminal
 
@@ -27,23 +27,46 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
         console = Console(width=120)
     made = f", {count} of them lengthened" if (count := sum(bool(s.num_made) for s in summaries)) else ""
     console.print(Text(f"{name}: {_clips(summaries)}{made}"))
+    if heard := _heard(summaries):
+        console.print(Text(f"{name}: {heard}"))
     console.print(coverage_table(records, summaries))
     without = [summary for summary in summaries if not summary.num_faces]
     broken = [summary for summary in summaries if summary.num_faces and summary.broken]
-    for summary in without[:SHOWN]:
-        console.print(Text(f"  {summary.clip_id}: {summary.reason}"))
-    if len(without) > SHOWN:
-        console.print(Text(f"  and {len(without) - SHOWN} more without a face"))
-    for summary in broken[:SHOWN]:
-        console.print(Text(f"  {summary.clip_id}: {_broken(summary)}"))
-    if len(broken) > SHOWN:
-        console.print(Text(f"  and {len(broken) - SHOWN} more with packets or images that do not decode"))
+    unheard = [summary for summary in summaries if _damaged(summary)]
+    _name(console, {s.clip_id: s.reason for s in without}, "without a face")
+    _name(console, {s.clip_id: _broken(s) for s in broken}, "with packets or images that do not decode")
+    _name(console, {s.clip_id: s.sound_reason for s in unheard}, "with a damaged sound track")
+
+
+def _name(console: Console, reasons: dict[str, str], what: str) -> None:
+    """Prints the first clips that something is wrong with."""
+    for clip_id, reason in list(reasons.items())[:SHOWN]:
+        console.print(Text(f"  {clip_id}: {reason}"))
+    if len(reasons) > SHOWN:
+        console.print(Text(f"  and {len(reasons) - SHOWN} more {what}"))
 
 
 def _clips(summaries: Sequence[ClipSummary]) -> str:
     there = [summary for summary in summaries if summary.num_faces]
     share = 100 * sum(summary.coverage for summary in there) / max(len(there), 1)
     return f"{len(there)} of {len(summaries)} clips have faces, in {share:.1f} % of their frames on average"
+
+
+def _heard(summaries: Sequence[ClipSummary]) -> str:
+    """How many clips have sound; empty where no clip has a sound track."""
+    heard = sum(summary.sound > 0 for summary in summaries)
+    silent = sum(summary.sound_reason == SILENT for summary in summaries)
+    damaged = sum(map(_damaged, summaries))
+    if not heard + silent + damaged:
+        return ""
+    parts = [f"{heard} of {len(summaries)} clips have sound"]
+    parts += [f"{silent} have a silent sound track"] if silent else []
+    parts += [f"{damaged} have a damaged one"] if damaged else []
+    return ", ".join(parts)
+
+
+def _damaged(summary: ClipSummary) -> bool:
+    return summary.sound_reason not in ("", SILENT)
 
 
 def coverage_table(records: Sequence[VideoRecord], summaries: Sequence[ClipSummary]) -> Table:
@@ -77,4 +100,5 @@ def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     table.writerow(("clip_id", "reason"))
     table.writerows((summary.clip_id, summary.reason) for summary in summaries if summary.reason)
     table.writerows((s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason)
+    table.writerows((s.clip_id, s.sound_reason) for s in summaries if _damaged(s))
     return text.getvalue().encode()

@@ -29,12 +29,11 @@ from data_modules.interpolation import between, lengthen
 from data_modules.landmarks import LandmarkModel, make_landmarks
 from data_modules.pool import run_to_end
 from data_modules.source import Frame, VideoSource
-from data_modules.store import FaceFrame, Origin
+from data_modules.store import LANDMARKS, FaceFrame, Origin
 from data_modules.tracking import FaceTracker, MainFace, person_of
 from data_modules.truth import FrameTruth
 
 BATCH = 16  # frames a detector sees at once
-LANDMARKS = (68, 3)
 Item = TypeVar("Item")
 
 

@@ -1,14 +1,13 @@
 """From a data set to its store of faces: in parallel, resumable after a kill at any point, in parts on many hosts."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from data_modules.audio import sound_blocks
+from data_modules.audio import open_sound
 from data_modules.contact_sheet import contact_sheet
 from data_modules.coverage import quarantine, show_coverage
 from data_modules.datasets.dataset import FaceSettings, VideoDataset, store_root
@@ -18,12 +17,14 @@ from data_modules.files import write_whole
 from data_modules.manifest import VideoRecord, check_records
 from data_modules.pool import Failure, run_in_processes
 from data_modules.progress import progress
-from data_modules.store import SOUND_RATE, ClipStore, ClipSummary, StoredClip
+from data_modules.source import UnreadableVideoError
+from data_modules.store import SOUND_RATE, ClipStore, ClipSummary, ClipWriter, StoredClip
 from data_modules.truth import FrameTruth
 from data_modules.video import is_video_file, open_clip
 
 TIME_LIMIT = 300.0  # seconds without a sign of life
 UNREADABLE = "unreadable: "
+DAMAGED = "sound unreadable: "
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,7 @@ class ClipPreparer:
                 writer.add(face)
                 faces += 1
                 yield (1 + face.index / source.num_frames) / 2
-            for samples in self._sound(record):
-                writer.add_sound(samples)
+            sound_reason = self._add_sound(record, writer)
             count = source.num_frames
             reason = "" if faces else f"no face found in {count} frame{'s' * (count != 1)}"
             summary = ClipSummary(
@@ -113,6 +113,7 @@ class ClipPreparer:
                 broken=source.broken,
                 width=source.width,
                 height=source.height,
+                sound_reason=sound_reason,
             )
             return writer.finish(summary, source.timestamps)
 
@@ -125,12 +126,19 @@ class ClipPreparer:
             read_face_table(path, size) if path else None,
         )
 
-    def _sound(self, record: VideoRecord) -> Iterable[NDArray[np.int16]]:
+    def _add_sound(self, record: VideoRecord, writer: ClipWriter) -> str:
+        """Writes the clip's sound; returns what is wrong with it. A damaged sound is none, and costs no picture."""
         path = self._folder / record.path
         if not self._settings.sound or not is_video_file(path):
-            return
-        for block in sound_blocks(path, SOUND_RATE) or ():
-            yield np.clip(np.round(block * 32767), -32768, 32767).astype(np.int16)
+            return ""
+        try:
+            track = open_sound(path, SOUND_RATE)
+            for block in track or ():
+                writer.add_sound(np.clip(np.round(block * 32767), -32768, 32767).astype(np.int16))
+        except UnreadableVideoError as error:
+            writer.discard_sound()
+            return " ".join(f"{DAMAGED}{error}".split())
+        return f"{track.broken} of {track.packets} packets of its sound do not decode" if track and track.broken else ""
 
 
 def store_of(dataset: VideoDataset) -> ClipStore:

@@ -28,6 +28,8 @@ from data_modules.tensor_file import TensorFile, tensor_file
 FORMAT = "fer_lightning faces 2"
 SUFFIX = ".safetensors"
 SOUND_RATE = 16000  # samples a second
+SILENT = "its sound track is silent"
+LANDMARKS = (68, 3)
 # OpenCV's flags for decoding at a part of the size; with IMREAD_COLOR_RGB they mean RGB.
 DIVIDED = {
     1: 0,
@@ -69,11 +71,12 @@ class ClipSummary:
     fps: float = 0.0
     reason: str = ""  # why there are no faces, where there are none
     num_made: int = 0  # of the crops, those that are interpolated pictures
-    sound: float = 0.0  # seconds; 0 where the clip has no sound track, or it was not asked for
+    sound: float = 0.0  # seconds; 0 where the clip has no sound track, or a silent one, or it was not asked for
     broken: int = 0  # packets or images that do not decode
     num_landmarks: int = 0  # of the crops, those with landmarks
     width: int = 0  # of the source's frames, pixels
     height: int = 0
+    sound_reason: str = ""  # what is wrong with the sound track, where there is one
 
     @property
     def coverage(self) -> float:
@@ -144,8 +147,10 @@ class StoredClip:
         """(n,) samples in [-1, 1] at `SOUND_RATE` from `start` to `stop` seconds, or None where there is no sound."""
         if "sound" not in self._names:
             return None
-        last = None if stop is None else round(stop * SOUND_RATE)
-        samples = self._file.get_slice("sound")[round(start * SOUND_RATE) : last]
+        track = self._file.get_slice("sound")
+        (length,) = track.get_shape()
+        last = length if stop is None else min(round(stop * SOUND_RATE), length)
+        samples = track[min(round(start * SOUND_RATE), last) : last]
         return np.asarray(samples, dtype=np.float32) / np.float32(32768)
 
     def crops(
@@ -286,6 +291,7 @@ class ClipWriter:
 
     def __init__(self, tensors: TensorFile) -> None:
         self._tensors, self._made, self._landmarks = tensors, 0, 0
+        self._loud = False  # whether there is any sound in the sound
 
     def add(self, face: FaceFrame, quality: int = 95) -> None:
         """Appends the next face; `quality` is that of its JPEGs."""
@@ -307,12 +313,18 @@ class ClipWriter:
     def add_sound(self, samples: NDArray[np.int16]) -> None:
         """Appends (n,) samples at `SOUND_RATE`."""
         self._tensors["sound"].extend(samples)
+        self._loud = self._loud or bool(samples.any())
+
+    def discard_sound(self) -> None:
+        """Takes all sound back: it turned out to be damaged."""
+        self._tensors.discard("sound")
+        self._loud = False
 
     def finish(self, summary: ClipSummary, times: NDArray[np.float64] | None = None) -> ClipSummary:
         """States what the clip is.
 
         Args:
-            summary: of which the numbers of faces and the seconds of sound are counted here.
+            summary: of which the numbers of faces and the seconds of sound are counted here; a sound of zeros is none.
             times: (T,) seconds of all frames of the source.
 
         Returns:
@@ -331,6 +343,9 @@ class ClipWriter:
         if times is not None:
             self._tensors["time"].extend(times)
         sound = self._tensors["sound"].count / SOUND_RATE
+        if sound and not self._loud:
+            self.discard_sound()
+            summary, sound = replace(summary, sound_reason=summary.sound_reason or SILENT), 0.0
         summary = replace(summary, num_faces=faces, num_made=self._made, num_landmarks=self._landmarks, sound=sound)
         self._tensors.metadata = {"format": FORMAT, "summary": json.dumps(asdict(summary))}
         return summary

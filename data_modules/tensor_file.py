@@ -78,6 +78,10 @@ class TensorFile:
             self._tensors[name] = Rows(self._cleanup.enter_context(spool))
         return self._tensors[name]
 
+    def discard(self, name: str) -> None:
+        """Takes a tensor's rows back; they are not written."""
+        self._tensors.pop(name, None)
+
     def write_to(self, file: IO[bytes]) -> None:
         """Header, then the tensors; wide numbers first, so that each lies where the processor wants it."""
         tensors = [(name, rows) for name, rows in self._tensors.items() if rows.itemsize]

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+NOISE_CROP = 224  # side of the crop whose pixels measure noise on landmarks
 
 # Where each of the 68 iBUG points goes when the face is mirrored.
 MIRROR_68 = np.array(
@@ -48,6 +49,8 @@ class Change:
     mirrored: bool
     brightness: float  # factor
     contrast: float  # factor, about mid-grey
+    noise: float = 0.0  # standard deviation on the landmarks, pixels
+    noise_seed: int = 0
 
     def image(self, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(S, S, 3) -> (S, S, 3); what comes from outside of the picture repeats its border."""
@@ -59,10 +62,16 @@ class Change:
         return np.asarray(cv2.LUT(warped, levels.round().clip(0, 255).astype(np.uint8)), dtype=np.uint8)
 
     def points(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T, 68, 3) -> (T, 68, 3); depth follows the change of scale, mirrored points change names."""
+        """(T, 68, 3) -> (T, 68, 3); depth follows the change of scale, mirrored points change names.
+
+        Noise, unlike all else, is another one in every frame: landmarks are found in each anew.
+        """
         flat = landmarks[..., :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
         depth = landmarks[..., 2:] * np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
         moved = np.concatenate([flat, depth], axis=-1).astype(np.float32)
+        if self.noise:
+            drawn = np.random.default_rng(self.noise_seed).standard_normal(moved.shape)
+            moved += (self.noise * drawn).astype(np.float32)
         return moved[:, MIRROR_68] if self.mirrored else moved
 
 
@@ -77,6 +86,13 @@ class ClipAugmentation:
         translation: share of the side.
         brightness: share of the brightness.
         contrast: share of the contrast.
+        crop: share of the side that is seen, cut at a random place: 0.875 for 224² pixels of 256². Unlike the other
+            values it is one of the evaluation too, which sees the middle.
+        landmark_noise: standard deviation of Gaussian noise on each coordinate of the landmarks, pixels of a crop of
+            224 (as `fer noise` has it).
+
+    Raises:
+        ValueError: a crop of nothing, or of more than there is, or a negative noise.
     """
 
     flip: bool = True
@@ -85,6 +101,23 @@ class ClipAugmentation:
     translation: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    crop: float = 1.0
+    landmark_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"the share of the side that is cut is above 0 and at most 1; found crop = {self.crop}")
+        if self.landmark_noise < 0:
+            raise ValueError(f"noise has a deviation of 0 or more pixels; found landmark_noise = {self.landmark_noise}")
+
+    def middle(self, size: int) -> Change | None:
+        """What the evaluation sees of crops of side `size`: the middle; None where that is all."""
+        return None if self.crop == 1 else Change(self._window(size, (0.5, 0.5)), False, 1.0, 1.0)
+
+    def _window(self, size: int, place: tuple[float, float]) -> NDArray[np.float64]:
+        """(2, 3), old pixel -> new pixel; places from 0, leftmost and topmost, to 1."""
+        start = (1 - self.crop) * size * np.array(place)  # of the window, counted from the picture's corner
+        return np.column_stack([np.eye(2) / self.crop, (0.5 - start) / self.crop - 0.5])
 
     def draw(self, size: int, generator: Generator) -> Change:
         """One change for a clip with crops of side `size`."""
@@ -95,6 +128,11 @@ class ClipAugmentation:
         middle = (size - 1) / 2
         matrix = cv2.getRotationMatrix2D((middle, middle), angle * self.rotation, 1 + scale * self.scale)
         matrix[:, 2] += np.array([right, down]) * self.translation * size
+        if self.crop < 1:
+            x, y = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+            matrix = self._window(size, (x, y)) @ np.vstack([matrix, [0, 0, 1]])
         if mirrored:
             matrix = np.array([[-1.0, 0.0, size - 1], [0.0, 1.0, 0.0]]) @ np.vstack([matrix, [0, 0, 1]])
-        return Change(matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast)
+        noise = self.landmark_noise * size / NOISE_CROP
+        seed = int(torch.randint(2**62, (), generator=generator)) if noise else 0
+        return Change(matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed)

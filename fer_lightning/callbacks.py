@@ -13,8 +13,9 @@ import torch.distributed
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from data_modules.base import EVALUATED, Clip, VideoDataModule
+from data_modules.base import EVALUATED, VideoDataModule
 from data_modules.batch import ClipBatch
+from data_modules.samples import Clip
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.clip_outputs import AXES, ClipOutputs
 from fer_lightning.outputs import ClipPredictions
@@ -86,7 +87,7 @@ def prediction_table(
         emotion=np.array([record.emotion for record in records]),
         probabilities=torch.stack([found.get(record.clip_id, nothing) for record in records]).numpy(),
         coverage=np.array([clip.faces.coverage for clip in clips]),
-        reason=np.array(["" if clip.usable else clip.faces.reason or "no face found" for clip in clips]),
+        reason=np.array(["" if clip.usable else clip.reason or clip.faces.reason or "no face found" for clip in clips]),
     )
 
 

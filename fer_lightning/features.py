@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from data_modules.base import EVALUATED, ClipDataset, VideoDataModule, normalised
+from data_modules.base import EVALUATED, VideoDataModule, normalised
 from data_modules.batch import ClipBatch
 from data_modules.batching import Draw
 from data_modules.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
 from data_modules.progress import progress
+from data_modules.samples import ClipDataset
 
 if TYPE_CHECKING:
     from fer_lightning.classifier import VideoClassifier
@@ -28,7 +29,7 @@ def cache_features(model: "VideoClassifier", data: VideoDataModule) -> None:
         return
     assert data.store is not None
     cache = FeatureCache(data.store.folder / "features" / features_key(model, data))
-    training = data.clip_dataset("train", train=True)
+    training = data.clip_dataset("train")
     evaluated = [data.clip_dataset(split) for split in EVALUATED if data.split(split)]
     _fill(model, data, cache, training, VARIANTS, data.variants)
     for dataset in evaluated:

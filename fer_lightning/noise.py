@@ -22,6 +22,7 @@ from data_modules.base import VideoDataModule
 from data_modules.batch import ClipBatch
 from data_modules.files import write_whole
 from data_modules.progress import progress
+from data_modules.transforms import NOISE_CROP
 from fer_lightning.callbacks import prediction_table
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.figures.style import FAINT, MARKERS, PALETTE, plain, png, share_axis, styled
@@ -33,7 +34,6 @@ from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
 
 SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
-CROP = 224  # pixels of its side; not stated in the paper what its sigma is in: our choice
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class UnderNoise(L.LightningModule):
         return found
 
 
-def add_noise(batch: ClipBatch, noise: Noise, size: int = CROP) -> ClipBatch:
+def add_noise(batch: ClipBatch, noise: Noise, size: int = NOISE_CROP) -> ClipBatch:
     """The batch with noise on its landmarks.
 
     What is drawn depends on the noise's seed, the clip and its sampled frames alone: every system sees the same, and a
@@ -207,7 +207,7 @@ def add_noise(batch: ClipBatch, noise: Noise, size: int = CROP) -> ClipBatch:
     if batch.landmarks is None or not noise.sigma:
         return batch
     drawn = [_draw(noise.seed, clip, frames) for clip, frames in zip(batch.clip_id, batch.frame_index, strict=True)]
-    scale = noise.sigma * size / CROP
+    scale = noise.sigma * size / NOISE_CROP
     return replace(batch, landmarks=batch.landmarks + scale * torch.stack(drawn).to(batch.landmarks))
 
 
@@ -242,7 +242,7 @@ def noise_figure(found: Sequence[NoisyScore]) -> Figure:
         low, high = [score.war_low for score in curve], [score.war_high for score in curve]
         axes.fill_between(sigma, low, high, color=colour, alpha=0.15, linewidth=0)
     share_axis(axes, "share of right clips (WAR)")
-    axes.set_xlabel(f"standard deviation of the noise, pixels of a crop of {CROP}")
+    axes.set_xlabel(f"standard deviation of the noise, pixels of a crop of {NOISE_CROP}")
     axes.set_title(f"mean of {max(score.draws for score in found)} draws; bands: 95 %, bootstrap over subjects")
     axes.grid(axis="x", color=FAINT)
     figure.legend(loc="outside lower center")  # in the axes it would hide curves

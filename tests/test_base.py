@@ -15,7 +15,7 @@ from data_modules.datasets.dfew import DFEW
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 from data_modules.prepare import store_of
-from data_modules.sampling import RandomSampler, SubvideoSampler, subvideo_indices
+from data_modules.sampling import RandomSampler, SegmentSampler, SubvideoSampler, subvideo_indices
 from data_modules.transforms import ClipAugmentation
 from tests.fakes import write_dfew
 from tests.training import MadeFaces, made_data
@@ -204,7 +204,7 @@ def test_balance_holds_over_the_batches_of_all_processes():
 
 def test_fewer_clips_than_processes_is_an_error_that_says_so():
     data = for_model(made_data(), {"face"}, processes=21)
-    with pytest.raises(ValueError, match="inner split of made has 7 clips with a face for 21 processes"):
+    with pytest.raises(ValueError, match="inner split of made has 7 clips that the model can see or hear for 21"):
         data.test_dataloader()
 
 
@@ -223,3 +223,10 @@ class Misspelt(MadeFaces):
 def test_an_emotion_that_is_not_in_the_class_list_is_an_error():
     with pytest.raises(ValueError, match=r"'new' has emotion 'feer'.*expected one of anger"):
         made_data(Misspelt())
+
+
+def test_a_model_that_looks_at_persons_needs_a_set_prepared_with_them():
+    data = VideoDataModule(MadeFaces(), SegmentSampler(frames=2), num_workers=0)
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(inputs=frozenset({"face", "person"})))
+    with pytest.raises(ValueError, match=r"made is prepared with `faces\.person: none`; set .*insightface"):
+        data.prepare_data()

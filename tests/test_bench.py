@@ -5,7 +5,7 @@ import pytest
 from fer_lightning.bench.command import BENCHES, main
 
 
-@pytest.mark.parametrize("name", ["render", "store", "manifest", "step", "fusion"])
+@pytest.mark.parametrize("name", ["render", "store", "manifest", "step", "fusion", "ecnn", "audio"])
 def test_a_benchmark_prints_its_figures(name, capsys):
     main(["bench", name, "--quick"])
     assert BENCHES[name][1] in capsys.readouterr().out

@@ -137,7 +137,7 @@ def test_everything_that_features_depend_on_is_in_their_name():
 
 def test_variants_are_few_and_differ():
     data = made_data(variants=3, augmentation=ClipAugmentation(rotation=20), sampler=SegmentSampler(4))
-    dataset = data.clip_dataset("train", train=True)
+    dataset = data.clip_dataset("train")
     from data_modules.batching import Draw
 
     seen = [dataset[Draw(0, seed)] for seed in range(6)]

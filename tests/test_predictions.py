@@ -7,10 +7,10 @@ import torch
 from safetensors.numpy import save_file
 from scipy.special import softmax
 
-from data_modules.base import Clip
 from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
+from data_modules.samples import Clip
 from data_modules.store import ClipSummary
 from fer_lightning.callbacks import clip_outputs, prediction_table
 from fer_lightning.classifier import VideoClassifier

@@ -35,7 +35,10 @@ TINY = (
 
 @dataclass
 class MadeFaces(VideoDataset):
-    """Noise in the store, without a video: clips of 4 to 9 faces in every third frame, those of `faceless` of none."""
+    """Noise in the store, without a video: clips of 4 to 9 faces in every third frame, those of `faceless` of none.
+
+    There is noise to be heard too, and a person around each face, where the settings of the faces ask for them.
+    """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=48))
     subjects: int = 10
@@ -66,16 +69,22 @@ class MadeFaces(VideoDataset):
         for place, record in enumerate(self.records()):
             rng = np.random.default_rng(place)
             count = 0 if record.clip_id in self.faceless else 4 + place % 6
-            reason = "nothing was made" if count == 0 else ""
-            summary = ClipSummary(record.clip_id, 30, count, 25.0, reason)
-            summaries.append(store.write(summary, [self._face(3 * number, rng) for number in range(count)]))
+            summary = ClipSummary(record.clip_id, 30, count, 25.0, "" if count else "nothing was made")
+            with store.writing(record.clip_id) as writer:
+                for number in range(count):
+                    writer.add(self._face(3 * number, rng))
+                if self.faces.sound:
+                    writer.add_sound(rng.integers(-8000, 8000, 8000).astype(np.int16))
+                summaries.append(writer.finish(summary))
         store.write_index(summaries)
 
     def _face(self, index: int, rng: np.random.Generator) -> FaceFrame:
         side = self.faces.size
         crop = rng.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
         landmarks = rng.uniform(0, side, (68, 3)).astype(np.float32)
-        return FaceFrame(index, crop, np.array([0, 0, side, side], np.float32), 1.0, landmarks, float(rng.random()))
+        person = None if self.faces.person == "none" else crop[::-1]
+        box = np.array([0, 0, side, side], np.float32)
+        return FaceFrame(index, crop, box, 1.0, landmarks, float(rng.random()), person)
 
 
 def made_data(dataset: VideoDataset | None = None, **options) -> VideoDataModule:

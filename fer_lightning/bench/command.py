@@ -7,6 +7,7 @@ BENCHES = {
     "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
     "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
     "manifest": ("fer_lightning.bench.manifest", "opening a data set as large as DFEW"),
+    "audio": ("fer_lightning.bench.audio", "making spectrograms and descriptors, and a loader's step with sound"),
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
     "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
     "fusion": ("fer_lightning.bench.fusion", "fusing scores against VSHNN's forward pass"),

@@ -1,0 +1,107 @@
+"""What sound costs: making spectrograms and descriptors, once a clip, and the loader's steps with them and without."""
+
+import tempfile
+import time
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from data_modules.batch import collate
+from data_modules.batching import Draw
+from data_modules.descriptors import SIZES
+from data_modules.manifest import VideoRecord
+from data_modules.pool import run_in_processes
+from data_modules.prepare_sound import SoundPreparer
+from data_modules.samples import FACES_ONLY, Clip, ClipDataset
+from data_modules.sampling import SegmentSampler
+from data_modules.sound_cache import SoundCache
+from data_modules.speech import Sound
+from data_modules.store import ClipStore, ClipSummary, FaceFrame
+from data_modules.synthetic.dynamics import speech
+from data_modules.synthetic.voice import speak
+from fer_lightning.bench.store import clips_to_store
+
+CORES = 2
+SECONDS = 3.0  # of a clip
+BATCH, FRAMES, SIZE = 8, 16, 224  # of the paper's streams (002)
+
+
+def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, list[Clip]]:
+    """Clips of 75 faces and three seconds of a rendered voice in room noise, each as `fer data prepare` stores it."""
+    store, clips = ClipStore(folder), []
+    for number, crops in enumerate(islice(clips_to_store(crop_size), count)):
+        rng = np.random.default_rng(number)
+        voice = speak(speech(SECONDS, 4.0, rng), SECONDS, float(rng.uniform(90, 240)), 0.3, 1.0, rng)
+        with store.writing(f"{number}") as writer:
+            for index, crop in enumerate(crops):
+                writer.add(FaceFrame(index, crop, np.zeros(4, np.float32), 1.0))
+            writer.add_sound((voice * 32767).astype(np.int16))
+            summary = writer.finish(ClipSummary(f"{number}", len(crops), 0, 25.0))
+        clips.append(Clip(VideoRecord(summary.clip_id, "", ""), summary, 0))
+    store.write_index(clip.faces for clip in clips)
+    return store, clips
+
+
+def seconds_per_second(store: ClipStore, clips: list[Clip], sounds: SoundCache, field: str, workers: int) -> float:
+    """Seconds of sound of which the processes make the field in a second, their start left out; 0 for this one."""
+    work = partial(SoundPreparer, store, sounds, frozenset({field}))
+    times = []
+    for clip_id, reason in run_in_processes(work, [clip.record.clip_id for clip in clips], workers, 300.0):
+        if reason:
+            raise RuntimeError(f"no {field} of clip {clip_id}: {reason}")
+        times.append(time.perf_counter())
+    warm = max(2 * workers - 1, 0)  # after so many results all processes are at work, and their libraries are loaded
+    return (len(times) - 1 - warm) * SECONDS / (times[-1] - times[warm])
+
+
+def step_times(datasets: list[ClipDataset], steps: int) -> list[float]:
+    """The least seconds in which one process loads a batch of each data set; they take turns.
+
+    The least, because whatever else the machine does only adds to it.
+    """
+    times: list[list[float]] = [[] for _ in datasets]
+    for step in range(steps + 1):
+        for mine, data in zip(times, datasets, strict=True):
+            draws = [Draw((step * BATCH + row) % len(data), step * BATCH + row) for row in range(BATCH)]
+            start = time.perf_counter()
+            collate([data[draw] for draw in draws])
+            mine.append(time.perf_counter() - start)
+    return [min(mine[1:]) for mine in times]
+
+
+def run(quick: bool = False) -> None:
+    """Prints how fast both fields are made, and how much longer a step of the loader takes with them."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    sound, sampler = Sound(), SegmentSampler(2 if quick else FRAMES)
+    with tempfile.TemporaryDirectory() as folder:
+        store, clips = write_clips(Path(folder), 4 if quick else 40, 64 if quick else 256)
+        kept = SoundCache.of(store, sound)
+        fields = {f"spectrogram, {sound.size}²": (kept, "spectrogram")}
+        if find_spec("opensmile"):
+            fields |= {
+                f"openSMILE, {size} values": (SoundCache.of(store, replace(sound, functionals=name)), "descriptor")
+                for name, size in SIZES.items()
+            }
+        workers = 0 if quick else CORES
+        print(f"noise reduction and voice activity included, {workers or 1} processes, clips of {SECONDS:.0f} s:")
+        for name, (cache, field) in fields.items():
+            speed = seconds_per_second(store, clips, cache, field, workers)
+            print(f"  {name}: {speed:.1f} s of sound a second")
+        heard = frozenset(field for _, field in fields.values())
+        ways = {
+            "faces": (FACES_ONLY, kept),
+            f"faces, {' and '.join(sorted(heard))}": (FACES_ONLY | heard, kept),
+            "faces and spectrogram, made anew in each step": (FACES_ONLY | {"spectrogram"}, SoundCache(sound)),
+        }
+        data = [ClipDataset(clips, store, sampler, inputs, SIZE, sounds=cache) for inputs, cache in ways.values()]
+        times = step_times(data, 2 if quick else 20)
+        print(f"loading a batch of {BATCH} clips of {sampler.frames} frames in one process:")
+        for way, seconds in zip(ways, times, strict=True):
+            print(f"  {way}: {1000 * seconds:.1f} ms, {seconds / times[0]:.3f} x")
