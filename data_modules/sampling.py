@@ -98,7 +98,7 @@ class Sampler(ABC):
 
     @abstractmethod
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(T,) int64 frame numbers, T = groups * frames."""
+        """(T,) int64 frame numbers, T = groups * frames (at most that many where samples differ in length)."""
 
 
 @dataclass
@@ -143,6 +143,28 @@ class RandomSampler(Sampler):
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """(frames,) int64."""
         return random_indices(num_frames, self.frames, generator)
+
+
+@dataclass
+class AllFramesSampler(Sampler):
+    """All frames of a clip, in training too; of one longer than `max_frames` so many, evenly spaced.
+
+    Samples differ in length: shorter ones of a batch are padded with frames that its mask leaves out. The limit keeps
+    memory from growing with a video's length; not stated in any paper, our choice.
+    """
+
+    groups: ClassVar[int] = 1  # type: ignore[misc]
+    draws: ClassVar[int] = 1  # type: ignore[misc]
+    max_frames: int = 256
+
+    @property
+    def frames(self) -> int:  # type: ignore[override]
+        """The most frames that a sample can have."""
+        return self.max_frames
+
+    def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
+        """(min(num_frames, max_frames),) int64."""
+        return segment_indices(num_frames, min(num_frames, self.max_frames))
 
 
 @dataclass

@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING
 from fer_lightning.lazy import names_of
 
 if TYPE_CHECKING:
+    from fer_lightning.architectures.audio_visual import AudioVisual
+    from fer_lightning.architectures.bimodal import CNNBiLSTM, StaticFrameVote
     from fer_lightning.architectures.ceflnet import CEFLNet
+    from fer_lightning.architectures.context_frames import PooledBackbone, PooledVGG
+    from fer_lightning.architectures.context_pyramid import ContextTemporalPyramid
+    from fer_lightning.architectures.context_spatiotemporal import ContextSpatiotemporal
     from fer_lightning.architectures.ecnn_fsa import CNNLSTM, ECNNFSA
     from fer_lightning.architectures.image_classifier import DenseNetFC, ImageClassifier
     from fer_lightning.architectures.landmark_mlp import LandmarkMLP, LandmarkNet
     from fer_lightning.architectures.single_streams import AppearanceRNN, SceneCNN
-    from fer_lightning.architectures.support_vectors import LandmarkSVM
+    from fer_lightning.architectures.spectrogram_cnn import VGG19, SpectrogramCNN
+    from fer_lightning.architectures.support_vectors import LandmarkSVM, OpenSmileSVM
     from fer_lightning.architectures.vshnn import VSHNN
     from fer_lightning.classifier import VideoClassifier
     from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
@@ -25,10 +31,14 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "AppearanceRNN": "architectures.single_streams",
+    "AudioVisual": "architectures.audio_visual",
     "CEFLNet": "architectures.ceflnet",
+    "CNNBiLSTM": "architectures.bimodal",
     "CNNLSTM": "architectures.ecnn_fsa",
     "ClassifierOutput": "outputs",
     "ClipBackbone": "layers.video_backbones",
+    "ContextSpatiotemporal": "architectures.context_spatiotemporal",
+    "ContextTemporalPyramid": "architectures.context_pyramid",
     "DenseNetFC": "architectures.image_classifier",
     "ECNNFSA": "architectures.ecnn_fsa",
     "EnhancedVGG": "layers.vgg",
@@ -38,9 +48,15 @@ _MODULES = {
     "LandmarkMLP": "architectures.landmark_mlp",
     "LandmarkNet": "architectures.landmark_mlp",
     "LandmarkSVM": "architectures.support_vectors",
+    "OpenSmileSVM": "architectures.support_vectors",
+    "PooledBackbone": "architectures.context_frames",
+    "PooledVGG": "architectures.context_frames",
     "SceneCNN": "architectures.single_streams",
+    "SpectrogramCNN": "architectures.spectrogram_cnn",
+    "StaticFrameVote": "architectures.bimodal",
     "StreamScores": "outputs",
     "VGG16": "layers.vgg",
+    "VGG19": "architectures.spectrogram_cnn",
     "VSHNN": "architectures.vshnn",
     "VideoClassifier": "classifier",
     "WarmupCosine": "schedules",
@@ -50,11 +66,16 @@ __all__ = [
     "CNNLSTM",
     "ECNNFSA",
     "VGG16",
+    "VGG19",
     "VSHNN",
     "AppearanceRNN",
+    "AudioVisual",
     "CEFLNet",
+    "CNNBiLSTM",
     "ClassifierOutput",
     "ClipBackbone",
+    "ContextSpatiotemporal",
+    "ContextTemporalPyramid",
     "DenseNetFC",
     "EnhancedVGG",
     "FrameBackbone",
@@ -63,7 +84,12 @@ __all__ = [
     "LandmarkMLP",
     "LandmarkNet",
     "LandmarkSVM",
+    "OpenSmileSVM",
+    "PooledBackbone",
+    "PooledVGG",
     "SceneCNN",
+    "SpectrogramCNN",
+    "StaticFrameVote",
     "StreamScores",
     "VideoClassifier",
     "WarmupCosine",

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from data_modules.sampling import (
+    AllFramesSampler,
     MiddleFrameSampler,
     RandomSampler,
     SegmentSampler,
@@ -106,3 +107,24 @@ def test_an_empty_clip_is_refused(function):
     arguments = {subvideo_indices: (), segment_indices: (5,), random_indices: (5,)}[function]
     with pytest.raises(ValueError, match="at least 1"):
         function(0, *arguments)
+
+
+@pytest.mark.parametrize("num_frames", LENGTHS)
+def test_all_frames_are_all_of_them_up_to_a_limit(num_frames):
+    sampler = AllFramesSampler(max_frames=105)
+    for generator in draws():
+        indices = sampler(num_frames, generator)
+        if num_frames <= 105:
+            assert torch.equal(indices, torch.arange(num_frames))
+        else:
+            assert len(indices) == sampler.groups * sampler.frames == 105
+            steps = indices.diff()
+            assert steps.min() >= num_frames // 105
+            assert steps.max() <= num_frames // 105 + 1, "evenly spaced over the whole clip"
+            assert indices.min() < num_frames / 105
+            assert indices.max() >= num_frames - num_frames / 105 - 1
+
+
+def test_an_empty_clip_has_no_frames_to_give():
+    with pytest.raises(ValueError, match="a clip of 0 frames"):
+        AllFramesSampler()(0, None)

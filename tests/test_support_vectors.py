@@ -167,6 +167,34 @@ def test_what_cannot_be_fitted_is_refused_with_a_reason():
         fitted(x, torch.zeros_like(y), groups)
 
 
+def test_kernels_that_mean_nothing_are_refused():
+    with pytest.raises(ValueError, match="gaussian or linear; found 'cubic'"):
+        SupportVectorMachine(7, kernel="cubic")
+    with pytest.raises(ValueError, match=r"one width, \[1\]: its C does the same; found widths \[0.1, 1\]"):
+        SupportVectorMachine(7, widths=[0.1, 1], kernel="linear")
+    for options in ({"costs": []}, {"widths": []}):
+        with pytest.raises(ValueError, match="at least one C and one width"):
+            SupportVectorMachine(7, **options)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "linear"])
+def test_a_kernel_is_as_scikit_learns_in_a_choice_of_costs(kernel):
+    x, y, groups = clouds(4)
+    machine = fitted(x, y, groups, 4, costs=(0.01, 10.0), kernel=kernel)
+    normal, gamma = scaled(machine, x), float(machine.gamma)
+    assert gamma == pytest.approx(1 / (5 * normal.var()))
+    candidates = [
+        SVC(C=cost, gamma=gamma).fit(normal, y)
+        if kernel == "gaussian"
+        else SVC(C=cost * gamma, kernel="linear", tol=1e-6).fit(normal, y)
+        for cost in (0.01, 10.0)
+    ]
+    new = clouds(4, seed=1)[0]
+    found = machine.decision_values(new).numpy()
+    apart = [abs(found - one.decision_function(scaled(machine, new))).max() for one in candidates]
+    assert min(apart) < 0.01 < max(apart)
+
+
 def test_samples_without_landmarks_take_no_part_and_get_no_answer():
     model = LandmarkSVM(SEVEN, costs=(1,), widths=(1,))
     landmarks = faces(28, dtype=torch.float32)

@@ -13,9 +13,18 @@ from data_modules.datasets.synthetic import Synthetic, SyntheticStills
 from data_modules.labels import SEVEN
 from data_modules.synthetic import voice
 from data_modules.synthetic.action_units import NAMES, PROTOTYPES, sample_apex, unit
-from data_modules.synthetic.clip import ClipSettings, StillSettings, person_of, plan_clip, render_clip, render_still
+from data_modules.synthetic.clip import (
+    ClipSettings,
+    StillSettings,
+    _paint,
+    person_of,
+    plan_clip,
+    render_clip,
+    render_still,
+)
 from data_modules.synthetic.dynamics import apex_moments, blinks, short_expression, speech
 from data_modules.synthetic.face_model import MEAN, MIRROR, Pose, Shape, deform, project
+from data_modules.synthetic.scene import LIKELY, choose_background, paint_body
 from data_modules.synthetic.writer import write_all
 from data_modules.truth import FrameTruth
 
@@ -141,7 +150,7 @@ class TestActing:
 
 
 class TestClip:
-    @pytest.mark.parametrize("difficulty", ["lab", "wild"])
+    @pytest.mark.parametrize("difficulty", ["lab", "wild", "occluded"])
     def test_same_settings_same_clip(self, difficulty):
         settings = ClipSettings(difficulty, 3, "fear")
         first, again = render_clip(settings), render_clip(settings)
@@ -154,7 +163,7 @@ class TestClip:
             other_frames = render_clip(other).frames
             assert other_frames.shape != first.frames.shape or (other_frames != first.frames).any()
 
-    @pytest.mark.parametrize("difficulty", ["lab", "wild"])
+    @pytest.mark.parametrize("difficulty", ["lab", "wild", "occluded"])
     @pytest.mark.parametrize("emotion", SEVEN)
     def test_truth_is_consistent(self, difficulty, emotion):
         clip = render_clip(ClipSettings(difficulty, 11, emotion))
@@ -216,10 +225,36 @@ class TestClip:
         assert min(lengths) < 30
         assert max(lengths) > 100
 
+    @pytest.mark.parametrize("emotion", ["happiness", "fear"])
+    def test_of_occluded_faces_little_is_seen_below_the_brows(self, emotion):
+        """What an expression changes there, compared with the same face without sunglasses and mask."""
+        plan = plan_clip(ClipSettings("occluded", 5, emotion, size=128))
+        still = replace(plan, performance=replace(plan.performance, units=0 * plan.performance.units))
+        t, changes = int(plan.intensity.argmax()), []
+        for staging in (plan.staging, replace(plan.staging, sunglasses=False, mask=None)):
+            acted, calm = (_paint(replace(each, staging=staging)) for each in (plan, still))
+            points = acted.truth.landmarks[t, 36:, :2]
+            (left, top), (right, bottom) = np.rint(points.min(0)).astype(int), np.rint(points.max(0)).astype(int)
+            changed = np.abs(acted.frames[t].astype(int) - calm.frames[t])
+            changes.append(changed[top:bottom, left:right].mean())
+        assert changes[0] < 0.2 * changes[1]
+
+    def test_scene_and_shoulders_tell_more_where_the_face_is_occluded(self):
+        plans = [plan_clip(ClipSettings("occluded", s, e, size=32)) for s in range(12) for e in ("fear", "sadness")]
+        raised = np.array([plan.staging.posture for plan in plans]).reshape(12, 2)
+        assert (raised[:, 0] > raised[:, 1]).mean() > 0.9
+        rng = np.random.default_rng(0)
+        told = [[choose_background("fear", rng, share) in LIKELY["fear"] for _ in range(300)] for share in (0.25, 0.9)]
+        assert np.mean(told[1]) > np.mean(told[0]) + 0.2
+        low, high = (paint_body(64, (90, 90, 90), False, np.array((32, 16)), 0.2, np.ones(3), p) for p in (-14, 14))
+        assert high.weight.sum() > low.weight.sum()
+        assert plan_clip(ClipSettings("wild", 0, "fear", size=32)).staging.posture == 0
+
     def test_stills_show_other_people(self):
         stills = [person_of("still", number, 0).shape for number in range(20)]
-        videos = [person_of(kind, number, 0).shape for kind in ("lab", "wild") for number in range(20)]
+        videos = [person_of(kind, number, 0).shape for kind in ("lab", "wild", "occluded") for number in range(20)]
         assert not set(stills) & set(videos)
+        assert len(set(videos)) == 60
         assert len(set(stills)) == 20
 
     def test_stills_are_strong_enough_to_learn_from(self):

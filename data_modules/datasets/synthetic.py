@@ -103,12 +103,14 @@ class Synthetic(RenderedDataset):
         folds: a subject whose number modulo `folds` is the fold's number less one is tested, the rest trained on.
         seed: the same seed gives the same frames.
         workers: processes that render; with one, everything happens in the calling process.
-        difficulty: `lab`: frontal, from neutral to the apex; `wild`: pose, light, occlusion, short apexes at any time.
+        difficulty: `lab`: frontal, from neutral to the apex; `wild`: pose, light, occlusion, short apexes at any time;
+            `occluded`: as wild, of other people whose faces sunglasses and a mask cover, in scenes and with shoulders
+            that tell more of the emotion.
         subjects: people.
         clips_per_emotion: of each person.
     """
 
-    difficulty: Literal["lab", "wild"] = "lab"
+    difficulty: Literal["lab", "wild", "occluded"] = "lab"
     subjects: int = 84
     clips_per_emotion: int = 1
 
@@ -144,10 +146,12 @@ class SyntheticStills(RenderedDataset):
         workers: processes that render; with one, everything happens in the calling process.
         images: how many, the classes in turn.
         subjects: people, in turn; none of them is in `Synthetic`.
+        occluded: staged as the videos of that difficulty: what they say, they say around the face.
     """
 
     images: int = 4000
     subjects: int = 200
+    occluded: bool = False
 
     name: ClassVar[str] = "synthetic_stills"
     files: ClassVar[str] = "images"
@@ -156,12 +160,16 @@ class SyntheticStills(RenderedDataset):
     @property
     def variant(self) -> str:
         """Such as `stills-4000x200-0-v1`."""
-        return f"stills-{self.images}x{self.subjects}-{self.seed}-v{RENDERER}"
+        kind = "occluded-stills" if self.occluded else "stills"
+        return f"{kind}-{self.images}x{self.subjects}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
         """`images` stills: each person shows all classes before the next one's turn."""
         subjects = [number // len(SEVEN) % self.subjects for number in range(self.images)]
         return [
-            (StillSettings(number, subject, SEVEN[number % len(SEVEN)], self.seed), f"p{subject:03d}")
+            (
+                StillSettings(number, subject, SEVEN[number % len(SEVEN)], self.seed, occluded=self.occluded),
+                f"p{subject:03d}",
+            )
             for number, subject in enumerate(subjects)
         ]

@@ -11,6 +11,7 @@ from data_modules.synthetic import dynamics, scene, voice
 from data_modules.synthetic.action_units import NAMES, sample_apex, unit
 from data_modules.synthetic.face_model import Array
 from data_modules.synthetic.face_painter import Performance
+from data_modules.synthetic.occluder import paint_mask
 from data_modules.synthetic.person import Person, sample_person
 from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_head, stage
 from data_modules.truth import FrameTruth
@@ -18,7 +19,7 @@ from data_modules.truth import FrameTruth
 RENDERER = 1
 """To be raised when the same settings begin to give other frames: what was rendered before is then made again."""
 
-KINDS = ("lab", "wild", "still")
+KINDS = ("lab", "wild", "still", "occluded")
 """Identities and clips of each kind are drawn from seeds of their own, so that no person belongs to two kinds."""
 
 
@@ -41,13 +42,14 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class StillSettings:
-    """What names a still image."""
+    """What names a still image; `occluded` ones are staged as the clips of that difficulty, the others as any."""
 
     number: int
     subject: int
     emotion: str
     seed: int = 0
     size: int = 256
+    occluded: bool = False
 
     @property
     def clip_id(self) -> str:
@@ -90,7 +92,7 @@ def plan_clip(settings: ClipSettings) -> Plan:
     """
     if settings.emotion not in labels.SEVEN:
         raise ValueError(f"no such emotion: {settings.emotion!r}; expected one of {', '.join(labels.SEVEN)}")
-    kind, wild = KINDS.index(settings.difficulty), settings.difficulty == "wild"
+    kind, wild = KINDS.index(settings.difficulty), settings.difficulty != "lab"
     number = labels.SEVEN.index(settings.emotion)
     rng = np.random.default_rng((settings.seed, kind, 1, settings.subject, number, settings.take))
     person = person_of(settings.difficulty, settings.subject, settings.seed)
@@ -131,6 +133,8 @@ def render_still(settings: StillSettings) -> RenderedClip:
     talking = (0.6 if neutral else 0.25) * (1 - 0.7 * strength) * float(rng.random())
     units[[unit("AU25"), unit("AU26")]] += talking, 0.6 * talking
     difficulty: Difficulty = "wild" if rng.random() < 0.5 else "lab"
+    if settings.occluded:
+        difficulty = "occluded"
     pose = place_head(difficulty, 1, settings.size, rng, absent=False)
     staging = stage(difficulty, settings.emotion, person, pose, settings.size, rng)
     gaze = rng.normal(0, (1.0, 0.3), (1, 2)).astype(np.float32)
@@ -142,7 +146,7 @@ def _acting(
     settings: ClipSettings, person: Person, frames: int, words: dynamics.Speech, rng: np.random.Generator
 ) -> tuple[Array, Array]:
     """The labelled expression's intensity (T,) and all action units (T, A)."""
-    wild, neutral = settings.difficulty == "wild", settings.emotion == labels.NEUTRAL
+    wild, neutral = settings.difficulty != "lab", settings.emotion == labels.NEUTRAL
     intensity = np.zeros(frames, np.float32)
     units = np.zeros((frames, len(NAMES)), np.float32)
     if not neutral:
@@ -168,7 +172,9 @@ def _acting(
 
 def _paint(plan: Plan) -> RenderedClip:
     staging, pose, size = plan.staging, plan.performance.pose, plan.size
-    figure = Figure(plan.person, plan.performance, staging.light, staging.clothes, size, staging.sunglasses)
+    figure = Figure(
+        plan.person, plan.performance, staging.light, staging.clothes, size, staging.sunglasses, staging.posture
+    )
     nose = figure.portrait.landmarks[:, 27, :2]
     frames = np.empty((len(pose.yaw), size, size, 3), np.uint8)
     for t in range(len(frames)):
@@ -177,6 +183,8 @@ def _paint(plan: Plan) -> RenderedClip:
         if staging.bystander is not None:
             staging.bystander.paint(image, t)
         figure.paint(image, t)
+        if staging.mask is not None and not figure.portrait.turned_away[t]:
+            paint_mask(image, figure.portrait.landmarks[t], staging.mask)
         if staging.occluder is not None:
             staging.occluder.paint(image, t, nose[t], float(pose.scale[t]))
     scene.expose(frames, staging.gain, staging.grain)

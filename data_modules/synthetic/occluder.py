@@ -11,6 +11,25 @@ from data_modules.synthetic.person import Colour, mix
 
 Thing = Literal["hand", "mug", "bar"]
 THINGS: tuple[Thing, ...] = ("hand", "mug", "bar")
+MASKS: tuple[Colour, ...] = ((206, 222, 228), (232, 232, 228), (44, 46, 52), (126, 160, 178))
+"""Colours of masks."""
+
+_JAW = np.arange(1, 16)  # points along the jaw, from below one ear to below the other
+_BRIDGE = 28  # point on the nose to which a mask reaches
+
+
+def paint_mask(image: Image, landmarks: Array, colour: Colour) -> None:
+    """Paints a mask over nose and mouth, which it follows; `landmarks` (68, 3) in pixels."""
+    jaw, bridge = landmarks[_JAW, :2], landmarks[_BRIDGE, :2]
+    around = np.concatenate((jaw + 0.06 * (jaw - bridge), bridge[None]))
+    outline = fixed(curve(around, 3, closed=True))
+    fill(image, outline, colour)
+    edge = mix(colour, (0, 0, 0), 0.25)
+    size = float(np.linalg.norm(jaw[0] - jaw[-1]))
+    stroke(image, outline, edge, 0.012 * size, closed=True)
+    for share in (0.35, 0.55, 0.75):  # folds
+        fold = np.stack([bridge + share * (jaw[place] - bridge) for place in (3, 7, 11)])
+        stroke(image, fixed(curve(fold, 4)), edge, 0.012 * size)
 
 
 @dataclass(frozen=True)

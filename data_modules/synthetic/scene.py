@@ -28,11 +28,22 @@ LIKELY: dict[str, tuple[Background, Background]] = {
 }  # fmt: skip
 """Where an emotion is met a little more often than elsewhere, as in films."""
 
+POSTURE = {
+    labels.ANGER: 6.0, labels.DISGUST: -6.0, labels.FEAR: 14.0, labels.HAPPINESS: 0.0, labels.NEUTRAL: 0.0,
+    labels.SADNESS: -14.0, labels.SURPRISE: 10.0,
+}  # fmt: skip
+"""How far an emotion raises the shoulders, head units, where a body tells of it."""
+
 
 def choose_background(emotion: str, rng: np.random.Generator, share: float = 0.25) -> Background:
     """A scene: with probability `share` one that goes with the emotion, otherwise any."""
     choices = LIKELY[emotion] if rng.random() < share else BACKGROUNDS
     return choices[int(rng.integers(len(choices)))]
+
+
+def choose_posture(emotion: str, rng: np.random.Generator) -> float:
+    """How far the shoulders are raised in a clip, head units."""
+    return POSTURE[emotion] + float(rng.normal(0, 5))
 
 
 def plain_background(size: int, rng: np.random.Generator) -> Image:
@@ -142,8 +153,10 @@ def _office(image: Image, rng: np.random.Generator) -> None:
     _box(image, 0, 0.8, 1, 1, (136, 110, 84))
 
 
-def paint_body(size: int, clothes: Colour, collar: bool, centre: Array, scale: float, gain: Array) -> Layer:
-    """Clothes for a head whose pivot is at `centre`.
+def paint_body(
+    size: int, clothes: Colour, collar: bool, centre: Array, scale: float, gain: Array, posture: float = 0.0
+) -> Layer:
+    """Clothes for a head whose pivot is at `centre`, the shoulders raised by `posture` head units.
 
     Returns:
         the clothes, to be laid over each frame once the neck is painted.
@@ -151,6 +164,7 @@ def paint_body(size: int, clothes: Colour, collar: bool, centre: Array, scale: f
     red, green, blue = np.clip(np.asarray(clothes) * gain, 0, 255).tolist()
     colour: Colour = (red, green, blue)
     half = np.array(((-44, 128), (-72, 142), (-118, 156), (-156, 176), (-176, 215), (-184, 280)), np.float32)
+    half[:, 1] -= posture * np.array((0, 0.3, 0.8, 1, 1, 0.5), np.float32)
     neckline = np.array(((-44, 128), (-34, 146), (0, 156 if not collar else 172), (34, 146), (44, 128)), np.float32)
     right = half[::-1] * np.array((-1, 1), np.float32)
     feet = np.array(((-190, 2000), (190, 2000)), np.float32)

@@ -12,11 +12,11 @@ from data_modules.synthetic.drawing import Image
 from data_modules.synthetic.face_model import Pose
 from data_modules.synthetic.face_painter import Performance
 from data_modules.synthetic.head_mesh import Light
-from data_modules.synthetic.occluder import THINGS, Occluder, Thing
+from data_modules.synthetic.occluder import MASKS, THINGS, Occluder, Thing
 from data_modules.synthetic.person import Colour, Person, choose_clothes, sample_person
 from data_modules.synthetic.portrait import Portrait
 
-Difficulty = Literal["lab", "wild"]
+Difficulty = Literal["lab", "wild", "occluded"]
 REFERENCE = 256
 """The picture's size in which the numbers of pixels below are meant."""
 
@@ -31,6 +31,7 @@ class Figure:
         clothes: their colour.
         size: of the square picture, pixels.
         sunglasses: instead of the person's own glasses.
+        posture: how far the shoulders are raised, head units.
     """
 
     def __init__(
@@ -41,12 +42,13 @@ class Figure:
         clothes: Colour,
         size: int,
         sunglasses: bool = False,
+        posture: float = 0.0,
     ) -> None:
         pose = performance.pose
         self.portrait = Portrait(person, performance, light, size, sunglasses)
         gain = light.colour * float(light.ambient * 0.8 + (1 - light.ambient) * max(0.25, -light.direction[2]))
         where, scale = np.median(pose.centre, 0), float(np.median(pose.scale))
-        self.clothes = scene.paint_body(size, clothes, person.collar, where, scale, gain)
+        self.clothes = scene.paint_body(size, clothes, person.collar, where, scale, gain, posture)
 
     def paint(self, image: Image, t: int) -> None:
         """Paints the figure over `image` (H, W, 3)."""
@@ -67,13 +69,15 @@ class Staging:
     occluder: Occluder | None = None
     gain: float = 1.0  # exposure
     grain: int = 0  # of the sensor, up to `scene.GRAINS`
+    posture: float = 0.0  # how far the shoulders are raised, head units
+    mask: Colour | None = None  # over mouth and nose
 
 
 def place_head(difficulty: Difficulty, frames: int, size: int, rng: np.random.Generator, absent: bool = True) -> Pose:
     """Pose over T frames.
 
     Args:
-        difficulty: `lab`: frontal; `wild`: yaw within 35°, pitch and roll within 15°.
+        difficulty: `lab`: frontal; the others: yaw within 35°, pitch and roll within 15°.
         frames: T.
         size: of the picture.
         rng: draws everything.
@@ -94,16 +98,21 @@ def place_head(difficulty: Difficulty, frames: int, size: int, rng: np.random.Ge
 def stage(
     difficulty: Difficulty, emotion: str, person: Person, pose: Pose, size: int, rng: np.random.Generator
 ) -> Staging:
-    """A scene for a person's performance; in the wild its background depends on the emotion a little."""
-    light = _light(rng, difficulty == "wild")
+    """A scene for a person's performance.
+
+    In the wild its background depends on the emotion a little. Where the face is occluded, by sunglasses and a mask,
+    the background tells more, and the shoulders something too: what there is to learn from is around the face.
+    """
+    light = _light(rng, difficulty != "lab")
+    occluded = difficulty == "occluded"
     if difficulty == "lab":
         return Staging(scene.plain_background(size, rng), light, choose_clothes(rng), grain=int(rng.integers(0, 5)))
-    background = scene.background(scene.choose_background(emotion, rng), size, rng)
+    background = scene.background(scene.choose_background(emotion, rng, 0.9 if occluded else 0.25), size, rng)
     sunglasses = bool(rng.random() < 0.03)
     bystander = _bystander(pose, light, size, rng) if rng.random() < 0.15 else None
     occluder = _occluder(len(pose.yaw), person, rng) if rng.random() < 0.25 else None
     gain = float(np.clip(np.exp(rng.normal(0, 0.2)), 0.65, 1.5))
-    return Staging(
+    staging = Staging(
         background,
         light,
         choose_clothes(rng),
@@ -113,6 +122,10 @@ def stage(
         gain,
         int(rng.integers(scene.GRAINS + 1)),
     )
+    if not occluded:
+        return staging
+    mask = MASKS[int(rng.integers(len(MASKS)))]
+    return replace(staging, sunglasses=True, mask=mask, posture=scene.choose_posture(emotion, rng))
 
 
 def _lab_pose(frames: int, size: int, rng: np.random.Generator) -> Pose:

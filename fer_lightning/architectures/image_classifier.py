@@ -1,7 +1,7 @@
 """ImageClassifier: a network of still images. A still is a clip of one frame, so it has no code path of its own."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -11,6 +11,8 @@ from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.masking import masked_mean
 from fer_lightning.outputs import ClassifierOutput
 
+Crop = Literal["face", "person"]
+
 
 class ImageClassifier(VideoClassifier):
     """Backbone, dropout, one linear layer. Of a clip of several frames it classifies the mean feature.
@@ -19,7 +21,11 @@ class ImageClassifier(VideoClassifier):
         class_names: emotion names in alphabetical order.
         backbone: of the frames.
         dropout: before the linear layer.
+        crop: what of a frame is looked at: the face, or the person with what is around.
         training: optimiser, schedule and loss, see `VideoClassifier`.
+
+    Raises:
+        ValueError: no such crop.
     """
 
     def __init__(
@@ -27,16 +33,21 @@ class ImageClassifier(VideoClassifier):
         class_names: Sequence[str],
         backbone: FrameBackbone | None = None,
         dropout: float = 0.0,
+        crop: Crop = "face",
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
+        if crop not in get_args(Crop):
+            raise ValueError(f"the crop is {' or '.join(get_args(Crop))}; found {crop!r}")
+        self.crop, self.inputs = crop, frozenset({crop})
         self.backbone = backbone or FrameBackbone("resnet18")
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.backbone.num_features, len(class_names)))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W) -> logits and the mean feature."""
-        assert batch.face is not None
-        feature = masked_mean(self.backbone(batch.face), batch.mask)
+        """Crops (B, T, 3, H, W) -> logits and the mean feature."""
+        crops = batch.face if self.crop == "face" else batch.person
+        assert crops is not None
+        feature = masked_mean(self.backbone(crops), batch.mask)
         return ClassifierOutput(self.head(feature), feature)
 
 

@@ -7,11 +7,13 @@ from fer_lightning.lazy import names_of
 if TYPE_CHECKING:
     from fer_lightning.layers.attention import FrameSelfAttention
     from fer_lightning.layers.backbones import FrameBackbone
+    from fer_lightning.layers.bilstm import SummedBiLSTM
     from fer_lightning.layers.c3d import C3D
     from fer_lightning.layers.correlation import frame_substitution, inter_frame_correlation, substitution_index
     from fer_lightning.layers.fusion import LowRankFusion
     from fer_lightning.layers.landmark_descriptors import landmark_distances, lmed, lmed_cf
     from fer_lightning.layers.local_binary_patterns import local_binary_codes, local_binary_image
+    from fer_lightning.layers.pyramid import temporal_pyramid
     from fer_lightning.layers.recurrent import SceneAwareRNN
     from fer_lightning.layers.resnet3d import ResNet3D
     from fer_lightning.layers.scaling import RangeScaler
@@ -29,6 +31,7 @@ _MODULES = {
     "RangeScaler": "scaling",
     "ResNet3D": "resnet3d",
     "SceneAwareRNN": "recurrent",
+    "SummedBiLSTM": "bilstm",
     "SupportVectorMachine": "support_vectors",
     "VGG16": "vgg",
     "frame_substitution": "correlation",
@@ -39,6 +42,7 @@ _MODULES = {
     "local_binary_codes": "local_binary_patterns",
     "local_binary_image": "local_binary_patterns",
     "substitution_index": "correlation",
+    "temporal_pyramid": "pyramid",
 }
 
 __all__ = [
@@ -52,6 +56,7 @@ __all__ = [
     "RangeScaler",
     "ResNet3D",
     "SceneAwareRNN",
+    "SummedBiLSTM",
     "SupportVectorMachine",
     "frame_substitution",
     "inter_frame_correlation",
@@ -61,6 +66,7 @@ __all__ = [
     "local_binary_codes",
     "local_binary_image",
     "substitution_index",
+    "temporal_pyramid",
 ]
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import timm
 import torch
@@ -20,7 +21,11 @@ class Pretrained(ABC):
 
 
 class FrameBackbone(nn.Module, Pretrained):
-    """An image network without its head: frames (..., 3, H, W) -> pooled features (..., D).
+    """An image network without its head: frames (..., 3, H, W) -> features (..., D); one of timm's.
+
+    All networks of frames are of this family. A subclass may build another `network`, and may have layers behind it
+    that are trained where its convolutions are frozen: `convolved` makes what the convolutions say of the frames,
+    `connected_features` what the layers behind them make of that, and the two together are `forward`.
 
     Args:
         name: of the network in timm.
@@ -34,6 +39,9 @@ class FrameBackbone(nn.Module, Pretrained):
         ValueError: the name is one that timm would fetch from a hub: a checkpoint must not make anybody download.
     """
 
+    network: Any  # a module; timm's have methods of their own
+    num_features: int
+
     def __init__(
         self,
         name: str = "resnet18",
@@ -42,14 +50,19 @@ class FrameBackbone(nn.Module, Pretrained):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        if ":" in name:
-            raise ValueError(f"{name!r} is a model elsewhere; expected one that timm builds itself, such as resnet18")
-        options = {} if channels is None else {"channels": tuple(channels)}
-        self.network = timm.create_model(name, num_classes=0, **options)
-        self.num_features: int = self.network.num_features
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format)
         self.name, self.weights = name, weights
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network, self.num_features = self.built(channels)
+
+    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """The network, and the channels of its last map."""
+        if ":" in self.name:
+            raise ValueError(
+                f"{self.name!r} is a model elsewhere; expected one that timm builds itself, such as resnet18"
+            )
+        options = {} if channels is None else {"channels": tuple(channels)}
+        network = timm.create_model(self.name, num_classes=0, **options)
+        return network.to(memory_format=self.memory_format), network.num_features
 
     def load_weights(self) -> None:
         """See `Pretrained.load_weights`."""
@@ -58,31 +71,69 @@ class FrameBackbone(nn.Module, Pretrained):
 
     def forward(self, frames: Tensor) -> Tensor:
         """(..., 3, H, W) -> (..., D)."""
+        return self.connected_features(self.convolved(frames))
+
+    def convolutions(self) -> list[nn.Module]:
+        """The modules that `convolved` runs."""
+        return [self.network]
+
+    def convolved(self, frames: Tensor) -> Tensor:
+        """What the convolutions make of the frames: (..., 3, H, W) -> (..., M)."""
         flat = frames.flatten(0, -4).contiguous(memory_format=self.memory_format)  # (B T, 3, H, W)
-        features: Tensor = self.network(flat)
-        return features.view(*frames.shape[:-3], self.num_features)
+        values = self.convolved_images(flat)
+        return values.view(*frames.shape[:-3], values.shape[1])
+
+    def convolved_images(self, images: Tensor) -> Tensor:
+        """As `convolved`, of images one after another: (N, 3, H, W) -> (N, M)."""
+        return self.network(images)  # type: ignore[no-any-return]
+
+    def connected_features(self, convolved: Tensor) -> Tensor:
+        """What the layers behind the convolutions make of it, none here: (..., M) -> (..., D)."""
+        return convolved
 
 
-def fully_connected(channels: int, pool: int, hidden: int, dropout: float) -> nn.Sequential:
-    """FC6 and FC7 behind a map of any size, which is brought to `pool` x `pool`: (N, C, H, W) -> (N, hidden)."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        grid=nn.AdaptiveAvgPool2d(pool),
-        flat=nn.Flatten(),
-        fc6=nn.Linear(channels * pool**2, hidden),
-        relu6=nn.ReLU(),
-        dropout=nn.Dropout(dropout),
-        fc7=nn.Linear(hidden, hidden),
-        relu7=nn.ReLU(),
-    )
-    return nn.Sequential(layers)
+class FullyConnected(nn.Sequential):
+    """FC layers behind a map of any size, which is brought to `pool` x `pool`: (N, C, H, W) -> (N, hidden).
+
+    Args:
+        channels: C, of the map.
+        pool: side of the map that the first layer sees.
+        hidden: values of every layer.
+        dropout: between two layers.
+        layers: 2, FC6 and FC7, or FC6 alone.
+
+    Raises:
+        ValueError: another number of layers.
+    """
+
+    def __init__(self, channels: int, pool: int, hidden: int, dropout: float, layers: int = 2) -> None:
+        if layers not in (1, 2):
+            raise ValueError(
+                f"there are 1 or 2 fully connected layers behind the convolutions; found layers = {layers}"
+            )
+        parts: OrderedDict[str, nn.Module] = OrderedDict(grid=nn.AdaptiveAvgPool2d(pool), flat=nn.Flatten())
+        parts |= {"fc6": nn.Linear(channels * pool**2, hidden), "relu6": nn.ReLU()}
+        if layers == 2:
+            parts |= {"dropout": nn.Dropout(dropout), "fc7": nn.Linear(hidden, hidden), "relu7": nn.ReLU()}
+        super().__init__(parts)
+
+    def flattened(self, maps: Tensor) -> Tensor:
+        """What the first layer sees: (N, C, H, W) -> (N, C pool²)."""
+        return self[1](self[0](maps))  # type: ignore[no-any-return]
+
+    def features(self, flat: Tensor) -> Tensor:
+        """(..., C pool²) -> (..., hidden)."""
+        for layer in list(self)[2:]:
+            flat = layer(flat)
+        return flat
 
 
 class FullyConnectedBackbone(FrameBackbone):
-    """An image network with two fully connected layers in the place of its global average pooling.
+    """An image network with fully connected layers in the place of its global average pooling, or behind it.
 
     DenseNet-FC (VSHNN, section 3.2) is the one of DenseNet-121: frames (..., 3, H, W) -> FC7's values (..., 4096). Not
     stated in the paper, our choice: the last map is averaged (or repeated) to `pool` x `pool` and flattened, so that
-    crops of any size fit; ReLU after both layers, dropout between them.
+    crops of any size fit; ReLU after every layer, dropout between two.
 
     Args:
         name: of the network in timm.
@@ -91,9 +142,11 @@ class FullyConnectedBackbone(FrameBackbone):
         channels: of the four stages, for networks that take it.
         channels_last: keep pixels' channels together in memory.
         pool: side of the map that the first layer sees: 7 as the paper's change implies at 224 x 224, which gives
-            DenseNet-121 205 M parameters in FC6; 1 is the light variant.
-        hidden: values of both layers.
-        dropout: between the two.
+            DenseNet-121 205 M parameters in FC6; 1 is the light variant, which keeps the global average pooling.
+        hidden: values of every layer.
+        dropout: between two layers.
+        layers: 2, FC6 and FC7, or FC6 alone.
+        new_layers: the layers begin at random though `weights` are a run's: of one that had none, say.
     """
 
     def __init__(
@@ -105,11 +158,19 @@ class FullyConnectedBackbone(FrameBackbone):
         pool: int = 7,
         hidden: int = 4096,
         dropout: float = 0.5,
+        layers: int = 2,
+        new_layers: bool = False,
     ) -> None:
         super().__init__(name, weights, channels, channels_last)
-        self.network.reset_classifier(0, "")  # the map as it is
-        self.connected = fully_connected(self.num_features, pool, hidden, dropout)
+        self.new_layers = new_layers
+        self.connected = FullyConnected(self.num_features, pool, hidden, dropout, layers)
         self.num_features = hidden
+
+    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """See `FrameBackbone.built`."""
+        network, features = super().built(channels)
+        network.reset_classifier(0, "")  # the map as it is
+        return network, features
 
     def load_weights(self) -> None:
         """See `Pretrained.load_weights`.
@@ -118,16 +179,22 @@ class FullyConnectedBackbone(FrameBackbone):
             ValueError: the fully connected layers are frozen, but the weights lack them.
         """
         super().load_weights()
-        if trained_here(self.weights):
+        if trained_here(self.weights) and not self.new_layers:
             load_backbone_weights(self.connected, f"the layers behind {self.name}", self.weights, "backbone.connected.")
         elif self.weights != RANDOM and not any(p.requires_grad for p in self.connected.parameters()):
             raise ValueError(
-                f"the weights {self.weights!r} hold no fully connected layers, and those of {self.name} are frozen, so "
+                f"the weights {self.weights!r} fill no fully connected layers, and those of {self.name} are frozen, so "
                 "they would stay random; name the run that trained them, such as run:densenet_fc_fer2013"
             )
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """(..., 3, H, W) -> (..., D)."""
-        flat = frames.flatten(0, -4).contiguous(memory_format=self.memory_format)  # (B T, 3, H, W)
-        features: Tensor = self.connected(self.network(flat))
-        return features.view(*frames.shape[:-3], self.num_features)
+    def convolutions(self) -> list[nn.Module]:
+        """See `FrameBackbone.convolutions`."""
+        return [self.network, self.connected[0]]
+
+    def convolved_images(self, images: Tensor) -> Tensor:
+        """The map, pooled and flattened: (N, 3, H, W) -> (N, C pool²)."""
+        return self.connected.flattened(self.network(images))
+
+    def connected_features(self, convolved: Tensor) -> Tensor:
+        """(..., C pool²) -> (..., D)."""
+        return self.connected.features(convolved)

@@ -4,7 +4,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations, product
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from data_modules.progress import progress
 from fer_lightning.layers.scaling import RangeScaler
 
+Kernel = Literal["gaussian", "linear"]
 COSTS = (0.1, 1.0, 10.0, 100.0)
 WIDTHS = (0.1, 0.3, 1.0, 3.0)
 FOLDS = 5
@@ -25,7 +26,7 @@ LOG_TEMPERATURES = (-4.0, 4.0)
 
 
 class SupportVectorMachine(nn.Module):
-    """Scikit-learn's SVC with Gaussian kernel, its arrays in buffers, and scores that a softmax makes probabilities of.
+    """Scikit-learn's SVC, its arrays in buffers, and scores that a softmax makes probabilities of.
 
     Not stated in the paper, our choices: the kernel; cost and width of the kernel are those with the highest accuracy
     in cross-validation over folds that share no subject, of equal ones the smallest cost, then the smallest width; the
@@ -36,6 +37,10 @@ class SupportVectorMachine(nn.Module):
         num_classes: of the scores.
         costs: C, to choose from.
         widths: gamma as a multiple of 1 / (features x variance), to choose from.
+        kernel: exp(-gamma |x - y|^2), or gamma x y, of which C and gamma are one choice: it takes one width.
+
+    Raises:
+        ValueError: no such kernel, nothing to choose from, or several widths of a linear kernel.
     """
 
     classes: Tensor  # (K,) those that were fitted
@@ -45,8 +50,21 @@ class SupportVectorMachine(nn.Module):
     gamma: Tensor  # of the kernel
     temperature: Tensor
 
-    def __init__(self, num_classes: int, costs: Sequence[float] = COSTS, widths: Sequence[float] = WIDTHS) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        costs: Sequence[float] = COSTS,
+        widths: Sequence[float] = WIDTHS,
+        kernel: Kernel = "gaussian",
+    ) -> None:
         super().__init__()
+        if kernel not in get_args(Kernel):
+            raise ValueError(f"the kernel is {' or '.join(get_args(Kernel))}; found {kernel!r}")
+        if not costs or not widths:
+            raise ValueError(f"expected at least one C and one width; found costs {costs} and widths {widths}")
+        if kernel == "linear" and len(widths) > 1:
+            raise ValueError(f"a linear kernel has one width, [1]: its C does the same; found widths {list(widths)}")
+        self.kernel = kernel
         self.num_classes = num_classes
         self.costs, self.widths = tuple(sorted(costs)), tuple(sorted(widths))
         self.scaler = RangeScaler(0)
@@ -108,11 +126,12 @@ class SupportVectorMachine(nn.Module):
                 values[held] = self._decide(torch.from_numpy(x[held]).to(self.support)).cpu().numpy()
         return values
 
-    @staticmethod
-    def _machine(setting: tuple[float, float], balanced: bool, x: NDArray[np.float64]) -> SVC:
+    def _machine(self, setting: tuple[float, float], balanced: bool, x: NDArray[np.float64]) -> SVC:
         cost, width = setting
         gamma = width / (x.shape[1] * (x.var() or 1.0))
-        return SVC(C=cost, gamma=gamma, class_weight="balanced" if balanced else None, cache_size=500)
+        kernel = "rbf" if self.kernel == "gaussian" else "poly"  # of degree 1: linear, but with gamma
+        weights = "balanced" if balanced else None
+        return SVC(C=cost, kernel=kernel, degree=1, gamma=gamma, class_weight=weights, cache_size=500)
 
     def _take(self, machine: SVC) -> None:
         """Keeps what scikit-learn fitted, its pairs of classes spread over rows."""
@@ -133,10 +152,7 @@ class SupportVectorMachine(nn.Module):
 
     def _decide(self, x: Tensor) -> Tensor:
         """Scaled vectors (B, D) -> decision values (B, C), as `SVC.decision_function` combines those of the pairs."""
-        distance = (
-            x.square().sum(dim=1, keepdim=True) + self.support.square().sum(dim=1) - 2 * x @ self.support.T
-        ).clamp_min(0)
-        pairs = (-self.gamma * distance).exp() @ self.coefficients.T + self.intercepts  # (B, pairs), > 0: the first
+        pairs = self._similarity(x) @ self.coefficients.T + self.intercepts  # (B, pairs), > 0: the first
         count = len(self.classes)
         first, second = torch.triu_indices(count, count, offset=1, device=x.device)
         won = (pairs >= 0).to(pairs.dtype)
@@ -146,6 +162,14 @@ class SupportVectorMachine(nn.Module):
         values = pairs.new_full((len(x), self.num_classes), ABSENT)
         values[:, self.classes] = votes + confidence / (3 * (confidence.abs() + 1))  # never a vote's worth
         return values
+
+    def _similarity(self, x: Tensor) -> Tensor:
+        """Scaled vectors (B, D) -> the kernel's values (B, S)."""
+        products = x @ self.support.T
+        if self.kernel == "linear":
+            return self.gamma * products
+        squares = x.square().sum(dim=1, keepdim=True) + self.support.square().sum(dim=1)
+        return (-self.gamma * (squares - 2 * products).clamp_min(0)).exp()
 
     def decision_values(self, x: Tensor) -> Tensor:
         """(B, D), unscaled -> one-vs-rest decision values (B, C) in float64; -1 for classes that were not fitted.

@@ -1,6 +1,7 @@
 """VGG-16, and the enhanced one of ECNN-FSA (section 1.2, figure 2)."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
-from fer_lightning.layers.backbones import FrameBackbone, fully_connected
+from fer_lightning.layers.backbones import FrameBackbone, FullyConnected
 from fer_lightning.layers.vgg_weights import load_vgg_weights
 from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
 
@@ -16,6 +17,33 @@ Pixels = Literal["imagenet", "vggface"]
 VGG_FACE_MEAN = (129.1863, 104.7624, 93.5940)  # of red, green, blue from 0 to 255, which are not divided
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; pooling after each
 ENHANCED = 3  # blocks before the enhanced branch: "from the seventh layer", after its pooling [ours]
+
+
+class VGGConvolutions(nn.Sequential):
+    """The five blocks: images (N, 3, H, W) -> the map after the last pooling.
+
+    Args:
+        channels: of the blocks.
+    """
+
+    pixels: Pixels = "imagenet"
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        sizes = [(count,) * len(block) for count, block in zip(channels, BLOCKS, strict=True)]
+        inputs = [3, *channels[:-1]]
+        super().__init__(*map(_block, range(1, len(BLOCKS) + 1), sizes, inputs))
+
+    def extra_repr(self) -> str:
+        """What its tensors do not tell, but cached features depend on."""
+        return f"pixels={self.pixels}"
+
+    def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k)."""
+        middle = last = images
+        for number, block in enumerate(self, start=1):
+            last = block(last)
+            middle = last if number <= ENHANCED else middle
+        return middle, last
 
 
 class VGGBackbone(FrameBackbone):
@@ -32,23 +60,25 @@ class VGGBackbone(FrameBackbone):
         ValueError: no such pixels.
     """
 
+    network: VGGConvolutions
     scale: Tensor
     shift: Tensor
 
     def __init__(
         self, weights: str = RANDOM, pixels: Pixels = "imagenet", width: float = 1.0, channels_last: bool = True
     ) -> None:
-        nn.Module.__init__(self)  # not one of timm's networks: those come with 119 M weights of FC layers
         if pixels not in get_args(Pixels):
             raise ValueError(f"the pixels are {' or '.join(get_args(Pixels))}; found {pixels!r}")
-        self.name, self.weights, self.pixels = "vgg16", weights, pixels
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        channels = [tuple(round(width * count) for count in block) for block in BLOCKS]
-        inputs = [3, *(block[-1] for block in channels)]
-        self.network = nn.Sequential(*map(_block, range(1, len(BLOCKS) + 1), channels, inputs))
+        super().__init__("vgg16", weights, [round(width * block[-1]) for block in BLOCKS], channels_last)
+        self.pixels = self.network.pixels = pixels
         scale, shift = _conversion(pixels)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
+
+    def built(self, channels: Sequence[int] | None) -> tuple[VGGConvolutions, int]:
+        """The convolutions alone: timm's network would come with 119 M weights of FC layers."""
+        assert channels is not None
+        return VGGConvolutions(channels), channels[-1]
 
     def load_weights(self) -> None:
         """See `Pretrained.load_weights`.
@@ -67,20 +97,12 @@ class VGGBackbone(FrameBackbone):
         elif self.weights != RANDOM:
             load_vgg_weights(self, self.weights)
 
-    def extra_repr(self) -> str:
-        """What its tensors do not tell, but its features depend on."""
-        return f"pixels={self.pixels}"
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """(..., 3, H, W), normalised as for ImageNet -> (..., D)."""
-        x = frames.flatten(0, -4) * self.scale + self.shift  # (B T, 3, H, W)
-        x = x.contiguous(memory_format=self.memory_format)
-        middle = self.network[:ENHANCED](x)
-        last = self.network[ENHANCED:](middle)
-        return self.pooled(middle, last).view(*frames.shape[:-3], self.num_features)
+    def convolved_images(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W), normalised as for ImageNet -> (N, M)."""
+        return self.pooled(*self.network.maps(images * self.scale + self.shift))
 
     def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
-        """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k) -> (N, D)."""
+        """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k) -> (N, M)."""
         raise NotImplementedError
 
 
@@ -108,14 +130,22 @@ class VGG16(VGGBackbone):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(weights, pixels, width, channels_last)
+        self.connected = FullyConnected(self.num_features, 7, hidden, dropout)
         self.num_features = hidden
-        self.connected = fully_connected(round(width * BLOCKS[-1][-1]), 7, hidden, dropout)
         _initialise(self)
         self.to(memory_format=self.memory_format)
 
     def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
         """See `VGGBackbone.pooled`."""
-        return self.connected(last)  # type: ignore[no-any-return]
+        return self.connected.flattened(last)
+
+    def convolutions(self) -> list[nn.Module]:
+        """See `FrameBackbone.convolutions`."""
+        return [self.network, self.connected[0]]
+
+    def connected_features(self, convolved: Tensor) -> Tensor:
+        """(..., M) -> (..., D)."""
+        return self.connected.features(convolved)
 
 
 class EnhancedVGG(VGGBackbone):
@@ -125,10 +155,8 @@ class EnhancedVGG(VGGBackbone):
     our choices: the added convolutions stand behind the last pooling and have 512-1024-1024-1024 channels; the branch
     begins behind the third pooling, a quarter of the cost; ReLU after every layer; the branch's map keeps its size.
 
-    The paper begins with VGG-Face and goes on with SFEW and FER2013 (section 2.1). Any experiment on stills does that:
-    `fer train stills_fer2013 --name ecnn --model.init_args.backbone fer_lightning.EnhancedVGG
-    --model.init_args.backbone.init_args.weights FILE --model.init_args.backbone.init_args.pixels vggface` leaves
-    `run:stills_fer2013.ecnn`.
+    The paper begins with VGG-Face and goes on with SFEW and FER2013 (section 2.1): the experiments
+    `ecnn_stills_fer2013`, told of VGG-Face's file, and `ecnn_stills_sfew`.
 
     Args:
         weights: as of `VGGBackbone`; files of VGG-16 leave what is added random.
@@ -163,8 +191,8 @@ class EnhancedVGG(VGGBackbone):
             raise ValueError(
                 f"expected an odd kernel and 0, 1 or 2 FC layers in the branch; found {kernel} and {branch_layers}"
             )
+        last, middle = self.num_features, round(width * BLOCKS[ENHANCED - 1][-1])
         self.num_features = output + branch_output
-        last, middle = (round(width * BLOCKS[place][-1]) for place in (-1, ENHANCED - 1))
         sizes = [last, added, added, added]
         deeper = [_convolution(*pair) for pair in pairwise(sizes)]
         if output != added:
@@ -175,6 +203,10 @@ class EnhancedVGG(VGGBackbone):
         self.branch_connected = nn.Sequential(*connected)
         _initialise(self)
         self.to(memory_format=self.memory_format)
+
+    def convolutions(self) -> list[nn.Module]:
+        """All of it."""
+        return [self.network, self.added, self.branch, self.branch_connected]
 
     def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
         """See `VGGBackbone.pooled`."""
