@@ -20,12 +20,14 @@ class ExperimentInfo:
 
     Args:
         summary: one line for `make help`.
-        size: that it runs at unless SIZE says otherwise; `small` lays `_small/<model>.yaml` over the file.
+        size: that it runs at unless SIZE says otherwise; `small` lays a file of `_small/` over this one.
+        small: which file, where it is not that of the model's name.
         monitor: value of the inner split whose highest is the chosen epoch's.
     """
 
     summary: str = ""
     size: Size = "paper"
+    small: str = ""
     monitor: str = "inner/war"
 
 
@@ -48,6 +50,16 @@ def experiments_folder() -> Path:
 def experiment_names() -> list[str]:
     """All experiments, in alphabetical order."""
     return sorted(path.stem for path in experiments_folder().glob("*.yaml") if not path.stem.startswith("_"))
+
+
+def ensemble_names() -> list[str]:
+    """The experiments that are made of others."""
+    return [name for name in experiment_names() if Request(name).is_ensemble]
+
+
+def model_names() -> list[str]:
+    """The experiments that train a model."""
+    return [name for name in experiment_names() if not Request(name).is_ensemble]
 
 
 def data_names() -> list[str]:
@@ -95,20 +107,38 @@ class Request:
         return _existing(path, "experiment", self.experiment, experiment_names())
 
     def content(self) -> dict[str, Any]:
-        """The experiment's file, as plain values."""
+        """The experiment's file, as plain values.
+
+        Raises:
+            ValueError: it is no experiment.
+        """
         content = yaml.safe_load(self.file.read_text())
-        if not isinstance(content, dict) or "model" not in content:
-            raise ValueError(f"{self.file}: expected an experiment with `model:` and `data:`")
+        if not isinstance(content, dict) or ("model" in content) == ("ensemble" in content):
+            raise ValueError(
+                f"{self.file}: expected an experiment with `model:` and `data:`, or one with `ensemble:` and neither"
+            )
         return content
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it is made of other experiments."""
+        return "ensemble" in self.content()
+
     def layers(self) -> list[Path]:
-        """The files whose values make the experiment; later ones go before earlier ones."""
+        """The files whose values make the experiment; later ones go before earlier ones.
+
+        Raises:
+            ValueError: it is an ensemble, of which Lightning knows nothing.
+        """
+        if self.is_ensemble:
+            raise ValueError(f"{self.experiment} is an ensemble of experiments: `fer train` and `fer cv` take it")
         content, folder = self.content(), experiments_folder()
         layers = [folder / "_base.yaml", self.file]
         if (self.size or self.default_size) == "small":
-            model = str(content["model"]["class_path"]).rsplit(".", 1)[-1]
+            stated = (content.get("experiment") or {}).get("small")
+            name = stated or str(content["model"]["class_path"]).rsplit(".", 1)[-1]
             small = [path.stem for path in (folder / "_small").glob("*.yaml")]
-            layers.append(_existing(folder / "_small" / f"{model}.yaml", "small size of", model, small))
+            layers.append(_existing(folder / "_small" / f"{name}.yaml", "small size of", name, small))
         return layers
 
     @property

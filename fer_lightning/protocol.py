@@ -4,8 +4,6 @@ import argparse
 import json
 import os
 import queue
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,12 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.files import write_whole
+from fer_lightning.ensemble.experiment import model_requests
+from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments import Request
 from fer_lightning.figures import confusion_figure, png
 from fer_lightning.lightning_cli import FerCLI
 from fer_lightning.metrics import bootstrap, scores
 from fer_lightning.predictions import PredictionTable
-from fer_lightning.train import add_experiment_arguments, make_ready, refuse_other_settings, request_of, say
+from fer_lightning.standing import refuse_other_settings, say, train_apart
+from fer_lightning.train import add_experiment_arguments, make_ready, request_of
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="(0)")
     known, others = parser.parse_known_args(arguments[1:])
     request = replace(request_of(known, others), fold=known.folds[0] if known.folds else "1")
-    cli = FerCLI(request.command_line(), run=False)
-    folds = known.folds or cli.datamodule.dataset.fold_names
+    models = list(model_requests(request))  # of an ensemble those of its members
+    folds = known.folds or fold_names(models[0])
     requests = [replace(request, fold=fold, seed=seed) for seed in known.seeds for fold in folds]
     finished = [each for each in requests if each.run.finished]
     for each in finished:  # they are pooled with what is trained now
-        refuse_other_settings(each.run, FerCLI(each.command_line(), run=False).plain_config())
-    make_ready(cli)  # once, not in every run at the same time
+        refuse_other_settings(each.run, resolved(each))
+    for model in models:  # once, not in every run at the same time
+        make_ready(FerCLI(model.command_line(), run=False))
     failed = train_all([each for each in requests if each not in finished])
     for each in failed:
         say(f"fold {each.fold}, seed {each.seed} did not finish; its messages stand above")
@@ -73,6 +75,11 @@ def main(arguments: list[str]) -> int:
     if done:
         write_summary(request.run.path.parent / "cv", done)
     return 1 if failed else 0
+
+
+def fold_names(request: Request) -> tuple[str, ...]:
+    """All folds of the protocol of a model's data set."""
+    return tuple(FerCLI(request.command_line(), run=False).datamodule.dataset.fold_names)
 
 
 def train_all(requests: list[Request]) -> list[Request]:
@@ -97,8 +104,7 @@ def train_all(requests: list[Request]) -> list[Request]:
 
 
 def _train(request: Request, environment: dict[str, str]) -> int:
-    command = [sys.executable, "-m", "fer_lightning", "train", *request.arguments_of_train()]
-    return subprocess.run(command, env=environment, check=False).returncode
+    return train_apart(request, environment)
 
 
 def write_summary(folder: Path, requests: list[Request]) -> Summary:

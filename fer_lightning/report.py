@@ -10,6 +10,7 @@ import numpy as np
 from data_modules.files import write_whole
 from fer_lightning import sections
 from fer_lightning.clip_outputs import ClipOutputs
+from fer_lightning.ensemble.section import members
 from fer_lightning.metrics import Interval, Intervals, Scores, bootstrap, scores
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder, RunInfo
@@ -86,7 +87,7 @@ def write_report(run: RunFolder) -> Path:
         sections.confusion(found, table, gallery),
         sections.classes(found, table),
         sections.subjects(found, table, gallery),
-        sections.streams(table, outputs),
+        members(run, table, outputs) or sections.streams(table, outputs),
         sections.curves(run, info, gallery),
         sections.embedding(table, outputs, missing, gallery),
         sections.activation(info, table, outputs, missing, gallery),

@@ -4,24 +4,25 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.base import VideoDataModule
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.cost import measure_cost
+from fer_lightning.ensemble.training import train_ensemble
 from fer_lightning.experiments import Request, data_names, experiment_names, needed_runs
 from fer_lightning.lightning_cli import FerCLI
 from fer_lightning.loggers import RunWandbLogger, drop_rows_after
-from fer_lightning.predictions import PredictionTable
-from fer_lightning.report import summary_line, write_report
+from fer_lightning.report import write_report
 from fer_lightning.runs import RunFolder, RunInfo
+from fer_lightning.standing import refuse_other_settings, say, say_result, settings
 from fer_lightning.weights import read_checkpoint
+
+__all__ = ["main", "refuse_other_settings", "settings", "train"]
 
 
 def main(arguments: list[str]) -> None:
@@ -33,9 +34,11 @@ def parse(arguments: list[str]) -> Request:
     """The request of a command line; what it does not know goes on to Lightning's, which is strict."""
     parser = argparse.ArgumentParser(
         "fer train",
-        description="Trains an experiment, evaluates it on the inner and the reported split, and writes its report.",
+        description="Trains an experiment, evaluates it on the inner and the reported split, and writes its report. An "
+        "ensemble trains those of its members that are missing, and fuses them.",
         epilog="Further arguments are Lightning's, such as --trainer.max_epochs 5 or --model.init_args.sal false; "
-        "`fer fit --help` lists them.",
+        "`fer fit --help` lists them. Of an ensemble, --ensemble.method Average and the like are its own; the others "
+        "go to its members, which then stand under --name too.",
     )
     add_experiment_arguments(parser)
     parser.add_argument("--fold", default="1", help="of the data set's protocol (1)")
@@ -58,7 +61,9 @@ def request_of(known: argparse.Namespace, others: list[str]) -> Request:
 
 
 def train(request: Request) -> RunFolder:
-    """Brings a run to its report, from wherever it stands."""
+    """Brings a run to its report, from wherever it stands; of an ensemble, its members first."""
+    if request.is_ensemble:
+        return train_ensemble(request)
     run = request.run
     start = time.perf_counter()
     cli = FerCLI(request.command_line(), run=False)
@@ -98,49 +103,6 @@ def stopped_early(checkpoint: dict[str, Any]) -> bool:
     """Whether an EarlyStopping ended the training at this checkpoint; Lightning would train one more epoch."""
     states = checkpoint.get("callbacks", {}).values()
     return any(state.get("stopped_epoch") or state.get("wait_count", 0) >= state.get("patience", 1) for state in states)
-
-
-def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
-    """Keeps one folder to one configuration: half a training with each of two would be neither.
-
-    What stopped before its first checkpoint begins anew, so its settings may be mended.
-
-    Raises:
-        ValueError: the run in the folder was begun with other settings; the message lists them.
-    """
-    begun = run.finished or (run.checkpoints / "last.ckpt").exists()
-    if not (begun and run.config.exists()):
-        return
-    earlier, now = (dict(settings(values)) for values in (yaml.safe_load(run.config.read_text()), config))
-    differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
-    if differing:
-        lines = [f"  {key}: {earlier.get(key)} there, {now.get(key)} now" for key in differing[:10]]
-        raise ValueError(
-            f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
-            "Give this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
-        )
-
-
-OF_THE_MACHINE = (
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "trainer.precision",
-)
-OF_THE_SESSION = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
-OF_THE_LOADING = ("data.num_workers", "data.dataset.init_args.workers", "data.dataset.init_args.root")
-
-
-def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names and values of what decides a result; a run may go on in another place or on another machine."""
-    if prefix.startswith((*OF_THE_MACHINE, *OF_THE_SESSION, *OF_THE_LOADING)):
-        return
-    if isinstance(config, dict) and config:
-        for key, value in config.items():
-            yield from settings(value, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, config
 
 
 @rank_zero_only
@@ -192,17 +154,3 @@ def finish(cli: FerCLI, request: Request, chosen: Path, seconds: float) -> None:
         if isinstance(logger, RunWandbLogger):
             logger.log_report(run)
     say_result(run)
-
-
-def say_result(run: RunFolder) -> None:
-    """Where a finished run's report is, and its measures."""
-    say(f"report: {run.report}")
-    say(summary_line(PredictionTable.read(run.predictions("test"))))
-    if run.read_info().selection == "best_on_test":
-        say("best_on_test: the epoch was chosen on the very split that is reported here")
-
-
-@rank_zero_only
-def say(text: str) -> None:
-    """Prints, in the first process only."""
-    print(text, flush=True)

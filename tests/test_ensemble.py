@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from fer_lightning.ensemble import (
 )
 from fer_lightning.ensemble.members import names_of
 from fer_lightning.ensemble.methods import Fitted, SearchedWeights, cross_fitted
+from fer_lightning.ensemble.record import Record
 from fer_lightning.metrics import paired_difference, scores
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder, RunInfo
@@ -346,16 +348,24 @@ def test_joint_late_fusion_without_some_predictions():
         silent = np.isnan(expected).any(axis=1)
         assert nothing.sum() < silent.sum()
         np.testing.assert_array_equal(np.isnan(said).any(axis=1), silent)
-    uniform = {
-        name: np.where(np.isnan(average({n: p[n] for n in group})), 0.2, p[name]) for group in GROUPS for name in group
-    }
-    answered = fusion.predict(uniform)[~nothing]
-    np.testing.assert_allclose(
-        found[~nothing], answered, err_msg="a group that says nothing is as one of equal classes"
-    )
+    weights, bias = fusion.joint.weight.detach().numpy(), fusion.joint.bias.detach().numpy()
+    groups = [average({name: p[name] for name in group}) for group in GROUPS]
+    for clip in np.flatnonzero(~nothing):
+        parts = [weights[:, 5 * g : 5 * g + 5] @ groups[g][clip] for g in range(2) if not np.isnan(groups[g][clip, 0])]
+        logits = bias + 2 / len(parts) * sum(parts)
+        expected = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(found[clip], expected, err_msg="a group that says nothing is left out")
     kept = {name: values[~nothing] for name, values in p.items()}
     without = JointLateFusion(GROUPS, 5).fit(kept, labels[~nothing]).predict(kept)
     np.testing.assert_allclose(found[~nothing], without, atol=1e-9)
+
+
+def test_joint_late_fusion_begins_at_the_average_of_the_groups_that_say_something():
+    p, _ = some_models(clips=60, none=0.5)
+    groups = [average({name: p[name] for name in group}) for group in GROUPS]
+    logits = 5 * average({"first": groups[0], "second": groups[1]})
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(JointLateFusion(GROUPS, 5).predict(p), expected)
 
 
 def test_groups_that_do_not_fit_are_refused():
@@ -451,6 +461,9 @@ def test_an_ensemble_is_a_run_like_any_other(method, three, tmp_path, capsys):
     )
     assert f"McNemar p = {gain.p_value:.2g}" in said
     assert all(name in said for name in ("audio", "face", "scene", "confusion matrix"))
+    for name, counts in zip(SEVEN, scores(table).confusion, strict=True):
+        cells = [name, "8", *(f"{12.5 * count:.2f}" for count in counts)]
+        assert any(re.findall(r"[\w.]+", line) == cells for line in said.splitlines()), "as in the papers: per cent"
     assert "best_on_test" not in said
     info = run.read_info()
     assert (info.selection, info.class_names, info.experiment) == ("inner", SEVEN, "ens")
@@ -458,7 +471,14 @@ def test_an_ensemble_is_a_run_like_any_other(method, three, tmp_path, capsys):
         assert (info.parameters, info.multiply_adds, info.seconds_per_clip) == (30, 300, 1.5)
     assert ("branch of group 2" in said) == (method == "joint")
     content = yaml.safe_load(run.config.read_text())["ensemble"]
-    assert [member["name"] for member in content["members"]] == ["audio", "face", "scene"]
+    assert content["members"] == three
+    record = Record.read(run)
+    members_of = [part.name for part in record.parts if part.run]
+    assert members_of == ["audio", "face", "scene"]
+    for name, count in (("audio", 1), ("scene", 1)):  # clip 4 has no answer from anybody
+        assert f"{name}: left out in {count} of 56 clips" in said
+        assert f"{count} of 55" in run.report.read_text()
+    assert "face: left out" not in said
     page = run.report.read_text()
     assert all(text in page for text in ("face alone", "fusion", "McNemar", content["method"].split()[0]))
     assert main(["compare", str(out), three[0]]) == 0
@@ -478,8 +498,7 @@ def test_the_tables_hold_what_the_functions_say(three, tmp_path, no_report):
     q = {name: table.probabilities for name, table in zip(("a", "f", "s"), inner, strict=True)}
     weights = search_weights(q, inner[0].label, 0.1)
     np.testing.assert_allclose(tables_of([out])[0].probabilities, weighted_sum(p, weights), atol=1e-11)
-    listed = yaml.safe_load((out / "config.yaml").read_text())["ensemble"]["members"]
-    assert [member["weight"] for member in listed] == pytest.approx(list(weights.values()))
+    assert [part.weight for part in Record.read(RunFolder(out)).parts] == pytest.approx(list(weights.values()))
     streams = ClipOutputs.read(RunFolder(out).outputs("test"))
     assert streams.stream_names == ("audio", "face", "scene")
     np.testing.assert_allclose(streams.streams[:3, 1], p["f"][:3], atol=1e-6)
@@ -610,7 +629,7 @@ def test_runs_that_do_not_fit_together_are_named(changes, message, tmp_path, cap
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--weights", "1", "2"], "2 weights for 3 runs"),
+        (["--weights", "1", "2"], "2 weights for 3 members"),
         (["--weights", "1", "-2", "3"], "from 0 up"),
         (["--weights", "0", "0", "0"], "above 0"),
         (["--method", "best", "--weights", "1", "1", "1"], "go with the method weighted"),

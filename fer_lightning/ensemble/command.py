@@ -4,28 +4,17 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_modules.progress import progress
-from fer_lightning.ensemble.members import (
-    Member,
-    combined_selection,
-    ensemble_table,
-    inner_tables,
-    probabilities_of,
-    read_members,
-    searched_tables,
-)
+from fer_lightning.ensemble.combine import combine
+from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.methods import (
-    FOLDS,
     Average,
     BestSelection,
     FixedWeights,
     JointFusion,
     Method,
     SearchedWeights,
-    cross_fitted,
-    groups_of,
 )
-from fer_lightning.ensemble.result import Ensemble, print_ensemble, refuse_other_folder, write_ensemble
+from fer_lightning.ensemble.result import print_ensemble, refuse_other_folder, write_ensemble
 
 
 def main(arguments: list[str]) -> None:
@@ -39,7 +28,10 @@ def main(arguments: list[str]) -> None:
     if known.out:
         refuse_other_folder(known.out, known.runs)
     members = read_members(known.runs)
-    ensemble = combine(members, method_of(known, [member.name for member in members]), known.selection)
+    names = [member.name for member in members]
+    method = method_of(known, names)
+    method.refuse(names)
+    ensemble = combine(members, method, known.selection)
     print_ensemble(ensemble)
     if known.out:
         print(f"report: {write_ensemble(ensemble, known.out)}")
@@ -85,59 +77,11 @@ def method_of(known: argparse.Namespace, names: Sequence[str]) -> Method:
     if method == "joint":
         if not known.groups:
             raise ValueError(f"--method joint needs --groups, such as {names[0]}/{','.join(names[1:]) or '...'}")
-        return JointFusion(groups_of(known.groups, names))
+        return JointFusion(tuple(tuple(group.split(",")) for group in known.groups.split("/")))
     if method == "best":
         return BestSelection(known.max_models)
     if method == "average":
         return Average()
     if not known.weights:
         return SearchedWeights(known.step)
-    if len(known.weights) != len(names):
-        raise ValueError(f"{len(known.weights)} weights for {len(names)} runs: expected one each, in their order")
-    return FixedWeights(dict(zip(names, known.weights, strict=True)))
-
-
-def combine(members: Sequence[Member], method: Method, selection: str = "inner") -> Ensemble:
-    """Fits a method where it may look, and applies it to the reported and the inner split.
-
-    Raises:
-        FileNotFoundError: a search lacks an inner table.
-        ValueError: a search would look at what it must not, or tables do not match.
-    """
-    return _searched(members, method, selection) if method.searches else _plain(members, method)
-
-
-def _plain(members: Sequence[Member], method: Method) -> Ensemble:
-    """An ensemble that looks at no true class."""
-    tests = {member.name: member.test for member in members}
-    fitted = method.fit(probabilities_of(tests), members[0].test)
-    inner, problem = None, ""
-    try:
-        tables = inner_tables(members)
-        inner = ensemble_table(tables, fitted.predict(probabilities_of(tables)))
-    except (FileNotFoundError, ValueError) as error:
-        problem = str(error)
-    test = ensemble_table(tests, fitted.predict(probabilities_of(tests)))
-    return Ensemble(tuple(members), method, combined_selection(members), fitted, test, inner, None, problem)
-
-
-def _searched(members: Sequence[Member], method: Method, selection: str) -> Ensemble:
-    """An ensemble that is fitted to true classes."""
-    tests = {member.name: member.test for member in members}
-    searched = searched_tables(members, selection)
-    p, table = probabilities_of(searched), searched[members[0].name]
-    where = "the inner split" if selection == "inner" else f"the reported split itself ({selection})"
-    print(f"{method.describe()}: looks at {len(table)} clips of {where}", flush=True)
-    with progress("search, and again without each fold's subjects", FOLDS + 1, transient=True) as reach:
-        fitted = method.fit(p, table)
-        reach(1)
-        test = ensemble_table(tests, fitted.predict(probabilities_of(tests)))
-        if selection != "inner":
-            return Ensemble(tuple(members), method, selection, fitted, test, test, None, "")
-        others = cross_fitted(method, p, table, lambda done: reach(1 + done))
-    inner = None if others is None else ensemble_table(searched, others)
-    problem = "the inner clips are of one subject, or no two of one emotion: no folds over subjects"
-    on_searched = ensemble_table(searched, fitted.predict(p))
-    return Ensemble(
-        tuple(members), method, selection, fitted, test, inner, on_searched, "" if inner is not None else problem
-    )
+    return FixedWeights(known.weights)

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from data_modules.files import write_whole
 from fer_lightning.ensemble.sums import Predictions, average, checked_labels
+from fer_lightning.weights import read_checkpoint, tensors_in
 
 SHARPNESS = 5.0  # [ours] logits at the start are the average's probabilities times this
 DECAY = 0.5  # [ours] of the squared distance from the start, against the sum of the clips' losses
@@ -65,9 +69,14 @@ class JointLateFusion(nn.Module):
                 layer.bias.zero_()
 
     def forward(self, merged: Tensor) -> JointScores:
-        """(B, G, C) averages of the groups -> the logits of all branches."""
+        """(B, G, C) averages of the groups -> the logits of all branches.
+
+        A group that says nothing of a clip is a row of zeros: it is left out, and what the others weigh in the joint
+        branch is scaled up to the weight of all [ours], as in a weighted sum.
+        """
         branches = torch.stack([branch(merged[:, g]) for g, branch in enumerate(self.branches)], dim=1)
-        return JointScores(self.joint(merged.flatten(1)), branches)
+        share = answered(merged).double().mean(dim=1).clamp_min(1 / len(self.groups))  # (B,) of the groups
+        return JointScores(self.joint(merged.flatten(1) / share[:, None]), branches)
 
     def fit(self, p: Predictions, labels: ArrayLike) -> "JointLateFusion":
         """Trains all branches on (M, C) probabilities and labels (M,), from the start.
@@ -82,12 +91,13 @@ class JointLateFusion(nn.Module):
         starts = [parameter.detach().clone() for parameter in self.parameters()]
         optimizer = torch.optim.LBFGS(self.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe")
 
+        said, each = answered(merged), truth[:, None].expand(-1, len(self.groups))  # (B, G)
+
         def closure() -> Tensor:
             optimizer.zero_grad()
             scores = self(merged)
-            each = truth[:, None].expand(-1, len(self.groups))
             loss = F.cross_entropy(scores.joint, truth, reduction="sum")
-            loss = loss + F.cross_entropy(scores.branches.transpose(1, 2), each, reduction="sum")
+            loss = loss + F.cross_entropy(scores.branches[said], each[said], reduction="sum")
             moved = [(now - start).square().sum() for now, start in zip(self.parameters(), starts, strict=True)]
             loss = loss + DECAY * torch.stack(moved).sum()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -112,11 +122,35 @@ class JointLateFusion(nn.Module):
         silent = [np.isnan(average({name: p[name] for name in group})) for group in self.groups]
         return [np.where(none, np.nan, probabilities[:, g]) for g, none in enumerate(silent)]
 
-    def _merged(self, p: Predictions) -> tuple[Tensor, Tensor]:
-        """The groups' averages (M, G, C), and (M,) whether any model has a prediction.
+    def write(self, path: Path) -> None:
+        """Writes what was fitted as a safetensors file; the groups stand in `ensemble.json`."""
+        write_whole(path, save(self.state_dict()))
 
-        A group without one says nothing [ours]: all classes are equal.
+    @classmethod
+    def read(cls, path: Path, groups: Sequence[Sequence[str]], classes: int) -> "JointLateFusion":
+        """What `write` wrote, of the same groups and classes.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, or of other groups or classes.
         """
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing: it holds what joint late fusion was fitted to. Ensembles did not always keep it; "
+                f"delete {path.parent} and make the ensemble again, with `fer ensemble` or `fer train`"
+            )
+        fusion = cls(groups, classes)
+        try:
+            fusion.load_state_dict(tensors_in(read_checkpoint(path), path))
+        except RuntimeError as error:
+            raise ValueError(
+                f"{path} does not fit {len(groups)} groups of models with {classes} classes ({error}); make the "
+                "ensemble again"
+            ) from error
+        return fusion
+
+    def _merged(self, p: Predictions) -> tuple[Tensor, Tensor]:
+        """The groups' averages (M, G, C), zeros where no model of a group has a prediction; (M,) whether any has."""
         expected = sorted(name for group in self.groups for name in group)
         if sorted(p) != expected:
             raise ValueError(f"models {', '.join(sorted(p))}; the groups are of {', '.join(expected)}")
@@ -124,4 +158,9 @@ class JointLateFusion(nn.Module):
         if averages.shape[2] != self.classes:
             raise ValueError(f"probabilities of {averages.shape[2]} classes; expected {self.classes}")
         there = ~np.isnan(averages).all(axis=(1, 2))
-        return torch.from_numpy(np.nan_to_num(averages, nan=1 / self.classes)), torch.from_numpy(there)
+        return torch.from_numpy(np.nan_to_num(averages, nan=0.0)), torch.from_numpy(there)
+
+
+def answered(merged: Tensor) -> Tensor:
+    """(B, G, C) averages of groups -> (B, G) whether a group says anything: probabilities are never all zero."""
+    return merged.any(dim=2)

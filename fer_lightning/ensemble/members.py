@@ -25,10 +25,15 @@ class Member:
     run: RunFolder
     info: RunInfo
     test: PredictionTable
+    published: float | None = None  # accuracy that the paper gives, per cent
 
 
-def read_members(paths: Sequence[Path]) -> tuple[Member, ...]:
+def read_members(paths: Sequence[Path], names: Sequence[str] | None = None) -> tuple[Member, ...]:
     """The runs in the order they are given, their tables in the order of the first's clips.
+
+    Args:
+        paths: the runs' folders.
+        names: of the members; None for names out of their folders'.
 
     Raises:
         FileNotFoundError: a run is not evaluated yet.
@@ -38,7 +43,7 @@ def read_members(paths: Sequence[Path]) -> tuple[Member, ...]:
     for place, path in zip(places, paths, strict=True):
         if places.count(place) > 1:
             raise ValueError(f"{path} is given twice; give a member more weight with --weights")
-    names = names_of(places)
+    names = names_of(places) if names is None else names
     runs = [RunFolder(path) for path in paths]
     infos = [run.read_info() for run in runs]
     tables = matched(dict(zip(names, (PredictionTable.read(run.predictions("test")) for run in runs), strict=True)))

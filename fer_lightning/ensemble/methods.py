@@ -1,9 +1,10 @@
 """The ways to make one model of several, behind one protocol: fitted on some clips, applied to any."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from data_modules.manifest import VideoRecord
 from fer_lightning.ensemble.joint import JointLateFusion
 from fer_lightning.ensemble.search import search_weights
 from fer_lightning.ensemble.selection import best_selection
-from fer_lightning.ensemble.sums import Predictions, average, weighted_sum
+from fer_lightning.ensemble.sums import Predictions, average, weighted_sum, weights_of
 from fer_lightning.predictions import PredictionTable
 
 FOLDS = 5
@@ -27,29 +28,35 @@ class Fitted:
 
     predict: Callable[[Predictions], Probabilities]
     weights: dict[str, float] | None  # of all members, summing to 1; None where they have no single weight
-    branches: Callable[[Predictions], list[Probabilities]] | None = None  # what each of its groups says alone
+    fusion: JointLateFusion | None = None  # the network of a joint late fusion
 
 
-class Method(Protocol):
+class Method(ABC):
     """A way to make one model of several."""
 
-    @property
-    def name(self) -> str:
-        """What it is called in a run's `run.json`."""
+    name: ClassVar[str]
+    """What it is called in a run's `run.json`."""
+    searches: ClassVar[bool]
+    """Whether it looks at true classes."""
 
-    @property
-    def searches(self) -> bool:
-        """Whether it looks at true classes."""
-
+    @abstractmethod
     def describe(self) -> str:
         """In words, for people."""
 
+    @abstractmethod
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
         """Fitted on the clips of a table (whose own predictions do not matter); p: name -> (M, C) of these clips."""
 
+    def refuse(self, names: Sequence[str]) -> None:  # noqa: B027 - most take any members
+        """Refuses members that it cannot be made of, before these are trained.
+
+        Raises:
+            ValueError: it speaks of other members.
+        """
+
 
 @dataclass(frozen=True)
-class Average:
+class Average(Method):
     """The mean of all members."""
 
     name = "Average"
@@ -65,10 +72,14 @@ class Average:
 
 
 @dataclass(frozen=True)
-class FixedWeights:
-    """A weighted sum whose weights somebody gives: name -> weight, of any sum."""
+class FixedWeights(Method):
+    """A weighted sum whose weights somebody gives, of any sum.
 
-    weights: dict[str, float]
+    Args:
+        weights: a member's name -> its weight; or one for each member, in their order.
+    """
+
+    weights: dict[str, float] | list[float]
 
     name = "WeightedSum"
     searches = False
@@ -77,13 +88,27 @@ class FixedWeights:
         """In words."""
         return "weighted sum, weights as given"
 
+    def refuse(self, names: Sequence[str]) -> None:
+        """Refuses weights that are not of these members."""
+        weights_of(names, self._by_name(names))
+
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
         """The same whatever the clips."""
-        return _weighted(self.weights)
+        return _weighted(self._by_name(list(p)))
+
+    def _by_name(self, names: Sequence[str]) -> dict[str, float]:
+        if isinstance(self.weights, dict):
+            return self.weights
+        if len(self.weights) != len(names):
+            raise ValueError(
+                f"{len(self.weights)} weights for {len(names)} members: expected one each, in the order of "
+                f"{', '.join(names)}"
+            )
+        return dict(zip(names, self.weights, strict=True))
 
 
 @dataclass(frozen=True)
-class SearchedWeights:
+class SearchedWeights(Method):
     """A weighted sum whose weights are searched; see `search_weights`."""
 
     step: float = 0.02
@@ -101,7 +126,7 @@ class SearchedWeights:
 
 
 @dataclass(frozen=True)
-class BestSelection:
+class BestSelection(Method):
     """The average of the selected members; see `best_selection`."""
 
     max_models: int = 5
@@ -120,22 +145,42 @@ class BestSelection:
 
 
 @dataclass(frozen=True)
-class JointFusion:
-    """Joint late fusion of groups of members; see `JointLateFusion`."""
+class JointFusion(Method):
+    """Joint late fusion of groups of members; see `JointLateFusion`.
 
-    groups: tuple[tuple[str, ...], ...]
+    Args:
+        groups: the members of each group, by their names or their places, counted from 1.
+    """
+
+    groups: tuple[tuple[str | int, ...], ...]
 
     name = "JointLateFusion"
     searches = True
 
     def describe(self) -> str:
         """In words."""
-        return f"joint late fusion of the groups {' / '.join(', '.join(group) for group in self.groups)}"
+        return f"joint late fusion of the groups {' / '.join(', '.join(map(str, group)) for group in self.groups)}"
+
+    def named(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """The groups by their members' names.
+
+        Raises:
+            ValueError: what is no member, or groups that do not hold every member once.
+        """
+        groups = tuple(tuple(_member(str(item), names) for item in group) for group in self.groups)
+        if sorted(name for group in groups for name in group) != sorted(names) or not all(groups):
+            said = "/".join(",".join(map(str, group)) for group in self.groups)
+            raise ValueError(f"groups {said}: expected each of {', '.join(names)} in one group; such as a,b/c")
+        return groups
+
+    def refuse(self, names: Sequence[str]) -> None:
+        """Refuses groups that do not hold each of these members once."""
+        self.named(names)
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
         """Trains."""
-        fusion = JointLateFusion(self.groups, len(table.class_names)).fit(p, table.label)
-        return Fitted(fusion.predict, None, fusion.predict_branches)
+        fusion = JointLateFusion(self.named(list(p)), len(table.class_names)).fit(p, table.label)
+        return Fitted(fusion.predict, None, fusion)
 
 
 def _weighted(weights: dict[str, float]) -> Fitted:
@@ -175,21 +220,9 @@ def cross_fitted(
     return found
 
 
-def groups_of(text: str, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """`a,b,c/d,e` -> the groups of members, each given by its name or its place, counted from 1.
-
-    Raises:
-        ValueError: what is no member, or groups that do not hold every member once.
-    """
-    groups = tuple(tuple(_member(item, names) for item in group.split(",")) for group in text.split("/"))
-    if sorted(name for group in groups for name in group) != sorted(names):
-        raise ValueError(f"--groups {text}: expected each of {', '.join(names)} in one group; such as a,b/c")
-    return groups
-
-
 def _member(item: str, names: Sequence[str]) -> str:
     if item in names:
         return item
     if item.isascii() and item.isdecimal() and 1 <= int(item) <= len(names):
         return names[int(item) - 1]
-    raise ValueError(f"--groups: no member {item!r}; expected {', '.join(names)}, or a place from 1 to {len(names)}")
+    raise ValueError(f"groups: no member {item!r}; expected {', '.join(names)}, or a place from 1 to {len(names)}")

@@ -1,7 +1,7 @@
 """What an ensemble comes to: printed, and written as a run like any other."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,14 @@ from data_modules.files import write_whole
 from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
-from fer_lightning.metrics import PairedDifference, paired_difference, scores
+from fer_lightning.ensemble.record import Part, Record, fusion_path, path_of, per_cent
+from fer_lightning.metrics import PairedDifference, bootstrap, paired_difference, scores
 from fer_lightning.predictions import NONE, PredictionTable
 from fer_lightning.report import summary_line, write_report
 from fer_lightning.runs import RunFolder, RunInfo
 
 NO_EPOCH = -1  # an ensemble is not trained in epochs
-WIDTH = 110
+WIDTH = 140
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,13 @@ class Ensemble:
     inner: PredictionTable | None  # of a search: each clip by a search without its subject
     on_searched: PredictionTable | None  # the clips it was searched on; better than what others would give
     problem: str  # why there is no inner table
+    published: float | None = None  # accuracy that the paper gives for the whole, per cent
+
+    def with_published(self, parts: Sequence[float | None], whole: float | None) -> "Ensemble":
+        """The same with the accuracies that a paper gives, per cent: of the members in their order, of the whole."""
+        pairs = zip(self.members, parts, strict=True)
+        members = tuple(replace(member, published=published) for member, published in pairs)
+        return replace(self, members=members, published=whole)
 
     @property
     def best_member(self) -> Member:
@@ -46,26 +54,39 @@ class Ensemble:
         return paired_difference(self.test, self.best_member.test)
 
     @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The members' names in the groups of a joint late fusion; other methods have none."""
+        names = [member.name for member in self.members]
+        return self.method.named(names) if isinstance(self.method, JointFusion) else ()
+
+    @property
     def branches(self) -> list[tuple[str, PredictionTable]]:
         """What each group of a joint late fusion says alone on the reported split, by the group's name."""
-        if self.fitted.branches is None:
+        if self.fitted.fusion is None:
             return []
-        assert isinstance(self.method, JointFusion)
-        said = self.fitted.branches(probabilities_of({member.name: member.test for member in self.members}))
+        said = self.fitted.fusion.predict_branches(probabilities_of({member.name: member.test for member in self.members}))
         return [
             (
                 f"branch of group {number}",
                 ensemble_table({m.name: m.test for m in self.members if m.name in group}, values),
             )
-            for number, (group, values) in enumerate(zip(self.method.groups, said, strict=True), start=1)
+            for number, (group, values) in enumerate(zip(self.groups, said, strict=True), start=1)
         ]
 
-    def share(self, member: Member) -> str:
-        """A member's weight, or its group."""
-        if self.fitted.weights is not None:
-            return f"{self.fitted.weights[member.name]:.3g}"
-        assert isinstance(self.method, JointFusion)
-        return f"group {next(n for n, group in enumerate(self.method.groups, 1) if member.name in group)}"
+    def part(self, member: Member) -> Part:
+        """A member as `ensemble.json` tells it."""
+        weights = self.fitted.weights
+        group = next((n for n, names in enumerate(self.groups, 1) if member.name in names), None)
+        weight = None if weights is None else weights[member.name]
+        path, selection = str(member.run.path), member.info.selection
+        return Part(member.name, path, selection, weight, group, member.published)
+
+    @property
+    def record(self) -> Record:
+        """What `ensemble.json` tells."""
+        branches = (Part(name, "", self.selection, None, n) for n, (name, _) in enumerate(self.branches, 1))
+        parts = (*map(self.part, self.members), *branches)
+        return Record(self.method.describe(), self.selection, _inner(self), parts, self.published)
 
     @property
     def counted(self) -> list[Member]:
@@ -75,7 +96,7 @@ class Ensemble:
 
 
 def print_ensemble(ensemble: Ensemble) -> None:
-    """Members and weights, measures, the confusion matrix, and the gain over the best member."""
+    """Members and weights, measures beside published ones, the confusion matrix, and the gain over the best member."""
     console = Console(width=WIDTH, markup=False, highlight=False)
     mark = _mark(ensemble)
     console.print(_members_table(ensemble, mark))
@@ -86,6 +107,10 @@ def print_ensemble(ensemble: Ensemble) -> None:
     elif ensemble.inner is not ensemble.test:
         how = ", subjects it was not searched with" if ensemble.on_searched is not None else ""
         print(f"inner split{how}: {summary_line(ensemble.inner)}{mark}")
+    for member in ensemble.members:
+        left_out = int((member.test.missing & ~ensemble.test.missing).sum())
+        if left_out:
+            print(f"{member.name}: left out in {left_out} of {len(ensemble.test)} clips, of which it says nothing")
     console.print(_confusion_table(ensemble.test, mark))
     print(f"reported split: {summary_line(ensemble.test)}{mark}")
     print(f"gain over the best member, {ensemble.best_member.name}: {difference_line(ensemble.gain)}{mark}")
@@ -101,27 +126,33 @@ def _mark(ensemble: Ensemble) -> str:
 
 def _members_table(ensemble: Ensemble, mark: str) -> Table:
     table = Table(title=f"{ensemble.method.describe()}; reported split{mark}")
-    for column in ("member", "weight", "WAR", "UAR", "weighted F1", "without", "selection"):
-        table.add_column(column, justify="left" if column in ("member", "selection") else "right")
-    rows = [(member.name, ensemble.share(member), member.test, member.info.selection) for member in ensemble.members]
-    rows += [(name, "", branch, ensemble.selection) for name, branch in ensemble.branches]
-    for name, weight, predictions, selection in [*rows, ("ensemble", "", ensemble.test, ensemble.selection)]:
+    for column in ("member", "weight", "published %", "WAR", "95 %", "UAR", "95 %", "F1", "none", "selection"):
+        table.add_column(column, justify="left" if column in ("member", "selection") else "right", overflow="fold")
+    record, branches = ensemble.record, dict(ensemble.branches)
+    said = {member.name: member.test for member in ensemble.members} | branches
+    rows = [(part.name, record.share(part), part.published, said[part.name], part.selection) for part in record.parts]
+    for name, share, published, predictions, selection in [
+        *rows,
+        ("ensemble", "", ensemble.published, ensemble.test, ensemble.selection),
+    ]:
         if predictions is ensemble.test:
             table.add_section()
-        found = scores(predictions)
-        values = (f"{value:.3f}" for value in (found.war, found.uar, found.weighted_f1))
-        table.add_row(name, weight, *values, str(int(predictions.missing.sum())), selection)
+        found, intervals = scores(predictions), bootstrap(predictions)
+        war, uar = (str(each) if each.known else "–" for each in (intervals.war, intervals.uar))
+        values = (f"{found.war:.3f}", war, f"{found.uar:.3f}", uar, f"{found.weighted_f1:.3f}")
+        table.add_row(name, share, per_cent(published), *values, str(int(predictions.missing.sum())), selection)
     return table
 
 
 def _confusion_table(predictions: PredictionTable, mark: str) -> Table:
     names = (*predictions.class_names, NONE)[: len(predictions.class_names) + int(predictions.missing.any())]
-    table = Table(title=f"confusion matrix of the ensemble, true classes in rows{mark}")
+    table = Table(title=f"confusion matrix of the ensemble, true classes in rows, per cent of a row{mark}")
     table.add_column("true")
-    for name in names:
+    for name in ("clips", *names):
         table.add_column(name, justify="right")
-    for name, counts in zip(predictions.class_names, scores(predictions).confusion, strict=True):
-        table.add_row(name, *map(str, counts[: len(names)]))
+    for name, counts in zip(predictions.class_names, scores(predictions).confusion.tolist(), strict=True):
+        shares = (f"{100 * count / max(sum(counts), 1):.2f}" for count in counts[: len(names)])
+        table.add_row(name, str(sum(counts)), *shares)
     return table
 
 
@@ -144,25 +175,30 @@ def refuse_other_folder(out: Path, runs: Sequence[Path]) -> None:
     """
     if out.resolve() in [run.resolve() for run in runs]:
         raise ValueError(f"--out {out} is one of the members; give the ensemble a folder of its own")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _is_ensemble(RunFolder(out)):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not path_of(RunFolder(out)).is_file():
         raise ValueError(f"--out {out} holds something other than an ensemble; give this one a folder of its own")
 
 
-def _is_ensemble(run: RunFolder) -> bool:
-    if not run.config.is_file():
-        return False
-    content = yaml.safe_load(run.config.read_text())
-    return isinstance(content, dict) and "ensemble" in content
+def write_ensemble(ensemble: Ensemble, out: Path, asked: dict[str, object] | None = None) -> Path:
+    """Writes a run's folder: configuration, what was fitted, prediction tables, the members as streams, `run.json`, the
+    report.
 
-
-def write_ensemble(ensemble: Ensemble, out: Path) -> Path:
-    """Writes a run's folder: configuration, prediction tables, the members as streams, `run.json`, the report.
+    Args:
+        ensemble: what to write.
+        out: the folder.
+        asked: what `config.yaml` is to say; None for the members' folders and the method.
 
     Returns the report's page.
     """
     run = RunFolder(out)
     run.report.unlink(missing_ok=True)  # where it is, all of it is
-    write_whole(run.config, yaml.safe_dump(configuration(ensemble), sort_keys=False, allow_unicode=True).encode())
+    content = configuration(ensemble) if asked is None else asked
+    write_whole(run.config, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+    ensemble.record.write(run)
+    if ensemble.fitted.fusion is None:
+        fusion_path(run).unlink(missing_ok=True)  # of an earlier ensemble
+    else:
+        ensemble.fitted.fusion.write(fusion_path(run))
     ensemble.test.write(run.predictions("test"))
     if ensemble.inner is None:
         run.predictions("inner").unlink(missing_ok=True)  # of an earlier ensemble
@@ -174,24 +210,12 @@ def write_ensemble(ensemble: Ensemble, out: Path) -> Path:
 
 
 def configuration(ensemble: Ensemble) -> dict[str, object]:
-    """What `config.yaml` says: all that the ensemble is made of, and its gain."""
-    weights = ensemble.fitted.weights
-    gain = ensemble.gain
+    """What `config.yaml` says of an ensemble of runs."""
     return {
         "ensemble": {
             "method": ensemble.method.describe(),
             "selection": ensemble.selection + _mark(ensemble),
-            "members": [
-                {
-                    "name": member.name,
-                    "run": str(member.run.path),
-                    "selection": member.info.selection,
-                    **({"weight": weights[member.name]} if weights is not None else {"part": ensemble.share(member)}),
-                }
-                for member in ensemble.members
-            ],
-            "inner_split": _inner(ensemble),
-            "gain": {"over": ensemble.best_member.name, "reported_split": difference_line(gain) + _mark(ensemble)},
+            "members": [str(member.run.path) for member in ensemble.members],
         }
     }
 
@@ -206,16 +230,18 @@ def _inner(ensemble: Ensemble) -> str:
 
 
 def outputs_of(ensemble: Ensemble) -> ClipOutputs:
-    """The members as streams, and all of their probabilities as the clip's feature; clips that any of them answers."""
-    said = np.stack([member.test.probabilities for member in ensemble.members], axis=1)  # (N, S, C)
-    seen = ~np.isnan(said).all(axis=(1, 2))
-    streams = said[seen].astype(np.float32)
+    """What each part says, as streams, and the members' probabilities as the clip's feature; clips that any answers."""
+    said = [(member.name, member.test) for member in ensemble.members]
+    parts = [*said, *ensemble.branches]
+    probabilities = np.stack([table.probabilities for _, table in parts], axis=1)  # (N, S, C)
+    seen = ~np.isnan(probabilities).all(axis=(1, 2))
+    streams = probabilities[seen].astype(np.float32)
     return ClipOutputs(
         tuple(ensemble.test.clip_id[seen].tolist()),
-        feature=streams.reshape(len(streams), -1),
+        feature=streams[:, : len(said)].reshape(len(streams), -1),
         frame_index=np.empty((len(streams), 0), np.int64),
         streams=streams,
-        stream_names=tuple(member.name for member in ensemble.members),
+        stream_names=tuple(name for name, _ in parts),
     )
 
 
