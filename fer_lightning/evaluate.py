@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytorch_lightning as L
 
-from data_modules.base import Clip, VideoDataModule
+from data_modules.base import VideoDataModule
 from data_modules.labels import class_list
+from data_modules.samples import Clip
 from fer_lightning.callbacks import prediction_table
 from fer_lightning.data import dataset_of
 from fer_lightning.experiments import data_names
@@ -66,8 +67,10 @@ def main(arguments: list[str]) -> None:
         dataset_of(known.data, ["--dataset.fold", known.fold]),
         trained.sampler,
         size=trained.size,
+        augmentation=trained.augmentation,
         selection="last",
         num_workers=known.workers,
+        sound=trained.sound,
     )
     mapping = ClassMapping(parse_renaming(known.classes), trained.class_names, data.class_names)
     table = evaluate(trained, data, mapping)

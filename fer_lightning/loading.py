@@ -1,4 +1,4 @@
-"""A trained model out of a checkpoint, with what it needs to see: class list, sampler, crop size, face settings."""
+"""A trained model out of a checkpoint, with what it needs: class list, sampler, crop size, faces, sound."""
 
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from jsonargparse import ArgumentParser
 
 from data_modules.datasets.dataset import FaceSettings
 from data_modules.sampling import Sampler
+from data_modules.speech import Sound
+from data_modules.transforms import ClipAugmentation
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
 
@@ -22,6 +24,8 @@ class TrainedModel:
     sampler: Sampler
     size: int  # of the crops, pixels
     faces: FaceSettings
+    sound: Sound
+    augmentation: ClipAugmentation | None  # of which prediction sees the middle
     checkpoint: Path
 
     @property
@@ -62,6 +66,8 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     parser.add_subclass_arguments(VideoClassifier, "model")
     parser.add_argument("--sampler", type=Sampler)
     parser.add_argument("--faces", type=FaceSettings)
+    parser.add_argument("--sound", type=Sound)
+    parser.add_argument("--augmentation", type=ClipAugmentation | None)
     parser.link_arguments("sampler.groups", "model.init_args.clips", apply_on="instantiate")
     data = configuration["data"]
     parsed = parser.parse_object(
@@ -69,12 +75,15 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
             "model": _without_training(configuration["model"], own["class_names"]),
             "sampler": data["sampler"],
             "faces": data["dataset"]["init_args"]["faces"],
+            "sound": data.get("sound") or {},  # the defaults
+            "augmentation": data["augmentation"],
         }
     )
     made = parser.instantiate_classes(parsed)
     model = cast(VideoClassifier, made.model)
     model.load_state_dict(weights)
-    return TrainedModel(model.eval(), made.sampler, int(data["size"]), made.faces, path)
+    size = int(data["size"])
+    return TrainedModel(model.eval(), made.sampler, size, made.faces, made.sound, made.augmentation, path)
 
 
 def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from data_modules.datasets.dataset import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.sampling import SubvideoSampler
+from data_modules.speech import Sound
 from fer_lightning import CEFLNet, ImageClassifier
 from fer_lightning.experiments import Request
 from fer_lightning.lightning_cli import FerCLI
@@ -43,10 +44,25 @@ def test_the_model_comes_back_with_what_it_needs_to_see(written, monkeypatch):
     assert trained.sampler == SubvideoSampler(2, 2)
     assert trained.size == 32
     assert trained.faces == FaceSettings("crop", 32, 0.0, every=1)
+    assert trained.sound == Sound()
     batch = random_batch(3, frames=4)
     with torch.no_grad():
         assert torch.equal(trained.model(batch).logits, model(batch).logits)
     assert trained.model.optimizer is None
+
+
+@pytest.mark.parametrize(
+    ("stated", "sound"), [({"size": 64, "speech": False}, Sound(size=64, speech=False)), (None, Sound()), ("", Sound())]
+)
+def test_the_settings_of_sound_are_those_of_the_training(written, stated, sound):
+    path, _ = written
+    content = torch.load(path, weights_only=True)
+    data = content["fer_lightning"]["configuration"]["data"]
+    data["sound"] = stated
+    if stated == "":  # of a checkpoint from before there was sound
+        del data["sound"]
+    torch.save(content, path)
+    assert load_trained(path).sound == sound
 
 
 def test_pretrained_weights_that_are_gone_are_not_asked_for(written):

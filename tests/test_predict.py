@@ -40,7 +40,7 @@ def write_checkpoint(run: Path, detector: str = "annotation") -> Path:
     sampler = {"class_path": "data_modules.sampling.SubvideoSampler", "init_args": {"clips": 3, "frames": 4}}
     configuration = {
         "model": {"class_path": "fer_lightning.CEFLNet", "init_args": arguments},
-        "data": {"dataset": {"init_args": {"faces": faces}}, "sampler": sampler, "size": 32},
+        "data": {"dataset": {"init_args": {"faces": faces}}, "sampler": sampler, "size": 32, "augmentation": None},
     }
     path = run / "checkpoints" / "last.ckpt"
     path.parent.mkdir(parents=True)
@@ -120,6 +120,7 @@ def test_rows_tile_the_video_and_windows_are_clipped_to_it():
     assert rows.own.tolist() == [[0, 5], [5, 10], [10, 15], [15, 20]]
     # [-0.25, 0.75), [0.25, 1.25), [0.75, 1.75), [1.25, 2.25)
     assert rows.seen.tolist() == [[0, 8], [3, 13], [8, 18], [13, 20]]
+    assert rows.window.tolist() == [[0, 0.75], [0.25, 1.25], [0.75, 1.75], [1.25, 2]]
 
 
 @pytest.mark.parametrize(("duration", "ends"), [(0.04, [0.04]), (0.74, [0.74]), (0.75, [0.5, 0.75]), (1.2, [0.5, 1.2])])
@@ -174,10 +175,16 @@ def test_faces_are_found_by_frame_and_position(tmp_path):
     assert faces.between(np.array([[0, 3], [3, 5], [5, 21]])).tolist() == [[0, 3], [3, 3], [3, 8]]
 
 
+def frame_rows(own: np.ndarray, seen: np.ndarray) -> Rows:
+    """Rows of a second each, for what asks for frames alone."""
+    start = np.arange(len(own), dtype=float)
+    return Rows(start, start + 1, own, seen, np.stack([start, start + 1], axis=1))
+
+
 def test_a_row_needs_a_face_in_half_of_its_own_frames(tmp_path, run):
     faces = stored_faces(tmp_path, [*range(10), 10, 11, 12, 13, 15, 16, 17, 18, 19])  # rows: all, 4 and 5 of 10
     own = np.array([[0, 10], [6, 14], [10, 20], [14, 24], [20, 30]])
-    rows = Rows(np.arange(5.0), np.arange(5.0) + 1, own, np.stack([own[:, 0] - 6, own[:, 1] + 6], axis=1))
+    rows = frame_rows(own, np.stack([own[:, 0] - 6, own[:, 1] + 6], axis=1))
     assert face_shares(faces, rows).tolist() == [1, 1, 0.9, 0.5, 0]
     answered = [row for row, _ in WindowClassifier(load_trained(run), torch.device("cpu")).rows(faces, rows)]
     assert answered == [0, 1, 2, 3]
@@ -187,7 +194,7 @@ def test_windows_are_classified_as_clips_of_their_faces_alone(tmp_path, run, mon
     """The reference opens no store: it takes the sampler's frames of the window and calls the model."""
     trained = load_trained(run)
     faces = stored_faces(tmp_path, list(range(5, 65)))
-    rows = Rows(np.arange(2.0), np.arange(2.0) + 1, np.array([[10, 20], [40, 60]]), np.array([[5, 40], [30, 65]]))
+    rows = frame_rows(np.array([[10, 20], [40, 60]]), np.array([[5, 40], [30, 65]]))
     batches, predict_clips = [], trained.model.predict_clips
     monkeypatch.setattr(trained.model, "predict_clips", lambda batch: batches.append(batch) or predict_clips(batch))
     found = dict(WindowClassifier(trained, torch.device("cpu")).rows(faces, rows))
@@ -211,7 +218,8 @@ def test_windows_are_classified_as_clips_of_their_faces_alone(tmp_path, run, mon
 def hand_made() -> Timeline:
     probabilities = np.array([[0.7, 0.3], [0.2, 0.8], [np.nan, np.nan], [0.6, 0.4]])
     faces = np.array([1, 0.5, 0.2, 1.0])
-    return Timeline(("anger", "fear"), np.array([0, 1, 2, 3.0]), np.array([1, 2, 3, 5.0]), faces, probabilities)
+    sound = np.zeros(4, bool)
+    return Timeline(("anger", "fear"), np.array([0, 1, 2, 3.0]), np.array([1, 2, 3, 5.0]), faces, sound, probabilities)
 
 
 def test_timeline_names_and_shares_of_time():

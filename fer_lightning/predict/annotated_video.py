@@ -15,7 +15,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from data_modules.source import Frame, VideoSource
 from data_modules.video import CONTAINERS
 from fer_lightning.figures.style import plain
-from fer_lightning.predict.timeline import NO_FACE, Timeline
+from fer_lightning.predict.timeline import Timeline
 from fer_lightning.predict.timeline_figure import colours, readable_on
 from fer_lightning.predict.windows import VideoFaces
 
@@ -105,13 +105,14 @@ class Overlay:
         return Sticker(picture)
 
     def _draw_panel(self, row: int) -> Sticker:
-        """A bar for each class; without bars where there is no face."""
+        """A bar for each class; without bars where there is no expression."""
         label, text = int(self._labels[row]), self._text
         font, strong = _font(text), _font(text, bold=True)
         line, pad, bar = round(1.55 * text), text, 7 * text
         if label < 0:
-            picture = Image.new("RGB", (round(strong.getlength(NO_FACE)) + 2 * pad, line + pad), DARK)
-            ImageDraw.Draw(picture).text((pad, picture.height / 2), NO_FACE, fill=PALE, font=strong, anchor="lm")
+            missing = self._timeline.missing
+            picture = Image.new("RGB", (round(strong.getlength(missing)) + 2 * pad, line + pad), DARK)
+            ImageDraw.Draw(picture).text((pad, picture.height / 2), missing, fill=PALE, font=strong, anchor="lm")
             return Sticker(_see_through(picture, text // 2))
         names = round(max(strong.getlength(name) for name in self._names))
         left = pad + names + text // 2

@@ -21,23 +21,25 @@ from data_modules.manifest import VideoRecord
 from data_modules.pool import Failure, run_in_processes
 from data_modules.prepare import TIME_LIMIT, ClipPreparer
 from data_modules.source import UnreadableVideoError
+from data_modules.speech import SoundLibraryNotFoundError
 from data_modules.store import ClipStore, ClipSummary
 from data_modules.video import open_video
 from fer_lightning.loading import TrainedModel, load_trained
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
+from fer_lightning.predict.predicted import Predicted
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline import (
-    NO_FACE,
     PredictionSettings,
     Timeline,
     VideoExpressions,
     VideoFacts,
     lay_rows,
+    missing_of,
     video_duration,
 )
-from fer_lightning.predict.timeline_figure import length, timeline_png
+from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
-from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares
+from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares, heard
 
 MAX_THREADS = 4  # frames that the detector sees at once on processors
 
@@ -78,7 +80,7 @@ def main(arguments: list[str]) -> int:
             said = f"not predicted. {shown(result.reason)}" if isinstance(result, Failure) else result.paragraph()
             count = f"[{done} of {len(videos)}] " if len(videos) > 1 else ""
             print(f"{count}{shown(path if isinstance(result, Failure) else path.name)}: {said}", flush=True)
-    except DetectorNotFoundError as error:
+    except (DetectorNotFoundError, SoundLibraryNotFoundError) as error:
         raise ValueError(str(error)) from error
     if unreadable and len(videos) > 1:
         print(f"{unreadable} of {len(videos)} videos could not be read; the reasons stand above")
@@ -143,14 +145,18 @@ def device_of(name: str) -> torch.device:
 
 
 def face_settings(trained: TrainedModel, request: Request) -> FaceSettings:
-    """How the faces of a video from outside are made: as in training, but without ground truth, which it lacks."""
+    """How a video from outside is prepared: as in training, but without ground truth, which it lacks.
+
+    Its sound is kept whatever the model hears, for the picture: reading it takes about a hundredth of the time of
+    finding faces.
+    """
     faces = trained.faces
     return replace(
         faces,
         detector=request.detector,
         every=request.every,
         jitter=0.0,
-        sound=False,
+        sound=True,
         lengthen=0,
         landmarks="mesh" if faces.landmarks in ("annotation", "table") else faces.landmarks,
         person="insightface" if faces.person == "annotation" else faces.person,
@@ -165,6 +171,7 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        SoundLibraryNotFoundError: a package is missing that the model's sound needs.
         ValueError: the checkpoint cannot be used.
     """
     trained, device = load_trained(request.checkpoint), device_of(request.device)
@@ -188,37 +195,6 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
                 yield path, Failure(str(error))
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """What was made of one video."""
-
-    expressions: VideoExpressions
-    folder: Path
-    files: tuple[str, ...]
-    recognised: float  # seconds of work on everything but the annotated video, start-up apart
-    total: float  # seconds of work
-
-    def paragraph(self) -> str:
-        """What there is to say of it."""
-        video, timeline = self.expressions.video, self.expressions.timeline
-        count = f"{video.frames} frame{'s' * (video.frames != 1)}"
-        said = f"{length(video.duration)}, {video.width} x {video.height}, "
-        if not video.frames_with_face:
-            said += f"no face in any of {count}, so no expression. "
-        else:
-            said += f"a face in {100 * video.face_share:.3g} % of {count}. "
-            said += ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
-            if not timeline.answered.any():
-                said += f"No row has a face in half of its frames, so all of them say `{NO_FACE}`. "
-        if video.broken:
-            said += f"{video.broken} packets or images do not decode and were passed over. "
-        said += f"Files in {shown(self.folder)}: {', '.join(self.files)}. "
-        said += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
-        if VIDEO in self.files:
-            said += f" ({video.duration / self.recognised:.1f} x without {VIDEO})"
-        return said + "."
-
-
 class Predictor:
     """A model, and what it makes of the faces of one video after the other."""
 
@@ -230,6 +206,7 @@ class Predictor:
         self._settings = PredictionSettings(
             checkpoint=str(trained.checkpoint),
             model=type(trained.model).__name__,
+            inputs=tuple(sorted(trained.model.inputs)),
             sampler=repr(trained.sampler),
             detector=request.detector,
             every=request.every,
@@ -273,8 +250,18 @@ class Predictor:
         found = self._classifier.rows(faces, rows)
         for row, values in stages.watch(found, len(rows.start), "recognising expressions"):
             probabilities[row] = values
-        timeline = Timeline(names, rows.start, rows.end, face_shares(faces, rows), probabilities)
+        shares, missing = face_shares(faces, rows), missing_of(self._settings)
+        timeline = Timeline(names, rows.start, rows.end, shares, heard(faces, rows), probabilities, missing)
         video = VideoFacts(
-            str(path.resolve()), clip.width, clip.height, clip.fps, len(times), duration, clip.broken, len(faces)
+            path=str(path.resolve()),
+            width=clip.width,
+            height=clip.height,
+            fps=clip.fps,
+            frames=len(times),
+            duration=duration,
+            broken=clip.broken,
+            frames_with_face=len(faces),
+            sound=clip.sound,
+            sound_reason=clip.sound_reason,
         )
         return VideoExpressions(video, self._settings, timeline)

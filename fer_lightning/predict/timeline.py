@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.samples import PICTURES, POINTS, SOUND
 from data_modules.source import UnreadableVideoError
 from fer_lightning.predictions import PREFIX
 
-NO_FACE = "no face"
+NO_FACE, NO_SOUND = "no face", "no sound"
+NEITHER = "no face or sound"
+SEEN = PICTURES | POINTS  # inputs of a model that need a face
 FORMAT = "fer_lightning expressions 1"
 MAX_ROWS = 500_000  # three days at two rows a second
 TOLERANCE = 1e-6  # seconds; times of frames are sums of fractions
@@ -26,6 +29,7 @@ class Rows:
     end: NDArray[np.float64]  # (K,) seconds
     own: NDArray[np.int64]  # (K, 2) frames that the row speaks for
     seen: NDArray[np.int64]  # (K, 2) frames of the window around it, its own among them
+    window: NDArray[np.float64]  # (K, 2) seconds, where that window begins and ends
 
     @property
     def time(self) -> NDArray[np.float64]:
@@ -64,7 +68,9 @@ def lay_rows(timestamps: NDArray[np.float64], duration: float, window: float, ho
     own = _frames_between(times, start, end)
     around = _frames_between(times, middle - window / 2, middle + window / 2)
     seen = np.stack([np.minimum(own[:, 0], around[:, 0]), np.maximum(own[:, 1], around[:, 1])], axis=1)
-    return Rows(start, end, own, seen)
+    first, last = np.maximum(middle - window / 2, 0), np.minimum(middle + window / 2, duration)
+    seconds = np.stack([np.minimum(start, first), np.maximum(end, last)], axis=1)
+    return Rows(start, end, own, seen, seconds)
 
 
 def _frames_between(
@@ -85,7 +91,9 @@ class Timeline:
     start: NDArray[np.float64]  # (K,) seconds
     end: NDArray[np.float64]  # (K,) seconds
     faces: NDArray[np.float64]  # (K,) share of the row's frames with a face
-    probabilities: NDArray[np.float64]  # (K, C); rows of NaN where there is no face
+    sound: NDArray[np.bool_]  # (K,) whether there is any in the row's window
+    probabilities: NDArray[np.float64]  # (K, C); rows of NaN without an expression
+    missing: str = NO_FACE  # what is said of rows without an expression
 
     @property
     def time(self) -> NDArray[np.float64]:
@@ -99,25 +107,25 @@ class Timeline:
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """(K,) place of each row's expression in the class list, -1 for no face."""
+        """(K,) place of each row's expression in the class list, -1 for none."""
         best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
         return np.where(self.answered, best, -1)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """(K,) the expression's probability, NaN for no face."""
+        """(K,) the expression's probability, NaN for none."""
         return np.where(self.answered, np.nan_to_num(self.probabilities, nan=-1.0).max(axis=1), np.nan)
 
     def name(self, label: int) -> str:
-        """The class of that label, or `no face`."""
-        return self.class_names[label] if label >= 0 else NO_FACE
+        """The class of that label, or what is missing."""
+        return self.class_names[label] if label >= 0 else self.missing
 
     def row_at(self, seconds: float) -> int:
         """The row that speaks for a moment."""
         return max(0, int(np.searchsorted(self.start, seconds + TOLERANCE, side="right")) - 1)
 
     def shares(self) -> list[tuple[str, float]]:
-        """Each expression that occurs with its share of the video's time, the largest first, `no face` last."""
+        """Each expression that occurs with its share of the video's time, the largest first, what is missing last."""
         length, label = self.end - self.start, self.label
         shares = [(float(length[label == i].sum() / length.sum()), i) for i in set(label.tolist())]
         return [(self.name(i), share) for share, i in sorted(shares, key=lambda entry: (entry[1] < 0, -entry[0]))]
@@ -125,7 +133,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video is, and in how much of it a face was found."""
+    """What a video is, in how much of it a face was found, and how long its sound is."""
 
     path: str
     width: int
@@ -135,6 +143,8 @@ class VideoFacts:
     duration: float  # seconds
     broken: int  # packets that do not decode
     frames_with_face: int
+    sound: float  # seconds; 0 where there is no sound, or nothing but silence
+    sound_reason: str  # what is wrong with the sound track, where there is one
 
     @property
     def face_share(self) -> float:
@@ -148,11 +158,29 @@ class PredictionSettings:
 
     checkpoint: str
     model: str  # class name
+    inputs: tuple[str, ...]  # what it looks at and hears
     sampler: str
     detector: str
     every: int  # the detector looked at each n-th frame
     window: float  # seconds
     hop: float  # seconds
+
+    @property
+    def looks(self) -> bool:
+        """Whether the model sees anything of faces."""
+        return bool(SEEN & set(self.inputs))
+
+    @property
+    def hears(self) -> bool:
+        """Whether the model hears anything."""
+        return bool(SOUND & set(self.inputs))
+
+
+def missing_of(settings: PredictionSettings) -> str:
+    """What is said of a row in which the model finds nothing that it looks at or hears."""
+    if settings.hears:
+        return NEITHER if settings.looks else NO_SOUND
+    return NO_FACE
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,21 +191,29 @@ class VideoExpressions:
     settings: PredictionSettings
     timeline: Timeline
 
+    @property
+    def all_missing(self) -> str:
+        """What is said of rows without an expression, with more to it where nothing of the kind is in the video."""
+        if self.settings.looks and not self.settings.hears and not self.video.frames_with_face:
+            return f"{NO_FACE} in any of {self.video.frames} frames"
+        return self.timeline.missing
+
     def csv(self) -> bytes:
-        """A row per `hop`; confidence and probabilities are empty where there is no face."""
+        """A row per `hop`; confidence and probabilities are empty without an expression."""
         timeline, text = self.timeline, io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
-        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces"])
+        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces", "sound"])
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
+        heard = timeline.sound.astype(np.int64).tolist()
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
             shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
-            table.writerow([f"{time:.3f}", f"{start:.3f}", f"{end:.3f}", timeline.name(label), *shown])
+            table.writerow([f"{time:.3f}", f"{start:.3f}", f"{end:.3f}", timeline.name(label), *shown, heard[row]])
         return text.getvalue().encode()
 
     def json(self) -> bytes:
-        """The same and what it was made from; null where there is no face."""
+        """The same and what it was made from; null without an expression."""
         timeline = self.timeline
         rows = [
             {
@@ -188,8 +224,9 @@ class VideoExpressions:
                 "confidence": None if label < 0 else round(confidence, 5),
                 "probabilities": None if label < 0 else [round(value, 5) for value in probabilities],
                 "faces": round(faces, 4),
+                "sound": sound,
             }
-            for time, start, end, label, confidence, probabilities, faces in zip(
+            for time, start, end, label, confidence, probabilities, faces, sound in zip(
                 timeline.time.tolist(),
                 timeline.start.tolist(),
                 timeline.end.tolist(),
@@ -197,6 +234,7 @@ class VideoExpressions:
                 timeline.confidence.tolist(),
                 timeline.probabilities.tolist(),
                 timeline.faces.tolist(),
+                timeline.sound.tolist(),
                 strict=True,
             )
         ]

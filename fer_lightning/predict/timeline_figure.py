@@ -1,4 +1,4 @@
-"""The picture of a timeline: faces above, the expression of each moment, and all probabilities below."""
+"""The picture of a timeline: faces above, the sound, the expression of each moment, and all probabilities below."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
-from fer_lightning.predict.timeline import NO_FACE, Timeline, VideoExpressions
+from fer_lightning.predict.timeline import NO_FACE, NO_SOUND, Timeline, VideoExpressions
+from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import VideoFaces
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, _, OLIVE = PALETTE
@@ -29,8 +30,10 @@ FURTHER = ("#6A3D9A", "#7F5539", "#2F4B4B", "#B04A7A")  # of class names that no
 
 PALE = "#F2F2F2"  # where there is no face
 CELLS = 14  # faces beside each other
-WIDTH, LEFT, RIGHT = 11.0, 0.62, 1.25  # inches
+WIDTH, LEFT, RIGHT, GAP = 11.0, 0.62, 1.25, 0.08  # inches
 SIDE = (WIDTH - LEFT - RIGHT) / CELLS
+WAVE = 0.42  # inches
+QUIETEST = 0.01  # the loudest sample fills the strip, but for a sound that is next to silence
 NAMED = 0.075  # share of the video's length from which a name fits into the band
 
 
@@ -69,34 +72,39 @@ def timeline_png(expressions: VideoExpressions, faces: VideoFaces, timestamps: N
 
 @styled
 def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps: NDArray[np.float64]) -> Figure:
-    """Faces, the band of expressions, and the probabilities over time; grey where there is no face.
+    """Faces, the sound, the band of expressions, and the probabilities over time; grey where there is none.
+
+    The sound has its place where the video has any, and where the model would hear it.
 
     Args:
         expressions: of the video.
-        faces: its crops.
+        faces: its crops and its sound.
         timestamps: (T,) of its frames in seconds.
     """
     timeline, duration = expressions.timeline, expressions.video.duration
-    heights = (SIDE, 0.24, 1.75)
-    size = (WIDTH, 0.62 + sum(heights) + 0.16 + 0.5)
+    sound = (WAVE,) if expressions.video.sound or expressions.settings.hears else ()
+    heights = (SIDE, *sound, 0.24, 1.75)
+    size = (WIDTH, 0.62 + sum(heights) + GAP * (len(heights) - 1) + 0.5)
     figure = Figure(figsize=size)
     top, panels = size[1] - 0.62, []
-    for height, gap in zip(heights, (0.08, 0.08, 0.0), strict=True):
+    for height in heights:
         top -= height
         area = (LEFT / WIDTH, top / size[1], (WIDTH - LEFT - RIGHT) / WIDTH, height / size[1])
         panels.append(figure.add_axes(area, xlim=(0, duration)))
-        top -= gap
+        top -= GAP
     _title(figure, expressions, size)
     _faces(panels[0], faces, timestamps, duration)
-    _band(panels[1], timeline)
-    _areas(panels[2], timeline, NO_FACE if len(faces) else f"no face in any of {expressions.video.frames} frames")
-    for axes in panels[:2]:
+    if sound:
+        _sound(panels[1], envelope(faces, duration), duration)
+    _band(panels[-2], timeline)
+    _areas(panels[-1], timeline, expressions.all_missing)
+    for axes in panels[:-1]:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-    panels[2].xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 5, 6, 10]))
-    panels[2].xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(value)))
-    panels[2].set_xlabel("time (minutes:seconds)", labelpad=2)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(10, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+    panels[-1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(value)))
+    panels[-1].set_xlabel("time (minutes:seconds)", labelpad=2)
     return figure
 
 
@@ -133,7 +141,26 @@ def _faces(axes: Axes, faces: VideoFaces, timestamps: NDArray[np.float64], durat
     axes.set_xlim(0, duration)
 
 
-def _runs(values: NDArray[np.int64]) -> list[tuple[int, int]]:
+def _sound(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
+    """The lowest and highest sample (N, 2) of each moment; grey where the sound is over, or there is none."""
+    loudest = float(np.nanmax(np.abs(extremes), initial=QUIETEST))
+    axes.set_ylim(-1.04 * loudest, 1.04 * loudest)
+    edges = np.linspace(0, duration, len(extremes) + 1)
+    missing = np.isnan(extremes[:, 0])
+    for first, stop in _runs(missing):
+        start, end = float(edges[first]), float(edges[stop])
+        if missing[first]:
+            axes.axvspan(start, end, color=PALE, linewidth=0)
+            if end - start >= NAMED * duration:
+                axes.text((start + end) / 2, 0, NO_SOUND, ha="center", va="center", color=GREY, fontsize=7.5)
+        else:
+            low, high = extremes[first:stop].T
+            moments = (edges[first:stop] + edges[first + 1 : stop + 1]) / 2
+            axes.fill_between(moments, low, high, facecolor=GREY, edgecolor=GREY, linewidth=0.4)
+    axes.text(-0.008, 0.5, "sound", transform=axes.transAxes, ha="right", va="center", color=INK, fontsize=8.5)
+
+
+def _runs(values: NDArray[np.int64] | NDArray[np.bool_]) -> list[tuple[int, int]]:
     """[first, stop) of each stretch of equal values."""
     edges = np.flatnonzero(np.diff(values)) + 1
     return list(zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True))
@@ -159,7 +186,7 @@ def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
     share_axis(axes, "probability")
     axes.set_ylim(0, 1)
     shades = colours(timeline.class_names)
-    for first, stop in _runs(timeline.answered.astype(np.int64)):
+    for first, stop in _runs(timeline.answered):
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
         if not timeline.answered[first]:
             axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=PALE, linewidth=0))

@@ -1,6 +1,7 @@
-"""A trained model over a long video: windows of its faces, each as if it were a clip of its own.
+"""A trained model over a long video: windows of its faces and its sound, each as if it were a clip of its own.
 
-Frames are chosen, cut and normalised by the very code that evaluates clips (`data_modules.base.ClipDataset`).
+Frames are chosen, cut and normalised, and sound is made a spectrogram or descriptors, by the very code that evaluates
+clips (`data_modules.samples.ClipDataset`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,22 +14,25 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from data_modules.base import Clip, ClipDataset, normalised
+from data_modules.base import normalised
 from data_modules.batch import ClipBatch, collate
 from data_modules.manifest import VideoRecord
-from data_modules.store import ClipStore, ClipSummary, StoredClip
+from data_modules.samples import SOUND, Clip, ClipDataset
+from data_modules.sound_cache import SoundCache
+from data_modules.speech import check_libraries
+from data_modules.store import SOUND_RATE, ClipStore, ClipSummary, StoredClip
 from fer_lightning.lightning_cli import fastest_precision
 from fer_lightning.loading import TrainedModel
-from fer_lightning.predict.timeline import Rows
+from fer_lightning.predict.timeline import SEEN, Rows
 
 KEPT = 256  # decoded crops that are kept for the next window
-PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops in one batch
-FROM_VIDEO = frozenset({"face", "person", "landmarks"})
+PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops and spectrograms in one batch
+FROM_VIDEO = SEEN | SOUND
 ENOUGH = 0.5  # of a row's frames need a face
 
 
 class VideoFaces:
-    """All M faces of a video in order of time; their file is read where it is needed.
+    """All M faces of a video in order of time, and its sound; their file is read where it is needed.
 
     Args:
         clip: the video's file in a store.
@@ -54,6 +58,14 @@ class VideoFaces:
         """(K, 2) frames [first, stop) -> (K, 2) the positions [first, stop) of their faces."""
         return np.asarray(np.searchsorted(self.frame_index, frames), dtype=np.int64)
 
+    def sound(self, start: float, stop: float) -> NDArray[np.float32]:
+        """(n,) samples at `SOUND_RATE` between two times in seconds; those that there are, which may be none."""
+        end = self.clip.summary.sound
+        start, stop = max(start, 0.0), min(stop, end)
+        there = round(start * SOUND_RATE) < round(stop * SOUND_RATE)
+        samples = self.clip.sound(start, stop) if there else None
+        return np.zeros(0, np.float32) if samples is None else samples
+
 
 def face_shares(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:
     """(K,) the share of each row's own frames that have a face."""
@@ -61,14 +73,30 @@ def face_shares(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:
     return np.asarray(with_face / np.diff(rows.own, axis=1)[:, 0], dtype=np.float64)
 
 
-class _StoredWindow(StoredClip):
-    """Some successive faces of a video."""
+def heard(faces: VideoFaces, rows: Rows) -> NDArray[np.bool_]:
+    """(K,) whether there is sound in each row's window; silence is none."""
+    return np.array([faces.sound(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
 
-    def __init__(self, faces: VideoFaces, first: int, stop: int) -> None:  # there is no file of its own to open
-        self._faces, self._span = faces, slice(first, stop)
-        self.summary = ClipSummary("window", stop - first, stop - first)
+
+class _StoredWindow(StoredClip):
+    """Some successive faces of a video and the sound of that time.
+
+    Args:
+        name: of the window.
+        faces: of the video.
+        places: [first, stop) of the faces.
+        seconds: when the window begins and ends.
+    """
+
+    def __init__(self, name: str, faces: VideoFaces, places: list[int], seconds: list[float]) -> None:
+        first, stop = places  # there is no file of its own to open
+        self._faces, self._span, self._seconds = faces, slice(first, stop), seconds
+        self._sound = faces.sound(*seconds)
+        seconds_heard = len(self._sound) / SOUND_RATE if self._sound.any() else 0.0
+        self.summary = ClipSummary(name, stop - first, stop - first, sound=seconds_heard)
         self.frame_index = faces.frame_index[self._span]
-        self.crop_size = faces.clip.crop_size
+        if stop > first:
+            self.crop_size = faces.clip.crop_size
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """See `StoredClip.optional`."""
@@ -81,18 +109,29 @@ class _StoredWindow(StoredClip):
         """See `StoredClip.crops`."""
         return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what)
 
+    def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
+        """See `StoredClip.sound`."""
+        last = None if stop is None else round(stop * SOUND_RATE)
+        return self._sound[round(start * SOUND_RATE) : last] if len(self._sound) else None
+
 
 class _WindowStore(ClipStore):
-    """Windows by their number, as if each were a stored clip."""
+    """Windows by their number, as if each were a stored clip.
 
-    def __init__(self, faces: VideoFaces, spans: NDArray[np.int64]) -> None:
+    Args:
+        faces: of the video.
+        places: (K, 2) the faces [first, stop) of each window.
+        seconds: (K, 2) when each window begins and ends.
+    """
+
+    def __init__(self, faces: VideoFaces, places: NDArray[np.int64], seconds: NDArray[np.float64]) -> None:
         super().__init__(Path())
-        self._faces, self._spans = faces, spans
+        self._faces, self._places, self._seconds = faces, places, seconds
 
     def open(self, clip_id: str) -> StoredClip:
         """The window of that number."""
-        first, stop = self._spans[int(clip_id)].tolist()
-        return _StoredWindow(self._faces, first, stop)
+        row = int(clip_id)
+        return _StoredWindow(clip_id, self._faces, self._places[row].tolist(), self._seconds[row].tolist())
 
 
 class WindowClassifier:
@@ -103,6 +142,7 @@ class WindowClassifier:
         device: where it runs.
 
     Raises:
+        SoundLibraryNotFoundError: a package is missing that the model's sound needs.
         ValueError: the model needs what is not made from videos here.
     """
 
@@ -114,27 +154,59 @@ class WindowClassifier:
                 f"from videos here; use the checkpoint of a model of {', '.join(sorted(FROM_VIDEO))}"
             )
         self.trained, self.device = trained, device
+        self.looks, self.hears = bool(trained.model.inputs & SEEN), bool(trained.model.inputs & SOUND)
         self._model = trained.model.to(device).eval()
+        self._sounds = SoundCache(trained.sound)
+        if self.hears:  # a package that is missing is named before the work on a long video begins
+            check_libraries(trained.sound)
+            for field in SOUND & trained.model.inputs:
+                _ = self._sounds.files[field].make
 
     def rows(self, faces: VideoFaces, rows: Rows) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Yields (row, its (C,) probabilities) for each row of whose frames at least a half has a face."""
-        wanted = np.flatnonzero(face_shares(faces, rows) >= ENOUGH).tolist()
+        """Yields (row, its (C,) probabilities) for each row in which there is what the model looks at or hears.
+
+        That is a face in at least a half of the row's frames, or sound in its window; where there is too little of the
+        one, the model gets the other alone and is told so (`ClipBatch.present`).
+        """
+        nowhere = np.zeros(len(rows.start), dtype=np.bool_)
+        seen = face_shares(faces, rows) >= ENOUGH if self.looks else nowhere
+        wanted = np.flatnonzero(seen | (heard(faces, rows) if self.hears else nowhere)).tolist()
         if not wanted:
             return
-        trained, sampler, spans = self.trained, self.trained.sampler, faces.between(rows.seen)
+        trained, places = self.trained, faces.between(rows.seen)
+        store = _WindowStore(faces, np.where(seen[:, None], places, places[:, :1]), rows.window)
         clips = [Clip(VideoRecord(str(row), "", ""), ClipSummary(str(row), 0, 0), -1) for row in wanted]
-        data = ClipDataset(clips, _WindowStore(faces, spans), sampler, trained.model.inputs, trained.size)
-        pixels = sampler.groups * sampler.frames * sampler.draws * trained.size**2
-        batch_size = max(1, (PIXELS_GPU if self.device.type == "cuda" else PIXELS_CPU) // pixels)
-        for batch in DataLoader(data, batch_size=batch_size, collate_fn=collate):
+        data = ClipDataset(
+            clips,
+            store,
+            trained.sampler,
+            trained.model.inputs,
+            trained.size,
+            trained.augmentation,
+            sounds=self._sounds,
+        )
+        for batch in DataLoader(data, batch_size=self._batch_size(), collate_fn=collate):
             names, probabilities = self._classify(batch)
-            yield from zip(map(int, names), probabilities, strict=True)
+            there = {name for name, has in zip(batch.clip_id, _present(batch), strict=True) if has}
+            yield from ((int(name), p) for name, p in zip(names, probabilities, strict=True) if name in there)
+
+    def _batch_size(self) -> int:
+        """Windows whose pixels fit."""
+        trained, sampler = self.trained, self.trained.sampler
+        pixels = sampler.groups * sampler.frames * sampler.draws * trained.size**2 if self.looks else 0
+        pixels += sampler.draws * trained.sound.size**2 if self.hears else 0
+        return max(1, (PIXELS_GPU if self.device.type == "cuda" else PIXELS_CPU) // max(pixels, 1))
 
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         batch = batch.to(self.device)
         with torch.inference_mode(), _autocast(self.device):
             predicted, _ = self._model.predict_clips(normalised(batch))
         return predicted.clip_id, predicted.probabilities.cpu().double().numpy()
+
+
+def _present(batch: ClipBatch) -> list[bool]:
+    """Which samples hold anything: of sound that is too short, there may be no descriptors."""
+    return [True] * len(batch) if batch.present is None else batch.present.any(dim=1).tolist()
 
 
 def _autocast(device: torch.device) -> torch.autocast | nullcontext[None]:

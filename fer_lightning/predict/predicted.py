@@ -1,0 +1,58 @@
+"""What was made of one video, in a paragraph."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_lightning.predict.timeline import VideoExpressions
+from fer_lightning.predict.timeline_figure import length
+from fer_lightning.predict.video_files import VIDEO, shown
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was made of one video."""
+
+    expressions: VideoExpressions
+    folder: Path
+    files: tuple[str, ...]
+    recognised: float  # seconds of work on everything but the annotated video, start-up apart
+    total: float  # seconds of work
+
+    def paragraph(self) -> str:
+        """What there is to say of it."""
+        video, timeline = self.expressions.video, self.expressions.timeline
+        said = f"{length(video.duration)}, {video.width} x {video.height}, {self._seen()}. {self._unheard()}"
+        if timeline.answered.any():
+            said += ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
+        elif video.frames_with_face and self.expressions.settings.looks:
+            said += f"No row has a face in half of its frames, so all of them say `{timeline.missing}`. "
+        if video.broken:
+            said += f"{video.broken} packets or images do not decode and were passed over. "
+        said += f"Files in {shown(self.folder)}: {', '.join(self.files)}. "
+        said += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
+        if VIDEO in self.files:
+            said += f" ({video.duration / self.recognised:.1f} x without {VIDEO})"
+        return said + "."
+
+    def _seen(self) -> str:
+        """In how many frames there is a face, and what comes of it where there is none."""
+        video, settings = self.expressions.video, self.expressions.settings
+        count = f"{video.frames} frame{'s' * (video.frames != 1)}"
+        if video.frames_with_face:
+            return f"a face in {100 * video.face_share:.3g} % of {count}"
+        if not settings.looks:
+            return f"no face in any of {count}"
+        answered = bool(self.expressions.timeline.answered.any())
+        then = ": expressions are of its sound alone" if answered else ", so no expression" * (not settings.hears)
+        return f"no face in any of {count}{then}"
+
+    def _unheard(self) -> str:
+        """That a model which hears had nothing to hear, and why; empty where all is well."""
+        video, timeline = self.expressions.video, self.expressions.timeline
+        if not self.expressions.settings.hears:
+            return ""
+        reason = f" ({shown(video.sound_reason)})" if video.sound_reason else ""
+        if timeline.sound.any():
+            return f"Its sound is not whole{reason}. " if reason else ""
+        then = "expressions are of its faces alone" if timeline.answered.any() else "no expression"
+        return f"It has no sound{reason}: {then}. "
