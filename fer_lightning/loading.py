@@ -1,5 +1,6 @@
 """A trained model out of a checkpoint, with what it needs: class list, sampler, crop size, faces, sound."""
 
+import textwrap
 from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from data_modules.sampling import Sampler
 from data_modules.speech import Sound
 from data_modules.transforms import ClipAugmentation
 from fer_lightning.classifier import VideoClassifier
+from fer_lightning.ensemble.record import Record, ensemble_at
 from fer_lightning.weights import checkpoint_of, read_checkpoint
+
+SHOWN = 600  # letters of what does not fit: of other weights, all names would be listed
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class TrainedModel:
     checkpoint: Path
 
     @property
+    def models(self) -> "tuple[TrainedModel, ...]":
+        """The model alone; see `TrainedEnsemble.models`."""
+        return (self,)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The class list that the model was trained with."""
         return self.model.class_names
@@ -39,8 +48,17 @@ def load_trained(run: Path) -> TrainedModel:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the file is no checkpoint, not one of this suite, or one whose configuration and weights do not fit.
+        ValueError: the run is an ensemble, or the file is no checkpoint, not one of this suite, or one whose
+            configuration and weights do not fit.
     """
+    ensemble = ensemble_at(run)
+    if ensemble is not None:
+        record = Record.read(ensemble)
+        members = ", ".join(part.run for part in record.members) if record else ""
+        raise ValueError(
+            f"{ensemble.path} is an ensemble, which has no checkpoint of its own and which only `fer predict` takes; "
+            f"expected the run of one model, such as its members: {members}"
+        )
     path = checkpoint_of(run)
     content = read_checkpoint(path)
     own = content.get("fer_lightning")
@@ -55,7 +73,7 @@ def load_trained(run: Path) -> TrainedModel:
     except (ArgumentError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path}: its configuration and weights make no model of this version of the suite; "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {textwrap.shorten(str(error), SHOWN)}"
         ) from error
 
 

@@ -22,10 +22,12 @@ from fer_lightning import CEFLNet, FrameBackbone, cli
 from fer_lightning.loading import load_trained
 from fer_lightning.predict import command as predict
 from fer_lightning.predict.annotated_video import write_annotated
-from fer_lightning.predict.timeline import NO_FACE, Rows, Timeline, lay_rows, video_duration
+from fer_lightning.predict.faces import VideoFaces, face_shares
+from fer_lightning.predict.settings import NO_FACE
+from fer_lightning.predict.timeline import Rows, Timeline, lay_rows, video_duration
 from fer_lightning.predict.timeline_figure import colours, length
 from fer_lightning.predict.video_files import folder_for, owner_of, shown, videos_of
-from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares
+from fer_lightning.predict.windows import WindowClassifier
 
 CHANNELS = [8, 16, 32, 64]
 SKIN = (200, 140, 120)

@@ -16,20 +16,13 @@ from fer_lightning import cli
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.loading import load_trained
 from fer_lightning.outputs import ClassifierOutput
+from fer_lightning.predict.faces import VideoFaces, heard
 from fer_lightning.predict.predicted import Predicted
-from fer_lightning.predict.timeline import (
-    NEITHER,
-    NO_SOUND,
-    PredictionSettings,
-    Timeline,
-    VideoExpressions,
-    VideoFacts,
-    lay_rows,
-    missing_of,
-)
+from fer_lightning.predict.settings import NEITHER, NO_SOUND, ModelFacts, PredictionSettings
+from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows
 from fer_lightning.predict.timeline_figure import timeline_figure
 from fer_lightning.predict.waveform import envelope
-from fer_lightning.predict.windows import VideoFaces, WindowClassifier, heard
+from fer_lightning.predict.windows import WindowClassifier
 from tests.test_predict import SKIN, SquareFinder, fer_predict, table
 from tests.videos import write_sound, write_video
 
@@ -280,11 +273,11 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
 )
 def test_what_is_said_of_a_video(tmp_path, inputs, faces, sound, reason, answered, said):
     video = VideoFacts("a.mp4", 8, 8, 4.0, 4, 1.0, 0, faces, sound, reason)
-    settings = PredictionSettings("run", "Ear", inputs, "sampler", "mtcnn", 4, 1.0, 1.0)
+    settings = PredictionSettings(ModelFacts("run", "Ear", inputs, "sampler"), "mtcnn", 4, 1.0, 1.0)
     probabilities = np.array([[1.0, 0.0] if answered else [np.nan] * 2])
     shares, heard = np.array([faces / 4]), np.array([sound > 0])
     rows = np.array([0.0]), np.array([1.0])
-    timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, missing_of(settings))
+    timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, settings.missing)
     expressions = VideoExpressions(video, settings, timeline)
     assert said in Predicted(expressions, tmp_path, ("expressions.csv",), 1.0, 1.0).paragraph()
 

@@ -1,4 +1,4 @@
-"""`ensemble.json`: what an ensemble's run came to be made of; the report reads it."""
+"""`ensemble.json`: what an ensemble's run came to be made of; reports and `fer predict` read it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -7,6 +7,8 @@ from typing import Any
 
 from data_modules.files import write_whole
 from fer_lightning.runs import RunFolder
+
+NAME = "ensemble.json"
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,11 @@ class Part:
     group: int | None = None  # counted from 1
     published: float | None = None  # accuracy that the paper gives, per cent
 
+    @property
+    def share(self) -> str:
+        """Its weight, or its group."""
+        return f"{self.weight:.3g}" if self.weight is not None else f"group {self.group}"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -31,9 +38,10 @@ class Record:
     parts: tuple[Part, ...]
     published: float | None = None  # of the whole
 
-    def share(self, part: Part) -> str:
-        """A part's weight, or its group."""
-        return f"{part.weight:.3g}" if part.weight is not None else f"group {part.group}"
+    @property
+    def members(self) -> tuple[Part, ...]:
+        """The parts that are runs."""
+        return tuple(part for part in self.parts if part.run)
 
     def write(self, run: RunFolder) -> None:
         """Writes it into a run's folder."""
@@ -59,7 +67,40 @@ class Record:
 
 def path_of(run: RunFolder) -> Path:
     """Where it stands in a run's folder."""
-    return run.path / "ensemble.json"
+    return run.path / NAME
+
+
+def fusion_path(run: RunFolder) -> Path:
+    """Where the network of a joint late fusion stands in a run's folder."""
+    return run.path / "ensemble.safetensors"
+
+
+def ensemble_at(run: Path) -> RunFolder | None:
+    """The ensemble's run that a path names: its folder, the folder above, or its `ensemble.json`; None for no ensemble.
+
+    As of a model's run, the folder above stands for the first run in it.
+    """
+    if run.is_file():
+        return RunFolder(run.parent) if run.name == NAME else None
+    folders = [run, *sorted(path for path in run.glob("*") if path.is_dir())] if run.is_dir() else []
+    return next((found for found in map(RunFolder, folders) if path_of(found).is_file()), None)
+
+
+def member_folder(run: RunFolder, part: Part) -> Path:
+    """Where the run of an ensemble's member lies: where it was, or beside the ensemble where all runs were moved.
+
+    Raises:
+        FileNotFoundError: in neither of these places.
+    """
+    recorded = Path(part.run)
+    beside = run.path.resolve().parent.parent / recorded.parent.name / recorded.name
+    for place in (recorded, beside):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(
+        f"{run.path} is an ensemble whose member {part.name} is missing: looked for its run in {recorded} and in "
+        f"{beside}; bring the folder back or train it again"
+    )
 
 
 def per_cent(published: float | None) -> str:

@@ -64,7 +64,9 @@ class Ensemble:
         """What each group of a joint late fusion says alone on the reported split, by the group's name."""
         if self.fitted.fusion is None:
             return []
-        said = self.fitted.fusion.predict_branches(probabilities_of({member.name: member.test for member in self.members}))
+        said = self.fitted.fusion.predict_branches(
+            probabilities_of({member.name: member.test for member in self.members})
+        )
         return [
             (
                 f"branch of group {number}",
@@ -130,7 +132,7 @@ def _members_table(ensemble: Ensemble, mark: str) -> Table:
         table.add_column(column, justify="left" if column in ("member", "selection") else "right", overflow="fold")
     record, branches = ensemble.record, dict(ensemble.branches)
     said = {member.name: member.test for member in ensemble.members} | branches
-    rows = [(part.name, record.share(part), part.published, said[part.name], part.selection) for part in record.parts]
+    rows = [(part.name, part.share, part.published, said[part.name], part.selection) for part in record.parts]
     for name, share, published, predictions, selection in [
         *rows,
         ("ensemble", "", ensemble.published, ensemble.test, ensemble.selection),
@@ -180,8 +182,7 @@ def refuse_other_folder(out: Path, runs: Sequence[Path]) -> None:
 
 
 def write_ensemble(ensemble: Ensemble, out: Path, asked: dict[str, object] | None = None) -> Path:
-    """Writes a run's folder: configuration, what was fitted, prediction tables, the members as streams, `run.json`, the
-    report.
+    """Writes a run's folder: configuration, what was fitted, prediction tables, members as streams, `run.json`, report.
 
     Args:
         ensemble: what to write.

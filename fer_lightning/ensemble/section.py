@@ -23,8 +23,7 @@ def members(run: RunFolder, table: PredictionTable, outputs: ClipOutputs | None)
         return Section(name, title, missing=("Without outputs, what the members say is not known.",))
     said = [(part, outputs.stream_table(part.name, table)) for part in record.parts]
     rows = [
-        _row(f"{part.name} alone", record.share(part), part.published, found, _left_out(found, table))
-        for part, found in said
+        _row(f"{part.name} alone", part.share, part.published, found, _left_out(found, table)) for part, found in said
     ]
     rows.append(_row("fusion", "", record.published, table, ""))
     best, other = max(((part, found) for part, found in said if part.run), key=lambda pair: int(pair[1].correct.sum()))

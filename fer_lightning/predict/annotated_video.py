@@ -15,9 +15,9 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from data_modules.source import Frame, VideoSource
 from data_modules.video import CONTAINERS
 from fer_lightning.figures.style import plain
+from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.timeline import Timeline
 from fer_lightning.predict.timeline_figure import colours, readable_on
-from fer_lightning.predict.windows import VideoFaces
 
 MAX_SIDE = 1280  # pixels
 CLOCK = 90_000  # ticks a second, as in every MPEG stream

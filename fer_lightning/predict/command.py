@@ -5,13 +5,11 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import av
-import numpy as np
 import torch
 
 from data_modules.datasets.dataset import FaceSettings
@@ -24,26 +22,20 @@ from data_modules.source import UnreadableVideoError
 from data_modules.speech import SoundLibraryNotFoundError
 from data_modules.store import ClipStore, ClipSummary
 from data_modules.video import open_video
-from fer_lightning.loading import TrainedModel, load_trained
+from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
+from fer_lightning.predict.faces import VideoFaces, face_shares, heard
 from fer_lightning.predict.predicted import Predicted
+from fer_lightning.predict.row_classifier import RowClassifier
+from fer_lightning.predict.settings import PredictionSettings
+from fer_lightning.predict.several import classifier_of
+from fer_lightning.predict.shared_faces import Detector, face_settings
 from fer_lightning.predict.stages import Stages
-from fer_lightning.predict.timeline import (
-    PredictionSettings,
-    Timeline,
-    VideoExpressions,
-    VideoFacts,
-    lay_rows,
-    missing_of,
-    video_duration,
-)
+from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows, video_duration
 from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
-from fer_lightning.predict.windows import VideoFaces, WindowClassifier, face_shares, heard
 
 MAX_THREADS = 4  # frames that the detector sees at once on processors
-
-DetectorName = Literal["mtcnn", "insightface"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Request:
     videos: tuple[Path, ...]
     checkpoint: Path
     out: Path
-    detector: DetectorName
+    detector: Detector
     window: float
     hop: float
     every: int
@@ -95,7 +87,13 @@ def parse(arguments: Sequence[str]) -> Request:
     """
     parser = argparse.ArgumentParser("fer predict", description="Expressions over time of any videos.")
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="file, or folder with videos")
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="RUN", help="folder of a run, or checkpoint")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="folder of a run, an ensemble's too, or checkpoint",
+    )
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder for the results (predictions/)")
     parser.add_argument("--detector", choices=("mtcnn", "insightface"), default="mtcnn", help="finds the faces (mtcnn)")
     parser.add_argument("--window", type=float, default=2.0, help="seconds of video for one expression (2)")
@@ -144,25 +142,6 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def face_settings(trained: TrainedModel, request: Request) -> FaceSettings:
-    """How a video from outside is prepared: as in training, but without ground truth, which it lacks.
-
-    Its sound is kept whatever the model hears, for the picture: reading it takes about a hundredth of the time of
-    finding faces.
-    """
-    faces = trained.faces
-    return replace(
-        faces,
-        detector=request.detector,
-        every=request.every,
-        jitter=0.0,
-        sound=True,
-        lengthen=0,
-        landmarks="mesh" if faces.landmarks in ("annotation", "table") else faces.landmarks,
-        person="insightface" if faces.person == "annotation" else faces.person,
-    )
-
-
 def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, Predicted | Failure]]":
     """Writes the files of all videos; yields what was done for each, or why nothing could be.
 
@@ -171,11 +150,15 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        FileNotFoundError: there is no checkpoint, or an ensemble lacks a member.
         SoundLibraryNotFoundError: a package is missing that the model's sound needs.
-        ValueError: the checkpoint cannot be used.
+        ValueError: the checkpoint cannot be used, or an ensemble's members do not fit together.
     """
-    trained, device = load_trained(request.checkpoint), device_of(request.device)
-    settings = face_settings(trained, request)
+    trained, device = load_run(request.checkpoint), device_of(request.device)
+    settings, classifier = (
+        face_settings(trained.models, request.detector, request.every),
+        classifier_of(trained, device),
+    )
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
         store = ClipStore(Path(scratch).absolute())
@@ -183,7 +166,7 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
         kind = "cuda" if device.type == "cuda" else "cpu"
         make = partial(ClipPreparer, Path.cwd(), settings, store.folder, kind, threads)
         records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(videos)]
-        predictor, stages = Predictor(request, trained, device, settings, store), Stages()
+        predictor, stages = Predictor(request, classifier, store), Stages()
         for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.faces):
             path = videos[int(record.clip_id)]
             if isinstance(result, Failure):
@@ -196,22 +179,12 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
 
 
 class Predictor:
-    """A model, and what it makes of the faces of one video after the other."""
+    """A model or an ensemble, and what it makes of the faces of one video after the other."""
 
-    def __init__(
-        self, request: Request, trained: TrainedModel, device: torch.device, faces: FaceSettings, store: ClipStore
-    ) -> None:
-        self._request, self._store = request, store
-        self._classifier = WindowClassifier(trained, device)
+    def __init__(self, request: Request, classifier: RowClassifier, store: ClipStore) -> None:
+        self._request, self._classifier, self._store = request, classifier, store
         self._settings = PredictionSettings(
-            checkpoint=str(trained.checkpoint),
-            model=type(trained.model).__name__,
-            inputs=tuple(sorted(trained.model.inputs)),
-            sampler=repr(trained.sampler),
-            detector=request.detector,
-            every=request.every,
-            window=request.window,
-            hop=request.hop,
+            classifier.facts, request.detector, request.every, request.window, request.hop
         )
         self._taken: set[Path] = set()
 
@@ -234,9 +207,9 @@ class Predictor:
             small = open_video(path, max_side=MAX_SIDE)
             with whole_file(folder / VIDEO) as temporary:
                 scale = small.width / summary.width
-                written = write_annotated(small, expressions.timeline, faces, scale, temporary)
-                for _ in stages.watch(((index, None) for index in written), summary.num_frames, "writing video"):
-                    pass
+                with stages.watch(summary.num_frames, "writing video") as reach:
+                    for index in write_annotated(small, expressions.timeline, faces, scale, temporary):
+                        reach(index + 1)
         self._store.path(summary.clip_id).unlink()
         files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if self._request.video else ()))
         return Predicted(expressions, folder, files, recognised, time.perf_counter() - begin)
@@ -245,13 +218,17 @@ class Predictor:
         clip, times = faces.clip.summary, faces.clip.times
         duration = video_duration(times, clip.fps)
         rows = lay_rows(times, duration, self._request.window, self._request.hop)
-        names = self._classifier.trained.class_names
-        probabilities = np.full((len(rows.start), len(names)), np.nan)
-        found = self._classifier.rows(faces, rows)
-        for row, values in stages.watch(found, len(rows.start), "recognising expressions"):
-            probabilities[row] = values
-        shares, missing = face_shares(faces, rows), missing_of(self._settings)
-        timeline = Timeline(names, rows.start, rows.end, shares, heard(faces, rows), probabilities, missing)
+        with stages.watch(len(rows.start), "recognising expressions") as reach:
+            found = self._classifier.answer(faces, rows, reach)
+        timeline = Timeline(
+            self._classifier.class_names,
+            rows.start,
+            rows.end,
+            face_shares(faces, rows),
+            heard(faces, rows),
+            found.probabilities,
+            self._settings.missing,
+        )
         video = VideoFacts(
             path=str(path.resolve()),
             width=clip.width,
@@ -264,4 +241,4 @@ class Predictor:
             sound=clip.sound,
             sound_reason=clip.sound_reason,
         )
-        return VideoExpressions(video, self._settings, timeline)
+        return VideoExpressions(video, self._settings, timeline, found.left_out())

@@ -22,9 +22,10 @@ class Predicted:
         """What there is to say of it."""
         video, timeline = self.expressions.video, self.expressions.timeline
         said = f"{length(video.duration)}, {video.width} x {video.height}, {self._seen()}. {self._unheard()}"
+        said += self._ensemble()
         if timeline.answered.any():
             said += ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
-        elif video.frames_with_face and self.expressions.settings.looks:
+        elif video.frames_with_face and self.expressions.settings.by.looks:
             said += f"No row has a face in half of its frames, so all of them say `{timeline.missing}`. "
         if video.broken:
             said += f"{video.broken} packets or images do not decode and were passed over. "
@@ -34,22 +35,33 @@ class Predicted:
             said += f" ({video.duration / self.recognised:.1f} x without {VIDEO})"
         return said + "."
 
+    def _ensemble(self) -> str:
+        """Of an ensemble, its members with their weights, and where they have no say; empty for one model."""
+        by, timeline = self.expressions.settings.by, self.expressions.timeline
+        if not by.members:
+            return ""
+        said = f"Ensemble {shown(by.checkpoint)}, {shown(by.model)}: {shown(by.shares)}. "
+        answers = int(timeline.answered.sum())
+        for name, count in self.expressions.left_out:
+            said += f"{shown(name)} has no say in {count} of {answers} rows. "
+        return said
+
     def _seen(self) -> str:
         """In how many frames there is a face, and what comes of it where there is none."""
-        video, settings = self.expressions.video, self.expressions.settings
+        video, by = self.expressions.video, self.expressions.settings.by
         count = f"{video.frames} frame{'s' * (video.frames != 1)}"
         if video.frames_with_face:
             return f"a face in {100 * video.face_share:.3g} % of {count}"
-        if not settings.looks:
+        if not by.looks:
             return f"no face in any of {count}"
         answered = bool(self.expressions.timeline.answered.any())
-        then = ": expressions are of its sound alone" if answered else ", so no expression" * (not settings.hears)
+        then = ": expressions are of its sound alone" if answered else ", so no expression" * (not by.hears)
         return f"no face in any of {count}{then}"
 
     def _unheard(self) -> str:
         """That a model which hears had nothing to hear, and why; empty where all is well."""
         video, timeline = self.expressions.video, self.expressions.timeline
-        if not self.expressions.settings.hears:
+        if not self.expressions.settings.by.hears:
             return ""
         reason = f" ({shown(video.sound_reason)})" if video.sound_reason else ""
         if timeline.sound.any():

@@ -1,16 +1,13 @@
 """How far the work on a video is: a bar on a terminal, a line now and then elsewhere."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TypeVar
 
 from data_modules.manifest import VideoRecord
 from data_modules.progress import progress
 from fer_lightning.predict.video_files import shown
-
-Item = TypeVar("Item")
 
 
 class Stages:
@@ -38,9 +35,6 @@ class Stages:
         self._shown, self._video = "", shown(path.name)
         return self._begun.pop(clip_id, time.perf_counter())
 
-    def watch(self, items: Iterable[tuple[int, Item]], total: int, what: str) -> Iterator[tuple[int, Item]]:
-        """Passes on (number, item), the number of `total` being how far it is."""
-        with progress(f"{self._video}: {what}", total, transient=True) as reach:
-            for number, item in items:
-                reach(number + 1)
-                yield number, item
+    def watch(self, total: int, what: str) -> AbstractContextManager[Callable[[float], None]]:
+        """Yields a function that is told how many of `total` are done."""
+        return progress(f"{self._video}: {what}", total, transient=True)

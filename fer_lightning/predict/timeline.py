@@ -9,13 +9,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.samples import PICTURES, POINTS, SOUND
 from data_modules.source import UnreadableVideoError
+from fer_lightning.predict.settings import NO_FACE, PredictionSettings
 from fer_lightning.predictions import PREFIX
 
-NO_FACE, NO_SOUND = "no face", "no sound"
-NEITHER = "no face or sound"
-SEEN = PICTURES | POINTS  # inputs of a model that need a face
 FORMAT = "fer_lightning expressions 1"
 MAX_ROWS = 500_000  # three days at two rows a second
 TOLERANCE = 1e-6  # seconds; times of frames are sums of fractions
@@ -152,37 +149,6 @@ class VideoFacts:
         return self.frames_with_face / max(self.frames, 1)
 
 
-@dataclass(frozen=True)
-class PredictionSettings:
-    """How expressions were had from a video."""
-
-    checkpoint: str
-    model: str  # class name
-    inputs: tuple[str, ...]  # what it looks at and hears
-    sampler: str
-    detector: str
-    every: int  # the detector looked at each n-th frame
-    window: float  # seconds
-    hop: float  # seconds
-
-    @property
-    def looks(self) -> bool:
-        """Whether the model sees anything of faces."""
-        return bool(SEEN & set(self.inputs))
-
-    @property
-    def hears(self) -> bool:
-        """Whether the model hears anything."""
-        return bool(SOUND & set(self.inputs))
-
-
-def missing_of(settings: PredictionSettings) -> str:
-    """What is said of a row in which the model finds nothing that it looks at or hears."""
-    if settings.hears:
-        return NEITHER if settings.looks else NO_SOUND
-    return NO_FACE
-
-
 @dataclass(frozen=True, eq=False)
 class VideoExpressions:
     """The expressions of one video, and all there is to say of them."""
@@ -190,11 +156,12 @@ class VideoExpressions:
     video: VideoFacts
     settings: PredictionSettings
     timeline: Timeline
+    left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and in how many expressions they have no say
 
     @property
     def all_missing(self) -> str:
         """What is said of rows without an expression, with more to it where nothing of the kind is in the video."""
-        if self.settings.looks and not self.settings.hears and not self.video.frames_with_face:
+        if self.settings.by.looks and not self.settings.by.hears and not self.video.frames_with_face:
             return f"{NO_FACE} in any of {self.video.frames} frames"
         return self.timeline.missing
 
@@ -241,9 +208,10 @@ class VideoExpressions:
         content = {
             "format": FORMAT,
             "video": asdict(self.video) | {"face_share": round(self.video.face_share, 4)},
-            "settings": asdict(self.settings),
+            "settings": self.settings.plain(),
             "class_names": list(timeline.class_names),
             "summary": [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()],
+            "left_out": [{"member": name, "rows": count} for name, count in self.left_out],
             "rows": rows,
         }
         return json.dumps(content, indent=1, allow_nan=False).encode()

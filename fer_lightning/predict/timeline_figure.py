@@ -11,9 +11,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
-from fer_lightning.predict.timeline import NO_FACE, NO_SOUND, Timeline, VideoExpressions
+from fer_lightning.predict.faces import VideoFaces
+from fer_lightning.predict.settings import NO_FACE, NO_SOUND
+from fer_lightning.predict.timeline import Timeline, VideoExpressions
 from fer_lightning.predict.waveform import envelope
-from fer_lightning.predict.windows import VideoFaces
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, _, OLIVE = PALETTE
 COLOURS = (
@@ -82,7 +83,7 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
         timestamps: (T,) of its frames in seconds.
     """
     timeline, duration = expressions.timeline, expressions.video.duration
-    sound = (WAVE,) if expressions.video.sound or expressions.settings.hears else ()
+    sound = (WAVE,) if expressions.video.sound or expressions.settings.by.hears else ()
     heights = (SIDE, *sound, 0.24, 1.75)
     size = (WIDTH, 0.62 + sum(heights) + GAP * (len(heights) - 1) + 0.5)
     figure = Figure(figsize=size)
@@ -114,7 +115,7 @@ def _title(figure: Figure, expressions: VideoExpressions, size: tuple[float, flo
     figure.text(left, top, plain(Path(video.path).name, 70), va="top", weight="bold", fontsize=11)
     said = (
         f"{length(video.duration)}, {video.frames} frames, a face in {100 * video.face_share:.3g} % of them   ·   "
-        f"{plain(settings.model, 30)}, windows of {settings.window:g} s every {settings.hop:g} s"
+        f"{plain(settings.by.model, 30)}, windows of {settings.window:g} s every {settings.hop:g} s"
     )
     figure.text(left, top - 0.24 / size[1], said, va="top", color=GREY, fontsize=8.5)
 

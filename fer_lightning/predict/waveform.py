@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.store import SOUND_RATE
-from fer_lightning.predict.windows import VideoFaces
+from fer_lightning.predict.faces import VideoFaces
 
 COLUMNS = 1600  # about a pixel each
 FEWEST = 8  # samples in a column

@@ -6,7 +6,6 @@ clips (`data_modules.samples.ClipDataset`).
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,59 +22,14 @@ from data_modules.speech import check_libraries
 from data_modules.store import SOUND_RATE, ClipStore, ClipSummary, StoredClip
 from fer_lightning.lightning_cli import fastest_precision
 from fer_lightning.loading import TrainedModel
-from fer_lightning.predict.timeline import SEEN, Rows
+from fer_lightning.predict.faces import VideoFaces, face_shares, heard
+from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
+from fer_lightning.predict.settings import SEEN, ModelFacts
+from fer_lightning.predict.timeline import Rows
 
-KEPT = 256  # decoded crops that are kept for the next window
 PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops and spectrograms in one batch
 FROM_VIDEO = SEEN | SOUND
 ENOUGH = 0.5  # of a row's frames need a face
-
-
-class VideoFaces:
-    """All M faces of a video in order of time, and its sound; their file is read where it is needed.
-
-    Args:
-        clip: the video's file in a store.
-    """
-
-    def __init__(self, clip: StoredClip) -> None:
-        self.clip, self.frame_index = clip, clip.frame_index  # (M,)
-        boxes = clip.optional("box")
-        self.box = np.zeros((0, 4), np.float32) if boxes is None else boxes  # (M, 4)
-        self._crop = lru_cache(maxsize=KEPT)(self._decode)  # windows overlap
-
-    def __len__(self) -> int:
-        return len(self.frame_index)
-
-    def _decode(self, position: int, size: int | None, what: str) -> NDArray[np.uint8]:
-        return np.asarray(self.clip.crops([position], size, what)[0], dtype=np.uint8)
-
-    def crops(self, positions: NDArray[np.int64], size: int | None = None, what: str = "face") -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops at positions in [0, M); the arguments are those of `StoredClip.crops`."""
-        return np.stack([self._crop(position, size, what) for position in positions.tolist()])
-
-    def between(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(K, 2) frames [first, stop) -> (K, 2) the positions [first, stop) of their faces."""
-        return np.asarray(np.searchsorted(self.frame_index, frames), dtype=np.int64)
-
-    def sound(self, start: float, stop: float) -> NDArray[np.float32]:
-        """(n,) samples at `SOUND_RATE` between two times in seconds; those that there are, which may be none."""
-        end = self.clip.summary.sound
-        start, stop = max(start, 0.0), min(stop, end)
-        there = round(start * SOUND_RATE) < round(stop * SOUND_RATE)
-        samples = self.clip.sound(start, stop) if there else None
-        return np.zeros(0, np.float32) if samples is None else samples
-
-
-def face_shares(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:
-    """(K,) the share of each row's own frames that have a face."""
-    with_face = np.diff(faces.between(rows.own), axis=1)[:, 0]
-    return np.asarray(with_face / np.diff(rows.own, axis=1)[:, 0], dtype=np.float64)
-
-
-def heard(faces: VideoFaces, rows: Rows) -> NDArray[np.bool_]:
-    """(K,) whether there is sound in each row's window; silence is none."""
-    return np.array([faces.sound(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
 
 
 class _StoredWindow(StoredClip):
@@ -134,7 +88,7 @@ class _WindowStore(ClipStore):
         return _StoredWindow(clip_id, self._faces, self._places[row].tolist(), self._seconds[row].tolist())
 
 
-class WindowClassifier:
+class WindowClassifier(RowClassifier):
     """A trained model on a device, for windows of any video.
 
     Args:
@@ -153,14 +107,27 @@ class WindowClassifier:
                 f"{trained.checkpoint}: {type(trained.model).__name__} needs {', '.join(further)}, which is not made "
                 f"from videos here; use the checkpoint of a model of {', '.join(sorted(FROM_VIDEO))}"
             )
-        self.trained, self.device = trained, device
-        self.looks, self.hears = bool(trained.model.inputs & SEEN), bool(trained.model.inputs & SOUND)
+        self.trained, self.device, self.class_names = trained, device, trained.class_names
+        self.facts = ModelFacts(
+            str(trained.checkpoint),
+            type(trained.model).__name__,
+            tuple(sorted(trained.model.inputs)),
+            repr(trained.sampler),
+        )
         self._model = trained.model.to(device).eval()
         self._sounds = SoundCache(trained.sound)
-        if self.hears:  # a package that is missing is named before the work on a long video begins
+        if self.facts.hears:  # a package that is missing is named before the work on a long video begins
             check_libraries(trained.sound)
             for field in SOUND & trained.model.inputs:
                 _ = self._sounds.files[field].make
+
+    def answer(self, faces: VideoFaces, rows: Rows, reach: Reach) -> Answers:
+        """See `RowClassifier.answer`."""
+        probabilities = np.full((len(rows.start), len(self.class_names)), np.nan)
+        for row, values in self.rows(faces, rows):
+            probabilities[row] = values
+            reach(row + 1)
+        return Answers(probabilities)
 
     def rows(self, faces: VideoFaces, rows: Rows) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Yields (row, its (C,) probabilities) for each row in which there is what the model looks at or hears.
@@ -169,8 +136,8 @@ class WindowClassifier:
         one, the model gets the other alone and is told so (`ClipBatch.present`).
         """
         nowhere = np.zeros(len(rows.start), dtype=np.bool_)
-        seen = face_shares(faces, rows) >= ENOUGH if self.looks else nowhere
-        wanted = np.flatnonzero(seen | (heard(faces, rows) if self.hears else nowhere)).tolist()
+        seen = face_shares(faces, rows) >= ENOUGH if self.facts.looks else nowhere
+        wanted = np.flatnonzero(seen | (heard(faces, rows) if self.facts.hears else nowhere)).tolist()
         if not wanted:
             return
         trained, places = self.trained, faces.between(rows.seen)
@@ -193,8 +160,8 @@ class WindowClassifier:
     def _batch_size(self) -> int:
         """Windows whose pixels fit."""
         trained, sampler = self.trained, self.trained.sampler
-        pixels = sampler.groups * sampler.frames * sampler.draws * trained.size**2 if self.looks else 0
-        pixels += sampler.draws * trained.sound.size**2 if self.hears else 0
+        pixels = sampler.groups * sampler.frames * sampler.draws * trained.size**2 if self.facts.looks else 0
+        pixels += sampler.draws * trained.sound.size**2 if self.facts.hears else 0
         return max(1, (PIXELS_GPU if self.device.type == "cuda" else PIXELS_CPU) // max(pixels, 1))
 
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:
