@@ -7,6 +7,7 @@ SIZE   ?=
 FOLD   ?= 1
 SEED   ?= 0
 ARGS   ?=
+EXTRAS ?= dev,sound,opensmile
 
 FER  := $(VENV)/bin/fer
 PIP  := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
@@ -27,7 +28,7 @@ setup: $(DONE) ## install everything into .venv
 $(DONE): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --editable '.[dev,sound,opensmile]'
+	$(PIP) install --editable '.[$(EXTRAS)]'
 	@# insightface asks for opencv-python, which needs the libraries of a desktop; the headless build does not
 	$(PIP) uninstall --yes opencv-python
 	$(PIP) install --force-reinstall --no-deps 'opencv-python-headless>=4.11'
