@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
 from fer_lightning import AudioVisual, FrameBackbone, OpenSmileSVM, SpectrogramCNN
-from fer_lightning.architectures.audio_visual import Head, Tokens, moments
+from fer_lightning.architectures.audio_visual import Pooling, SpectralFilters, Tokens, moments
 from fer_lightning.cost import count_parameters
 from tests.models import random_batch, small_backbone
 
@@ -38,9 +38,9 @@ def heard_batch(patterns=PATTERNS, seed=0, size=64) -> ClipBatch:
     )
 
 
-def audio_visual(**options) -> AudioVisual:
+def audio_visual(sound="cnn", **options) -> AudioVisual:
     torch.manual_seed(0)
-    return AudioVisual(SEVEN, small_backbone(), small_backbone(), **(SIZES | options))
+    return AudioVisual(SEVEN, small_backbone(), small_backbone() if sound == "cnn" else None, **(SIZES | options))
 
 
 def open_residuals(model):
@@ -69,6 +69,7 @@ def test_every_parameter_gets_a_gradient(dropout):
         audio_visual(modality_dropout=dropout),
         audio_visual(modalities=["face"]),
         audio_visual(modalities=["sound"]),
+        audio_visual("filters"),
         SpectrogramCNN(SEVEN, small_backbone()),
     ):
         open_residuals(model)
@@ -90,8 +91,9 @@ def test_a_gradient_reaches_all_parts_though_all_clips_have_the_same():
 
 @pytest.mark.parametrize("modalities", [["face", "sound"], ["face"], ["sound"]])
 @pytest.mark.parametrize("training", [True, False])
-def test_nothing_is_nan_but_the_stream_of_what_is_missing(modalities, training):
-    model = audio_visual(modalities=modalities).train(training)
+@pytest.mark.parametrize("sound", ["cnn", "filters"])
+def test_nothing_is_nan_but_the_stream_of_what_is_missing(modalities, training, sound):
+    model = audio_visual(sound, modalities=modalities).train(training)
     output = model(heard_batch())
     assert output.logits.isfinite().all()
     assert output.feature.isfinite().all()
@@ -111,12 +113,8 @@ def test_attention_is_over_the_frames_that_are_seen():
     assert attention.shape == (len(batch), FRAMES)
     assert (attention[~batch.mask] == 0).all()
     assert (attention[batch.mask] > 0).all()
-    shares = attention.sum(dim=1)
-    assert shares[2].item() < 1  # the missing sound has a token, and its share
-    assert (shares[[3, 5]] == 0).all()
+    assert attention.sum(dim=1).tolist() == pytest.approx([1, 1, 1, 0, 1, 0], abs=1e-5)
     assert audio_visual(modalities=["sound"])(batch).attention is None
-    alone = audio_visual(modalities=["face"]).eval()(batch).attention
-    assert alone.sum(dim=1)[[0, 1, 2, 4]].tolist() == pytest.approx([1, 1, 1, 1], abs=1e-5)
 
 
 def test_what_lies_in_the_place_of_the_missing_is_not_seen():
@@ -129,7 +127,8 @@ def test_what_lies_in_the_place_of_the_missing_is_not_seen():
         spectrogram=torch.where(batch.present[:, 1, None, None, None], batch.spectrogram, loud),
         descriptor=torch.where(batch.present[:, 1:], batch.descriptor, 3.0),
     )
-    for one in (model, audio_visual(modalities=["face"]).eval(), SpectrogramCNN(SEVEN, small_backbone()).eval()):
+    face, filters = audio_visual(modalities=["face"]).eval(), audio_visual("filters").eval()
+    for one in (model, face, filters, SpectrogramCNN(SEVEN, small_backbone()).eval()):
         torch.testing.assert_close(parts(one(other)), parts(one(batch)))
     broken = replace(other, face=torch.where(batch.mask[..., None, None, None], batch.face, float("nan")))
     torch.testing.assert_close(parts(model(broken)), parts(model(batch)))
@@ -147,7 +146,11 @@ def test_a_batch_does_not_mix_its_clips():
         present=batch.present[order],
         spectrogram=batch.spectrogram[order],
     )
-    for model in (audio_visual().eval(), SpectrogramCNN(SEVEN, small_backbone()).eval()):
+    for model in (
+        audio_visual().eval(),
+        audio_visual("filters").eval(),
+        SpectrogramCNN(SEVEN, small_backbone()).eval(),
+    ):
         torch.testing.assert_close(parts(model(mixed)), parts(model(batch))[order], atol=1e-5, rtol=1e-4)
 
 
@@ -194,20 +197,34 @@ def test_modality_dropout_hides_one_of_two_at_its_share_in_training_alone(share)
     assert one.seen(present[:, :1]).equal(present[:, :1])
 
 
-def test_a_hidden_modality_is_as_a_missing_one_but_for_its_stream(monkeypatch):
+@pytest.mark.parametrize("sound", ["cnn", "filters"])
+def test_probabilities_are_multiplied_and_the_missing_adds_nothing(sound):
+    model, batch = audio_visual(sound).eval(), heard_batch()
+    output = model(batch)
+    face, voice = (stream.logits.softmax(dim=1) for stream in output.streams)
+    product = face[batch.present.all(dim=1)] * voice[batch.present.all(dim=1)]
+    found = output.logits.softmax(dim=1)
+    torch.testing.assert_close(found[batch.present.all(dim=1)], product / product.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(found[2], face[2])
+    torch.testing.assert_close(found[3], voice[3])
+    assert found[5].tolist() == pytest.approx([1 / 7] * 7)
+
+
+def test_a_half_alone_is_the_same_network_without_the_other():
+    model, batch = audio_visual().eval(), heard_batch()
+    for column, name in enumerate(("face", "sound")):
+        alone = audio_visual(modalities=[name]).eval()
+        alone.halves[0].load_state_dict(model.halves[column].state_dict())
+        there = batch.present[:, column]
+        torch.testing.assert_close(alone(batch).logits[there], model(batch).streams[column].logits[there])
+
+
+def test_a_hidden_modality_is_not_in_the_sum_but_in_its_stream(monkeypatch):
     model, batch = audio_visual().eval(), heard_batch((BOTH, BOTH))
-    seen = torch.tensor([FACE, SOUND])
-    monkeypatch.setattr(model, "seen", lambda present: seen)
+    monkeypatch.setattr(model, "seen", lambda present: torch.tensor([FACE, SOUND]))
     hidden = model(batch)
-    monkeypatch.undo()
-    missing = model(
-        replace(
-            batch,
-            present=seen,
-            mask=batch.mask & seen[:, :1],
-        )
-    )
-    torch.testing.assert_close(hidden.logits, missing.logits)
+    torch.testing.assert_close(hidden.logits[0], hidden.streams[0].logits[0])
+    torch.testing.assert_close(hidden.logits[1], hidden.streams[1].logits[1])
     assert all(stream.logits.isfinite().all() for stream in hidden.streams)
 
 
@@ -234,20 +251,30 @@ def test_moments_go_from_the_beginning_to_the_end_of_what_is_real():
 
 def test_pooling_is_attention():
     torch.manual_seed(0)
-    head = Head(6, 7, 0.0).double().eval()
+    pooling = Pooling(6).double()
     values, mask = torch.randn(3, 4, 6, dtype=torch.float64), torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
-    logits, feature, weights = head(Tokens(values, mask.bool()))
+    pooled, weights = pooling(Tokens(values, mask.bool()))
     for clip in range(2):
         real = values[clip][mask[clip].bool()].numpy()
-        score = real @ head.pooling.score.weight[0].detach().numpy()
+        score = real @ pooling.score.weight[0].detach().numpy()
         share = np.exp(score) / np.exp(score).sum()
-        mean = share @ real
-        normal = (mean - mean.mean()) / np.sqrt(mean.var() + head.norm.eps)
         assert weights[clip][mask[clip].bool()].detach().numpy() == pytest.approx(share, abs=1e-6)
-        assert feature[clip].detach().numpy() == pytest.approx(normal, abs=1e-5)
-        expected = normal @ head.score.weight.detach().numpy().T + head.score.bias.detach().numpy()
-        assert logits[clip].detach().numpy() == pytest.approx(expected, abs=1e-5)
+        assert pooled[clip].detach().numpy() == pytest.approx(share @ real, abs=1e-5)
     assert (weights[2] == 0).all()
+    assert (pooled[2] == 0).all()
+
+
+def test_filters_look_at_the_frequencies_of_every_moment():
+    torch.manual_seed(0)
+    filters = SpectralFilters(bands=8, filters=3, moments=2).eval()
+    pictures = torch.randn(2, 1, 16, 16).expand(-1, 3, -1, -1)
+    grey = pictures[:, 0].reshape(2, 8, 2, 8, 2).mean(dim=(2, 4)).numpy() / np.sqrt(1 + 1e-5)  # (2, bands, columns)
+    weight, bias = (value.detach().numpy() for value in (filters.layers[1].weight[..., 0], filters.layers[1].bias))
+    said = torch.nn.functional.gelu(torch.tensor(np.einsum("fb,nbc->ncf", weight, grey) + bias))
+    expected = said.reshape(2, 2, 4, 3).mean(dim=2)
+    torch.testing.assert_close(filters(pictures), expected.float(), atol=1e-5, rtol=1e-4)
+    higher = filters(pictures.roll(4, dims=2))
+    assert not torch.allclose(higher, expected.float(), atol=1e-2)  # the same sound at other frequencies is another
 
 
 @pytest.mark.parametrize("modalities", [["face", "sound"], ["face"], ["sound"]])
@@ -270,7 +297,7 @@ def test_arguments_that_mean_nothing_are_refused():
 def test_sound_alone_makes_a_model_without_a_face():
     one, both = audio_visual(modalities=["sound"]), audio_visual()
     assert count_parameters(one) < count_parameters(both)
-    assert [type(encoder).__name__ for encoder in one.encoders] == ["SoundEncoder"]
+    assert [type(half.encoder).__name__ for half in one.halves] == ["SoundEncoder"]
     batch = replace(heard_batch(), face=None, mask=torch.zeros(len(PATTERNS), 1, dtype=torch.bool))
     assert one.eval()(batch).logits.isfinite().all()
     assert SpectrogramCNN(SEVEN, small_backbone()).eval()(batch).logits.isfinite().all()
@@ -344,9 +371,10 @@ def test_the_papers_network_is_vgg_19_with_its_layers():
 
 def test_the_audio_visual_network_at_paper_size():
     with torch.device("meta"):
-        model = AudioVisual(SEVEN)
+        model = AudioVisual(SEVEN, sound_backbone=FrameBackbone("resnet18"))
         backbones = 2 * count_parameters(FrameBackbone("resnet18"))
-        assert backbones < count_parameters(model) < 1.1 * backbones
+        assert backbones < count_parameters(model) < 1.12 * backbones
+        assert count_parameters(AudioVisual(SEVEN, modalities=["sound"])) < 0.1 * backbones
         output = model(heard_meta())
     assert output.logits.shape == (2, 7)
     assert output.attention.shape == (2, 16)

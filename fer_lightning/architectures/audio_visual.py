@@ -1,9 +1,12 @@
 """Faces and voice in one network, trained end to end, either of which may be missing.
 
 It stands beside the papers: bi-modality fusion (Li et al., ICMI 2019) trains its networks apart and adds their scores.
-Here frames of the face and stretches of the spectrogram are tokens of one transformer. In training one of the two is
-hidden from it now and then (modality dropout; Neverova et al., ModDrop, TPAMI 2016), and each has a head of its own, so
-that neither encoder rests while the other one does the work.
+Here frames of the face are tokens of one transformer, stretches of the spectrogram of another, and what the two say is
+multiplied: if face and voice depend on each other through the emotion alone, and no emotion is more frequent than
+others, the logarithm of its probability given both is, but for a constant, the sum of those given each (a product of
+experts; Hinton, 2002), to which what is missing adds nothing. That holds for experts who know how sure they may be, so
+in training one of the two is hidden now and then (modality dropout; Neverova et al., ModDrop, TPAMI 2016), and each is
+trained alone, too.
 """
 
 import math
@@ -51,11 +54,10 @@ class Tokeniser(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(size)
         self.project = nn.Linear(size, width)
-        self.kind = nn.Parameter(torch.zeros(width))  # of the modality
 
     def forward(self, features: Tensor, mask: Tensor) -> Tokens:
         """(B, N, D), (B, N) -> N tokens."""
-        values = self.project(self.norm(features)) + self.kind
+        values = self.project(self.norm(features))
         values = values + moments(mask, values.shape[2]).to(values.dtype)
         return Tokens(torch.where(mask[..., None], values, 0), mask)
 
@@ -85,22 +87,57 @@ class FaceEncoder(nn.Module):
         return self.tokens(self.backbone(batch.face), batch.mask & has("face", batch)[:, None])  # type: ignore[no-any-return]
 
 
-class SoundEncoder(nn.Module):
-    """Spectrograms (B, 3, S, S) -> a token for every column of the backbone's last map, averaged over frequencies."""
+class SpectralFilters(nn.Module):
+    """Filters over the frequencies of a spectrogram: (B, 3, S, S) -> (B, moments, filters); an encoder for few clips.
 
-    def __init__(self, backbone: FrameBackbone, width: int) -> None:
+    Where a voice tells little, a CNN of hundreds of thousands of parameters learns the clips instead.
+
+    Args:
+        bands: of frequencies, and columns, to which the spectrogram is averaged.
+        filters: that look at a column.
+        moments: to which the columns are averaged then.
+    """
+
+    def __init__(self, bands: int = 64, filters: int = 16, moments: int = 8) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.backbone.network.reset_classifier(0, "")  # the map as it is: columns are moments
-        self.tokens = Tokeniser(backbone.num_features, width)
+        self.bands, self.num_features = bands, filters
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(bands), nn.Conv1d(bands, filters, 1), nn.GELU(), nn.AdaptiveAvgPool1d(moments)
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Of the grey levels, in whatever colours they come."""
+        grey = F.adaptive_avg_pool2d(pictures.mean(dim=1), self.bands)  # (B, bands, bands)
+        return self.layers(grey).transpose(1, 2)  # type: ignore[no-any-return]
+
+
+class SpectralCNN(nn.Module):
+    """Spectrograms (B, 3, S, S) -> the columns (B, w, D) of an image network's last map, averaged over frequencies."""
+
+    def __init__(self, backbone: FrameBackbone) -> None:
+        super().__init__()
+        self.backbone, self.num_features = backbone, backbone.num_features
+        self.backbone.network.reset_classifier(0, "")  # the map as it is
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Columns are moments."""
+        maps: Tensor = self.backbone.network(self.backbone.converted(pictures))  # (B, D, h, w)
+        return maps.mean(dim=2).transpose(1, 2)
+
+
+class SoundEncoder(nn.Module):
+    """Spectrograms (B, 3, S, S) -> a token for every moment."""
+
+    def __init__(self, backbone: FrameBackbone | None, width: int) -> None:
+        super().__init__()
+        self.backbone = SpectralFilters() if backbone is None else SpectralCNN(backbone)
+        self.tokens = Tokeniser(self.backbone.num_features, width)
 
     def forward(self, batch: ClipBatch) -> Tokens:
         """Of clips that have sound."""
         assert batch.spectrogram is not None
         heard = has("sound", batch)
-        pictures = torch.where(heard[:, None, None, None], batch.spectrogram, 0)
-        maps = self.backbone.network(pictures.contiguous(memory_format=self.backbone.memory_format))  # (B, D, h, w)
-        features = maps.mean(dim=2).transpose(1, 2)  # (B, w, D)
+        features = self.backbone(torch.where(heard[:, None, None, None], batch.spectrogram, 0))  # (B, N, D)
         return self.tokens(features, heard[:, None].expand(-1, features.shape[1]))  # type: ignore[no-any-return]
 
 
@@ -117,77 +154,72 @@ class Pooling(nn.Module):
         return (weights.to(tokens.values.dtype)[:, None] @ tokens.values)[:, 0], weights
 
 
-class Head(nn.Module):
-    """Tokens -> (B, C): pooled by attention, LayerNorm, dropout, linear."""
+@dataclass(frozen=True)
+class Opinion:
+    """What one modality says of B samples; logits and features are zeros where it is missing."""
 
-    def __init__(self, width: int, num_classes: int, dropout: float) -> None:
+    logits: Tensor  # (B, C)
+    feature: Tensor  # (B, W)
+    weights: Tensor  # (B, N) how much each token counts
+    present: Tensor  # (B,)
+
+
+class Half(nn.Module):
+    """One modality by itself: its tokens attend to each other, are pooled by attention, and classified.
+
+    Args:
+        encoder: makes `width` values of every moment.
+        width: of the tokens.
+        num_classes: C.
+        layers: of the transformer, LayerNorm first.
+        heads: of its attention.
+        dropout: of the transformer and before the last layer.
+    """
+
+    def __init__(
+        self, encoder: FaceEncoder | SoundEncoder, width: int, num_classes: int, layers: int, heads: int, dropout: float
+    ) -> None:
         super().__init__()
+        self.encoder = encoder
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.pooling = Pooling(width)
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(width, num_classes)
 
-    def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, C), what they are made of (B, W), and how much each token counts in it (B, N)."""
-        pooled, weights = self.pooling(tokens)
+    def forward(self, batch: ClipBatch) -> Opinion:
+        """The samples' tokens, and what they say together."""
+        tokens: Tokens = self.encoder(batch)
+        present = tokens.present
+        hidden = ~tokens.mask & present[:, None]  # where there is nothing at all, all is looked at, for nothing
+        values = self.transformer(tokens.values, src_key_padding_mask=hidden)
+        pooled, weights = self.pooling(Tokens(values, tokens.mask))
         feature = self.norm(pooled)
-        return self.score(self.dropout(feature)), feature, weights
-
-
-class JointTransformer(nn.Module):
-    """All modalities' tokens attend to each other; a learned one stands for a modality that is missing or hidden.
-
-    Args:
-        width: of the tokens.
-        modalities: number of them.
-        layers: of the transformer, LayerNorm first.
-        heads: of its attention.
-        dropout: within it.
-    """
-
-    def __init__(self, width: int, modalities: int, layers: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.missing = nn.Parameter(0.02 * torch.randn(modalities, width)) if modalities > 1 else None
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 2 * width, dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-
-    def forward(self, tokens: Sequence[Tokens], seen: Tensor) -> Tokens:
-        """The tokens of M modalities and (B, M), which of them to look at -> those of all, one after the other."""
-        if self.missing is not None:
-            tokens = [_replaced(*one) for one in zip(tokens, seen.unbind(dim=1), self.missing, strict=True)]
-        values = torch.cat([one.values for one in tokens], dim=1)
-        mask = torch.cat([one.mask for one in tokens], dim=1)
-        hidden = ~mask & mask.any(dim=1, keepdim=True)  # where there is nothing at all, all is looked at, for nothing
-        return Tokens(self.layers(values, src_key_padding_mask=hidden), mask)
-
-
-def _replaced(tokens: Tokens, seen: Tensor, missing: Tensor) -> Tokens:
-    """Tokens, of samples where they are not `seen` (B,) one that says so (W,)."""
-    first = torch.arange(tokens.mask.shape[1], device=seen.device) == 0
-    return Tokens(
-        torch.where(seen[:, None, None], tokens.values, missing.to(tokens.values.dtype)),
-        torch.where(seen[:, None], tokens.mask, first),
-    )
+        logits = self.score(self.dropout(feature))
+        there = present[:, None]
+        return Opinion(torch.where(there, logits, 0), torch.where(there, feature, 0), weights, present)
 
 
 class AudioVisual(VideoClassifier):
     """Faces and voice, trained together; of a clip that lacks one of them it says what the other tells.
 
-    Its streams are what each half says alone, by the head behind its own encoder.
+    Its streams are what each half says alone; its logits are their sum.
 
     Args:
         class_names: emotion names in alphabetical order.
         face_backbone: of the frames; ResNet-18 at random where None.
-        sound_backbone: of the spectrogram, one of timm's whose last map has rows and columns; likewise.
+        sound_backbone: of the spectrogram, one of timm's whose last map has rows and columns; `SpectralFilters`, which
+            few clips are enough for, where None.
         modalities: what it looks at: `face`, `sound`, or both; one alone is the same network without the other half.
         width: of the tokens.
-        layers: of the transformer.
+        layers: of each half's transformer.
         heads: of its attention.
-        dropout: of the transformer and the heads.
-        modality_dropout: share of the training samples with both of which the transformer sees one alone.
-        stream_weight: of the loss of each half's own head.
+        dropout: of the transformers and before the last layers.
+        modality_dropout: share of the training samples with both of which one is hidden from the sum.
+        stream_weight: of the loss of what each half says alone.
         training: optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
@@ -216,32 +248,27 @@ class AudioVisual(VideoClassifier):
         self.modalities = tuple(sorted(modalities))
         self.inputs = frozenset(FIELDS[name] for name in self.modalities)
         self.modality_dropout, self.stream_weight = modality_dropout, stream_weight
-        self.encoders = nn.ModuleList()
+        encoders: list[FaceEncoder | SoundEncoder] = []
         if "face" in self.modalities:
-            self.encoders.append(FaceEncoder(face_backbone or FrameBackbone("resnet18"), width))
+            encoders.append(FaceEncoder(face_backbone or FrameBackbone("resnet18"), width))
         if "sound" in self.modalities:
-            self.encoders.append(SoundEncoder(sound_backbone or FrameBackbone("resnet18"), width))
-        self.transformer = JointTransformer(width, len(self.modalities), layers, heads, dropout)
-        self.head = Head(width, len(class_names), dropout)
-        alone = self.modalities if len(self.modalities) > 1 else ()
-        self.stream_heads = nn.ModuleList(Head(width, len(class_names), dropout) for _ in alone)
+            encoders.append(SoundEncoder(sound_backbone, width))
+        self.halves = nn.ModuleList(Half(one, width, len(class_names), layers, heads, dropout) for one in encoders)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces and spectrograms -> logits, what they are made of, how much each frame counts, and both streams."""
-        tokens = [encoder(batch) for encoder in self.encoders]
-        present = torch.stack([one.present for one in tokens], dim=1)  # (B, M)
-        joint = self.transformer(tokens, self.seen(present))
-        logits, feature, weights = self.head(joint)
-        there = present.any(dim=1, keepdim=True)
-        logits, feature = torch.where(there, logits, 0), torch.where(there, feature, 0)
-        attention = None
-        if "face" in self.modalities:
-            frames = batch.mask.shape[1]
-            attention = weights[:, :frames] * tokens[0].mask
-        return ClassifierOutput(logits, feature, attention, streams=self._streams(tokens))
+        opinions: list[Opinion] = [half(batch) for half in self.halves]
+        seen = self.seen(torch.stack([one.present for one in opinions], dim=1))  # (B, M)
+        logits = torch.stack([one.logits for one in opinions], dim=1)  # (B, M, C)
+        return ClassifierOutput(
+            torch.where(seen[..., None], logits, 0).sum(dim=1),
+            torch.cat([one.feature for one in opinions], dim=1),
+            opinions[0].weights if "face" in self.modalities else None,
+            streams=self._streams(opinions),
+        )
 
     def seen(self, present: Tensor) -> Tensor:
-        """(B, M) which modalities there are -> those that the transformer sees; in training one may be hidden."""
+        """(B, M) which modalities there are -> those that are in the sum; in training one may be hidden."""
         if not self.training or present.shape[1] < 2:
             return present
         count, kinds = present.shape
@@ -250,13 +277,14 @@ class AudioVisual(VideoClassifier):
         hidden = F.one_hot(which, kinds).bool() & (drawn & present.all(dim=1))[:, None]
         return present & ~hidden
 
-    def _streams(self, tokens: Sequence[Tokens]) -> tuple[StreamScores, ...]:
-        """What each modality says alone, NaN where it is missing."""
-        streams = []
-        for name, one, head in zip(self.modalities, tokens, self.stream_heads, strict=False):
-            logits = head(one)[0]
-            streams.append(StreamScores(name, torch.where(one.present[:, None], logits, float("nan"))))
-        return tuple(streams)
+    def _streams(self, opinions: Sequence[Opinion]) -> tuple[StreamScores, ...]:
+        """What each of two modalities says alone, NaN where it is missing."""
+        if len(opinions) < 2:
+            return ()
+        return tuple(
+            StreamScores(name, torch.where(one.present[:, None], one.logits, float("nan")))
+            for name, one in zip(self.modalities, opinions, strict=True)
+        )
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
         """The cross-entropy, and that of each stream over the samples that it has; see `VideoClassifier.loss`."""
