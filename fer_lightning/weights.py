@@ -1,5 +1,6 @@
 """Pretrained weights: where they come from, under which licence, and that they are what they claim to be."""
 
+import re
 from pathlib import Path
 
 import timm
@@ -74,6 +75,15 @@ def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:
     return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
 
 
+SQUEEZE = re.compile(r"^(layer\d\.\d+)\.conv([45])\.")
+"""Squeeze and excitation of a block, as the SE-ResNet-50 of VGGFace2 names them when converted from Caffe."""
+
+
+def _squeeze_name(found: re.Match[str]) -> str:
+    """Timm's name: layer1.0.conv4.weight is layer1.0.se.fc1.weight."""
+    return f"{found[1]}.se.fc{int(found[2]) - 3}."
+
+
 NETWORK = "backbone.network."  # where the tensors of an image network stand in a run's checkpoint
 
 
@@ -86,6 +96,8 @@ def trained_here(source: str) -> bool:
 
 def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: str = NETWORK) -> None:
     """Fills an image network with weights, every one of them.
+
+    Counts of batches, which files of before torch 0.4.1 lack and no network here makes use of, may be missing.
 
     Args:
         network: built by timm without a head.
@@ -103,8 +115,9 @@ def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: st
         path = checkpoint_named(source)
         state = _backbone_state(read_checkpoint(path), prefix)
     own = network.state_dict()
+    state = {key if key in own else SQUEEZE.sub(_squeeze_name, key): value for key, value in state.items()}
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    missing = sorted(set(own) - set(fitting))
+    missing = sorted(key for key in set(own) - set(fitting) if not key.endswith(".num_batches_tracked"))
     if missing:
         raise ValueError(
             f"the weights of {source!r} do not fit {name}: {len(missing)} of {len(own)} tensors are missing or have "
@@ -112,7 +125,7 @@ def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: st
             f"{tuple(state[missing[0]].shape) if missing[0] in state else 'none'} found); "
             "state the same backbone in both experiments"
         )
-    network.load_state_dict(fitting)
+    network.load_state_dict(own | fitting)
 
 
 def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
@@ -127,7 +140,8 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
 
     Raises:
         FileNotFoundError: no such run or file.
-        ValueError: tensors are missing, or more than the last layer's weight and bias have another shape.
+        ValueError: tensors are missing or have no place, or more than the last layer's weight and bias have another
+            shape.
     """
     path = checkpoint_named(source)
     state = read_checkpoint(path).get("state_dict")
@@ -135,12 +149,14 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
         raise ValueError(f"{path} holds no state_dict; expected a checkpoint of this suite")
     own = model.state_dict()
     missing = sorted(own.keys() - state.keys())
+    surplus = sorted(state.keys() - own.keys())
     other_shape = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
-    if missing or len(other_shape) > 2:
-        examples = ", ".join([*missing, *other_shape][:3])
+    if missing or surplus or len(other_shape) > 2:
+        examples = ", ".join([*missing, *surplus, *other_shape][:3])
         raise ValueError(
-            f"{path} is no run of the same model: {len(missing)} tensors are missing in it and {len(other_shape)} have "
-            f"another shape, such as {examples}; state the same model and backbone as that run's config.yaml"
+            f"{path} is no run of the same model: {len(missing)} tensors are missing in it, {len(surplus)} have no "
+            f"place here and {len(other_shape)} have another shape, such as {examples}; state the same model and "
+            "backbone as that run's config.yaml"
         )
     model.load_state_dict(own | {key: state[key] for key in own if key not in other_shape})
     return other_shape

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from data_modules.batch import ClipBatch
+from data_modules.datasets.synthetic import SyntheticStills
 from data_modules.feature_cache import VARIANTS
 from data_modules.labels import SEVEN
 from data_modules.sampling import AllFramesSampler, RandomSampler
+from data_modules.synthetic.clip import person_of, plan_still
 from fer_lightning import (
     ContextSpatiotemporal,
     ContextTemporalPyramid,
@@ -406,6 +408,51 @@ def test_the_face_models_of_table_2_have_the_sizes_that_the_experiment_states(na
     assert round(count_parameters(model.face.backbone) / 1e6, 1) == millions
     with torch.device("meta"):
         assert model.face.frozen(torch.empty(2, 3, 224, 224)).shape == (2, 7 + features)
+
+
+# What the context model is trained on
+
+
+@pytest.mark.parametrize("crop", ["face", "person"])
+def test_a_classifier_of_images_sees_its_crop_alone(crop):
+    model, batch = ImageClassifier(SEVEN, small_backbone(), crop=crop).eval(), batch_of()
+    assert model.inputs == {crop}
+    assert ImageClassifier(SEVEN, small_backbone()).inputs == {"face"}
+    other = "person" if crop == "face" else "face"
+    with torch.no_grad():
+        output = model(batch)
+        crops = model.backbone(getattr(batch, crop)).mean(dim=1)
+        torch.testing.assert_close(output.feature, crops)
+        torch.testing.assert_close(model(replace(batch, **{other: None})).logits, output.logits)
+
+
+def test_an_unknown_crop_is_named():
+    with pytest.raises(ValueError, match="face or person; found 'body'"):
+        ImageClassifier(SEVEN, small_backbone(), crop="body")
+
+
+def test_the_context_model_arrives_from_a_run_on_persons(tmp_path):
+    theirs = ImageClassifier(SEVEN, PooledBackbone("resnet10t", channels=SMALL), crop="person")
+    path = tmp_path / "best.ckpt"
+    torch.save({"state_dict": theirs.state_dict(), "fer_lightning": {"class_names": list(SEVEN)}}, path)
+    ours = PooledBackbone("resnet10t", str(path), SMALL)
+    ours.load_weights()
+    x = torch.randn(1, 2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(x), theirs.eval().backbone(x))
+
+
+def test_occluded_stills_are_staged_as_occluded_videos_with_other_people():
+    stills = SyntheticStills(occluded=True)
+    assert stills.variant != SyntheticStills().variant
+    wanted = [settings for settings, _ in stills.wanted()]
+    for settings in wanted[:: len(wanted) // 4]:
+        plan = plan_still(replace(settings, size=32))
+        assert plan.staging.sunglasses
+        assert plan.staging.mask is not None
+        plain = plan_still(replace(settings, size=32, occluded=False))
+        assert plain.staging.mask is None
+        assert plan.person == plain.person == person_of("still", settings.subject, settings.seed)
 
 
 # Steps

@@ -16,7 +16,7 @@ from fer_lightning.bench.command import main
 from fer_lightning.bench.ecnn import counted
 from fer_lightning.cost import count_parameters
 from fer_lightning.layers import local_binary_codes, local_binary_image
-from fer_lightning.layers.vgg import BLOCKS, VGG_FACE_MEAN
+from fer_lightning.layers.vgg import BLOCKS
 from tests.models import random_batch, small_backbone
 
 WIDTH = 1 / 16
@@ -167,7 +167,7 @@ def test_vgg_is_that_of_timm():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="odd kernel"):
         EnhancedVGG(kernel=6, width=WIDTH)
-    with pytest.raises(ValueError, match=r"imagenet or vggface; found 'bgr'"):
+    with pytest.raises(ValueError, match=r"imagenet or vggface or vggface2; found 'bgr'"):
         VGG16(pixels="bgr", width=WIDTH)
     with pytest.raises(ValueError, match=r"fusion is attention or scores; found 'mean'"):
         ECNNFSA(SEVEN, small_backbone(), fusion="mean")
@@ -287,7 +287,9 @@ def test_vgg_face_sees_bytes_less_their_mean():
     network, seen = small_vgg(pixels="vggface"), []
     network.network[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network((pixels / 255 - mean) / std)
-    torch.testing.assert_close(seen[0], pixels - torch.tensor(VGG_FACE_MEAN).view(3, 1, 1), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(
+        seen[0], pixels - torch.tensor([129.1863, 104.7624, 93.5940]).view(3, 1, 1), atol=1e-3, rtol=1e-4
+    )
 
 
 # Local binary patterns

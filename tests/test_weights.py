@@ -1,14 +1,19 @@
 """Pretrained weights: every tensor arrives or the error says why, and nothing in a file is ever run."""
 
 import pickle
+import re
 
+import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from data_modules.labels import SEVEN
+from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning import CEFLNet, ImageClassifier
+from fer_lightning.architectures.context_frames import FaceModel
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.weights import checkpoint_of, load_fitting_weights, read_checkpoint
 from tests.models import SMALL, small_backbone
@@ -171,6 +176,115 @@ def test_a_training_on_other_classes_begins_with_all_that_fits(tmp_path):
     same = ImageClassifier(SEVEN, small_backbone())
     assert load_fitting_weights(same, str(tmp_path / "first.ckpt")) == []
     assert torch.equal(same.head[1].weight, first.head[1].weight)
+
+
+# VGGFace2
+
+
+def vggface2(name, seed=0, **options):
+    """A network of that kind with all of its values drawn, so that each of them counts."""
+    generator = torch.Generator().manual_seed(seed)
+    backbone = FrameBackbone(name, channels=SMALL, pixels="vggface2", **options).eval()
+    for key, value in backbone.network.state_dict().items():
+        if value.dim() > 1:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+        elif value.is_floating_point():
+            value.uniform_(*((0.5, 1.5) if key.endswith(("weight", "var")) else (-0.2, 0.2)), generator=generator)
+    return backbone
+
+
+def as_converted_from_caffe(backbone):
+    """The file's content: names as torchvision's, squeeze and excitation as conv4 and conv5, no counts of batches."""
+    state = {key: value.clone() for key, value in backbone.network.state_dict().items() if "num_batches" not in key}
+    named = {re.sub(r"se\.fc(\d)", lambda found: f"conv{int(found[1]) + 3}", key): v for key, v in state.items()}
+    return named | {"fc.weight": torch.zeros(5, backbone.num_features), "fc.bias": torch.zeros(5)}
+
+
+def plain_resnet(state, image):
+    """Caffe's ResNet in plain steps: (H, W, 3) bytes of red, green, blue -> features (D,)."""
+
+    def convolved(x, name, stride=1, padding=0, norm=None):
+        x = F.conv2d(x, state[f"{name}.weight"], state.get(f"{name}.bias"), stride, padding)
+        if norm is None:
+            return x
+        mean, var, weight, bias = (
+            state[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, var, weight, bias)
+
+    pixels = image[:, :, ::-1].astype(np.float64) - (91.4953, 103.8827, 131.0912)  # blue, green, red
+    x = torch.from_numpy(pixels.transpose(2, 0, 1)[None]).float()
+    x = convolved(x, "conv1", 2, 3, "bn1").relu()
+    x = F.max_pool2d(x, 3, 2, 0, ceil_mode=True)
+    for place in sorted({key.rsplit(".", 2)[0] for key in state if re.match(r"layer\d\.\d\.conv1", key)}):
+        stride = 2 if re.match(r"layer[234]\.0", place) else 1
+        y = convolved(x, f"{place}.conv1", stride, 0, f"{place}.bn1").relu()
+        y = convolved(y, f"{place}.conv2", 1, 1, f"{place}.bn2").relu()
+        y = convolved(y, f"{place}.conv3", 1, 0, f"{place}.bn3")
+        if f"{place}.conv4.weight" in state:
+            gate = convolved(y.mean(dim=(2, 3), keepdim=True), f"{place}.conv4").relu()
+            y = y * convolved(gate, f"{place}.conv5").sigmoid()
+        if f"{place}.downsample.0.weight" in state:
+            x = convolved(x, f"{place}.downsample.0", stride, 0, f"{place}.downsample.1")
+        x = (x + y).relu()
+    return x.mean(dim=(2, 3))[0]
+
+
+@pytest.mark.parametrize("name", ["resnet26", "resnet50", "seresnet50"])
+def test_a_file_of_vggface2_gives_the_features_of_the_authors_network(name, tmp_path):
+    theirs, path = vggface2(name, seed=1), tmp_path / "vggface2.pth"
+    content = as_converted_from_caffe(theirs)
+    assert any("conv4" in key for key in content) == name.startswith("se")
+    torch.save(content, path)
+    ours = vggface2(name, seed=2, weights=str(path))
+    ours.load_weights()
+    image = np.random.default_rng(0).integers(0, 256, (70, 61, 3), np.uint8)
+    normalised = (image / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    with torch.no_grad():
+        found = ours(torch.from_numpy(normalised.transpose(2, 0, 1)).float()[None, None])[0, 0]
+        expected = plain_resnet(content, image)
+    assert expected.std() > 1e-2
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_a_tuned_face_model_sees_the_pixels_of_its_weights_too():
+    backbone, frames = vggface2("resnet26"), torch.randn(1, 2, 3, 64, 64)
+    model = FaceModel(backbone, SEVEN, tuned=True).eval()
+    with torch.no_grad():
+        _, found = model.learnt(model.frozen(frames.flatten(0, 1)).view(1, 2, -1))
+        torch.testing.assert_close(found, backbone(frames))
+    assert "vggface2" in repr(model.frozen_parts())  # cached features depend on them
+
+
+def test_vggface2_is_of_resnets_with_bottlenecks():
+    for name in ("resnet18", "densenet121"):
+        with pytest.raises(ValueError, match=f"ResNets with bottlenecks.*found {name}"), torch.device("meta"):
+            FrameBackbone(name, pixels="vggface2")
+    with pytest.raises(ValueError, match="imagenet or vggface or vggface2; found 'bgr'"):
+        FrameBackbone("resnet50", pixels="bgr")
+
+
+def test_checkpoints_tell_pixels_only_where_these_are_not_imagenets():
+    assert all(key.startswith("network.") for key in small_backbone().state_dict())
+    others = [key for key in vggface2("resnet26").state_dict() if not key.startswith("network.")]
+    assert others == ["scale", "shift"]
+
+
+def test_a_run_that_saw_other_pixels_is_refused(tmp_path):
+    made = {pixels: FrameBackbone("resnet26", channels=SMALL, pixels=pixels) for pixels in ("imagenet", "vggface2")}
+    for pixels, backbone in made.items():
+        state, path = ImageClassifier(SEVEN, backbone).state_dict(), str(tmp_path / f"{pixels}.ckpt")
+        torch.save({"state_dict": state, "fer_lightning": {"class_names": list(SEVEN)}}, path)
+        for own in made:
+            fresh = FrameBackbone("resnet26", channels=SMALL, pixels=own, weights=path)
+            if own == pixels:
+                fresh.load_weights()
+                load_fitting_weights(ImageClassifier(SEVEN, fresh), path)
+                continue
+            with pytest.raises(ValueError, match=f"trained with other pixels than '{own}'"):
+                fresh.load_weights()
+            with pytest.raises(ValueError, match=r"no run of the same model.*backbone\.scale"):
+                load_fitting_weights(ImageClassifier(SEVEN, fresh), path)
 
 
 def test_another_model_is_no_beginning(tmp_path):

@@ -118,8 +118,8 @@ def render_clip(settings: ClipSettings) -> RenderedClip:
     return _paint(plan_clip(settings))
 
 
-def render_still(settings: StillSettings) -> RenderedClip:
-    """Renders one still image: a clip of one frame without sound, at an intensity of 0.5 to 1.
+def plan_still(settings: StillSettings) -> Plan:
+    """Decides everything of a still image, at an intensity of 0.5 to 1.
 
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
@@ -139,7 +139,16 @@ def render_still(settings: StillSettings) -> RenderedClip:
     staging = stage(difficulty, settings.emotion, person, pose, settings.size, rng)
     gaze = rng.normal(0, (1.0, 0.3), (1, 2)).astype(np.float32)
     performance = Performance(np.clip(units, 0, 1).astype(np.float32)[None], gaze, pose)
-    return _paint(Plan(person, performance, np.array([strength], np.float32), staging, settings.size, None))
+    return Plan(person, performance, np.array([strength], np.float32), staging, settings.size, None)
+
+
+def render_still(settings: StillSettings) -> RenderedClip:
+    """Renders one still image: a clip of one frame without sound.
+
+    Raises:
+        ValueError: the emotion is not one of `labels.SEVEN`.
+    """
+    return _paint(plan_still(settings))
 
 
 def _acting(

@@ -112,7 +112,7 @@ class FaceModel(nn.Module, Pretrained):
 
     def frozen_parts(self) -> list[nn.Module]:
         """What does not learn: all, or the blocks before the last one."""
-        return [block for _, block in self._first_blocks()] if self.tuned else [self]
+        return [self.backbone.conversion, *(block for _, block in self._first_blocks())] if self.tuned else [self]
 
     def load_weights(self) -> None:
         """Fills the classifier; the backbone fills itself.
@@ -142,7 +142,7 @@ class FaceModel(nn.Module, Pretrained):
     def frozen(self, frames: Tensor) -> Tensor:
         """What the frozen part makes of (N, 3, H, W): the last fixed block's map, or what `learnt` splits, (N, D)."""
         if self.tuned:
-            x = frames.contiguous(memory_format=self.backbone.memory_format)
+            x = self.backbone.converted(frames)
             for _, block in self._first_blocks():
                 x = block(x)
             return x.flatten(1)

@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import timm
 import torch
 from torch import Tensor, nn
 
-from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
+from fer_lightning.layers.pixels import PixelConversion, Pixels, lay_out_as_caffe
+from fer_lightning.weights import RANDOM, checkpoint_named, load_backbone_weights, read_checkpoint, trained_here
 
 
 class Pretrained(ABC):
@@ -34,13 +35,18 @@ class FrameBackbone(nn.Module, Pretrained):
         channels: of the four stages, for networks that take it (ResNets); None for the network's own.
         channels_last: keep pixels' channels together in memory: on processors and GPUs with bf16 or fp16 units it is
             the faster layout (`fer bench step`).
+        pixels: that the weights were trained with, see `PixelConversion`. `vggface2` lays a ResNet out as its authors'
+            Caffe networks, too: for the path of a file converted from these, with torchvision's names of tensors.
 
     Raises:
-        ValueError: the name is one that timm would fetch from a hub: a checkpoint must not make anybody download.
+        ValueError: the name is one that timm would fetch from a hub: a checkpoint must not make anybody download; no
+            such pixels, or `vggface2` for another network than a ResNet with bottlenecks.
     """
 
     network: Any  # a module; timm's have methods of their own
     num_features: int
+    keeps_pixels = False
+    """Whether checkpoints tell the pixels even where these are ImageNet's."""
 
     def __init__(
         self,
@@ -48,9 +54,14 @@ class FrameBackbone(nn.Module, Pretrained):
         weights: str = RANDOM,
         channels: Sequence[int] | None = None,
         channels_last: bool = True,
+        pixels: Pixels = "imagenet",
     ) -> None:
         super().__init__()
-        self.name, self.weights = name, weights
+        self.name, self.weights, self.pixels = name, weights, pixels
+        self.conversion = PixelConversion(pixels)
+        if self.keeps_pixels or pixels != "imagenet":  # so that a run that saw other pixels is known
+            self.register_buffer("scale", self.conversion.scale.clone())
+            self.register_buffer("shift", self.conversion.shift.clone())
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network, self.num_features = self.built(channels)
 
@@ -62,12 +73,31 @@ class FrameBackbone(nn.Module, Pretrained):
             )
         options = {} if channels is None else {"channels": tuple(channels)}
         network = timm.create_model(self.name, num_classes=0, **options)
+        if self.pixels == "vggface2":
+            lay_out_as_caffe(network, self.name)
         return network.to(memory_format=self.memory_format), network.num_features
 
     def load_weights(self) -> None:
-        """See `Pretrained.load_weights`."""
+        """See `Pretrained.load_weights`.
+
+        Raises:
+            ValueError: the weights are those of a run of this suite that saw other pixels.
+        """
         if self.weights != RANDOM:
+            self.refuse_other_pixels()
             load_backbone_weights(self.network, self.name, self.weights)
+
+    def refuse_other_pixels(self) -> None:
+        """Raises a ValueError where the weights are those of a run of this suite that saw other pixels."""
+        if not trained_here(self.weights):
+            return
+        state = read_checkpoint(checkpoint_named(self.weights)).get("state_dict")
+        theirs = state.get("backbone.shift", torch.zeros(3, 1, 1)) if isinstance(state, dict) else None
+        if theirs is not None and not torch.equal(theirs, self.conversion.shift.to(theirs)):
+            raise ValueError(
+                f"{self.weights} was trained with other pixels than {self.pixels!r}; state the same as in its "
+                f"config.yaml, one of {', '.join(get_args(Pixels))}"
+            )
 
     def forward(self, frames: Tensor) -> Tensor:
         """(..., 3, H, W) -> (..., D)."""
@@ -75,16 +105,20 @@ class FrameBackbone(nn.Module, Pretrained):
 
     def convolutions(self) -> list[nn.Module]:
         """The modules that `convolved` runs."""
-        return [self.network]
+        return [self.conversion, self.network]
 
     def convolved(self, frames: Tensor) -> Tensor:
         """What the convolutions make of the frames: (..., 3, H, W) -> (..., M)."""
-        flat = frames.flatten(0, -4).contiguous(memory_format=self.memory_format)  # (B T, 3, H, W)
-        values = self.convolved_images(flat)
+        values = self.convolved_images(self.converted(frames.flatten(0, -4)))
         return values.view(*frames.shape[:-3], values.shape[1])
 
+    def converted(self, images: Tensor) -> Tensor:
+        """What `network` takes: images (N, 3, H, W), normalised as for ImageNet -> its pixels, laid out in memory."""
+        made: Tensor = self.conversion(images)
+        return made.contiguous(memory_format=self.memory_format)
+
     def convolved_images(self, images: Tensor) -> Tensor:
-        """As `convolved`, of images one after another: (N, 3, H, W) -> (N, M)."""
+        """As `convolved`, of converted images one after another: (N, 3, H, W) -> (N, M)."""
         return self.network(images)  # type: ignore[no-any-return]
 
     def connected_features(self, convolved: Tensor) -> Tensor:
@@ -189,7 +223,7 @@ class FullyConnectedBackbone(FrameBackbone):
 
     def convolutions(self) -> list[nn.Module]:
         """See `FrameBackbone.convolutions`."""
-        return [self.network, self.connected[0]]
+        return [self.conversion, self.network, self.connected[0]]
 
     def convolved_images(self, images: Tensor) -> Tensor:
         """The map, pooled and flattened: (N, 3, H, W) -> (N, C pool²)."""

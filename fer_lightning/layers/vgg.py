@@ -3,18 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnected
+from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.vgg_weights import load_vgg_weights
 from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
 
-Pixels = Literal["imagenet", "vggface"]
-VGG_FACE_MEAN = (129.1863, 104.7624, 93.5940)  # of red, green, blue from 0 to 255, which are not divided
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; pooling after each
 ENHANCED = 3  # blocks before the enhanced branch: "from the seventh layer", after its pooling [ours]
 
@@ -52,7 +49,7 @@ class VGGBackbone(FrameBackbone):
     Args:
         weights: `random`; `timm` for ImageNet's; `run:NAME`, or the path of a run of this suite, for all layers; or a
             file of VGG-16 with the tensors' names of torchvision, timm or VGG-Face: the layers that VGG-16 has.
-        pixels: that the weights were trained with: `imagenet`, or `vggface` for Oxford's VGG-Face.
+        pixels: as of `FrameBackbone`: `imagenet`, or `vggface` for Oxford's VGG-Face.
         width: share of the published channels; a small one makes a network for tests.
         channels_last: keep pixels' channels together in memory.
 
@@ -61,19 +58,13 @@ class VGGBackbone(FrameBackbone):
     """
 
     network: VGGConvolutions
-    scale: Tensor
-    shift: Tensor
+    keeps_pixels = True
 
     def __init__(
         self, weights: str = RANDOM, pixels: Pixels = "imagenet", width: float = 1.0, channels_last: bool = True
     ) -> None:
-        if pixels not in get_args(Pixels):
-            raise ValueError(f"the pixels are {' or '.join(get_args(Pixels))}; found {pixels!r}")
-        super().__init__("vgg16", weights, [round(width * block[-1]) for block in BLOCKS], channels_last)
-        self.pixels = self.network.pixels = pixels
-        scale, shift = _conversion(pixels)
-        self.register_buffer("scale", scale)
-        self.register_buffer("shift", shift)
+        super().__init__("vgg16", weights, [round(width * block[-1]) for block in BLOCKS], channels_last, pixels)
+        self.network.pixels = pixels
 
     def built(self, channels: Sequence[int] | None) -> tuple[VGGConvolutions, int]:
         """The convolutions alone: timm's network would come with 119 M weights of FC layers."""
@@ -87,19 +78,14 @@ class VGGBackbone(FrameBackbone):
             ValueError: the weights are those of a run of this suite that saw other pixels.
         """
         if trained_here(self.weights):
-            own = self.shift.clone()
+            self.refuse_other_pixels()
             load_backbone_weights(self, type(self).__name__, self.weights, "backbone.")
-            if not torch.equal(own, self.shift):
-                raise ValueError(
-                    f"{self.weights} was trained with other pixels than {self.pixels!r}; state the same as in its "
-                    f"config.yaml, one of {', '.join(get_args(Pixels))}"
-                )
         elif self.weights != RANDOM:
             load_vgg_weights(self, self.weights)
 
     def convolved_images(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W), normalised as for ImageNet -> (N, M)."""
-        return self.pooled(*self.network.maps(images * self.scale + self.shift))
+        """See `FrameBackbone.convolved_images`."""
+        return self.pooled(*self.network.maps(images))
 
     def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
         """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k) -> (N, M)."""
@@ -236,11 +222,3 @@ def _initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
-
-
-def _conversion(pixels: Pixels) -> tuple[Tensor, Tensor]:
-    """Factor and summand (3, 1, 1) that turn ImageNet's normalisation into that of the weights."""
-    if pixels == "imagenet":
-        return torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
-    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    return (255 * std).view(3, 1, 1), (255 * mean - torch.tensor(VGG_FACE_MEAN)).view(3, 1, 1)
