@@ -1,6 +1,7 @@
 """Bi-modality fusion's visual streams: the Bi-LSTM against plain loops, frozen convolutions, masks, counted votes."""
 
 import copy
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -336,7 +337,9 @@ def test_the_vote_counts_the_answers_of_its_classifier_frame_by_frame():
 
 def vote_cli(*arguments, name="static_vote_synthetic"):
     """A training at the small size, on made faces, with a small backbone."""
-    backbone = ("--model.init_args.backbone.channels", str(list(SMALL)))
+    small = {"name": "resnet10t", "channels": list(SMALL)}
+    made = {"class_path": "fer_lightning.FrameBackbone", "init_args": small}
+    backbone = ("--model.init_args.backbone", json.dumps(made))
     tiny = ("--data.dataset", MADE, "--data.num_workers", "0", "--data.size", "32", "--trainer.precision", "32-true")
     plain_trainer = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.logger", "false")
     arguments = (*backbone, *tiny, *plain_trainer, *arguments)
