@@ -36,6 +36,12 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.clip_id)
 
+    def has(self, modality: str) -> Tensor:
+        """(B,) bool, which samples have one of `MODALITIES`; all where the batch does not say."""
+        if self.present is None:
+            return torch.ones_like(self.label, dtype=torch.bool)
+        return self.present[:, MODALITIES.index(modality)]
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from fer_lightning.architectures.image_classifier import DenseNetFC, ImageClassifier
     from fer_lightning.architectures.landmark_mlp import LandmarkMLP, LandmarkNet
     from fer_lightning.architectures.single_streams import AppearanceRNN, SceneCNN
-    from fer_lightning.architectures.spectrogram_cnn import VGG19, SpectrogramCNN
+    from fer_lightning.architectures.spectrogram_cnn import SpectrogramCNN
     from fer_lightning.architectures.support_vectors import LandmarkSVM, OpenSmileSVM
     from fer_lightning.architectures.vshnn import VSHNN
     from fer_lightning.classifier import VideoClassifier
     from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
-    from fer_lightning.layers.vgg import VGG16, EnhancedVGG
+    from fer_lightning.layers.vgg import VGG16, VGG19, EnhancedVGG
     from fer_lightning.layers.video_backbones import ClipBackbone
     from fer_lightning.outputs import ClassifierOutput, StreamScores
     from fer_lightning.schedules import WarmupCosine
@@ -56,7 +56,7 @@ _MODULES = {
     "StaticFrameVote": "architectures.bimodal",
     "StreamScores": "outputs",
     "VGG16": "layers.vgg",
-    "VGG19": "architectures.spectrogram_cnn",
+    "VGG19": "layers.vgg",
     "VSHNN": "architectures.vshnn",
     "VideoClassifier": "classifier",
     "WarmupCosine": "schedules",

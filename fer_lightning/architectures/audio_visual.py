@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_modules.batch import ClipBatch
-from fer_lightning.architectures.spectrogram_cnn import has
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.masking import masked_softmax
@@ -84,7 +83,7 @@ class FaceEncoder(nn.Module):
     def forward(self, batch: ClipBatch) -> Tokens:
         """Of the frames that are real, in clips that have a face."""
         assert batch.face is not None
-        return self.tokens(self.backbone(batch.face), batch.mask & has("face", batch)[:, None])  # type: ignore[no-any-return]
+        return self.tokens(self.backbone(batch.face), batch.mask & batch.has("face")[:, None])  # type: ignore[no-any-return]
 
 
 class SpectralFilters(nn.Module):
@@ -136,7 +135,7 @@ class SoundEncoder(nn.Module):
     def forward(self, batch: ClipBatch) -> Tokens:
         """Of clips that have sound."""
         assert batch.spectrogram is not None
-        heard = has("sound", batch)
+        heard = batch.has("sound")
         features = self.backbone(torch.where(heard[:, None, None, None], batch.spectrogram, 0))  # (B, N, D)
         return self.tokens(features, heard[:, None].expand(-1, features.shape[1]))  # type: ignore[no-any-return]
 

@@ -10,7 +10,6 @@ from data_modules.base import VideoDataModule
 from data_modules.batch import ClipBatch
 from data_modules.splits import person_or_film
 from fer_lightning.architectures.landmark_mlp import FRAMES, Descriptor, describe
-from fer_lightning.architectures.spectrogram_cnn import has
 from fer_lightning.architectures.unoptimised import Unoptimised
 from fer_lightning.layers.support_vectors import COSTS, WIDTHS, Kernel, SupportVectorMachine
 from fer_lightning.outputs import ClassifierOutput
@@ -136,4 +135,4 @@ class OpenSmileSVM(SupportVectorClassifier):
     def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
         """Functionals (B, D), and (B,) which clips have sound."""
         assert batch.descriptor is not None
-        return batch.descriptor, has("sound", batch)
+        return batch.descriptor, batch.has("sound")

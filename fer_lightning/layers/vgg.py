@@ -1,8 +1,9 @@
-"""VGG-16, and the enhanced one of ECNN-FSA (section 1.2, figure 2)."""
+"""VGG-16, the enhanced one of ECNN-FSA (section 1.2, figure 2), and VGG-19."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -199,6 +200,27 @@ class EnhancedVGG(VGGBackbone):
         backbone = self.added(last).mean(dim=(2, 3))
         branch = self.branch_connected(self.branch(middle).mean(dim=(2, 3)))
         return torch.cat([backbone, branch], dim=1)
+
+
+class VGG19(FrameBackbone):
+    """VGG-19 up to FC7: images (..., 3, H, W) -> (..., 4096); ImageNet's weights are those of its FC layers too.
+
+    Maps of images smaller than 224 x 224 are brought to 7 x 7 by averaging or repeating.
+
+    Args:
+        weights: as of `FrameBackbone`.
+        dropout: after FC6, as VGG has it; what comes after FC7 is the caller's.
+        channels_last: as of `FrameBackbone`.
+    """
+
+    def __init__(self, weights: str = RANDOM, dropout: float = 0.5, channels_last: bool = True) -> None:
+        super().__init__("vgg19", weights, channels_last=channels_last)
+        self.network.pre_logits.drop = nn.Dropout(dropout)
+
+    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """The network up to FC7, and its 4096 values."""
+        network, _ = super().built(channels)
+        return network, network.head_hidden_size
 
 
 def _convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
