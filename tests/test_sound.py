@@ -28,7 +28,7 @@ from data_modules.spectrogram import magnitudes, spectrogram
 from data_modules.speech import Sound, SoundLibraryNotFoundError, speech_of, voiced, without_noise
 from data_modules.store import SILENT, SOUND_RATE
 from data_modules.synthetic.dynamics import speech
-from data_modules.synthetic.voice import speak
+from data_modules.synthetic.voice import Voice, speak
 from tests.test_prepare import Clips
 from tests.videos import numbered_frame, truth_of, write_video
 
@@ -44,7 +44,7 @@ def voice(seconds: float, seed: int = 0, pitch: float = 150) -> tuple[np.ndarray
     """A rendered voice, and where it speaks."""
     rng = np.random.default_rng(seed)
     words = speech(seconds, 4.0, rng)
-    sound = speak(words, seconds, pitch, 0.4, 1.0, rng)
+    sound = speak(words, seconds, Voice(pitch), rng)
     return sound, words.loudness(np.arange(len(sound), dtype=np.float32) / SOUND_RATE) > 0.05
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+import scipy.signal
 
+from data_modules import labels
 from data_modules.datasets.dataset import DatasetNotFoundError
 from data_modules.datasets.synthetic import Synthetic, SyntheticStills
-from data_modules.labels import SEVEN
 from data_modules.synthetic import voice
 from data_modules.synthetic.action_units import NAMES, PROTOTYPES, sample_apex, unit
 from data_modules.synthetic.clip import (
@@ -24,6 +25,7 @@ from data_modules.synthetic.clip import (
 )
 from data_modules.synthetic.dynamics import apex_moments, blinks, short_expression, speech
 from data_modules.synthetic.face_model import MEAN, MIRROR, Pose, Shape, deform, project
+from data_modules.synthetic.person import sample_person
 from data_modules.synthetic.scene import LIKELY, choose_background, paint_body
 from data_modules.synthetic.writer import write_all
 from data_modules.truth import FrameTruth
@@ -106,9 +108,9 @@ class TestFaceModel:
 
 class TestActing:
     def test_classes_differ_in_their_units(self):
-        assert set(PROTOTYPES) == set(SEVEN)
+        assert set(PROTOTYPES) == set(labels.SEVEN)
         rng = np.random.default_rng(0)
-        means = np.stack([np.mean([sample_apex(e, rng) for _ in range(50)], 0) for e in SEVEN])
+        means = np.stack([np.mean([sample_apex(e, rng) for _ in range(50)], 0) for e in labels.SEVEN])
         distance = np.linalg.norm(means[:, None] - means[None], axis=-1) + 10 * np.eye(7)
         assert distance.min() > 1
         assert ((means >= 0) & (means <= 1)).all()
@@ -132,7 +134,7 @@ class TestActing:
     def test_loudness_and_mouth_follow_the_same_syllables(self):
         rng = np.random.default_rng(0)
         words = speech(4.0, 4.5, rng)
-        sound = voice.speak(words, 4.0, 120, 0.5, 1.0, rng)
+        sound = voice.speak(words, 4.0, voice.Voice(120, 0.5), rng)
         assert sound.shape == (4 * voice.RATE,)
         power = np.sqrt((sound.reshape(100, -1) ** 2).mean(1))  # a value per frame
         assert np.corrcoef(power, words.opening(100))[0, 1] > 0.6
@@ -142,11 +144,50 @@ class TestActing:
         rng = np.random.default_rng(0)
         words = speech(3.0, 4.5, rng)
         for pitch in (110.0, 220.0):
-            power = np.abs(np.fft.rfft(voice.speak(words, 3.0, pitch, 0.5, 1.0, rng))) ** 2
+            power = np.abs(np.fft.rfft(voice.speak(words, 3.0, voice.Voice(pitch, 0.5), rng))) ** 2
             frequency = np.fft.rfftfreq(3 * voice.RATE, 1 / voice.RATE) / pitch
             first = power[(frequency > 0.9) & (frequency < 1.16)].mean()  # the melody's range
             between = power[(frequency > 1.3) & (frequency < 1.6)].mean()
             assert first > 10 * between
+
+    def test_a_tense_voice_is_brighter_than_a_breathy_one(self):
+        def brightness(tension):
+            rng = np.random.default_rng(0)
+            power = (
+                np.abs(np.fft.rfft(voice.speak(speech(3.0, 4.5, rng), 3.0, voice.Voice(120, tension=tension), rng)))
+                ** 2
+            )
+            frequency = np.fft.rfftfreq(3 * voice.RATE, 1 / voice.RATE)
+            harmonics = np.abs(frequency / 120 - np.round(frequency / 120)) < 0.12  # the voice, not the breath
+            return power[(frequency > 1500) & harmonics].sum() / power[(frequency < 600) & harmonics].sum()
+
+        dull, plain, tense = (brightness(tension) for tension in (-1.0, 0.0, 1.0))
+        assert dull < 0.8 * plain
+        assert plain < 0.9 * tense
+
+    def test_melody_rises_and_falls(self):
+        def ends(melody):
+            rng = np.random.default_rng(0)
+            sound = voice.speak(speech(4.0, 4.5, rng), 4.0, voice.Voice(150, melody=melody), rng)
+            return [period(part) for part in (sound[: len(sound) // 4], sound[-len(sound) // 4 :])]
+
+        def period(part):  # in samples, where the sound is most like itself
+            alike = scipy.signal.correlate(part, part, method="fft")[len(part) - 1 :]
+            return 70 + int(alike[70:180].argmax())
+
+        begin, end = ends(1.0)
+        assert begin > 1.1 * end
+        begin, end = ends(-1.0)
+        assert end > 1.1 * begin
+
+    def test_emotions_sound_as_described(self):
+        person, still = sample_person(np.random.default_rng(0)), np.random.default_rng(0)
+        of = {emotion: voice.voice_of(person, emotion, voice.AROUSAL[emotion], 0.0, still) for emotion in labels.SEVEN}
+        assert max(of, key=lambda e: of[e].tension) == labels.ANGER
+        assert min(of, key=lambda e: of[e].tension) == min(of, key=lambda e: of[e].pitch) == labels.SADNESS
+        assert max(of, key=lambda e: of[e].tremor) == labels.FEAR
+        assert max(of, key=lambda e: of[e].melody) == labels.SURPRISE
+        assert (of[labels.NEUTRAL].tension, of[labels.NEUTRAL].melody, of[labels.NEUTRAL].tremor) == (0, 0, 0)
 
 
 class TestClip:
@@ -164,7 +205,7 @@ class TestClip:
             assert other_frames.shape != first.frames.shape or (other_frames != first.frames).any()
 
     @pytest.mark.parametrize("difficulty", ["lab", "wild", "occluded"])
-    @pytest.mark.parametrize("emotion", SEVEN)
+    @pytest.mark.parametrize("emotion", labels.SEVEN)
     def test_truth_is_consistent(self, difficulty, emotion):
         clip = render_clip(ClipSettings(difficulty, 11, emotion))
         truth, count = clip.truth, len(clip.frames)
@@ -215,7 +256,7 @@ class TestClip:
             render_clip(ClipSettings("lab", 0, "boredom"))
 
     def test_wild_clips_are_silent_or_faceless_now_and_then(self):
-        plans = [plan_clip(ClipSettings("wild", s, e, size=32)) for s in range(30) for e in SEVEN]
+        plans = [plan_clip(ClipSettings("wild", s, e, size=32)) for s in range(30) for e in labels.SEVEN]
         poses = [plan.performance.pose for plan in plans]
         silent = np.mean([plan.sound is None for plan in plans])
         faceless = np.mean([(pose.rotation[:, 2, 2] < 0).all() or (pose.centre[:, 1] < 0).all() for pose in poses])
@@ -258,7 +299,7 @@ class TestClip:
         assert len(set(stills)) == 20
 
     def test_stills_are_strong_enough_to_learn_from(self):
-        for number, emotion in enumerate(SEVEN):
+        for number, emotion in enumerate(labels.SEVEN):
             still = render_still(StillSettings(number, 5, emotion))
             assert still.frames.shape == (1, 256, 256, 3)
             assert still.sound is None
@@ -276,7 +317,7 @@ def prepared(tmp_path_factory):
 
 class TestFiles:
     def test_layout_and_manifest(self, prepared):
-        assert prepared.folder.name == "lab-4x1-0-v1"
+        assert prepared.folder.name == "lab-4x1-0-v2"
         records = prepared.records()
         assert len(records) == 4 * 7
         assert records[0].clip_id == "s000-anger-0"
@@ -360,8 +401,8 @@ class TestFiles:
         stills = SyntheticStills(tmp_path, images=28, subjects=8, folds=4, workers=1)
         stills.prepare()
         records = stills.records()
-        assert stills.folder.name == "stills-28x8-0-v1"
-        assert {r.emotion for r in records} == set(SEVEN)
+        assert stills.folder.name == "stills-28x8-0-v2"
+        assert {r.emotion for r in records} == set(labels.SEVEN)
         test = {r.subject for r in records if r.split == "test"}
         assert test
         assert not test & {r.subject for r in records if r.split == "train"}
@@ -370,7 +411,7 @@ class TestFiles:
 def test_an_ordinary_detector_finds_the_faces():
     mtcnn = pytest.importorskip("facenet_pytorch").MTCNN(device="cpu", keep_all=True)
     frames, boxes = [], []
-    for number, emotion in enumerate(SEVEN):
+    for number, emotion in enumerate(labels.SEVEN):
         for difficulty in ("lab", "wild"):
             clip = render_clip(ClipSettings(difficulty, 40 + number, emotion))
             for t in (0, len(clip.frames) * 2 // 3):

@@ -120,7 +120,7 @@ class Synthetic(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """Such as `lab-84x1-0-v1`."""
+        """Such as `lab-84x1-0-v2`."""
         return f"{self.difficulty}-{self.subjects}x{self.clips_per_emotion}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
@@ -159,7 +159,7 @@ class SyntheticStills(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """Such as `stills-4000x200-0-v1`."""
+        """Such as `stills-4000x200-0-v2`."""
         kind = "occluded-stills" if self.occluded else "stills"
         return f"{kind}-{self.images}x{self.subjects}-{self.seed}-v{RENDERER}"
 

@@ -16,7 +16,7 @@ from data_modules.synthetic.person import Person, sample_person
 from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_head, stage
 from data_modules.truth import FrameTruth
 
-RENDERER = 1
+RENDERER = 2
 """To be raised when the same settings begin to give other frames: what was rendered before is then made again."""
 
 KINDS = ("lab", "wild", "still", "occluded")
@@ -97,7 +97,8 @@ def plan_clip(settings: ClipSettings) -> Plan:
     rng = np.random.default_rng((settings.seed, kind, 1, settings.subject, number, settings.take))
     person = person_of(settings.difficulty, settings.subject, settings.seed)
     frames = int(np.clip(np.exp(rng.normal(4.0, 0.55)), 8, 150)) if wild else int(np.clip(rng.normal(40, 8), 24, 56))
-    excitement = voice.AROUSAL[settings.emotion] + float(rng.normal(0, 0.9 if wild else 0.5))
+    spread = 0.9 if wild else 0.5  # of voices about what an emotion does to them
+    excitement = voice.AROUSAL[settings.emotion] + float(rng.normal(0, spread))
     seconds = frames / dynamics.FPS
     words = dynamics.speech(seconds, float(np.clip(4.6 + 0.7 * excitement, 2.8, 6.5)), rng)
     intensity, units = _acting(settings, person, frames, words, rng)
@@ -105,7 +106,10 @@ def plan_clip(settings: ClipSettings) -> Plan:
     staging = stage(settings.difficulty, settings.emotion, person, pose, settings.size, rng)
     performance = Performance(units, dynamics.gaze(frames, rng), pose)
     silent = wild and rng.random() < 0.12
-    sound = None if silent else voice.speak(words, seconds, *voice.manner(person, excitement), rng)
+    sound = None
+    if not silent:
+        spoken = voice.voice_of(person, settings.emotion, excitement, 0.5 * spread, rng)
+        sound = voice.speak(words, seconds, spoken, rng)
     return Plan(person, performance, intensity, staging, settings.size, sound)
 
 

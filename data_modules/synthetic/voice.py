@@ -1,5 +1,7 @@
 """A voice from a source and filters: glottal pulses through three formants, 16 kHz, mono."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from data_modules import labels
@@ -11,6 +13,8 @@ RATE = 16_000
 VOWELS = ((300, 870, 2240), (390, 1990, 2550), (530, 1840, 2480), (570, 840, 2410), (730, 1090, 2440))
 """Formants in Hz of u, i, e, o, a (Peterson and Barney, 1952), from closed to open."""
 BANDWIDTHS = (70.0, 90.0, 140.0)
+TREMOR = 6.0
+"""Hz."""
 
 AROUSAL = {
     labels.ANGER: 1.0, labels.DISGUST: 0.0, labels.FEAR: 0.8, labels.HAPPINESS: 0.7,
@@ -18,11 +22,48 @@ AROUSAL = {
 }  # fmt: skip
 """How excited the voice is: excitement raises pitch, loudness and tempo (Banse and Scherer, 1996)."""
 
+QUALITY = {  # tension, melody, tremor
+    labels.ANGER: (1.0, -0.3, 0.0), labels.DISGUST: (0.5, -1.0, 0.0), labels.FEAR: (0.2, 0.3, 1.0),
+    labels.HAPPINESS: (0.0, 0.7, 0.0), labels.NEUTRAL: (0.0, 0.0, 0.0), labels.SADNESS: (-1.0, -0.7, 0.3),
+    labels.SURPRISE: (-0.3, 1.2, 0.0),
+}  # fmt: skip
+"""What else an emotion does to a voice (after Juslin and Laukka, 2003; the numbers are ours).
 
-def manner(person: Person, excitement: float) -> tuple[float, float, float]:
-    """Pitch (Hz), loudness (0 to 1) and formants' factor of a person's voice who is more or less excited."""
+Anger is tense, sadness breathy and falling, fear trembles, joy and surprise rise."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How somebody speaks."""
+
+    pitch: float  # Hz, on average
+    loudness: float = 0.4  # peak amplitude, 0 to 1
+    tract: float = 1.0  # formants' factor; above 1 for shorter vocal tracts
+    tension: float = 0.0  # from breathy and dull (-1) to tense and bright (1)
+    melody: float = 0.0  # from falling (-1) to rising (1)
+    tremor: float = 0.0  # from none (0) to clearly heard (1)
+
+
+def voice_of(person: Person, emotion: str, excitement: float, spread: float, rng: np.random.Generator) -> Voice:
+    """The voice of a person with an emotion.
+
+    Args:
+        person: whose voice it is.
+        emotion: one of `labels.SEVEN`.
+        excitement: see `AROUSAL`.
+        spread: standard deviation of the rest from what the emotion does on average.
+        rng: draws the rest.
+    """
+    tension, melody, tremor = np.array(QUALITY[emotion]) + spread * rng.standard_normal(3)
     loudness = min(max(0.28 * 2 ** (0.6 * excitement), 0.05), 0.9)
-    return person.pitch * 2 ** (0.22 * excitement), loudness, 1.15 if person.pitch > 160 else 1.0
+    return Voice(
+        pitch=person.pitch * 2 ** (0.22 * excitement),
+        loudness=loudness,
+        tract=1.15 if person.pitch > 160 else 1.0,
+        tension=float(np.clip(tension, -1.5, 1.5)),
+        melody=float(np.clip(melody, -1.5, 1.5)),
+        tremor=float(np.clip(tremor, 0, 1.5)),
+    )
 
 
 def _resonator(frequency: float, bandwidth: float) -> tuple[list[float], list[float]]:
@@ -31,17 +72,13 @@ def _resonator(frequency: float, bandwidth: float) -> tuple[list[float], list[fl
     return [1 - 2 * radius * cosine + radius**2], [1.0, -2 * radius * cosine, radius**2]
 
 
-def speak(
-    words: Speech, seconds: float, pitch: float, loudness: float, tract: float, rng: np.random.Generator
-) -> Array:
+def speak(words: Speech, seconds: float, voice: Voice, rng: np.random.Generator) -> Array:
     """Sound of `words`.
 
     Args:
         words: the syllables.
         seconds: how long the sound is.
-        pitch: Hz, on average.
-        loudness: peak amplitude, 0 to 1.
-        tract: formants' factor; above 1 for shorter vocal tracts.
+        voice: who says them, and how.
         rng: melody and breath.
 
     Returns:
@@ -52,13 +89,16 @@ def speak(
     count = round(seconds * RATE)
     coarse = np.arange(0, seconds + 0.02, 0.005, dtype=np.float32)  # envelopes need no more
     samples = np.arange(count) / RATE
-    melody = 1 + 0.06 * np.sin(2 * np.pi * 0.7 * coarse + rng.uniform(0, 6)) - 0.03 * coarse / seconds
+    melody = 1 + 0.06 * np.sin(2 * np.pi * 0.7 * coarse + rng.uniform(0, 6))
+    melody = melody + (0.35 * voice.melody - 0.03) * (coarse / seconds - 0.5)
+    melody = melody + 0.05 * voice.tremor * np.sin(2 * np.pi * TREMOR * coarse)
     loud = words.loudness(coarse)
     melody = melody + 0.08 * loud
-    phase = np.cumsum(np.interp(samples, coarse, pitch * melody)) / RATE
-    ramp = phase % 1
-    pulse = np.where(ramp < 0.6, ramp / 0.6, 0) ** 2  # opens slowly, closes at once
-    source = np.diff(pulse, prepend=0) + 0.004 * rng.standard_normal(count)
+    phase = np.cumsum(np.interp(samples, coarse, voice.pitch * melody)) / RATE
+    ramp, opened = phase % 1, 0.6 - 0.2 * voice.tension
+    pulse = np.where(ramp < opened, ramp / opened, 0) ** 2  # opens slowly, closes at once
+    source = np.diff(pulse, prepend=0) + 0.004 * 5**-voice.tension * rng.standard_normal(count)
+    source = lfilter([1 - (dull := 0.35 * 2**-voice.tension)], [1, -dull], source)
     sound = np.zeros(count)
     chosen = np.minimum((words.vowels * len(VOWELS)).astype(int), len(VOWELS) - 1)
     for number, formants in enumerate(VOWELS):
@@ -67,8 +107,8 @@ def speak(
             continue
         voiced = source * np.interp(samples, coarse, mine.loudness(coarse))
         for frequency, bandwidth in zip(formants, BANDWIDTHS, strict=True):
-            voiced = lfilter(*_resonator(frequency * tract, bandwidth), voiced)
+            voiced = lfilter(*_resonator(frequency * voice.tract, bandwidth), voiced)
         sound += voiced
     peak = float(np.abs(sound).max())
     room = 0.002 * rng.standard_normal(count)
-    return np.asarray(np.clip((sound * (loudness / peak) if peak > 0 else 0) + room, -1, 1), np.float32)
+    return np.asarray(np.clip((sound * (voice.loudness / peak) if peak > 0 else 0) + room, -1, 1), np.float32)

@@ -24,7 +24,7 @@ from data_modules.sound_cache import SoundCache
 from data_modules.speech import Sound
 from data_modules.store import ClipStore, ClipSummary, FaceFrame
 from data_modules.synthetic.dynamics import speech
-from data_modules.synthetic.voice import speak
+from data_modules.synthetic.voice import Voice, speak
 from fer_lightning.bench.store import clips_to_store
 
 CORES = 2
@@ -37,7 +37,7 @@ def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, li
     store, clips = ClipStore(folder), []
     for number, crops in enumerate(islice(clips_to_store(crop_size), count)):
         rng = np.random.default_rng(number)
-        voice = speak(speech(SECONDS, 4.0, rng), SECONDS, float(rng.uniform(90, 240)), 0.3, 1.0, rng)
+        voice = speak(speech(SECONDS, 4.0, rng), SECONDS, Voice(float(rng.uniform(90, 240)), 0.3), rng)
         with store.writing(f"{number}") as writer:
             for index, crop in enumerate(crops):
                 writer.add(FaceFrame(index, crop, np.zeros(4, np.float32), 1.0))
