@@ -11,11 +11,10 @@ from torch import nn
 from data_modules.labels import SEVEN
 from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning import CNNLSTM, ECNNFSA, VGG16, EnhancedVGG, ImageClassifier, figures
-from fer_lightning.architectures.ecnn_fsa import LSTMStack
 from fer_lightning.bench.command import main
 from fer_lightning.bench.ecnn import counted
 from fer_lightning.cost import count_parameters
-from fer_lightning.layers import local_binary_codes, local_binary_image
+from fer_lightning.layers import LSTMStack, local_binary_codes, local_binary_image
 from fer_lightning.layers.vgg import BLOCKS
 from tests.models import random_batch, small_backbone
 

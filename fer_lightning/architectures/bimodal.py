@@ -17,8 +17,8 @@ from fer_lightning.architectures.image_classifier import ImageClassifier
 from fer_lightning.architectures.unoptimised import Unoptimised
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone
-from fer_lightning.layers.bilstm import SummedBiLSTM
 from fer_lightning.layers.masking import masked_mean
+from fer_lightning.layers.recurrent import SummedBiLSTM
 from fer_lightning.layers.vgg import VGG16
 from fer_lightning.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.weights import RANDOM, checkpoint_named, read_checkpoint, tensors_in

@@ -10,6 +10,7 @@ from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
 from fer_lightning.architectures.context_frames import ContextClassifier, ContextModel
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.frames import frames_at, real_first
 from fer_lightning.outputs import ClassifierOutput
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (4, 512))  # convolutions and channels (section 4.1)
@@ -20,9 +21,8 @@ def evenly_real(mask: Tensor, count: int) -> Tensor:
 
     With as many real frames as asked for, these; 0 where none is real.
     """
-    order = mask.byte().sort(dim=1, stable=True, descending=True).indices  # real frames first, in their order
     place = torch.arange(count, device=mask.device) * mask.sum(dim=1, keepdim=True) // count
-    return order.gather(1, place)
+    return real_first(mask).gather(1, place)
 
 
 class SpatiotemporalVolume(nn.Module):
@@ -125,7 +125,6 @@ class ContextSpatiotemporal(ContextModel):
         """Faces (B, T, 3, H, W), and persons alike with context -> logits and the feature before them."""
         made = self.described(batch)
         parts = [made.probabilities, made.face, *([] if made.context is None else [made.context])]
-        chosen = evenly_real(batch.mask, self.frames)[..., None].expand(-1, -1, self.frame_size)
-        frames = torch.cat(parts, dim=2).gather(1, chosen)  # equation 20, (B, K, D)
+        frames = frames_at(torch.cat(parts, dim=2), evenly_real(batch.mask, self.frames))  # equation 20, (B, K, D)
         frames = torch.where(batch.mask.any(dim=1)[:, None, None], frames, 0)
         return ClassifierOutput(*self.classifier(self.convolutions(self.volume(frames))))

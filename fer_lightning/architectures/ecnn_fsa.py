@@ -6,7 +6,6 @@ frames, and a regression module classifies their mean. CNN-LSTM and ECNN-LSTM (t
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +17,7 @@ from fer_lightning.layers.attention import FrameSelfAttention
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.local_binary_patterns import local_binary_image
 from fer_lightning.layers.masking import masked_mean
+from fer_lightning.layers.recurrent import LSTMStack
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
 from fer_lightning.outputs import ClassifierOutput
 
@@ -102,26 +102,6 @@ class ECNNFSA(VideoClassifier):
         count = mask.sum(dim=1, keepdim=True)
         logits = torch.where(count > 0, total - count.clamp_min(1).log(), 0)  # 0: all classes are as likely
         return ClassifierOutput(logits, masked_mean(frames, mask))
-
-
-class LSTMStack(nn.Module):
-    """LSTMs of any sizes, one over the states of the other: (B, n, D) -> the last real frame's state (B, H)."""
-
-    def __init__(self, size: int, hidden: Sequence[int]) -> None:
-        super().__init__()
-        sizes = [size, *hidden]
-        self.layers = nn.ModuleList(nn.LSTM(before, after, batch_first=True) for before, after in pairwise(sizes))
-
-    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, D), (B, n) -> (B, H); zeros where no frame is real."""
-        # Real frames first, in their order: what comes after them changes nothing before.
-        order = mask.byte().sort(dim=1, stable=True, descending=True).indices
-        states = frames.gather(1, order[..., None].expand_as(frames))
-        for layer in self.layers:
-            states, _ = layer(states)
-        count = mask.sum(dim=1)
-        last = states[torch.arange(len(states), device=states.device), (count - 1).clamp_min(0)]
-        return last * (count > 0)[:, None]
 
 
 class CNNLSTM(VideoClassifier):

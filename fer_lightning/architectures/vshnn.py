@@ -19,7 +19,8 @@ from fer_lightning.architectures.landmark_mlp import Descriptor, LandmarkFeature
 from fer_lightning.architectures.vshnn_fusion import IntermediateConcatenation, LateFusion, ScoreFusion, WeightedSum
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
-from fer_lightning.layers.correlation import frames_at, inter_frame_correlation, substitution_index
+from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
+from fer_lightning.layers.frames import frames_at
 from fer_lightning.layers.recurrent import Cell, Connection, SceneAwareRNN
 from fer_lightning.layers.video_backbones import ClipBackbone
 from fer_lightning.outputs import ClassifierOutput, FrozenFeatures, StreamScores

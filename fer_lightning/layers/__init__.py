@@ -7,14 +7,13 @@ from fer_lightning.lazy import names_of
 if TYPE_CHECKING:
     from fer_lightning.layers.attention import FrameSelfAttention
     from fer_lightning.layers.backbones import FrameBackbone
-    from fer_lightning.layers.bilstm import SummedBiLSTM
     from fer_lightning.layers.c3d import C3D
     from fer_lightning.layers.correlation import frame_substitution, inter_frame_correlation, substitution_index
     from fer_lightning.layers.fusion import LowRankFusion
     from fer_lightning.layers.landmark_descriptors import landmark_distances, lmed, lmed_cf
     from fer_lightning.layers.local_binary_patterns import local_binary_codes, local_binary_image
     from fer_lightning.layers.pyramid import temporal_pyramid
-    from fer_lightning.layers.recurrent import SceneAwareRNN
+    from fer_lightning.layers.recurrent import LSTMStack, SceneAwareRNN, SummedBiLSTM
     from fer_lightning.layers.resnet3d import ResNet3D
     from fer_lightning.layers.scaling import RangeScaler
     from fer_lightning.layers.support_vectors import SupportVectorMachine
@@ -27,11 +26,12 @@ _MODULES = {
     "EnhancedVGG": "vgg",
     "FrameBackbone": "backbones",
     "FrameSelfAttention": "attention",
+    "LSTMStack": "recurrent",
     "LowRankFusion": "fusion",
     "RangeScaler": "scaling",
     "ResNet3D": "resnet3d",
     "SceneAwareRNN": "recurrent",
-    "SummedBiLSTM": "bilstm",
+    "SummedBiLSTM": "recurrent",
     "SupportVectorMachine": "support_vectors",
     "VGG16": "vgg",
     "frame_substitution": "correlation",
@@ -52,6 +52,7 @@ __all__ = [
     "EnhancedVGG",
     "FrameBackbone",
     "FrameSelfAttention",
+    "LSTMStack",
     "LowRankFusion",
     "RangeScaler",
     "ResNet3D",

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fer_lightning.layers.frames import frames_at
+
 ROUNDING = 8  # units of the last place within which a column counts as constant
 TIE_DECIMALS = 10  # row means that differ by less differ by rounding alone, in float64
 
@@ -96,8 +98,3 @@ def frame_substitution(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Ten
         ValueError: k is negative.
     """
     return frames_at(x, substitution_index(x, k, mask))
-
-
-def frames_at(x: Tensor, index: Tensor) -> Tensor:
-    """The frames that stand at each place: (B, N, D), (B, N) -> (B, N, D)."""
-    return x.gather(1, index[..., None].expand_as(x))

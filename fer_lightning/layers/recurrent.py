@@ -1,9 +1,14 @@
 """Recurrent networks over the frames of a clip."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from fer_lightning.layers.frames import frames_at, last_real, real_first
 
 Cell = Literal["gru", "lstm"]
 Connection = Literal["A", "B", "C"]
@@ -59,9 +64,8 @@ class SceneAwareRNN(nn.Module):
         Returns:
             (B, H).
         """
-        if mask is not None:  # real frames first, in their order; what comes after them changes nothing before
-            order = mask.byte().sort(dim=1, stable=True, descending=True).indices
-            x = x.gather(1, order[..., None].expand_as(x))
+        if mask is not None:
+            x = frames_at(x, real_first(mask))  # what comes after real frames changes nothing before
         hidden = x.new_zeros(len(x), self.rnn.hidden_size)
         if self.connection == "B":
             hidden = (self.scene_to_hidden(scene) if self.scene_to_hidden else scene).to(x.dtype)
@@ -70,9 +74,7 @@ class SceneAwareRNN(nn.Module):
         states = self._run(x, hidden)  # (B, N, H)
         if mask is None:
             return states[:, -1]
-        count = mask.sum(dim=1)  # (B,)
-        last = states[torch.arange(len(x), device=x.device), (count - 1).clamp_min(0)]
-        return torch.where(count[:, None] > 0, last, hidden)
+        return last_real(states, mask, otherwise=hidden)
 
     def _run(self, x: Tensor, hidden: Tensor) -> Tensor:
         """Hidden states of all frames. (B, N, D), (B, H) -> (B, N, H)."""
@@ -82,3 +84,62 @@ class SceneAwareRNN(nn.Module):
         else:
             states, _ = self.rnn(x, first)
         return states  # type: ignore[no-any-return]
+
+
+class LSTMStack(nn.Module):
+    """LSTMs of any sizes, one over the states of the other: (B, n, D) -> the last real frame's state (B, H)."""
+
+    def __init__(self, size: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        sizes = [size, *hidden]
+        self.layers = nn.ModuleList(nn.LSTM(before, after, batch_first=True) for before, after in pairwise(sizes))
+
+    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
+        """(B, n, D), (B, n) -> (B, H); zeros where no frame is real."""
+        states = frames_at(frames, real_first(mask))  # what comes after real frames changes nothing before
+        for layer in self.layers:
+            states, _ = layer(states)
+        return last_real(states, mask, torch.zeros_like(states[:, 0]))
+
+
+class SummedBiLSTM(nn.Module):
+    """Bi-modality fusion's Bi-LSTM (section 2, equation 3): h_t = h_t^f + h_t^b, both read at the same frame t.
+
+    The paper's index T - t counts the reversed sequence, in which frame t stands there. Not stated in the paper, our
+    choice: between layers the directions are joined, as usual; they are summed behind the last one.
+
+    Args:
+        input_size: D, features of a frame.
+        hidden_size: H, of every layer and direction.
+        num_layers: one over the other.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 2) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The states of all frames.
+
+        Args:
+            x: (B, T, D) features of frames.
+            mask: (B, T) bool, true where a frame is real; the network sees these alone, one after another, from the
+                first to the last and from the last to the first.
+
+        Returns:
+            (B, T, H); zeros where a frame is not real.
+        """
+        if mask is None:
+            return self._summed(self.rnn(x)[0])
+        # A clip without any real frame has one of zeros, as no sequence may be empty.
+        order = real_first(mask)  # (B, T)
+        x = frames_at(x.masked_fill(~mask[..., None], 0), order)
+        count = mask.sum(dim=1).clamp_min(1).cpu()  # torch wants the lengths there
+        packed, _ = self.rnn(pack_padded_sequence(x, count, batch_first=True, enforce_sorted=False))
+        states, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        summed = self._summed(states)  # (B, T, H)
+        return frames_at(summed, order.argsort(dim=1)).masked_fill(~mask[..., None], 0)
+
+    def _summed(self, states: Tensor) -> Tensor:
+        """(B, T, 2 H) -> (B, T, H)."""
+        return torch.stack(states.chunk(2, dim=2)).sum(dim=0)
