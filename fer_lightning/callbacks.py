@@ -81,6 +81,7 @@ def prediction_table(
         class_names=class_names,
         clip_id=np.array([record.clip_id for record in records]),
         subject=np.array([record.subject for record in records]),
+        group=np.array([record.group for record in records]),
         split=np.array([record.split for record in records]),
         fold=np.array([record.fold for record in records]),
         seed=np.full(len(records), seed),

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     difference = paired_difference(first, second)
     low, high = difference.interval.low, difference.interval.high
     print(
-        f"WAR {difference.difference:+.3f} [{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over subjects), "
+        f"WAR {difference.difference:+.3f} [{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over {difference.unit}s), "
         f"N = {difference.clips}; right alone: {difference.only_first} and {difference.only_second} clips, "
         f"McNemar p = {difference.p_value:.2g}"
     )

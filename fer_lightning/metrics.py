@@ -75,7 +75,8 @@ class Intervals:
     uar: Interval
     weighted_f1: Interval
     level: float
-    clusters: int  # subjects, and clips without one
+    clusters: int  # what is drawn: subjects, films, or clips of which neither is known
+    unit: str  # what most of them are: `subject`, `film` or `clip`
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,8 @@ class PairedDifference:
     """How two tables of the same clips differ in accuracy."""
 
     difference: float  # WAR of the first minus WAR of the second
-    interval: Interval  # paired bootstrap over subjects
+    interval: Interval  # paired bootstrap
+    unit: str  # over what, see `Intervals`
     only_first: int  # clips that only the first has right
     only_second: int
     p_value: float  # McNemar's exact test; it takes clips as independent, the interval does not
@@ -150,8 +152,9 @@ def scores(table: PredictionTable) -> Scores:
 def bootstrap(table: PredictionTable, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Intervals:
     """Percentile intervals over subjects: they are drawn with replacement, each with all of its clips.
 
-    Clips of one person are not independent; a clip without a subject is a cluster of its own. With few subjects (under
-    about twenty) percentile intervals are somewhat too narrow.
+    Clips of one person are not independent, nor are those of one film, which stands in where the person is not known;
+    a clip of which neither is known is a cluster of its own. With few clusters (under about twenty) percentile
+    intervals are somewhat too narrow.
 
     Raises:
         ValueError: the table is empty.
@@ -166,7 +169,7 @@ def bootstrap(table: PredictionTable, draws: int = DRAWS, seed: int = 0, level: 
         for weights in _resampled(clusters, draws, seed)
     ]
     war, uar, f1 = (_interval(row, level, clusters) for row in np.concatenate(values, axis=1))
-    return Intervals(war, uar, f1, level, clusters)
+    return Intervals(war, uar, f1, level, clusters, _unit(table))
 
 
 def subject_scores(table: PredictionTable) -> SubjectScores:
@@ -185,8 +188,8 @@ def paired_difference(
     """Compares two systems on the same clips.
 
     Raises:
-        ValueError: the tables are empty, hold a clip under several seeds, or differ in classes, clips, true names or
-            subjects.
+        ValueError: the tables are empty, hold a clip under several seeds, or differ in classes, clips, true names,
+            subjects or films.
     """
     second = _matching(first, second)
     right, other = first.correct, second.correct
@@ -199,7 +202,7 @@ def paired_difference(
     p_value = float(binomtest(only_first, unequal, 0.5).pvalue) if unequal else 1.0
     difference = float(right.mean() - other.mean())
     interval = _interval(drawn, level, clusters)
-    return PairedDifference(difference, interval, only_first, only_second, p_value, len(first))
+    return PairedDifference(difference, interval, _unit(first), only_first, only_second, p_value, len(first))
 
 
 def located_share(outputs: ClipOutputs, tolerance: float = 0.05, threshold: float = 0.1) -> Located:
@@ -258,11 +261,20 @@ def _headline(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _clusters(table: PredictionTable) -> tuple[NDArray[np.int64], int]:
-    """(N,) the cluster of each row, and their number: its subject, or its clip where there is none."""
-    # The first letter keeps a subject apart from a clip of the same name.
-    names = np.where(table.subject != "", np.char.add("s", table.subject), np.char.add("c", table.clip_id))
+    """(N,) the cluster of each row, and their number: its subject, its film where there is none, or else its clip."""
+    # The first letter keeps a subject apart from a film or a clip of the same name.
+    names = np.where(table.group != "", np.char.add("f", table.group), np.char.add("c", table.clip_id))
+    names = np.where(table.subject != "", np.char.add("s", table.subject), names)
     unique, cluster = np.unique(names, return_inverse=True)
     return cluster, len(unique)
+
+
+def _unit(table: PredictionTable) -> str:
+    """What most clusters are."""
+    named = {"subject": table.subject != "", "film": (table.subject == "") & (table.group != "")}
+    share = {unit: int(rows.sum()) for unit, rows in named.items()} | {"clip": 0}
+    share["clip"] = len(table) - sum(share.values())
+    return max(share, key=lambda unit: share[unit])
 
 
 def _cluster_confusions(table: PredictionTable, cluster: NDArray[np.int64], clusters: int) -> NDArray[np.float64]:
@@ -302,7 +314,7 @@ def _matching(first: PredictionTable, second: PredictionTable) -> PredictionTabl
     if unmatched:
         raise ValueError(f"{len(unmatched)} clips stand in one table only, such as {unmatched[0]!r}")
     second = second.select(np.array([position[name] for name in first.clip_id.tolist()]))
-    for name in ("emotion", "subject"):
+    for name in ("emotion", "subject", "group"):
         differing = np.flatnonzero(getattr(first, name) != getattr(second, name))
         if len(differing):
             row = differing[0]

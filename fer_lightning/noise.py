@@ -55,7 +55,7 @@ class NoisyScore:
     draws: int  # seeds of the noise
     clips: int
     war: float  # mean over the draws
-    war_low: float  # 95 %, bootstrap over subjects
+    war_low: float  # 95 %, see `bootstrap`
     war_high: float
     uar: float
     uar_low: float
@@ -243,7 +243,7 @@ def noise_figure(found: Sequence[NoisyScore]) -> Figure:
         axes.fill_between(sigma, low, high, color=colour, alpha=0.15, linewidth=0)
     share_axis(axes, "share of right clips (WAR)")
     axes.set_xlabel(f"standard deviation of the noise, pixels of a crop of {NOISE_CROP}")
-    axes.set_title(f"mean of {max(score.draws for score in found)} draws; bands: 95 %, bootstrap over subjects")
+    axes.set_title(f"mean of {max(score.draws for score in found)} draws; bands: 95 %, bootstrap")
     axes.grid(axis="x", color=FAINT)
     figure.legend(loc="outside lower center")  # in the axes it would hide curves
     return figure

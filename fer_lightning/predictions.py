@@ -19,7 +19,7 @@ from data_modules.files import write_whole
 NONE = "none"
 """What stands for a class where no prediction was possible."""
 
-FIRST = ("clip_id", "subject", "split", "fold", "seed", "emotion")
+FIRST = ("clip_id", "subject", "group", "split", "fold", "seed", "emotion")
 LAST = ("coverage", "reason")
 PREFIX = "p_"  # of a probability's column
 TOLERANCE = 1e-3  # of a row's sum of probabilities
@@ -46,6 +46,7 @@ class PredictionTable:
     class_names: tuple[str, ...]
     clip_id: NDArray[np.str_]  # (N,)
     subject: NDArray[np.str_]  # (N,) empty where the data set does not tell
+    group: NDArray[np.str_]  # (N,) the film or recording that a clip was cut from; empty likewise
     split: NDArray[np.str_]  # (N,) inner or test
     fold: NDArray[np.str_]  # (N,)
     seed: NDArray[np.int64]  # (N,)
@@ -195,6 +196,7 @@ class _Row:
 
     clip_id: str
     subject: str
+    group: str
     split: str
     fold: str
     seed: int
@@ -221,9 +223,11 @@ def _parse(cells: list[str], classes: int) -> _Row:
     """A line's cells as a row."""
     if len(cells) != len(FIRST) + 1 + classes + len(LAST):
         raise ValueError(f"{len(cells)} cells, expected {len(FIRST) + 1 + classes + len(LAST)}")
-    clip_id, subject, split, fold, seed, emotion, predicted, *values, coverage, reason = cells
+    clip_id, subject, group, split, fold, seed, emotion, predicted, *values, coverage, reason = cells
     probabilities = [float(value) if value else float("nan") for value in values]
-    return _Row(clip_id, subject, split, fold, int(seed), emotion, predicted, probabilities, float(coverage), reason)
+    return _Row(
+        clip_id, subject, group, split, fold, int(seed), emotion, predicted, probabilities, float(coverage), reason
+    )
 
 
 def is_safe(clip_id: str) -> bool:

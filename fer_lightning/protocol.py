@@ -47,7 +47,7 @@ class Summary:
     uar_mean: float
     uar_std: float
     pooled_war: float  # over all clips of all runs
-    pooled_war_interval: tuple[float, float]  # 95 %, bootstrap over subjects
+    pooled_war_interval: tuple[float, float]  # 95 %, see `bootstrap`
     pooled_uar: float
     pooled_uar_interval: tuple[float, float]
 

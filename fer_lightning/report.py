@@ -149,7 +149,7 @@ def _tiles(found: Scores, intervals: Intervals) -> tuple[Tile, ...]:
     level = f"{100 * intervals.level:.0f} %"
 
     def interval(of: Interval) -> str:
-        return f"{level}: {of}" if of.known else "no interval: one subject"
+        return f"{level}: {of}" if of.known else f"no interval: one {intervals.unit}"
 
     return (
         Tile("WAR (accuracy)", f"{found.war:.3f}", (interval(intervals.war), f"most frequent class: {likely:.3f}")),
@@ -195,5 +195,5 @@ def _extent(table: PredictionTable) -> str:
 def _method(intervals: Intervals) -> str:
     """What the intervals are."""
     if not intervals.war.known:
-        return "no interval: it takes two subjects"
-    return f"{100 * intervals.level:.0f} % bootstrap over subjects"
+        return f"no interval: it takes two {intervals.unit}s"
+    return f"{100 * intervals.level:.0f} % bootstrap over {intervals.unit}s"

@@ -156,7 +156,7 @@ def streams(table: PredictionTable, outputs: ClipOutputs | None) -> Section | No
     best, other = max(alone, key=lambda pair: scores(pair[1]).war)
     found = paired_difference(table, other)
     low, high = found.interval.low, found.interval.high
-    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over subjects)" if found.interval.known else ""
+    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over {found.unit}s)" if found.interval.known else ""
     text = (
         f"The fusion's WAR minus that of the best stream here, {best}: {found.difference:+.3f}{interval}. Right alone: "
         f"the fusion in {found.only_first} clips, {best} in {found.only_second} (McNemar p = {found.p_value:.2g})."
@@ -164,7 +164,7 @@ def streams(table: PredictionTable, outputs: ClipOutputs | None) -> Section | No
     caption = (
         f"All rows are over the same {len(table)} clips. A clip that has nothing for a stream, such as one without "
         "landmarks, counts as that stream's error; the last column tells how many there are. Intervals: 95 % bootstrap "
-        "over subjects."
+        f"over {found.unit}s."
     )
     header = ("scores of", "WAR", "interval", "UAR", "interval", "clips without")
     return Section("streams", "Streams", (text,), tables=(Table(caption, header, tuple(rows)),))

@@ -17,6 +17,7 @@ def write_run(path, right, clips=70, fold="1"):
         class_names=SEVEN,
         clip_id=np.array([f"c{fold}-{i}" for i in range(clips)]),
         subject=np.array([f"s{fold}-{i // 7}" for i in range(clips)]),
+        group=np.full(clips, ""),
         split=np.full(clips, "test"),
         fold=np.full(clips, fold),
         seed=np.zeros(clips, int),

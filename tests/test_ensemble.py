@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -392,6 +393,7 @@ def made_table(split, strength, seed, clips=56, none=(), names=SEVEN, fold="1"):
         names,
         clip_id=np.array([f"{split}/{i}" for i in range(clips)]),
         subject=np.array([f"{split}{i // 7}" for i in range(clips)]),
+        group=np.full(clips, ""),
         split=np.full(clips, split),
         fold=np.full(clips, fold),
         seed=np.full(clips, seed),
@@ -548,6 +550,22 @@ def test_the_inner_figure_of_a_search_is_of_subjects_it_did_not_see():
     first = cross_fitted(SearchedWeights(0.5), {"a": table.probabilities, "b": table.probabilities}, table)
     np.testing.assert_array_equal(first[::-1], other)
     assert cross_fitted(ByHeart(), {"a": table.probabilities[:7]}, table.select(np.arange(7))) is None
+
+
+def test_clips_of_one_film_are_never_on_both_sides_of_a_search():
+    class Watching(SearchedWeights):
+        def fit(self, p, table):
+            films.append(set(table.group.tolist()))
+            return Fitted(lambda q: np.full((len(q["a"]), 7), 1 / 7), None)
+
+    films: list[set[str]] = []
+    film = np.array([f"film{i // 14}" for i in range(56)])
+    table = replace(made_table("inner", 1.0, 0), subject=np.full(56, ""), group=film)
+    assert cross_fitted(Watching(), {"a": table.probabilities}, table) is not None
+    assert len(films) == 4
+    assert sorted(name for seen in films for name in set(film) - seen) == sorted(set(film)), "each held out once"
+    one = replace(table, group=np.full(56, "film"))
+    assert cross_fitted(Watching(), {"a": one.probabilities}, one) is None
 
 
 SEARCHES = ["weighted", "best", "joint"]

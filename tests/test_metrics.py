@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -24,6 +25,7 @@ def table_of(
         names,
         clip_id=np.array([f"clip{i:05d}" for i in range(n)], dtype=np.str_),
         subject=np.array(subject if subject is not None else [f"s{i % 5}" for i in range(n)], dtype=np.str_),
+        group=np.array([""] * n, dtype=np.str_),
         split=np.array(["test"] * n, dtype=np.str_),
         fold=np.array(["1"] * n, dtype=np.str_),
         seed=np.zeros(n, np.int64),
@@ -103,6 +105,19 @@ def test_bootstrap_of_one_clip_per_subject_is_binomial() -> None:
     nameless = metrics.bootstrap(table_of(np.zeros(n, np.int64), chosen, ("anger", "fear"), [""] * n), draws=20_000)
     assert nameless.clusters == n, "a clip without a subject is a cluster of its own"
     np.testing.assert_allclose([nameless.war.low, nameless.war.high], expected, atol=0.0051)
+    assert (found.unit, nameless.unit) == ("subject", "clip")
+
+
+def test_films_stand_in_for_subjects_that_are_not_known() -> None:
+    people = table_of(
+        np.zeros(60, np.int64), np.arange(60) // 20 % 2, ("anger", "fear"), [f"x{i // 6}" for i in range(60)]
+    )
+    films = replace(people, subject=np.full(60, ""), group=people.subject)
+    by_person, by_film = metrics.bootstrap(people), metrics.bootstrap(films)
+    assert (by_film.unit, by_film.clusters, by_film.war) == ("film", 10, by_person.war)
+    both = replace(people, group=np.array([f"f{i // 30}" for i in range(60)]))
+    assert metrics.bootstrap(both) == by_person, "a known person comes first"
+    assert metrics.paired_difference(films, films).unit == "film"
 
 
 def test_bootstrap_against_every_resample() -> None:

@@ -26,6 +26,7 @@ def a_table(**changes: object) -> PredictionTable:
         "class_names": NAMES,
         "clip_id": ["a/1", 'b, "quoted"', "c"],
         "subject": ["s1", "", "s2"],
+        "group": ["", "film", ""],
         "split": ["test"] * 3,
         "fold": ["1"] * 3,
         "seed": [0] * 3,
@@ -38,7 +39,9 @@ def a_table(**changes: object) -> PredictionTable:
 
 
 def columns(table: PredictionTable) -> dict[str, object]:
-    return {name: getattr(table, name).tolist() for name in ("clip_id", "subject", "seed", "emotion", "reason")}
+    return {
+        name: getattr(table, name).tolist() for name in ("clip_id", "subject", "group", "seed", "emotion", "reason")
+    }
 
 
 def test_predicted_names_and_none() -> None:
@@ -63,7 +66,7 @@ def test_a_table_comes_back_unchanged(tmp_path: Path) -> None:
     assert [f.name for f in path.parent.iterdir()] == ["test.csv"], "no temporary file stays behind"
     with path.open(newline="") as file:
         assert next(csv.reader(file)) == [
-            "clip_id", "subject", "split", "fold", "seed", "emotion", "predicted",
+            "clip_id", "subject", "group", "split", "fold", "seed", "emotion", "predicted",
             "p_anger", "p_happiness", "p_neutral", "coverage", "reason",
         ]  # fmt: skip
 
@@ -104,8 +107,8 @@ def test_contradictions_are_refused(changes: dict[str, object], message: str) ->
         ("anger,anger,0.7", "anger,anger,zero", 2, "zero"),
         ("anger,anger,0.7", "anger,neutral,0.7", 2, "predicted 'neutral'"),
         ("c,s2", "a/1,s2", 5, "stands in row 1 already"),  # the second row has two lines
-        (",0.125,", ",0.125,,", 5, "13 cells, expected 12"),
-        ("c,s2,test,1,0", "c,s2,test,1,zero", 5, "zero"),
+        (",0.125,", ",0.125,,", 5, "14 cells, expected 13"),
+        ("c,s2,,test,1,0", "c,s2,,test,1,zero", 5, "zero"),
         ("c,s2", '"c,s2', 5, "unexpected end of data"),
     ],
 )

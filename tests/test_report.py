@@ -64,6 +64,7 @@ def some_table(none: tuple[int, ...] = (5,)) -> PredictionTable:
         NAMES,
         clip_id=np.array([f"s{i // 4}/<clip>{i:02d}" for i in range(CLIPS)]),
         subject=np.array([f"s{i // 4}" for i in range(CLIPS)]),
+        group=np.array([""] * CLIPS),
         split=np.array(["test"] * CLIPS),
         fold=np.array(["1"] * CLIPS),
         seed=np.zeros(CLIPS, np.int64),

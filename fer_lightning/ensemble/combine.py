@@ -46,7 +46,7 @@ def _searched(members: Sequence[Member], method: Method, selection: str) -> Ense
     p, table = probabilities_of(searched), searched[members[0].name]
     where = "the inner split" if selection == "inner" else f"the reported split itself ({selection})"
     print(f"{method.describe()}: looks at {len(table)} clips of {where}", flush=True)
-    with progress("search, and again without each fold's subjects", FOLDS + 1, transient=True) as reach:
+    with progress("search, and again without each fold's clips", FOLDS + 1, transient=True) as reach:
         fitted = method.fit(p, table)
         reach(1)
         test = ensemble_table(tests, fitted.predict(probabilities_of(tests)))
@@ -54,7 +54,7 @@ def _searched(members: Sequence[Member], method: Method, selection: str) -> Ense
             return Ensemble(tuple(members), method, selection, fitted, test, test, None, "")
         others = cross_fitted(method, p, table, lambda done: reach(1 + done))
     inner = None if others is None else ensemble_table(searched, others)
-    problem = "the inner clips are of one subject, or no two of one emotion: no folds over subjects"
+    problem = "the inner clips are of one film or subject, or no two of one emotion: no folds over these"
     on_searched = ensemble_table(searched, fitted.predict(p))
     return Ensemble(
         tuple(members), method, selection, fitted, test, inner, on_searched, "" if inner is not None else problem

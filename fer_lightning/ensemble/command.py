@@ -42,7 +42,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "fer ensemble",
         description="One model of several runs, over their prediction tables. A search reads the tables of the inner "
-        "split, and is measured there on subjects that it was not made with.",
+        "split, and is measured there on films or subjects that it was not made with.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="such as runs/ceflnet_synthetic/1-0")
     parser.add_argument(

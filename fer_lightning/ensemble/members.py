@@ -12,7 +12,7 @@ from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder, RunInfo
 
 LISTED = 5  # clips that an error names
-SAME = ("emotion", "subject", "split", "fold")  # columns in which members must not differ
+SAME = ("emotion", "subject", "group", "split", "fold")  # columns in which members must not differ
 
 Tables = dict[str, PredictionTable]
 
@@ -37,7 +37,8 @@ def read_members(paths: Sequence[Path], names: Sequence[str] | None = None) -> t
 
     Raises:
         FileNotFoundError: a run is not evaluated yet.
-        ValueError: a run stands there twice, or the runs differ in clips, true names, subjects, folds or classes.
+        ValueError: a run stands there twice, or the runs differ in clips, true names, subjects, films, folds or
+            classes.
     """
     places = [path.resolve() for path in paths]
     for place, path in zip(places, paths, strict=True):
@@ -122,7 +123,7 @@ def matched(tables: Mapping[str, PredictionTable]) -> Tables:
     """The tables in the order of the first's clips.
 
     Raises:
-        ValueError: they differ in classes, clips, true names, subjects, splits or folds; the message says where.
+        ValueError: they differ in classes, clips, true names, subjects, films, splits or folds; the message says where.
     """
     first_name, first = next(iter(tables.items()))
     found: Tables = {}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_modules.folds import assign_folds
 from data_modules.manifest import VideoRecord
+from data_modules.splits import person_or_film
 from fer_lightning.ensemble.joint import JointLateFusion
 from fer_lightning.ensemble.search import search_weights
 from fer_lightning.ensemble.selection import best_selection
@@ -194,19 +195,19 @@ def _weighted(weights: dict[str, float]) -> Fitted:
 def cross_fitted(
     method: Method, p: Predictions, table: PredictionTable, reach: Callable[[float], None] = lambda done: None
 ) -> Probabilities | None:
-    """(M, C) what the method says of each clip of a table when it is fitted on the clips of other subjects.
+    """(M, C) what the method says of each clip of a table when it is fitted on clips of other films or subjects.
 
-    The folds are exclusive in subjects and depend on the clips alone. None where there are not two of them: the clips
-    are of one subject, or no two of one emotion. `reach` is told how many of `FOLDS` folds are done.
+    The folds are exclusive in films, or in subjects where films are not known, and depend on the clips alone. None
+    where there are not two of them: the clips are of one film or subject, or no two of one emotion. `reach` is told how
+    many of `FOLDS` folds are done.
     """
+    columns = (getattr(table, name).tolist() for name in ("clip_id", "emotion", "subject", "group"))
     records = [
-        VideoRecord(clip_id, PurePosixPath(clip_id).name, emotion, subject=subject)
-        for clip_id, emotion, subject in zip(
-            table.clip_id.tolist(), table.emotion.tolist(), table.subject.tolist(), strict=True
-        )
+        VideoRecord(clip_id, PurePosixPath(clip_id).name, emotion, subject=subject, group=group)
+        for clip_id, emotion, subject, group in zip(*columns, strict=True)
     ]
     frequent = np.unique(table.emotion, return_counts=True)[1].max(initial=0)
-    folds = min(FOLDS, len({record.subject or record.clip_id for record in records}), int(frequent))
+    folds = min(FOLDS, len({person_or_film(record) for record in records}), int(frequent))
     if folds < 2:
         return None
     fold = np.array(assign_folds(records, folds, "ensemble"))

@@ -32,7 +32,7 @@ class Ensemble:
     selection: str  # inner, last or best_on_test; see `members.combined_selection`
     fitted: Fitted
     test: PredictionTable
-    inner: PredictionTable | None  # of a search: each clip by a search without its subject
+    inner: PredictionTable | None  # of a search: each clip by a search without its film or subject
     on_searched: PredictionTable | None  # the clips it was searched on; better than what others would give
     problem: str  # why there is no inner table
     published: float | None = None  # accuracy that the paper gives for the whole, per cent
@@ -107,7 +107,7 @@ def print_ensemble(ensemble: Ensemble) -> None:
     if ensemble.inner is None:
         print(f"no inner table: {ensemble.problem}")
     elif ensemble.inner is not ensemble.test:
-        how = ", subjects it was not searched with" if ensemble.on_searched is not None else ""
+        how = ", each clip by a search without its film or subject" if ensemble.on_searched is not None else ""
         print(f"inner split{how}: {summary_line(ensemble.inner)}{mark}")
     for member in ensemble.members:
         left_out = int((member.test.missing & ~ensemble.test.missing).sum())
@@ -161,9 +161,11 @@ def _confusion_table(predictions: PredictionTable, mark: str) -> Table:
 def difference_line(found: PairedDifference) -> str:
     """A paired comparison in one line."""
     low, high = found.interval.low, found.interval.high
-    interval = f"[{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over subjects)"
+    interval = f"(no interval: one {found.unit})"
+    if found.interval.known:
+        interval = f"[{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over {found.unit}s)"
     return (
-        f"WAR {found.difference:+.3f} {interval if found.interval.known else '(no interval: one subject)'}, "
+        f"WAR {found.difference:+.3f} {interval}, "
         f"N = {found.clips}; right alone: {found.only_first} and {found.only_second} clips, "
         f"McNemar p = {found.p_value:.2g}"
     )
@@ -227,7 +229,7 @@ def _inner(ensemble: Ensemble) -> str:
         return f"no table: {ensemble.problem}"
     if ensemble.inner is ensemble.test:
         return "the reported split itself"
-    return "as the members'" if ensemble.on_searched is None else "each clip by a search without its subject"
+    return "as the members'" if ensemble.on_searched is None else "each clip by a search without its film or subject"
 
 
 def outputs_of(ensemble: Ensemble) -> ClipOutputs:

@@ -29,7 +29,7 @@ def members(run: RunFolder, table: PredictionTable, outputs: ClipOutputs | None)
     best, other = max(((part, found) for part, found in said if part.run), key=lambda pair: int(pair[1].correct.sum()))
     gain = paired_difference(table, other)
     low, high = gain.interval.low, gain.interval.high
-    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over subjects)" if gain.interval.known else ""
+    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over {gain.unit}s)" if gain.interval.known else ""
     texts = (
         f"{record.method[:1].upper()}{record.method[1:]}. The inner table: {record.inner}.",
         f"The fusion's WAR minus that of the best member here, {best.name}: {gain.difference:+.3f}{interval}. Right "
@@ -39,7 +39,7 @@ def members(run: RunFolder, table: PredictionTable, outputs: ClipOutputs | None)
     caption = (
         f"All rows are over the same {len(table)} clips. Where a member has no prediction, such as one that listens in "
         "a clip without sound, it is left out and the weights of the others are scaled up; alone, it has that clip "
-        "wrong. Intervals: bootstrap over subjects. Published: accuracy in the paper, on its own data."
+        f"wrong. Intervals: bootstrap over {gain.unit}s. Published: accuracy in the paper, on its own data."
     )
     return Section(name, title, texts, tables=(Table(caption, HEADER, tuple(rows)),))
 
