@@ -22,12 +22,14 @@ class ExperimentInfo:
         summary: one line for `make help`.
         size: that it runs at unless SIZE says otherwise; `small` lays a file of `_small/` over this one.
         small: which file, where it is not that of the model's name.
+        person: whether the model looks at the person around the face, who is then found on whatever data set.
         monitor: value of the inner split whose highest is the chosen epoch's.
     """
 
     summary: str = ""
     size: Size = "paper"
     small: str = ""
+    person: bool = False
     monitor: str = "inner/war"
 
 
@@ -170,8 +172,21 @@ class Request:
         arguments = [argument for layer in self.layers() for argument in ("--config", str(layer))]
         if self.data is not None:
             arguments += ["--data.dataset", str(data_file(self.data))]
+        arguments += self._persons()
         arguments += ["--data.dataset.fold", self.fold, "--seed_everything", str(self.seed)]
         return [*arguments, "--trainer.default_root_dir", str(self.run.path), *self.arguments]
+
+    def _persons(self) -> list[str]:
+        """What asks for persons where the model needs them and the data set does not: true ones, if there are."""
+        content = self.content()
+        if not (content.get("experiment") or {}).get("person"):
+            return []
+        file = experiments_folder() / content["data"]["dataset"] if self.data is None else data_file(self.data)
+        faces = yaml.safe_load(file.read_text())["init_args"]["faces"]
+        if faces["person"] != "none":
+            return []
+        how = "annotation" if faces["detector"] == "annotation" else "insightface"
+        return ["--data.dataset.faces.person", how]
 
 
 def needed_runs(config: object) -> Iterator[str]:

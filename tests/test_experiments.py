@@ -145,6 +145,18 @@ def test_the_seed_reaches_data_and_model():
     assert cli.datamodule.seed == epochs.seed == 5
 
 
+def test_persons_are_found_on_any_data_set_for_models_that_look_at_them():
+    def person(experiment, data=None, *arguments):
+        return resolved(Request(experiment, data, arguments=arguments))["data"]["dataset"]["init_args"]["faces"][
+            "person"
+        ]
+
+    assert person("context_pyramid_synthetic") == person("context_pyramid_synthetic", "synthetic_wild") == "annotation"
+    assert person("context_spatiotemporal_synthetic", "dfew") == person("context_spatiotemporal_afew") == "insightface"
+    assert person("context_pyramid_synthetic", "synthetic", "--data.dataset.faces.person", "frame") == "frame"
+    assert person("ceflnet_synthetic", "dfew") == "none"
+
+
 def test_further_arguments_go_before_files():
     assert resolved(Request("ceflnet_dfew", size="small", arguments=("--data.size", "96")))["data"]["size"] == 96
 

@@ -218,7 +218,8 @@ class AudioVisual(VideoClassifier):
         heads: of its attention.
         dropout: of the transformers and before the last layers.
         modality_dropout: share of the training samples with both of which one is hidden from the sum.
-        stream_weight: of the loss of what each half says alone.
+        stream_weight: of the loss of what each half says alone; where the sum counts more, a half learns only what the
+            other does not know by heart, and is worse than it would be alone.
         training: optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
@@ -236,7 +237,7 @@ class AudioVisual(VideoClassifier):
         heads: int = 4,
         dropout: float = 0.1,
         modality_dropout: float = 0.3,
-        stream_weight: float = 0.5,
+        stream_weight: float = 2.0,
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
