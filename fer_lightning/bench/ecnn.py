@@ -17,6 +17,9 @@ from fer_lightning.cost import count_parameters, multiply_adds
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
 
 FRAMES = 5  # n, section 2.1
+WHY = """The paper timed a GPU. There a small batch probably waits for weights to be read and, in training, updated, of
+which CNN-LSTM has three times as many, and for its LSTMs' steps one after another. On a processor multiply-adds
+decide, of which ECNN's added convolutions have more."""
 PAPER = (("ECNN-FSA", 21.25, 5.57), ("CNN-LSTM", 40.34, 8.26))  # ms of training and of testing, table 8
 
 
@@ -129,3 +132,4 @@ def run(quick: bool = False) -> None:
     Console(width=120).print(table)
     share = attention_share(ecnn_fsa().to(device), batch, repeats)
     print(f"the attention takes {100 * share:.2f} % of the backbone's time{' (at toy size)' if quick else ''}")
+    print(WHY)
