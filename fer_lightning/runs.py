@@ -95,6 +95,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def lock(self) -> Path:
+        """An empty file that the process which trains the run holds."""
+        return self.path / "training.lock"
+
+    @property
     def report(self) -> Path:
         """The report's page; its pictures are in `report/figures/`."""
         return self.path / "report" / "index.html"

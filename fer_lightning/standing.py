@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
 from fer_lightning.experiments import Request
@@ -57,6 +59,30 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
             f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
             "Give this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
         )
+
+
+@contextmanager
+def alone(run: RunFolder) -> Iterator[None]:
+    """Waits until no other process trains the run: two would write over each other's checkpoints.
+
+    Several jobs that need the same weights may begin at once; the first trains them, the others then find them.
+    """
+    if getattr(rank_zero_only, "rank", 0):  # the other processes of one training
+        yield
+        return
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.lock)  # the system lets go of it when a process dies
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        say(f"{run.path} is being trained by another process; waiting for it")
+        lock.acquire()
+    except NotImplementedError:
+        say(f"the file system of {run.path} knows no locks: see to it that no other process trains this run")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def train_apart(request: Request, environment: Mapping[str, str] = os.environ) -> int:

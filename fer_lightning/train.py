@@ -19,7 +19,7 @@ from fer_lightning.lightning_cli import FerCLI
 from fer_lightning.loggers import RunWandbLogger, drop_rows_after
 from fer_lightning.report import write_report
 from fer_lightning.runs import RunFolder, RunInfo
-from fer_lightning.standing import refuse_other_settings, say, say_result, settings
+from fer_lightning.standing import alone, refuse_other_settings, say, say_result, settings
 from fer_lightning.weights import read_checkpoint
 
 __all__ = ["main", "refuse_other_settings", "settings", "train"]
@@ -65,14 +65,31 @@ def train(request: Request) -> RunFolder:
     if request.is_ensemble:
         return train_ensemble(request)
     run = request.run
-    start = time.perf_counter()
     cli = FerCLI(request.command_line(), run=False)
+    if not is_finished(run, cli):
+        make_ready(cli)
+        with alone(run):
+            if not is_finished(run, cli):  # while this process waited for another one
+                fit_and_test(cli, request)
+    return run
+
+
+def is_finished(run: RunFolder, cli: FerCLI) -> bool:
+    """Whether there is nothing left to do, which is then said.
+
+    Raises:
+        ValueError: the run was begun with other settings.
+    """
     refuse_other_settings(run, cli.plain_config())
     if run.finished:
         say(f"{run.path} is finished")
         say_result(run)
-        return run
-    make_ready(cli)
+    return run.finished
+
+
+def fit_and_test(cli: FerCLI, request: Request) -> None:
+    """Trains from wherever the run stands, evaluates the chosen epoch, and writes the report."""
+    run, start = request.run, time.perf_counter()
     model, data, trainer = cli.model, cli.datamodule, cli.trainer
     assert isinstance(model, VideoClassifier)
     assert isinstance(data, VideoDataModule)
@@ -96,7 +113,6 @@ def train(request: Request) -> RunFolder:
         raise KeyboardInterrupt from exit
     if trainer.is_global_zero:
         finish(cli, request, chosen, time.perf_counter() - start)
-    return run
 
 
 def stopped_early(checkpoint: dict[str, Any]) -> bool:

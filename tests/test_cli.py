@@ -1,5 +1,9 @@
 """The command line: what it understands, and that what a user can mend is one message without a traceback."""
 
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +13,8 @@ from fer_lightning import cli, train
 from fer_lightning.cli import main
 from fer_lightning.experiments import Request
 from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.runs import RunFolder
+from fer_lightning.standing import alone
 from fer_lightning.train import make_ready, parse, refuse_other_settings, settings, stopped_early, train_first
 from tests.fakes import write_dfew
 from tests.training import TINY, experiment
@@ -105,6 +111,38 @@ def test_a_run_that_stopped_before_its_first_checkpoint_may_be_mended():
     refuse_other_settings(run, {"data": {"size": 32}})
     with pytest.raises(ValueError, match=r"data\.size: 32 there, 64 now"):
         refuse_other_settings(run, {"data": {"size": 64}})
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(capsys):
+    run, order = RunFolder(Path("runs") / "some" / "1-0"), list[str]()
+    program = (
+        "import sys; from pathlib import Path; from fer_lightning.runs import RunFolder\n"
+        "from fer_lightning.standing import alone\n"
+        "with alone(RunFolder(Path(sys.argv[1]))):\n    print('has it', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "has it\n"
+        let_go = threading.Timer(1.0, lambda: (order.append("other"), other.stdin.close()))
+        let_go.start()
+        with alone(run):
+            order.append("this")
+    assert order == ["other", "this"]
+    assert "is being trained by another process; waiting" in capsys.readouterr().out
+    with alone(run):
+        assert "waiting" not in capsys.readouterr().out
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(monkeypatch):
+    found = iter([False, True])
+    monkeypatch.setattr(train, "FerCLI", lambda *arguments, **options: None)
+    monkeypatch.setattr(train, "is_finished", lambda run, cli: next(found))
+    monkeypatch.setattr(train, "make_ready", lambda cli: None)
+    monkeypatch.setattr(train, "fit_and_test", lambda cli, request: pytest.fail("trained twice"))
+    train.train(Request("ceflnet_synthetic"))
 
 
 @pytest.mark.parametrize(
