@@ -17,7 +17,7 @@ from data_modules.base import EVALUATED, VideoDataModule
 from data_modules.batch import ClipBatch
 from data_modules.samples import Clip
 from fer_lightning.classifier import VideoClassifier
-from fer_lightning.clip_outputs import AXES, ClipOutputs
+from fer_lightning.clip_outputs import AXES, ClipOutputs, stacked
 from fer_lightning.outputs import ClipPredictions
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.runs import RunFolder
@@ -101,7 +101,7 @@ def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs
         values = [getattr(part, name) for part, _ in map(rows.__getitem__, seen)]
         if not values or values[0] is None:
             return None
-        return np.stack([value[rows[clip][1]].numpy() for clip, value in zip(seen, values, strict=True)])
+        return stacked(name, [value[rows[clip][1]].numpy() for clip, value in zip(seen, values, strict=True)])
 
     return ClipOutputs(
         tuple(seen), **{name: column(name) for name in AXES}, stream_names=parts[0].stream_names if seen else ()

@@ -1,6 +1,7 @@
 """What a run keeps of each clip beside its prediction: features, attention, relations between frames, streams."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,28 @@ from fer_lightning.predictions import TOLERANCE, PredictionTable, is_safe
 FORMAT = "fer_lightning outputs 1"
 STORED = {"frame_index": np.int64, "relation": np.float16, "standing": np.int32}  # the others as float32
 AXES = {"feature": 2, "frame_index": 2, "attention": 2, "intensity": 2, "relation": 3, "standing": 2, "streams": 3}
+PADDING = {"frame_index": -1, "attention": 0.0, "intensity": np.nan, "relation": 0.0}
+"""What stands for the frames that a clip lacks of the longest one."""
+
+
+def stacked(name: str, clips: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The values of a field, those of N clips one after the other.
+
+    Batches are padded each to its own longest clip, so samples of all frames differ in length: these are padded again.
+    A padded place shows itself (`standing`).
+
+    Raises:
+        ValueError: shapes differ in a field that has nothing to do with frames.
+    """
+    shapes = {clip.shape for clip in clips}
+    if len(shapes) == 1 or (name not in PADDING and name != "standing"):
+        return np.stack(clips)
+    longest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    filling = np.arange(longest[-1]) if name == "standing" else PADDING[name]
+    whole = np.full((len(clips), *longest), filling, dtype=clips[0].dtype)
+    for row, clip in zip(whole, clips, strict=True):
+        row[tuple(slice(size) for size in clip.shape)] = clip
+    return whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from data_modules.store import ClipSummary
 from fer_lightning.callbacks import clip_outputs, prediction_table
 from fer_lightning.classifier import VideoClassifier
 from fer_lightning.clip_outputs import ClipOutputs
-from fer_lightning.outputs import ClassifierOutput, StreamScores
+from fer_lightning.outputs import ClassifierOutput, ClipPredictions, StreamScores
 from fer_lightning.predictions import PredictionTable
 
 NAMES = ("anger", "happiness", "neutral")
@@ -328,3 +329,32 @@ def test_draws_of_a_clip_from_the_model_to_the_file(tmp_path: Path) -> None:
     assert back.stream_names == ("video", "landmarks")
     table = prediction_table(clips, [part], SEVEN, 0)
     assert back.stream_table("landmarks", table).missing.tolist() == [False, False, True, True]
+
+
+def test_clips_of_batches_that_differ_in_length_stand_in_one_table() -> None:
+    def part(name: str, frames: int) -> ClipPredictions:
+        return ClipPredictions(
+            (name,),
+            torch.full((1, 7), 1 / 7),
+            torch.ones(1, 2),
+            torch.arange(frames)[None] * 3,
+            attention=torch.full((1, frames), 1 / frames),
+            intensity=torch.full((1, frames), 0.5),
+            relation=torch.full((1, frames, frames), 0.25),
+            standing=torch.arange(frames).flip(0)[None],
+        )
+
+    clips = [Clip(VideoRecord(name, name, "anger"), ClipSummary(name, 9, 9), 0, usable=True) for name in "ab"]
+    found = clip_outputs(clips, [part("b", 4), part("a", 2)])
+    assert found.clip_id == ("a", "b")
+    assert found.frame_index.tolist() == [[0, 3, -1, -1], [0, 3, 6, 9]]
+    assert found.attention is not None
+    assert found.attention.tolist() == [[0.5, 0.5, 0, 0], [0.25] * 4]
+    np.testing.assert_array_equal(found.intensity, [[0.5, 0.5, np.nan, np.nan], [0.5] * 4])
+    assert found.standing is not None
+    assert found.standing.tolist() == [[1, 0, 2, 3], [3, 2, 1, 0]]
+    assert found.relation is not None
+    assert found.relation[0].tolist() == [[0.25, 0.25, 0, 0], [0.25, 0.25, 0, 0], [0] * 4, [0] * 4]
+    other = replace(part("a", 2), feature=torch.ones(1, 3))
+    with pytest.raises(ValueError, match="same shape"):
+        clip_outputs(clips, [part("b", 4), other])
