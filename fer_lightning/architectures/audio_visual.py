@@ -256,7 +256,10 @@ class AudioVisual(VideoClassifier):
         self.halves = nn.ModuleList(Half(one, width, len(class_names), layers, heads, dropout) for one in encoders)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces and spectrograms -> logits, what they are made of, how much each frame counts, and both streams."""
+        """Faces and spectrograms -> logits, what they are made of, how much each frame counts, and both streams.
+
+        Frames have seen each other before they are weighed: the one that counts most need not show the expression.
+        """
         opinions: list[Opinion] = [half(batch) for half in self.halves]
         seen = self.seen(torch.stack([one.present for one in opinions], dim=1))  # (B, M)
         logits = torch.stack([one.logits for one in opinions], dim=1)  # (B, M, C)
