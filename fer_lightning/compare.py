@@ -26,6 +26,8 @@ def main(arguments: list[str]) -> None:
         for run in evaluated_runs(path):
             if run.finished and run.read_info().selection == "best_on_test":
                 print(f"{run.path}: best_on_test: the epoch was chosen on these very clips")
+        for folder in sorted(set(path.glob("*-*")) - {run.path for run in evaluated_runs(path)}):
+            print(f"{folder} is left out: it is not evaluated yet")
     difference = paired_difference(first, second)
     low, high = difference.interval.low, difference.interval.high
     print(

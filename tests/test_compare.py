@@ -43,8 +43,11 @@ def test_all_folds_of_two_experiments_are_pooled(tmp_path, capsys):
     (tmp_path / "a" / "3-0").mkdir()  # not evaluated
     main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
     said = capsys.readouterr().out.splitlines()
-    assert said[2].startswith("WAR +0.050 [")
-    assert "N = 140; right alone: 21 and 14 clips" in said[2]
+    assert [line for line in said if "left out" in line] == [
+        f"{tmp_path / 'a' / '3-0'} is left out: it is not evaluated yet"
+    ]
+    assert said[-1].startswith("WAR +0.050 [")
+    assert "N = 140; right alone: 21 and 14 clips" in said[-1]
     write_run(tmp_path / "b" / "1-1", 60)
     with pytest.raises(ValueError, match="clip"):
         main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
