@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fer_lightning.metrics import paired_difference
+from fer_lightning.metrics import difference_line, paired_difference
 from fer_lightning.predictions import PredictionTable
 from fer_lightning.report import summary_line
 from fer_lightning.runs import RunFolder
@@ -23,18 +23,13 @@ def main(arguments: list[str]) -> None:
     first, second = (reported_table(path) for path in (known.first, known.second))
     for path, table in ((known.first, first), (known.second, second)):
         print(f"{path}: {summary_line(table)}")
-        for run in evaluated_runs(path):
+        runs = evaluated_runs(path)
+        for run in runs:
             if run.finished and run.read_info().selection == "best_on_test":
                 print(f"{run.path}: best_on_test: the epoch was chosen on these very clips")
-        for folder in sorted(set(path.glob("*-*")) - {run.path for run in evaluated_runs(path)}):
+        for folder in sorted(set(path.glob("*-*")) - {run.path for run in runs}):
             print(f"{folder} is left out: it is not evaluated yet")
-    difference = paired_difference(first, second)
-    low, high = difference.interval.low, difference.interval.high
-    print(
-        f"WAR {difference.difference:+.3f} [{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over {difference.unit}s), "
-        f"N = {difference.clips}; right alone: {difference.only_first} and {difference.only_second} clips, "
-        f"McNemar p = {difference.p_value:.2g}"
-    )
+    print(difference_line(paired_difference(first, second)))
 
 
 def evaluated_runs(path: Path) -> list[RunFolder]:

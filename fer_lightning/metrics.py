@@ -76,7 +76,7 @@ class Intervals:
     weighted_f1: Interval
     level: float
     clusters: int  # what is drawn: subjects, films, or clips of which neither is known
-    unit: str  # what most of them are: `subject`, `film` or `clip`
+    unit: str  # what those of most clips are: `subject`, `film` or `clip`
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +205,19 @@ def paired_difference(
     return PairedDifference(difference, interval, _unit(first), only_first, only_second, p_value, len(first))
 
 
+def difference_line(found: PairedDifference) -> str:
+    """A paired comparison in one line."""
+    low, high = found.interval.low, found.interval.high
+    interval = f"(no interval: one {found.unit})"
+    if found.interval.known:
+        interval = f"[{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over {found.unit}s)"
+    return (
+        f"WAR {found.difference:+.3f} {interval}, "
+        f"N = {found.clips}; right alone: {found.only_first} and {found.only_second} clips, "
+        f"McNemar p = {found.p_value:.2g}"
+    )
+
+
 def located_share(outputs: ClipOutputs, tolerance: float = 0.05, threshold: float = 0.1) -> Located:
     """How often attention finds the expression, the measure of CEFLNet's table 7.
 
@@ -270,7 +283,7 @@ def _clusters(table: PredictionTable) -> tuple[NDArray[np.int64], int]:
 
 
 def _unit(table: PredictionTable) -> str:
-    """What most clusters are."""
+    """What the clusters of most clips are."""
     named = {"subject": table.subject != "", "film": (table.subject == "") & (table.group != "")}
     share = {unit: int(rows.sum()) for unit, rows in named.items()} | {"clip": 0}
     share["clip"] = len(table) - sum(share.values())

@@ -17,7 +17,7 @@ from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_he
 from data_modules.truth import FrameTruth
 
 RENDERER = 2
-"""To be raised when the same settings begin to give other frames: what was rendered before is then made again."""
+"""To be raised when the same settings begin to give other frames or sound: what was rendered is then made again."""
 
 KINDS = ("lab", "wild", "still", "occluded")
 """Identities and clips of each kind are drawn from seeds of their own, so that no person belongs to two kinds."""

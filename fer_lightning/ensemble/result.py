@@ -14,7 +14,7 @@ from fer_lightning.clip_outputs import ClipOutputs
 from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
 from fer_lightning.ensemble.record import Part, Record, fusion_path, path_of, per_cent
-from fer_lightning.metrics import PairedDifference, bootstrap, paired_difference, scores
+from fer_lightning.metrics import PairedDifference, bootstrap, difference_line, paired_difference, scores
 from fer_lightning.predictions import NONE, PredictionTable
 from fer_lightning.report import summary_line, write_report
 from fer_lightning.runs import RunFolder, RunInfo
@@ -156,19 +156,6 @@ def _confusion_table(predictions: PredictionTable, mark: str) -> Table:
         shares = (f"{100 * count / max(sum(counts), 1):.2f}" for count in counts[: len(names)])
         table.add_row(name, str(sum(counts)), *shares)
     return table
-
-
-def difference_line(found: PairedDifference) -> str:
-    """A paired comparison in one line."""
-    low, high = found.interval.low, found.interval.high
-    interval = f"(no interval: one {found.unit})"
-    if found.interval.known:
-        interval = f"[{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over {found.unit}s)"
-    return (
-        f"WAR {found.difference:+.3f} {interval}, "
-        f"N = {found.clips}; right alone: {found.only_first} and {found.only_second} clips, "
-        f"McNemar p = {found.p_value:.2g}"
-    )
 
 
 def refuse_other_folder(out: Path, runs: Sequence[Path]) -> None:
