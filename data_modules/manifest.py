@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from data_modules.files import write_whole
+from data_modules.utils.files import write_whole
 
 SPLITS = ("train", "inner", "test")
 """`test` is the reported split; `inner` is cut out of the training data for everything that is chosen."""

@@ -10,56 +10,56 @@ from fer_lightning.lazy import names_of
 
 if TYPE_CHECKING:
     from fer_lightning.architectures.audio_visual import AudioVisual
-    from fer_lightning.architectures.bimodal import CNNBiLSTM, StaticFrameVote
+    from fer_lightning.architectures.bimodal.spectrogram_cnn import SpectrogramCNN
+    from fer_lightning.architectures.bimodal.visual import CNNBiLSTM, StaticFrameVote
     from fer_lightning.architectures.ceflnet import CEFLNet
-    from fer_lightning.architectures.context_frames import PooledBackbone, PooledVGG
-    from fer_lightning.architectures.context_pyramid import ContextTemporalPyramid
-    from fer_lightning.architectures.context_spatiotemporal import ContextSpatiotemporal
+    from fer_lightning.architectures.context.frames import PooledBackbone, PooledVGG
+    from fer_lightning.architectures.context.pyramid import ContextTemporalPyramid
+    from fer_lightning.architectures.context.spatiotemporal import ContextSpatiotemporal
     from fer_lightning.architectures.ecnn_fsa import CNNLSTM, ECNNFSA
     from fer_lightning.architectures.image_classifier import DenseNetFC, ImageClassifier
-    from fer_lightning.architectures.landmark_mlp import LandmarkMLP, LandmarkNet
-    from fer_lightning.architectures.single_streams import AppearanceRNN, SceneCNN
-    from fer_lightning.architectures.spectrogram_cnn import SpectrogramCNN
     from fer_lightning.architectures.support_vectors import LandmarkSVM, OpenSmileSVM
-    from fer_lightning.architectures.vshnn import VSHNN
-    from fer_lightning.classifier import VideoClassifier
+    from fer_lightning.architectures.vshnn.landmark_mlp import LandmarkMLP, LandmarkNet
+    from fer_lightning.architectures.vshnn.network import VSHNN
+    from fer_lightning.architectures.vshnn.single_streams import AppearanceRNN, SceneCNN
+    from fer_lightning.evaluation.outputs import ClassifierOutput, StreamScores
     from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
     from fer_lightning.layers.vgg import VGG16, VGG19, EnhancedVGG
     from fer_lightning.layers.video_backbones import ClipBackbone
-    from fer_lightning.outputs import ClassifierOutput, StreamScores
-    from fer_lightning.schedules import WarmupCosine
+    from fer_lightning.training.classifier import VideoClassifier
+    from fer_lightning.training.schedules import WarmupCosine
 
 _MODULES = {
-    "AppearanceRNN": "architectures.single_streams",
+    "AppearanceRNN": "architectures.vshnn.single_streams",
     "AudioVisual": "architectures.audio_visual",
     "CEFLNet": "architectures.ceflnet",
-    "CNNBiLSTM": "architectures.bimodal",
+    "CNNBiLSTM": "architectures.bimodal.visual",
     "CNNLSTM": "architectures.ecnn_fsa",
-    "ClassifierOutput": "outputs",
+    "ClassifierOutput": "evaluation.outputs",
     "ClipBackbone": "layers.video_backbones",
-    "ContextSpatiotemporal": "architectures.context_spatiotemporal",
-    "ContextTemporalPyramid": "architectures.context_pyramid",
+    "ContextSpatiotemporal": "architectures.context.spatiotemporal",
+    "ContextTemporalPyramid": "architectures.context.pyramid",
     "DenseNetFC": "architectures.image_classifier",
     "ECNNFSA": "architectures.ecnn_fsa",
     "EnhancedVGG": "layers.vgg",
     "FrameBackbone": "layers.backbones",
     "FullyConnectedBackbone": "layers.backbones",
     "ImageClassifier": "architectures.image_classifier",
-    "LandmarkMLP": "architectures.landmark_mlp",
-    "LandmarkNet": "architectures.landmark_mlp",
+    "LandmarkMLP": "architectures.vshnn.landmark_mlp",
+    "LandmarkNet": "architectures.vshnn.landmark_mlp",
     "LandmarkSVM": "architectures.support_vectors",
     "OpenSmileSVM": "architectures.support_vectors",
-    "PooledBackbone": "architectures.context_frames",
-    "PooledVGG": "architectures.context_frames",
-    "SceneCNN": "architectures.single_streams",
-    "SpectrogramCNN": "architectures.spectrogram_cnn",
-    "StaticFrameVote": "architectures.bimodal",
-    "StreamScores": "outputs",
+    "PooledBackbone": "architectures.context.frames",
+    "PooledVGG": "architectures.context.frames",
+    "SceneCNN": "architectures.vshnn.single_streams",
+    "SpectrogramCNN": "architectures.bimodal.spectrogram_cnn",
+    "StaticFrameVote": "architectures.bimodal.visual",
+    "StreamScores": "evaluation.outputs",
     "VGG16": "layers.vgg",
     "VGG19": "layers.vgg",
-    "VSHNN": "architectures.vshnn",
-    "VideoClassifier": "classifier",
-    "WarmupCosine": "schedules",
+    "VSHNN": "architectures.vshnn.network",
+    "VideoClassifier": "training.classifier",
+    "WarmupCosine": "training.schedules",
 }
 
 __all__ = [

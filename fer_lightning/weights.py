@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fer_lightning.runs import runs_root
+from fer_lightning.paths import runs_root
 
 RANDOM = "random"
 RUN = "run:"

@@ -2,8 +2,8 @@
 
 import torch
 
-from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
+from data_modules.loading.batch import ClipBatch
 from fer_lightning import FrameBackbone
 
 SMALL = (8, 8, 16, 16)

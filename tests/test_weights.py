@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from data_modules.labels import SEVEN
-from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
+from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning import CEFLNet, ImageClassifier
-from fer_lightning.architectures.context_frames import FaceModel
+from fer_lightning.architectures.context.frames import FaceModel
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.weights import checkpoint_of, load_fitting_weights, read_checkpoint
 from tests.models import SMALL, small_backbone

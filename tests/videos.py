@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.truth import FrameTruth
+from data_modules.faces.ground_truth import FrameTruth
 
 BITS = 6  # a frame's number as bright and dark fields in its top row: 0 to 63
 

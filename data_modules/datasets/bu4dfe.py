@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import SplitCount, class_folders, visible
-from data_modules.folds import split_by_fold
 from data_modules.labels import NEUTRAL, SEVEN
 from data_modules.manifest import VideoRecord
 
@@ -15,7 +15,7 @@ from data_modules.manifest import VideoRecord
 class BU4DFE(VideoDataset):
     """Folders of about 100 frames, `F002/Angry/000.jpg`: the pictures of the 3D models, which are not read.
 
-    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.folds`.
+    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.datasets.folds`.
 
     Args:
         root: its folder, which holds a folder for each person.

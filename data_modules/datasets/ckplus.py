@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.fold_files import count_folds
+from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import SplitCount, visible
-from data_modules.fold_files import count_folds
-from data_modules.folds import split_by_fold
-from data_modules.images import IMAGE_SUFFIXES, natural_order
 from data_modules.labels import ANGER, CONTEMPT, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE, class_list
 from data_modules.manifest import VideoRecord
+from data_modules.video.images import IMAGE_SUFFIXES, natural_order
 
 CODES = {0: NEUTRAL, 1: ANGER, 2: CONTEMPT, 3: DISGUST, 4: FEAR, 5: HAPPINESS, 6: SADNESS, 7: SURPRISE}
 IMAGES = Path("cohn-kanade-images")
@@ -33,7 +33,7 @@ FOLDS = {"contempt": 10, "neutral": 5}
 class CKPlus(VideoDataset):
     """Folders of frames. Of its 593 sequences, those without an emotion's label (266) are no part of it.
 
-    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.folds`.
+    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.datasets.folds`.
 
     Args:
         root: its folder, which holds `cohn-kanade-images` and `Emotion`.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import SplitCount, videos
-from data_modules.folds import split_by_fold
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 
@@ -20,7 +20,7 @@ class CREMAD(VideoDataset):
     """Videos `VideoFlash/1001_DFA_ANG_XX.flv`: actor, sentence, emotion, level; six emotions, without surprise.
 
     The emotion is the one that the actor was asked for. Its authors hand out no folds; these are exclusive in actors,
-    see `data_modules.folds`.
+    see `data_modules.datasets.folds`.
 
     Args:
         root: its folder, which holds `VideoFlash`.

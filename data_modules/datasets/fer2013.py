@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.datasets.dataset import DatasetNotFoundError, FaceSettings, data_root, store_root
+from data_modules.datasets.dataset import DatasetNotFoundError, data_root, store_root
 from data_modules.datasets.layouts import SplitCount
 from data_modules.datasets.stills import StillDataset, row_error
-from data_modules.files import write_whole
+from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
-from data_modules.progress import progress
+from data_modules.utils.files import write_whole
+from data_modules.utils.progress import progress
 
 CODES = {0: ANGER, 1: DISGUST, 2: FEAR, 3: HAPPINESS, 4: SADNESS, 5: SURPRISE, 6: NEUTRAL}
 USAGES = {"Training": "train", "PublicTest": "inner", "PrivateTest": "test"}

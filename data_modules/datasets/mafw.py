@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.folds import fold_number
 from data_modules.datasets.layouts import SplitCount, official_split
-from data_modules.folds import fold_number
 from data_modules.labels import CONTEMPT, SEVEN, class_list
 from data_modules.manifest import VideoRecord
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import ClassVar, NoReturn
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import SplitCount, visible
-from data_modules.folds import split_by_fold
-from data_modules.images import natural_order
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
+from data_modules.video.images import natural_order
 
 CODES = {1: ANGER, 2: DISGUST, 3: FEAR, 4: HAPPINESS, 5: SADNESS, 6: SURPRISE}
 FRONT, PROFILE = "0", "1"
@@ -30,7 +30,7 @@ class MMI(VideoDataset):
     and so are sessions without an emotion and those of further ones (codes above 6), such as 9.
     A person is what stands before the hyphen of `<sid>` (`S002-106`), else the `id` of an element `Subject` in its
     annotations; where there is neither, the session counts as a person of its own.
-    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.folds`.
+    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.datasets.folds`.
     Videos of view 0 whose session has no onset-apex-offset annotation of action units (`<sid>-oao_aucs.xml`, by
     name in `session.xml` or as a file) lie on their side, in pictures as wide as all others; they are turned clockwise
     by a quarter. That is how a public loader of this data set tells them apart, and another one turns the same way

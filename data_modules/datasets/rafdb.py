@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import FaceSettings
 from data_modules.datasets.layouts import SplitCount
 from data_modules.datasets.stills import StillDataset, row_error
+from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import SplitCount, videos, visible
-from data_modules.folds import split_by_fold
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE, class_list
 from data_modules.manifest import VideoRecord
 
@@ -30,7 +30,7 @@ class RAVDESS(VideoDataset):
     """Videos `Actor_01/01-01-03-01-02-01-01.mp4`: modality, channel, emotion, intensity, statement, repetition, actor.
 
     Only speech, with picture and sound (01-01), is taken: the files without sound (02) are the same pictures again.
-    Its authors hand out no folds; these are exclusive in actors, see `data_modules.folds`.
+    Its authors hand out no folds; these are exclusive in actors, see `data_modules.datasets.folds`.
 
     Args:
         root: its folder, which holds `Actor_01` to `Actor_24`.

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import FaceSettings
 from data_modules.datasets.stills import StillDataset
-from data_modules.images import natural_order
+from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN, emotion_name
 from data_modules.manifest import VideoRecord
+from data_modules.video.images import natural_order
 
 SPLITS = {"Train": "train", "Val": "test"}  # the test images' labels were never handed out
 FILM = re.compile(r"(.+)_\d+_\d+")  # Airheads_000519240_00000005

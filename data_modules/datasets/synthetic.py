@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from data_modules.datasets.dataset import FaceSettings, VideoDataset, data_root
+from data_modules.datasets.dataset import VideoDataset, data_root
+from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from data_modules.synthetic.clip import RENDERER, ClipSettings, StillSettings

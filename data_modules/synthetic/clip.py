@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules import labels
+from data_modules.faces.ground_truth import FrameTruth
 from data_modules.synthetic import dynamics, scene, voice
 from data_modules.synthetic.action_units import NAMES, sample_apex, unit
 from data_modules.synthetic.face_model import Array
@@ -14,7 +15,6 @@ from data_modules.synthetic.face_painter import Performance
 from data_modules.synthetic.occluder import paint_mask
 from data_modules.synthetic.person import Person, sample_person
 from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_head, stage
-from data_modules.truth import FrameTruth
 
 RENDERER = 2
 """To be raised when the same settings begin to give other frames or sound: what was rendered is then made again."""

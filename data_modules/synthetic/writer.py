@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.files import whole_file, write_whole
-from data_modules.pool import Failure, run_in_processes
-from data_modules.progress import progress
 from data_modules.synthetic.clip import ClipSettings, StillSettings, render_clip, render_still
 from data_modules.synthetic.dynamics import FPS
 from data_modules.synthetic.face_model import Array
 from data_modules.synthetic.voice import RATE
+from data_modules.utils.files import whole_file, write_whole
+from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.utils.progress import progress
 
 LEFT_OVER = 600.0  # seconds after which a temporary file belongs to nobody
 TIME_LIMIT = 300.0  # seconds for one clip, which takes about one

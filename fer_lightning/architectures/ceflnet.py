@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_modules.batch import ClipBatch
-from fer_lightning.classifier import VideoClassifier
+from data_modules.loading.batch import ClipBatch
+from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.masking import masked_max, masked_mean, masked_softmax
-from fer_lightning.outputs import ClassifierOutput
+from fer_lightning.training.classifier import VideoClassifier
 
 
 class SelfAttentionLearning(nn.Module):

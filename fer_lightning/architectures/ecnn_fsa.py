@@ -11,15 +11,15 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from data_modules.batch import ClipBatch
-from fer_lightning.classifier import VideoClassifier
+from data_modules.loading.batch import ClipBatch
+from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.attention import FrameSelfAttention
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.local_binary_patterns import local_binary_image
 from fer_lightning.layers.masking import masked_mean
 from fer_lightning.layers.recurrent import LSTMStack
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
-from fer_lightning.outputs import ClassifierOutput
+from fer_lightning.training.classifier import VideoClassifier
 
 Fusion = Literal["attention", "scores"]
 

@@ -5,11 +5,11 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from data_modules.batch import ClipBatch
-from fer_lightning.classifier import VideoClassifier
+from data_modules.loading.batch import ClipBatch
+from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.masking import masked_mean
-from fer_lightning.outputs import ClassifierOutput
+from fer_lightning.training.classifier import VideoClassifier
 
 Crop = Literal["face", "person"]
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_modules.base import VideoDataModule
-from data_modules.batch import ClipBatch
-from data_modules.splits import person_or_film
-from fer_lightning.architectures.landmark_mlp import FRAMES, Descriptor, describe
-from fer_lightning.architectures.unoptimised import Unoptimised
+from data_modules.datasets.splits import person_or_film
+from data_modules.loading.batch import ClipBatch
+from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.architectures.gradient_free import Unoptimised
+from fer_lightning.architectures.vshnn.landmark_mlp import FRAMES, Descriptor, describe
+from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.support_vectors import COSTS, WIDTHS, Kernel, SupportVectorMachine
-from fer_lightning.outputs import ClassifierOutput
 
 LINEAR_COSTS = (0.01, 0.1, 1.0, 10.0)
 

@@ -12,19 +12,19 @@ import cv2
 import numpy as np
 import torch
 
-from data_modules.batch import collate
-from data_modules.batching import Draw
-from data_modules.descriptors import SIZES
+from data_modules.audio.opensmile import SIZES
+from data_modules.audio.settings import Sound
+from data_modules.loading.batch import collate
+from data_modules.loading.batch_sampler import Draw
+from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset
 from data_modules.manifest import VideoRecord
-from data_modules.pool import run_in_processes
-from data_modules.prepare_sound import SoundPreparer
-from data_modules.samples import FACES_ONLY, Clip, ClipDataset
+from data_modules.prepare.audio import SoundPreparer
 from data_modules.sampling import SegmentSampler
-from data_modules.sound_cache import SoundCache
-from data_modules.speech import Sound
-from data_modules.store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.audio_cache import SoundCache
+from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from data_modules.synthetic.dynamics import speech
 from data_modules.synthetic.voice import Voice, speak
+from data_modules.utils.pool import run_in_processes
 from fer_lightning.bench.store import clips_to_store
 
 CORES = 2

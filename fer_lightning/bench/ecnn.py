@@ -9,12 +9,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
+from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.ecnn_fsa import CNNLSTM, ECNNFSA
-from fer_lightning.classifier import VideoClassifier
-from fer_lightning.cost import count_parameters, multiply_adds
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
+from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.cost import count_parameters, multiply_adds
 
 FRAMES = 5  # n, section 2.1
 WHY = """The paper timed a GPU. There a small batch probably waits for weights to be read and, in training, updated, of

@@ -12,14 +12,15 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 
-from data_modules.datasets.dataset import FaceSettings
-from data_modules.detection import FacePlaces, make_detector
-from data_modules.faces import Known, Tools, extract, find_places
-from data_modules.main_face import MainFace
-from data_modules.pool import run_to_end
-from data_modules.source import VideoSource
-from data_modules.tracking import FaceTracker, overlaps
-from data_modules.video import open_video
+from data_modules.faces.detection import FacePlaces
+from data_modules.faces.extraction import Known, Tools, extract, find_places
+from data_modules.faces.factory import make_detector
+from data_modules.faces.main_face import MainFace
+from data_modules.faces.settings import FaceSettings
+from data_modules.faces.tracking import FaceTracker, overlaps
+from data_modules.utils.pool import run_to_end
+from data_modules.video.reader import open_video
+from data_modules.video.source import VideoSource
 from fer_lightning.bench.predict import write_long_video
 
 Result = TypeVar("Result")

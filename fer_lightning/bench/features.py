@@ -6,8 +6,8 @@ from typing import Any
 
 import pytorch_lightning as L
 
-from fer_lightning.experiments import Request
-from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import Request
 
 EXPERIMENT = "vshnn_synthetic"
 

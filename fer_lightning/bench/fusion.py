@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import torch
 
-from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
-from fer_lightning.architectures.vshnn import VSHNN
-from fer_lightning.architectures.vshnn_fusion import ScoreFusion, WeightedSum
+from data_modules.loading.batch import ClipBatch
+from fer_lightning.architectures.vshnn.fusion import ScoreFusion, WeightedSum
+from fer_lightning.architectures.vshnn.network import VSHNN
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.video_backbones import ClipBackbone
 

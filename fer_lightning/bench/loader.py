@@ -2,9 +2,9 @@
 
 import tempfile
 
-from fer_lightning.callbacks import DataWait
-from fer_lightning.experiments import Request
-from fer_lightning.lightning_cli import FerCLI
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import Request
+from fer_lightning.training.callbacks import DataWait
 
 
 def run(quick: bool = False) -> None:

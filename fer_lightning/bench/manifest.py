@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_modules.base import VideoDataModule
 from data_modules.datasets.dataset import store_root
 from data_modules.datasets.dfew import CLIPS, CODES, DFEW, LISTS
+from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import check_records
-from data_modules.prepare import store_of
+from data_modules.prepare.faces import store_of
 from data_modules.sampling import SubvideoSampler
-from data_modules.store import ClipSummary
+from data_modules.store.clip_store import ClipSummary
 
 FRAMES = 16  # of each clip in the store's index
 CLIP_COUNT = 16_372

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import av
 
-from data_modules.datasets.dataset import FaceSettings
+from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
-from data_modules.pool import run_to_end
-from data_modules.prepare import ClipPreparer
+from data_modules.prepare.faces import ClipPreparer
+from data_modules.utils.pool import run_to_end
 from fer_lightning.bench.faces import example_video
 
 SHORT, LONG = 20.0, 1200.0  # seconds

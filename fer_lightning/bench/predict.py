@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from data_modules.labels import SEVEN
-from data_modules.pool import Failure
 from data_modules.synthetic.clip import ClipSettings, render_clip
 from data_modules.synthetic.writer import write_video
-from fer_lightning.experiments import Request as Experiment
-from fer_lightning.lightning_cli import FerCLI
-from fer_lightning.predict.command import parse, predict
+from data_modules.utils.pool import Failure
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import Request as Experiment
+from fer_lightning.predict.run import parse, predict
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from data_modules.batch import ClipBatch
 from data_modules.labels import SEVEN
+from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.ceflnet import CEFLNet
 from fer_lightning.layers.backbones import FrameBackbone
-from fer_lightning.lightning_cli import fastest_precision
+from fer_lightning.training.precision import fastest_precision
 
 
 class OneFrameAtATime(FrameBackbone):

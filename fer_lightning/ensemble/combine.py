@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from data_modules.progress import progress
+from data_modules.utils.progress import progress
 from fer_lightning.ensemble.members import (
     Member,
     combined_selection,

@@ -11,8 +11,8 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from fer_lightning.ensemble.methods import Average, Method
-from fer_lightning.experiments import ExperimentInfo, Request
-from fer_lightning.standing import INDIFFERENT
+from fer_lightning.experiments.request import ExperimentInfo, Request
+from fer_lightning.experiments.resume import INDIFFERENT
 
 OWN = ("ensemble", "experiment")  # what an ensemble's file holds, and begins the arguments that are its own
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from data_modules.files import write_whole
+from data_modules.utils.files import write_whole
 from fer_lightning.ensemble.sums import Predictions, average, checked_labels
 from fer_lightning.weights import read_checkpoint, tensors_in
 

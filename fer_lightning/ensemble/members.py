@@ -8,8 +8,8 @@ import numpy as np
 
 from fer_lightning.ensemble.methods import Probabilities
 from fer_lightning.ensemble.sums import Predictions
-from fer_lightning.predictions import PredictionTable
-from fer_lightning.runs import RunFolder, RunInfo
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.runs.folder import RunFolder, RunInfo
 
 LISTED = 5  # clips that an error names
 SAME = ("emotion", "subject", "group", "split", "fold")  # columns in which members must not differ

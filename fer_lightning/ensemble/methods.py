@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.folds import assign_folds
+from data_modules.datasets.folds import assign_folds
+from data_modules.datasets.splits import person_or_film
 from data_modules.manifest import VideoRecord
-from data_modules.splits import person_or_film
 from fer_lightning.ensemble.joint import JointLateFusion
 from fer_lightning.ensemble.search import search_weights
 from fer_lightning.ensemble.selection import best_selection
 from fer_lightning.ensemble.sums import Predictions, average, weighted_sum, weights_of
-from fer_lightning.predictions import PredictionTable
+from fer_lightning.evaluation.predictions import PredictionTable
 
 FOLDS = 5
 

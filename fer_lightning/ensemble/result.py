@@ -9,15 +9,16 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from data_modules.files import write_whole
-from fer_lightning.clip_outputs import ClipOutputs
+from data_modules.utils.files import write_whole
 from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
-from fer_lightning.ensemble.record import Part, Record, fusion_path, path_of, per_cent
-from fer_lightning.metrics import PairedDifference, bootstrap, difference_line, paired_difference, scores
-from fer_lightning.predictions import NONE, PredictionTable
-from fer_lightning.report import summary_line, write_report
-from fer_lightning.runs import RunFolder, RunInfo
+from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.metrics import PairedDifference, bootstrap, difference_line, paired_difference, scores
+from fer_lightning.evaluation.predictions import NONE, PredictionTable
+from fer_lightning.report.page import write_report
+from fer_lightning.report.summary import summary_line
+from fer_lightning.runs.ensemble_record import Part, Record, fusion_path, path_of, per_cent
+from fer_lightning.runs.folder import RunFolder, RunInfo
 
 NO_EPOCH = -1  # an ensemble is not trained in epochs
 WIDTH = 140

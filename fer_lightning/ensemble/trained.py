@@ -7,10 +7,10 @@ from pathlib import Path
 
 from fer_lightning.ensemble.joint import JointLateFusion
 from fer_lightning.ensemble.methods import Probabilities
-from fer_lightning.ensemble.record import Part, Record, ensemble_at, fusion_path, member_folder, path_of
 from fer_lightning.ensemble.sums import Predictions, weighted_sum, weights_of
-from fer_lightning.loading import TrainedModel, load_trained
-from fer_lightning.runs import RunFolder
+from fer_lightning.runs.ensemble_record import Part, Record, ensemble_at, fusion_path, member_folder, path_of
+from fer_lightning.runs.folder import RunFolder
+from fer_lightning.training.loading import TrainedModel, load_trained
 
 
 @dataclass(frozen=True)

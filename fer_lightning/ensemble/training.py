@@ -10,10 +10,10 @@ from fer_lightning.ensemble.combine import combine
 from fer_lightning.ensemble.experiment import EnsembleExperiment, model_requests, read_ensemble
 from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
-from fer_lightning.experiments import Request
-from fer_lightning.lightning_cli import FerCLI
-from fer_lightning.runs import RunFolder
-from fer_lightning.standing import refuse_other_settings, say, say_result, train_apart
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.resume import refuse_other_settings, say, say_result, train_apart
+from fer_lightning.runs.folder import RunFolder
 
 OF_THE_MODEL = ("root", "workers", "faces")  # arguments of a data set in which members may differ
 COMPARED = ("selection", "inner_share")  # of the data module

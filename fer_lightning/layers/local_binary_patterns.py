@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
+from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 LUMA = (0.299, 0.587, 0.114)  # grey of red, green, blue (ITU-R BT.601)
 NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))  # row, column; clockwise

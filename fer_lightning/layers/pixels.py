@@ -6,7 +6,7 @@ import torch
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
-from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
+from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
 
 Pixels = Literal["imagenet", "vggface", "vggface2"]
 # Of red, green, blue from 0 to 255, which are not divided. VGG-Face's are those of its authors' release. VGGFace2's

@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.svm import SVC
 from torch import Tensor, nn
 
-from data_modules.progress import progress
+from data_modules.utils.progress import progress
 from fer_lightning.layers.scaling import RangeScaler
 
 Kernel = Literal["gaussian", "linear"]

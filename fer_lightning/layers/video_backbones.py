@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_modules.transforms import IMAGENET_MEAN, IMAGENET_STD
+from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.c3d import c3d_convolutions, c3d_features
 from fer_lightning.layers.resnet3d import ResNet3D

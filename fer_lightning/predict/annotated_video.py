@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from data_modules.source import Frame, VideoSource
-from data_modules.video import CONTAINERS
-from fer_lightning.figures.style import plain
+from data_modules.video.reader import CONTAINERS
+from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.timeline import Timeline
 from fer_lightning.predict.timeline_figure import colours, readable_on
+from fer_lightning.report.figures.style import plain
 
 MAX_SIDE = 1280  # pixels
 CLOCK = 90_000  # ticks a second, as in every MPEG stream

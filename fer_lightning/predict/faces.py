@@ -5,7 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.store import SOUND_RATE, StoredClip
+from data_modules.audio.settings import SOUND_RATE
+from data_modules.store.clip_store import StoredClip
 from fer_lightning.predict.timeline import Rows
 
 KEPT = 256  # decoded crops that are kept for the next window

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_modules.samples import PICTURES, POINTS, SOUND
+from data_modules.loading.clip_dataset import PICTURES, POINTS, SOUND
 
 NO_FACE, NO_SOUND = "no face", "no sound"
 NEITHER = "no face or sound"

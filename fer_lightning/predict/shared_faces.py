@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal
 
-from data_modules.datasets.dataset import FaceSettings
-from fer_lightning.loading import TrainedModel
+from data_modules.faces.settings import FaceSettings
 from fer_lightning.predict.settings import SEEN
+from fer_lightning.training.loading import TrainedModel
 
 Detector = Literal["mtcnn", "insightface"]
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from data_modules.manifest import VideoRecord
-from data_modules.progress import progress
+from data_modules.utils.progress import progress
 from fer_lightning.predict.video_files import shown
 
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.source import UnreadableVideoError
+from data_modules.video.source import UnreadableVideoError
+from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.settings import NO_FACE, PredictionSettings
-from fer_lightning.predictions import PREFIX
 
 FORMAT = "fer_lightning expressions 1"
 MAX_ROWS = 500_000  # three days at two rows a second

@@ -10,11 +10,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from fer_lightning.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NO_FACE, NO_SOUND
 from fer_lightning.predict.timeline import Timeline, VideoExpressions
 from fer_lightning.predict.waveform import envelope
+from fer_lightning.report.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, _, OLIVE = PALETTE
 COLOURS = (

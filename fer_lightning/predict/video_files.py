@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from data_modules.images import natural_order
+from data_modules.video.images import natural_order
 from fer_lightning.predict.timeline import FORMAT
 
 SUFFIXES = (

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.store import SOUND_RATE
+from data_modules.audio.settings import SOUND_RATE
 from fer_lightning.predict.faces import VideoFaces
 
 COLUMNS = 1600  # about a pixel each

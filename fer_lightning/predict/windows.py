@@ -1,7 +1,7 @@
 """A trained model over a long video: windows of its faces and its sound, each as if it were a clip of its own.
 
 Frames are chosen, cut and normalised, and sound is made a spectrogram or descriptors, by the very code that evaluates
-clips (`data_modules.samples.ClipDataset`).
+clips (`data_modules.loading.clip_dataset.ClipDataset`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,19 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from data_modules.base import normalised
-from data_modules.batch import ClipBatch, collate
+from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.speech import check_libraries
+from data_modules.loading.batch import ClipBatch, collate
+from data_modules.loading.clip_dataset import SOUND, Clip, ClipDataset
+from data_modules.loading.datamodule import normalised
 from data_modules.manifest import VideoRecord
-from data_modules.samples import SOUND, Clip, ClipDataset
-from data_modules.sound_cache import SoundCache
-from data_modules.speech import check_libraries
-from data_modules.store import SOUND_RATE, ClipStore, ClipSummary, StoredClip
-from fer_lightning.lightning_cli import fastest_precision
-from fer_lightning.loading import TrainedModel
+from data_modules.store.audio_cache import SoundCache
+from data_modules.store.clip_store import ClipStore, ClipSummary, StoredClip
 from fer_lightning.predict.faces import VideoFaces, face_shares, heard
 from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
 from fer_lightning.predict.settings import SEEN, ModelFacts
 from fer_lightning.predict.timeline import Rows
+from fer_lightning.training.loading import TrainedModel
+from fer_lightning.training.precision import fastest_precision
 
 PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops and spectrograms in one batch
 FROM_VIDEO = SEEN | SOUND

@@ -18,7 +18,7 @@ SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a record must say, folds aside; `split` is empty where `data_modules.folds` gives it."""
+    """What a record must say, folds aside; `split` is empty where `data_modules.datasets.folds` gives it."""
 
     clip_id: str
     emotion: str

@@ -1,0 +1,1 @@
+"""Speech without noise and pauses, spectrograms, and openSMILE's functionals."""

@@ -1,0 +1,258 @@
+"""Is this copy of a data set complete, readable, and divided so that results on it mean something?"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import av
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.layouts import SplitCount
+from data_modules.manifest import SPLITS, VideoRecord, leaves_root
+from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.utils.progress import progress
+from data_modules.video.images import IMAGE_SUFFIXES
+from data_modules.video.reader import CONTAINERS, is_video_file, open_clip
+
+TIME_LIMIT = 120.0  # seconds for one clip
+BLOCK = 1 << 20
+Result = TypeVar("Result")
+Severity = Literal["wrong", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about this copy; what is `wrong` makes results wrong, a `note` is to be known."""
+
+    kind: str
+    severity: Severity
+    text: str
+    clips: tuple[str, ...] = ()  # ids of the clips concerned, all of them, or what is shared
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found."""
+
+    dataset: str
+    root: str
+    fold: str
+    class_names: tuple[str, ...]
+    found: tuple[SplitCount, ...]  # one of each split that has clips, with all classes
+    published: tuple[SplitCount, ...]  # empty where nothing is known
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found that makes results wrong."""
+        return all(finding.severity == "note" for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class ClipState:
+    """What reading the beginning of a clip showed."""
+
+    missing: bool = False
+    frames: int = 0  # counted up to 2
+    silent: bool = False  # a video without sound; never of images
+    size: int = 0  # bytes of its files
+
+
+def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
+    """Examines a data set as it lies on disk; nothing is changed, and only the beginning of each clip is decoded.
+
+    Args:
+        dataset: which; its fold is the one whose division is looked at.
+        workers: processes that open clips; 0 does it in this one.
+
+    Raises:
+        DatasetNotFoundError: it is not there.
+        ValueError: an annotation cannot be read, with file and line.
+    """
+    records, folder = dataset.records(), dataset.folder.absolute()
+    outside = [record for record in records if _leaves(record)]
+    inside = [record for record in records if not _leaves(record)]
+    states = _run(partial(_Reader, folder), inside, workers, f"{dataset.name}: opening")
+    findings = [
+        *_manifest_findings(records, outside, dataset.class_names),
+        *_clip_findings(states),
+        *_overlaps(records),
+        *_identical(states, folder, workers, dataset.name),
+    ]
+    found, published = count_clips(records), published_counts(dataset)
+    findings += [*_empty_splits(found), *_differing_counts(found, published), *_left_out(dataset)]
+    return Diagnosis(dataset.name, str(folder), dataset.fold, dataset.class_names, found, published, tuple(findings))
+
+
+def count_clips(records: Iterable[VideoRecord]) -> tuple[SplitCount, ...]:
+    """The clips of each split and emotion."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        counts[record.split][record.emotion] += 1
+    order = [*SPLITS, *sorted(counts.keys() - set(SPLITS))]
+    return tuple(SplitCount.of(split, *sorted(counts[split].items())) for split in order if split in counts)
+
+
+def published_counts(dataset: VideoDataset) -> tuple[SplitCount, ...]:
+    """The numbers of a complete copy, where they are known of the classes asked for (they are of the default ones)."""
+    counts: tuple[SplitCount, ...] = getattr(dataset, "counts", ())
+    return counts if counts and dataset.class_names == type(dataset)().class_names else ()
+
+
+def _run(
+    make: Callable[[], Callable[[VideoRecord], Result]], records: Sequence[VideoRecord], workers: int, what: str
+) -> list[tuple[VideoRecord, Result | Failure]]:
+    results = []
+    with progress(what, len(records), transient=True) as reach:
+        for pair in run_in_processes(make, records, min(workers, len(records)), TIME_LIMIT):
+            results.append(pair)
+            reach(len(results))
+    return sorted(results, key=lambda pair: (pair[0].clip_id, pair[0].path))
+
+
+class _Reader:
+    """Opens a clip and decodes up to two frames."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, record: VideoRecord) -> ClipState:
+        path = self._folder / record.path
+        if not path.exists() or not (self._folder / record.truth).exists():
+            return ClipState(missing=True)
+        frames = sum(1 for _ in islice(open_clip(self._folder, record).frames(), 2))
+        size = sum(part.stat().st_size for part in _files(path))
+        return ClipState(False, frames, is_video_file(path) and not _has_sound(path), size)
+
+
+class _Digest:
+    """The SHA-256 of a clip's files, whatever their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, record: VideoRecord) -> str:
+        digest = hashlib.sha256()
+        for path in _files(self._folder / record.path):
+            with path.open("rb") as file:
+                while block := file.read(BLOCK):
+                    digest.update(block)
+        return digest.hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(part for part in path.iterdir() if part.is_file()) if path.is_dir() else [path]
+
+
+def _is_still(path: str) -> bool:
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _has_sound(path: Path) -> bool:
+    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+    with av.open(str(path), options=options) as container:
+        return len(container.streams.audio) > 0
+
+
+def _leaves(record: VideoRecord) -> bool:
+    """Whether a path leaves the data set's root."""
+    return any(map(leaves_root, (record.clip_id, record.path, record.truth)))
+
+
+def _finding(kind: str, severity: Severity, text: str, clips: Iterable[str]) -> Iterator[Finding]:
+    """The finding, if there are clips that it is about; its text begins with their number."""
+    listed = tuple(clips)
+    if listed:
+        yield Finding(kind, severity, f"{len(listed)} {text}", listed)
+
+
+def _manifest_findings(
+    records: Sequence[VideoRecord], outside: Sequence[VideoRecord], class_names: Sequence[str]
+) -> Iterator[Finding]:
+    twice = (clip_id for clip_id, number in Counter(record.clip_id for record in records).items() if number > 1)
+    yield from _finding("duplicate ids", "wrong", "clip ids stand twice or more", twice)
+    left = (record.clip_id for record in outside)
+    yield from _finding("outside", "wrong", "clips point outside of the data set's folder; they were not opened", left)
+    strange = [record for record in records if record.emotion not in class_names]
+    names = ", ".join(sorted({repr(record.emotion) for record in strange})[:8])
+    text = f"clips are labelled {names}, which is not in the class list"
+    yield from _finding("labels", "wrong", text, (record.clip_id for record in strange))
+
+
+def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) -> Iterator[Finding]:
+    good = [(record, state) for record, state in states if isinstance(state, ClipState)]
+    failed = [(record, state.reason) for record, state in states if isinstance(state, Failure)]
+    missing = (record.clip_id for record, state in good if state.missing)
+    yield from _finding("missing", "wrong", "clips are listed, but not there; copy them again", missing)
+    reason = f", such as: {failed[0][1]}" if failed else ""
+    yield from _finding("unreadable", "wrong", "clips cannot be read" + reason, (r.clip_id for r, _ in failed))
+    short = (r.clip_id for r, s in good if not s.missing and s.frames < 2 and not _is_still(r.path))
+    yield from _finding("short", "note", "clips have a single frame that can be read", short)
+    silent = (record.clip_id for record, state in good if state.silent)
+    yield from _finding("silent", "note", "videos have no sound", silent)
+    turned = (f"{r.clip_id} by {90 * r.turns}°" for r, _ in states if r.turns)
+    yield from _finding("turned", "note", "clips lie on their side and are turned clockwise; are they upright?", turned)
+
+
+def _overlaps(records: Sequence[VideoRecord]) -> Iterator[Finding]:
+    """Subjects and films that are both trained on (or chosen on) and reported on."""
+    for kind, name in (("subject", "subjects"), ("group", "films")):
+        reported = {getattr(record, kind) for record in records if record.split == "test"}
+        others = {getattr(record, kind) for record in records if record.split != "test"}
+        shared = sorted((reported & others) - {""})
+        yield from _finding(f"shared {name}", "wrong", f"{name} are in the training and the test split", shared)
+
+
+def _identical(
+    states: Sequence[tuple[VideoRecord, ClipState | Failure]], folder: Path, workers: int, name: str
+) -> Iterator[Finding]:
+    """Clips of the same content in different splits: only those of the same size are read."""
+    sizes: dict[int, list[VideoRecord]] = defaultdict(list)
+    for record, state in states:
+        if isinstance(state, ClipState) and not state.missing:
+            sizes[state.size].append(record)
+    suspects = [record for same in sizes.values() if len({r.split for r in same}) > 1 for record in same]
+    contents: dict[str, list[VideoRecord]] = defaultdict(list)
+    for record, digest in _run(partial(_Digest, folder), suspects, workers, f"{name}: comparing"):
+        if isinstance(digest, Failure):
+            yield Finding("unreadable", "wrong", f"a clip cannot be read: {digest.reason}", (record.clip_id,))
+        else:
+            contents[digest].append(record)
+    same = [group for group in contents.values() if len({record.split for record in group}) > 1]
+    pairs = (" = ".join(f"{record.split}: {record.clip_id}" for record in group) for group in same)
+    yield from _finding("identical files", "wrong", "clips stand in several splits with the same content", pairs)
+
+
+def _empty_splits(found: Sequence[SplitCount]) -> Iterator[Finding]:
+    empty = {"train", "test"} - {count.split for count in found}
+    yield from _finding("empty", "wrong", "of the splits train and test have no clips", sorted(empty))
+
+
+def _differing_counts(found: Sequence[SplitCount], published: Sequence[SplitCount]) -> Iterator[Finding]:
+    """Published numbers may be of the whole data set, of splits, and of the classes in them."""
+    for there in published:
+        parts = [count for count in found if there.split in ("", count.split)]
+        emotions: Counter[str] = sum((Counter(dict(count.emotions)) for count in parts), Counter())
+        differing = [
+            f"{emotion} {emotions[emotion]} instead of {number}"
+            for emotion, number in there.emotions
+            if emotions[emotion] != number
+        ]
+        clips = sum(count.clips for count in parts)
+        if clips != there.clips or differing:
+            text = f"{there.split or 'all splits'}: {clips} clips here, {there.clips} in a complete copy"
+            yield Finding("counts", "note", "; ".join([text, *differing]))
+
+
+def _left_out(dataset: VideoDataset) -> Iterator[Finding]:
+    """What the data set says of rows that it leaves out because they show none of its classes."""
+    left_out: Callable[[], Counter[str]] | None = getattr(dataset, "left_out", None)
+    counts = left_out() if left_out else Counter[str]()
+    if counts:
+        listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
+        yield Finding("left out", "note", f"{counts.total()} clips are of none of the classes: {listed}")

@@ -1,0 +1,117 @@
+"""Folds as a file: ours for others to use, and others' published ones in the place of ours."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from data_modules.datasets.splits import person_or_film
+from data_modules.labels import emotion_name
+from data_modules.manifest import VideoRecord
+from data_modules.utils.files import write_whole
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """A clip and the fold in whose test split it is."""
+
+    clip_id: str
+    emotion: str
+    subject: str  # empty where the data set does not tell
+    fold: str
+
+
+COLUMNS = tuple(field.name for field in fields(FoldRow))
+
+
+def fold_rows(folds: Iterable[Sequence[VideoRecord]]) -> list[FoldRow]:
+    """The tested clips of all folds' records, by clip and fold."""
+    rows = [FoldRow(r.clip_id, r.emotion, r.subject, r.fold) for records in folds for r in records if r.split == "test"]
+    return sorted(rows, key=lambda row: (row.clip_id, len(row.fold), row.fold))
+
+
+def write_folds(path: Path, rows: Iterable[FoldRow]) -> None:
+    """Writes the rows as one CSV table with a header, whole or not at all."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(astuple(row) for row in rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def count_folds(path: Path) -> int:
+    """How many folds a file tells: the highest of its numbers.
+
+    Raises:
+        ValueError: a row of it is none, with file and line.
+    """
+    return max((int(row.fold) for row in _rows(path)), default=0)
+
+
+def read_folds(path: Path, records: Sequence[VideoRecord], folds: int) -> list[int]:
+    """The fold, from 1 to `folds`, in which each of the records is tested, as a file says.
+
+    Args:
+        path: a table with the columns `clip_id` and `fold`, such as `write_folds` writes; a column `emotion` must agree
+            with the data set.
+        records: all clips that take part, and no others.
+        folds: how many.
+
+    Raises:
+        ValueError: a row is none, a clip is missing, unknown or stands twice, a fold is empty or beyond `folds`, or
+            folds share persons or films.
+    """
+    emotions, found = {record.clip_id: record.emotion for record in records}, dict[str, int]()
+    for line, row in enumerate(_rows(path), start=2):
+        if row.clip_id not in emotions or row.clip_id in found:
+            fault = "stands twice" if row.clip_id in found else f"is none of the {len(emotions)} clips here"
+            raise ValueError(f"{path}, line {line}: clip {row.clip_id!r} {fault}; expected each of them once")
+        if row.emotion and emotion_name(row.emotion) != emotions[row.clip_id]:
+            raise ValueError(
+                f"{path}, line {line}: clip {row.clip_id!r} is labelled {row.emotion!r}, here {emotions[row.clip_id]!r}"
+            )
+        found[row.clip_id] = int(row.fold)
+    missing = sorted(emotions.keys() - found.keys())
+    if missing:
+        raise ValueError(f"{path}: {len(missing)} clips have no fold, such as {missing[0]!r}; expected all of them")
+    if set(found.values()) != set(range(1, folds + 1)):
+        there = ", ".join(map(str, sorted(set(found.values()))[:20]))
+        raise ValueError(
+            f"{path}: found clips in the folds {there}; expected 1 to {folds}, none of them empty. "
+            "If the file is right, give the number of its folds (--dataset.folds)"
+        )
+    return check_exclusive(records, [found[record.clip_id] for record in records], str(path))
+
+
+def check_exclusive(records: Sequence[VideoRecord], folds: list[int], source: str) -> list[int]:
+    """The folds of the records, once no two share a person or film.
+
+    Raises:
+        ValueError: naming the first one that is shared.
+    """
+    where: dict[str, int] = {}
+    for record, fold in zip(records, folds, strict=True):
+        person = person_or_film(record)
+        if where.setdefault(person, fold) != fold:
+            raise ValueError(
+                f"{source}: subject or film {person!r} is in the folds {where[person]} and {fold}; expected folds that "
+                "share nobody: accuracy on people seen in training says nothing of others"
+            )
+    return folds
+
+
+def _rows(path: Path) -> Iterator[FoldRow]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        try:
+            if not {"clip_id", "fold"} <= set(table.fieldnames or ()):
+                raise ValueError(f"{path}: found the columns {table.fieldnames}; expected {', '.join(COLUMNS)}")
+            for row in table:
+                clip_id, emotion, subject, fold = ((row.get(name) or "").strip() for name in COLUMNS)
+                if not clip_id or not (fold.isascii() and fold.isdecimal() and len(fold) < 6 and int(fold)):
+                    place = f"{path}, line {table.line_num}"
+                    raise ValueError(f"{place}: found clip {clip_id!r} and fold {fold!r}; expected a number from 1 on")
+                yield FoldRow(clip_id, emotion, subject, fold)
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {table.line_num}: {error}; expected a table of clips") from error

@@ -1,0 +1,1 @@
+"""Find faces, follow them, choose the main one, align it, and place its landmarks."""

@@ -1,0 +1,34 @@
+"""Where each face of a clip was, in compact arrays."""
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.faces.detection import Detection
+
+ROW = 15  # box 4, score 1, points 10 (NaN where the detector gives none)
+
+
+class Places:
+    """All detections of a clip and the numbers of the tracks they belong to, in the order of frames."""
+
+    def __init__(self) -> None:
+        self._frames, self._numbers, self._rows = array("i"), array("i"), array("f")
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, index: int, number: int, face: Detection) -> None:
+        """Appends a detection in frame `index` that belongs to track `number`."""
+        self._frames.append(index)
+        self._numbers.append(number)
+        points = np.full(10, np.nan) if face.points is None else face.points.reshape(10)
+        self._rows.extend(float(value) for value in (*face.box, face.score, *points))
+
+    def of(self, numbers: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Frames (N,), tracks (N,) and rows (N, 15) - box, score, five points - of these tracks' detections."""
+        frames, tracks = np.array(self._frames, np.int64), np.array(self._numbers, np.int64)
+        wanted = np.isin(tracks, np.array(numbers, np.int64))
+        return frames[wanted], tracks[wanted], np.array(self._rows, np.float32).reshape(-1, ROW)[wanted]

@@ -1,0 +1,245 @@
+"""Boxes and landmarks that somebody else's tool wrote: OpenFace, MediaPipe's face mesh, or a plain table of boxes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.faces.detection import Detection, five_points
+from data_modules.faces.number_table import NumberTable
+from data_modules.manifest import VideoRecord
+from data_modules.video.archives import clip_stem
+
+Floats = NDArray[np.float32]
+FOLDERS = ("faces", "OpenFace")
+CORNERS, SIZES = ("left", "top", "right", "bottom"), ("x", "y", "width", "height")
+POINTS, LANDMARKS, VERTICES = 5, 68, 468
+MAX_BYTES = 1 << 33  # a row of OpenFace has about 5 kB
+NORMALISED = 2.0  # coordinates within so many widths and heights of the frame's corner are shares of them
+EXPECTED = (
+    "OpenFace's columns (frame, success, x_0 to x_67, y_0 to y_67), a face mesh's (frame, x_0 to x_467, y_0 ..., z_0 "
+    f"...), or boxes (frame, and {', '.join(CORNERS)} or {', '.join(SIZES)})"
+)
+
+
+@dataclass(frozen=True)
+class FaceTable:
+    """The face of each frame that shows one, in pixels of the upright frame (`FacePlaces`)."""
+
+    path: Path
+    frame: NDArray[np.int64]  # (N,) ascending, from 0
+    box: Floats  # (N, 4): left, top, right, bottom
+    score: Floats  # (N,) 0 to 1
+    points: Floats | None = None  # (N, 5, 2) in the order of `Detection.points`
+    landmark: Floats | None = None  # (N, 68, 3), iBUG; the third away from the camera, around 0
+
+    def at(self, index: int) -> Detection | None:
+        """The face in frame `index`; None where the table has none."""
+        row = self._row(index)
+        if row is None:
+            return None
+        return Detection(self.box[row], float(self.score[row]), None if self.points is None else self.points[row])
+
+    def landmarks(self, index: int) -> Floats | None:
+        """(68, 3) in pixels, the third coordinate away from the camera; None where frame `index` shows no face.
+
+        Raises:
+            ValueError: the table has no landmarks in three dimensions.
+        """
+        if self.landmark is None:
+            raise ValueError(
+                f"{self.path}: found no landmarks in three dimensions; expected, to take them from it, OpenFace's "
+                "(its options -2Dfp -3Dfp) or those of a face mesh"
+            )
+        row = self._row(index)
+        return None if row is None else self.landmark[row]
+
+    def _row(self, index: int) -> int | None:
+        place = int(np.searchsorted(self.frame, index))
+        return place if place < len(self.frame) and self.frame[place] == index else None
+
+
+def table_of(folder: Path, record: VideoRecord) -> Path | None:
+    """The table that lies beside a record's clip (`clip.mp4`, `clip/`, `clip.zip` -> `clip.csv`), or in a folder.
+
+    The folders are `faces/` and `OpenFace/` below the data set's root, with a file `<clip_id>.csv`.
+    """
+    clip = folder / record.path
+    places = [clip.with_name(f"{clip.name if clip.is_dir() else clip_stem(clip)}.csv")]
+    places += [folder / name / f"{record.clip_id}.csv" for name in FOLDERS]
+    return next((place for place in places if place.is_file()), None)
+
+
+def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTable:
+    """Reads a table of one clip's faces; what kind it is, its header tells.
+
+    - OpenFace 2 (FeatureExtraction, FaceLandmarkVidMulti): `frame, face_id, timestamp, confidence, success, ... x_0 ...
+      x_67, y_0 ..., X_0 ..., Y_0 ..., Z_0 ...`. Frames count from 1; without `success` a row has no face. Of several
+      faces the one that is seen in most frames, then the largest, is taken. Depth comes in millimetres.
+    - Boxes: `frame, left, top, right, bottom` or `frame, x, y, width, height`, optionally `score` and five points
+      `x_0, y_0 ... x_4, y_4` (eyes, nose, corners of the mouth, image left first). Frames count from 0.
+    - MediaPipe's face mesh: `frame, x_0 ... x_467, y_0 ..., z_0 ...` (more vertices are passed over). Frames count from
+      0; a row without coordinates has no face. Coordinates are pixels, or shares of the frame's width (x and z) and
+      height (y), as MediaPipe gives them: that is assumed where all of x and y are below 2.
+
+    Frames without a row show no face. Boxes that are not told are those around all landmarks.
+
+    Args:
+        path: the table.
+        size: width and height of the upright frames in pixels, which shares of them need.
+
+    Raises:
+        ValueError: it is no such table, or a row of it does not fit; with file and line.
+    """
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes; expected at most {MAX_BYTES} for the faces of one clip")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = NumberTable(path, file)
+        if rows.have(["frame", *_numbered("xyz", VERTICES)]):
+            return _mesh(rows, size)
+        if rows.have(["frame", "success", *_numbered("xy", LANDMARKS)]):
+            return _openface(rows)
+        for corners in (CORNERS, SIZES):
+            if rows.have(["frame", *corners]):
+                return _boxes(rows, corners)
+        found = ", ".join(rows.names[:8]) + (f", ... ({len(rows.names)} columns)" if len(rows.names) > 8 else "")
+        raise ValueError(f"{path}, line 1: found {found or 'nothing'}; expected {EXPECTED}")
+
+
+def _numbered(letters: str, count: int) -> tuple[str, ...]:
+    """x_0, x_1, ... y_0, y_1, ..."""
+    return tuple(f"{letter}_{number}" for letter in letters for number in range(count))
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One row: a face in a frame."""
+
+    frame: int
+    person: str
+    score: float
+    values: Floats
+
+
+def _in_order(rows: NumberTable, faces: list[_Face]) -> list[_Face]:
+    """By frame, one in each."""
+    ordered = sorted(faces, key=lambda face: face.frame)
+    for face, following in pairwise(ordered):
+        if face.frame == following.frame:
+            raise ValueError(f"{rows.path}: found two faces in frame {face.frame} (from 0); expected one in each")
+    return ordered
+
+
+def _stack(faces: list[_Face], *shape: int) -> Floats:
+    return np.array([face.values for face in faces], dtype=np.float32).reshape(-1, *shape)
+
+
+def _make(
+    rows: NumberTable, faces: list[_Face], box: Floats, points: Floats | None, landmark: Floats | None
+) -> FaceTable:
+    frame = np.array([face.frame for face in faces], dtype=np.int64)
+    score = np.array([face.score for face in faces], dtype=np.float32)
+    return FaceTable(rows.path, frame, box, score, points, landmark)
+
+
+def _hulls(points: Floats) -> Floats:
+    """(N, P, 2 or 3) -> (N, 4) boxes."""
+    return np.concatenate([points[..., :2].min(1), points[..., :2].max(1)], axis=1)
+
+
+def _five(landmarks: Floats) -> Floats:
+    return np.array([five_points(each) for each in landmarks], dtype=np.float32).reshape(-1, POINTS, 2)
+
+
+def _score(rows: NumberTable, row: Sequence[str], name: str) -> float:
+    if not rows.have([name]):
+        return 1.0
+    score = float(rows.numbers(row, rows.places([name]))[0])
+    if not 0 <= score <= 1:
+        rows.fault(f"{name} {score:g}", "a number from 0 to 1")
+    return score
+
+
+def _boxes(rows: NumberTable, names: tuple[str, ...]) -> FaceTable:
+    points = [f"{axis}_{number}" for number in range(POINTS) for axis in "xy"]
+    has_points = rows.have(points)
+    places = rows.places([*names, *points] if has_points else names)
+    faces = []
+    for row in rows:
+        values = rows.numbers(row, places)
+        if names == SIZES:
+            values[2:4] += values[:2]
+        if not (values[2:4] > values[:2]).all():
+            rows.fault(f"a box of {names} {values[:4].tolist()}", "one with a width and a height")
+        faces.append(_Face(rows.frame(row, 0), "", _score(rows, row, "score"), values))
+    faces = _in_order(rows, faces)
+    values = _stack(faces, len(places))
+    return _make(rows, faces, values[:, :4], values[:, 4:].reshape(-1, POINTS, 2) if has_points else None, None)
+
+
+def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
+    from data_modules.faces.landmarks import MESH_TO_68  # it needs more than a table of boxes does
+
+    places = rows.places(_numbered("xyz", VERTICES))
+    faces = [
+        _Face(rows.frame(row, 0), "", 1.0, rows.numbers(row, places))
+        for row in rows
+        if any(row[place].strip().lower() not in ("", "nan") for place in places)
+    ]
+    faces = _in_order(rows, faces)
+    vertices = np.moveaxis(_stack(faces, 3, VERTICES), 1, 2)  # (N, 468, 3)
+    if len(faces) and np.abs(vertices[..., :2]).max() < NORMALISED:
+        if size is None:
+            raise ValueError(
+                f"{rows.path}: found coordinates that are shares of the frame's size; expected pixels, or the size"
+            )
+        vertices = vertices * np.array([size[0], size[1], size[0]], dtype=np.float32)
+    landmarks = np.asarray(vertices[:, MESH_TO_68].mean(2), dtype=np.float32)  # (N, 68, 3)
+    return _make(rows, faces, _hulls(vertices), _five(landmarks), landmarks)
+
+
+def _openface(rows: NumberTable) -> FaceTable:
+    solid = rows.have(_numbered("XYZ", LANDMARKS))
+    places = rows.places(_numbered("xyXYZ" if solid else "xy", LANDMARKS))
+    faces = []
+    for row in rows:
+        (success,) = rows.numbers(row, rows.places(["success"]))
+        if success not in (0, 1):
+            rows.fault(f"success {success:g}", "0 or 1")
+        if success:  # the other rows hold zeros, or what is no number
+            person = row[rows.places(["face_id"])[0]].strip() if rows.have(["face_id"]) else ""
+            score = _score(rows, row, "confidence")
+            faces.append(_Face(rows.frame(row, 1), person, score, rows.numbers(row, places)))
+    faces = _in_order(rows, _main_person(faces))
+    values = np.moveaxis(_stack(faces, len(places) // LANDMARKS, LANDMARKS), 1, 2)  # (N, 68, 2 or 5)
+    flat = np.ascontiguousarray(values[..., :2])
+    landmarks = np.concatenate([flat, _depth(flat, values[..., 2:])[..., None]], axis=2) if solid else None
+    return _make(rows, faces, _hulls(flat), _five(flat), landmarks)
+
+
+def _main_person(faces: list[_Face]) -> list[_Face]:
+    """The faces of who is seen in most frames, and of several the largest."""
+
+    def rank(person: str) -> tuple[int, float]:
+        those = np.array([face.values[: 2 * LANDMARKS] for face in faces if face.person == person])
+        sides = np.ptp(those.reshape(-1, 2, LANDMARKS), axis=2)
+        return len(those), float(sides.prod(1).mean())
+
+    persons = sorted({face.person for face in faces})
+    main = max(persons, key=rank, default="")
+    return [face for face in faces if face.person == main]
+
+
+def _depth(flat: Floats, solid: Floats) -> Floats:
+    """(N, 68, 2) pixels and (N, 68, 3) millimetres of camera space -> (N, 68) depth in pixels, 0 at the face's mean.
+
+    At the face's distance a millimetre is as many pixels in depth as it is across: the factor that brings X and Y,
+    about their means, nearest to x and y.
+    """
+    flat, solid = flat - flat.mean(1, keepdims=True), solid - solid.mean(1, keepdims=True)
+    across = solid[..., :2]
+    scale = (flat * across).sum((1, 2)) / np.maximum((across**2).sum((1, 2)), 1e-6)
+    return np.asarray(solid[..., 2] * scale[:, None], dtype=np.float32)

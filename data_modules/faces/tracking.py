@@ -1,0 +1,206 @@
+"""Faces over time: detections become tracks, as the context paper does it (sections 3.3 and 3.4, equations 1 to 13).
+
+A tracker works on streams: what it knows of a track is of constant size. Who the main face of a clip is, and where in
+each frame, is `main_face`'s matter.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from data_modules.faces.appearance import Embed, Vector, colour_histograms, encoding
+from data_modules.faces.detection import Detection
+from data_modules.faces.face_locations import Places
+from data_modules.faces.track import Term, Track, TrackerSettings
+from data_modules.video.source import Frame
+
+
+class FaceTracker:
+    """Links detections from frame to frame; `update` is called with ascending frame numbers.
+
+    Each face is compared with each live track by four Euclidean distances: of HSV histograms and of an embedding, each
+    from the mean over the track's last k faces; of position; of size. Distances beyond a threshold forbid a pair. The
+    Hungarian method finds the cheapest pairs; a face without a pair begins a track.
+
+    Args:
+        settings: weights, thresholds, k, max_gap.
+        embed: encodes a face, such as a network for identities. Without it, that term is left out. Where `update` gets
+            no frames, both terms of appearance are.
+        max_gap: instead of the settings'.
+        record: keeps all tracks, and where each face was (68 bytes a detection), as `MainFace` and a vote over the
+            whole clip need it. Without, ended tracks are forgotten, and the tracker does not grow with the video.
+
+    Attributes:
+        tracks: all tracks in the order of their numbers, or the live ones alone where nothing is recorded.
+        places: the recorded detections, None where nothing is.
+        looks: how many frames were given.
+        last_look: the last frame's number, -1 before the first.
+    """
+
+    def __init__(
+        self,
+        settings: TrackerSettings | None = None,
+        embed: Embed | None = None,
+        *,
+        max_gap: int | None = None,
+        record: bool = True,
+    ) -> None:
+        settings = settings or TrackerSettings()
+        self.settings = settings if max_gap is None else replace(settings, max_gap=max_gap)
+        self.places = Places() if record else None
+        self.looks, self.last_look = 0, -1
+        self._embed, self._with_frames = embed, False
+        self._ended: list[Track] = []
+        self._live: list[Track] = []
+        self._next_number = 0
+
+    @property
+    def tracks(self) -> list[Track]:
+        """See the class."""
+        return sorted([*self._ended, *self._live], key=lambda track: track.number)
+
+    def update(self, index: int, faces: Sequence[Detection], frame: Frame | None = None) -> list[int]:
+        """Adds the faces of frame `index` to the tracks they continue, or begins new ones.
+
+        Args:
+            index: the frame's number, larger than before.
+            faces: all that were found in it.
+            frame: (H, W, 3) RGB, for the terms of appearance; with all frames or with none.
+
+        Returns:
+            For each face its track's number, counted from 0.
+
+        Raises:
+            ValueError: frames out of order, some with a picture and some without, or a box that is no box.
+        """
+        self._check(index, faces, frame)
+        self.looks, self.last_look, self._with_frames = self.looks + 1, index, frame is not None
+        self._end_tracks(index)
+        features = [self._features(frame, face) for face in faces]
+        numbers = [-1] * len(faces)
+        if self._live and faces:
+            for i, j in assign(self._cost(index, faces, features)):
+                self._live[i].add(index, faces[j], features[j])
+                numbers[j] = self._live[i].number
+        for j, face in enumerate(faces):
+            if numbers[j] < 0:
+                numbers[j], self._next_number = self._next_number, self._next_number + 1
+                self._live.append(Track(numbers[j], index, face, features[j], self.settings.k))
+            if self.places is not None:
+                self.places.add(index, numbers[j], face)
+        return numbers
+
+    def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:
+        if index <= self.last_look:
+            raise ValueError(f"frame {index} came after frame {self.last_look}; give frames in ascending order")
+        if self.looks and self._with_frames != (frame is not None):
+            words = ("without", "with") if self._with_frames else ("with", "without")
+            raise ValueError(f"frame {index} came {words[0]} its picture, those before {words[1]}; give all or none")
+        for face in faces:
+            if np.shape(face.box) != (4,) or not np.isfinite(face.box).all():
+                raise ValueError(f"frame {index}: the box {face.box}; expected four finite numbers")
+
+    def _end_tracks(self, index: int) -> None:
+        over = [track for track in self._live if index - track.last_frame > self.settings.max_gap]
+        if over:
+            self._live = [track for track in self._live if index - track.last_frame <= self.settings.max_gap]
+            for track in over:
+                track.end()
+            if self.places is not None:
+                self._ended += over
+
+    def _features(self, frame: Frame | None, face: Detection) -> tuple[Vector, ...]:
+        """The observations of appearance, equation 4, in the order of `TrackerSettings.appearance`."""
+        if frame is None:
+            return ()
+        histograms = colour_histograms(frame, face.box)
+        return (histograms,) if self._embed is None else (histograms, encoding(self._embed, frame, face))
+
+    def _cost(
+        self, index: int, faces: Sequence[Detection], features: Sequence[tuple[Vector, ...]]
+    ) -> NDArray[np.float64]:
+        """(I, J) cost of each face for each live track."""
+        old, new = np.stack([track.box for track in self._live]), np.stack([face.box for face in faces])
+        passed = np.array([index - track.last_frame for track in self._live])
+        distances, terms = [*_motion(old, new, passed)], [self.settings.position, self.settings.size]
+        for kind, term in zip(range(len(features[0])), self.settings.appearance, strict=False):
+            known = np.stack([track.memories[kind].recent for track in self._live])
+            distances.append(cdist(known, np.stack([vectors[kind] for vectors in features])))
+            terms.append(term)
+        return total_cost(distances, terms)
+
+
+def _motion(
+    old: NDArray[np.float32], new: NDArray[np.float32], passed: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(I, J) distances of position and of size between (I, 4) and (J, 4) boxes, see `TrackerSettings`.
+
+    Args:
+        old: last boxes of tracks.
+        new: boxes of faces.
+        passed: (I,) frames since each old box.
+    """
+    a, b = old.astype(np.float64), new.astype(np.float64)
+    sides_a, sides_b = (np.log(np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)) for boxes in (a, b))
+    side = np.exp((sides_a.mean(1)[:, None] + sides_b.mean(1)) / 2)  # (I, J)
+    root = np.sqrt(passed)[:, None]
+    position = cdist((a[:, :2] + a[:, 2:]) / 2, (b[:, :2] + b[:, 2:]) / 2) / (side * root)
+    return position, cdist(sides_a, sides_b) / root
+
+
+def total_cost(distances: Sequence[NDArray[np.float64]], terms: Sequence[Term]) -> NDArray[np.float64]:
+    """(I, J) weighted sum of distances, each divided by its sum; infinite for forbidden pairs: equations 5 and 6.
+
+    Args:
+        distances: (I, J) of each kind, from tracks to faces.
+        terms: weight and threshold of each kind.
+    """
+    cost = np.zeros_like(distances[0])
+    for distance, term in zip(distances, terms, strict=True):
+        allowed = distance <= term.threshold
+        total = float(distance[allowed].sum())
+        cost += np.where(allowed, term.weight * distance / (total or 1.0), math.inf)
+    return cost
+
+
+def assign(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs (track, face), each at most once and none forbidden: equations 7 and 8.
+
+    As many pairs as are possible, and among those choices the cheapest: an infinite cost is never taken.
+    """
+    allowed = np.isfinite(cost)
+    dear = 1.0 + float(cost[allowed].sum())  # one forbidden pair costs more than all others together
+    pairs = zip(*linear_sum_assignment(np.where(allowed, cost, dear)), strict=True)
+    return [(int(i), int(j)) for i, j in pairs if allowed[i, j]]
+
+
+def person_of(
+    face_box: NDArray[np.floating], person_boxes: Sequence[NDArray[np.floating]]
+) -> NDArray[np.float32] | None:
+    """(4,) the person a face belongs to: the box with the largest intersection over union (the paper prints smallest).
+
+    Args:
+        face_box: (4,) left, top, right, bottom.
+        person_boxes: (4,) each, or (N, 4).
+
+    Returns:
+        None where no box overlaps the face; the whole frame then takes the person's place.
+    """
+    if not len(person_boxes):
+        return None
+    overlap = overlaps(face_box, person_boxes)
+    best = int(np.argmax(overlap))
+    return np.asarray(person_boxes[best], np.float32) if overlap[best] > 0 else None
+
+
+def overlaps(box: NDArray[np.floating], boxes: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """(N,) the intersection over union of one box with each of N: left, top, right, bottom."""
+    a, b = np.asarray(box, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
+    common = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0, None).prod(1)
+    union = np.clip(a[2:] - a[:2], 0, None).prod() + np.clip(b[:, 2:] - b[:, :2], 0, None).prod(1) - common
+    return np.asarray(common / np.maximum(union, 1e-9), np.float64)

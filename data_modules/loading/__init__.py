@@ -1,0 +1,1 @@
+"""Load batches: samples of clips, augmentation, balanced batches, the data module."""

@@ -1,0 +1,280 @@
+"""VideoDataModule: the only data loaders. Data set, sampler, crop size and augmentation are its arguments."""
+
+from dataclasses import replace
+from typing import Literal
+
+import cv2
+import pytorch_lightning as L
+import torch
+from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
+from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import Sampler as IndexSampler
+
+from data_modules.audio.settings import Sound
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.splits import join_inner, mark_inner_split
+from data_modules.loading.batch import ClipBatch, ClipSample, collate
+from data_modules.loading.batch_sampler import Draw, TrainingOrder
+from data_modules.loading.clip_dataset import FACES_ONLY, SOUND, Clip, ClipDataset, usable
+from data_modules.loading.transforms import ClipAugmentation, normalise
+from data_modules.manifest import check_records
+from data_modules.prepare.audio import prepare_sound
+from data_modules.prepare.faces import prepare_faces, store_of
+from data_modules.sampling import Sampler
+from data_modules.store.audio_cache import SoundCache
+from data_modules.store.clip_store import ClipStore
+from data_modules.store.feature_cache import FeatureCache
+
+Selection = Literal["inner", "last", "best_on_test"]
+EVALUATED = ("inner", "test")
+"""The splits that every run is evaluated on, in the order of the test loaders."""
+
+
+class VideoDataModule(L.LightningDataModule):
+    """Loads clips of a data set's faces for a model.
+
+    The model's `inputs` name the fields to load. The validation set is the inner split of the training data, the test
+    loaders are the inner and the reported split. Clips that have nothing of what the model looks at are in no batch;
+    `unanswered` lists them.
+
+    Args:
+        dataset: where the clips come from and how their faces are cropped.
+        sampler: chooses the frames of a clip.
+        batch_size: clips per process and step.
+        size: of the crops, pixels.
+        augmentation: of the training clips; the evaluation sees its middle.
+        balanced: spread every training batch over the classes.
+        selection: `inner` sets an inner split aside, `last` trains on everything and chooses nothing, `best_on_test`
+            chooses on the reported split as the papers do, and says so wherever its number stands.
+        inner_share: share of the training clips in the inner split.
+        variants: train on so many draws and augmentations of each clip; 0 for ever new ones.
+        cache: compute what the model's frozen parts make of each variant once, and train on that; needs `variants`.
+        num_workers: processes that load; 0 loads in the training process.
+        seed: of order and augmentation.
+        sound: how sound becomes spectrograms and descriptors, for models that ask for them; None for the defaults.
+    """
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        sampler: Sampler,
+        batch_size: int = 8,
+        size: int = 224,
+        augmentation: ClipAugmentation | None = None,
+        balanced: bool = False,
+        selection: Selection = "inner",
+        inner_share: float = 0.15,
+        variants: int = 0,
+        cache: bool = False,
+        num_workers: int = 2,
+        seed: int = 0,
+        sound: Sound | None = None,
+    ) -> None:
+        super().__init__()
+        if variants < 0 or (cache and not variants):
+            raise ValueError(
+                f"variants = {variants}, cache = {cache}: only a number of variants can be cached; set variants to "
+                "1 or more, or cache to false"
+            )
+        self.dataset, self.sampler, self.batch_size, self.size = dataset, sampler, batch_size, size
+        self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
+        self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
+        self.variants, self.cache, self.sound = variants, cache, sound
+        self.features: FeatureCache | None = None  # filled when a training begins
+        self.clips: list[Clip] = []
+        self.store: ClipStore | None = None
+        self.sounds: SoundCache | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The data set's class list, linked to the model's."""
+        return self.dataset.class_names
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """What the model looks at; faces where there is no model yet."""
+        model = self.trainer.lightning_module if self.trainer else None
+        inputs: frozenset[str] = getattr(model, "inputs", FACES_ONLY)
+        return inputs
+
+    @property
+    def groups(self) -> int:
+        """Sub-videos in a sample, linked to the `clips` of models that have them."""
+        return self.sampler.groups
+
+    def prepare_data(self) -> None:
+        """Makes what is missing: the synthetic videos, the face crops, what the model hears.
+
+        Runs in one process of each machine.
+
+        Raises:
+            SoundLibraryNotFoundError: a package is missing that the model's sound needs.
+            ValueError: the model asks for sound or persons, and the data set's settings leave these out.
+        """
+        self._refuse_left_out()
+        workers = max(self.num_workers, 1)
+        store = prepare_faces(self.dataset, workers)
+        prepare_sound(store, SoundCache.of(store, self.sound), self.inputs & SOUND, workers, self.dataset.name)
+
+    def _refuse_left_out(self) -> None:
+        faces, wanted = self.dataset.faces, self.inputs
+        prepared = f"{self.dataset.name} is prepared with"
+        if wanted & SOUND and not faces.sound:
+            raise ValueError(
+                f"the model asks for {', '.join(sorted(wanted & SOUND))}, but {prepared} `faces.sound: false`; set "
+                "`data.dataset.init_args.faces.sound: true`"
+            )
+        if "person" in wanted and faces.person == "none":
+            raise ValueError(
+                f"the model looks at the person around the face, but {prepared} `faces.person: none`; set "
+                "`data.dataset.init_args.faces.person` to `insightface`, `frame`, or `annotation` where the data set "
+                "has boxes of persons"
+            )
+
+    def setup(self, stage: str = "fit") -> None:
+        """Reads the manifest and the store's index, and cuts the inner split.
+
+        Raises:
+            ValueError: a clip's emotion is not in the class list, or its faces are not prepared.
+        """
+        if self.clips:
+            return
+        records = self.dataset.records()
+        check_records(records, self.dataset.name)
+        if self.selection == "inner":
+            records = mark_inner_split(records, self.dataset.name, self.inner_share)
+        else:
+            records = join_inner(records)
+        self.store = store_of(self.dataset)
+        index = self.store.read_index()
+        missing = [record.clip_id for record in records if record.clip_id not in index]
+        if missing:
+            raise ValueError(
+                f"{self.dataset.name}: {len(missing)} of {len(records)} clips are not prepared in {self.store.folder}, "
+                f"such as {missing[0]!r}; run `fer data prepare`"
+            )
+        labels = {name: place for place, name in enumerate(self.class_names)}
+        strange = [record for record in records if record.emotion not in labels]
+        if strange:
+            raise ValueError(
+                f"{self.dataset.name}: clip {strange[0].clip_id!r} has emotion {strange[0].emotion!r}; {len(strange)} "
+                f"such clips; expected one of {', '.join(labels)}"
+            )
+        self.sounds = SoundCache.of(self.store, self.sound)
+        inputs, unheard = self.inputs, self.sounds.failures(self.inputs & SOUND)
+        self.clips = [
+            Clip(r, index[r.clip_id], labels[r.emotion], *usable(index[r.clip_id], inputs, unheard)) for r in records
+        ]
+
+    def split(self, name: str) -> list[Clip]:
+        """All clips of `train`, `inner` or `test`, whether a model can see them or not.
+
+        Without an inner split of its own, `inner` is the training data (`last`) or the reported split (`best_on_test`).
+        """
+        if name == "inner" and self.selection != "inner":
+            name = {"last": "train", "best_on_test": "test"}[self.selection]
+        return [clip for clip in self.clips if clip.record.split == name]
+
+    def unanswered(self, split: str) -> list[Clip]:
+        """The clips of a split that no model can see: errors in every accuracy."""
+        return [clip for clip in self.split(split) if not clip.usable]
+
+    def clip_dataset(self, split: str, cached: bool = True) -> ClipDataset:
+        """The samples of a split's clips, with cached features where there are some."""
+        assert self.store is not None, "call setup() first"
+        clips = [clip for clip in self.split(split) if clip.usable]
+        cache = self.features if cached else None
+        return ClipDataset(
+            clips,
+            self.store,
+            self.sampler,
+            self.inputs,
+            self.size,
+            self.augmentation,
+            self.variants,
+            cache,
+            self.sounds,
+        )
+
+    def train_dataloader(self) -> DataLoader[ClipSample]:
+        """Whole batches of the training clips, balanced over the classes where asked for."""
+        data = self.clip_dataset("train")
+        replicas, rank = self._processes()
+        labels = [clip.label for clip in data.clips]
+        order = TrainingOrder(labels, self.batch_size, self.balanced, replicas, rank, self.seed)
+        return self.loader(data, order)
+
+    def val_dataloader(self) -> DataLoader[ClipSample] | list[DataLoader[ClipSample]]:
+        """The split that the epoch is chosen on; none where nothing is chosen."""
+        return [] if self.selection == "last" else self._evaluation_loader("inner")
+
+    def test_dataloader(self) -> list[DataLoader[ClipSample]]:
+        """The inner and the reported split."""
+        return [self._evaluation_loader(split) for split in EVALUATED]
+
+    def fitting_dataloader(self, inputs: frozenset[str] | None = None) -> DataLoader[ClipSample]:
+        """All training clips once, in their order and without augmentation, the same on every process.
+
+        Args:
+            inputs: the fields to load; None for all that the model asks for.
+        """
+        data = self.clip_dataset("train", cached=False)
+        data.inputs = data.inputs if inputs is None else inputs
+        return self.loader(data, SequentialSampler(data))
+
+    def predict_dataloader(self) -> DataLoader[ClipSample]:
+        """The reported split."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: str) -> DataLoader[ClipSample]:
+        data = self.clip_dataset(split)
+        replicas, rank = self._processes()
+        if len(data) < replicas:
+            raise ValueError(
+                f"the {split} split of {self.dataset.name} has {len(data)} clips that the model can see or hear for "
+                f"{replicas} processes; expected at least one each: use fewer devices or more clips"
+            )
+        order = UnrepeatedDistributedSampler(data, num_replicas=replicas, rank=rank, shuffle=False)
+        return self.loader(data, order)
+
+    def loader(
+        self,
+        data: ClipDataset,
+        order: IndexSampler[Draw] | IndexSampler[int] | None = None,
+        batches: IndexSampler[list[Draw | int]] | None = None,
+    ) -> DataLoader[ClipSample]:
+        """Batches of `batch_size` samples in this order, or these batches."""
+        return DataLoader(
+            data,
+            batch_size=self.batch_size if batches is None else 1,
+            sampler=order,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_single_threaded,
+        )
+
+    def _processes(self) -> tuple[int, int]:
+        """Number of processes, and which one this is."""
+        return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
+        """Crops travel as bytes, a quarter of the size, and are normalised where the model is."""
+        return normalised(batch)
+
+
+def normalised(batch: ClipBatch) -> ClipBatch:
+    """The batch with its crops and spectrograms as floats of mean 0 and deviation 1, as backbones want them."""
+    face, person = (None if crops is None else normalise(crops) for crops in (batch.face, batch.person))
+    spectrogram = batch.spectrogram
+    if spectrogram is not None:
+        assert batch.present is not None
+        spectrogram = normalise(spectrogram) * batch.present[:, 1, None, None, None]
+    return replace(batch, face=face, person=person, spectrogram=spectrogram)
+
+
+def _single_threaded(worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

@@ -1,0 +1,105 @@
+"""From stored sound to what models hear: in parallel, resumable, each clip that fails named with its reason."""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from functools import partial
+
+from data_modules.audio.speech import check_libraries
+from data_modules.store.audio_cache import SoundCache
+from data_modules.store.clip_store import ClipStore, ClipSummary
+from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.utils.progress import progress
+
+TIME_LIMIT = 300.0  # seconds for a clip
+SHOWN = 10  # clips that are named in the terminal
+
+
+class SoundPreparer:
+    """Makes a clip's missing fields; its libraries are loaded once.
+
+    Args:
+        store: of the clips.
+        sounds: where the fields go.
+        fields: which ones.
+
+    Raises:
+        SoundLibraryNotFoundError: a package is missing.
+    """
+
+    def __init__(self, store: ClipStore, sounds: SoundCache, fields: AbstractSet[str]) -> None:
+        check_libraries(sounds.sound)
+        self._store, self._sounds, self._files = store, sounds, [sounds.files[field] for field in sorted(fields)]
+        for files in self._files:
+            _ = files.make  # loads what it needs, or says what is missing
+
+    def __call__(self, clip_id: str) -> str:
+        """Writes the clip's fields; returns why there are not all of them."""
+        missing = [files for files in self._files if not files.has(clip_id)]
+        made, reason = self._sounds.make(self._store.open(clip_id), [files.recipe.field for files in missing])
+        for files in missing:
+            if files.recipe.field in made:
+                files.write(clip_id, made[files.recipe.field])
+        return reason
+
+
+def prepare_sound(
+    store: ClipStore, sounds: SoundCache, fields: AbstractSet[str], workers: int, name: str, limit: float = TIME_LIMIT
+) -> None:
+    """Makes the fields of all clips with sound; what is there already stays.
+
+    A clip for which it fails stays in the field's table of failures, is told of, and is tried again when its file in
+    the store has changed since.
+
+    Args:
+        store: of the clips.
+        sounds: where the fields go.
+        fields: which ones; none where the model does not listen.
+        workers: number of processes; 0 for none besides this one.
+        name: of the data set.
+        limit: seconds for a clip.
+
+    Raises:
+        SoundLibraryNotFoundError: a package is missing.
+    """
+    if not fields:
+        return
+    index = store.read_index()
+    failures = {field: sounds.files[field].failures() for field in sorted(fields)}
+    todo = [clip for clip, summary in index.items() if summary.sound and _lacks(store, sounds, clip, failures)]
+    if todo:
+        make: Callable[[], SoundPreparer] = partial(SoundPreparer, store, sounds, fields)
+        with progress(f"{name}: {' and '.join(failures)}", len(todo)) as reach:
+            results = run_in_processes(make, todo, min(workers, len(todo)), limit)
+            for done, (clip_id, result) in enumerate(results, start=1):
+                reason = result.reason if isinstance(result, Failure) else result
+                for field, failed in failures.items():
+                    failed.pop(clip_id, None)
+                    if not sounds.files[field].has(clip_id):
+                        failed[clip_id] = " ".join(reason.split())
+                reach(done)
+        for field, failed in failures.items():
+            sounds.files[field].write_failures(failed)
+        _tell(list(index.values()), sounds, failures, name)
+
+
+def _lacks(store: ClipStore, sounds: SoundCache, clip_id: str, failures: dict[str, dict[str, str]]) -> bool:
+    """Whether a field of a clip is still to be made."""
+    for field, failed in failures.items():
+        files = sounds.files[field]
+        if files.has(clip_id):
+            continue
+        known = clip_id in failed and files.failed is not None
+        if not known or store.path(clip_id).stat().st_mtime > files.failed.stat().st_mtime:  # type: ignore[union-attr]
+            return True
+    return False
+
+
+def _tell(index: list[ClipSummary], sounds: SoundCache, failures: dict[str, dict[str, str]], name: str) -> None:
+    """Prints how many clips have each field, and names those for which it failed."""
+    heard = sum(summary.sound > 0 for summary in index)
+    for field, failed in failures.items():
+        print(f"{name}: {field} of {heard - len(failed)} of {len(index)} clips; {len(index) - heard} have no sound")
+        for clip_id, reason in list(failed.items())[:SHOWN]:
+            print(f"  {clip_id}: no {field}: {reason}")
+        if failed:
+            print(f"  {len(failed)} clips without {field} in all, listed in {sounds.files[field].failed}")

@@ -1,0 +1,74 @@
+"""A picture of some clips' faces, to see at a glance what a data set became."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from data_modules.store.clip_store import ClipStore, ClipSummary, Origin, StoredClip
+
+SIDE, GAP, TEXT = 96, 2, 18  # pixels
+CLIPS, FRAMES = 16, 10  # rows and columns
+COLOURS = {Origin.FOUND: None, Origin.BETWEEN: (255, 170, 0), Origin.MADE: (0, 150, 255)}
+
+
+def contact_sheet(store: ClipStore, summaries: Sequence[ClipSummary]) -> bytes:
+    """A JPEG with a row for each of some clips, evenly chosen, those with the fewest faces among them.
+
+    An orange frame marks a face whose place was interpolated, a blue one a picture made by optical flow; points are
+    landmarks. The persons stand under the faces where there are any.
+    """
+    rows = [_row(store.open(summary.clip_id), summary) for summary in chosen(summaries, CLIPS)]
+    width = FRAMES * (SIDE + GAP)
+    if not rows:
+        rows = [_title("no clip has a face", width)]
+    sheet = np.concatenate(rows)
+    encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    return bytes(encoded.tobytes())
+
+
+def chosen(summaries: Sequence[ClipSummary], count: int) -> list[ClipSummary]:
+    """Some of the clips with faces: every n-th in the order of their coverage, the lowest first."""
+    there = sorted((s for s in summaries if s.num_faces), key=lambda summary: (summary.coverage, summary.clip_id))
+    places = np.linspace(0, len(there) - 1, min(count, len(there))).round().astype(int)
+    return [there[place] for place in places]
+
+
+def _row(clip: StoredClip, summary: ClipSummary) -> NDArray[np.uint8]:
+    """(TEXT + SIDE [+ SIDE], W, 3) some faces of a clip in their order."""
+    places = np.unique(np.linspace(0, len(clip) - 1, FRAMES).round().astype(np.int64))
+    origins, points = clip.optional("origin"), clip.optional("landmarks")
+    cells = []
+    for place, crop in zip(places, clip.crops(places, SIDE), strict=True):
+        cell = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        if points is not None and np.isfinite(points[place]).all():
+            for x, y in (points[place, :, :2] + 0.5) * SIDE / clip.crop_size:
+                cv2.circle(cell, (int(x), int(y)), 1, (0, 255, 120), -1)
+        colour = COLOURS[Origin(int(origins[place]))] if origins is not None else None
+        if colour:
+            cv2.rectangle(cell, (0, 0), (SIDE - 1, SIDE - 1), colour, 3)
+        cells.append(cell)
+    width = FRAMES * (SIDE + GAP)
+    title = f"{summary.clip_id}   {summary.num_faces} faces in {summary.num_frames} frames"
+    parts = [_title(title, width), _strip(cells, width)]
+    if clip.has("person"):
+        persons = clip.crops(places, SIDE, "person")
+        parts.append(_strip([cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in persons], width))
+    return np.concatenate(parts)
+
+
+def _strip(cells: Sequence[NDArray[np.uint8]], width: int) -> NDArray[np.uint8]:
+    strip = np.full((SIDE + GAP, width, 3), 255, np.uint8)
+    for i, cell in enumerate(cells):
+        left = i * (SIDE + GAP)
+        strip[:SIDE, left : left + SIDE] = cell
+    return strip
+
+
+def _title(text: str, width: int) -> NDArray[np.uint8]:
+    """(TEXT, W, 3) a line of text; names may hold any letters."""
+    image = Image.new("RGB", (width, TEXT), "white")
+    ImageDraw.Draw(image).text((2, 2), text[:160], fill="black", font=ImageFont.load_default(12))
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,265 @@
+"""From a data set to its store of faces: in parallel, resumable after a kill at any point, in parts on many hosts."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from data_modules.audio.settings import SOUND_RATE
+from data_modules.datasets.dataset import VideoDataset, store_root
+from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
+from data_modules.faces.face_table import read_face_table, table_of
+from data_modules.faces.ground_truth import FrameTruth
+from data_modules.faces.settings import FaceSettings
+from data_modules.manifest import VideoRecord, check_records
+from data_modules.prepare.contact_sheet import contact_sheet
+from data_modules.prepare.coverage import quarantine, show_coverage
+from data_modules.store.clip_store import ClipStore, ClipSummary, ClipWriter, StoredClip
+from data_modules.utils.files import write_whole
+from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.utils.progress import progress
+from data_modules.video.audio_track import open_sound
+from data_modules.video.reader import is_video_file, open_clip
+from data_modules.video.source import UnreadableVideoError
+
+TIME_LIMIT = 300.0  # seconds without a sign of life
+UNREADABLE = "unreadable: "
+DAMAGED = "sound unreadable: "
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a data set: of every `of` clips one, beginning with the `number`-th."""
+
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise ValueError(f"shard {self.number}/{self.of}: expected i/n with 1 <= i <= n, such as 1/4 to 4/4")
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """From `i/n`.
+
+        Raises:
+            ValueError: it is no such thing.
+        """
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal()):
+            raise ValueError(f"shard {text!r}: expected i/n with 1 <= i <= n, such as 1/4")
+        return cls(int(number), int(of))
+
+    @property
+    def name(self) -> str:
+        """Such as `2-of-8`; empty for the whole."""
+        return "" if self.of == 1 else f"{self.number}-of-{self.of}"
+
+    def of_records(self, records: Sequence[VideoRecord]) -> list[VideoRecord]:
+        """Its clips."""
+        return list(records[self.number - 1 :: self.of])
+
+
+WHOLE = Shard()
+
+
+class ClipPreparer:
+    """Makes one clip's file in the store; its networks are loaded once.
+
+    Args:
+        folder: of the clips.
+        settings: how faces are made.
+        store: folder of the store.
+        device: where the networks run; by default a GPU where there is one.
+        threads: frames that a detector looks at at a time, on a processor.
+
+    Raises:
+        DetectorNotFoundError: a package or weights are missing.
+    """
+
+    def __init__(
+        self, folder: Path, settings: FaceSettings, store: Path, device: str | None = None, threads: int = 1
+    ) -> None:
+        self._folder, self._settings, self._store = folder, settings, ClipStore(store)
+        self._tools = Tools.of(settings, device, threads)
+        self.about = self._tools.about
+
+    def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
+        """Reads the clip, writes its file; yields how far it is.
+
+        Raises:
+            UnreadableVideoError: its frames cannot be had.
+            ValueError: an annotation is missing or does not fit.
+        """
+        yield 0.0
+        settings, source = self._settings, open_clip(self._folder, record)
+        known = self._known(record, (source.width, source.height))
+        places = yield from find_places(source, settings, self._tools, known)
+        with self._store.writing(record.clip_id) as writer:
+            faces = 0
+            for face in lengthened(cut_faces(source, places, settings, self._tools, known), settings.lengthen):
+                writer.add(face)
+                faces += 1
+                yield (1 + face.index / source.num_frames) / 2
+            sound_reason = self._add_sound(record, writer)
+            count = source.num_frames
+            reason = "" if faces else f"no face found in {count} frame{'s' * (count != 1)}"
+            summary = ClipSummary(
+                record.clip_id,
+                count,
+                faces,
+                source.fps,
+                reason,
+                broken=source.broken,
+                width=source.width,
+                height=source.height,
+                sound_reason=sound_reason,
+            )
+            return writer.finish(summary, source.timestamps)
+
+    def _known(self, record: VideoRecord, size: tuple[int, int]) -> Known:
+        wants_table = "table" in (self._settings.detector, self._settings.landmarks)
+        path = table_of(self._folder, record) if wants_table else None
+        return Known(
+            record.clip_id,
+            FrameTruth.load(self._folder / record.truth) if record.truth else None,
+            read_face_table(path, size) if path else None,
+        )
+
+    def _add_sound(self, record: VideoRecord, writer: ClipWriter) -> str:
+        """Writes the clip's sound; returns what is wrong with it. A damaged sound is none, and costs no picture."""
+        path = self._folder / record.path
+        if not self._settings.sound or not is_video_file(path):
+            return ""
+        try:
+            track = open_sound(path, SOUND_RATE)
+            for block in track or ():
+                writer.add_sound(np.clip(np.round(block * 32767), -32768, 32767).astype(np.int16))
+        except UnreadableVideoError as error:
+            writer.discard_sound()
+            return " ".join(f"{DAMAGED}{error}".split())
+        return f"{track.broken} of {track.packets} packets of its sound do not decode" if track and track.broken else ""
+
+
+def store_of(dataset: VideoDataset) -> ClipStore:
+    """Where the data set's faces are: named after the set, its folder's name, and the settings.
+
+    Two synthetic sets lie in folders of different names and share nothing; a set that moves keeps its faces.
+    """
+    return ClipStore.of(store_root(), dataset.store_name, dataset.faces)
+
+
+def prepare_faces(
+    dataset: VideoDataset,
+    workers: int,
+    limit: int | None = None,
+    shard: Shard = WHOLE,
+    time_limit: float = TIME_LIMIT,
+    device: str | None = None,
+) -> ClipStore:
+    """Makes the faces of all clips of a data set; what is there already stays, so a killed run goes on where it was.
+
+    A clip without a face and one that cannot be read stay in the index, with the reason. The latter is tried again when
+    its file has changed since. When something was made, the store's folder gets a list of the clips that something is
+    wrong with, and a picture of some faces.
+
+    Args:
+        dataset: whose clips.
+        workers: number of processes; 0 for none besides this one.
+        limit: only the first so many clips.
+        shard: only this part of them.
+        time_limit: seconds without a sign of life after which a clip counts as unreadable.
+        device: where detectors run; by default a GPU where there is one.
+
+    Raises:
+        DetectorNotFoundError: the detector is not installed.
+        DatasetNotFoundError: the data set is not there.
+    """
+    dataset.prepare()
+    records, store = shard.of_records(dataset.records()[:limit]), store_of(dataset)
+    check_records(records, dataset.name)
+    _refuse_impossible(dataset.faces, records, dataset.name)
+    done, index_time = store.read_index(), store.index_time()
+    own, indexed = {record.clip_id for record in records}, set(done)
+    todo = _to_do(records, store, done, index_time, dataset.folder)
+    if todo or not own <= indexed or not store.index_path(shard.name).exists():
+        make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
+        work_through(make, todo, done, min(workers, len(todo)), time_limit, f"{dataset.name}: faces")
+        store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
+        _describe(store, records, done, dataset.name, shard)
+    return store
+
+
+def _refuse_impossible(settings: FaceSettings, records: Sequence[VideoRecord], name: str) -> None:
+    wanted = [part for part in ("detector", "landmarks", "person") if getattr(settings, part) == "annotation"]
+    if wanted and records and not any(record.truth for record in records):
+        raise ValueError(
+            f"{name} has no ground truth, so `{wanted[0]}: annotation` has nothing to read; use mtcnn, insightface or "
+            "crop as detector, mesh or none as landmarks, frame or none as person"
+        )
+
+
+def _to_do(
+    records: Sequence[VideoRecord], store: ClipStore, done: dict[str, ClipSummary], index_time: float, folder: Path
+) -> list[VideoRecord]:
+    """The clips to be made; adds to `done` those that a killed run made before it wrote the index."""
+    stored, todo = store.clip_ids(), list[VideoRecord]()
+    for record in records:
+        known = done.get(record.clip_id)
+        if known is not None and known.reason.startswith(UNREADABLE):
+            path = folder / record.path
+            if path.exists() and path.stat().st_mtime > index_time:
+                todo.append(record)
+        elif record.clip_id not in stored:
+            todo.append(record)
+        elif known is None:
+            done[record.clip_id] = StoredClip(store.path(record.clip_id)).summary
+    return todo
+
+
+def work_through(
+    make: partial[ClipPreparer],
+    todo: Sequence[VideoRecord],
+    done: dict[str, ClipSummary],
+    workers: int,
+    time_limit: float,
+    what: str,
+) -> None:
+    """Prepares the clips, adds their summaries to `done`, and shows how far it is."""
+    shares: dict[str, float] = {}  # of the clips that are being worked on
+    finished, said = 0, set[str]()
+    with progress(what, len(todo)) as reach:
+
+        def ready(about: str) -> None:
+            if about and about not in said:
+                said.add(about)
+                print(about, flush=True)
+
+        def watch(record: VideoRecord, share: float) -> None:
+            shares[record.clip_id] = share
+            reach(finished + sum(shares.values()))
+
+        for record, result in run_in_processes(make, todo, workers, time_limit, watch, ready):
+            shares.pop(record.clip_id, None)
+            finished += 1
+            if isinstance(result, Failure):
+                reason = " ".join(f"{UNREADABLE}{result.reason}".split())
+                done[record.clip_id] = ClipSummary(record.clip_id, 0, 0, 0.0, reason)
+            else:
+                done[record.clip_id] = result
+            reach(finished + sum(shares.values()))
+
+
+def _describe(
+    store: ClipStore, records: Sequence[VideoRecord], done: dict[str, ClipSummary], name: str, shard: Shard
+) -> None:
+    """Prints what came of the clips; writes the list of those with something wrong, and a picture of some."""
+    summaries = [done[record.clip_id] for record in records]
+    suffix = f"-{shard.name}" if shard.name else ""
+    listed, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
+    write_whole(listed, quarantine(summaries))
+    write_whole(sheet, contact_sheet(store, summaries))
+    show_coverage(records, summaries, name)
+    print(f"  all reasons: {listed}\n  to look at:  {sheet}")

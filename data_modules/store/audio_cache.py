@@ -1,0 +1,200 @@
+"""What models hear of clips, made once: spectrograms and descriptors in files beside the crops.
+
+They are always the same for a clip, and reducing its noise costs more than decoding its crops, so they are made when
+data are prepared and read in training. A folder is named after everything that its files depend on.
+"""
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from data_modules.audio.opensmile import SIZES, Descriptors
+from data_modules.audio.settings import Sound
+from data_modules.audio.spectrogram import spectrogram
+from data_modules.audio.speech import Samples, speech_of
+from data_modules.store.clip_store import ClipStore, StoredClip, clip_path, settings_key
+from data_modules.utils.files import whole_file, write_whole
+
+FIELDS = ("descriptor", "spectrogram")
+"""The fields of `ClipBatch` that are made of sound."""
+FAILED = "failed.csv"
+METHOD = "fer_lightning sound 1"  # another number when speech or pictures come to be made differently here
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a field depends on besides the clip."""
+
+    field: str
+    sound: Sound  # with defaults where the field does not depend on it
+    libraries: tuple[str, ...]  # names and versions, our own the first
+
+    @classmethod
+    def of(cls, field: str, sound: Sound) -> "Recipe":
+        """Of one of `FIELDS`."""
+        wanted = {"noisereduce": sound.reduce_noise, "webrtcvad-wheels": sound.speech, "opensmile": field == FIELDS[0]}
+        libraries = (METHOD, *(f"{package} {_version(package)}" for package, wants in wanted.items() if wants))
+        default = Sound()
+        if field == "descriptor":
+            picture = {name: getattr(default, name) for name in ("size", "window", "hop", "decibels")}
+            return cls(field, replace(sound, **picture), libraries)
+        return cls(field, replace(sound, functionals=default.functionals), libraries)
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.sound.functionals if self.field == 'descriptor' else self.field}-{settings_key(self)}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+class FieldFiles:
+    """One field of all clips: a file each, and a table of those for which it could not be made.
+
+    Args:
+        recipe: how it is made.
+        folder: in which its folder lies; None keeps nothing.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path | None) -> None:
+        self.recipe, self.folder = recipe, folder and folder / recipe.name
+
+    def path(self, clip_id: str) -> Path | None:
+        """Where a clip's field is or would be.
+
+        Raises:
+            ValueError: the clip's id would leave the folder.
+        """
+        return self.folder and clip_path(self.folder, clip_id)
+
+    def has(self, clip_id: str) -> bool:
+        """Whether it is there, whole."""
+        path = self.path(clip_id)
+        return path is not None and path.exists()
+
+    def read(self, clip_id: str) -> NDArray[Any] | None:
+        """A clip's field, or None where it was not made."""
+        path = self.path(clip_id)
+        if path is None or not path.exists():
+            return None
+        with safe_open(path, framework="numpy") as file:
+            return np.asarray(file.get_tensor(self.recipe.field))
+
+    def write(self, clip_id: str, values: NDArray[Any]) -> None:
+        """Writes a clip's field, whole or not at all; nothing without a folder."""
+        path = self.path(clip_id)
+        if path is not None:
+            with whole_file(path) as temporary:
+                save_file({self.recipe.field: np.ascontiguousarray(values)}, temporary)
+
+    @property
+    def failed(self) -> Path | None:
+        """The table of clips whose field could not be made."""
+        return self.folder and self.folder / FAILED
+
+    def failures(self) -> dict[str, str]:
+        """Clip id -> why its field could not be made."""
+        if self.failed is None or not self.failed.exists():
+            return {}
+        with self.failed.open(newline="", encoding="utf-8") as file:
+            return {row["clip_id"]: row["reason"] for row in csv.DictReader(file)}
+
+    def write_failures(self, failures: Mapping[str, str]) -> None:
+        """Writes the table anew."""
+        if self.failed is not None:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows([("clip_id", "reason"), *sorted(failures.items())])
+            write_whole(self.failed, text.getvalue().encode())
+
+    @cached_property
+    def make(self) -> Callable[[Samples], NDArray[Any]]:
+        """Makes the field of a clip's speech; its library is loaded once.
+
+        Raises:
+            SoundLibraryNotFoundError: a package is missing.
+        """
+        sound = self.recipe.sound
+        return Descriptors(sound.functionals) if self.recipe.field == "descriptor" else _Spectrogram(sound)
+
+    @property
+    def nothing(self) -> NDArray[Any]:
+        """What stands for a clip without sound: zeros."""
+        sound = self.recipe.sound
+        if self.recipe.field == "descriptor":
+            return np.zeros(SIZES[sound.functionals], np.float32)
+        return np.zeros((sound.size, sound.size), np.uint8)
+
+
+@dataclass(frozen=True)
+class _Spectrogram:
+    sound: Sound
+
+    def __call__(self, speech: Samples) -> NDArray[np.uint8]:
+        return spectrogram(speech, self.sound)
+
+
+class SoundCache:
+    """What models hear of clips: read from the files, or made where these lack it.
+
+    Args:
+        sound: how it is made; None for the defaults.
+        folder: where it is kept; None keeps nothing.
+    """
+
+    def __init__(self, sound: Sound | None = None, folder: Path | None = None) -> None:
+        self.sound = sound or Sound()
+        self.files = {field: FieldFiles(Recipe.of(field, self.sound), folder) for field in FIELDS}
+
+    @classmethod
+    def of(cls, store: ClipStore, sound: Sound | None) -> "SoundCache":
+        """The files beside a store's crops."""
+        return cls(sound, store.folder / "sound")
+
+    def failures(self, fields: Iterable[str]) -> dict[str, str]:
+        """Clip id -> why one of the fields could not be made."""
+        return {clip: f"no {field}: {why}" for field in fields for clip, why in self.files[field].failures().items()}
+
+    def read(self, stored: StoredClip, field: str) -> NDArray[Any] | None:
+        """A clip's field, (size, size) uint8 or (E,) float32, or None where it has no sound or making it failed."""
+        clip_id, files = stored.summary.clip_id, self.files[field]
+        values = files.read(clip_id)
+        if values is not None or stored.summary.sound == 0 or clip_id in files.failures():
+            return values
+        made, reason = self.make(stored, [field])
+        if reason:
+            log.warning("clip %r has no %s: %s", clip_id, field, reason)
+        return made.get(field)
+
+    def make(self, stored: StoredClip, fields: Iterable[str]) -> tuple[dict[str, NDArray[Any]], str]:
+        """The fields of a clip's speech, and why there are not all of them.
+
+        Raises:
+            SoundLibraryNotFoundError: a package is missing.
+        """
+        samples = stored.sound(0.0, self.sound.max_seconds)
+        if samples is None or not samples.any():
+            return {}, "no sound"
+        speech, made, reason = speech_of(samples, self.sound), dict[str, NDArray[Any]](), ""
+        for field in fields:
+            try:
+                made[field] = self.files[field].make(speech)
+            except ValueError as error:
+                reason = str(error)
+        return made, reason

@@ -1,0 +1,233 @@
+"""A clip as an archive of its frame images, read in place: nothing is unpacked to disk."""
+
+import gzip
+import io
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import BinaryIO, cast
+
+from data_modules.video.images import IMAGE_SUFFIXES, BrokenImageError, FrameImages, is_frame, natural_order
+from data_modules.video.source import UnreadableVideoError, VideoLimits, describe
+
+ZIP, TAR, PACKED_TAR = (".zip",), (".tar",), (".tar.gz", ".tgz")
+ARCHIVE_SUFFIXES = (*ZIP, *TAR, *PACKED_TAR)
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
+GZIP_BLOCK = 1 << 16
+HEADERS = 1 << 16  # bytes that the headers before a member may have; names and attributes have a few hundred
+
+
+@dataclass(frozen=True)
+class Member:
+    """What an archive says of one of its files, whatever kind of archive it is."""
+
+    name: str
+    size: int  # bytes, unpacked
+    kind: str = "file"  # or `folder`, or why it is refused: `a link`, `encrypted`, ...
+    offset: int = 0  # of its content, in a tar archive
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Its name, with the backslashes of some Windows programs as what they mean."""
+        return PurePosixPath(self.name.replace("\\", "/"))
+
+
+def is_archive(path: PurePath) -> bool:
+    """Whether a file's name is that of an archive of frames."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def clip_stem(path: PurePath) -> str:
+    """The name of a clip's file or folder without the suffix: `clip` of `clip.mp4` and `clip.tar.gz`."""
+    ends = [suffix for suffix in ARCHIVE_SUFFIXES if path.name.lower().endswith(suffix)]
+    return path.name[: -len(ends[0])] if ends else path.stem
+
+
+def open_archive(path: Path, max_side: int | None, limits: VideoLimits, fps: float) -> FrameImages:
+    """The frames of a ZIP or TAR archive (of the latter also packed by gzip), which lie in one folder of it.
+
+    What macOS adds (`__MACOSX`, `._1.jpg`) and files that are no images are passed over. Nothing is ever written to
+    where a member's name says; an archive whose names, links or sizes are those of an attack is refused all the same.
+    A packed TAR archive cannot be read at random, so the images stay in memory as they are packed.
+
+    Args:
+        path: the archive.
+        max_side: see `video.open_video`.
+        limits: of the number and size of members, see `VideoLimits`.
+        fps: see `video.open_video`.
+
+    Raises:
+        UnreadableVideoError: it is none, is damaged, holds no images or those of several folders, or is refused.
+    """
+    name = path.name.lower()
+    with _named(path):
+        if name.endswith(ZIP):
+            opened, members = _zip(path, limits)
+        elif name.endswith(TAR):
+            opened, members = _tar(path, limits)
+        else:
+            opened, members = _packed_tar(path, limits)
+    files = _frames(path, members)
+    return FrameImages(path, files, max_side, limits, fps, opened)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableVideoError:
+        raise
+    except (*DAMAGE, ValueError) as error:
+        raise UnreadableVideoError(
+            f"{path}: cannot be opened as an archive ({error.__class__.__name__}: {error}); found {describe(path)}, "
+            f"expected {' '.join(ARCHIVE_SUFFIXES)} of frame images. Copy or download it again."
+        ) from error
+
+
+Opener = Callable[[PurePath], BinaryIO]
+
+
+def _zip(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
+    archive = zipfile.ZipFile(path)  # its table of contents is read once; it is closed when nobody reads on
+    members = list(_checked(path, map(_zip_member, archive.infolist()), limits, limits.max_archive_bytes))
+    infos = {member.path: info for member, info in zip(members, archive.infolist(), strict=True)}
+
+    def opened(file: PurePath) -> BinaryIO:
+        info = infos[PurePosixPath(file)]
+        try:
+            with archive.open(info) as stream:
+                return _whole(stream.read(info.file_size + 1), info.file_size)
+        except DAMAGE as error:  # such as a checksum that does not fit
+            raise BrokenImageError(error) from error
+
+    return opened, members
+
+
+def _zip_member(info: zipfile.ZipInfo) -> Member:
+    mode = info.external_attr >> 16
+    kind = "folder" if info.is_dir() else "file"
+    if stat.S_ISLNK(mode):
+        kind = "a link"
+    elif info.flag_bits & 1:
+        kind = "encrypted"
+    elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        kind = f"compressed by method {info.compress_type}, not by Deflate"
+    return Member(info.filename, info.file_size, kind)
+
+
+def _tar(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
+    with path.open("rb") as file, tarfile.open(fileobj=_bounded(file, path, HEADERS), mode="r:") as archive:
+        members = list(_checked(path, map(_tar_member, archive), limits, limits.max_archive_bytes))
+    places = {member.path: member for member in members}
+
+    def opened(image: PurePath) -> BinaryIO:
+        member = places[PurePosixPath(image)]
+        with path.open("rb") as file:
+            file.seek(member.offset)
+            return _whole(file.read(member.size), member.size)
+
+    return opened, members
+
+
+def _packed_tar(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
+    contents: dict[PurePosixPath, bytes] = {}
+    most = limits.max_held_bytes
+
+    def read(archive: tarfile.TarFile) -> Iterator[Member]:
+        for info in archive:
+            member = _tar_member(info)
+            yield member  # whoever asks for the next one has checked this one
+            content = archive.extractfile(info) if _is_frame(member) else None
+            if content is not None:
+                contents[member.path] = content.read(member.size)
+
+    with gzip.open(path) as unpacked:
+        bounded = _bounded(cast(BinaryIO, unpacked), path, GZIP_BLOCK, most)
+        with tarfile.open(fileobj=bounded, mode="r|", bufsize=GZIP_BLOCK) as archive:
+            members = list(_checked(path, read(archive), limits, most))
+    return lambda image: io.BytesIO(contents[PurePosixPath(image)]), members
+
+
+def _tar_member(info: tarfile.TarInfo) -> Member:
+    kind = "folder" if info.isdir() else "file"
+    if info.issym() or info.islnk():
+        kind = "a link"
+    elif not (info.isdir() or info.isreg()) or info.issparse():
+        kind = "neither a file nor a folder"
+    return Member(info.name, info.size, kind, info.offset_data)
+
+
+def _bounded(stream: BinaryIO, path: Path, once: int, total: int | None = None) -> BinaryIO:
+    return cast(BinaryIO, _Bounded(stream, path, once, total))
+
+
+class _Bounded:
+    """A stream of which not more is read at once, and in all, than so many bytes: headers lie about lengths, too."""
+
+    def __init__(self, stream: BinaryIO, path: Path, once: int, total: int | None = None) -> None:
+        self._stream, self._path, self._once, self._left = stream, path, once, total
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int) -> bytes:
+        """As a file's."""
+        if self._left is not None:
+            self._left -= min(size, self._once)
+        if size > self._once or (self._left is not None and self._left < 0):
+            raise _refused(self._path, "headers or members of excessive length")
+        return self._stream.read(size)
+
+
+def _refused(path: Path, found: str) -> UnreadableVideoError:
+    return UnreadableVideoError(
+        f"{path}: refused: found {found}; expected an archive of frame images in one folder. Do not unpack it, unless "
+        "you trust where it comes from; if it is sound, see the limits of VideoLimits."
+    )
+
+
+def _checked(path: Path, members: Iterable[Member], limits: VideoLimits, total: int) -> Iterator[Member]:
+    """The members, each when it was found to be harmless."""
+    seen: set[PurePosixPath] = set()
+    left = total
+    for number, member in enumerate(members, start=1):
+        name, left = f"{member.name[:80]!r}", left - member.size
+        outside = member.path.is_absolute() or ".." in member.path.parts or PureWindowsPath(member.name).drive
+        for fault, found in (
+            (number > limits.max_members, f"more than {limits.max_members} members"),
+            (bool(outside), f"member {name}, whose path leaves the archive"),
+            (member.kind not in ("file", "folder"), f"member {name}, which is {member.kind}"),
+            (member.kind == "file" and member.path in seen, f"member {name} twice"),
+            (member.size > limits.max_member_bytes, f"member {name} of {member.size} bytes"),
+            (left < 0, f"members of more than {total} bytes in all"),
+        ):
+            if fault:
+                raise _refused(path, found)
+        seen.add(member.path)
+        yield member
+
+
+def _is_frame(member: Member) -> bool:
+    hidden = any(part[0] == "." or part == "__MACOSX" for part in member.path.parts)
+    return member.kind == "file" and not hidden and is_frame(member.path)
+
+
+def _frames(path: Path, members: Iterable[Member]) -> list[PurePosixPath]:
+    """The images in their order."""
+    files = [member.path for member in members if _is_frame(member)]
+    folders = sorted({str(file.parent) for file in files})
+    if len(folders) != 1:
+        found = f"images in {len(folders)} folders ({', '.join(folders[:3])})" if folders else "no images"
+        raise UnreadableVideoError(
+            f"{path}: found {found}; expected the frames of one clip, {' '.join(IMAGE_SUFFIXES)}, in one folder."
+        )
+    return natural_order(files)
+
+
+def _whole(content: bytes, size: int) -> BinaryIO:
+    if len(content) != size:
+        raise BrokenImageError(f"{len(content)} bytes, {size} of which are declared")
+    return io.BytesIO(content)

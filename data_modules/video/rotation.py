@@ -1,0 +1,36 @@
+"""Clips that were filmed on their side, brought upright."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.video.source import Frame, VideoSource
+
+
+class Turned(VideoSource):
+    """Another clip, turned clockwise by quarters.
+
+    Args:
+        source: the clip as it lies.
+        turns: quarter turns clockwise.
+    """
+
+    def __init__(self, source: VideoSource, turns: int) -> None:
+        self._source, self._turns = source, turns % 4
+        self.path, self.fps = source.path, source.fps
+        size = source.width, source.height
+        self.width, self.height = size[::-1] if self._turns % 2 else size
+
+    @property
+    def timestamps(self) -> NDArray[np.float64]:
+        """See `VideoSource.timestamps`."""
+        return self._source.timestamps
+
+    def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
+        """See `VideoSource.frames`."""
+        try:
+            for index, frame in self._source.frames(indices, every):
+                yield index, np.ascontiguousarray(np.rot90(frame, -self._turns))  # numpy turns against the clock
+        finally:
+            self.broken = self._source.broken

@@ -1,0 +1,45 @@
+"""The deep audio model of bi-modality fusion (Li et al., ICMI 2019): a spectrogram, seen as an image by VGG-19."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from data_modules.loading.batch import ClipBatch
+from fer_lightning.evaluation.outputs import ClassifierOutput
+from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.vgg import VGG19
+from fer_lightning.training.classifier import VideoClassifier
+
+
+class SpectrogramCNN(VideoClassifier):
+    """Section 2, the audio model: the spectrogram of a clip's speech, "an image", goes through VGG-19 to a softmax.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        backbone: of the spectrogram; VGG-19 at random where None.
+        dropout: before the last layer; VGG's own, the paper states none.
+        training: optimiser, schedule and loss, see `VideoClassifier`.
+    """
+
+    inputs: frozenset[str] = frozenset({"spectrogram"})
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        backbone: FrameBackbone | None = None,
+        dropout: float = 0.5,
+        **training: Any,
+    ) -> None:
+        super().__init__(class_names, **training)
+        self.backbone = backbone or VGG19()
+        self.dropout = nn.Dropout(dropout)
+        self.score = nn.Linear(self.backbone.num_features, len(class_names))
+
+    def forward(self, batch: ClipBatch) -> ClassifierOutput:
+        """Spectrograms (B, 3, S, S) -> logits, the same for all classes where there is no sound, and FC7's values."""
+        assert batch.spectrogram is not None
+        heard = batch.has("sound")[:, None]
+        feature = self.backbone(torch.where(heard[..., None, None], batch.spectrogram, 0))
+        return ClassifierOutput(*(torch.where(heard, x, 0) for x in (self.score(self.dropout(feature)), feature)))

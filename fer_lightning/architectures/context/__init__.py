@@ -1,0 +1,1 @@
+"""Do et al., Context-aware emotion recognition in the wild, Sensors 2021."""

@@ -1,0 +1,263 @@
+"""VSHNN: visual scene-aware hybrid neural network (Sensors 2020, 20, 5184).
+
+DenseNet-FC makes an appearance feature of every frame (section 3.2), a 3D CNN the scene feature of the clip (section
+3.3). Frame substitution replaces the frames that are least like the others (section 3.4), and a recurrent network that
+knows the scene classifies what is left (section 3.5). Facial landmarks are a second modality (section 4).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+
+from data_modules.loading.batch import ClipBatch
+from data_modules.loading.datamodule import EVALUATED, VideoDataModule
+from fer_lightning.architectures.vshnn.fusion import IntermediateConcatenation, LateFusion, ScoreFusion, WeightedSum
+from fer_lightning.architectures.vshnn.landmark_mlp import Descriptor, LandmarkFeatures, LandmarkNet
+from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures, StreamScores
+from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
+from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
+from fer_lightning.layers.frames import frames_at
+from fer_lightning.layers.recurrent import Cell, Connection, SceneAwareRNN
+from fer_lightning.layers.video_backbones import ClipBackbone
+from fer_lightning.training.classifier import VideoClassifier
+
+Fusion = Literal["none", "ic", "ws", "lrmf", "lrmaf"]
+
+
+class SceneFeature(nn.Sequential):
+    """The FC layer that is trained in the place of a 3D CNN's head (section 3.3): (B, E) -> v (B, S).
+
+    Not stated in the paper, our choice: one layer with ReLU.
+    """
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__(nn.Linear(size, hidden), nn.ReLU())
+
+
+class AuxiliaryClassifier(nn.Sequential):
+    """Classifies the scene feature (section 3.3, figure 3): FC, BatchNorm, ReLU, dropout, FC. (B, S) -> (B, C)."""
+
+    def __init__(self, size: int, hidden: int, num_classes: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(size, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+
+
+class SceneAwareClassifier(nn.Module):
+    """SARNN (section 3.5), dropout, and the two FC layers behind it (section 5.2.3).
+
+    Not stated in the paper, our choice: ReLU between the two.
+    """
+
+    def __init__(self, rnn: SceneAwareRNN, features: int, num_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.rnn = rnn
+        hidden = rnn.rnn.hidden_size
+        self.embed = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden, features), nn.ReLU())
+        self.score = nn.Linear(features, num_classes)
+
+    def forward(self, frames: Tensor, scene: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, D), (B, S), (B, T) -> logits (B, C) and the feature that they are made of (B, F)."""
+        feature = self.embed(self.rnn(frames, scene, mask))
+        return self.score(feature), feature
+
+
+def clip_pixels(batch: ClipBatch) -> Tensor:
+    """What a 3D CNN sees, (B, T, 3, H, W): padded frames are of one colour, as it does not know of the mask."""
+    assert batch.face is not None
+    return torch.where(batch.mask[:, :, None, None, None], batch.face, 0)
+
+
+@dataclass(frozen=True)
+class VSHNNOutput(ClassifierOutput):
+    """What the parts say; `relation` is R of section 3.4. There is no attention: R says which frames are alike."""
+
+    auxiliary: Tensor | None = None  # (B, C) of the auxiliary classifier
+    video: Tensor | None = None  # (B, C) of SARNN, where scores are fused
+    landmarks: Tensor | None = None  # (B, C) of the landmarks, where scores are fused
+    present: Tensor | None = None  # (B,) bool, whether a clip has landmarks
+
+
+class VSHNN(VideoClassifier):
+    """VSHNN, and with `fusion` its multi-modal variants (section 4.2).
+
+    The appearance network and the convolutions of the 3D CNN are frozen; their features can be cached. Trained are the
+    scene's FC layer, SARNN, both classifiers, and what belongs to the landmarks. Not stated in the paper, our choices:
+    both modalities are trained together; where scores are fused, each modality keeps a loss of its own beside that of
+    the fused scores (`ws` has only these, as α is no parameter); a clip without landmarks has the video's scores.
+
+    Args:
+        class_names: emotion names in alphabetical order.
+        backbone: of the frames, frozen; DenseNet-FC at random where None. `fer train densenet_fc_fer2013` trains one.
+        scene: the 3D CNN without its head; C3D at random where None.
+        cell: of SARNN, `gru` or `lstm`.
+        connection: of scene and frames, type A, B or C (section 3.5).
+        substitution: K frames that are substituted, 0 for none; 3 of 16 in the paper (section 3.4).
+        hidden: units of the scene's FC layer, of the auxiliary classifier and of SARNN (sections 5.2.2 and 5.2.3).
+        features: units of the FC layer behind SARNN (section 5.2.3).
+        dropout: of SARNN's last hidden state and of the auxiliary classifier.
+        auxiliary: λ, weight of the auxiliary classifier's loss (equation 15 and section 5.2.2).
+        fusion: `none`; `ic`: landmarks beside the scene feature; `ws`: weighted sum of the scores; `lrmf` and `lrmaf`:
+            low-rank fusion of the scores without and with attention.
+        descriptor: of the landmarks, `lmed_cf` in the paper.
+        modules: of the landmarks' MLP: 3 for AFEW, 2 for CK+ and MMI (section 5.2.4).
+        landmark_width: units of that MLP; not stated in the paper, our choice.
+        frames: of a sample, T; `lmed_cf` depends on it.
+        alpha: weight of the video's scores in `ws`: 0.6 for AFEW, 0.5 for CK+ and MMI in the paper; None to search it
+            on the inner split in every epoch.
+        rank: γ of the low-rank fusion; not stated in the paper, our choice.
+        training: optimiser, schedule and loss, see `VideoClassifier`.
+
+    Raises:
+        ValueError: no such fusion, or a 3D CNN that is not frozen.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        backbone: FrameBackbone | None = None,
+        scene: ClipBackbone | None = None,
+        cell: Cell = "gru",
+        connection: Connection = "B",
+        substitution: int = 3,
+        hidden: int = 2048,
+        features: int = 1024,
+        dropout: float = 0.5,
+        auxiliary: float = 0.5,
+        fusion: Fusion = "none",
+        descriptor: Descriptor = "lmed_cf",
+        modules: int = 3,
+        landmark_width: int = 256,
+        frames: int = 16,
+        alpha: float | None = None,
+        rank: int = 4,
+        **training: Any,
+    ) -> None:
+        super().__init__(class_names, **training)
+        if fusion not in get_args(Fusion):
+            raise ValueError(f"the fusion is one of {', '.join(get_args(Fusion))}; found {fusion!r}")
+        self.substitution, self.auxiliary, self.fusion = substitution, auxiliary, fusion
+        classes = len(class_names)
+        self.backbone = (backbone or FullyConnectedBackbone()).requires_grad_(False).eval()
+        self.scene = scene or ClipBackbone("c3d")
+        if not self.scene.frozen:
+            raise ValueError("VSHNN's 3D CNN has frozen convolutions (section 3.3); expected `frozen: true`")
+        self.scene_feature = SceneFeature(self.scene.num_features, hidden)
+        self.auxiliary_classifier = AuxiliaryClassifier(hidden, hidden, classes, dropout)
+        self.concatenation: IntermediateConcatenation | None = None
+        self.late: LateFusion | None = None
+        if fusion == "ic":
+            self.concatenation = IntermediateConcatenation(hidden, LandmarkFeatures(descriptor, frames))
+        elif fusion != "none":
+            net = LandmarkNet(classes, descriptor, modules, landmark_width, frames)
+            low_rank = fusion != "ws"
+            fuse = ScoreFusion(classes, rank, fusion == "lrmaf") if low_rank else WeightedSum(classes, alpha)
+            self.late = LateFusion(net, fuse)
+        if fusion != "none":
+            self.inputs = frozenset({"face", "landmarks"})
+            self.without_landmarks = nn.ModuleDict({f"{split}_split": MeanMetric() for split in ("train", *EVALUATED)})
+        scene_size = self.concatenation.size if self.concatenation else hidden
+        rnn = SceneAwareRNN(self.backbone.num_features, scene_size, hidden, cell, connection)
+        self.sarnn = SceneAwareClassifier(rnn, features, classes, dropout)
+
+    def frozen_parts(self) -> list[nn.Module]:
+        """The network of the frames, and the convolutions of the 3D CNN."""
+        return [self.backbone, self.scene]
+
+    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+        """The appearance features (B, T, D), and the features of the 3D convolutions (B, E)."""
+        assert batch.face is not None
+        return FrozenFeatures(self.backbone(batch.face), self.scene(clip_pixels(batch)))
+
+    def substituted(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Which frame stands where after the substitution: (B, T, D), (B, T) -> (B, T), see `substitution_index`."""
+        return substitution_index(frames, self.substitution, mask)
+
+    def fit_statistics(self, data: VideoDataModule) -> None:
+        """Fits the scaler of the landmarks' descriptor."""
+        user = self.concatenation or (self.late.net if self.late else None)
+        if user:
+            user.features.fit(data.fitting_dataloader(frozenset({"landmarks"})))
+
+    def forward(self, batch: ClipBatch) -> VSHNNOutput:
+        """Faces (B, T, 3, H, W), and landmarks (B, T, 68, 3) where they are fused -> logits of all there is."""
+        made = self.features_of(batch)
+        assert made.frames is not None
+        scene = self.scene_feature(made.clip)  # v, (B, S)
+        auxiliary = self.auxiliary_classifier(scene)
+        present = None
+        if self.concatenation:
+            scene, present = self.concatenation(scene, batch)
+        standing = self.substituted(made.frames, batch.mask)
+        frames = frames_at(made.frames, standing)
+        logits, feature = self.sarnn(frames, scene, batch.mask)
+        output = VSHNNOutput(
+            logits,
+            feature,
+            auxiliary=auxiliary,
+            present=present,
+            relation=inter_frame_correlation(made.frames, batch.mask),
+            standing=standing if self.substitution else None,
+        )
+        if self.late is None:
+            return output
+        scores = self.late(logits, batch)
+        absent = ~scores.present[:, None]
+        return replace(
+            output,
+            logits=scores.fused,
+            video=logits,
+            landmarks=scores.landmarks,
+            present=scores.present,
+            streams=(
+                StreamScores("video", logits),
+                StreamScores("landmarks", scores.landmarks.masked_fill(absent, torch.nan)),
+            ),
+        )
+
+    def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
+        """L + λ L_aux (equation 15), L being the sum of what is trained beside the auxiliary classifier."""
+        assert isinstance(output, VSHNNOutput)
+        assert output.auxiliary is not None
+        told = [output.logits] if self.fusion != "ws" else []
+        told += [scores for scores in (output.video, output.landmarks) if scores is not None]
+        main = torch.stack([self._cross_entropy(output, scores, batch) for scores in told]).sum()
+        return main + self.auxiliary * self._cross_entropy(output, output.auxiliary, batch)
+
+    def _cross_entropy(self, output: VSHNNOutput, logits: Tensor, batch: ClipBatch) -> Tensor:
+        return super().loss(replace(output, logits=logits), batch)
+
+    def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
+        """Counts the clips without landmarks, and how well each α does on the inner split."""
+        assert isinstance(output, VSHNNOutput)
+        if output.present is None:
+            return
+        missing = self.without_landmarks[f"{split}_split"]
+        assert isinstance(missing, MeanMetric)
+        missing.update((~output.present).float())
+        name = "chosen" if split == "inner" and self.trainer.testing else split
+        self.log(f"{name}/without_landmarks", missing, on_step=False, on_epoch=True, add_dataloader_idx=False)
+        if self.late and self.late.search is not None and split == "inner" and not self.trainer.testing:
+            assert output.video is not None
+            assert output.landmarks is not None
+            video, _ = self.clip_predictions(replace(output, logits=output.video), batch)
+            landmarks, _ = self.clip_predictions(replace(output, logits=output.landmarks), batch)
+            label = dict(zip(batch.clip_id, batch.label, strict=True))
+            labels = torch.stack([label[clip] for clip in video.clip_id])
+            self.late.search.update(video.probabilities, landmarks.probabilities, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        """Sets α to the best one of the inner split, whose accuracies become those with it."""
+        if self.late and self.late.search is not None:
+            alpha, confusion = self.late.use_best(self.late.search)
+            self.metrics_of("inner").confusion.confmat.copy_(confusion)
+            self.log("inner/alpha", alpha)
+        super().on_validation_epoch_end()

@@ -1,0 +1,133 @@
+"""`fer faces`: the faces of any videos, aligned as for training: crops, boxes, landmarks, and a picture to look at."""
+
+import argparse
+import csv
+import io
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jsonargparse import ArgumentParser
+
+from data_modules.faces.errors import DetectorNotFoundError
+from data_modules.faces.face_table import CORNERS
+from data_modules.faces.settings import FaceSettings
+from data_modules.manifest import VideoRecord
+from data_modules.prepare.contact_sheet import contact_sheet
+from data_modules.prepare.coverage import quarantine
+from data_modules.prepare.faces import TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
+from data_modules.store.clip_store import ClipStore, Origin, StoredClip
+from data_modules.utils.files import write_whole
+from fer_lightning.predict.video_files import folder_for, shown, videos_of
+
+TABLE, VIDEOS = "faces.csv", "videos.csv"
+
+
+def main(arguments: list[str]) -> int:
+    """`fer faces VIDEO...`: 0, or 1 if a video could not be read.
+
+    Raises:
+        FileNotFoundError: a folder without any video.
+        ValueError: an option makes no sense, or the detector is not installed.
+    """
+    parser = ArgumentParser(prog="fer faces", description=__doc__, formatter_class=argparse.HelpFormatter)
+    parser.add_argument("videos", nargs="+", type=str, metavar="VIDEO", help="file, or folder with videos")
+    parser.add_argument("--out", type=str, default="faces", help="folder for the results")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores by default")
+    parser.add_class_arguments(FaceSettings, skip={"jitter", "lengthen"})
+    given = parser.parse_args(arguments[1:])
+    settings = FaceSettings(**{name: given[name] for name in FaceSettings.__dataclass_fields__ if name in given})
+    videos, out = videos_of([Path(video) for video in given.videos]), Path(given.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; expected a folder, or a name that is free")
+    try:
+        return make_faces(videos, out, settings, given.workers)
+    except DetectorNotFoundError as error:
+        raise ValueError(str(error)) from error
+
+
+def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int) -> int:
+    """Makes the faces of all videos that are not made yet, under these settings; returns 1 if one cannot be read.
+
+    Raises:
+        DetectorNotFoundError: the detector is not installed.
+        ValueError: the folder holds faces made under other settings.
+    """
+    store = ClipStore.of(out, "store", settings)
+    if others := [path.name for path in out.glob("store-*") if path.name != store.folder.name]:
+        raise ValueError(
+            f"{out} holds faces made under other settings ({others[0]}/settings.json); expected the same settings, or "
+            "another --out: faces of different settings must not mix"
+        )
+    records = records_of(videos, out)
+    there = store.clip_ids()
+    done = {name: store.open(name).summary for name in there & {record.clip_id for record in records}}
+    todo = [record for record in records if record.clip_id not in there]
+    make = partial(ClipPreparer, Path.cwd(), settings, store.folder.absolute())
+    work_through(make, todo, done, min(workers, len(todo)), TIME_LIMIT, "faces")
+    for record in records:
+        summary = done[record.clip_id]
+        unreadable = summary.reason.startswith(UNREADABLE)
+        said = summary.reason if unreadable else export(store.open(record.clip_id), out / record.clip_id)
+        print(f"{shown(Path(record.path).name)}: {shown(said)}")
+    summaries = [done[record.clip_id] for record in records]
+    write_whole(out / "contact_sheet.jpg", contact_sheet(store, summaries))
+    write_whole(out / "quarantine.csv", quarantine(summaries))
+    print(f"to look at: {out / 'contact_sheet.jpg'}; what is wrong with which video: {out / 'quarantine.csv'}")
+    return int(any(summary.reason.startswith(UNREADABLE) for summary in summaries))
+
+
+def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
+    """The videos with the names of their folders, which are the same in every call: a table beside them says whose."""
+    listed, owners = out / VIDEOS, dict[str, str]()
+    if listed.exists():
+        with listed.open(newline="", encoding="utf-8") as file:
+            owners = {row["folder"]: row["video"] for row in csv.DictReader(file)}
+    names = {video: folder for folder, video in owners.items()}
+    taken = {out / folder for folder in owners}
+    for video in videos:
+        path = str(video.resolve())
+        names[path] = names.get(path) or folder_for(video, out, taken, lambda folder: None).name
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("folder", "video"))
+    rows.writerows((folder, video) for video, folder in names.items())
+    write_whole(listed, text.getvalue().encode())
+    return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
+
+
+def export(clip: StoredClip, folder: Path) -> str:
+    """Writes a clip's crops as JPEGs, named after their frames, and a table of where they were; says what it wrote."""
+    summary = clip.summary
+    for place, index in enumerate(clip.frame_index.tolist()):
+        path = folder / f"{index:06}.jpg"
+        if not path.exists():
+            picture = cv2.imencode(".jpg", clip.crops([place])[0][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+            write_whole(path, picture.tobytes())
+    write_whole(folder / TABLE, table(clip))
+    origin = clip.optional("origin")
+    made = 0 if origin is None else int(np.count_nonzero(origin == Origin.BETWEEN))
+    said = f"a face in {summary.num_faces} of {summary.num_frames} frames"
+    said += f" ({made} of them between two looks)" if made else ""
+    return f"{summary.reason or said}; files in {folder}"
+
+
+def table(clip: StoredClip) -> bytes:
+    """A row for each face: frame, time, box and score in pixels of the frame, landmarks in pixels of the crop."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    points = clip.optional("landmarks")
+    names = [f"crop_{axis}_{i}" for axis in "xyz" for i in range(68)] if points is not None else []
+    rows.writerow(("frame", "time", *CORNERS, "score", "found", *names))
+    if len(clip):
+        columns = [clip.optional(name) for name in ("box", "score", "origin")]
+        box, score, origin = (column for column in columns if column is not None)
+        for i, index in enumerate(clip.frame_index.tolist()):
+            numbers = [clip.times[index], *box[i], score[i]]
+            further = np.round(points[i].T.ravel(), 2).tolist() if points is not None else []
+            found = int(origin[i] == Origin.FOUND)
+            rows.writerow((index, *(f"{number:.4f}" for number in numbers), found, *further))
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""Evaluate: predictions of clips, prediction tables, metrics and intervals."""

@@ -1,0 +1,159 @@
+"""What a run keeps of each clip beside its prediction: features, attention, relations between frames, streams."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from data_modules.utils.files import whole_file
+from fer_lightning.evaluation.predictions import TOLERANCE, PredictionTable, is_safe
+
+FORMAT = "fer_lightning outputs 1"
+STORED = {"frame_index": np.int64, "relation": np.float16, "standing": np.int32}  # the others as float32
+AXES = {"feature": 2, "frame_index": 2, "attention": 2, "intensity": 2, "relation": 3, "standing": 2, "streams": 3}
+PADDING = {"frame_index": -1, "attention": 0.0, "intensity": np.nan, "relation": 0.0}
+"""What stands for the frames that a clip lacks of the longest one."""
+
+
+def stacked(name: str, clips: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    """The values of a field, those of N clips one after the other.
+
+    Batches are padded each to its own longest clip, so samples of all frames differ in length: these are padded again.
+    A padded place shows itself (`standing`).
+
+    Raises:
+        ValueError: shapes differ in a field that has nothing to do with frames.
+    """
+    shapes = {clip.shape for clip in clips}
+    if len(shapes) == 1 or (name not in PADDING and name != "standing"):
+        return np.stack(clips)
+    longest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    filling = np.arange(longest[-1]) if name == "standing" else PADDING[name]
+    whole = np.full((len(clips), *longest), filling, dtype=clips[0].dtype)
+    for row, clip in zip(whole, clips, strict=True):
+        row[tuple(slice(size) for size in clip.shape)] = clip
+    return whole
+
+
+@dataclass(frozen=True, eq=False)
+class ClipOutputs:
+    """What there is to look at of N clips; a row per clip, T sampled frames each; see `ClassifierOutput`.
+
+    Raises:
+        ValueError: shapes that do not fit, a clip or a stream that stands twice, T frames that A groups do not divide,
+            frames that stand nowhere, or probabilities that are not.
+    """
+
+    clip_id: tuple[str, ...]
+    feature: NDArray[np.float32]  # (N, D)
+    frame_index: NDArray[np.int64]  # (N, T) frame numbers in the source; -1 where there is no frame
+    attention: NDArray[np.float32] | None = None  # (N, A) over A groups of T / A consecutive sampled frames
+    intensity: NDArray[np.float32] | None = None  # (N, T) true intensity of the expression; NaN where unknown
+    relation: NDArray[np.floating] | None = None  # (N, T, T) of the sampled frames; half precision in files
+    standing: NDArray[np.integer] | None = None  # (N, T) which sampled frame stands at each place
+    streams: NDArray[np.float32] | None = None  # (N, S, C) probabilities of each stream alone; NaN where it is absent
+    stream_names: tuple[str, ...] = ()  # of the S streams
+
+    def __post_init__(self) -> None:
+        rows = len(self.clip_id)
+        if len(set(self.clip_id)) != rows or not all(map(is_safe, self.clip_id)):
+            raise ValueError("clip ids must be unique relative paths")
+        for name, axes in AXES.items():
+            values = getattr(self, name)
+            if values is not None and (values.ndim != axes or len(values) != rows):
+                words = {2: "two", 3: "three"}[axes]
+                raise ValueError(f"{name} has the shape {values.shape}, expected ({rows}, ...) with {words} dimensions")
+        frames = self.frame_index.shape[1]
+        groups = frames if self.attention is None else self.attention.shape[1]
+        if groups > frames or (frames and (not groups or frames % groups)):
+            raise ValueError(
+                f"attention over {groups} groups; {frames} sampled frames do not make equal groups of them"
+            )
+        if self.intensity is not None and self.intensity.shape[1] != frames:
+            raise ValueError(f"intensity of {self.intensity.shape[1]} frames, expected one for each of the {frames}")
+        self._check_relation(frames)
+        self._check_streams()
+
+    def _check_relation(self, frames: int) -> None:
+        if self.relation is not None and self.relation.shape[1:] != (frames, frames):
+            raise ValueError(f"relation of {self.relation.shape[1:]} frames, expected ({frames}, {frames})")
+        if self.standing is None:
+            return
+        if self.standing.shape[1] != frames:
+            raise ValueError(f"standing tells of {self.standing.shape[1]} places, expected {frames}")
+        if self.standing.dtype.kind not in "iu" or ((self.standing < 0) | (self.standing >= frames)).any():
+            raise ValueError(f"standing holds places of sampled frames: whole numbers from 0 to {frames - 1}")
+
+    def _check_streams(self) -> None:
+        names = self.stream_names
+        shape = (0, 0) if self.streams is None else self.streams.shape[1:]
+        if len(set(names)) != len(names) or len(names) != shape[0]:
+            raise ValueError(f"{shape[0]} streams with the names {names}; expected a different name for each")
+        if self.streams is None:
+            return
+        absent = np.isnan(self.streams).all(axis=2)
+        there = self.streams[~absent].astype(np.float64)  # (..., C)
+        if not ((there >= 0).all() and (np.abs(there.sum(axis=1) - 1) <= TOLERANCE).all()):
+            raise ValueError("streams hold values that are neither a distribution (sum 1) nor all missing")
+
+    def __len__(self) -> int:
+        return len(self.clip_id)
+
+    def stream_table(self, name: str, table: PredictionTable) -> PredictionTable:
+        """The table of the same clips with what one stream says alone; a clip in which it is absent has no prediction.
+
+        Raises:
+            ValueError: there is no such stream, or it has other classes than the table.
+        """
+        if self.streams is None or name not in self.stream_names:
+            raise ValueError(f"no stream {name!r}; found {', '.join(self.stream_names) or 'none'}")
+        said = self.streams[:, self.stream_names.index(name)]
+        if said.shape[1] != len(table.class_names):
+            raise ValueError(f"streams of {said.shape[1]} classes; the table has {len(table.class_names)}")
+        rows = {clip_id: row for row, clip_id in enumerate(self.clip_id)}
+        probabilities = np.full_like(table.probabilities, np.nan)
+        for place, clip_id in enumerate(table.clip_id.tolist()):
+            if clip_id in rows:
+                probabilities[place] = said[rows[clip_id]]
+        missing = np.isnan(probabilities).all(axis=1)
+        reason = np.where(missing, np.where(table.missing, table.reason, f"no {name}"), "")
+        return replace(table, probabilities=probabilities, reason=reason)
+
+    def write(self, path: Path) -> None:
+        """Writes one safetensors file, whole or not at all."""
+        tensors = {
+            name: np.ascontiguousarray(getattr(self, name), STORED.get(name, np.float32))
+            for name in AXES
+            if getattr(self, name) is not None
+        }
+        metadata = {"format": FORMAT, "clip_id": json.dumps(self.clip_id), "streams": json.dumps(self.stream_names)}
+        with whole_file(path) as temporary:
+            save_file(tensors, temporary, metadata)
+
+    @classmethod
+    def read(cls, path: Path) -> "ClipOutputs":
+        """Reads what `write` wrote.
+
+        Raises:
+            FileNotFoundError: there is none at `path`.
+            ValueError: it is not such a file.
+        """
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing: no features or attention were kept; evaluate the run again")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise ValueError(f"format {metadata.get('format')!r}, not {FORMAT!r}")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            clip_id, streams = (
+                tuple(map(str, json.loads(text))) for text in (metadata["clip_id"], metadata.get("streams", "[]"))
+            )
+            return cls(clip_id, **tensors, stream_names=streams)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: not the outputs of a run: {error}") from error

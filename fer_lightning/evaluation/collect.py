@@ -1,0 +1,50 @@
+"""From the predictions of batches to a prediction table and to what there is to look at."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+
+from data_modules.loading.clip_dataset import Clip
+from fer_lightning.evaluation.clip_outputs import AXES, ClipOutputs, stacked
+from fer_lightning.evaluation.outputs import ClipPredictions
+from fer_lightning.evaluation.predictions import PredictionTable
+
+
+def prediction_table(
+    clips: list[Clip], parts: list[ClipPredictions], class_names: tuple[str, ...], seed: int
+) -> PredictionTable:
+    """A row for every clip, those that no model could see included."""
+    found = {clip: row for part in parts for clip, row in zip(part.clip_id, part.probabilities.double(), strict=True)}
+    nothing = torch.full((len(class_names),), float("nan"), dtype=torch.float64)
+    records = [clip.record for clip in clips]
+    return PredictionTable(
+        class_names=class_names,
+        clip_id=np.array([record.clip_id for record in records]),
+        subject=np.array([record.subject for record in records]),
+        group=np.array([record.group for record in records]),
+        split=np.array([record.split for record in records]),
+        fold=np.array([record.fold for record in records]),
+        seed=np.full(len(records), seed),
+        emotion=np.array([record.emotion for record in records]),
+        probabilities=torch.stack([found.get(record.clip_id, nothing) for record in records]).numpy(),
+        coverage=np.array([clip.faces.coverage for clip in clips]),
+        reason=np.array(["" if clip.usable else clip.reason or clip.faces.reason or "no face found" for clip in clips]),
+    )
+
+
+def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs:
+    """What there is to look at of the clips that were seen, in the manifest's order."""
+    rows = {clip: (part, row) for part in parts for row, clip in enumerate(part.clip_id)}
+    seen = [clip.record.clip_id for clip in clips if clip.record.clip_id in rows]
+
+    def column(name: str) -> Any:
+        values = [getattr(part, name) for part, _ in map(rows.__getitem__, seen)]
+        if not values or values[0] is None:
+            return None
+        return stacked(name, [value[rows[clip][1]].numpy() for clip, value in zip(seen, values, strict=True)])
+
+    return ClipOutputs(
+        tuple(seen), **{name: column(name) for name in AXES}, stream_names=parts[0].stream_names if seen else ()
+    )

@@ -1,0 +1,236 @@
+"""The prediction table: a row per clip of a split.
+
+Ensembles, cross-validation, the papers' tables and the reports read it and what `clip_outputs` keeps, nothing else.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_modules.utils.files import write_whole
+
+NONE = "none"
+"""What stands for a class where no prediction was possible."""
+
+FIRST = ("clip_id", "subject", "group", "split", "fold", "seed", "emotion")
+LAST = ("coverage", "reason")
+PREFIX = "p_"  # of a probability's column
+TOLERANCE = 1e-3  # of a row's sum of probabilities
+MAX_BYTES = 1 << 30  # of a table that is read: some four million clips
+
+
+class RowError(ValueError):
+    """A row that contradicts itself or an earlier one; `row` counts from 0."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(problem)
+        self.row = row
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionTable:
+    """One row per clip (and seed); several draws of a clip are averaged before they come here.
+
+    Raises:
+        ValueError: columns of different lengths, a clip that stands twice under one seed, an emotion outside of
+            `class_names`, probabilities that are not, or a clip without a prediction and without a reason.
+    """
+
+    class_names: tuple[str, ...]
+    clip_id: NDArray[np.str_]  # (N,)
+    subject: NDArray[np.str_]  # (N,) empty where the data set does not tell
+    group: NDArray[np.str_]  # (N,) the film or recording that a clip was cut from; empty likewise
+    split: NDArray[np.str_]  # (N,) inner or test
+    fold: NDArray[np.str_]  # (N,)
+    seed: NDArray[np.int64]  # (N,)
+    emotion: NDArray[np.str_]  # (N,) the true name
+    probabilities: NDArray[np.float64]  # (N, C); rows of NaN where no prediction was possible
+    coverage: NDArray[np.float64]  # (N,) share of the frames with a face
+    reason: NDArray[np.str_]  # (N,) why there is no prediction; empty where there is one
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        if NONE in self.class_names or len(set(self.class_names)) != len(self.class_names):
+            raise ValueError(f"class names {self.class_names}: expected different names, none of them {NONE!r}")
+        kinds: dict[str, Any] = {"seed": np.int64, "probabilities": np.float64, "coverage": np.float64}
+        for column in fields(self)[1:]:
+            values = np.asarray(getattr(self, column.name), dtype=kinds.get(column.name, np.str_))
+            expected = (len(self), len(self.class_names)) if column.name == "probabilities" else (len(self),)
+            if values.shape != expected:
+                raise ValueError(f"column {column.name!r} has the shape {values.shape}, expected {expected}")
+            object.__setattr__(self, column.name, values)
+        for row, problem in self._problems():
+            raise RowError(row, f"row {row + 1}, clip {str(self.clip_id[row])!r}: {problem}")
+
+    def __len__(self) -> int:
+        return len(self.clip_id)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """(N,) true where no prediction was possible."""
+        return np.asarray(np.isnan(self.probabilities).all(axis=1))
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """(N,) the true classes as positions in `class_names`."""
+        position = {name: i for i, name in enumerate(self.class_names)}
+        return np.array([position[name] for name in self.emotion.tolist()], dtype=np.int64)
+
+    @property
+    def choice(self) -> NDArray[np.int64]:
+        """(N,) the predicted classes as positions in `class_names`; C, one past the last, where there is none."""
+        best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
+        return np.where(self.missing, len(self.class_names), best)
+
+    @property
+    def predicted(self) -> NDArray[np.str_]:
+        """(N,) the predicted names, or `none`."""
+        return np.array([*self.class_names, NONE])[self.choice]
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the prediction is right; a clip without one is an error."""
+        return np.asarray(self.choice == self.label)
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "PredictionTable":
+        """The table of some rows: a mask (N,) or positions, in their order."""
+        return PredictionTable(self.class_names, **{c.name: getattr(self, c.name)[rows] for c in fields(self)[1:]})
+
+    @classmethod
+    def concat(cls, tables: Sequence["PredictionTable"]) -> "PredictionTable":
+        """Pools the tables of folds or seeds.
+
+        Raises:
+            ValueError: no tables, different class lists, or a clip that two of them hold under the same seed.
+        """
+        if not tables:
+            raise ValueError("no prediction tables to pool")
+        names = tables[0].class_names
+        for table in tables[1:]:
+            if table.class_names != names:
+                raise ValueError(f"tables of different classes cannot be pooled: {names} and {table.class_names}")
+        return cls(names, **{c.name: np.concatenate([getattr(t, c.name) for t in tables]) for c in fields(cls)[1:]})
+
+    def _problems(self) -> Iterator[tuple[int, str]]:
+        """Rows that contradict themselves or an earlier row, and why."""
+        known, sums, missing = set(self.class_names), self.probabilities.sum(axis=1), self.missing
+        seen: dict[tuple[str, int], int] = {}
+        for row, key in enumerate(zip(self.clip_id.tolist(), self.seed.tolist(), strict=True)):
+            values = self.probabilities[row]
+            first = seen.setdefault(key, row)
+            if first != row:
+                yield row, f"stands in row {first + 1} already with seed {key[1]}; a table has a clip once per seed"
+            if not is_safe(key[0]):
+                yield row, "an id is a relative path that stays inside its folder"
+            if str(self.emotion[row]) not in known:
+                yield row, f"emotion {str(self.emotion[row])!r} is not among {', '.join(self.class_names)}"
+            if not 0.0 <= self.coverage[row] <= 1.0:
+                yield row, f"coverage {self.coverage[row]} is not a share between 0 and 1"
+            if missing[row] and not self.reason[row]:
+                yield row, "it has neither a prediction nor a reason why; has the model diverged to NaN?"
+            if not missing[row] and not (abs(sums[row] - 1.0) <= TOLERANCE and values.min() >= 0.0):
+                yield row, f"probabilities {values.tolist()} are neither a distribution (sum 1) nor all missing"
+
+    def write(self, path: Path) -> None:
+        """Writes the table as CSV, whole or not at all; every number is read back as the same number."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(_header(self.class_names))
+        first = zip(*(getattr(self, name).tolist() for name in FIRST), strict=True)
+        middle = [["" if math.isnan(p) else repr(p) for p in row] for row in self.probabilities.tolist()]
+        last = zip(self.coverage.tolist(), self.reason.tolist(), strict=True)
+        for identity, predicted, values, end in zip(first, self.predicted.tolist(), middle, last, strict=True):
+            table.writerow([*identity, predicted, *values, *end])
+        write_whole(path, text.getvalue().encode())
+
+    @classmethod
+    def read(cls, path: Path) -> "PredictionTable":
+        """Reads a table that `write` wrote.
+
+        Raises:
+            FileNotFoundError: there is none at `path`.
+            ValueError: it is not such a table; the message names the file and the line.
+        """
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing: no prediction table; evaluate the run first (`fer train`)")
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f"{path}: {path.stat().st_size} bytes; a prediction table has at most {MAX_BYTES}")
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file, strict=True)
+            lines, rows = [], []
+            try:
+                names = _class_names(next(reader, []))
+                for cells in reader:
+                    lines.append(reader.line_num)
+                    rows.append(_parse(cells, len(names)))
+            except (ValueError, csv.Error) as error:
+                raise ValueError(f"{path}, line {max(reader.line_num, 1)}: {error}") from error
+        try:
+            table = cls._of_rows(names, rows)
+        except RowError as error:
+            raise ValueError(f"{path}, line {lines[error.row]}: {error}") from error
+        for line, row, predicted in zip(lines, rows, table.predicted.tolist(), strict=True):
+            if row.predicted != predicted:
+                raise ValueError(
+                    f"{path}, line {line}: predicted {row.predicted!r}, its probabilities say {predicted!r}"
+                )
+        return table
+
+    @classmethod
+    def _of_rows(cls, names: tuple[str, ...], rows: Sequence["_Row"]) -> "PredictionTable":
+        columns = {name: [getattr(row, name) for row in rows] for name in (*FIRST, *LAST)}
+        probabilities = np.array([row.probabilities for row in rows], np.float64).reshape(len(rows), len(names))
+        return cls(names, probabilities=probabilities, **columns)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line of a table."""
+
+    clip_id: str
+    subject: str
+    group: str
+    split: str
+    fold: str
+    seed: int
+    emotion: str
+    predicted: str
+    probabilities: list[float]
+    coverage: float
+    reason: str
+
+
+def _header(class_names: Sequence[str]) -> list[str]:
+    return [*FIRST, "predicted", *(PREFIX + name for name in class_names), *LAST]
+
+
+def _class_names(header: list[str]) -> tuple[str, ...]:
+    """The class names that a table's header tells."""
+    names = tuple(cell.removeprefix(PREFIX) for cell in header if cell.startswith(PREFIX))
+    if not names or header != _header(names):
+        raise ValueError(f"columns {header}; expected {_header(['<class>', '...'])}, a probability for each class")
+    return names
+
+
+def _parse(cells: list[str], classes: int) -> _Row:
+    """A line's cells as a row."""
+    if len(cells) != len(FIRST) + 1 + classes + len(LAST):
+        raise ValueError(f"{len(cells)} cells, expected {len(FIRST) + 1 + classes + len(LAST)}")
+    clip_id, subject, group, split, fold, seed, emotion, predicted, *values, coverage, reason = cells
+    probabilities = [float(value) if value else float("nan") for value in values]
+    return _Row(
+        clip_id, subject, group, split, fold, int(seed), emotion, predicted, probabilities, float(coverage), reason
+    )
+
+
+def is_safe(clip_id: str) -> bool:
+    """Whether a clip id, which is a part of paths in the store, stays inside of its folder."""
+    path = PurePosixPath(clip_id)
+    return bool(clip_id) and not path.is_absolute() and ".." not in path.parts and "\0" not in clip_id

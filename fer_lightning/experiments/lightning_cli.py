@@ -1,0 +1,148 @@
+"""LightningCLI with what every experiment of this suite shares. Constructors are the configuration's schema."""
+
+import sys
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from data_modules.loading.datamodule import VideoDataModule
+from data_modules.utils.files import write_whole
+from fer_lightning.experiments.request import ExperimentInfo, experiments_folder
+from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines
+from fer_lightning.training.checkpoints import WholeCheckpointIO, checkpoints
+from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.precision import fastest_precision, quiet_lightning
+
+
+def plain(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
+    """A configuration as lists, strings and numbers."""
+    values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    return values
+
+
+class SaveConfig(SaveConfigCallback):
+    """Saves the resolved configuration beside the run, and hands it to the model for its checkpoints."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Called before anything else of a run."""
+        super().setup(trainer, pl_module, stage)
+        if isinstance(pl_module, VideoClassifier):
+            pl_module.configuration = plain(self.parser, self.config)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes the file whole; called in the first process only."""
+        text: str = self.parser.dump(self.config, skip_none=False)
+        write_whole(Path(trainer.default_root_dir, self.config_filename), text.encode())
+
+
+class FerCLI(LightningCLI):
+    """Any `VideoClassifier` on the one `VideoDataModule`; class list, shape and seed are linked."""
+
+    def __init__(self, arguments: list[str] | None = None, run: bool = True) -> None:
+        quiet_lightning()
+        super().__init__(
+            VideoClassifier,
+            VideoDataModule,
+            subclass_mode_model=True,
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},  # it writes the file itself
+            args=arguments,
+            run=run,
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False},
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Reads the command line and the experiment's files.
+
+        Raises:
+            ValueError: a key does not exist or a value does not fit.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise ValueError(str(error)) from error
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What data and model share is stated once."""
+        parser.add_class_arguments(ExperimentInfo, "experiment")
+        parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
+        parser.link_arguments("data.groups", "model.init_args.clips", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    @property
+    def own_config(self) -> Any:
+        """The configuration of the subcommand, or the whole where there is none."""
+        return self.config.get(str(self.subcommand), self.config) if self.subcommand else self.config
+
+    def plain_config(self) -> dict[str, Any]:
+        """The resolved configuration as lists, strings and numbers."""
+        return plain(self.parser, self.config)
+
+    def before_instantiate_classes(self) -> None:
+        """Fills in what depends on the machine and on the run's folder."""
+        trainer = self.own_config.trainer
+        trainer.default_root_dir = str(trainer.default_root_dir or Path("runs", "manual"))
+        if trainer.precision is None:
+            trainer.precision = fastest_precision()
+        if not sys.stdout.isatty():  # a line an epoch instead
+            trainer.enable_progress_bar = False
+        for logger in trainer.logger if isinstance(trainer.logger, list) else []:
+            if "save_dir" in logger.init_args:
+                logger.init_args.save_dir = trainer.default_root_dir
+            if "selection" in logger.init_args:
+                logger.init_args.selection = self.own_config.data.selection
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Adds what every run has: callbacks, and checkpoints that are written whole.
+
+        Raises:
+            ValueError: a callback or a plateau watches the inner split, but there is none.
+        """
+        config = self.own_config
+        folder = Path(config.trainer.default_root_dir)
+        own: list[Callback] = [
+            DataWait(),
+            PredictionWriter(),
+            EpochSeed(config.data.seed),
+            *checkpoints(folder, config.data.selection, config.experiment.monitor),
+        ]
+        self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
+        self.trainer_defaults["plugins"] = [WholeCheckpointIO()]
+        trainer = super().instantiate_trainer(**kwargs)
+        if config.data.selection == "last":
+            callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+            watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
+            scheduler = config.model.init_args.get("scheduler")
+            if scheduler and scheduler.class_path.endswith("ReduceLROnPlateau"):
+                watched["ReduceLROnPlateau"] = config.model.init_args.monitor
+            refuse_inner_split(watched)
+        return trainer
+
+
+def refuse_inner_split(watched: dict[str, str | None]) -> None:
+    """Refuses what watches the inner split where everything is trained on.
+
+    Args:
+        watched: which value what watches.
+
+    Raises:
+        ValueError: something watches a value of the inner split.
+    """
+    for name, value in watched.items():
+        if value and value.startswith("inner/"):
+            raise ValueError(
+                f"{name} watches {value}, but with `selection: last` there is no inner split; let it watch train/loss, "
+                "leave it out, or use --data.selection inner"
+            )
+
+
+def main(arguments: list[str]) -> None:
+    """`fer fit`, `fer validate`, `fer test`: Lightning's commands, over the experiments' common base."""
+    command, *rest = arguments
+    FerCLI([command, "--config", str(experiments_folder() / "_base.yaml"), *rest])

@@ -1,0 +1,9 @@
+"""Where runs lie on this machine."""
+
+import os
+from pathlib import Path
+
+
+def runs_root() -> Path:
+    """The folder of all runs: the variable FER_RUNS, or `runs` in the working folder."""
+    return Path(os.environ.get("FER_RUNS", "runs"))

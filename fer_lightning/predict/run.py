@@ -1,0 +1,244 @@
+"""`fer predict`: any video in, expressions over time out."""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import av
+import torch
+
+from data_modules.audio.speech import SoundLibraryNotFoundError
+from data_modules.faces.errors import DetectorNotFoundError
+from data_modules.faces.settings import FaceSettings
+from data_modules.manifest import VideoRecord
+from data_modules.prepare.faces import TIME_LIMIT, ClipPreparer
+from data_modules.store.clip_store import ClipStore, ClipSummary
+from data_modules.utils.files import whole_file, write_whole
+from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.video.reader import open_video
+from data_modules.video.source import UnreadableVideoError
+from fer_lightning.ensemble.trained import load_run
+from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
+from fer_lightning.predict.faces import VideoFaces, face_shares, heard
+from fer_lightning.predict.predicted import Predicted
+from fer_lightning.predict.row_classifier import RowClassifier
+from fer_lightning.predict.settings import PredictionSettings
+from fer_lightning.predict.several import classifier_of
+from fer_lightning.predict.shared_faces import Detector, face_settings
+from fer_lightning.predict.stages import Stages
+from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows, video_duration
+from fer_lightning.predict.timeline_figure import timeline_png
+from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
+
+MAX_THREADS = 4  # frames that the detector sees at once on processors
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call of `fer predict` was asked for."""
+
+    videos: tuple[Path, ...]
+    checkpoint: Path
+    out: Path
+    detector: Detector
+    window: float
+    hop: float
+    every: int
+    device: str
+    video: bool  # write the annotated one
+    workers: int
+
+
+def main(arguments: list[str]) -> int:
+    """`fer predict VIDEO... --checkpoint RUN`: 0, or 1 if a video could not be read.
+
+    Raises:
+        FileNotFoundError: no checkpoint, or a folder without any video.
+        ValueError: an option makes no sense, the checkpoint cannot be used, or the detector is not installed.
+    """
+    request = parse(arguments[1:])
+    videos = videos_of(request.videos)
+    if request.out.exists() and not request.out.is_dir():
+        raise ValueError(f"--out {request.out} is a file; expected a folder, or a name that is free")
+    unreadable = 0
+    try:
+        for done, (path, result) in enumerate(predict(request, videos), start=1):
+            unreadable += isinstance(result, Failure)
+            said = f"not predicted. {shown(result.reason)}" if isinstance(result, Failure) else result.paragraph()
+            count = f"[{done} of {len(videos)}] " if len(videos) > 1 else ""
+            print(f"{count}{shown(path if isinstance(result, Failure) else path.name)}: {said}", flush=True)
+    except (DetectorNotFoundError, SoundLibraryNotFoundError) as error:
+        raise ValueError(str(error)) from error
+    if unreadable and len(videos) > 1:
+        print(f"{unreadable} of {len(videos)} videos could not be read; the reasons stand above")
+    return 1 if unreadable else 0
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """The options of the command line.
+
+    Raises:
+        ValueError: a value makes no sense.
+    """
+    parser = argparse.ArgumentParser("fer predict", description="Expressions over time of any videos.")
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="file, or folder with videos")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="RUN",
+        help="folder of a run, an ensemble's too, or checkpoint",
+    )
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder for the results (predictions/)")
+    parser.add_argument("--detector", choices=("mtcnn", "insightface"), default="mtcnn", help="finds the faces (mtcnn)")
+    parser.add_argument("--window", type=float, default=2.0, help="seconds of video for one expression (2)")
+    parser.add_argument("--hop", type=float, default=0.5, help="seconds from one row to the next (0.5)")
+    parser.add_argument("--every", type=int, default=FaceSettings.every, help="look for faces in each n-th frame (4)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    parser.add_argument("--workers", type=int, default=1, help="videos read at a time, a process for each (1)")
+    parser.add_argument("--no-video", action="store_true", help="no annotated.mp4; one from before is deleted")
+    options = parser.parse_args(arguments)
+    if not 0 < options.hop <= options.window < float("inf"):
+        raise ValueError(
+            f"--hop {options.hop:g} --window {options.window:g}: expected 0 < hop <= window, in seconds; with a longer "
+            "hop, parts of the video would be in no window"
+        )
+    if options.workers < 0:
+        raise ValueError(f"--workers {options.workers}: expected 1 or more, or 0 to read videos in this process")
+    if options.every < 1:
+        raise ValueError(f"--every {options.every}: expected 1 (each frame) or more")
+    return Request(
+        tuple(options.videos),
+        options.checkpoint,
+        options.out,
+        options.detector,
+        options.window,
+        options.hop,
+        options.every,
+        options.device,
+        not options.no_video,
+        options.workers,
+    )
+
+
+def device_of(name: str) -> torch.device:
+    """The device of that name, or the fastest there is for `auto`.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {name}: not to be had on this machine; try auto, or cpu") from error
+    return device
+
+
+def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, Predicted | Failure]]":
+    """Writes the files of all videos; yields what was done for each, or why nothing could be.
+
+    Faces are made in processes of their own, the next video's while this one's are looked at: a file on which a decoder
+    hangs or crashes is named, and the others go on.
+
+    Raises:
+        DetectorNotFoundError: the detector is not installed.
+        FileNotFoundError: there is no checkpoint, or an ensemble lacks a member.
+        SoundLibraryNotFoundError: a package is missing that the model's sound needs.
+        ValueError: the checkpoint cannot be used, or an ensemble's members do not fit together.
+    """
+    trained, device = load_run(request.checkpoint), device_of(request.device)
+    settings, classifier = (
+        face_settings(trained.models, request.detector, request.every),
+        classifier_of(trained, device),
+    )
+    request.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
+        store = ClipStore(Path(scratch).absolute())
+        threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(request.workers, 1))
+        kind = "cuda" if device.type == "cuda" else "cpu"
+        make = partial(ClipPreparer, Path.cwd(), settings, store.folder, kind, threads)
+        records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(videos)]
+        predictor, stages = Predictor(request, classifier, store), Stages()
+        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.faces):
+            path = videos[int(record.clip_id)]
+            if isinstance(result, Failure):
+                yield path, Failure(result.reason.removeprefix("UnreadableVideoError: "))
+                continue
+            try:
+                yield path, predictor(path, result, stages)
+            except (UnreadableVideoError, av.error.FFmpegError) as error:
+                yield path, Failure(str(error))
+
+
+class Predictor:
+    """A model or an ensemble, and what it makes of the faces of one video after the other."""
+
+    def __init__(self, request: Request, classifier: RowClassifier, store: ClipStore) -> None:
+        self._request, self._classifier, self._store = request, classifier, store
+        self._settings = PredictionSettings(
+            classifier.facts, request.detector, request.every, request.window, request.hop
+        )
+        self._taken: set[Path] = set()
+
+    def __call__(self, path: Path, summary: ClipSummary, stages: Stages) -> Predicted:
+        """Writes all files of a video whose faces are made.
+
+        Raises:
+            UnreadableVideoError: its frames, which are read once more to draw on them, cannot be had.
+        """
+        begin = stages.begin(path, summary.clip_id)
+        folder = folder_for(path, self._request.out, self._taken)
+        faces = VideoFaces(self._store.open(summary.clip_id))
+        expressions = self._recognise(path, faces, stages)
+        (folder / VIDEO).unlink(missing_ok=True)  # it would show what is no longer in the tables
+        write_whole(folder / TABLE, expressions.csv())
+        write_whole(folder / CONTENT, expressions.json())
+        write_whole(folder / PICTURE, timeline_png(expressions, faces, faces.clip.times))
+        recognised = time.perf_counter() - begin
+        if self._request.video:
+            small = open_video(path, max_side=MAX_SIDE)
+            with whole_file(folder / VIDEO) as temporary:
+                scale = small.width / summary.width
+                with stages.watch(summary.num_frames, "writing video") as reach:
+                    for index in write_annotated(small, expressions.timeline, faces, scale, temporary):
+                        reach(index + 1)
+        self._store.path(summary.clip_id).unlink()
+        files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if self._request.video else ()))
+        return Predicted(expressions, folder, files, recognised, time.perf_counter() - begin)
+
+    def _recognise(self, path: Path, faces: VideoFaces, stages: Stages) -> VideoExpressions:
+        clip, times = faces.clip.summary, faces.clip.times
+        duration = video_duration(times, clip.fps)
+        rows = lay_rows(times, duration, self._request.window, self._request.hop)
+        with stages.watch(len(rows.start), "recognising expressions") as reach:
+            found = self._classifier.answer(faces, rows, reach)
+        timeline = Timeline(
+            self._classifier.class_names,
+            rows.start,
+            rows.end,
+            face_shares(faces, rows),
+            heard(faces, rows),
+            found.probabilities,
+            self._settings.missing,
+        )
+        video = VideoFacts(
+            path=str(path.resolve()),
+            width=clip.width,
+            height=clip.height,
+            fps=clip.fps,
+            frames=len(times),
+            duration=duration,
+            broken=clip.broken,
+            frames_with_face=len(faces),
+            sound=clip.sound,
+            sound_reason=clip.sound_reason,
+        )
+        return VideoExpressions(video, self._settings, timeline, found.left_out())

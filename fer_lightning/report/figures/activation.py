@@ -1,0 +1,122 @@
+"""Emotional activation maps: the frames of a clip, and what the model attends to below them (CEFLNet, figure 6)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from data_modules.store.clip_store import StoredClip
+from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.report.figures.examples import ClipExample, Slot, draw_frames, draw_title, load_clip
+from fer_lightning.report.figures.style import BLUE, GREEN, ORANGE, styled
+
+SLOTS = 14  # frames that stand beside each other
+SIDE, LEFT, RIGHT = 0.74, 0.62, 0.15  # inches
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationExample(ClipExample):
+    """What an activation map shows of one clip with T sampled frames and attention over A groups of them."""
+
+    attention: NDArray[np.float32]  # (A,)
+    intensity: NDArray[np.float32] | None = None  # (T,)
+
+
+def load_example(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: StoredClip) -> ActivationExample:
+    """One clip with the crops of its sampled frames.
+
+    Raises:
+        ValueError: the outputs hold no attention, or the store is not the one that they were made from.
+    """
+    if outputs.attention is None:
+        raise ValueError("the model has no attention over frames")
+    shown = outputs.clip_id.index(clip_id)
+    return ActivationExample(
+        **vars(load_clip(clip_id, table, outputs, clip)),
+        attention=outputs.attention[shown],
+        intensity=None if outputs.intensity is None else outputs.intensity[shown],
+    )
+
+
+def _slots(frames: int, attention: NDArray[np.float32]) -> Iterator[Slot]:
+    """Where frames are drawn: left and right end in units of frames, and which frame, for each place in the row.
+
+    Groups of frames share the places evenly; where there are more groups than places, the most attended frame of each
+    place is shown.
+    """
+    groups = len(attention)
+    per_group = frames // groups
+    count = groups * min(per_group, max(1, SLOTS // groups)) if groups <= SLOTS + 2 else SLOTS
+    for slot in range(count):
+        start, stop = slot * frames / count, (slot + 1) * frames / count
+        inside = np.arange(round(start), max(round(stop), round(start) + 1))
+        weights = attention[inside // per_group]
+        best = int(inside[weights.argmax()]) if len(set(weights.tolist())) > 1 else int(inside[len(inside) // 2])
+        yield start, stop, best
+
+
+@styled
+def activation_figure(example: ActivationExample) -> Figure:
+    """Frames above, attention below, the most attended group in orange; the true intensity below where it is known."""
+    frames, groups = len(example.crops), len(example.attention)
+    slots = list(_slots(frames, example.attention))
+    known = example.intensity is not None and bool(np.isfinite(example.intensity).any())
+    wide, low = SIDE * len(slots), 0.55
+    heights = [SIDE, low, low] if known else [SIDE, low]
+    size = (max(wide + LEFT + RIGHT, 6.2), sum(heights) + 0.13 * len(heights) + 0.55)
+    figure = Figure(figsize=size)
+    draw_title(figure, example, LEFT / size[0], (LEFT + 2.0) / size[0], 1 - 0.06 / size[1])
+    top, panels = size[1] - 0.28, []
+    for height in heights:
+        top -= height
+        area = (LEFT / size[0], top / size[1], wide / size[0], height / size[1])
+        panels.append(figure.add_axes(area, xlim=(0, frames)))
+        top -= 0.13
+    best = int(np.nan_to_num(example.attention, nan=-np.inf).argmax())
+    span = (best * frames / groups, (best + 1) * frames / groups)
+    _strip(panels[0], example, slots, span)
+    _bars(panels[1], example.attention, best, frames)
+    if known and example.intensity is not None:
+        _intensity(panels[2], example.intensity, span)
+    panels[-1].set_xlabel("sampled frame", labelpad=2)
+    for axes in panels[:-1]:
+        axes.set_xticks([])
+    for axes in panels[1:]:
+        axes.yaxis.set_label_coords(-0.42 / wide, 0.5)
+    return figure
+
+
+def _strip(axes: Axes, example: ActivationExample, slots: list[Slot], span: tuple[float, float]) -> None:
+    """The frames, with an orange frame around the most attended group."""
+    draw_frames(axes, example, slots, len(example.crops))
+    inside = [(start, stop) for start, stop, _ in slots if start < span[1] and stop > span[0]]
+    left, right = inside[0][0], inside[-1][1]
+    axes.add_patch(
+        Rectangle((left, 0), right - left, 1, fill=False, edgecolor=ORANGE, linewidth=3, clip_on=False, zorder=5)
+    )
+
+
+def _bars(axes: Axes, attention: NDArray[np.float32], best: int, frames: int) -> None:
+    """The attention weights; the largest in orange with its value."""
+    groups = len(attention)
+    colours = [ORANGE if group == best else BLUE for group in range(groups)]
+    width = frames / groups
+    axes.bar((np.arange(groups) + 0.5) * width, attention, width=0.9 * width, color=colours)
+    highest = max(float(np.nan_to_num(attention).max()), 1e-9)
+    axes.set_ylim(min(0.0, float(np.nan_to_num(attention).min())), 1.05 * highest)
+    axes.set_yticks([0, highest], ["0", f"{highest:.2g}"])
+    axes.set_ylabel("attention", fontsize=7.5)
+
+
+def _intensity(axes: Axes, intensity: NDArray[np.float32], span: tuple[float, float]) -> None:
+    """The true intensity of the expression in each sampled frame, the most attended group shaded."""
+    axes.axvspan(*span, color=ORANGE, alpha=0.2, linewidth=0)
+    axes.plot(np.arange(len(intensity)) + 0.5, intensity, color=GREEN, marker=".", markersize=4, linewidth=1.4)
+    axes.set_ylim(-0.06, 1.08)
+    axes.set_yticks([0, 1])
+    axes.set_ylabel("intensity", fontsize=7.5)

@@ -1,0 +1,99 @@
+"""Learning curves: what the logger wrote, and their figure."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from fer_lightning.report.figures.style import BLUE, FAINT, GREY, ORANGE, PALETTE, plain, share_axis, styled
+
+MAX_BYTES = 1 << 28
+NOT_CURVES = ("epoch", "step")
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One logged column: its last value in each epoch that has one."""
+
+    name: str
+    epoch: NDArray[np.int64]  # (E,) ascending
+    value: NDArray[np.float64]  # (E,) may be infinite or NaN where training was
+
+
+def read_curves(path: Path) -> tuple[Curve, ...]:
+    """The columns of a CSVLogger's table, in its order; cells that a row does not log are empty.
+
+    Raises:
+        FileNotFoundError: there is none at `path`.
+        ValueError: not such a table; names the file and the line.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: no curves were logged")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size} bytes; a table of curves has at most {MAX_BYTES}")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        try:
+            names = [name for name in reader.fieldnames or () if name not in NOT_CURVES]
+            values: list[dict[int, float]] = [{} for _ in names]
+            if "epoch" not in (reader.fieldnames or ()):
+                raise ValueError("no column 'epoch'")
+            for row in reader:
+                for name, column in zip(names, values, strict=True):
+                    if row[name] and row["epoch"]:
+                        column[int(float(row["epoch"]))] = float(row[name])
+        except (ValueError, OverflowError, csv.Error) as error:
+            raise ValueError(f"{path}, line {max(reader.line_num, 1)}: not a table of curves: {error}") from error
+    return tuple(_curve(name, column) for name, column in zip(names, values, strict=True) if column)
+
+
+def _curve(name: str, column: dict[int, float]) -> Curve:
+    epochs = sorted(column)
+    return Curve(name, np.array(epochs, np.int64), np.array([column[epoch] for epoch in epochs]))
+
+
+@styled
+def curves_figure(curves: Sequence[Curve], chosen: int | None = None) -> Figure:
+    """Loss, accuracies and learning rate over epochs; `chosen` marks the epoch that is reported."""
+    named = {curve.name: curve for curve in curves}
+    losses = [named[name] for name in ("train/loss", "inner/loss") if name in named]
+    shares = [named[name] for name in ("train/war", "inner/war", "inner/uar") if name in named]
+    rates = [curve for curve in curves if curve.name.startswith("lr")]
+    panels = [(name, group) for name, group in (("loss", losses), ("accuracy", shares), ("rate", rates)) if group]
+    if not panels:
+        found = ", ".join(named) or "none"
+        raise ValueError(f"no curve to draw; logged columns: {found}; expected train/loss, inner/loss, inner/war ...")
+    ratios = [0.7 if name == "rate" else 1.0 for name, _ in panels]
+    figure = Figure(figsize=(1 + 3.3 * sum(ratios), 2.9), layout="constrained")
+    drawn = figure.subplots(1, len(panels), width_ratios=ratios, squeeze=False)[0]
+    for (name, group), axes in zip(panels, drawn, strict=True):
+        _lines(axes, group, rates=name == "rate")
+        axes.set_title({"loss": "loss", "accuracy": "share of right clips", "rate": "learning rate"}[name])
+        if name == "accuracy":
+            share_axis(axes, "")
+        if chosen is not None:
+            axes.axvline(chosen, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+    return figure
+
+
+def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
+    """Curves with a legend; what belongs to training is blue, to the inner split orange."""
+    for number, curve in enumerate(curves):
+        colour = PALETTE[number % len(PALETTE)]
+        if not rates:
+            colour = BLUE if curve.name.startswith("train") else ORANGE
+        line = "--" if curve.name.endswith("uar") else "-"
+        marker = "." if len(curve.epoch) < 30 else ""
+        axes.plot(curve.epoch, curve.value, line, color=colour, marker=marker, linewidth=1.4, label=plain(curve.name))
+        if rates and (curve.value > 0).all():
+            axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # one epoch is one tick
+    axes.grid(axis="y", color=FAINT)
+    axes.legend(loc="best")

@@ -1,0 +1,173 @@
+"""How the frames of a clip relate: the frames, what a substitution makes of them, the matrix (VSHNN, figure 4)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FixedLocator, MaxNLocator
+from numpy.typing import NDArray
+
+from data_modules.store.clip_store import StoredClip
+from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.report.figures.examples import ClipExample, draw_frames, draw_title, load_clip
+from fer_lightning.report.figures.style import BLUE, FAINT, GREEN, GREY, INK, ORANGE, styled
+
+SLOTS = 16  # frames that stand beside each other, the paper's clips
+SIDE, NUMBERS, MATRIX = 0.62, 0.24, 2.55  # inches: a frame, the line of numbers below it, the matrix
+LEFT, RIGHT, TITLE, GAP, BOTTOM = 0.62, 0.15, 0.3, 0.2, 0.45  # inches
+
+
+@dataclass(frozen=True, eq=False)
+class RelationExample(ClipExample):
+    """How the T sampled frames of one clip relate."""
+
+    relation: NDArray[np.float32]  # (T, T) NaN in rows and columns of places without a frame
+    standing: NDArray[np.int64] | None = None  # (T,) which frame stands at each place
+
+    @property
+    def means(self) -> NDArray[np.float32]:
+        """(T,) how like the others each frame is, or how much it is attended to on average: the columns' means.
+
+        Of a correlation matrix they are those of the rows, too; rows of attention weights all have the same mean.
+        """
+        known = np.isfinite(self.relation)
+        return np.asarray(np.where(known, self.relation, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.float32)
+
+    @property
+    def replaced(self) -> NDArray[np.bool_]:
+        """(T,) whether another frame stands at a frame's place."""
+        places = np.arange(len(self.relation))
+        return np.zeros(len(places), bool) if self.standing is None else self.standing != places
+
+
+def load_relation(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: StoredClip) -> RelationExample:
+    """One clip with the crops of its sampled frames.
+
+    Raises:
+        ValueError: the outputs hold no relation, or the store is not the one that they were made from.
+    """
+    if outputs.relation is None:
+        raise ValueError("the model does not say how frames relate")
+    row = outputs.clip_id.index(clip_id)
+    real = outputs.frame_index[row] >= 0
+    return RelationExample(
+        **vars(load_clip(clip_id, table, outputs, clip)),
+        relation=np.where(real[:, None] & real, outputs.relation[row].astype(np.float32), np.nan),
+        standing=None if outputs.standing is None else outputs.standing[row].astype(np.int64),
+    )
+
+
+@styled
+def relation_figure(example: RelationExample) -> Figure:
+    """The sampled frames; below them the frames after the substitution, replaced ones in orange; matrix and means."""
+    places = shown_places(example)
+    strips = 1 if example.standing is None else 2
+    width = LEFT + SIDE * max(len(places), 10) + RIGHT
+    height = TITLE + strips * (SIDE + NUMBERS) + GAP + MATRIX + BOTTOM
+    figure = Figure(figsize=(width, height))
+    draw_title(figure, example, LEFT / width, (LEFT + 2.0) / width, 1 - 0.06 / height)
+
+    def panel(left: float, top: float, wide: float, high: float) -> Axes:
+        """Axes in inches, from the left and from the top."""
+        return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+
+    top = TITLE
+    for standing in (np.arange(len(example.crops)), example.standing)[:strips]:
+        assert standing is not None
+        _strip(panel(LEFT, top, SIDE * len(places), SIDE), example, places, standing)
+        top += SIDE + NUMBERS
+    top += GAP
+    _matrix(panel(LEFT, top, MATRIX, MATRIX), panel(LEFT + MATRIX + 0.1, top, 0.12, MATRIX), example)
+    start = LEFT + MATRIX + 1.15
+    _means(panel(start, top, width - RIGHT - start, MATRIX), example)
+    return figure
+
+
+def shown_places(example: RelationExample) -> NDArray[np.int64]:
+    """Which of the T places are drawn, in their order: all, or those of replaced frames and evenly chosen others."""
+    frames = len(example.crops)
+    wanted = [
+        *np.flatnonzero(example.replaced)[: SLOTS // 2],
+        *np.linspace(0, frames - 1, SLOTS).round(),
+        *range(frames),
+    ]
+    chosen = list(dict.fromkeys(map(int, wanted)))[:SLOTS]
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _strip(axes: Axes, example: RelationExample, places: NDArray[np.int64], standing: NDArray[np.int64]) -> None:
+    """The frames that stand at the places with their numbers; those at another frame's place in orange."""
+    slots = [(float(slot), slot + 1.0, int(standing[place])) for slot, place in enumerate(places)]
+    draw_frames(axes, example, slots, len(places))
+    substituted = standing[places] != places
+    for slot in np.flatnonzero(substituted).tolist():
+        framed = Rectangle((slot + 0.03, 0.02), 0.94, 0.96, fill=False, edgecolor=ORANGE, linewidth=3, zorder=5)
+        axes.add_patch(framed)
+    axes.set_xticks(np.arange(len(places)) + 0.5, [str(frame + 1) for _, _, frame in slots])
+    axes.tick_params(axis="x", length=0, pad=2, labelsize=7.5)
+    for label, other in zip(axes.get_xticklabels(), substituted, strict=True):
+        label.set_fontweight("bold" if other else "normal")
+    axes.set_ylabel("sampled" if standing is not example.standing else "substituted", fontsize=7.5)
+
+
+def _matrix(axes: Axes, beside: Axes, example: RelationExample) -> None:
+    """The matrix as a heat map: blue to red around 0 where there are negative values, else from the lowest value."""
+    frames = len(example.relation)
+    values = example.relation[np.isfinite(example.relation)]
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    signed = low < 0
+    high = max(high, -low, 1e-9)
+    axes.set_facecolor(to_rgba(FAINT))  # where there is no frame
+    drawn = axes.imshow(
+        np.ma.masked_invalid(example.relation),
+        cmap="RdBu_r" if signed else "Blues",
+        vmin=-high if signed else min(low, 0.99 * high),  # values that are the same have one colour
+        vmax=high,
+        extent=(0.5, frames + 0.5, frames + 0.5, 0.5),
+        interpolation="nearest",
+        aspect="auto",
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        _number(axis, frames)
+    axes.tick_params(length=2, labelsize=7)
+    axes.set_xlabel("sampled frame", labelpad=2)
+    axes.set_ylabel("sampled frame", labelpad=2)
+    bar = beside.figure.colorbar(drawn, cax=beside)
+    bar.outline.set_visible(False)
+    beside.tick_params(length=2, labelsize=7)
+
+
+def _means(axes: Axes, example: RelationExample) -> None:
+    """The mean of each frame; replaced frames in orange, those that stand in for them in green."""
+    frames = len(example.relation)
+    colours = np.full(frames, BLUE, dtype=object)
+    replaced = example.replaced
+    if example.standing is not None:
+        colours[example.standing[replaced]] = GREEN
+    colours[replaced] = ORANGE
+    axes.bar(np.arange(1, frames + 1), example.means, width=0.8, color=colours.tolist())
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set_xlim(0.4, frames + 0.6)
+    _number(axes.xaxis, frames)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlabel("sampled frame", labelpad=2)
+    symmetric = np.allclose(example.relation, example.relation.T, atol=0.005, equal_nan=True)  # in half precision
+    axes.set_title("row mean" if symmetric else "column mean", fontsize=8, color=INK)
+    if replaced.any():
+        named = ((ORANGE, "replaced"), (GREEN, "stands in"))
+        axes.legend(
+            handles=[Patch(color=colour, label=name) for colour, name in named],
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2, handlelength=1, columnspacing=1,
+        )  # fmt: skip
+
+
+def _number(axis: Axis, frames: int) -> None:
+    """Frame numbers from 1, all of them where they can be read."""
+    axis.set_major_locator(FixedLocator(range(1, frames + 1)) if frames <= SLOTS else MaxNLocator(10, integer=True))

@@ -1,0 +1,132 @@
+"""A run is one folder, `runs/<experiment>/<fold>-<seed>/`; this file knows what stands where in it."""
+
+import json
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from data_modules.utils.files import write_whole
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "torchmetrics",
+    "timm",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+)
+
+
+def versions() -> list[tuple[str, str]]:
+    """Name and version of Python and of the libraries that results depend on."""
+    found = [("python", platform.python_version())]
+    for name in LIBRARIES:
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append((name, "not installed"))
+    return found
+
+
+def commit() -> str:
+    """The commit of this code, with `+changes` where the working tree differs; empty outside of a repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a report needs to know of a run beside its tables; stands in `run.json`."""
+
+    experiment: str
+    model: str  # class name
+    dataset: str  # name of the data set
+    class_names: tuple[str, ...]
+    fold: str
+    seed: int
+    selection: str  # inner, last or best_on_test
+    epoch: int  # the chosen epoch, counted from 0
+    store: str  # folder of the face crops
+    parameters: int
+    multiply_adds: int | None = None  # of one clip
+    seconds_per_clip: float | None = None  # of a forward pass at `batch_size`
+    batch_size: int | None = None
+    device: str = ""
+    precision: str = ""
+    seconds: float = 0.0  # of the whole training
+    commit: str = field(default_factory=commit)
+    versions: list[tuple[str, str]] = field(default_factory=versions)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside of a run's folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def curves(self) -> Path:
+        """CSVLogger's table: a row per logged step, empty cells where a column was not logged."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of `last.ckpt` and, with `selection: inner`, `best.ckpt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """An empty file that the process which trains the run holds."""
+        return self.path / "training.lock"
+
+    @property
+    def report(self) -> Path:
+        """The report's page; its pictures are in `report/figures/`."""
+        return self.path / "report" / "index.html"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was trained, evaluated and reported."""
+        return self.report.exists()
+
+    def predictions(self, split: str) -> Path:
+        """The prediction table of `inner` or `test`."""
+        return self.path / "predictions" / f"{split}.csv"
+
+    def outputs(self, split: str) -> Path:
+        """Features, attention and frame numbers of a split's clips."""
+        return self.path / "outputs" / f"{split}.safetensors"
+
+    def write_info(self, info: RunInfo) -> None:
+        """Writes `run.json`."""
+        write_whole(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
+
+    def read_info(self) -> RunInfo:
+        """Reads `run.json`.
+
+        Raises:
+            FileNotFoundError: the run was not evaluated yet.
+        """
+        path = self.path / "run.json"
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{path} is missing: the run is not evaluated yet; `fer train` again goes on with it"
+            )
+        values = json.loads(path.read_text())
+        values["class_names"] = tuple(values["class_names"])
+        values["versions"] = [(name, version) for name, version in values["versions"]]
+        return RunInfo(**values)

@@ -1,0 +1,1 @@
+"""Train: the classifier that every system is, callbacks, loggers, checkpoints."""

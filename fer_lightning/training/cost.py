@@ -1,0 +1,73 @@
+"""What a model costs: parameters, multiply-adds, time."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from data_modules.loading.batch import ClipBatch, collate
+from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.training.classifier import VideoClassifier
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one clip, and what it was measured on."""
+
+    parameters: int
+    multiply_adds: int
+    seconds_per_clip: float
+    batch_size: int
+    device: str
+
+
+def count_parameters(model: nn.Module) -> int:
+    """All parameters, frozen ones too."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@torch.no_grad()
+def multiply_adds(model: VideoClassifier, batch: ClipBatch) -> int:
+    """Multiply-adds of a forward pass over one clip of the batch; torch counts two operations for each."""
+    counter = FlopCounterMode(display=False)
+    model.eval()
+    with counter:
+        model(batch)
+    return counter.get_total_flops() // 2 // len(batch)
+
+
+@torch.no_grad()
+def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, repeats: int = 5) -> float:
+    """The median time of a forward pass, by clip."""
+    device = batch.mask.device
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
+    times = []
+    model.eval()
+    with torch.autocast(device.type, dtype, enabled=precision.endswith("mixed")):
+        for _ in range(repeats + 1):  # the first one warms up
+            start = time.perf_counter()
+            model(batch)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - start)
+    return statistics.median(times[1:]) / len(batch)
+
+
+def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) -> Cost:
+    """The cost on clips of the reported split, on the best device there is."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clips = data.clip_dataset("test", cached=False)  # the frozen parts cost too
+    samples = [clips[place] for place in range(min(len(clips), data.batch_size))]
+    batch = data.on_after_batch_transfer(collate(samples).to(device), 0)
+    model = model.to(device)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    return Cost(
+        count_parameters(model),
+        multiply_adds(model, batch),
+        seconds_per_clip(model, batch, precision),
+        len(batch),
+        name,
+    )

@@ -1,0 +1,101 @@
+"""Runs the frozen parts of a model once over all variants of all clips, and fills the cache that training reads."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from data_modules.loading.batch import ClipBatch
+from data_modules.loading.batch_sampler import Draw
+from data_modules.loading.clip_dataset import ClipDataset
+from data_modules.loading.datamodule import EVALUATED, VideoDataModule, normalised
+from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
+from data_modules.utils.progress import progress
+
+if TYPE_CHECKING:
+    from fer_lightning.training.classifier import VideoClassifier
+
+
+def cache_features(model: "VideoClassifier", data: VideoDataModule) -> None:
+    """Fills the cache where the data module wants one and the model has frozen parts; from then on it is read.
+
+    Each process computes its share of the clips; what is there already, whole, stays.
+    """
+    data.features = None
+    if not data.cache or not model.frozen_parts():
+        return
+    assert data.store is not None
+    cache = FeatureCache(data.store.folder / "features" / features_key(model, data))
+    training = data.clip_dataset("train")
+    evaluated = [data.clip_dataset(split) for split in EVALUATED if data.split(split)]
+    _fill(model, data, cache, training, VARIANTS, data.variants)
+    for dataset in evaluated:
+        _fill(model, data, cache, dataset, EVALUATION, data.sampler.draws)
+    model.trainer.strategy.barrier()
+    data.features = cache
+
+
+def features_key(model: "VideoClassifier", data: VideoDataModule) -> str:
+    """A name for everything that the features depend on: weights, frames, crops' size, augmentation, precision."""
+    digest = hashlib.sha256()
+    precision = model.trainer.precision
+    for setting in (model.frozen_parts(), data.sampler, data.size, data.augmentation, data.variants, precision):
+        digest.update(repr(setting).encode())
+    for part in model.frozen_parts():
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+class _Share(Sampler[list[Draw | int]]):
+    """One process's clips, each with all of its variants, or in the evaluation as it is, in batches of whole clips."""
+
+    def __init__(self, clips: Sequence[int], variants: int, batch_size: int) -> None:
+        self._clips, self._variants = clips, variants
+        self._together = max(1, batch_size // max(variants, 1))
+
+    def __len__(self) -> int:
+        return -(-len(self._clips) // self._together)
+
+    def __iter__(self) -> Iterator[list[Draw | int]]:
+        for start in range(0, len(self._clips), self._together):
+            clips = self._clips[start : start + self._together]
+            yield [Draw(clip, number) for clip in clips for number in range(self._variants)] or list(clips)
+
+
+def _fill(
+    model: "VideoClassifier", data: VideoDataModule, cache: FeatureCache, dataset: ClipDataset, group: str, count: int
+) -> None:
+    """Writes the features of all clips of a data set that are not there yet."""
+    rank, world = model.trainer.global_rank, model.trainer.world_size
+    mine = [i for i in range(len(dataset)) if i % world == rank]
+    todo = [i for i in mine if cache.count(dataset.clips[i].record.clip_id, group) != count]
+    order = _Share(todo, count if group == VARIANTS else 0, data.batch_size)
+    with progress(f"features of {group}", len(todo)) as reach:
+        done = 0
+        for batch in data.loader(dataset, batches=order):
+            frames, clips = _frozen(model, batch)
+            for clip_id in dict.fromkeys(batch.clip_id):
+                rows = [row for row, name in enumerate(batch.clip_id) if name == clip_id]
+                features = [_of_row(frames, clips, batch.mask, row) for row in rows]
+                cache.write(clip_id, group, features)
+                done += 1
+            reach(done)
+
+
+def _frozen(model: "VideoClassifier", batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
+    """What the frozen parts make of a batch, on the processor."""
+    with torch.no_grad(), model.trainer.precision_plugin.forward_context():
+        made = model.frozen_features(normalised(batch.to(model.device)))
+    return (None if made.frames is None else made.frames.cpu(), None if made.clip is None else made.clip.cpu())
+
+
+def _of_row(frames: Tensor | None, clips: Tensor | None, mask: Tensor, row: int) -> Features:
+    """One sample's features, without what was padded."""
+    return Features(
+        None if frames is None else frames[row, : int(mask[row].sum())], None if clips is None else clips[row]
+    )

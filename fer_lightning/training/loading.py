@@ -1,0 +1,111 @@
+"""A trained model out of a checkpoint, with what it needs: class list, sampler, crop size, faces, sound."""
+
+import textwrap
+from argparse import ArgumentError
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jsonargparse import ArgumentParser
+
+from data_modules.audio.settings import Sound
+from data_modules.faces.settings import FaceSettings
+from data_modules.loading.transforms import ClipAugmentation
+from data_modules.sampling import Sampler
+from fer_lightning.runs.ensemble_record import Record, ensemble_at
+from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.weights import checkpoint_of, read_checkpoint
+
+SHOWN = 600  # letters of what does not fit: of other weights, all names would be listed
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model in evaluation mode and how its input was made in training."""
+
+    model: VideoClassifier
+    sampler: Sampler
+    size: int  # of the crops, pixels
+    faces: FaceSettings
+    sound: Sound
+    augmentation: ClipAugmentation | None  # of which prediction sees the middle
+    checkpoint: Path
+
+    @property
+    def models(self) -> "tuple[TrainedModel, ...]":
+        """The model alone; see `TrainedEnsemble.models`."""
+        return (self,)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class list that the model was trained with."""
+        return self.model.class_names
+
+
+def load_trained(run: Path) -> TrainedModel:
+    """Builds the model that a run's folder or checkpoint holds. Nothing is unpickled and nothing downloaded.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the run is an ensemble, or the file is no checkpoint, not one of this suite, or one whose
+            configuration and weights do not fit.
+    """
+    ensemble = ensemble_at(run)
+    if ensemble is not None:
+        record = Record.read(ensemble)
+        members = ", ".join(part.run for part in record.members) if record else ""
+        raise ValueError(
+            f"{ensemble.path} is an ensemble, which has no checkpoint of its own and which only `fer predict` takes; "
+            f"expected the run of one model, such as its members: {members}"
+        )
+    path = checkpoint_of(run)
+    content = read_checkpoint(path)
+    own = content.get("fer_lightning")
+    if not isinstance(own, dict) or not own.get("configuration"):
+        raise ValueError(
+            f"{path} was not written by `fer train`: it holds {', '.join(sorted(map(str, content)))[:200]}, but no "
+            "`fer_lightning` entry with class names and configuration. To begin from its weights, name it as "
+            "`weights` of a backbone"
+        )
+    try:
+        return _rebuilt(own, cast(dict[str, Any], content["state_dict"]), path)
+    except (ArgumentError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: its configuration and weights make no model of this version of the suite; "
+            f"{type(error).__name__}: {textwrap.shorten(str(error), SHOWN)}"
+        ) from error
+
+
+def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
+    """The model of a checkpoint's `fer_lightning` entry; its classes can only be models and samplers."""
+    configuration = own["configuration"]
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(VideoClassifier, "model")
+    parser.add_argument("--sampler", type=Sampler)
+    parser.add_argument("--faces", type=FaceSettings)
+    parser.add_argument("--sound", type=Sound)
+    parser.add_argument("--augmentation", type=ClipAugmentation | None)
+    parser.link_arguments("sampler.groups", "model.init_args.clips", apply_on="instantiate")
+    data = configuration["data"]
+    parsed = parser.parse_object(
+        {
+            "model": _without_training(configuration["model"], own["class_names"]),
+            "sampler": data["sampler"],
+            "faces": data["dataset"]["init_args"]["faces"],
+            "sound": data.get("sound") or {},  # the defaults
+            "augmentation": data["augmentation"],
+        }
+    )
+    made = parser.instantiate_classes(parsed)
+    model = cast(VideoClassifier, made.model)
+    model.load_state_dict(weights)
+    size = int(data["size"])
+    return TrainedModel(model.eval(), made.sampler, size, made.faces, made.sound, made.augmentation, path)
+
+
+def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+    """A model's configuration with its class list and without optimiser and schedule."""
+    left_out = ("optimizer", "scheduler")
+    arguments = {name: value for name, value in model["init_args"].items() if name not in left_out}
+    return model | {"init_args": arguments | {"class_names": list(class_names)}}

@@ -1,0 +1,138 @@
+"""Curves that a resumed run continues: a CSV table in the run's folder, and Weights & Biases."""
+
+import csv
+import io
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers import CSVLogger, WandbLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities import rank_zero_only
+
+from data_modules.utils.files import write_whole
+from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.runs.folder import RunFolder
+
+
+def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows of `metrics.csv`; none where it does not exist."""
+    if not table.exists():
+        return [], []
+    with table.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        return list(reader.fieldnames or []), rows
+
+
+def _write(table: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(table, text.getvalue().encode())
+
+
+class _ContinuedWriter(ExperimentWriter):
+    """Lightning's writer deletes the table of an earlier session, and may be killed with half a row written; this one
+    goes on with the table and writes it whole.
+    """
+
+    def _check_log_dir_exists(self) -> None:
+        self._rows = _read(Path(self.metrics_file_path))[1]
+
+    def save(self) -> None:
+        if self.metrics:
+            self._rows, self.metrics = self._rows + self.metrics, []
+            columns = sorted({name for row in self._rows for name in row})
+            _write(Path(self.metrics_file_path), columns, self._rows)
+
+
+class CurvesLogger(CSVLogger):
+    """`metrics.csv` in the run's folder. It goes first among the loggers: it sets the folder of the checkpoints.
+
+    Args:
+        save_dir: the run's folder; the command line sets it.
+        flush_logs_every_n_steps: how often the table is written.
+    """
+
+    def __init__(self, save_dir: str = ".", flush_logs_every_n_steps: int = 50) -> None:
+        super().__init__(save_dir, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """The table's writer."""
+        if self._experiment is None:
+            Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+            self._experiment = _ContinuedWriter(self.log_dir)
+        return self._experiment  # type: ignore[return-value]
+
+
+def drop_rows_after(table: Path, step: int) -> None:
+    """Takes out of `metrics.csv` what was logged after a checkpoint: the resumed run will log it again."""
+    columns, rows = _read(table)
+    if rows:
+        _write(table, columns, [row for row in rows if int(row["step"]) < step])
+
+
+class RunWandbLogger(WandbLogger):
+    """Weights & Biases, offline unless there is a key; a resumed run goes on with its W&B run.
+
+    Args:
+        save_dir: the run's folder; the command line sets it.
+        project: in W&B.
+        mode: `auto` is WANDB_MODE where it is set, else online with a key and offline without.
+        selection: of epochs, a tag of the W&B run; the command line sets it.
+    """
+
+    def __init__(
+        self,
+        save_dir: str = ".",
+        project: str = "fer_lightning",
+        mode: Literal["auto", "online", "offline", "disabled"] = "auto",
+        selection: str = "inner",
+    ) -> None:
+        folder = Path(save_dir)
+        if mode == "auto":
+            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
+        super().__init__(
+            name="/".join(folder.parts[-2:]),
+            save_dir=save_dir,
+            project=project,
+            id=_run_id(folder),
+            resume="allow" if mode == "online" else None,
+            tags=[f"selection: {selection}"],
+            mode=mode,
+            settings=wandb.Settings(console="off", silent=mode != "online"),
+        )
+
+        self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns of it each time
+
+    @rank_zero_only
+    def log_report(self, run: RunFolder) -> None:
+        """Sends a run's report: pictures and the classes' table as panels, the page and the tables as an artifact."""
+        figures = sorted((run.report.parent / "figures").glob("*.png"))
+        self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+        table = PredictionTable.read(run.predictions("test"))
+        measured = scores(table)
+        columns = (table.class_names, measured.support, measured.class_accuracy, measured.precision, measured.f1)
+        rows = [[name, int(clips), *map(float, values)] for name, clips, *values in zip(*columns, strict=True)]
+        classes = wandb.Table(["class", "clips", "recall", "precision", "F1"], data=rows)
+        self.experiment.log({"report/classes": classes})
+        artifact = wandb.Artifact(f"report-{self.experiment.id}", type="report")
+        for path in (run.report, run.config, run.predictions("inner"), run.predictions("test")):
+            artifact.add_file(str(path))
+        self.experiment.log_artifact(artifact)
+
+
+def _run_id(folder: Path) -> str:
+    """The W&B id of a run, made once and kept in its folder."""
+    file = folder / "wandb_id.txt"
+    if not file.exists():
+        write_whole(file, secrets.token_hex(4).encode())
+    return file.read_text()

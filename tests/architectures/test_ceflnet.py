@@ -1,0 +1,186 @@
+"""CEFLNet against its equations, written plainly in NumPy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data_modules.labels import SEVEN
+from fer_lightning import CEFLNet, FrameBackbone
+from fer_lightning.architectures.ceflnet import (
+    EmotionalIntensityActivation,
+    LocalGlobalRelation,
+    SelfAttentionLearning,
+)
+from fer_lightning.training.cost import count_parameters, multiply_adds
+from tests.models import random_batch, small_backbone
+
+
+def value(parameter):
+    return parameter.detach().double().numpy()
+
+
+def linear(layer, x):
+    return x @ value(layer.weight).T + value(layer.bias)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def frames_and_mask(clips=4, frames=5, size=16, seed=0):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((clips, frames)) < 0.7
+    mask[0], mask[:, 0] = True, True
+    return rng.normal(size=(clips, frames, size)), mask
+
+
+def plain_sal(layer, frames, mask, heads):
+    """Equation 1 per clip and head, then residual and LayerNorm; padded frames are not attended to."""
+    out = np.empty_like(frames)
+    size = frames.shape[-1] // heads
+    for clip in range(len(frames)):
+        query, key, val = np.split(linear(layer.query_key_value, frames[clip]), 3, axis=-1)
+        parts = []
+        for head in range(heads):
+            h = slice(head * size, (head + 1) * size)
+            scores = query[:, h] @ key[:, h].T / np.sqrt(size)
+            scores[:, ~mask[clip]] = -np.inf
+            parts.append(softmax(scores) @ val[:, h])
+        x = frames[clip] + linear(layer.output, np.concatenate(parts, axis=-1))
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.norm.eps)
+        out[clip] = x * value(layer.norm.weight) + value(layer.norm.bias)
+    return out
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_sal_is_equation_1(heads):
+    layer = SelfAttentionLearning(16, heads).double()
+    frames, mask = frames_and_mask()
+    result = layer(torch.tensor(frames), torch.tensor(mask)).detach().numpy()
+    assert result[mask] == pytest.approx(plain_sal(layer, frames, mask, heads)[mask], abs=1e-9)
+
+
+def test_lrl_is_equations_2_and_3():
+    layer = LocalGlobalRelation(16).double()
+    frames, mask = frames_and_mask()
+    expected = []
+    for clip, real in zip(frames, mask, strict=True):
+        whole = clip[real].max(axis=0)
+        weights, vectors = [], []
+        for frame in clip[real]:
+            pair = np.concatenate([whole, frame])
+            weights.append(sigmoid(linear(layer.weigh, pair))[0])
+            vectors.append(pair)
+        mean = sum(w * v for w, v in zip(weights, vectors, strict=True)) / sum(weights)
+        expected.append(linear(layer.merge, mean))
+    result = layer(torch.tensor(frames), torch.tensor(mask)).detach().numpy()
+    assert result == pytest.approx(np.array(expected), abs=1e-9)
+
+
+def test_eian_is_equations_5_to_8():
+    layer = EmotionalIntensityActivation(16).double()
+    clips, mask = frames_and_mask(clips=3, frames=7)
+    result, scores = layer(torch.tensor(clips), torch.tensor(mask))
+    weight, bias = value(layer.score.weight)[0, :, 0], value(layer.score.bias)
+    for video in range(3):
+        real = mask[video]
+        attention = softmax(clips[video][real] @ weight + bias)
+        assert scores[video].detach().numpy()[real] == pytest.approx(attention, abs=1e-6)
+        activation = attention[:, None] * clips[video][real]
+        assert result[video].detach().numpy() == pytest.approx(activation.max(axis=0), abs=1e-6)
+    assert scores.sum(dim=1).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_parameters_and_multiply_adds_are_the_papers():
+    model = CEFLNet(class_names=SEVEN)
+    assert count_parameters(model) == pytest.approx(12.83e6, rel=0.02)
+    assert multiply_adds(model, random_batch(1, size=224)) == pytest.approx(63.80e9, rel=0.01)
+
+
+def test_all_frames_go_through_the_backbone_in_one_call(monkeypatch):
+    model, calls = CEFLNet(SEVEN, small_backbone()).eval(), []
+    network = model.backbone.network
+    original = network.forward
+    monkeypatch.setattr(network, "forward", lambda x: (calls.append(x.shape), original(x))[1])
+    model(random_batch(3))
+    assert calls == [(3 * 35, 3, 32, 32)]
+
+
+@pytest.mark.parametrize("ablation", [{}, {"sal": False}, {"lrl": False}, {"eian": False}])
+@pytest.mark.parametrize(("clips", "frames"), [(7, 5), (1, 5), (3, 2)])
+def test_every_parameter_gets_a_gradient(ablation, clips, frames):
+    model = CEFLNet(SEVEN, small_backbone(), clips=clips, dropout=0.0, **ablation)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)  # timm begins residual branches at zero, which hides their gradients
+    batch = random_batch(4, clips * frames)
+    model.loss(model(batch), batch).backward()
+    # A softmax does not see what is added to all scores, and is 1 whatever the score of a single clip.
+    exempt = {"eian.score.bias"} | ({"eian.score.weight"} if clips == 1 else set())
+    without = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert without <= exempt
+    assert not any(p.grad is None for p in model.parameters())
+
+
+def test_a_batch_does_not_mix_its_videos():
+    model = CEFLNet(SEVEN, small_backbone()).eval()
+    batch = random_batch(3)
+    order = [2, 0, 1]
+    mixed = replace(batch, face=batch.face[order])
+    assert torch.allclose(model(mixed).logits, model(batch).logits[order], atol=1e-5)
+
+
+def test_padded_frames_change_nothing():
+    model = CEFLNet(SEVEN, small_backbone()).eval()
+    mask = torch.rand(3, 35, generator=torch.Generator().manual_seed(1)) < 0.6
+    batch = random_batch(3, mask=mask)
+    other = replace(batch, face=torch.where(mask[..., None, None, None], batch.face, torch.randn_like(batch.face)))
+    one, two = model(batch), model(other)
+    assert torch.allclose(one.logits, two.logits, atol=1e-5)
+    assert torch.allclose(one.attention, two.attention, atol=1e-6)
+
+
+@pytest.mark.parametrize("ablation", [{}, {"sal": False}, {"lrl": False}, {"eian": False}])
+def test_a_clip_without_any_frame_is_defined(ablation):
+    model = CEFLNet(SEVEN, small_backbone(), **ablation)
+    mask = torch.ones(3, 35, dtype=torch.bool)
+    mask[1] = False
+    mask[2, :5] = False  # one of the seven sub-videos
+    batch = random_batch(3, mask=mask)
+    output = model(batch)
+    model.loss(output, batch).backward()
+    assert output.logits.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    if output.attention is not None:
+        assert output.attention[2, 0] == 0
+
+
+def test_the_emotion_rich_clip_is_the_one_with_the_highest_score():
+    model = CEFLNet(SEVEN, small_backbone()).eval()
+    attention = model(random_batch(3)).attention
+    assert attention.shape == (3, 7)
+    assert attention.sum(dim=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+
+
+def test_bf16_autocast_stays_near_fp32():
+    model = CEFLNet(SEVEN, small_backbone()).eval()
+    batch = random_batch(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = model(batch).logits
+    assert torch.allclose(mixed.float(), model(batch).logits, atol=0.05)
+
+
+def test_it_can_be_made_from_its_class_names_alone():
+    model = CEFLNet(class_names=SEVEN)
+    assert isinstance(model.backbone, FrameBackbone)
+    with pytest.raises(ValueError, match="without an optimiser"):
+        model.configure_optimizers()
+    with pytest.raises(ValueError, match="alphabetical"):
+        CEFLNet(class_names=SEVEN[::-1])

@@ -1,0 +1,502 @@
+"""VSHNN's parts joined: the paper's equations written plainly, what is frozen, and clips that lack something."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import pytorch_lightning as L
+import torch
+import torch.nn.functional as F
+
+from data_modules.labels import SEVEN
+from data_modules.sampling import SegmentSampler
+from fer_lightning import VSHNN, AppearanceRNN, ClipBackbone, DenseNetFC, FullyConnectedBackbone, SceneCNN
+from fer_lightning.architectures.vshnn.fusion import ALPHAS, AlphaSearch, IntermediateConcatenation, WeightedSum
+from fer_lightning.layers.correlation import substitution_index
+from fer_lightning.training.cost import count_parameters, multiply_adds
+from fer_lightning.weights import load_backbone_weights
+from tests.models import SMALL, random_batch, small_backbone
+from tests.small_runs import made_data
+
+FUSIONS = ("none", "ic", "ws", "lrmf", "lrmaf")
+FRAMES = 8
+
+
+def small_fc(**options) -> FullyConnectedBackbone:
+    return FullyConnectedBackbone("resnet10t", channels=SMALL, pool=2, hidden=12, **options)
+
+
+def small_scene(**options) -> ClipBackbone:
+    return ClipBackbone("c3d", width=1 / 32, size=32, **options)
+
+
+def small_vshnn(fusion="none", **options) -> VSHNN:
+    torch.manual_seed(0)
+    defaults = {"backbone": small_fc(), "scene": small_scene(), "hidden": 16, "features": 8, "dropout": 0.0}
+    sizes = {"substitution": 2, "landmark_width": 8, "frames": FRAMES, "modules": 2}
+    return VSHNN(SEVEN, fusion=fusion, **(defaults | sizes | options))
+
+
+def small_models():
+    yield from ((f"VSHNN {fusion}", small_vshnn(fusion)) for fusion in FUSIONS)
+    yield "SceneCNN", SceneCNN(SEVEN, small_scene(), hidden=16, dropout=0.0)
+    yield "CNN-GRU", AppearanceRNN(SEVEN, small_fc(), hidden=16, features=8, dropout=0.0)
+    yield "CNN-LSTM", AppearanceRNN(SEVEN, small_fc(), cell="lstm", hidden=16, features=8, dropout=0.0)
+
+
+MODELS = dict(small_models())
+
+
+def model_of(name):
+    return copy.deepcopy(MODELS[name])
+
+
+def batch_of(clips=4, frames=FRAMES, size=32, **options):
+    batch = random_batch(clips, frames, size, **options)
+    landmarks = torch.rand(clips, frames, 68, 3, generator=torch.Generator().manual_seed(1)) * size
+    return replace(batch, landmarks=landmarks)
+
+
+def double(model, batch):
+    return model.double(), replace(batch, face=batch.face.double(), landmarks=batch.landmarks.double())
+
+
+def entropy(logits, label):
+    return float(np.mean([np.log(np.exp(row).sum()) - row[y] for row, y in zip(logits, label, strict=True)]))
+
+
+def numbers(x):
+    return x.detach().double().numpy()
+
+
+# Section 3.2: DenseNet-FC
+
+
+def test_fc6_has_the_205_million_parameters_that_the_papers_change_implies():
+    with torch.device("meta"):
+        backbone = FullyConnectedBackbone()
+    count = {name: sum(p.numel() for p in layer.parameters()) for name, layer in backbone.connected.named_children()}
+    assert count["fc6"] == 1024 * 7 * 7 * 4096 + 4096 == 205_524_992
+    assert count["fc7"] == 4096 * 4096 + 4096
+    assert sum(p.numel() for p in backbone.network.parameters()) == 6_953_856  # DenseNet-121 without its head
+    assert backbone.num_features == 4096
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 64, 64), (2, 5, 3, 32, 32), (1, 1, 3, 224, 224)])
+def test_a_fully_connected_backbone_is_its_layers_one_after_another(shape):
+    backbone = small_fc().eval()
+    frames = torch.randn(shape)
+    map_ = backbone.network(frames.flatten(0, -4))
+    assert map_.shape[1] == SMALL[-1]
+    flat = F.adaptive_avg_pool2d(map_, 2).flatten(1)
+    expected = backbone.connected.fc7(backbone.connected.fc6(flat).relu()).relu()
+    found = backbone(frames)
+    assert found.shape == (*shape[:-3], 12)
+    assert torch.allclose(found.flatten(0, -2), expected, atol=1e-5)
+
+
+def run_of(model, folder, name):
+    path = folder / "runs" / name / "1-0" / "checkpoints" / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save({"state_dict": model.state_dict(), "fer_lightning": {}}, path)
+    return path
+
+
+@pytest.mark.parametrize("as_path", [False, True])
+def test_a_runs_backbone_loads_whole_its_fully_connected_layers_included(tmp_path, as_path):
+    trained = DenseNetFC(SEVEN, small_fc())
+    path = run_of(trained, tmp_path, "densenet_fc_x")
+    model = small_vshnn(backbone=small_fc(weights=str(path) if as_path else "run:densenet_fc_x"))
+    model.backbone.load_weights()
+    state = model.backbone.state_dict()
+    assert all(value.equal(state[key]) for key, value in trained.backbone.state_dict().items())
+    assert "connected.fc6.weight" in state
+
+
+def test_a_run_without_the_fully_connected_layers_is_refused(tmp_path):
+    run_of(DenseNetFC(SEVEN, small_backbone()), tmp_path, "plain")
+    with pytest.raises(ValueError, match=r"do not fit the layers behind resnet10t.*fc6\.bias"):
+        small_fc(weights="run:plain").load_weights()
+
+
+def test_weights_from_elsewhere_fill_the_convolutions_and_are_refused_where_the_rest_is_frozen(tmp_path):
+    published = small_backbone()
+    torch.save(published.network.state_dict(), tmp_path / "published.pth")
+    backbone = small_fc(weights=str(tmp_path / "published.pth"))
+    before = backbone.connected.fc6.weight.clone()
+    backbone.load_weights()
+    assert all(value.equal(backbone.network.state_dict()[key]) for key, value in published.network.state_dict().items())
+    assert backbone.connected.fc6.weight.equal(before)
+    with pytest.raises(ValueError, match=r"would stay random.*run:densenet_fc_fer2013"):
+        backbone.requires_grad_(False).load_weights()
+
+
+def test_a_plain_backbones_run_still_loads(tmp_path):
+    trained = DenseNetFC(SEVEN, small_backbone())
+    run_of(trained, tmp_path, "plain")
+    network = small_backbone().network
+    load_backbone_weights(network, "resnet10t", "run:plain")
+    assert all(value.equal(trained.backbone.network.state_dict()[key]) for key, value in network.state_dict().items())
+
+
+# Sections 3.3 to 3.5, and equation 15
+
+
+@pytest.mark.parametrize("fusion", ["none", "ic"])
+def test_vshnn_is_its_sections_one_after_another(fusion):
+    """Also equation 16: the scene input is [BatchNorm(v), l']."""
+    model, batch = double(small_vshnn(fusion).eval(), batch_of())
+    output = model(batch)
+    appearance = torch.stack([model.backbone(clip) for clip in batch.face])
+    v = torch.stack([model.scene_feature(model.scene(clip[None])[0]) for clip in batch.face])
+    aux, scene = v, v
+    for layer in model.auxiliary_classifier:
+        aux = layer(aux)
+    if fusion == "ic":
+        norm, features = model.concatenation.norm, model.concatenation.features
+        normal = (v - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
+        scene = torch.cat([normal, features(batch.landmarks, batch.mask)[0]], dim=1)
+        assert scene.shape[1] == 16 + 102 + FRAMES * (FRAMES - 1) // 2
+    index = substitution_index(appearance, 2)
+    assert torch.equal(model.substituted(appearance), index)
+    logits = []
+    for clip in range(len(batch)):
+        frames = appearance[clip][index[clip]]
+        hidden = (
+            scene[clip] if model.sarnn.rnn.scene_to_hidden is None else model.sarnn.rnn.scene_to_hidden(scene[clip])
+        )
+        _, last = model.sarnn.rnn.rnn(frames[None], hidden[None, None])
+        logits.append(model.sarnn.score(model.sarnn.embed[1](last[0, 0]).relu()))
+    assert torch.allclose(output.logits, torch.stack(logits), atol=1e-9)
+    assert torch.allclose(output.auxiliary, aux, atol=1e-9)
+    label = batch.label.tolist()
+    expected = entropy(numbers(output.logits), label) + 0.5 * entropy(numbers(output.auxiliary), label)
+    assert float(model.loss(output, batch)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_relation_of_frames_is_their_correlation_matrix():
+    model, batch = small_vshnn().eval(), batch_of(2)
+    frames, output = model.frozen_features(batch).frames, model(batch)
+    for clip, found in zip(numbers(frames), output.relation, strict=True):
+        assert found.numpy() == pytest.approx(np.corrcoef(clip @ clip.T), abs=1e-4)
+    assert output.standing.equal(model.substituted(frames, batch.mask))
+    assert output.attention is None
+
+
+def test_three_frames_are_replaced_by_those_that_are_most_like_the_others():
+    model = small_vshnn(substitution=3)
+    frames = torch.randn(2, 16, 12)
+    index, mean = model.substituted(frames), [np.corrcoef(x @ x.T).mean(axis=1) for x in frames.double().numpy()]
+    for clip in range(2):
+        low, high = np.argsort(mean[clip])[:3], np.argsort(-mean[clip])[:3]
+        assert index[clip][low].tolist() == high.tolist()
+        rest = np.setdiff1d(np.arange(16), low)
+        assert index[clip][rest].tolist() == rest.tolist()
+
+
+def test_cnn_gru_is_a_gru_that_begins_with_zero():
+    model, batch = MODELS["CNN-GRU"].eval(), batch_of()
+    _, last = model.sarnn.rnn.rnn(model.backbone(batch.face))
+    assert torch.allclose(model(batch).logits, model.sarnn.score(model.sarnn.embed(last[0])), atol=1e-6)
+
+
+# Section 4.2
+
+
+def streams(model, batch):
+    """Logits of SARNN and of the landmarks."""
+    made = model.features_of(batch)
+    frames = made.frames[torch.arange(len(batch))[:, None], model.substituted(made.frames)]
+    video, _ = model.sarnn(frames, model.scene_feature(made.clip), batch.mask)
+    return video, model.late.net(batch.landmarks, batch.mask).scores
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_ws_is_equation_17(alpha):
+    model, batch = double(small_vshnn("ws", alpha=alpha).eval(), batch_of())
+    output = model(batch)
+    p, q = (numbers(scores.softmax(dim=1)) for scores in streams(model, batch))
+    assert numbers(output.logits.softmax(dim=1)) == pytest.approx(alpha * p + (1 - alpha) * q, abs=1e-7)  # α is float32
+    label = batch.label.tolist()
+    parts = [entropy(numbers(x), label) for x in (output.video, output.landmarks, output.auxiliary)]
+    assert float(model.loss(output, batch)) == pytest.approx(parts[0] + parts[1] + 0.5 * parts[2], rel=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["lrmf", "lrmaf"])
+def test_low_rank_fusion_is_equations_18_to_20_of_the_softmax_scores(fusion):
+    model, batch = double(small_vshnn(fusion, rank=3).eval(), batch_of())
+    output, fuse = model(batch), model.late.fuse.fusion
+    video, landmarks = (numbers(scores.softmax(dim=1)) for scores in streams(model, batch))
+    for clip in range(len(batch)):
+        z = [np.append(video[clip], 1), np.append(landmarks[clip], 1)]
+        if fusion == "lrmaf":
+            layers = (fuse.video_attention, fuse.landmark_attention)
+            logits = [numbers(f.weight) @ x + numbers(f.bias) for f, x in zip(layers, z, strict=True)]
+            z = [x / (1 + np.exp(-a)) for x, a in zip(z, logits, strict=True)]
+        outer = np.outer(*z)
+        factors = zip(numbers(fuse.video_factor), numbers(fuse.landmark_factor), strict=True)
+        weight = sum(np.einsum("ao,bo->abo", v, w) for v, w in factors)
+        assert numbers(output.logits[clip]) == pytest.approx(np.einsum("ab,abo->o", outer, weight), abs=1e-9)
+    label = batch.label.tolist()
+    parts = [entropy(numbers(x), label) for x in (output.logits, output.video, output.landmarks, output.auxiliary)]
+    assert float(model.loss(output, batch)) == pytest.approx(sum(parts[:3]) + 0.5 * parts[3], rel=1e-5)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS[2:])
+def test_a_clip_without_landmarks_has_the_videos_scores(fusion):
+    model, batch = small_vshnn(fusion).eval(), batch_of()
+    landmarks = batch.landmarks.clone()
+    landmarks[1], landmarks[2, :3] = float("nan"), float("nan")
+    output = model(replace(batch, landmarks=landmarks))
+    assert output.present.tolist() == [True, False, True, True]
+    assert torch.allclose(output.logits[1].softmax(0), output.video[1].softmax(0), atol=1e-6)
+    assert not torch.allclose(output.logits[2].softmax(0), output.video[2].softmax(0), atol=1e-3)
+
+
+def test_ic_without_landmarks_has_the_middle_of_the_descriptors_scale():
+    layer = small_vshnn("ic").concatenation.eval()
+    assert isinstance(layer, IntermediateConcatenation)
+    batch = batch_of(2)
+    scene, present = layer(torch.randn(2, 16), replace(batch, landmarks=torch.full_like(batch.landmarks, torch.nan)))
+    assert not present.any()
+    assert scene.isfinite().all()
+    assert not scene[:, 16:].any()
+
+
+def test_alpha_is_the_one_with_the_most_right_answers_of_several_the_nearest_to_the_middle():
+    rng = np.random.default_rng(0)
+    p, q = (rng.dirichlet(np.ones(7), 60) for _ in range(2))
+    label = np.where(rng.random(60) < 0.6, p.argmax(axis=1), q.argmax(axis=1))
+    search = AlphaSearch(7)
+    for rows in (slice(0, 25), slice(25, 60)):
+        search.update(*(torch.tensor(x[rows]) for x in (p, q, label)))
+    right = [((a * p + (1 - a) * q).argmax(axis=1) == label).sum() for a in ALPHAS]
+    best = max(range(21), key=lambda i: (right[i], -abs(ALPHAS[i] - 0.5)))
+    assert int(search.compute()) == best
+    assert search.confusion[best].diagonal().sum() == right[best] > right[0]
+    alike = AlphaSearch(7)
+    alike.update(torch.tensor(p), torch.tensor(p), torch.tensor(label))
+    assert ALPHAS[int(alike.compute())] == 0.5
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match=r"fusion is one of none, ic.*'sum'"):
+        small_vshnn("sum")
+    with pytest.raises(ValueError, match="frozen convolutions"):
+        small_vshnn(scene=small_scene(frozen=False))
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        WeightedSum(7, 1.5)
+
+
+# What is trained and what is frozen
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_reach_all_that_is_trained_and_nothing_that_is_frozen(name):
+    model, batch = model_of(name).train(), batch_of(8)
+    model.loss(model(batch), batch).backward()
+    frozen = {id(p) for part in model.frozen_parts() for p in part.parameters()}
+    assert frozen
+    for parameter_name, parameter in model.named_parameters():
+        if id(parameter) in frozen:
+            assert not parameter.requires_grad
+            assert parameter.grad is None
+        else:
+            assert parameter.grad is not None, parameter_name
+            assert parameter.grad.isfinite().all(), parameter_name
+            assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_three_steps_leave_the_frozen_parts_as_they_are_in_evaluation_mode(name):
+    model = model_of(name).train()
+    before = [copy.deepcopy(part.state_dict()) for part in model.frozen_parts()]
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
+    for seed in range(3):
+        batch = batch_of(4, seed=seed)
+        optimizer.zero_grad()
+        model.loss(model(batch), batch).backward()
+        optimizer.step()
+    for part, state in zip(model.frozen_parts(), before, strict=True):
+        assert all(value.equal(state[key]) for key, value in part.state_dict().items())
+        assert not any(module.training for module in part.modules() if not isinstance(module, ClipBackbone))
+    assert model.training
+
+
+def test_a_3d_cnn_that_is_not_frozen_is_trained_whole():
+    model, batch = SceneCNN(SEVEN, small_scene(frozen=False), hidden=16, dropout=0.0), batch_of(8)
+    assert model.frozen_parts() == []
+    model.loss(model(batch), batch).backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_cached_features_give_exactly_what_made_ones_do(name):
+    model, batch = model_of(name).eval(), batch_of()
+    with torch.no_grad():
+        made = model.frozen_features(batch)
+    cached = replace(batch, face=None, features=made.frames, clip_features=made.clip)
+    assert torch.equal(model(cached).logits, model(batch).logits)
+
+
+# Clips that lack something
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("case", ["no real frame", "one real frame", "all alike", "no landmarks", "black"])
+def test_nothing_becomes_nan(name, case):
+    model, batch = model_of(name).train(), batch_of(4)
+    mask, face, landmarks = batch.mask.clone(), batch.face.clone(), batch.landmarks.clone()
+    if case == "no real frame":
+        mask[1:3] = False
+    elif case == "one real frame":
+        mask[1:, 1:] = False
+    elif case == "all alike":
+        face, landmarks = (x[:, :1].expand_as(x).clone() for x in (face, landmarks))
+    elif case == "no landmarks":
+        landmarks[:] = float("nan")
+    else:
+        face[:], landmarks[:] = 0, 0
+    batch = replace(batch, mask=mask, face=face, landmarks=landmarks)
+    output = model(batch)
+    loss = model.loss(output, batch)
+    loss.backward()
+    assert loss.isfinite()
+    assert output.logits.isfinite().all()
+    assert output.feature.isfinite().all()
+    assert output.attention is None or output.attention.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("k", [0, 5, 40])
+def test_one_frame_and_more_substitutions_than_frames(k):
+    for frames in (1, FRAMES):
+        model, batch = small_vshnn(substitution=k).eval(), batch_of(2, frames)
+        assert model(batch).logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["VSHNN lrmaf", "VSHNN ic", "SceneCNN", "CNN-LSTM"])
+def test_padded_frames_change_nothing(name):
+    model = model_of(name).eval()
+    mask = torch.rand(3, FRAMES, generator=torch.Generator().manual_seed(1)) < 0.6
+    batch = batch_of(3, mask=mask)
+    other = replace(
+        batch,
+        face=torch.where(mask[..., None, None, None], batch.face, torch.randn_like(batch.face)),
+        landmarks=torch.where(mask[..., None, None], batch.landmarks, torch.randn_like(batch.landmarks)),
+    )
+    assert torch.allclose(model(batch).logits, model(other).logits, atol=1e-5)
+
+
+def test_a_batch_does_not_mix_its_clips():
+    model, batch, order = small_vshnn("lrmaf").eval(), batch_of(3), [2, 0, 1]
+    mixed = replace(batch, face=batch.face[order], landmarks=batch.landmarks[order])
+    assert torch.allclose(model(mixed).logits, model(batch).logits[order], atol=1e-5)
+
+
+# Training
+
+
+def trained(tmp_path, model, precision="32-true", epochs=1, **options):
+    data = made_data(sampler=SegmentSampler(frames=FRAMES), batch_size=8)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = L.Trainer(
+        **quiet, max_epochs=epochs, precision=precision, num_sanity_val_steps=0, default_root_dir=tmp_path,
+        use_distributed_sampler=False, enable_checkpointing=False, **options,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    return trainer, data
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=1e-2)
+
+
+def test_gradient_values_are_clipped_under_bf16_too(tmp_path):
+    """Steps of plain SGD show the gradients: with values clipped to c none is longer than lr c."""
+    steps, clip = [], 1e-3
+
+    class Watched(VSHNN):
+        def on_before_optimizer_step(self, optimizer):
+            steps.append(max(float(p.grad.abs().max()) for p in self.parameters() if p.grad is not None))
+
+        def on_train_batch_start(self, batch, batch_idx):
+            self.before = [p.detach().clone() for p in self.parameters()]
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            moved = [(p - old).abs().max() for p, old in zip(self.parameters(), self.before, strict=True)]
+            assert 0 < max(moved) <= 1e-2 * clip * 1.01 + 1e-7
+
+    torch.manual_seed(0)
+    model = Watched(SEVEN, small_fc(), small_scene(), hidden=16, features=8, substitution=2, optimizer=sgd)
+    options = {"gradient_clip_val": clip, "gradient_clip_algorithm": "value", "limit_train_batches": 2}
+    trained(tmp_path, model, "bf16-mixed", limit_val_batches=0, **options)
+    assert len(steps) == 2
+    assert max(steps) > clip, "nothing was to be clipped"
+
+
+def test_ws_finds_alpha_on_the_inner_split_and_its_accuracies_are_those_with_it(tmp_path):
+    model = small_vshnn("ws", optimizer=sgd)
+    trainer, data = trained(tmp_path, model, epochs=2)
+    alpha = float(model.late.fuse.alpha)
+    logged = trainer.callback_metrics
+    assert float(logged["inner/alpha"]) == pytest.approx(alpha)
+    right, answers = dict.fromkeys(ALPHAS, 0), []
+    model.eval()
+    for raw in data.val_dataloader():
+        batch = data.on_after_batch_transfer(raw, 0)
+        with torch.no_grad():
+            output = model(batch)
+        p, q = output.video.softmax(1), output.landmarks.softmax(1)
+        answers.append(output.logits.softmax(1).argmax(1) == batch.label)
+        for a in ALPHAS:
+            right[a] += int(((a * p + (1 - a) * q).argmax(1) == batch.label).sum())
+    best = max(ALPHAS, key=lambda a: (right[a], -abs(a - 0.5)))
+    assert alpha == pytest.approx(best)
+    clips = data.split("inner")
+    assert float(logged["inner/war"]) == pytest.approx(right[best] / len(clips))
+    assert int(torch.cat(answers).sum()) == right[best]
+    assert float(logged["inner/without_landmarks"]) == 0
+
+
+def test_the_scaler_sees_the_training_clips_alone_and_clips_without_landmarks_are_counted(tmp_path):
+    model = small_vshnn("lrmaf", optimizer=sgd)
+    trainer, data = trained(tmp_path, model, limit_train_batches=1)
+    batches = list(data.fitting_dataloader())
+    assert {clip for batch in batches for clip in batch.clip_id} == {
+        clip.record.clip_id for clip in data.split("train") if clip.usable
+    }
+    features = torch.cat([model.late.net.features(batch.landmarks, batch.mask)[0] for batch in batches])
+    assert features.amin() == pytest.approx(-1, abs=1e-4)
+    assert features.amax() == pytest.approx(1, abs=1e-4)
+    assert "train/without_landmarks" in trainer.callback_metrics
+
+
+def test_a_checkpoint_brings_everything_back(tmp_path):
+    model = small_vshnn("ws", optimizer=sgd)
+    trainer, _ = trained(tmp_path, model, limit_train_batches=1)
+    trainer.save_checkpoint(tmp_path / "x.ckpt")
+    content = torch.load(tmp_path / "x.ckpt", weights_only=True)
+    other = small_vshnn("ws")
+    other.load_state_dict(content["state_dict"])
+    batch = batch_of()
+    assert torch.equal(other.eval()(batch).logits, model.eval()(batch).logits)
+    assert float(other.late.fuse.alpha) == float(model.late.fuse.alpha)
+
+
+# The paper's size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fusion", ["none", "lrmaf"])
+def test_a_step_at_the_papers_size(fusion):
+    model = VSHNN(SEVEN, fusion=fusion)
+    landmarks = torch.rand(2, 16, 68, 3) * 224
+    batch = replace(random_batch(2, 16, 224), landmarks=landmarks)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    model.loss(model(batch), batch).backward()
+    optimizer.step()
+    assert model(batch).logits.isfinite().all()
+    assert count_parameters(model) == {"none": 317_776_526, "lrmaf": 317_968_357}[fusion]
+    assert multiply_adds(model, batch) == pytest.approx(88.01e9, rel=1e-3)  # without the GRU's 0.6 G

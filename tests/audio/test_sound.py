@@ -1,0 +1,550 @@
+"""From sound to what models hear: speech, spectrogram, descriptors, their files, and batches of clips without some."""
+
+import os
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import pytorch_lightning as L
+import scipy.signal
+import torch
+
+from data_modules.audio.opensmile import Descriptors
+from data_modules.audio.settings import SOUND_RATE, Sound
+from data_modules.audio.spectrogram import magnitudes, spectrogram
+from data_modules.audio.speech import SoundLibraryNotFoundError, speech_of, voiced, without_noise
+from data_modules.faces.settings import FaceSettings
+from data_modules.loading.batch import MODALITIES, ClipBatch
+from data_modules.loading.datamodule import VideoDataModule
+from data_modules.manifest import VideoRecord
+from data_modules.prepare.audio import prepare_sound
+from data_modules.prepare.faces import prepare_faces
+from data_modules.sampling import AllFramesSampler, RandomSampler, SegmentSampler
+from data_modules.store.audio_cache import FAILED, FieldFiles, Recipe, SoundCache
+from data_modules.store.clip_store import SILENT
+from data_modules.synthetic.dynamics import speech
+from data_modules.synthetic.voice import Voice, speak
+from data_modules.video.audio_track import read_sound
+from tests.prepare.test_prepare import Clips
+from tests.videos import numbered_frame, truth_of, write_video
+
+PLAIN = Sound(reduce_noise=False, speech=False, size=32)
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def tone(seconds: float, frequency: float = 1000, rate: int = SOUND_RATE, loudness: float = 0.5) -> np.ndarray:
+    return (loudness * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def voice(seconds: float, seed: int = 0, pitch: float = 150) -> tuple[np.ndarray, np.ndarray]:
+    """A rendered voice, and where it speaks."""
+    rng = np.random.default_rng(seed)
+    words = speech(seconds, 4.0, rng)
+    sound = speak(words, seconds, Voice(pitch), rng)
+    return sound, words.loudness(np.arange(len(sound), dtype=np.float32) / SOUND_RATE) > 0.05
+
+
+def pink(count: int, seed: int = 0) -> np.ndarray:
+    return scipy.signal.lfilter([1], [1, -0.95], np.random.default_rng(seed).standard_normal(count))
+
+
+def signal_to_noise(heard: np.ndarray, clean: np.ndarray) -> float:
+    """Decibels, whatever the loudness of what is heard."""
+    share = np.corrcoef(heard, clean)[0, 1] ** 2
+    return float(10 * np.log10(share / (1 - share)))
+
+
+# Speech
+
+
+@pytest.mark.parametrize("decibels", [0, 10])
+def test_noise_is_reduced(decibels):
+    clean, spoken = voice(3)
+    for noise in (pink(len(clean)), np.random.default_rng(1).standard_normal(len(clean))):
+        noise = noise / noise.std() * clean[spoken].std() * 10 ** (-decibels / 20)
+        noisy = (clean + noise).astype(np.float32)
+        heard = without_noise(noisy)
+        assert heard.shape == noisy.shape
+        assert heard.dtype == np.float32
+        assert signal_to_noise(heard, clean) > signal_to_noise(noisy, clean) + 1
+
+
+def test_pauses_are_cut_and_voices_stay():
+    kept_speech, kept_pauses = [], []
+    for seed in range(4):
+        sound, spoken = voice(4, seed, pitch=110 + 30 * seed)
+        pause = np.zeros(SOUND_RATE, np.float32)  # and a second of silence at either end
+        kept = voiced(np.concatenate([pause, sound, pause]))
+        kept_speech.append(kept[SOUND_RATE:-SOUND_RATE][spoken].mean())
+        kept_pauses.append(kept[: SOUND_RATE // 2].mean())
+    assert np.mean(kept_speech) > 0.9
+    assert np.mean(kept_pauses) < 0.1
+
+
+def test_a_sound_without_a_voice_is_kept_whole():
+    quiet = (1e-4 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
+    assert voiced(quiet).all()
+    assert len(speech_of(quiet, Sound(reduce_noise=False))) == 8000
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 479, 481, 700])
+def test_short_sounds_and_silence_go_through(count):
+    for samples in (np.zeros(count, np.float32), tone(1)[:count]):
+        heard = speech_of(samples, Sound())
+        assert len(heard) <= count
+        assert np.isfinite(heard).all()
+        assert spectrogram(heard, Sound()).shape == (224, 224)
+
+
+def test_without_the_extra_sound_is_heard_as_it_is_or_the_extra_is_named(monkeypatch):
+    for package in ("noisereduce", "webrtcvad", "opensmile"):
+        monkeypatch.setitem(sys.modules, package, None)
+    samples = tone(0.5)
+    assert speech_of(samples, PLAIN) is samples
+    for wanted, package in (("reduce_noise", "noisereduce"), ("speech", "webrtcvad")):
+        message = rf"{package}.*fer_lightning\[sound\].*sound.{wanted}: false"
+        with pytest.raises(SoundLibraryNotFoundError, match=message):
+            speech_of(samples, replace(PLAIN, **{wanted: True}))
+    with pytest.raises(SoundLibraryNotFoundError, match=r"opensmile.*fer_lightning\[opensmile\]"):
+        Descriptors("is09")
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"window": 0.01, "hop": 0.02}, {"decibels": 0}, {"max_seconds": 0}])
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        Sound(**wrong)
+
+
+# Spectrogram
+
+
+@pytest.mark.parametrize(("window", "hop", "count"), [(400, 160, 16000), (401, 100, 5000), (256, 256, 1000)])
+def test_magnitudes_are_those_of_scipy(window, hop, count):
+    samples = np.random.default_rng(0).standard_normal(count).astype(np.float32)
+    _, _, expected = scipy.signal.spectrogram(
+        samples, SOUND_RATE, "hann", window, window - hop, detrend=False, scaling="spectrum", mode="magnitude"
+    )
+    expected *= scipy.signal.get_window("hann", window).sum()
+    found = magnitudes(samples, window, hop)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_picture_is_what_scipy_gives_on_a_fixed_scale():
+    samples, _ = voice(2.0)
+    _, _, columns = scipy.signal.spectrogram(
+        samples, SOUND_RATE, "hann", 400, 240, detrend=False, scaling="spectrum", mode="magnitude"
+    )
+    decibels = 20 * np.log10(np.maximum(columns / columns.max(), 1e-4))
+    size = 201  # as many rows as frequencies, so that only time is resized
+    picture = spectrogram(samples, Sound(size=size))
+    grey = np.flipud(255 * (1 + decibels / 80))
+    places = (np.arange(size) + 0.5) * grey.shape[1] / size - 0.5
+    expected = np.stack([np.interp(places, np.arange(grey.shape[1]), row) for row in grey])
+    assert np.abs(picture - expected).mean() < 1
+    assert np.abs(picture - expected).max() < 3
+
+
+def test_low_frequencies_are_below_and_time_goes_right():
+    sound = np.concatenate([tone(0.5, 1000), tone(0.5, 5000)])
+    picture = spectrogram(sound, Sound()).astype(float)
+    rows = 224 - picture.argmax(axis=0) - 0.5  # from below
+    assert rows[20:100] * 8000 / 224 == pytest.approx(1000, abs=60)
+    assert rows[124:204] * 8000 / 224 == pytest.approx(5000, abs=60)
+
+
+def test_greys_are_decibels_below_the_loudest_whatever_its_loudness():
+    sound = tone(1, 1000) + tone(1, 4000, loudness=0.005)  # 40 dB less
+    picture = spectrogram(sound, Sound(size=201))
+    assert picture[201 - 26].mean() == pytest.approx(255, abs=3)
+    assert picture[201 - 101].mean() == pytest.approx(255 * (1 - 40 / 80), abs=3)
+    np.testing.assert_array_equal(picture, spectrogram(sound / np.float32(8), Sound(size=201)))
+
+
+def test_silence_is_black_and_a_click_shorter_than_a_window_is_not():
+    assert not spectrogram(np.zeros(16000, np.float32), Sound()).any()
+    assert not spectrogram(np.zeros(0, np.float32), Sound()).any()
+    click = spectrogram(tone(0.01), Sound())
+    assert click.shape == (224, 224)
+    assert click.max() > 200
+
+
+def write_track(path: Path, sound: np.ndarray, rate: int, layout: str) -> Path:
+    """The sound in each channel, uncompressed."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("pcm_s16le", rate=rate, layout=layout)
+        channels = stream.layout.nb_channels
+        data = np.repeat((sound * 32767).astype(np.int16), channels)[None]
+        frame = av.AudioFrame.from_ndarray(data, format="s16", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rate", "layout"), [(8000, "mono"), (16000, "mono"), (44100, "stereo"), (48000, "5.1"), (96000, "stereo")]
+)
+def test_any_rate_and_number_of_channels_sounds_alike(tmp_path, rate, layout):
+    chord = tone(1, 700, rate) + tone(1, 2500, rate, loudness=0.1)
+    sound = read_sound(write_track(tmp_path / "s.mkv", chord, rate, layout))
+    assert sound is not None
+    assert len(sound) == pytest.approx(SOUND_RATE, abs=50)
+    found = spectrogram(sound[800:15200], PLAIN).astype(float)
+    expected = spectrogram((tone(1, 700) + tone(1, 2500, loudness=0.1))[800:15200], PLAIN)
+    loud = expected > 128  # a resampler leaves its own, much softer, traces
+    assert np.abs(found - expected)[loud].max() < 8
+
+
+# Descriptors
+
+
+def sawtooth(pitch: float) -> np.ndarray:
+    return (0.4 * scipy.signal.sawtooth(2 * np.pi * pitch * np.arange(2 * SOUND_RATE) / SOUND_RATE)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("functionals", "size", "name", "factor"),
+    [("is09", 384, "pcm_zcr_sma_amean", 2 / SOUND_RATE), ("is10", 1582, "F0final_sma_percentile99.0", 1)],
+)
+def test_opensmile_gives_exactly_the_papers_numbers(functionals, size, name, factor):
+    """Zero crossings and pitch of a sawtooth are known; its other values are those of the library called by itself."""
+    opensmile = pytest.importorskip("opensmile")
+    describe = Descriptors(functionals)
+    own = opensmile.Smile(opensmile.FeatureSet[functionals.upper()], opensmile.FeatureLevel.Functionals)
+    for pitch in (150, 300):
+        values = describe(sawtooth(pitch))
+        assert values.shape == (size,)
+        assert values.dtype == np.float32
+        frame = own.process_signal(sawtooth(pitch), SOUND_RATE)
+        np.testing.assert_allclose(values, frame.to_numpy()[0], rtol=1e-5)
+        assert values[list(frame.columns).index(name)] == pytest.approx(pitch * factor, rel=0.05)
+
+
+def test_too_little_speech_for_descriptors_is_an_error():
+    pytest.importorskip("opensmile")
+    with pytest.raises(ValueError, match=r"0\.050 s of speech"):
+        Descriptors("is09")(tone(0.05))
+
+
+# Files
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
+
+
+def clip(root: Path, name: str, sound: np.ndarray | None, split: str = "train", faces: bool = True) -> VideoRecord:
+    """A video of 12 frames, the face hidden in all of them or in none."""
+    root.mkdir(exist_ok=True)
+    write_video(root / f"{name}.mp4", [numbered_frame(i) for i in range(12)], sound=sound)
+    truth_of(12, hidden=() if faces else range(12)).save(root / f"{name}.safetensors")
+    emotion = "happiness" if len(name) % 2 else "sadness"
+    return VideoRecord(name, f"{name}.mp4", emotion, split=split, truth=f"{name}.safetensors")
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Clips with a face and a sound, a face alone, a sound alone, a silent track, neither; too short a sound."""
+    root, spoken = tmp_path / "clips", voice(0.6)[0]
+    records = [
+        clip(root, "both", spoken),
+        clip(root, "longer", voice(2.0)[0]),
+        clip(root, "face", None),
+        clip(root, "sound", spoken, faces=False),
+        clip(root, "silent", np.zeros(8000, np.float32)),
+        clip(root, "nothing", None, faces=False),
+        clip(root, "click", tone(0.07)),
+        clip(root, "test1", spoken, "test"),
+        clip(root, "test22", None, "test"),
+    ]
+    return Clips(root, faces=FaceSettings("annotation", size=48), clips=records)
+
+
+def for_model(clips: Clips, *inputs: str, **options) -> VideoDataModule:
+    """A data module whose trainer has a model of these inputs, prepared."""
+    defaults = {"sampler": SegmentSampler(4), "batch_size": 3, "size": 32, "num_workers": 0, "selection": "last"}
+    data = VideoDataModule(clips, **({"sound": PLAIN} | defaults | options))
+    model = SimpleNamespace(inputs=frozenset(inputs))
+    data.trainer = SimpleNamespace(lightning_module=model, world_size=1, global_rank=0)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def rows(data: VideoDataModule, loader) -> dict[str, SimpleNamespace]:
+    """Clip id -> its row of every field, as the model gets it."""
+    found = {}
+    for batch in loader:
+        batch = data.on_after_batch_transfer(batch, 0)
+        for row, name in enumerate(batch.clip_id):
+            values = {key: value[row] for key, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+            found[name] = SimpleNamespace(**values)
+    return found
+
+
+def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(clips):
+    data = for_model(clips, "face", "spectrogram")
+    found = rows(data, data.fitting_dataloader())
+    assert set(found) == {"both", "longer", "face", "sound", "silent", "click"}
+    assert MODALITIES == ("face", "sound")
+    present = {name: tuple(row.present.tolist()) for name, row in found.items()}
+    assert present == {
+        "both": (True, True),
+        "longer": (True, True),
+        "face": (True, False),
+        "sound": (False, True),
+        "silent": (True, False),
+        "click": (True, True),
+    }
+    store = prepare_faces(clips, 0)
+    for name, row in found.items():
+        faces, heard = present[name]
+        assert row.face.shape == (4, 3, 32, 32)
+        assert row.mask.tolist() == [faces] * 4
+        assert (row.frame_index >= 0).tolist() == [faces] * 4
+        assert row.spectrogram.shape == (3, 32, 32)
+        assert row.spectrogram.dtype == torch.float32
+        grey = spectrogram(store.open(name).sound(), PLAIN)[..., None] / 255 if heard else None
+        expected = np.zeros((3, 32, 32)) if grey is None else ((grey - MEAN) / STD).transpose(2, 0, 1)
+        np.testing.assert_allclose(row.spectrogram, expected, atol=1e-5)
+        assert torch.isfinite(row.face).all()
+    alone = rows(data, data.loader(data.clip_dataset("train"), batches=[[i] for i in range(6)]))
+    assert all(torch.equal(alone[name].spectrogram, row.spectrogram) for name, row in found.items())
+    assert all(torch.equal(alone[name].face, row.face) for name, row in found.items())
+    assert [c.record.clip_id for c in data.unanswered("train")] == ["nothing"]
+    assert data.unanswered("train")[0].reason == "no face found in 12 frames; no sound track"
+
+
+def test_a_model_that_only_listens_sees_no_clip_without_sound(clips):
+    data = for_model(clips, "spectrogram")
+    found = rows(data, data.fitting_dataloader())
+    assert set(found) == {"both", "longer", "sound", "click"}
+    assert all(row.present[1] and not hasattr(row, "face") for row in found.values())
+    reasons = {c.record.clip_id: c.reason for c in data.unanswered("train")}
+    assert reasons == {"face": "no sound track", "silent": SILENT, "nothing": "no sound track"}
+
+
+def test_who_does_not_listen_gets_no_sound_and_needs_no_files(clips):
+    data = for_model(clips, "face")
+    batch = next(iter(data.train_dataloader()))
+    assert batch.spectrogram is None
+    assert batch.descriptor is None
+    assert batch.present is None
+    assert not (data.store.folder / "sound").exists()
+
+
+def test_a_model_that_listens_to_a_set_prepared_without_sound_is_refused(clips):
+    clips.faces = replace(clips.faces, sound=False)
+    with pytest.raises(ValueError, match=r"asks for spectrogram.*faces\.sound: true"):
+        for_model(clips, "face", "spectrogram")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "frames"),
+    [(AllFramesSampler(), (12, 1)), (RandomSampler(3, draws=2), (3, 3)), (SegmentSampler(5), (5, 5))],
+)
+def test_draws_share_a_clips_sound_and_missing_frames_are_left_out(clips, sampler, frames):
+    data = for_model(clips, "face", "spectrogram", sampler=sampler)
+    samples = {sample.clip_id: sample for sample in data.clip_dataset("train")}
+    assert {name: samples[name].mask.shape for name in ("both", "sound")} == {
+        "both": (sampler.draws, frames[0]),
+        "sound": (sampler.draws, frames[1]),
+    }
+    assert samples["both"].spectrogram.shape == (sampler.draws, 3, 32, 32)
+    batch = next(iter(data.loader(data.clip_dataset("train"), batches=[[0, 2, 3]])))  # both, face, sound
+    draws = sampler.draws
+    assert batch.mask.shape == batch.face.shape[:2] == (3 * draws, frames[0])
+    assert batch.present.tolist() == [[True, True]] * draws + [[True, False]] * draws + [[False, True]] * draws
+    assert not batch.mask[2 * draws :].any()
+    assert batch.intensity.isnan()[2 * draws :, : frames[1]].all()  # not known, where there is no face
+
+
+def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(clips, capsys, monkeypatch):
+    pytest.importorskip("opensmile")
+    data = for_model(clips, "face", "descriptor")
+    out = capsys.readouterr().out
+    assert "click: no descriptor: 0.0" in out
+    assert "clips: descriptor of 4 of 9 clips; 4 have no sound" in out
+    found = rows(data, data.fitting_dataloader())
+    assert found["both"].descriptor.shape == (384,)
+    expected = Descriptors("is09")(data.store.open("both").sound())
+    np.testing.assert_allclose(found["both"].descriptor, expected, rtol=1e-6)
+    for name in ("click", "face", "silent"):
+        assert not found[name].descriptor.any()
+        assert found[name].present.tolist() == [True, False]
+    monkeypatch.setattr("data_modules.prepare.audio.SoundPreparer", lambda *_: pytest.fail("made them again"))
+    for_model(clips, "face", "descriptor")
+    listens = for_model(clips, "descriptor")
+    reasons = {c.record.clip_id: c.reason for c in listens.unanswered("train")}
+    assert reasons["click"].startswith("no descriptor: 0.0")
+    assert "click" not in rows(listens, listens.fitting_dataloader())
+
+
+def test_what_is_missing_is_made_and_what_is_there_stays(clips):
+    store = prepare_faces(clips, 0)
+    sounds = SoundCache.of(store, PLAIN)
+    fields = frozenset({"spectrogram"})
+    prepare_sound(store, sounds, fields, 0, "clips")
+    path = {name: sounds.files["spectrogram"].path(name) for name in ("both", "longer")}
+    kept = path["both"].stat().st_mtime_ns
+    path["longer"].unlink()
+    prepare_sound(store, sounds, fields, 2, "clips")  # as after a killed run, in processes
+    assert path["longer"].exists()
+    assert path["both"].stat().st_mtime_ns == kept
+
+
+def test_a_clip_that_failed_is_tried_again_when_it_changed(clips):
+    store = prepare_faces(clips, 0)
+    sounds = SoundCache.of(store, PLAIN)
+    files = sounds.files["spectrogram"]
+    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    files.path("both").unlink()
+    files.write_failures({"both": "the disk was full"})
+    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    assert not files.has("both")
+    assert sounds.read(store.open("both"), "spectrogram") is None
+    later = files.failed.stat().st_mtime + 10
+    os.utime(store.path("both"), (later, later))
+    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    assert files.has("both")
+    assert files.failures() == {}
+
+
+def test_a_crash_in_a_process_is_told(clips, monkeypatch, capsys):
+    store = prepare_faces(clips, 0)
+    sounds = SoundCache.of(store, PLAIN)
+
+    def broken(speech):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(FieldFiles, "make", property(lambda self: broken))
+    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    assert "both: no spectrogram: OSError: no space left on device" in capsys.readouterr().out
+    assert (sounds.files["spectrogram"].folder / FAILED).read_text().count("no space") == 5
+
+
+def test_a_folder_is_named_after_all_that_made_its_files():
+    changes = {"reduce_noise": True, "speech": True, "max_seconds": 5.0}
+    pictures = {"size": 64, "window": 0.05, "hop": 0.005, "decibels": 60.0}
+    for field, own, foreign in (
+        ("spectrogram", changes | pictures, {"functionals": "is10"}),
+        ("descriptor", changes | {"functionals": "is10"}, pictures),
+    ):
+        plain = Recipe.of(field, PLAIN)
+        names = {Recipe.of(field, replace(PLAIN, **{key: value})).name for key, value in own.items()}
+        assert len(names | {plain.name}) == len(own) + 1
+        assert {Recipe.of(field, replace(PLAIN, **{key: value})).name for key, value in foreign.items()} == {plain.name}
+        assert replace(plain, libraries=("opensmile 9",)).name != plain.name
+
+
+def test_without_files_a_field_is_made_when_it_is_read(clips, caplog):
+    pytest.importorskip("opensmile")
+    store = prepare_faces(clips, 0)
+    sounds = SoundCache(PLAIN)
+    found = sounds.read(store.open("both"), "spectrogram")
+    np.testing.assert_array_equal(found, spectrogram(store.open("both").sound(), PLAIN))
+    assert sounds.read(store.open("face"), "spectrogram") is None
+    assert sounds.read(store.open("click"), "descriptor") is None
+    assert "clip 'click' has no descriptor" in caplog.text
+
+
+def test_only_the_first_seconds_are_heard(clips):
+    store = prepare_faces(clips, 0)
+    found = SoundCache(replace(PLAIN, max_seconds=0.5)).read(store.open("longer"), "spectrogram")
+    np.testing.assert_array_equal(found, spectrogram(store.open("longer").sound(0, 0.5), PLAIN))
+
+
+class Listener(L.LightningModule):
+    """The smallest model that looks and listens."""
+
+    inputs = frozenset({"face", "spectrogram", "descriptor"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3 + 384, 2)
+        self.seen: list[ClipBatch] = []
+
+    def training_step(self, batch: ClipBatch, index: int) -> torch.Tensor:
+        self.seen.append(batch)
+        heard = torch.cat([batch.spectrogram.mean((2, 3)), batch.descriptor / 1000], dim=1)
+        return torch.nn.functional.cross_entropy(self.head(heard), batch.label)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def test_a_trainer_prepares_what_its_model_hears(clips):
+    pytest.importorskip("opensmile")
+    data = VideoDataModule(
+        clips, SegmentSampler(2), batch_size=3, size=32, num_workers=0, selection="last", sound=PLAIN
+    )
+    data.prepare_data()  # as commands do before there is a model
+    model = Listener()
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(model, data)
+    assert {name: files.has("both") for name, files in data.sounds.files.items()} == {
+        "spectrogram": True,
+        "descriptor": True,
+    }
+    seen = {name: batch.present[row].tolist() for batch in model.seen for row, name in enumerate(batch.clip_id)}
+    assert {name: sound for name, (_, sound) in seen.items()}.items() <= {
+        "both": True, "longer": True, "sound": True, "face": False, "silent": False, "click": False,
+    }.items()  # fmt: skip
+    assert len(model.seen) == 2
+
+
+# Damage
+
+
+def sound_packets(path: Path) -> list[tuple[int, int]]:
+    """Place and size of each packet of sound in the file."""
+    with av.open(str(path)) as file:
+        return [(packet.pos, packet.size) for packet in file.demux(file.streams.audio[0]) if packet.size]
+
+
+def test_a_damaged_sound_costs_no_picture_and_is_named(tmp_path, capsys):
+    root = tmp_path / "clips"
+    records = [clip(root, name, voice(1.0)[0]) for name in ("fine", "noise", "partly")]
+    for name, first, last in (("noise", 0, None), ("partly", 5, 8)):
+        data = bytearray((root / f"{name}.mp4").read_bytes())
+        for place, size in sound_packets(root / f"{name}.mp4")[first:last]:
+            data[place : place + size] = b"\xff" * size
+        (root / f"{name}.mp4").write_bytes(data)
+    whole = read_sound(root / "fine.mp4")
+    store = prepare_faces(Clips(root, faces=FaceSettings("crop", size=48), clips=records), 0)
+    out, index = capsys.readouterr().out, store.read_index()
+    assert [index[name].num_faces for name in ("fine", "noise", "partly")] == [12, 12, 12]
+    assert [index[name].reason for name in ("fine", "noise", "partly")] == ["", "", ""]
+    assert index["noise"].sound == 0
+    assert "none of the" in index["noise"].sound_reason
+    assert store.open("noise").sound() is None
+    assert index["partly"].sound_reason.startswith("3 of ")
+    partly = store.open("partly").sound()  # silence stands for what is lost: what follows is where it was
+    assert len(partly) == pytest.approx(len(whole), abs=1024)
+    assert np.corrcoef(partly[10240 : len(whole) - 1024], whole[10240 : len(partly) - 1024][: len(partly)])[0, 1] > 0.9
+    assert "2 of 3 clips have sound, 2 have a damaged one" in out
+    assert "noise: sound unreadable: " in out
+    assert store.open("fine").summary.sound_reason == ""
+    listed = (store.folder / "quarantine.csv").read_text()
+    assert "noise,sound unreadable" in listed.replace('"', "")
+    assert "partly,3 of" in listed
+    assert "fine" not in listed
+
+
+def test_sound_that_is_longer_or_shorter_than_the_picture_is_kept_as_it_is(clips):
+    index = prepare_faces(clips, 0).read_index()
+    assert index["longer"].sound == pytest.approx(2.0, abs=0.1)  # 12 frames last 0.48 s
+    assert index["click"].sound == pytest.approx(0.07, abs=0.07)
+    assert index["silent"].sound == 0
+    assert index["silent"].sound_reason == SILENT
+    assert (index["face"].sound, index["face"].sound_reason) == (0, "")

@@ -1,0 +1,191 @@
+"""The command line: what it understands, and that what a user can mend is one message without a traceback."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pytorch_lightning.utilities import rank_zero_only
+
+from fer_lightning.cli import main as cli
+from fer_lightning.cli import train
+from fer_lightning.cli.main import main
+from fer_lightning.cli.train import make_ready, parse, refuse_other_settings, settings, stopped_early, train_first
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.resume import alone
+from fer_lightning.runs.folder import RunFolder
+from tests.fakes import write_dfew
+from tests.small_runs import TINY, experiment
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in cli.COMMANDS)
+    assert main([]) == 0
+
+
+def test_an_unknown_command_is_named(capsys):
+    assert main(["trian"]) == 2
+    assert "no command 'trian'" in capsys.readouterr().err
+
+
+def test_every_command_of_the_list_exists():
+    from importlib import import_module
+
+    missing = [module for module, _ in cli.COMMANDS.values() if not callable(getattr(import_module(module), "main", 0))]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "ceflnet_dfe"], ["no experiment 'ceflnet_dfe'", "did you mean ceflnet_dfew"]),
+        (["train", "ceflnet_dfew", "--data", "dfw"], ["no data set 'dfw'", "dfew"]),
+        (experiment("--model.init_args.slal", "false"), ["slal", "CEFLNet"]),
+        (experiment("--data.batchsize", "3"), ["batchsize"]),
+        (experiment("--trainer.max_epochs", "many"), ["max_epochs", "many"]),
+        (experiment("--data.selection", "best"), ["selection", "best_on_test"]),
+        (experiment(), ["looked for EmoLabel_DataSplit", "dfew-dataset.github.io", "DATA=synthetic SIZE=small"]),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message(capsys, arguments, parts):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "fer train: " in said
+    assert "Traceback" not in said
+    for part in parts:
+        assert part in said
+
+
+def test_a_fold_that_does_not_exist_is_one_message(tmp_path, capsys):
+    write_dfew(tmp_path / "data", train=7, test=7)
+    assert main(experiment("--fold", "9")) == 2
+    assert "set_9.csv" in capsys.readouterr().err
+
+
+def test_fer_fit_is_lightnings_and_as_strict(capsys):
+    assert main(["fit", "--model", "CEFLNet", "--data.sizze", "3"]) == 2
+    assert "sizze" in capsys.readouterr().err
+
+
+def test_the_request_of_a_command_line():
+    found = parse(["ceflnet_dfew", "--data", "", "--size", "small", "--fold", "2", "--seed", "4", "--data.size", "32"])
+    assert found == Request("ceflnet_dfew", None, "small", "2", 4, "", ("--data.size", "32"))
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
+    def stop(request):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", stop)
+    assert main(["train", "ceflnet_dfew"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_settings_are_what_decides_a_result():
+    config = {
+        "trainer": {"max_epochs": 3, "devices": 2, "logger": [{"a": 1}], "default_root_dir": "x"},
+        "data": {"num_workers": 3, "size": 32, "dataset": {"init_args": {"root": "y", "fold": "1"}}},
+        "model": {"init_args": {"layers": [1, 2], "none": None, "empty": {}}},
+    }
+    assert dict(settings(config)) == {
+        "trainer.max_epochs": 3,
+        "data.size": 32,
+        "data.dataset.init_args.fold": "1",
+        "model.init_args.layers": [1, 2],
+        "model.init_args.none": None,
+        "model.init_args.empty": {},
+    }
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_may_be_mended():
+    run = Request("ceflnet_dfew").run
+    run.path.mkdir(parents=True)
+    run.config.write_text("data: {size: 32}\n")
+    refuse_other_settings(run, {"data": {"size": 64}})
+    run.checkpoints.mkdir()
+    (run.checkpoints / "last.ckpt").touch()
+    refuse_other_settings(run, {"data": {"size": 32}})
+    with pytest.raises(ValueError, match=r"data\.size: 32 there, 64 now"):
+        refuse_other_settings(run, {"data": {"size": 64}})
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(capsys):
+    run, order = RunFolder(Path("runs") / "some" / "1-0"), list[str]()
+    program = (
+        "import sys; from pathlib import Path; from fer_lightning.runs.folder import RunFolder\n"
+        "from fer_lightning.experiments.resume import alone\n"
+        "with alone(RunFolder(Path(sys.argv[1]))):\n    print('has it', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "has it\n"
+        let_go = threading.Timer(1.0, lambda: (order.append("other"), other.stdin.close()))
+        let_go.start()
+        with alone(run):
+            order.append("this")
+    assert order == ["other", "this"]
+    assert "is being trained by another process; waiting" in capsys.readouterr().out
+    with alone(run):
+        assert "waiting" not in capsys.readouterr().out
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(monkeypatch):
+    found = iter([False, True])
+    monkeypatch.setattr(train, "FerCLI", lambda *arguments, **options: None)
+    monkeypatch.setattr(train, "is_finished", lambda run, cli: next(found))
+    monkeypatch.setattr(train, "make_ready", lambda cli: None)
+    monkeypatch.setattr(train, "fit_and_test", lambda cli, request: pytest.fail("trained twice"))
+    train.train(Request("ceflnet_synthetic"))
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ({}, False),
+        ({"EarlyStopping": {"wait_count": 2, "patience": 3, "stopped_epoch": 0}, "other": {"best": 1}}, False),
+        ({"EarlyStopping": {"wait_count": 3, "patience": 3, "stopped_epoch": 0}}, True),
+        ({"EarlyStopping": {"wait_count": 0, "patience": 3, "stopped_epoch": 7}}, True),
+    ],
+)
+def test_whether_a_training_was_stopped_early(states, expected):
+    assert stopped_early({"callbacks": states}) is expected
+    assert not stopped_early({})
+
+
+def test_what_is_needed_is_trained_first_in_one_process_and_once(monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(train.subprocess, "run", lambda command, check: started.append((command[1:], check)))
+    train_first("stills_synthetic")
+    assert started == [(["-m", "fer_lightning", "train", "stills_synthetic"], True)]
+    report = Request("stills_synthetic").run.report
+    report.parent.mkdir(parents=True)
+    report.touch()
+    train_first("stills_synthetic")
+    assert len(started) == 1
+
+
+def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
+    prepared = []
+    needy = SimpleNamespace(
+        datamodule=SimpleNamespace(prepare_data=lambda: prepared.append("data")),
+        plain_config=lambda: {"model": {"weights": "run:stills_synthetic"}},
+    )
+    monkeypatch.setattr(train, "train_first", prepared.append)
+    make_ready(needy)
+    assert prepared == ["data", "stills_synthetic"]
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    make_ready(needy)
+    assert len(prepared) == 2
+
+
+def test_a_terminal_that_is_none_gets_lines(capsys):
+    command_line = Request("ceflnet_dfew", arguments=TINY).command_line()
+    assert not FerCLI(command_line, run=False).trainer.progress_bar_callback

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from data_modules.labels import SEVEN
+from fer_lightning.cli.compare import main
+from fer_lightning.evaluation.predictions import PredictionTable
+
+
+def write_run(path, right, clips=70, fold="1"):
+    """A run's reported split whose first `right` clips are predicted right, the others wrong; a fold has its own."""
+    label = np.arange(clips) % 7
+    chosen = np.where(np.arange(clips) < right, label, (label + 1) % 7)
+    probabilities = np.full((clips, 7), 0.05)
+    probabilities[np.arange(clips), chosen] = 0.7
+    names = np.array(SEVEN)
+    PredictionTable(
+        class_names=SEVEN,
+        clip_id=np.array([f"c{fold}-{i}" for i in range(clips)]),
+        subject=np.array([f"s{fold}-{i // 7}" for i in range(clips)]),
+        group=np.full(clips, ""),
+        split=np.full(clips, "test"),
+        fold=np.full(clips, fold),
+        seed=np.zeros(clips, int),
+        emotion=names[label],
+        probabilities=probabilities,
+        coverage=np.ones(clips),
+        reason=np.full(clips, ""),
+    ).write(path / "predictions" / "test.csv")
+    return str(path)
+
+
+def test_two_runs_are_compared_clip_by_clip(tmp_path, capsys):
+    main(["compare", write_run(tmp_path / "a", 63), write_run(tmp_path / "b", 42)])
+    said = capsys.readouterr().out.splitlines()
+    assert said[2].startswith("WAR +0.300 [")
+    assert "N = 70; right alone: 21 and 0 clips" in said[2]
+
+
+def test_all_folds_of_two_experiments_are_pooled(tmp_path, capsys):
+    for name, right in (("a", (63, 35)), ("b", (42, 49))):
+        for fold, count in zip("12", right, strict=True):
+            write_run(tmp_path / name / f"{fold}-0", count, fold=fold)
+    (tmp_path / "a" / "3-0").mkdir()  # not evaluated
+    main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if "left out" in line] == [
+        f"{tmp_path / 'a' / '3-0'} is left out: it is not evaluated yet"
+    ]
+    assert said[-1].startswith("WAR +0.050 [")
+    assert "N = 140; right alone: 21 and 14 clips" in said[-1]
+    write_run(tmp_path / "b" / "1-1", 60)
+    with pytest.raises(ValueError, match="clip"):
+        main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        main(["compare", write_run(tmp_path / "a", 63), str(tmp_path / "nothing")])
+
+
+def test_other_clips_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="clips"):
+        main(["compare", write_run(tmp_path / "a", 63), write_run(tmp_path / "b", 42, clips=63)])

@@ -1,0 +1,75 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from fer_lightning.cli import cross_validate as protocol
+from fer_lightning.cli.main import main
+from fer_lightning.cli.train import parse
+from fer_lightning.cli.train import train as train_here
+from fer_lightning.experiments.request import Request
+from tests.fakes import write_dfew
+from tests.small_runs import TINY
+
+
+@pytest.fixture
+def two_folds(tmp_path):
+    """DFEW in small with a second fold, its training and test clips those of the first in other roles."""
+    lists = write_dfew(tmp_path / "data", train=28, test=14) / "EmoLabel_DataSplit"
+    rows = []
+    for split in ("train", "test"):
+        with (lists / f"{split}(single-labeled)" / "set_1.csv").open() as file:
+            rows += list(csv.reader(file))[1:]
+    for split, part in (("test", rows[:14]), ("train", rows[14:])):
+        with (lists / f"{split}(single-labeled)" / "set_2.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("video_name", "label"), *part])
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Trains here what would be trained in processes of its own, and lists it."""
+    trained = []
+
+    def train(request, environment):
+        if request.fold == "broken":
+            return 1
+        trained.append((request.fold, request.seed))
+        train_here(parse(request.arguments_of_train()))
+        return 0
+
+    monkeypatch.setattr(protocol, "_train", train)
+    monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
+    return trained
+
+
+def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys):
+    command = ["cv", "ceflnet_dfew", "--folds", "1", "2", "--seeds", "0", *TINY, "--trainer.max_epochs", "1"]
+    assert main(command) == 0
+    assert in_this_process == [("1", 0), ("2", 0)]
+    folder = Request("ceflnet_dfew").run.path.parent / "cv"
+    summary = json.loads((folder / "summary.json").read_text())
+    war = [run["war"] for run in summary["runs"]]
+    assert [run["clips"] for run in summary["runs"]] == [14, 14]
+    assert summary["war_mean"] == pytest.approx(np.mean(war))
+    assert summary["war_std"] == pytest.approx(np.std(war, ddof=1))
+    assert summary["pooled_war"] == pytest.approx(np.mean(war)), "folds of the same size"
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert "mean" in capsys.readouterr().out
+    assert main(command) == 0
+    assert len(in_this_process) == 2, "what is finished is skipped"
+    capsys.readouterr()
+    assert main([*command, "--model.init_args.sal", "false"]) == 2, "runs of other settings are not pooled"
+    assert "begun with other settings" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_process, capsys, monkeypatch):
+    monkeypatch.setattr(protocol, "make_ready", lambda cli: None)
+    assert main(["cv", "ceflnet_dfew", "--folds", "broken", *TINY]) == 1
+    assert "fold broken, seed 0 did not finish" in capsys.readouterr().out
+
+
+def test_what_a_run_is_asked_for_with_comes_back():
+    request = Request("ceflnet_dfew", "synthetic", "small", "3", 7, "x", ("--trainer.max_epochs", "2"))
+    assert parse(request.arguments_of_train()) == request
+    assert parse(Request("ceflnet_dfew").arguments_of_train()) == Request("ceflnet_dfew")

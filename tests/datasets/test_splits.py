@@ -1,0 +1,111 @@
+from collections import Counter
+
+import pytest
+
+from data_modules.datasets.splits import join_inner, mark_inner_split, person_or_film
+from data_modules.labels import SEVEN
+from data_modules.manifest import VideoRecord, check_records, manifest_columns, read_manifest, write_manifest
+
+
+def people(subjects=30, fold="1", test=5):
+    return [
+        VideoRecord(f"s{s}-{e}", f"{s}/{e}.mp4", e, f"s{s}", split="test" if s < test else "train", fold=fold)
+        for s in range(subjects)
+        for e in SEVEN
+    ]
+
+
+def test_the_inner_split_shares_no_subject_and_holds_its_share():
+    marked = mark_inner_split(people(), "set", share=0.2)
+    subjects = {split: {r.subject for r in marked if r.split == split} for split in ("train", "inner", "test")}
+    assert not subjects["train"] & subjects["inner"]
+    assert len(subjects["inner"]) == 5
+    assert subjects["test"] == {f"s{s}" for s in range(5)}
+    assert Counter(r.emotion for r in marked if r.split == "inner") == Counter(dict.fromkeys(SEVEN, 5))
+
+
+def test_it_depends_on_data_set_and_fold_alone():
+    inner = lambda records, name="set": {r.clip_id for r in mark_inner_split(records, name) if r.split == "inner"}  # noqa: E731
+    assert inner(people()) == inner(people()[::-1])
+    assert inner(people()) != inner(people(), "other")
+    assert inner(people()) != inner(people(fold="2"))
+
+
+def test_clips_of_unknown_people_are_stratified():
+    records = [VideoRecord(f"{i}", f"{i}.mp4", SEVEN[i % 7 if i % 10 else 0]) for i in range(700)]
+    inner = Counter(r.emotion for r in mark_inner_split(records, "set", 0.1) if r.split == "inner")
+    every = Counter(r.emotion for r in records)
+    assert all(abs(inner[e] - every[e] / 10) <= 2 for e in SEVEN)
+
+
+def test_a_split_of_ones_own_is_kept_and_may_join_the_training():
+    records = people()
+    own = [
+        VideoRecord(r.clip_id, r.path, r.emotion, r.subject, split="inner" if r.subject == "s9" else r.split)
+        for r in records
+    ]
+    assert mark_inner_split(own, "set") == own
+    assert join_inner(own) == records
+    assert join_inner(records) == records
+
+
+def test_films_go_before_subjects():
+    assert person_or_film(VideoRecord("a", "a", "fear", "s1", "film")) == "film"
+    assert person_or_film(VideoRecord("a", "a", "fear", "s1")) == "s1"
+    assert person_or_film(VideoRecord("a", "a", "fear")) == "a"
+
+
+def test_one_person_cannot_be_split():
+    with pytest.raises(ValueError, match="one subject"):
+        mark_inner_split(people(subjects=1, test=0), "set")
+
+
+def test_a_manifest_comes_back_as_it_was(tmp_path):
+    records = [*people(3), VideoRecord("x", "x.avi", "fear", "s", "film", "test", "2", "x.safetensors", turns=3)]
+    write_manifest(tmp_path / "m.csv", records)
+    assert read_manifest(tmp_path / "m.csv") == records
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (VideoRecord("s0-anger", "x.mp4", "fear"), "twice"),
+        (VideoRecord("new", "../x.mp4", "fear"), "outside"),
+        (VideoRecord("new", "/etc/passwd", "fear"), "outside"),
+        (VideoRecord("new", "x.mp4", "fear", split="val"), "expected one of"),
+        (VideoRecord("new", "x.mp4", "fear", truth="a/../../x"), "outside"),
+        (VideoRecord("new", "x.mp4", "fear", turns=4), "turns 4; expected 0 to 3"),
+        (VideoRecord("new", "x.mp4", "fear", turns=-1), "turns -1"),
+    ],
+)
+def test_records_that_would_make_results_wrong_are_refused(record, message):
+    with pytest.raises(ValueError, match=message):
+        check_records([*people(2), record], "set")
+
+
+def test_a_manifest_without_a_column_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text("clip_id,path\na,b\n")
+    with pytest.raises(ValueError, match="no column emotion"):
+        read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,b,fear,x", "line 3: found turns 'x'; expected a number of quarter turns"),
+        ("a,b,fear,-1", "line 3: found turns '-1'"),
+        ("a,b,fear,4", "expected 0 to 3"),
+        ("a,b,fear", "line 3: found .* another number than the header"),
+        ("a,b,fear,1,2", "line 3: found .* another number than the header"),
+    ],
+)
+def test_rows_of_a_manifest_that_do_not_fit_are_named(tmp_path, row, message):
+    (tmp_path / "m.csv").write_text(f"clip_id,path,emotion,turns\nx,y,fear,\n{row}\n")
+    with pytest.raises(ValueError, match=message):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_what_a_manifest_may_leave_out(tmp_path):
+    (tmp_path / "m.csv").write_text("\ufeffclip_id,path,emotion,remark\nx,..y..,fear,good\n", encoding="utf-8")
+    assert read_manifest(tmp_path / "m.csv") == [VideoRecord("x", "..y..", "fear")]
+    assert manifest_columns(tmp_path / "m.csv") == {"clip_id", "path", "emotion", "remark"}

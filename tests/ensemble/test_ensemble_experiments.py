@@ -1,0 +1,330 @@
+"""Experiments that are made of others: reading them, training what is missing, fusing, saying that it is done."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from data_modules.labels import SEVEN
+from data_modules.utils.files import whole_file
+from fer_lightning.cli import cross_validate as protocol
+from fer_lightning.cli import train
+from fer_lightning.cli.main import main
+from fer_lightning.cli.train import parse
+from fer_lightning.cli.train import train as train_here
+from fer_lightning.ensemble import FixedWeights, average, result, training, weighted_sum
+from fer_lightning.ensemble.experiment import decisive, read_ensemble, split_arguments
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import resume as standing
+from fer_lightning.experiments.request import Request, experiments_folder
+from fer_lightning.runs.ensemble_record import Record
+from fer_lightning.runs.folder import RunInfo
+from tests.ensemble.test_ensemble import made_table
+
+MADE = """
+class_path: tests.small_runs.MadeFaces
+init_args:
+  root: null
+  fold: "1"
+  subjects: 6
+  tested: 2
+  faceless: [s0-anger, s4-fear]
+  faces: {detector: crop, size: 48, margin: 0, jitter: 0, every: 1, landmarks: none, person: none, sound: false}
+"""
+TINY = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "devices": 1}
+SUMS = "fer_lightning.ensemble"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Experiments of this test's own: two small systems, on points and on the middle frame."""
+    ours, made = experiments_folder().absolute(), tmp_path / "experiments"
+    (made / "_data").mkdir(parents=True)
+    shutil.copy(ours / "_base.yaml", made)
+    shutil.copytree(ours / "_small", made / "_small")
+    (made / "_data" / "made.yaml").write_text(MADE)
+    (made / "_data" / "other.yaml").write_text(MADE.replace("tested: 2", "tested: 1"))
+    shutil.copy(ours / "_data" / "dfew.yaml", made / "_data")
+    for name, source in (("points", "lmed_synthetic"), ("frame", "middle_frame_synthetic")):
+        content = yaml.safe_load((ours / f"{source}.yaml").read_text())
+        content["trainer"] |= TINY
+        content["data"] |= {"dataset": "_data/made.yaml", "num_workers": 0, "inner_share": 0.5}
+        if name == "frame":
+            content["model"]["init_args"] |= {"start_from": "random"}
+        (made / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+def write(folder, name, members=("points", "frame"), method=None, **further):
+    """An ensemble's file."""
+    method = method or {"class_path": f"{SUMS}.SearchedWeights", "init_args": {"step": 0.1}}
+    ensemble = {"members": list(members), "method": method, **further}
+    content = {"experiment": {"summary": f"{name} of others", "size": "small"}, "ensemble": ensemble}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return Request(name)
+
+
+def page(run):
+    """In the place of a report, whose figures take longer than these trainings."""
+    with whole_file(run.report) as temporary:
+        temporary.write_text("report")
+    return run.report
+
+
+@pytest.fixture
+def apart(monkeypatch):
+    """Trains in this process what would be trained in one of its own, and lists it; without members' reports."""
+    started = []
+
+    def train_member(request):
+        started.append(request.run.path.parent.name)
+        train_here(request)
+        return 0
+
+    monkeypatch.setattr(training, "train_apart", train_member)
+    monkeypatch.setattr(train, "write_report", page)
+    return started
+
+
+@pytest.fixture
+def made_apart(monkeypatch):
+    """In the place of trainings of models: made tables, later ones better; a `deaf` one has no answer for clip 3."""
+    started = []
+
+    def train_made(request, environment=None):
+        if request.is_ensemble:
+            train_here(request)
+            return 0
+        run, strength = request.run, 1.0 + len(started) / 2
+        started.append(f"{run.path.parent.name}/{run.path.name}")
+        none = (3,) if "deaf" in request.name else ()
+        made_table("test", strength, request.seed, none=none, fold=request.fold).write(run.predictions("test"))
+        made_table("inner", strength, request.seed, fold=request.fold).write(run.predictions("inner"))
+        info = RunInfo("made", "Model", "made", SEVEN, request.fold, request.seed, "inner", 3, "store", 10)
+        run.write_info(info)
+        page(run)
+        return 0
+
+    monkeypatch.setattr(training, "train_apart", train_made)
+    monkeypatch.setattr(protocol, "train_apart", train_made)
+    monkeypatch.setattr(protocol, "make_ready", lambda cli: None)
+    monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(result, "write_report", page)
+    return started
+
+
+def tables_of(request, split="test"):
+    return PredictionTable.read(request.run.predictions(split))
+
+
+# Reading
+
+
+def by(name, **arguments):
+    """An ensemble of `points` by a method."""
+    return {"members": ["points"], "method": {"class_path": f"{SUMS}.{name}", "init_args": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("ensemble", "message"),
+    [
+        ({"membrs": ["points"]}, "membrs.*did you mean members"),
+        ({"members": [{"run": "points", "publshed": 3}]}, "publshed.*did you mean published"),
+        (by("Avrage"), "Avrage.*did you mean Average"),
+        (by("SearchedWeights", stp=1), "stp.*did you mean step"),
+        (by("FixedWeights", weights=[1, 2]), "2 weights for 1 members"),
+        (by("JointFusion", groups=[["x"]]), "no member 'x'"),
+        ({"members": []}, "expected names of experiments"),
+        ({"members": ["points", "points"]}, "points stands there twice"),
+        ({"members": [{"run": "points", "arguments": ["--data.size", "32"]}]}, "no `name`"),
+        ({"members": ["points"], "selection": "last"}, "selection"),
+    ],
+)
+def test_what_does_not_fit_fails_at_once(folder, ensemble, message, capsys, made_apart):
+    (folder / "both.yaml").write_text(yaml.safe_dump({"experiment": {"summary": "both"}, "ensemble": ensemble}))
+    assert main(["train", "both"]) == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "Traceback" not in said
+    assert re.search(message, said), said
+    assert not made_apart
+
+
+def test_members_that_do_not_fit_are_named_before_anything_is_trained(folder, capsys, made_apart):
+    write(folder, "both", ["points", "pionts"])
+    assert main(["train", "both"]) == 2
+    assert "no experiment 'pionts'" in capsys.readouterr().err
+    write(folder, "both", ["points", {"run": "frame", "name": "odd", "arguments": ["--model.init_args.dropuot", "0"]}])
+    assert main(["train", "both"]) == 2
+    assert "frame: " in (said := capsys.readouterr().err)
+    assert "dropuot" in said
+    write(folder, "both", ["points", {"run": "frame", "name": "x", "arguments": ["--data.inner_share", "0.3"]}])
+    assert main(["train", "both"]) == 2
+    assert "inner_share is 0.3" in capsys.readouterr().err
+    further = ["--data.dataset.init_args.subjects", "7"]
+    write(folder, "both", ["points", {"run": "frame", "name": "x", "arguments": further}])
+    assert main(["train", "both"]) == 2
+    assert "members of an ensemble share their data, but subjects is 7" in capsys.readouterr().err
+    write(folder, "both")
+    assert main(["train", "both", "--data.selection", "last"]) == 2
+    assert "a search on the inner split takes members with --data.selection inner" in capsys.readouterr().err
+    write(folder, "round", ["points", "ring"])
+    write(folder, "ring", ["round"])
+    assert main(["train", "ring"]) == 2
+    assert "ring > round > ring: an ensemble cannot be a part of itself" in capsys.readouterr().err
+    assert not made_apart
+
+
+def test_lightnings_own_commands_do_not_take_ensembles(folder):
+    with pytest.raises(ValueError, match="an ensemble of experiments"):
+        write(folder, "both").command_line()
+    (folder / "none.yaml").write_text("experiment: {summary: none}\n")
+    with pytest.raises(ValueError, match=r"expected an experiment with `model:` and `data:`, or one with `ensemble:`"):
+        Request("none").content()
+
+
+def test_arguments_go_to_the_ensemble_or_to_its_members():
+    given = ["--ensemble.method", "Average", "--trainer.devices", "2", "--ensemble.selection=inner", "--data.size", "3"]
+    own, further = split_arguments(given)
+    assert own == ["--ensemble.method", "Average", "--ensemble.selection=inner"]
+    assert further == ["--trainer.devices", "2", "--data.size", "3"]
+    assert decisive(further)
+    assert not decisive(["--trainer.devices", "2", "--data.num_workers=3"])
+    assert not decisive([])
+
+
+def test_what_is_asked_of_members(folder):
+    write(folder, "both", ["points", {"run": "frame", "name": "wide", "arguments": ["--data.size", "32"]}])
+    asked = Request("both", "other", fold="2", seed=3, name="x", arguments=("--ensemble.method", "Average"))
+    first, second = read_ensemble(asked).requests()
+    assert first == Request("points", "other", "small", "2", 3)
+    assert second == Request("frame", "other", "small", "2", 3, "wide", ("--data.size", "32"))
+    told = replace(asked, arguments=("--trainer.max_epochs", "2"))
+    assert [request.name for request in read_ensemble(told).requests()] == ["x", "wide.x"], "they differ, so do folders"
+    assert read_ensemble(told).requests()[1].arguments == ("--data.size", "32", "--trainer.max_epochs", "2")
+    elsewhere = replace(asked, arguments=("--trainer.devices", "2"))
+    assert [request.name for request in read_ensemble(elsewhere).requests()] == ["", "wide"]
+
+
+# Training
+
+
+def test_one_command_trains_what_is_missing_and_makes_it_one(folder, apart, capsys):
+    request = write(folder, "both", [{"run": "points", "published": 42.56}, "frame"], published=54.3)
+    run, parts = request.run, [Request("points"), Request("frame")]
+    train_here(parts[0])
+    assert main(["train", "both"]) == 0, capsys.readouterr().err
+    assert apart == ["frame"], "points is finished"
+    said = capsys.readouterr().out
+    assert "42.56" in said
+    assert "54.30" in said
+    assert "confusion matrix of the ensemble" in said
+    table = tables_of(request)
+    shares = {part.name: part.weight for part in Record.read(run).parts}
+    p = {part.experiment: tables_of(part).probabilities for part in parts}
+    np.testing.assert_allclose(table.probabilities, weighted_sum(p, shares), atol=1e-11)
+    assert table.missing.tolist() == [clip == "s0-anger" for clip in table.clip_id.tolist()]
+    assert set(tables_of(request, "inner").split.tolist()) == {"inner"}
+    info = run.read_info()
+    assert (info.experiment, info.model, info.dataset, info.selection) == ("both", "WeightedSum", "made", "inner")
+    page = run.report.read_text()
+    assert all(text in page for text in ("42.56", "54.30", "points alone", "fusion", "Confusion matrix", "left out in"))
+    config = yaml.safe_load(run.config.read_text())
+    assert config["ensemble"]["method"]["init_args"] == {"step": 0.1}
+    assert main(["train", "both"]) == 0
+    assert "runs/both/1-0 is finished" in capsys.readouterr().out
+    assert main(["train", "both", "--ensemble.method", "Average"]) == 2, "one folder, one configuration"
+    assert "begun with other settings" in capsys.readouterr().err
+    assert main(["train", "both", "--name", "mean", "--ensemble.method", "Average"]) == 0
+    assert apart == ["frame"], "the same members"
+    np.testing.assert_array_equal(tables_of(Request("both", name="mean")).probabilities, average(p))
+    assert main(["report", str(run.path)]) == 0
+    assert "points alone" in run.report.read_text()
+
+
+def test_all_seeds_and_folds_of_an_ensemble(folder, made_apart, capsys):
+    write(folder, "both", method={"class_path": f"{SUMS}.Average"})
+    command = ["cv", "both", "--folds", "1", "--seeds", "0", "1"]
+    assert main(command) == 0, capsys.readouterr().err
+    assert made_apart == ["points/1-0", "frame/1-0", "points/1-1", "frame/1-1"]
+    summary = json.loads((Request("both").run.path.parent / "cv" / "summary.json").read_text())
+    assert [(run["seed"], run["clips"]) for run in summary["runs"]] == [(0, 56), (1, 56)]
+    assert main(command) == 0
+    assert len(made_apart) == 4
+    assert main([*command, "--ensemble.method", "BestSelection"]) == 2
+    assert "begun with other settings" in capsys.readouterr().err
+
+
+def test_members_may_be_ensembles(folder, made_apart, capsys):
+    """`sound` is an ensemble of one that is deaf to a clip: that clip is left to the other one."""
+    deaf = {"run": "points", "name": "deaf", "arguments": ["--data.size", "32"]}
+    write(folder, "sound", [deaf])
+    request = write(folder, "both", ["sound", {"run": "frame", "published": 53.91}])
+    assert main(["train", "both"]) == 0, capsys.readouterr().err
+    assert made_apart == ["points.deaf/1-0", "frame/1-0"]
+    said = capsys.readouterr().out
+    assert "sound: left out in 1 of 56 clips" in said
+    table, whole = tables_of(Request("frame")), tables_of(request)
+    assert not whole.missing.any()
+    np.testing.assert_allclose(whole.probabilities[3], table.probabilities[3], atol=1e-11)
+    assert tables_of(Request("sound")).missing.tolist() == [row == 3 for row in range(56)]
+
+
+def test_a_member_that_does_not_finish_is_named(folder, capsys, monkeypatch):
+    write(folder, "both")
+    monkeypatch.setattr(training, "train_apart", lambda request: 1)
+    assert main(["train", "both"]) == 2
+    assert "points/1-0 did not finish" in capsys.readouterr().err
+    assert not Request("both").run.path.exists()
+
+
+def test_an_ensemble_is_made_again_where_a_member_was(folder, made_apart, tmp_path, capsys):
+    request = write(folder, "both", method={"class_path": f"{SUMS}.Average"})
+    train_here(request)
+    first = tables_of(request).probabilities
+    made_table("test", 3.0, 77).write(Request("points").run.predictions("test"))
+    train_here(request)
+    assert not np.array_equal(tables_of(request).probabilities, first)
+    assert made_apart == ["points/1-0", "frame/1-0"]
+    capsys.readouterr()
+    shutil.rmtree(Request("points").run.path)
+    train_here(request)
+    assert "is finished" in capsys.readouterr().out, "what is no longer there is not trained again"
+
+
+def test_a_search_on_what_is_reported_can_be_asked_for_and_says_so(folder, made_apart, capsys):
+    write(folder, "both")
+    assert main(["train", "both", "--ensemble.selection", "best_on_test"]) == 0
+    said = capsys.readouterr().out
+    assert "the ensemble was chosen on these very clips" in said
+    assert Request("both").run.read_info().selection == "best_on_test"
+
+
+def test_weights_by_place_are_those_by_name():
+    p = {"b": np.array([[0.2, 0.8]]), "a": np.array([[1.0, 0.0]])}
+    table = made_table("test", 1.0, 0)
+    by_place, by_name = FixedWeights([0.88, 0.34]), FixedWeights({"a": 0.34, "b": 0.88})
+    assert by_place.fit(p, table).weights == by_name.fit(p, table).weights
+    np.testing.assert_allclose(by_place.fit(p, table).predict(p), [[0.4229508, 0.5770492]], atol=1e-6)
+    with pytest.raises(ValueError, match="expected one for each"):
+        by_name.refuse(["a", "c"])
+
+
+def test_members_are_trained_by_the_same_command(monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        standing.subprocess,
+        "run",
+        lambda command, env, check: started.append((command[1:], env["HERE"])) or SimpleNamespace(returncode=3),
+    )
+    request = Request("points", "made", "small", "2", 5, "x", ("--data.size", "32"))
+    assert standing.train_apart(request, {"HERE": "yes"}) == 3
+    ((command, environment),) = started
+    assert command[:3] == ["-m", "fer_lightning", "train"]
+    assert parse(command[3:]) == request
+    assert environment == "yes"

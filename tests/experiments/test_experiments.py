@@ -1,0 +1,270 @@
+"""Every experiment's file: read, made and trained for a step, on any data set and in both sizes."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from data_modules.datasets.dataset import VideoDataset
+from fer_lightning.ensemble import Average
+from fer_lightning.ensemble.experiment import model_requests, read_ensemble
+from fer_lightning.ensemble.training import ReadCLI, refuse_unfit
+from fer_lightning.experiments.datasets import dataset_of
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import (
+    ExperimentInfo,
+    Request,
+    data_file,
+    data_names,
+    ensemble_names,
+    experiment_names,
+    experiments_folder,
+    model_names,
+    needed_runs,
+)
+from fer_lightning.training.callbacks import EpochSeed
+from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.weights import RANDOM
+
+MADE = (  # with all arguments: what is not stated would stay as the experiment's data set has it
+    '{"class_path": "tests.small_runs.MadeFaces", "init_args": {"root": null, "subjects": 4, "tested": 1, '
+    '"faces": {"detector": "crop", "size": 48, "margin": 0, "jitter": 0, "every": 1, "landmarks": "none", '
+    '"person": "frame", "sound": true}}}'
+)
+
+
+def resolved(request: Request) -> dict:
+    return ReadCLI(request.command_line(), run=False).plain_config()
+
+
+def arguments_of(config: object, name: str, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all values of a configuration that are called `name`."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            place = f"{prefix}.{key}" if prefix else key
+            if key == name:
+                yield place
+            yield from arguments_of(value, name, place)
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("name", model_names())
+def test_every_experiment_can_be_made_in_both_sizes(name, size):
+    with torch.device("meta"):  # numbers without memory: some systems have hundreds of millions
+        cli = FerCLI(Request(name, size=size).command_line(), run=False)
+    assert isinstance(cli.model, VideoClassifier)
+    assert cli.model.class_names == cli.datamodule.class_names
+    assert (cli.model.optimizer is not None) == any(p.requires_grad for p in cli.model.parameters())
+    assert cli.trainer.max_epochs == cli.plain_config()["trainer"]["max_epochs"]
+    info = Request(name).content()["experiment"]
+    assert info["summary"]
+    assert ExperimentInfo(**info)
+
+
+def systems() -> list[str]:
+    """One experiment of each system: those on other data sets have the same small size."""
+    found: dict[str, str] = {}
+    for name in model_names():
+        system, data = name.rsplit("_", 1)
+        found[system] = name if data == "synthetic" else found.get(system, name)
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("name", [name for name in systems() if not name.startswith("static_vote")])  # learns nothing
+def test_every_system_trains(name):
+    """Two steps at its small size, with a backbone that begins at random, on faces made here."""
+    request = Request(name, size="small")
+    config = resolved(request)
+    places = [*arguments_of(config["model"], "weights", "model"), "model.init_args.start_from"]
+    begins = [part for place in places for part in (f"--{place}", RANDOM)]
+    tiny = (
+        "--data.dataset",
+        MADE,
+        "--data.num_workers",
+        "0",
+        "--data.batch_size",
+        "2",
+        "--trainer.precision",
+        "32-true",
+    )
+    one = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1")
+    cli = FerCLI(Request(name, size="small", arguments=(*begins, *tiny, *one)).command_line(), run=False)
+    before = {key: value.clone() for key, value in cli.model.named_parameters()}
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert cli.trainer.global_step == 2  # of a ResNet whose blocks begin as identities, the second step moves all
+    changed = {key for key, value in cli.model.named_parameters() if not value.equal(before[key])}
+    still = {key for key, value in cli.model.named_parameters() if value.requires_grad} - changed
+    assert not still, f"no gradient reaches {sorted(still)[:5]}"
+
+
+@pytest.mark.parametrize("data", data_names())
+def test_a_data_set_does_not_depend_on_the_experiment_that_it_is_put_into(data):
+    own: dict[frozenset[str], str] = {}  # one experiment for each set of arguments that could be left over
+    for name in model_names():
+        file = experiments_folder() / Request(name).content()["data"]["dataset"]
+        own[frozenset(yaml.safe_load(file.read_text())["init_args"])] = name
+    assert len(own) > 2
+    found = {name: resolved(Request(name, data))["data"]["dataset"] for name in own.values()}
+    first, *others = found.values()
+    assert all(other == first for other in others), found
+    assert first == yaml.safe_load(data_file(data).read_text())  # the file states all there is
+
+
+@pytest.mark.parametrize("data", data_names())
+def test_every_data_file_states_every_argument_of_its_class(data):
+    content, dataset = yaml.safe_load(data_file(data).read_text()), dataset_of(data)
+    assert isinstance(dataset, VideoDataset)
+    arguments = inspect.signature(type(dataset)).parameters
+    assert content["init_args"].keys() == set(arguments)
+    assert content["init_args"]["faces"].keys() == set(inspect.signature(type(dataset.faces)).parameters)
+
+
+def test_no_base_file_names_a_model_or_data():
+    assert yaml.safe_load((experiments_folder() / "_base.yaml").read_text()).keys() == {"trainer"}
+
+
+def test_fold_seed_data_and_size_reach_the_configuration():
+    config = resolved(Request("ceflnet_dfew", "synthetic", "small", fold="3", seed=5))
+    assert config["data"]["dataset"]["class_path"].endswith("Synthetic")
+    assert config["data"]["dataset"]["init_args"]["fold"] == "3"
+    small = yaml.safe_load((experiments_folder() / "_small" / "CEFLNet.yaml").read_text())
+    assert config["data"]["size"] == small["data"]["size"] < 224
+    assert config["trainer"]["max_epochs"] == small["trainer"]["max_epochs"] < 120
+    paper = resolved(Request("ceflnet_dfew"))
+    assert (paper["data"]["size"], paper["trainer"]["max_epochs"]) == (224, 120)
+
+
+def test_the_seed_reaches_data_and_model():
+    cli = FerCLI(Request("ceflnet_dfew", "synthetic", "small", seed=5).command_line(), run=False)
+    (epochs,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, EpochSeed))
+    assert cli.datamodule.seed == epochs.seed == 5
+
+
+def test_persons_are_found_on_any_data_set_for_models_that_look_at_them():
+    def person(experiment, data=None, *arguments):
+        return resolved(Request(experiment, data, arguments=arguments))["data"]["dataset"]["init_args"]["faces"][
+            "person"
+        ]
+
+    assert person("context_pyramid_synthetic") == person("context_pyramid_synthetic", "synthetic_wild") == "annotation"
+    assert person("context_spatiotemporal_synthetic", "dfew") == person("context_spatiotemporal_afew") == "insightface"
+    assert person("context_pyramid_synthetic", "synthetic", "--data.dataset.faces.person", "frame") == "frame"
+    assert person("ceflnet_synthetic", "dfew") == "none"
+
+
+def test_further_arguments_go_before_files():
+    assert resolved(Request("ceflnet_dfew", size="small", arguments=("--data.size", "96")))["data"]["size"] == 96
+
+
+@pytest.mark.parametrize(
+    ("request_", "folder"),
+    [
+        (Request("ceflnet_dfew"), "ceflnet_dfew/1-0"),
+        (Request("ceflnet_dfew", fold="3", seed=7), "ceflnet_dfew/3-7"),
+        (Request("ceflnet_dfew", size="paper"), "ceflnet_dfew/1-0"),  # its own size anyway
+        (Request("ceflnet_dfew", "synthetic", "small"), "ceflnet_dfew.synthetic.small/1-0"),
+        (Request("ceflnet_dfew", name="no_sal"), "ceflnet_dfew.no_sal/1-0"),
+    ],
+)
+def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
+    assert request_.run.path == tmp_path / "runs" / folder
+
+
+def test_runs_that_are_needed_first_are_found_wherever_they_are_named():
+    config = {"a": [{"weights": "run:x"}, "run:y"], "b": {"c": "run", "d": {"e": "run:z/2-0"}}, "f": 3}
+    assert list(needed_runs(config)) == ["x", "y", "z/2-0"]
+    assert list(needed_runs(resolved(Request("ceflnet_dfew", size="small")))) == ["stills_synthetic"]
+    assert list(needed_runs(resolved(Request("ceflnet_dfew")))) == []
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_runs_that_are_needed_are_experiments(name):
+    assert set(needed_runs(resolved(Request(name, size="small")))) <= set(model_names())
+
+
+def test_every_experiment_trains_a_model_or_is_made_of_others():
+    assert sorted([*model_names(), *ensemble_names()]) == experiment_names()
+    assert {"ceflnet_dfew", "stills_synthetic"} <= set(model_names())
+    assert {"bimodal_audio_afew", "bimodal_fusion_synthetic", "context_ensemble_afew"} <= set(ensemble_names())
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("name", ensemble_names())
+def test_every_ensemble_can_be_read(name, size):
+    made = read_ensemble(Request(name, size=size, fold="2", seed=3))
+    assert made.plain["experiment"]["summary"]
+    assert len(made.settings.members) > 1
+    for entry, request in zip(made.settings.members, made.requests(), strict=True):
+        asked = (request.experiment, request.size, request.fold, request.seed, request.name)
+        assert asked == (entry.run, size, "2", 3, entry.name)
+
+
+@pytest.mark.parametrize("name", ensemble_names())
+def test_the_members_of_every_ensemble_are_experiments_on_the_same_data(name):
+    members = [entry.run for entry in read_ensemble(Request(name)).settings.members]
+    assert set(members) <= set(experiment_names())
+    data = [request.content()["data"] for request in model_requests(Request(name))]
+    assert len({(each["dataset"], each["selection"]) for each in data}) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("bimodal_fusion_synthetic",) else pytest.mark.slow)
+        for name in ensemble_names()
+    ],
+)
+def test_the_members_of_every_ensemble_fit_together(name):
+    """Every model's whole configuration is read, with the arguments of its variant."""
+    refuse_unfit(read_ensemble(Request(name)))
+
+
+def test_the_weights_and_methods_that_the_papers_print_can_be_asked_for():
+    """As the comments in the files say."""
+    weights = ("--name", "paper", "--ensemble.method", "FixedWeights", "--ensemble.method.weights")
+    made = read_ensemble(Request("bimodal_fusion_afew", arguments=(*weights[2:], "[.88,.34,.22,.06,.3]")))
+    names = [entry.label for entry in made.settings.members]
+    assert names == [
+        "bimodal_vggface_afew",
+        "bimodal_resnet18_afew",
+        "bimodal_densenet121_afew",
+        "static_vote_afew",
+        "bimodal_audio_afew",
+    ]
+    table = SimpleNamespace(class_names=("a", "b"))
+    found = made.settings.method.fit({name: np.full((1, 2), 0.5) for name in names}, table).weights
+    assert found == pytest.approx(dict(zip(names, np.array([0.88, 0.34, 0.22, 0.06, 0.3]) / 1.8, strict=True)))
+    assert [entry.published for entry in made.settings.members] == [53.91, 43.34, 49.35, 41.78, 25.59]
+    assert made.settings.published == 54.30
+    average = ("--ensemble.method", "Average", "--ensemble.published", "57.70")
+    assert read_ensemble(Request("context_ensemble_afew", arguments=average)).settings.method == Average()
+    joint = ("--ensemble.method", "JointFusion", "--ensemble.method.groups", "[[1,2,3],[4,5,6,7,8,9]]")
+    made = read_ensemble(Request("context_ensemble_afew", arguments=joint))
+    first, second = made.settings.method.named([entry.label for entry in made.settings.members])
+    assert {name.split(".")[0] for name in first} == {"context_spatiotemporal_afew"}
+    assert {name.split(".")[0] for name in second} == {"context_pyramid_afew"}
+
+
+def test_unknown_names_are_answered_with_near_ones():
+    with pytest.raises(FileNotFoundError, match=r"no experiment 'ceflnet_dfw'.*did you mean ceflnet_dfew"):
+        Request("ceflnet_dfw").command_line()
+    with pytest.raises(FileNotFoundError, match=r"no data set 'syntetic'.*synthetic"):
+        Request("ceflnet_dfew", "syntetic").command_line()
+    with pytest.raises(FileNotFoundError, match=r"there are: .*ceflnet_dfew"):
+        Request("qqq").command_line()
+
+
+PRESETS = sorted((experiments_folder() / "_faces").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_the_papers_ways_of_making_faces_can_be_asked_for(path):
+    stated = yaml.safe_load(path.read_text())
+    settings = asdict(dataset_of("dfew", ["--dataset.faces", str(path)]).faces)
+    assert {name: settings[name] for name in stated} == stated
+    assert asdict(dataset_of("dfew").faces) != settings

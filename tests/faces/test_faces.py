@@ -1,0 +1,216 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data_modules.faces.alignment import template
+from data_modules.faces.detection import Detection
+from data_modules.faces.extraction import Known, Tools, extract, lengthened
+from data_modules.faces.settings import FaceSettings
+from data_modules.store.clip_store import FaceFrame, Origin
+from data_modules.video.reader import open_video
+from tests.videos import numbered_frame, read_number, truth_of, write_video
+
+ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
+CROP = FaceSettings("crop", size=64)
+
+
+def test_annotated_faces_become_crops_with_their_truth(tmp_path):
+    truth = truth_of(12, hidden=(4,))
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(12)])
+    faces = list(extract(open_video(path), ANNOTATION, known=Known("a", truth)))
+    assert [face.index for face in faces] == [i for i in range(12) if i != 4]
+    assert [face.intensity for face in faces] == pytest.approx([i / 11 for i in range(12) if i != 4])
+    for face in faces:
+        assert face.crop.shape == (48, 48, 3)
+        assert np.array_equal(face.box, truth.box[face.index])
+        assert face.landmarks is not None
+        eyes = np.stack([face.landmarks[36:42, :2].mean(0), face.landmarks[42:48, :2].mean(0)])
+        assert eyes == pytest.approx(template(48, 0.25)[:2], abs=3), "the landmarks are in pixels of the crop"
+    shift = faces[1].landmarks[:, :2] - faces[0].landmarks[:, :2]  # type: ignore[index]
+    assert np.abs(shift).max() < 1e-2, "the face moves in the frame, not in the crop"
+
+
+def test_the_crop_shows_what_is_in_the_box(tmp_path):
+    """A mark on the face in the frame is where the landmark says it is in the crop."""
+    truth, frames = truth_of(6), []
+    for i in range(6):
+        frame = np.full((64, 96, 3), 90, np.uint8)
+        x, y = truth.landmarks[i, 30, :2].round().astype(int)
+        frame[y - 1 : y + 2, x - 1 : x + 2] = 255
+        frames.append(frame)
+    path = write_video(tmp_path / "a.mp4", frames)
+    for face in extract(open_video(path), ANNOTATION, known=Known("a", truth)):
+        bright = np.argwhere(face.crop[..., 1] > 190)
+        assert bright.mean(0)[::-1] == pytest.approx(face.landmarks[30, :2], abs=1.0)  # type: ignore[index]
+
+
+def test_whole_frames_are_resized(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
+    faces = list(extract(open_video(path), CROP))
+    assert [read_number(face.crop) for face in faces] == list(range(5))
+    assert faces[0].landmarks is faces[0].intensity is None
+
+
+def test_truth_of_another_length_is_an_error(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
+    for count in (4, 6):
+        with pytest.raises(ValueError, match=rf"5 frames, but ground truth of {count}"):
+            list(extract(open_video(path), ANNOTATION, known=Known("a", truth_of(count))))
+
+
+def test_truth_of_another_length_is_an_error_whoever_finds_the_faces(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
+    settings = FaceSettings("mtcnn", size=32)
+    with pytest.raises(ValueError, match="5 frames, but ground truth of 4"):
+        list(extract(open_video(path), settings, Tools(RedCornerDetector()), Known("a", truth_of(4))))
+
+
+class RedCornerDetector:
+    """Finds the red field of `numbered_frame`, and remembers what it saw."""
+
+    name, device = "red", "cpu"
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def detect(self, frames):
+        self.seen += [read_number(frame) for frame in frames]
+        return [[self._field(frame)] for frame in frames]
+
+    def _field(self, frame):
+        y, x = np.nonzero((frame[..., 0] > 150) & (frame[..., 1] < 80))
+        return Detection(np.array([x.min(), y.min(), x.max() + 1, y.max() + 1], np.float32), 0.97)
+
+
+@pytest.mark.parametrize(("every", "looks"), [(1, list(range(40))), (4, list(range(0, 40, 4))), (13, [0, 13, 26, 39])])
+def test_a_detector_looks_at_each_nth_frame_and_all_get_crops(tmp_path, every, looks):
+    path, detector = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)]), RedCornerDetector()
+    settings = FaceSettings("mtcnn", size=32, margin=0.0, every=every)
+    faces = list(extract(open_video(path), settings, Tools(detector)))
+    assert detector.seen == looks
+    assert [face.index for face in faces] == list(range(40))
+    for face in faces:
+        assert face.box == pytest.approx([0, 32, 48, 64], abs=2)
+        assert face.crop[8:-8, 4:-4, 0].mean() > 150
+        assert face.score == pytest.approx(0.97)
+
+
+def test_frames_are_not_kept_in_memory(tmp_path, monkeypatch):
+    """Frames that are alive at once: a detector's batch at most, however long the clip is."""
+    import data_modules.faces.extraction as module
+
+    monkeypatch.setattr(module, "BATCH", 4)
+    sizes: list[int] = []
+    detector = RedCornerDetector()
+    detect: Callable = detector.detect  # type: ignore[type-arg]
+    monkeypatch.setattr(detector, "detect", lambda frames: sizes.append(len(frames)) or detect(frames))
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(30)])
+    iterator = extract(open_video(path), FaceSettings("mtcnn", size=32, every=1), Tools(detector))
+    assert next(iterator).index == 0
+    assert max(sizes) == 4
+    assert sum(sizes) == 30
+
+
+def test_places_between_looks_are_marked(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(9)])
+    faces = list(extract(open_video(path), FaceSettings("mtcnn", size=32, every=4), Tools(RedCornerDetector())))
+    assert [face.index for face in faces if face.origin is Origin.FOUND] == [0, 4, 8]
+    assert [face.index for face in faces if face.origin is Origin.BETWEEN] == [1, 2, 3, 5, 6, 7]
+
+
+class SometimesDetector(RedCornerDetector):
+    """Finds nothing in some frames."""
+
+    def __init__(self, blind: range) -> None:
+        super().__init__()
+        self.blind = blind
+
+    def detect(self, frames):
+        return [[] if read_number(f) in self.blind else [self._field(f)] for f in frames]
+
+
+def test_short_gaps_are_bridged_and_longer_ones_are_gaps(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)])
+    settings = FaceSettings("mtcnn", size=32, every=1, max_gap=6)
+    bridged = list(extract(open_video(path), settings, Tools(SometimesDetector(range(10, 15)))))
+    assert [face.index for face in bridged] == list(range(40))
+    assert [face.index for face in bridged if face.origin is Origin.BETWEEN] == list(range(10, 15))
+    gap = list(extract(open_video(path), settings, Tools(SometimesDetector(range(10, 20)))))
+    assert [face.index for face in gap] == [*range(10), *range(20, 40)]
+
+
+def test_the_person_is_cut_or_the_whole_frame(tmp_path):
+    truth = truth_of(6)
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    for person in ("annotation", "frame"):
+        settings = replace(ANNOTATION, person=person)
+        faces = list(extract(open_video(path), settings, known=Known("a", truth)))
+        assert all(face.person.shape == (48, 48, 3) for face in faces)  # type: ignore[union-attr]
+        if person == "frame":
+            assert [read_number(face.person) for face in faces] == list(range(6))
+
+
+class PersonDetector(RedCornerDetector):
+    """The person is the picture's left half; somebody else fills the right one."""
+
+    def detect(self, frames):
+        height, width = frames[0].shape[:2]
+        boxes = ([width / 2, 0, width, height], [0, 0, width / 2, height])
+        return [[Detection(np.array(box, np.float32), 0.9) for box in boxes] for _ in frames]
+
+
+def test_the_person_around_the_face_is_chosen(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    tools = Tools(RedCornerDetector(), PersonDetector())
+    faces = list(extract(open_video(path), FaceSettings("mtcnn", size=32, every=4, person="insightface"), tools))
+    assert len(faces) == 6
+    for face in faces:  # a square of 64 pixels about the left half: the red field fills its lower half
+        assert face.person is not None
+        assert face.person[20:30, 8:22, 0].mean() > 150
+
+
+class HalfLandmarks:
+    """Finds landmarks in even frames."""
+
+    name, device = "half", "cpu"
+
+    def find(self, frame, face):
+        if read_number(frame) % 2:
+            return None
+        return np.concatenate([np.tile(face.box[:2], (68, 1)), np.ones((68, 1))], axis=1).astype(np.float32)
+
+
+def test_landmarks_are_in_pixels_of_the_crop_and_nan_where_none_are_found(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    tools = Tools(RedCornerDetector(), landmarks=HalfLandmarks())
+    settings = FaceSettings("mtcnn", size=32, margin=0.0, every=1, landmarks="mesh")
+    for face in extract(open_video(path), settings, tools):
+        assert face.landmarks is not None
+        assert np.isnan(face.landmarks).all() == bool(face.index % 2)
+        if not face.index % 2:  # the box is 48 x 32: in a square crop of its longer side it begins at the left border
+            assert face.landmarks[0, 0] == pytest.approx(-0.5, abs=1)
+            assert face.landmarks[0, 1] == pytest.approx(32 / 6 - 0.5, abs=1)
+
+
+def face(index: int) -> FaceFrame:
+    crop = np.full((32, 32, 3), 10 * index, np.uint8)
+    crop[8:20, 4 + index : 16 + index] = 255
+    box = np.array([index, 0, 10 + index, 10], np.float32)
+    return FaceFrame(index, crop, box, 0.5 + index / 10, np.full((68, 3), index, np.float32), index / 4)
+
+
+def test_short_clips_are_lengthened_and_say_so():
+    longer = list(lengthened(iter([face(0), face(1), face(2)]), 5))
+    assert [f.origin for f in longer] == [Origin.FOUND, Origin.MADE, Origin.FOUND, Origin.MADE, Origin.FOUND]
+    assert [f.intensity for f in longer] == pytest.approx([0, 0.125, 0.25, 0.375, 0.5])
+    assert [float(f.landmarks[0, 0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])  # type: ignore[index]
+    assert [float(f.box[0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])
+    assert list(lengthened(iter([face(0), face(1), face(2)]), 3))[1].index == 1
+    assert len(list(lengthened(iter([face(i) for i in range(7)]), 3))) == 7
+    assert list(lengthened(iter([]), 5)) == []
+    (first, *repeated) = lengthened(iter([face(3)]), 4)
+    assert first.origin is Origin.FOUND
+    assert {f.origin for f in repeated} == {Origin.MADE}
+    assert len(repeated) == 3

@@ -1,0 +1,232 @@
+"""The data module: what is in which split, and that a batch is what the store holds."""
+
+from collections import Counter
+from dataclasses import dataclass, fields
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from data_modules.datasets.dfew import DFEW
+from data_modules.labels import SEVEN
+from data_modules.loading.batch import ClipBatch
+from data_modules.loading.datamodule import VideoDataModule
+from data_modules.loading.transforms import ClipAugmentation
+from data_modules.manifest import VideoRecord
+from data_modules.prepare.faces import store_of
+from data_modules.sampling import RandomSampler, SegmentSampler, SubvideoSampler, subvideo_indices
+from tests.fakes import write_dfew
+from tests.small_runs import MadeFaces, made_data
+
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+def for_model(data: VideoDataModule, inputs: set[str], processes: int = 1, rank: int = 0) -> VideoDataModule:
+    """The data module as a trainer of a model with these inputs has it."""
+    model = SimpleNamespace(inputs=frozenset(inputs))
+    data.trainer = SimpleNamespace(lightning_module=model, world_size=processes, global_rank=rank)
+    return data
+
+
+def ids(clips):
+    return {clip.record.clip_id for clip in clips}
+
+
+def batches(data, loader):
+    return [data.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+def same(first: ClipBatch, second: ClipBatch) -> bool:
+    pairs = [(getattr(first, field.name), getattr(second, field.name)) for field in fields(ClipBatch)]
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+@pytest.fixture
+def dfew(tmp_path):
+    write_dfew(tmp_path / "data", train=28, test=9)
+    data = VideoDataModule(DFEW(), SubvideoSampler(2, 2), batch_size=5, size=32, num_workers=0)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def test_dfew_is_cut_into_three_exclusive_splits_that_hold_every_clip(dfew):
+    splits = {name: ids(dfew.split(name)) for name in ("train", "inner", "test")}
+    assert splits["test"] == {f"{n:05d}" for n in range(29, 38)}
+    assert splits["train"] | splits["inner"] == {f"{n:05d}" for n in range(1, 29)}
+    assert not splits["train"] & splits["inner"]
+    assert 4 <= len(splits["inner"]) <= 7
+    assert all(clip.label == SEVEN.index(clip.record.emotion) for clip in dfew.clips)
+
+
+def test_a_clip_without_a_readable_frame_stays_in_its_split_but_in_no_batch(dfew):
+    (split,) = (name for name in ("train", "inner") if "00028" in ids(dfew.split(name)))
+    (broken,) = dfew.unanswered(split)
+    assert broken.record.clip_id == "00028"
+    assert "none of which can be read" in broken.faces.reason
+    loaded = Counter(clip for batch in dfew._evaluation_loader(split) for clip in batch.clip_id)
+    assert loaded == Counter(ids(dfew.split(split)) - {"00028"})
+    assert dfew.unanswered("test") == []
+
+
+@pytest.mark.parametrize("size", [48, 32])
+def test_a_batch_holds_what_numpy_makes_of_the_stored_crops(size):
+    data = made_data(size=size, batch_size=4)
+    loader = data.test_dataloader()[1]
+    seen = batches(data, loader)
+    tested = [clip for clip in data.split("test") if clip.usable]
+    assert [clip for batch in seen for clip in batch.clip_id] == [clip.record.clip_id for clip in tested]
+    batch = seen[1]
+    assert batch.face.shape == (4, 4, 3, size, size)
+    assert batch.face.dtype == torch.float32
+    assert (batch.mask.dtype, batch.label.dtype, batch.frame_index.dtype) == (torch.bool, torch.int64, torch.int64)
+    assert batch.mask.shape == (4, 4)
+    assert batch.mask.all()
+    for row, clip in enumerate(tested[4:8]):
+        stored = store_of(data.dataset).open(clip.record.clip_id)
+        places = subvideo_indices(len(stored), 2, 2).flatten().numpy()
+        crops = stored.crops(range(len(stored)))[places]
+        if size != 48:
+            crops = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
+        expected = ((crops / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
+        np.testing.assert_allclose(batch.face[row].numpy(), expected, atol=1e-5)
+        assert batch.frame_index[row].tolist() == (3 * places).tolist()  # faces are in every third frame
+        assert batch.label[row] == SEVEN.index(clip.record.emotion)
+        np.testing.assert_array_equal(batch.intensity[row], stored.optional("intensity")[places])
+    assert batch.landmarks is None  # nobody asked
+
+
+def test_a_model_gets_the_inputs_that_it_asks_for_and_landmarks_in_pixels_of_its_crop():
+    data = for_model(made_data(size=32), {"landmarks"})
+    batch = next(iter(data.test_dataloader()[1]))
+    assert batch.face is None
+    stored = store_of(data.dataset).open(batch.clip_id[0])
+    places = subvideo_indices(len(stored), 2, 2).flatten().numpy()
+    points = stored.optional("landmarks")[places]
+    points[..., :2] += 0.5  # a pixel's centre
+    points *= 32 / 48
+    points[..., :2] -= 0.5
+    np.testing.assert_allclose(batch.landmarks[0], points, rtol=1e-5, atol=1e-5)
+
+
+def test_landmarks_and_pixels_are_augmented_alike():
+    """A mirrored clip's landmarks are those of the mirrored crop: x -> size - 1 - x, left and right change names."""
+    data = for_model(made_data(size=48, augmentation=ClipAugmentation(flip=True)), {"face", "landmarks"})
+    plain = for_model(made_data(size=48), {"face", "landmarks"})
+    mirrored = 0
+    for batch, other in zip(data.train_dataloader(), plain.train_dataloader(), strict=True):
+        for row in range(len(batch)):
+            if torch.equal(batch.face[row], other.face[row].flip(-1)) and not torch.equal(
+                batch.face[row], other.face[row]
+            ):
+                mirrored += 1
+                x, before = batch.landmarks[row, ..., 0], other.landmarks[row, ..., 0]
+                torch.testing.assert_close(x.sort(dim=-1).values, (47 - before).sort(dim=-1).values)
+                torch.testing.assert_close(x[:, 0], 47 - before[:, 16])  # the jaw's ends
+    assert mirrored > 5
+
+
+def test_landmarks_that_are_not_there_are_asked_for_by_name(dfew):
+    with pytest.raises(ValueError, match="has no landmarks"):
+        next(iter(for_model(dfew, {"landmarks"}).test_dataloader()[1]))
+
+
+def test_draws_of_a_clip_stand_together_and_are_the_same_in_every_evaluation():
+    data = made_data(sampler=RandomSampler(frames=3, draws=4), batch_size=2)
+    first, again = (batches(data, data.test_dataloader()[1]) for _ in range(2))
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    batch = first[0]
+    names = [clip.record.clip_id for clip in data.split("test") if clip.usable][:2]
+    assert batch.clip_id == (names[0],) * 4 + (names[1],) * 4
+    assert batch.label.tolist() == [SEVEN.index(name.split("-")[1]) for name in batch.clip_id]
+    assert batch.face.shape[:2] == (8, 3)
+    assert len({tuple(index) for index in batch.frame_index[4:].tolist()}) > 1  # draws differ
+
+
+def training(workers: int = 0, epochs: tuple[int, ...] = (0, 1), **options) -> list[list[ClipBatch]]:
+    data = made_data(num_workers=workers, augmentation=ClipAugmentation(rotation=10, brightness=0.2), **options)
+    loader = data.train_dataloader()
+    found = []
+    for epoch in epochs:
+        loader.sampler.set_epoch(epoch)
+        found.append(batches(data, loader))
+    return found
+
+
+def test_training_batches_depend_on_seed_and_epoch_alone():
+    alone = training()
+    with_workers, resumed, other_seed = training(workers=2), training(epochs=(1,)), training(seed=1)
+    assert all(same(a, b) for epoch in (0, 1) for a, b in zip(alone[epoch], with_workers[epoch], strict=True))
+    assert all(same(a, b) for a, b in zip(alone[1], resumed[0], strict=True))
+    assert not any(same(a, b) for a, b in zip(alone[0], alone[1], strict=True))
+    assert not any(same(a, b) for a, b in zip(alone[0], other_seed[0], strict=True))
+
+
+def test_balanced_batches_hold_every_class_alike():
+    for batch in training(balanced=True, batch_size=7, epochs=(0,))[0]:
+        assert sorted(batch.label.tolist()) == list(range(7))
+
+
+def test_last_trains_on_everything_and_chooses_nothing():
+    data = made_data(selection="last")
+    assert len(data.split("train")) == 49
+    assert data.val_dataloader() == []
+    assert ids(data.split("inner")) == ids(data.split("train"))
+    seen = {clip for batch in data.train_dataloader() for clip in batch.clip_id}
+    assert len(seen) == 48  # of 48 with a face, in batches of 4
+
+
+def test_best_on_test_validates_on_the_reported_split():
+    data = made_data(selection="best_on_test")
+    assert len(data.split("train")) == 49
+    seen = {clip for batch in data.val_dataloader() for clip in batch.clip_id}
+    assert seen == ids(data.split("test")) - {"s0-anger"}
+
+
+def test_processes_share_the_evaluation_without_repetition():
+    parts = []
+    for rank in range(3):
+        loader = for_model(made_data(), {"face"}, 3, rank).test_dataloader()[1]
+        parts.append([clip for batch in loader for clip in batch.clip_id])
+    assert Counter(clip for part in parts for clip in part) == Counter(ids(made_data().split("test")) - {"s0-anger"})
+    assert {len(part) for part in parts} == {6, 7}
+
+
+def test_balance_holds_over_the_batches_of_all_processes():
+    loaders = [
+        for_model(made_data(balanced=True, batch_size=7), {"face"}, 2, rank).train_dataloader() for rank in range(2)
+    ]
+    for pair in zip(*loaders, strict=True):
+        assert Counter(label for batch in pair for label in batch.label.tolist()) == dict.fromkeys(range(7), 2)
+
+
+def test_fewer_clips_than_processes_is_an_error_that_says_so():
+    data = for_model(made_data(), {"face"}, processes=21)
+    with pytest.raises(ValueError, match="inner split of made has 7 clips that the model can see or hear for 21"):
+        data.test_dataloader()
+
+
+def test_faces_that_are_not_prepared_are_an_error():
+    data = VideoDataModule(MadeFaces(), SubvideoSampler())
+    with pytest.raises(ValueError, match=r"70 of 70 clips are not prepared.*fer data prepare"):
+        data.setup()
+
+
+@dataclass
+class Misspelt(MadeFaces):
+    def records(self) -> list[VideoRecord]:
+        return [*super().records(), VideoRecord("new", "new", "feer")]
+
+
+def test_an_emotion_that_is_not_in_the_class_list_is_an_error():
+    with pytest.raises(ValueError, match=r"'new' has emotion 'feer'.*expected one of anger"):
+        made_data(Misspelt())
+
+
+def test_a_model_that_looks_at_persons_needs_a_set_prepared_with_them():
+    data = VideoDataModule(MadeFaces(), SegmentSampler(frames=2), num_workers=0)
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(inputs=frozenset({"face", "person"})))
+    with pytest.raises(ValueError, match=r"made is prepared with `faces\.person: none`; set .*insightface"):
+        data.prepare_data()

@@ -1,0 +1,315 @@
+import csv
+import io
+import os
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.synthetic import Synthetic
+from data_modules.faces.errors import DetectorNotFoundError
+from data_modules.faces.ground_truth import FrameTruth
+from data_modules.faces.settings import FaceSettings
+from data_modules.manifest import VideoRecord
+from data_modules.prepare.faces import Shard, prepare_faces, store_of
+from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
+
+ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
+CROP = FaceSettings("crop", size=64)
+
+
+@dataclass
+class Clips(VideoDataset):
+    """Clips that a test wrote."""
+
+    clips: list[VideoRecord] = field(default_factory=list)
+    name: ClassVar[str] = "clips"
+    licence: ClassVar[str] = ""
+    how_to_get: ClassVar[str] = ""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return ("happiness", "sadness")
+
+    def records(self) -> list[VideoRecord]:
+        return self.clips
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
+
+
+def clip(root: Path, name: str, frames: int = 12, hidden: tuple[int, ...] = ()) -> VideoRecord:
+    root.mkdir(exist_ok=True)
+    write_video(root / f"{name}.mp4", [numbered_frame(i) for i in range(frames)])
+    truth_of(frames, hidden=hidden).save(root / f"{name}.safetensors")
+    return VideoRecord(name, f"{name}.mp4", "happiness", truth=f"{name}.safetensors")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    root = tmp_path / "clips"
+    return Clips(root, faces=ANNOTATION, clips=[clip(root, "a"), clip(root, "b", 8, (2, 3)), clip(root, "c", 5)])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_data_set_is_prepared(dataset, workers, capsys):
+    store = prepare_faces(dataset, workers)
+    index = store.read_index()
+    assert {name: (row.num_frames, row.num_faces) for name, row in index.items()} == {
+        "a": (12, 12),
+        "b": (8, 6),
+        "c": (5, 5),
+    }
+    opened = store.open("b")
+    assert opened.frame_index.tolist() == [0, 1, 4, 5, 6, 7]
+    assert opened.summary == index["b"]
+    assert opened.crops([0, 5]).shape == (2, 48, 48, 3)
+    assert opened.optional("landmarks").shape == (6, 68, 3)  # type: ignore[union-attr]
+    assert opened.optional("intensity") == pytest.approx(np.array([0, 1, 4, 5, 6, 7]) / 7)
+    assert "3 of 3 clips have faces, in 91.7 % of their frames" in capsys.readouterr().out
+
+
+def test_what_is_there_stays(dataset, monkeypatch):
+    store = prepare_faces(dataset, 0)
+    times = {name: store.path(name).stat().st_mtime_ns for name in "abc"}
+    monkeypatch.setattr(
+        "data_modules.prepare.faces.open_clip", lambda *_: pytest.fail("opened a clip that is prepared")
+    )
+    monkeypatch.setattr("data_modules.prepare.faces.StoredClip", lambda path: pytest.fail("read more than the index"))
+    again = prepare_faces(dataset, 0)
+    assert again.folder == store.folder
+    assert times == {name: store.path(name).stat().st_mtime_ns for name in "abc"}
+
+
+def test_a_killed_run_goes_on(dataset):
+    store = prepare_faces(dataset, 0)
+    expected = store.read_index()
+    (store.folder / "index.csv").unlink()  # written last
+    store.path("b").unlink()
+    before = store.path("a").stat().st_mtime_ns
+    prepare_faces(dataset, 0)
+    assert store.read_index() == expected
+    assert store.path("a").stat().st_mtime_ns == before
+    assert store.path("b").exists()
+
+
+def test_a_deleted_file_is_made_again_though_the_index_knows_it(dataset):
+    store = prepare_faces(dataset, 0)
+    store.path("b").unlink()
+    prepare_faces(dataset, 0)
+    assert len(store.open("b")) == 6
+
+
+def test_a_limit_and_then_the_rest(dataset):
+    assert set(prepare_faces(dataset, 0, limit=2).read_index()) == {"a", "b"}
+    assert set(prepare_faces(dataset, 0).read_index()) == {"a", "b", "c"}
+    assert set(prepare_faces(dataset, 0, limit=1).read_index()) == {"a", "b", "c"}
+
+
+def test_clips_without_faces_and_broken_ones_stay_with_their_reason(dataset, capsys):
+    root = dataset.folder
+    nobody = clip(root, "nobody", 6, hidden=tuple(range(6)))
+    bad = [VideoRecord(name, f"{name}.mp4", "sadness", truth=nobody.truth) for name in ("text", "cut", "gone", "sound")]
+    (root / "text.mp4").write_text("not a video")
+    cut(write_video(root / "cut.mp4", [numbered_frame(0)] * 9), 0.4)
+    write_sound(root / "sound.mp4", np.zeros(8000, np.float32))
+    short = VideoRecord("short", "a.mp4", "sadness", truth=nobody.truth)
+    untold = VideoRecord("untold", "a.mp4", "sadness")
+    dataset.clips += [nobody, *bad, short, untold]
+    store = prepare_faces(dataset, 0)
+    reasons = {name: row.reason for name, row in store.read_index().items()}
+    assert len(reasons) == 10
+    assert reasons["a"] == ""
+    assert reasons["nobody"] == "no face found in 6 frames"
+    for name, words in (
+        ("text", "text of 11 bytes"),
+        ("cut", "moov"),
+        ("gone", "no such file"),
+        ("sound", "expected a picture"),
+        ("short", "12 frames, but ground truth of 6"),
+        ("untold", "no ground truth"),
+    ):
+        assert reasons[name].startswith("unreadable: ")
+        assert words in reasons[name]
+    out = capsys.readouterr().out
+    assert "3 of 10 clips have faces" in out
+    assert "nobody: no face found in 6 frames" in out
+
+
+def test_a_broken_clip_is_tried_again_when_its_file_changed(dataset):
+    bad = dataset.folder / "bad.mp4"
+    bad.write_text("not yet")
+    os.utime(bad, (1, 1))
+    dataset.clips.append(VideoRecord("bad", "bad.mp4", "sadness", truth="c.safetensors"))
+    store = prepare_faces(dataset, 0)
+    assert "unreadable" in store.read_index()["bad"].reason
+    written = store.index_time()
+    prepare_faces(dataset, 0)
+    assert store.index_time() == written, "the same broken file is not read again"
+    write_video(bad, [numbered_frame(i) for i in range(5)])
+    os.utime(bad, (written + 10, written + 10))
+    prepare_faces(dataset, 0)
+    assert store.read_index()["bad"].num_faces == 5
+
+
+def test_a_folder_with_a_broken_image(tmp_path, capsys):
+    folder = tmp_path / "clips" / "frames"
+    folder.mkdir(parents=True)
+    for i in range(12):
+        Image.fromarray(numbered_frame(i)).save(folder / f"{i}.jpg", quality=95)
+    (folder / "10.jpg").write_bytes(b"broken")
+    data = Clips(tmp_path / "clips", faces=CROP, clips=[VideoRecord("f", "frames", "sadness")])
+    store = prepare_faces(data, 0)
+    assert (store.read_index()["f"].num_frames, store.read_index()["f"].num_faces) == (12, 11)
+    assert [read_number(crop) for crop in store.open("f").crops(range(11))] == [*range(10), 11]
+    assert "f: 1 packets or images that do not decode" in capsys.readouterr().out
+    assert quarantined(store) == {"f": "1 packets or images that do not decode"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        VideoRecord("x", "../secret.mp4", "sadness"),
+        VideoRecord("../x", "a.mp4", "sadness"),
+        VideoRecord("x", "/etc/passwd", "sadness"),
+        VideoRecord("x", "a.mp4", "sadness", truth="../../truth"),
+    ],
+)
+def test_no_record_leaves_the_data_set(dataset, record):
+    dataset.clips.append(record)
+    with pytest.raises(ValueError, match="outside the data set"):
+        prepare_faces(dataset, 0)
+
+
+def test_annotation_without_any_ground_truth_is_a_mistake_of_the_settings(dataset):
+    dataset.clips = [VideoRecord("a", "a.mp4", "sadness")]
+    with pytest.raises(ValueError, match="no ground truth"):
+        prepare_faces(dataset, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_missing_detector_stops_everything(dataset, workers, monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_WEIGHTS", str(tmp_path))
+    dataset.faces = FaceSettings("insightface")
+    with pytest.raises(DetectorNotFoundError, match="non-commercial"):
+        prepare_faces(dataset, workers)
+    assert not (store_of(dataset).folder / "index.csv").exists()
+
+
+def test_stores_are_kept_apart_by_folder_and_settings_but_not_by_place(tmp_path):
+    def name(root: Path, settings: FaceSettings) -> str:
+        root.mkdir(parents=True, exist_ok=True)
+        return store_of(Clips(root, faces=settings)).folder.name
+
+    wild, lab = name(tmp_path / "clips-wild-0", ANNOTATION), name(tmp_path / "clips-lab-0", ANNOTATION)
+    assert wild.startswith("clips-wild-0-")
+    assert len({wild, lab, name(tmp_path / "clips-wild-0", CROP), name(tmp_path / "other", CROP)}) == 4
+    assert name(tmp_path / "moved" / "clips-wild-0", ANNOTATION) == wild
+    assert name(tmp_path / "other", CROP).startswith("clips-other-")
+
+
+def quarantined(store) -> dict[str, str]:
+    rows = csv.DictReader(io.StringIO((store.folder / "quarantine.csv").read_text()))
+    return {row["clip_id"]: row["reason"] for row in rows}
+
+
+def test_shards_share_the_work_and_their_indices_make_the_whole(dataset, capsys):
+    whole = Shard.parse("1/1")
+    assert whole == Shard()
+    for number in (2, 1):
+        store = prepare_faces(dataset, 0, shard=Shard(number, 2))
+    assert sorted(path.name for path in store.folder.glob("index*")) == ["index-1-of-2.csv", "index-2-of-2.csv"]
+    assert set(store.read_index()) == {"a", "b", "c"}
+    assert "2 of 2 clips have faces" in capsys.readouterr().out
+    times = {name: store.path(name).stat().st_mtime_ns for name in "abc"}
+    prepare_faces(dataset, 0)
+    assert "3 of 3 clips have faces" in capsys.readouterr().out
+    assert times == {name: store.path(name).stat().st_mtime_ns for name in "abc"}
+    assert set(store.read_index()) == {"a", "b", "c"}
+    assert (store.folder / "index.csv").exists()
+    prepare_faces(dataset, 0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0", "-1/2"])
+def test_a_shard_that_is_none(text):
+    with pytest.raises(ValueError, match="such as 1/4"):
+        Shard.parse(text)
+
+
+def test_every_clip_belongs_to_one_shard():
+    records = [VideoRecord(str(i), f"{i}.mp4", "sadness") for i in range(11)]
+    parts = [Shard(number, 4).of_records(records) for number in (1, 2, 3, 4)]
+    assert sorted(int(record.clip_id) for part in parts for record in part) == list(range(11))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_coverage_is_told_by_class_and_split_with_a_picture_to_look_at(dataset, capsys):
+    dataset.clips[1] = replace(dataset.clips[1], emotion="sadness", split="test")
+    store = prepare_faces(dataset, 0)
+    out = capsys.readouterr().out
+    assert "1 of 1, 75.0 %" in out
+    assert "2 of 2, 100.0 %" in out
+    assert quarantined(store) == {}
+    with Image.open(store.folder / "contact_sheet.jpg") as sheet:
+        assert sheet.size[0] > 900
+        assert np.asarray(sheet).std() > 20
+    assert str(store.folder / "contact_sheet.jpg") in out
+
+
+def test_the_sound_is_kept_with_the_faces(tmp_path):
+    root = tmp_path / "clips"
+    root.mkdir()
+    tone = 0.5 * np.sin(np.arange(8000) / 16000 * 2 * np.pi * 440).astype(np.float32)
+    write_video(root / "loud.mp4", [numbered_frame(i) for i in range(10)], sound=tone)
+    write_video(root / "mute.mp4", [numbered_frame(i) for i in range(10)])
+    records = [VideoRecord(name, f"{name}.mp4", "sadness") for name in ("loud", "mute")]
+    store = prepare_faces(Clips(root, faces=CROP, clips=records), 0)
+    index = store.read_index()
+    assert index["loud"].sound == pytest.approx(0.5, abs=0.1)
+    assert index["mute"].sound == 0
+    assert store.open("mute").sound() is None
+    sound = store.open("loud").sound()
+    assert sound is not None
+    spectrum = np.abs(np.fft.rfft(sound[1000:5000] * np.hanning(4000)))
+    assert spectrum.argmax() * 4 == pytest.approx(440, abs=8)
+    assert np.abs(sound).max() == pytest.approx(0.5, abs=0.1)
+    part = store.open("loud").sound(0.1, 0.2)
+    assert part is not None
+    assert np.array_equal(part, sound[1600:3200])
+    silent = replace(CROP, sound=False)
+    assert prepare_faces(Clips(root, faces=silent, clips=records), 0).open("loud").sound() is None
+    assert store.open("loud").times == pytest.approx(np.arange(10) / 25, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("facenet_pytorch") is None, reason="facenet-pytorch is not installed")
+def test_a_whole_rendered_set_goes_through_detection(tmp_path):
+    """Wild clips: found where the face can be seen, and nowhere near where it cannot."""
+    settings = FaceSettings("mtcnn", size=128, landmarks="mesh")
+    dataset = Synthetic(tmp_path / "rendered", faces=settings, difficulty="wild", subjects=8, workers=2)
+    store = prepare_faces(dataset, 2)
+    shown = found = right = 0
+    for record in dataset.records():
+        truth = FrameTruth.load(dataset.folder / record.truth)
+        clip = store.open(record.clip_id)
+        assert clip.summary.num_frames == len(truth.visible)
+        shown += int(truth.visible.sum())
+        boxes = clip.optional("box")
+        for place, index in enumerate(clip.frame_index.tolist()):
+            assert boxes is not None
+            centre = (boxes[place, :2] + boxes[place, 2:]) / 2
+            inside = (truth.box[index, :2] < centre).all() and (centre < truth.box[index, 2:]).all()
+            found += bool(truth.visible[index])
+            right += bool(truth.visible[index] and inside)
+        assert clip.summary.num_landmarks >= 0.8 * clip.summary.num_faces
+    print(f"{found} of {shown} visible faces found, {right} of them the main one")
+    assert found >= 0.95 * shown
+    assert right >= 0.97 * found

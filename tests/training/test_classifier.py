@@ -1,0 +1,136 @@
+"""The steps and metrics that all systems share, against scikit-learn."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as L
+import torch
+from sklearn.metrics import accuracy_score, recall_score
+from torch import nn
+
+from data_modules.labels import SEVEN
+from data_modules.sampling import RandomSampler
+from fer_lightning import CEFLNet, ClassifierOutput, VideoClassifier
+from fer_lightning.training.classifier import SplitMetrics
+from tests.models import random_batch, small_backbone
+from tests.small_runs import made_data
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+class Told(VideoClassifier):
+    """Has logits for every clip, and for every draw of it, whatever it sees."""
+
+    def __init__(self, draws=1, **options):
+        super().__init__(SEVEN, lambda parameters: torch.optim.SGD(parameters, lr=0.0), **options)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.draws, self.seen = draws, 0
+
+    def told(self, clip_id, draw):
+        rng = np.random.default_rng([draw, *clip_id.encode()])
+        return 2 * rng.normal(size=7) + 2 * np.eye(7)[SEVEN.index(clip_id.split("-")[1])]
+
+    def forward(self, batch):
+        logits = np.stack([self.told(clip, place % self.draws) for place, clip in enumerate(batch.clip_id)])
+        self.seen += len(batch)
+        return ClassifierOutput(self.scale * torch.from_numpy(logits).float(), torch.from_numpy(logits))
+
+
+def trainer(**options):
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    return L.Trainer(**quiet, enable_model_summary=False, num_sanity_val_steps=0, max_epochs=1, **options)
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_metrics_are_scikit_learns_over_every_clip_and_draws_are_averaged_before(draws):
+    data = made_data(sampler=RandomSampler(frames=2, draws=draws), batch_size=3)
+    model = Told(draws)
+    found = trainer(use_distributed_sampler=False).test(model, data, verbose=False)
+    found = {name: value for values in found for name, value in values.items()}
+    for split, prefix in (("inner", "chosen"), ("test", "test")):
+        true, guess, losses = [], [], []
+        for clip in data.split(split):
+            true.append(clip.label)
+            logits = np.stack([model.told(clip.record.clip_id, draw) for draw in range(draws)])
+            guess.append(int(softmax(logits).mean(axis=0).argmax()) if clip.usable else 7)
+            if clip.usable:
+                losses.append(-np.log(softmax(logits)[:, clip.label]).mean())
+        assert found[f"{prefix}/war"] == pytest.approx(accuracy_score(true, guess))
+        recall = recall_score(true, guess, labels=range(7), average="macro", zero_division=0)
+        assert found[f"{prefix}/uar"] == pytest.approx(recall)
+        assert found[f"{prefix}/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert 0.2 < accuracy_score(true, guess) < 1
+    usable = sum(clip.usable for split in ("inner", "test") for clip in data.split(split))
+    assert model.seen == draws * usable
+    assert data.unanswered("test")
+
+
+def test_the_epochs_loss_and_accuracy_are_those_of_all_its_samples():
+    data, model, run = made_data(batch_size=5), Told(label_smoothing=0.1), trainer(use_distributed_sampler=False)
+    run.fit(model, data)
+    order = [draw.clip for draw in data.train_dataloader().sampler]
+    clips = [clip for clip in data.split("train") if clip.usable]
+    logits = np.stack([model.told(clips[place].record.clip_id, 0) for place in order])
+    label = np.array([clips[place].label for place in order])
+    target = np.eye(7)[label] * 0.9 + 0.1 / 7
+    expected = -(target * np.log(softmax(logits))).sum(axis=1).mean()
+    assert float(run.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-5)
+    assert float(run.callback_metrics["train/war"]) == pytest.approx((logits.argmax(axis=1) == label).mean())
+    assert {"inner/loss", "inner/war", "inner/uar"} <= run.callback_metrics.keys()
+
+
+def test_predict_clips_averages_draws_and_keeps_the_first_ones_frames():
+    model = CEFLNet(class_names=SEVEN, backbone=small_backbone(), clips=7).eval()
+    batch = random_batch(4)
+    object.__setattr__(batch, "clip_id", ("a", "a", "b", "b"))
+    object.__setattr__(batch, "frame_index", torch.arange(4 * 35).view(4, 35))
+    with torch.no_grad():
+        predictions, loss = model.predict_clips(batch)
+        output = model(batch)
+    assert predictions.clip_id == ("a", "b")
+    probabilities = softmax(output.logits.numpy())
+    np.testing.assert_allclose(predictions.probabilities, (probabilities[::2] + probabilities[1::2]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(predictions.feature, (output.feature[::2] + output.feature[1::2]) / 2, rtol=1e-5)
+    assert torch.equal(predictions.attention, output.attention[::2])
+    assert torch.equal(predictions.frame_index, batch.frame_index[::2])
+    assert float(loss) == pytest.approx(float(model.loss(output, batch)))
+
+
+def test_clips_of_unknown_class_are_predicted_without_a_loss():
+    model = CEFLNet(class_names=SEVEN, backbone=small_backbone(), clips=7).eval()
+    batch = random_batch(2)
+    batch.label[1] = -1
+    with torch.no_grad():
+        predictions, loss = model.predict_clips(batch)
+    assert len(predictions.clip_id) == 2
+    assert float(loss) == 0.0
+
+
+def test_a_loss_that_diverged_is_shown_as_it_is():
+    metrics = SplitMetrics(3)
+    metrics.update(torch.tensor(1.0), torch.eye(3), torch.arange(3))
+    metrics.update(torch.tensor(float("nan")), torch.eye(3), torch.arange(3))
+    assert metrics.summary()["loss"].isnan()
+    metrics.update(torch.tensor(2.0), torch.eye(3), torch.arange(3))
+    assert metrics.summary()["loss"] == 2.0  # each summary begins anew
+
+
+def test_unanswered_clips_are_errors():
+    metrics = SplitMetrics(3)
+    metrics.update(torch.tensor(1.0), torch.eye(3), torch.arange(3))
+    metrics.add_unanswered([0, 2])
+    found = metrics.summary()
+    assert float(found["war"]) == pytest.approx(3 / 5)
+    assert float(found["uar"]) == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
+
+
+@pytest.mark.parametrize("names", [["fear", "anger"], ["anger", "anger", "fear"]])
+def test_class_lists_are_unique_and_in_alphabetical_order(names):
+    with pytest.raises(ValueError, match="alphabetical order"):
+        CEFLNet(class_names=names, backbone=small_backbone())
+
+
+def test_metrics_are_no_weights():
+    assert not [name for name in Told().state_dict() if "split" in name]

@@ -1,0 +1,100 @@
+"""Curves that go on where an earlier session stopped, and Weights & Biases without a network."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+import wandb
+
+from fer_lightning.training.loggers import CurvesLogger, RunWandbLogger, drop_rows_after
+from tests.small_runs import read_rows
+
+
+def log(folder, *rows):
+    logger = CurvesLogger(str(folder))
+    for step, values in rows:
+        logger.log_metrics(values, step)
+        logger.save()
+
+
+def test_a_second_session_goes_on_with_the_table_and_its_columns(tmp_path):
+    log(tmp_path, (3, {"epoch": 0, "train/loss": torch.tensor(2.0)}), (7, {"epoch": 1, "train/loss": 1.5}))
+    log(tmp_path, (11, {"epoch": 2, "train/loss": 1.0}), (11, {"epoch": 2, "inner/war": 0.5}))
+    rows = read_rows(tmp_path)
+    assert [row["step"] for row in rows] == ["3", "7", "11", "11"]
+    assert [row["train/loss"] for row in rows] == ["2.0", "1.5", "1.0", ""]
+    assert [row["inner/war"] for row in rows] == ["", "", "", "0.5"]
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "epoch,inner/war,step,train/loss"
+
+
+def test_the_table_is_whole_at_any_time(tmp_path, monkeypatch):
+    """Lightning appends to it, and writes it anew for a new column; a kill must leave no half of either."""
+    log(tmp_path, (3, {"epoch": 0, "train/loss": 2.0}))
+    before = (tmp_path / "metrics.csv").read_text()
+
+    def broken(self, rows):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", broken)
+    with pytest.raises(OSError, match="full"):
+        log(tmp_path, (7, {"epoch": 1, "inner/war": 0.1}))
+    assert (tmp_path / "metrics.csv").read_text() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_what_was_logged_after_a_checkpoint_is_taken_out(tmp_path):
+    log(tmp_path, *((step, {"epoch": step // 4, "train/loss": 1.0}) for step in (3, 7, 8, 11)))
+    drop_rows_after(tmp_path / "metrics.csv", 8)
+    assert [row["step"] for row in read_rows(tmp_path)] == ["3", "7"]
+    log(tmp_path, (11, {"epoch": 2, "train/loss": 0.5}))
+    assert [row["step"] for row in read_rows(tmp_path)] == ["3", "7", "11"]
+    drop_rows_after(tmp_path / "metrics.csv", 0)
+    assert read_rows(tmp_path) == []
+    log(tmp_path, (3, {"epoch": 0, "other": 0.5}))
+    assert len(read_rows(tmp_path)) == 1
+
+
+def test_nothing_is_taken_out_of_nothing(tmp_path):
+    drop_rows_after(tmp_path / "metrics.csv", 8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_logger_sets_the_folder_of_the_run(tmp_path):
+    assert Path(CurvesLogger(str(tmp_path)).log_dir) == tmp_path
+
+
+def test_a_run_keeps_its_id_and_is_named_after_its_folder(tmp_path):
+    folder = tmp_path / "ceflnet_dfew" / "1-0"
+    first, second = (RunWandbLogger(str(folder), mode="disabled") for _ in range(2))
+    assert first.version == second.version == (folder / "wandb_id.txt").read_text()
+    assert first._wandb_init["name"] == "ceflnet_dfew/1-0"
+    other = RunWandbLogger(str(tmp_path / "other"), mode="disabled")
+    assert other.version != first.version
+
+
+@pytest.mark.parametrize(
+    ("variable", "key", "expected"),
+    [("disabled", True, "disabled"), ("offline", True, "offline"), ("", True, "online"), ("", False, "offline")],
+)
+def test_auto_is_online_only_with_a_key(tmp_path, monkeypatch, variable, key, expected):
+    monkeypatch.setenv("WANDB_MODE", variable)
+    monkeypatch.setattr(wandb, "login", lambda **_: key)
+    logger = RunWandbLogger(str(tmp_path), mode="auto")
+    assert logger._wandb_init["mode"] == expected
+    assert logger._wandb_init["resume"] == ("allow" if expected == "online" else None)
+
+
+def test_offline_curves_lie_in_the_runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.finish()  # that of an earlier training in this process would be gone on with
+    try:
+        logger = RunWandbLogger(str(tmp_path), mode="auto")
+        logger.log_metrics({"train/loss": 1.0}, 3)
+        assert not logger.experiment.disabled
+        assert logger.experiment.id == (tmp_path / "wandb_id.txt").read_text()
+    finally:
+        wandb.finish()
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    assert run.name.endswith(logger.version)
+    assert [path for path in run.glob("*.wandb") if path.stat().st_size > 0]
