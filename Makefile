@@ -65,10 +65,11 @@ test: $(DONE) ## the tests
 test-slow: $(DONE) ## the tests that take longer than half a minute each
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
-check: $(DONE) ## ruff, mypy strict, and the tests
+check: $(DONE) ## ruff, mypy strict, the import contracts, and the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
 	$(MAKE) test
 
 format: $(DONE) ## let ruff mend what it can
