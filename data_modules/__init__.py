@@ -1,1 +1,12 @@
-"""From a video file to a batch."""
+"""From a video file to a batch.
+
+The public names are imported when they are first asked for, and listed once, in `__init__.pyi`.
+"""
+
+import lazy_loader
+
+from data_modules.utils.old_paths import install as _understand_old_paths
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+_understand_old_paths()

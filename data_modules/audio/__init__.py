@@ -1,1 +1,5 @@
 """Speech without noise and pauses, spectrograms, and openSMILE's functionals."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,5 @@
 """Decode: frames and sound of video files, folders, archives and pictures."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,146 @@
+"""Old names in one table: what version 0.1.0 wrote, and other people's imports of it, are still understood.
+
+Checkpoints, runs and configurations name classes by module. A module that has moved is found under its old name, with a
+`DeprecationWarning`. Old names go with version 1.0.
+"""
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+STANDS = {"data_modules.tracking": "data_modules.faces"}
+"""Names that stay: another path to a room, without a warning."""
+
+MOVED = {
+    "data_modules.alignment": "data_modules.faces.alignment",
+    "data_modules.appearance": "data_modules.faces.appearance",
+    "data_modules.archives": "data_modules.video.archives",
+    "data_modules.base": "data_modules.loading.datamodule",
+    "data_modules.batch": "data_modules.loading.batch",
+    "data_modules.batching": "data_modules.loading.batch_sampler",
+    "data_modules.contact_sheet": "data_modules.prepare.contact_sheet",
+    "data_modules.coverage": "data_modules.prepare.coverage",
+    "data_modules.descriptors": "data_modules.audio.opensmile",
+    "data_modules.detection": "data_modules.faces.detection",
+    "data_modules.doctor": "data_modules.datasets.doctor",
+    "data_modules.face_table": "data_modules.faces.face_table",
+    "data_modules.feature_cache": "data_modules.store.feature_cache",
+    "data_modules.files": "data_modules.utils.files",
+    "data_modules.fold_files": "data_modules.datasets.fold_files",
+    "data_modules.folds": "data_modules.datasets.folds",
+    "data_modules.images": "data_modules.video.images",
+    "data_modules.insightface_models": "data_modules.faces.insightface",
+    "data_modules.interpolation": "data_modules.video.interpolation",
+    "data_modules.landmarks": "data_modules.faces.landmarks",
+    "data_modules.main_face": "data_modules.faces.main_face",
+    "data_modules.number_table": "data_modules.faces.number_table",
+    "data_modules.onnx_session": "data_modules.faces.onnx_session",
+    "data_modules.pool": "data_modules.utils.pool",
+    "data_modules.prepare_sound": "data_modules.prepare.audio",
+    "data_modules.progress": "data_modules.utils.progress",
+    "data_modules.samples": "data_modules.loading.clip_dataset",
+    "data_modules.sound_cache": "data_modules.store.audio_cache",
+    "data_modules.source": "data_modules.video.source",
+    "data_modules.spectrogram": "data_modules.audio.spectrogram",
+    "data_modules.speech": "data_modules.audio.speech",
+    "data_modules.splits": "data_modules.datasets.splits",
+    "data_modules.tensor_file": "data_modules.store.tensor_file",
+    "data_modules.transforms": "data_modules.loading.transforms",
+    "data_modules.truth": "data_modules.faces.ground_truth",
+    "data_modules.turned": "data_modules.video.rotation",
+    # the rooms of fer_lightning
+    "fer_lightning.architectures.context_frames": "fer_lightning.architectures.context.frames",
+    "fer_lightning.architectures.context_pyramid": "fer_lightning.architectures.context.pyramid",
+    "fer_lightning.architectures.context_spatiotemporal": "fer_lightning.architectures.context.spatiotemporal",
+    "fer_lightning.architectures.landmark_mlp": "fer_lightning.architectures.vshnn.landmark_mlp",
+    "fer_lightning.architectures.single_streams": "fer_lightning.architectures.vshnn.single_streams",
+    "fer_lightning.architectures.spectrogram_cnn": "fer_lightning.architectures.bimodal.spectrogram_cnn",
+    "fer_lightning.architectures.unoptimised": "fer_lightning.architectures.gradient_free",
+    "fer_lightning.architectures.vshnn_fusion": "fer_lightning.architectures.vshnn.fusion",
+    "fer_lightning.bench.command": "fer_lightning.cli.bench",
+    "fer_lightning.callbacks": "fer_lightning.training.callbacks",
+    "fer_lightning.checkpoints": "fer_lightning.training.checkpoints",
+    "fer_lightning.classifier": "fer_lightning.training.classifier",
+    "fer_lightning.clip_outputs": "fer_lightning.evaluation.clip_outputs",
+    "fer_lightning.compare": "fer_lightning.cli.compare",
+    "fer_lightning.cost": "fer_lightning.training.cost",
+    "fer_lightning.data": "fer_lightning.cli.data",
+    "fer_lightning.ensemble.command": "fer_lightning.cli.ensemble",
+    "fer_lightning.ensemble.record": "fer_lightning.runs.ensemble_record",
+    "fer_lightning.ensemble.section": "fer_lightning.report.ensemble_section",
+    "fer_lightning.evaluate": "fer_lightning.cli.test",
+    "fer_lightning.features": "fer_lightning.training.feature_caching",
+    "fer_lightning.figures": "fer_lightning.report.figures",
+    "fer_lightning.figures.activation": "fer_lightning.report.figures.activation",
+    "fer_lightning.figures.charts": "fer_lightning.report.figures.charts",
+    "fer_lightning.figures.curves": "fer_lightning.report.figures.curves",
+    "fer_lightning.figures.embedding": "fer_lightning.report.figures.embedding",
+    "fer_lightning.figures.examples": "fer_lightning.report.figures.examples",
+    "fer_lightning.figures.relations": "fer_lightning.report.figures.relations",
+    "fer_lightning.figures.style": "fer_lightning.report.figures.style",
+    "fer_lightning.lightning_cli": "fer_lightning.experiments.lightning_cli",
+    "fer_lightning.loading": "fer_lightning.training.loading",
+    "fer_lightning.loggers": "fer_lightning.training.loggers",
+    "fer_lightning.metrics": "fer_lightning.evaluation.metrics",
+    "fer_lightning.noise": "fer_lightning.cli.noise",
+    "fer_lightning.outputs": "fer_lightning.evaluation.outputs",
+    "fer_lightning.predict.command": "fer_lightning.predict.run",
+    "fer_lightning.predictions": "fer_lightning.evaluation.predictions",
+    "fer_lightning.protocol": "fer_lightning.cli.cross_validate",
+    "fer_lightning.schedules": "fer_lightning.training.schedules",
+    "fer_lightning.sections": "fer_lightning.report.sections",
+    "fer_lightning.standing": "fer_lightning.experiments.resume",
+    "fer_lightning.train": "fer_lightning.cli.train",
+    "fer_lightning.video_faces": "fer_lightning.cli.faces",
+}
+"""Modules of version 0.1.0 whose path is free now. Where the old path is a room today (`data_modules.faces`), the room
+exports what the module had to offer.
+"""
+
+
+class _AliasLoader(Loader):
+    """Gives an old name to the module that has taken its place."""
+
+    def __init__(self, new: str) -> None:
+        self.new = new
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """The interpreter's own empty module, which `exec_module` replaces."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Puts the new module in the old one's place; the interpreter returns what stands there."""
+        sys.modules[module.__name__] = import_module(self.new)
+
+
+class OldPaths(MetaPathFinder):
+    """Finds modules under the names that they had before.
+
+    Args:
+        moved: old name -> new name; each use of an old one gives a `DeprecationWarning`.
+        stands: further names that stay, without a warning.
+    """
+
+    def __init__(self, moved: Mapping[str, str], stands: Mapping[str, str]) -> None:
+        self.moved, self.stands = moved, stands
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module in the new place, or None where this is no old name."""
+        new = self.stands.get(fullname)
+        if new is None and fullname in self.moved:
+            new = self.moved[fullname]
+            warnings.warn(
+                f"{fullname} is now {new}; the old name goes with version 1.0", DeprecationWarning, stacklevel=2
+            )
+        return None if new is None else ModuleSpec(fullname, _AliasLoader(new))
+
+
+def install() -> None:
+    """Lets the interpreter find old names: first, as it would load the files of a moved package a second time."""
+    if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
+        sys.meta_path.insert(0, OldPaths(MOVED, STANDS))
