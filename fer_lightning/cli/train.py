@@ -17,6 +17,7 @@ from fer_lightning.experiments.request import Request, data_names, experiment_na
 from fer_lightning.experiments.resume import alone, refuse_other_settings, say, say_result, settings
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
+from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.loggers import RunWandbLogger, drop_rows_after
@@ -93,10 +94,11 @@ def fit_and_test(cli: FerCLI, request: Request) -> None:
     model, data, trainer = cli.model, cli.datamodule, cli.trainer
     assert isinstance(model, VideoClassifier)
     assert isinstance(data, VideoDataModule)
-    last = run.checkpoints / "last.ckpt"
-    content = read_checkpoint(last) if last.exists() else {}
-    if content:
-        say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}")
+    found = latest_checkpoint(run.checkpoints)
+    path, content = found or (None, {})
+    if path:
+        why = "" if path.name == LAST else f", from {path.name}: {LAST} is missing or damaged"
+        say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}{why}")
     if trainer.is_global_zero:
         drop_rows_after(run.curves, int(str(content.get("global_step", 0))))
     for logger in trainer.loggers:
@@ -104,10 +106,10 @@ def fit_and_test(cli: FerCLI, request: Request) -> None:
             logger.log_hyperparams(cli.plain_config())
     where = f"{trainer.strategy.root_device}, {trainer.precision}"
     say(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {where}")
-    chosen = run.checkpoints / ("last.ckpt" if data.selection == "last" else "best.ckpt")
+    chosen = run.checkpoints / (LAST if data.selection == "last" else BEST)
     try:
         if not stopped_early(content):
-            trainer.fit(model, data, ckpt_path=str(last) if content else None, weights_only=True)
+            trainer.fit(model, data, ckpt_path=str(path) if path else None, weights_only=True)
         trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
     except SystemExit as exit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from exit
@@ -166,6 +168,7 @@ def finish(cli: FerCLI, request: Request, chosen: Path, seconds: float) -> None:
         )
     )
     write_report(run)
+    (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # nothing goes on from it any more
     for logger in trainer.loggers:
         if isinstance(logger, RunWandbLogger):
             logger.log_report(run)

@@ -14,7 +14,7 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import write_whole
 from fer_lightning.experiments.request import ExperimentInfo, experiments_folder
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines
-from fer_lightning.training.checkpoints import WholeCheckpointIO, checkpoints
+from fer_lightning.training.checkpoints import checkpoints, with_whole_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
 
@@ -113,8 +113,8 @@ class FerCLI(LightningCLI):
             *checkpoints(folder, config.data.selection, config.experiment.monitor),
         ]
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
-        self.trainer_defaults["plugins"] = [WholeCheckpointIO()]
-        trainer = super().instantiate_trainer(**kwargs)
+        made = self.config_init[self.subcommand] if self.subcommand else self.config_init
+        trainer = super().instantiate_trainer(plugins=with_whole_checkpoints(made.trainer.plugins), **kwargs)
         if config.data.selection == "last":
             callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
             watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}

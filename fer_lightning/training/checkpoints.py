@@ -1,13 +1,19 @@
 """A run's checkpoints: written whole, and of use wherever the run's folder is moved to."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins import CheckpointIO
 
 from data_modules.utils.files import whole_file
+from fer_lightning.weights import read_checkpoint
+
+LAST, PREVIOUS, BEST = "last.ckpt", "last.previous.ckpt", "best.ckpt"
+"""A run's checkpoints: of the last epoch, of the one before, and of the best one."""
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -16,9 +22,24 @@ class WholeCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes a checkpoint, whole or not at all."""
-        with whole_file(Path(path)) as temporary:
+        """Writes a checkpoint, whole or not at all; `last.ckpt` leaves the one that it replaces as its fallback."""
+        target = Path(path)
+        with whole_file(target) as temporary:
             torch.save(checkpoint, temporary)
+            if target.name == LAST and zipfile.is_zipfile(target):  # a damaged one never replaces a good fallback
+                target.replace(target.with_name(PREVIOUS))
+
+
+def with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """A trainer's plugins, and `WholeCheckpointIO` unless they bring a checkpoint IO of their own.
+
+    Args:
+        plugins: as Lightning's `Trainer` takes them: None, one, or several.
+    """
+    configured = list(plugins) if isinstance(plugins, list | tuple) else [plugins] if plugins else []
+    if any(isinstance(plugin, CheckpointIO) for plugin in configured):
+        return configured
+    return [*configured, WholeCheckpointIO()]
 
 
 class RunCheckpoint(ModelCheckpoint):
@@ -40,10 +61,36 @@ class RunCheckpoint(ModelCheckpoint):
 def checkpoints(run: Path, selection: str, monitor: str) -> list[Callback]:
     """`last.ckpt` after every epoch, from which a killed run goes on, and `best.ckpt` where an epoch is chosen."""
     folder = run / "checkpoints"
-    last = RunCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    last = RunCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     if selection == "last":
         return [last]
     best = RunCheckpoint(
-        folder, "best", monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
+        folder, Path(BEST).stem, monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
     )
     return [best, last]
+
+
+def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, object]] | None:
+    """The checkpoint that a run goes on from, and what it holds; None where the run has none yet.
+
+    That is `last.ckpt`, or the one of the epoch before where that one is missing or damaged.
+
+    Args:
+        folder: of the run's checkpoints.
+
+    Raises:
+        ValueError: there are checkpoints, but none can be read.
+    """
+    found = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    faults = []
+    for path in found:
+        try:
+            return path, read_checkpoint(path)
+        except ValueError as error:
+            faults.append(f"  {path.name} ({path.stat().st_size} bytes): {type(error.__cause__ or error).__name__}")
+    if faults:
+        raise ValueError(
+            f"no checkpoint in {folder} can be read:\n" + "\n".join(faults) + "\n"
+            f"Restore one of them from a copy, or delete {folder} to train this run from its beginning"
+        )
+    return None

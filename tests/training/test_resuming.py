@@ -1,0 +1,191 @@
+"""Runs that were killed, or whose checkpoint was damaged: what they go on from, and that nothing is lost."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.plugins import AsyncCheckpointIO
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from data_modules.utils.files import whole_file
+from fer_lightning import train
+from fer_lightning.cli.main import main
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import Request
+from fer_lightning.runs.folder import RunFolder
+from fer_lightning.training.checkpoints import WholeCheckpointIO
+from tests.test_experiments import MADE
+from tests.training import read_rows, table_epochs
+
+TINY = (
+    *("--data.dataset", MADE),
+    *("--data.num_workers", "0", "--data.batch_size", "4", "--data.augmentation.rotation", "10"),
+    *("--model.init_args.dropout", "0.2", "--trainer.max_epochs", "4"),
+    *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--trainer.devices", "1"),
+)
+COMMAND = ["train", "lmed_synthetic", *TINY]
+CURVES = ("train/loss", "train/war", "train/uar", "lr", "inner/loss", "inner/war", "inner/uar")
+SAVE = WholeCheckpointIO.save_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    """Leaves the report's figures out: they take longer than these trainings."""
+
+    def written(run):
+        with whole_file(run.report) as temporary:
+            temporary.write_text("report")
+
+    monkeypatch.setattr(train, "write_report", written)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """A run that nothing stopped, without workers, and the data that it was trained on."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_DATA", str(folder / "data"))
+        patch.setenv("FER_RUNS", str(folder / "runs"))
+        patch.setattr(train, "finish", lambda *_: None)
+        assert main(COMMAND) == 0
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def data(unbroken, monkeypatch):
+    monkeypatch.setenv("FER_DATA", str(unbroken / "data"))
+
+
+def run_in(folder: Path) -> RunFolder:
+    return RunFolder(folder / "lmed_synthetic" / "1-0")
+
+
+def own_run() -> RunFolder:
+    return run_in(Path(os.environ["FER_RUNS"]))
+
+
+def epoch_of(path: Path) -> int:
+    return int(torch.load(path, weights_only=True)["epoch"])
+
+
+def killed(monkeypatch, arguments=COMMAND, after=1):
+    """Trains in a process of its own, which is killed as soon as the `last.ckpt` of an epoch is written."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        SAVE(self, checkpoint, path, storage_options)
+        if Path(path).name == "last.ckpt" and checkpoint["epoch"] == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeCheckpointIO, "save_checkpoint", save_checkpoint)
+        process = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
+        process.start()
+        process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def refuse_differences(unbroken):
+    """The run's curves and tables are those of the run that nothing stopped, to the last bit."""
+    run, expected = own_run(), run_in(unbroken / "runs")
+    for column in CURVES:
+        found = table_epochs(read_rows(run.path), column)
+        assert found.keys() == {0, 1, 2, 3}, column
+        assert found == table_epochs(read_rows(expected.path), column), column
+    for split in ("inner", "test"):
+        assert run.predictions(split).read_bytes() == expected.predictions(split).read_bytes()
+
+
+@pytest.fixture
+def trainers(monkeypatch):
+    """The trainers that are told to fit, which they do not."""
+    made: list[Trainer] = []
+    monkeypatch.setattr(Trainer, "fit", lambda self, *_, **__: made.append(self))
+    return made
+
+
+def test_fit_writes_its_checkpoints_whole(trainers):
+    assert main(["fit", *Request("lmed_synthetic", arguments=TINY).command_line()]) == 0
+    assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [WholeCheckpointIO]
+
+
+def test_train_writes_its_checkpoints_whole(trainers, monkeypatch):
+    monkeypatch.setattr(Trainer, "test", lambda *_, **__: None)
+    monkeypatch.setattr(train, "finish", lambda *_: None)
+    assert main(COMMAND) == 0
+    assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [WholeCheckpointIO]
+
+
+class OwnEnvironment(LightningEnvironment):
+    """A plugin that nobody else adds."""
+
+
+def trainer_with(plugins: str) -> Trainer:
+    arguments = (*TINY, "--trainer.strategy", "ddp", "--trainer.plugins", plugins)
+    return FerCLI(Request("lmed_synthetic", arguments=arguments).command_line(), run=False).trainer
+
+
+def test_plugins_that_are_asked_for_stay():
+    trainer = trainer_with('[{"class_path": "tests.test_resuming.OwnEnvironment"}]')
+    assert isinstance(trainer.strategy.cluster_environment, OwnEnvironment)
+    assert type(trainer.strategy.checkpoint_io) is WholeCheckpointIO
+    single = trainer_with('{"class_path": "tests.test_resuming.OwnEnvironment"}')
+    assert isinstance(single.strategy.cluster_environment, OwnEnvironment)
+    assert type(single.strategy.checkpoint_io) is WholeCheckpointIO
+    other = trainer_with('[{"class_path": "pytorch_lightning.plugins.AsyncCheckpointIO"}]')
+    assert type(other.strategy.checkpoint_io) is AsyncCheckpointIO
+
+
+def test_the_checkpoint_before_the_last_is_kept_until_the_run_is_finished(monkeypatch):
+    killed(monkeypatch, after=2)
+    folder = own_run().checkpoints
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt", "last.previous.ckpt"}
+    assert (epoch_of(folder / "last.ckpt"), epoch_of(folder / "last.previous.ckpt")) == (2, 1)
+    assert main(COMMAND) == 0
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "missing"])
+def test_a_damaged_checkpoint_is_said_and_the_run_goes_on_from_the_one_before(monkeypatch, unbroken, capsys, damage):
+    killed(monkeypatch, after=2)
+    last = own_run().checkpoints / "last.ckpt"
+    content = last.read_bytes()
+    if damage == "missing":
+        last.unlink()
+    else:
+        last.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
+    assert main(COMMAND) == 0
+    said = capsys.readouterr().out
+    assert said.count("last.previous.ckpt") == 1
+    assert "goes on after epoch 2, from last.previous.ckpt: last.ckpt is missing or damaged" in said
+    refuse_differences(unbroken)
+
+
+def test_a_damaged_checkpoint_never_replaces_the_fallback(tmp_path):
+    io, last = WholeCheckpointIO(), tmp_path / "last.ckpt"
+    for epoch in (0, 1):
+        io.save_checkpoint({"epoch": epoch}, last)
+    last.write_bytes(last.read_bytes()[:100])
+    io.save_checkpoint({"epoch": 2}, last)
+    assert (epoch_of(last), epoch_of(tmp_path / "last.previous.ckpt")) == (2, 0)
+
+
+def test_a_run_none_of_whose_checkpoints_can_be_read_is_not_begun_anew(monkeypatch, capsys):
+    killed(monkeypatch)
+    folder = own_run().checkpoints
+    for name, content in (("last.ckpt", b""), ("last.previous.ckpt", b"PK\3\4 half of it")):
+        (folder / name).write_bytes(content)
+    curves = own_run().curves.read_bytes()
+    assert main(COMMAND) == 2
+    said = capsys.readouterr().err
+    for part in (
+        f"no checkpoint in {folder} can be read",
+        "last.ckpt (0 bytes): EOFError",
+        "last.previous.ckpt (15 bytes)",
+    ):
+        assert part in said
+    assert f"delete {folder}" in said
+    assert own_run().curves.read_bytes() == curves
