@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins import CheckpointIO
 
 from data_modules.utils.files import whole_file
+from fer_lightning.training.loggers import write_curves
 from fer_lightning.weights import read_checkpoint
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.previous.ckpt", "best.ckpt"
@@ -43,7 +45,14 @@ def with_whole_checkpoints(plugins: Any) -> list[Any]:
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's forgets the best score when the run's folder was moved, and then overwrites the best epoch."""
+    """Lightning's forgets the best score when the run's folder was moved, and then overwrites the best epoch; and it
+    writes a checkpoint before the curves that lead to it.
+    """
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the curves, then the checkpoint: after a kill in between, the epoch is trained again."""
+        write_curves(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the state of an earlier session, its paths in this folder."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import wandb
 from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
@@ -47,9 +48,26 @@ class _ContinuedWriter(ExperimentWriter):
 
     def save(self) -> None:
         if self.metrics:
-            self._rows, self.metrics = self._rows + self.metrics, []
+            for row in self.metrics:
+                self._add(row)
+            self.metrics = []
             columns = sorted({name for row in self._rows for name in row})
             _write(Path(self.metrics_file_path), columns, self._rows)
+
+    def _add(self, row: dict[str, Any]) -> None:
+        """Adds a row; values that the step has already are written over, as `write_curves` logs them first."""
+        for earlier in reversed(self._rows):
+            if int(earlier["step"]) != row["step"]:
+                break
+            if _values(earlier) & _values(row):
+                earlier.update(row)
+                return
+        self._rows.append(row)
+
+
+def _values(row: dict[str, Any]) -> set[str]:
+    """What a row holds beside its place."""
+    return {name for name, value in row.items() if value != ""} - {"epoch", "step"}
 
 
 class CurvesLogger(CSVLogger):
@@ -78,6 +96,22 @@ def drop_rows_after(table: Path, step: int) -> None:
     columns, rows = _read(table)
     if rows:
         _write(table, columns, [row for row in rows if int(row["step"]) < step])
+
+
+def write_curves(trainer: Trainer) -> None:
+    """Writes an epoch's `train/*` and learning rate into its curves, ahead of Lightning, which logs them last of all.
+
+    Called in all processes, as reading what was logged may join their values. What learns nothing by steps is left to
+    Lightning.
+    """
+    values = {
+        name: value for name, value in trainer.logged_metrics.items() if name == "lr" or name.startswith("train/")
+    }
+    if trainer.optimizers:
+        for logger in trainer.loggers:
+            if isinstance(logger, CurvesLogger):
+                logger.log_metrics({**values, "epoch": trainer.current_epoch}, trainer.global_step - 1)
+                logger.save()
 
 
 class RunWandbLogger(WandbLogger):

@@ -98,3 +98,19 @@ def test_offline_curves_lie_in_the_runs_folder(tmp_path, monkeypatch):
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
     assert run.name.endswith(logger.version)
     assert [path for path in run.glob("*.wandb") if path.stat().st_size > 0]
+
+
+def test_a_row_that_is_logged_twice_stands_once(tmp_path):
+    """`train/*` is written ahead of the checkpoint, and once more by Lightning; other values keep their own row."""
+    log(
+        tmp_path,
+        (7, {"epoch": 1, "inner/war": 0.5}),
+        (7, {"epoch": 1, "train/loss": 1.5}),
+        (7, {"epoch": 1, "train/loss": 1.5, "train/extra": 2.0}),
+        (11, {"epoch": 2, "train/loss": 1.0}),
+    )
+    rows = read_rows(tmp_path)
+    assert [row["step"] for row in rows] == ["7", "7", "11"]
+    assert [row["train/loss"] for row in rows] == ["", "1.5", "1.0"]
+    assert [row["train/extra"] for row in rows] == ["", "2.0", ""]
+    assert [row["inner/war"] for row in rows] == ["0.5", "", ""]

@@ -148,6 +148,13 @@ def test_the_checkpoint_before_the_last_is_kept_until_the_run_is_finished(monkey
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
+def test_a_kill_right_after_the_checkpoint_loses_nothing_of_its_epoch(monkeypatch, unbroken):
+    killed(monkeypatch)
+    assert table_epochs(read_rows(own_run().path), "train/loss").keys() == {0, 1}
+    assert main(COMMAND) == 0
+    refuse_differences(unbroken)
+
+
 @pytest.mark.parametrize("damage", ["empty", "truncated", "missing"])
 def test_a_damaged_checkpoint_is_said_and_the_run_goes_on_from_the_one_before(monkeypatch, unbroken, capsys, damage):
     killed(monkeypatch, after=2)
