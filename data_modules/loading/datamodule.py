@@ -202,6 +202,7 @@ class VideoDataModule(L.LightningDataModule):
         replicas, rank = self._processes()
         labels = [clip.label for clip in data.clips]
         order = TrainingOrder(labels, self.batch_size, self.balanced, replicas, rank, self.seed)
+        order.set_epoch(self._epoch)  # workers fetch ahead, before the trainer tells it
         return self.loader(data, order)
 
     def val_dataloader(self) -> DataLoader[ClipSample] | list[DataLoader[ClipSample]]:
@@ -259,6 +260,11 @@ class VideoDataModule(L.LightningDataModule):
     def _processes(self) -> tuple[int, int]:
         """Number of processes, and which one this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    @property
+    def _epoch(self) -> int:
+        """The epoch that is trained next: not the first one where a run goes on."""
+        return int(self.trainer.fit_loop.epoch_progress.current.processed) if self.trainer else 0
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Crops travel as bytes, a quarter of the size, and are normalised where the model is."""

@@ -12,6 +12,7 @@ import torch
 from data_modules.datasets.dfew import DFEW
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
+from data_modules.loading.batch_sampler import TrainingOrder
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord
@@ -23,10 +24,13 @@ from tests.small_runs import MadeFaces, made_data
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-def for_model(data: VideoDataModule, inputs: set[str], processes: int = 1, rank: int = 0) -> VideoDataModule:
-    """The data module as a trainer of a model with these inputs has it."""
+def for_model(
+    data: VideoDataModule, inputs: set[str], processes: int = 1, rank: int = 0, epoch: int = 0
+) -> VideoDataModule:
+    """The data module as a trainer of a model with these inputs has it when so many epochs are trained."""
     model = SimpleNamespace(inputs=frozenset(inputs))
-    data.trainer = SimpleNamespace(lightning_module=model, world_size=processes, global_rank=rank)
+    trained = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
+    data.trainer = SimpleNamespace(lightning_module=model, world_size=processes, global_rank=rank, fit_loop=trained)
     return data
 
 
@@ -162,6 +166,18 @@ def test_training_batches_depend_on_seed_and_epoch_alone():
     assert all(same(a, b) for a, b in zip(alone[1], resumed[0], strict=True))
     assert not any(same(a, b) for a, b in zip(alone[0], alone[1], strict=True))
     assert not any(same(a, b) for a, b in zip(alone[0], other_seed[0], strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_begins_with_the_epoch_that_the_trainer_stands_at(workers):
+    """Lightning makes its iterator, and workers fetch ahead, before it tells the order the epoch."""
+    loader = for_model(made_data(num_workers=workers), {"face"}, epoch=3).train_dataloader()
+    iterator = iter(loader)
+    loader.sampler.set_epoch(3)
+    order = TrainingOrder([0] * len(loader.dataset), batch_size=4)
+    order.set_epoch(3)
+    clips = [loader.dataset.clips[draw.clip].record.clip_id for draw in order]
+    assert [clip for batch in iterator for clip in batch.clip_id] == clips
 
 
 def test_balanced_batches_hold_every_class_alike():

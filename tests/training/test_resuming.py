@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def epoch_of(path: Path) -> int:
     return int(torch.load(path, weights_only=True)["epoch"])
 
 
-def killed(monkeypatch, arguments=COMMAND, after=1):
+def killed(monkeypatch, arguments: Sequence[str] = COMMAND, after=1):
     """Trains in a process of its own, which is killed as soon as the `last.ckpt` of an epoch is written."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None):
@@ -152,6 +153,14 @@ def test_a_kill_right_after_the_checkpoint_loses_nothing_of_its_epoch(monkeypatc
     killed(monkeypatch)
     assert table_epochs(read_rows(own_run().path), "train/loss").keys() == {0, 1}
     assert main(COMMAND) == 0
+    refuse_differences(unbroken)
+
+
+def test_a_run_that_goes_on_with_workers_trains_as_if_nothing_had_stopped_it(monkeypatch, unbroken):
+    """Order, frames, augmentation and dropout are those of a run that nothing stopped, which had no workers at all."""
+    with_workers = [*COMMAND, "--data.num_workers", "2"]
+    killed(monkeypatch, with_workers, after=0)
+    assert main(with_workers) == 0
     refuse_differences(unbroken)
 
 
