@@ -13,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as L
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -163,9 +162,7 @@ def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[
 
 def data_of(run: RunFolder, workers: int) -> VideoDataModule:
     """The data that a run was trained on, as its configuration states it."""
-    if not run.config.exists():
-        raise FileNotFoundError(f"{run.config} is missing: without its configuration nobody knows the run's data")
-    settings = yaml.safe_load(run.config.read_text())["data"]
+    settings = run.read_config()["data"]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(VideoDataModule, "data")
     made: VideoDataModule = parser.instantiate_classes(parser.parse_object({"data": settings})).data

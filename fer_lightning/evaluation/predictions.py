@@ -176,6 +176,8 @@ class PredictionTable:
             table = cls._of_rows(names, rows)
         except RowError as error:
             raise ValueError(f"{path}, line {lines[error.row]}: {error}") from error
+        except (ValueError, OverflowError) as error:  # such as a seed of thirty digits
+            raise ValueError(f"{path}: {error}") from error
         for line, row, predicted in zip(lines, rows, table.predicted.tolist(), strict=True):
             if row.predicted != predicted:
                 raise ValueError(

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from fer_lightning.paths import runs_root
-from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.folder import RunFolder, read_yaml
 from fer_lightning.weights import RUN
 
 Size = Literal["small", "paper"]
@@ -115,7 +113,7 @@ class Request:
         Raises:
             ValueError: it is no experiment.
         """
-        content = yaml.safe_load(self.file.read_text())
+        content = read_yaml(self.file)
         if not isinstance(content, dict) or ("model" in content) == ("ensemble" in content):
             raise ValueError(
                 f"{self.file}: expected an experiment with `model:` and `data:`, or one with `ensemble:` and neither"
@@ -183,7 +181,7 @@ class Request:
         if not (content.get("experiment") or {}).get("person"):
             return []
         file = experiments_folder() / content["data"]["dataset"] if self.data is None else data_file(self.data)
-        faces = yaml.safe_load(file.read_text())["init_args"]["faces"]
+        faces = read_yaml(file)["init_args"]["faces"]
         if faces["person"] != "none":
             return []
         how = "annotation" if faces["detector"] == "annotation" else "insightface"

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -51,7 +50,7 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     begun = run.finished or (run.checkpoints / "last.ckpt").exists()
     if not (begun and run.config.exists()):
         return
-    earlier, now = (dict(settings(values)) for values in (yaml.safe_load(run.config.read_text()), config))
+    earlier, now = (dict(settings(values)) for values in (run.read_config(), config))
     differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
     if differing:
         lines = [f"  {key}: {earlier.get(key)} there, {now.get(key)} now" for key in differing[:10]]

@@ -6,6 +6,9 @@ import subprocess
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from data_modules.utils.files import write_whole
 
@@ -41,6 +44,18 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        ValueError: it is no YAML; the message names the file and the line.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML that can be read; mend it or write it anew: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -115,18 +130,39 @@ class RunFolder:
         """Writes `run.json`."""
         write_whole(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
 
+    def read_config(self) -> dict[str, Any]:
+        """Reads `config.yaml`.
+
+        Raises:
+            FileNotFoundError: the run was never begun.
+            ValueError: the file is damaged.
+        """
+        if not self.config.exists():
+            raise FileNotFoundError(f"{self.config} is missing: without its configuration nobody knows the run's data")
+        values = read_yaml(self.config)
+        if not isinstance(values, dict):
+            raise ValueError(f"{self.config} is damaged: expected the settings of a run, found {str(values)[:80]!r}")
+        return values
+
     def read_info(self) -> RunInfo:
         """Reads `run.json`.
 
         Raises:
             FileNotFoundError: the run was not evaluated yet.
+            ValueError: the file is damaged, or of another version of the suite.
         """
         path = self.path / "run.json"
         if not path.exists():
             raise FileNotFoundError(
                 f"{path} is missing: the run is not evaluated yet; `fer train` again goes on with it"
             )
-        values = json.loads(path.read_text())
-        values["class_names"] = tuple(values["class_names"])
-        values["versions"] = [(name, version) for name, version in values["versions"]]
-        return RunInfo(**values)
+        try:
+            values = json.loads(path.read_text())
+            values["class_names"] = tuple(values["class_names"])
+            values["versions"] = [(name, version) for name, version in values["versions"]]
+            return RunInfo(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged, or of another version of the suite ({type(error).__name__}: {error}); delete "
+                f"{self.report}, and `fer train` evaluates the run again"
+            ) from error

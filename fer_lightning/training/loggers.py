@@ -21,12 +21,26 @@ from fer_lightning.runs.folder import RunFolder
 
 
 def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of `metrics.csv`; none where it does not exist."""
+    """Columns and rows of `metrics.csv`; none where it does not exist.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     if not table.exists():
         return [], []
     with table.open(newline="") as file:
         reader = csv.DictReader(file)
-        rows = list(reader)
+        rows = []
+        try:
+            for row in reader:
+                if None in row or None in row.values() or not row.get("step", "").isdecimal():
+                    raise ValueError(f"expected as many cells as columns and a number of steps, found {row}")
+                rows.append(row)
+        except (ValueError, csv.Error) as error:
+            raise ValueError(
+                f"{table}, line {max(reader.line_num, 1)} is damaged ({error}); take the line out, or move the file "
+                "away: the run goes on without its earlier curves"
+            ) from error
         return list(reader.fieldnames or []), rows
 
 
