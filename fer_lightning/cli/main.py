@@ -3,6 +3,12 @@
 import sys
 from importlib import import_module
 
+from fer_lightning.cli.errors import REPORT, remedy
+
+STATUSES = (
+    "exit status: 0 all is done; 1 something is not, such as a video that cannot be read, or a fault of the suite;\n"
+    "2 something that you can mend, which the message names; 130 stopped with Ctrl-C"
+)
 COMMANDS = {
     "train": (
         "fer_lightning.cli.train",
@@ -26,15 +32,22 @@ COMMANDS = {
     ),
 }
 
+RESUMED = ("train", "cv", "data")
+"""Commands that go on where they were stopped; others begin anew."""
+
 
 def usage() -> str:
     """What `fer --help` prints."""
     lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
-    return "usage: fer COMMAND [--help] ...\n\n" + "\n".join(lines)
+    return "usage: fer COMMAND [--help] ...\n\n" + "\n".join(lines) + f"\n\n{STATUSES}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command; errors that a user can mend are one message, without a traceback."""
+    """Runs a command and returns its exit status; errors that a user can mend are one message, without a traceback.
+
+    Raises:
+        Exception: what nobody expected, with a note of where to report it.
+    """
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("-h", "--help"):
         print(usage())
@@ -46,10 +59,16 @@ def main(arguments: list[str] | None = None) -> int:
     module = import_module("fer_lightning.cli.test" if elsewhere else COMMANDS[command][0])
     try:
         result: int | None = module.main([command, *rest])
-    except (FileNotFoundError, ValueError) as error:
-        print(f"fer {command}: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print(f"\nfer {command}: stopped; the same command goes on where it was", file=sys.stderr)
+        anew = "what is written is whole and stays; the same command begins anew"
+        then = "the same command goes on where it was" if command in RESUMED else anew
+        print(f"\nfer {command}: stopped; {then}", file=sys.stderr)
         return 130
+    except Exception as error:
+        message = remedy(error)
+        if message is None:
+            error.add_note(REPORT)
+            raise
+        print(f"fer {command}: {message}", file=sys.stderr)
+        return 2
     return result or 0

@@ -4,17 +4,22 @@ import csv
 import io
 import os
 import secrets
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import wandb
-from lightning_fabric.loggers.logger import rank_zero_experiment
+from lightning_fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.utils.files import write_whole
+from fer_lightning.cli.errors import first_line
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
@@ -128,8 +133,27 @@ def write_curves(trainer: Trainer) -> None:
                 logger.save()
 
 
+Sender = TypeVar("Sender", bound=Callable[..., None])
+
+
+def _spared(send: Sender) -> Sender:
+    """Lets a method that sends something to W&B fail without an end of the training."""
+
+    @wraps(send)
+    def sent(self: "RunWandbLogger", *args: Any, **kwargs: Any) -> None:
+        if not self.lost:
+            try:
+                send(self, *args, **kwargs)
+            except Exception as error:  # W&B raises its own, the system's, and those of its connection
+                self.give_up(error)
+
+    return cast(Sender, sent)
+
+
 class RunWandbLogger(WandbLogger):
     """Weights & Biases, offline unless there is a key; a resumed run goes on with its W&B run.
+
+    Whatever fails of W&B is said once, and the training goes on without it: its curves are in `metrics.csv` too.
 
     Args:
         save_dir: the run's folder; the command line sets it.
@@ -145,35 +169,79 @@ class RunWandbLogger(WandbLogger):
         mode: Literal["auto", "online", "offline", "disabled"] = "auto",
         selection: str = "inner",
     ) -> None:
-        folder = Path(save_dir)
-        if mode == "auto":
-            mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
-        super().__init__(
-            name="/".join(folder.parts[-2:]),
-            save_dir=save_dir,
-            project=project,
-            id=_run_id(folder),
-            resume="allow" if mode == "online" else None,
-            tags=[f"selection: {selection}"],
-            mode=mode,
-            settings=wandb.Settings(console="off", silent=mode != "online"),
+        folder, self.lost = Path(save_dir), False
+        try:
+            if mode == "auto":
+                mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
+            super().__init__(
+                name="/".join(folder.parts[-2:]),
+                save_dir=save_dir,
+                project=project,
+                id=_run_id(folder),
+                resume="allow" if mode == "online" else None,
+                tags=[f"selection: {selection}"],
+                mode=mode,
+                settings=wandb.Settings(console="off", silent=mode != "online"),
+            )
+            self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns of it each time
+        except Exception as error:  # such as a key that is none, or a variable WANDB_* that W&B does not take
+            super().__init__(save_dir=save_dir, project=project)
+            self.give_up(error)
+
+    @rank_zero_only
+    def give_up(self, error: Exception) -> None:
+        """Says that W&B is lost, once; from now on nothing is sent there."""
+        if self.lost:
+            return
+        self.lost = True
+        if isinstance(error, ConnectionError):  # its process is dead: waiting for it at the end would be a traceback
+            with suppress(Exception):
+                wandb.teardown()
+        print(
+            f"W&B failed ({type(error).__name__}: {first_line(error)}): the run goes on without it. Its curves are in "
+            f"{Path(str(self.save_dir), 'metrics.csv')}; WANDB_MODE=offline needs no connection, WANDB_MODE=disabled "
+            "leaves W&B out",
+            file=sys.stderr,
+            flush=True,
         )
 
-        self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns of it each time
+    @property
+    def experiment(self) -> Any:
+        """W&B's run; one that takes everything and does nothing, where W&B is lost."""
+        if not self.lost:
+            try:
+                return super().experiment
+            except Exception as error:  # such as no network, or no key where WANDB_MODE is online
+                self.give_up(error)
+        return _DummyExperiment()
+
+    @_spared
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Sends values of a step."""
+        super().log_metrics(metrics, step)
+
+    @_spared
+    def log_hyperparams(self, params: Any) -> None:
+        """Sends the configuration."""
+        super().log_hyperparams(params)
 
     @rank_zero_only
     def log_report(self, run: RunFolder) -> None:
         """Sends a run's report: pictures and the classes' table as panels, the page and the tables as an artifact."""
         figures = sorted((run.report.parent / "figures").glob("*.png"))
-        self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
         table = PredictionTable.read(run.predictions("test"))
         measured = scores(table)
         columns = (table.class_names, measured.support, measured.class_accuracy, measured.precision, measured.f1)
         rows = [[name, int(clips), *map(float, values)] for name, clips, *values in zip(*columns, strict=True)]
-        classes = wandb.Table(["class", "clips", "recall", "precision", "F1"], data=rows)
-        self.experiment.log({"report/classes": classes})
+        self._send_report(figures, rows, [run.report, run.config, run.predictions("inner"), run.predictions("test")])
+
+    @_spared
+    def _send_report(self, figures: list[Path], classes: list[list[Any]], files: list[Path]) -> None:
+        self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+        columns = ["class", "clips", "recall", "precision", "F1"]
+        self.experiment.log({"report/classes": wandb.Table(columns, data=classes)})
         artifact = wandb.Artifact(f"report-{self.experiment.id}", type="report")
-        for path in (run.report, run.config, run.predictions("inner"), run.predictions("test")):
+        for path in files:
             artifact.add_file(str(path))
         self.experiment.log_artifact(artifact)
 

@@ -1,14 +1,26 @@
 """Curves that go on where an earlier session stopped, and Weights & Biases without a network."""
 
 import csv
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 import wandb
+from wandb.sdk.lib.module import unset_globals
 
+from data_modules.utils.files import write_whole
+from fer_lightning import VideoClassifier, train
+from fer_lightning.cli.main import main
+from fer_lightning.experiments.request import Request
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loggers import CurvesLogger, RunWandbLogger, drop_rows_after
-from tests.small_runs import read_rows
+from tests.fakes import write_dfew
+from tests.small_runs import experiment, read_rows, table_epochs
 
 
 def log(folder, *rows):
@@ -114,3 +126,70 @@ def test_a_row_that_is_logged_twice_stands_once(tmp_path):
     assert [row["train/loss"] for row in rows] == ["", "1.5", "1.0"]
     assert [row["train/extra"] for row in rows] == ["", "2.0", ""]
     assert [row["inner/war"] for row in rows] == ["0.5", "", ""]
+
+
+@pytest.fixture
+def small_training(tmp_path, monkeypatch):
+    """The command of a training of two epochs, without the report's figures; W&B is offline."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    write_dfew(tmp_path / "data", train=14, test=7)
+    monkeypatch.setattr(train, "write_report", lambda run: write_whole(run.report, b"report"))
+    wandb.finish()  # that of an earlier training in this process would be gone on with
+    yield experiment("--trainer.max_epochs", "2")
+    with suppress(Exception):  # its process is dead in one of the tests
+        wandb.finish()
+    unset_globals()
+
+
+def finished_without_wandb(command, capsys) -> str:
+    """What is said of W&B when a training ends well; the curves are whole."""
+    assert main(command) == 0
+    run = Request("ceflnet_dfew").run
+    assert run.finished
+    rows = read_rows(run.path)
+    assert all(table_epochs(rows, column).keys() == {0, 1} for column in ("train/loss", "inner/loss"))
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("W&B")]
+    assert str(run.curves) in said
+    assert "WANDB_MODE=disabled" in said
+    return said
+
+
+def refuses(*_, **__):
+    raise wandb.errors.CommError("no network")
+
+
+@pytest.mark.parametrize("name", ["init", "login", "Settings", "Table"])
+def test_a_training_goes_on_where_wandb_fails(small_training, monkeypatch, capsys, name):
+    monkeypatch.setenv("WANDB_MODE", "" if name == "login" else "offline")
+    monkeypatch.setattr(wandb, name, refuses)
+    assert "CommError: no network" in finished_without_wandb(small_training, capsys)
+
+
+@pytest.mark.parametrize("name", ["log", "log_artifact"])
+def test_a_training_goes_on_where_wandb_takes_nothing(small_training, monkeypatch, capsys, name):
+    monkeypatch.setattr(wandb.Run, name, refuses)
+    assert "CommError: no network" in finished_without_wandb(small_training, capsys)
+
+
+def test_a_training_goes_on_where_wandbs_process_is_killed(small_training, monkeypatch, capsys):
+    step, killed = VideoClassifier.training_step, []
+
+    def training_step(self, batch, batch_idx):
+        if self.current_epoch == 1 and not killed:
+            processes = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+            rows = [line.split(maxsplit=2) for line in processes.stdout.splitlines()]
+            killed.extend(int(pid) for pid, parent, args in rows if int(parent) == os.getpid() and "wandb-core" in args)
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.3)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(VideoClassifier, "training_step", training_step)
+    assert "Connection" in finished_without_wandb(small_training, capsys)
+    assert len(killed) == 1
+
+
+def test_a_fault_of_the_suite_is_not_taken_for_one_of_wandb(tmp_path):
+    logger = RunWandbLogger(str(tmp_path), mode="disabled")
+    with pytest.raises(FileNotFoundError, match="no prediction table"):
+        logger.log_report(RunFolder(tmp_path))

@@ -52,16 +52,16 @@ def remedy(error: Exception) -> str | None:
         command = " ".join(map(str, error.cmd)) if isinstance(error.cmd, (list, tuple)) else str(error.cmd)
         return f"`{command}` did not finish (status {error.returncode}); its messages stand above"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(OWN):
-        return f"{_first_line(error)}; install it, or choose what does without"
+        return f"{first_line(error)}; install it, or choose what does without"
     number = system_error(error)
     if number is not None and number in ADVICE:
-        return f"{_first_line(error)}; {ADVICE[number]}"
+        return f"{first_line(error)}; {ADVICE[number]}"
     if isinstance(error, RuntimeError) and HALF_WRITTEN.search(str(error)):
-        return f"a file could not be written to its end ({_first_line(error)}); is the disk full?"
+        return f"a file could not be written to its end ({first_line(error)}); is the disk full?"
     for (module, name), advice in OF_LIBRARIES:
         kind = getattr(sys.modules.get(module), name, None)  # what was not imported cannot have raised it
         if kind is not None and isinstance(error, kind):
-            return f"{_first_line(error)}; {advice}"
+            return f"{first_line(error)}; {advice}"
     return None
 
 
@@ -73,7 +73,7 @@ def system_error(error: Exception) -> int | None:
     return int(next(filter(None, found[-1]))) if found else None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """What an error says, without the traceback of another process that may be in it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return (lines[-1] if "Traceback" in str(error) else lines[0]).rstrip(".;")

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader
 
 from data_modules.labels import SEVEN
 from fer_lightning import compare
+from fer_lightning.cli.errors import ADVICE, remedy
 from fer_lightning.cli.main import main
-from fer_lightning.errors import ADVICE, remedy
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from tests.fakes import write_dfew
