@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+from data_modules.utils.messages import first_line
+
 REPORT = "This is a fault of fer_lightning: please report it to its maintainers, with the command and all of the above"
 """Follows the traceback of an error that nobody expected."""
 
@@ -71,9 +73,3 @@ def system_error(error: Exception) -> int | None:
         return error.errno
     found = NUMBERED.findall(str(error))
     return int(next(filter(None, found[-1]))) if found else None
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without the traceback of another process that may be in it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return (lines[-1] if "Traceback" in str(error) else lines[0]).rstrip(".;")

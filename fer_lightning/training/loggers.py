@@ -19,7 +19,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.utils.files import write_whole
-from fer_lightning.cli.errors import first_line
+from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder

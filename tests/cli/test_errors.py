@@ -15,7 +15,7 @@ from safetensors.torch import load
 from torch.utils.data import DataLoader
 
 from data_modules.labels import SEVEN
-from fer_lightning import compare
+from fer_lightning.cli import compare
 from fer_lightning.cli.errors import ADVICE, remedy
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.request import Request
@@ -193,7 +193,7 @@ def test_what_nobody_expected_is_raised(monkeypatch, error):
 
 def test_what_nobody_expected_keeps_its_traceback_and_says_where_to_report():
     program = (
-        "from fer_lightning import cli, compare\n"
+        "from fer_lightning.cli import compare, main as cli\n"
         "compare.main = lambda arguments: 1 / 0\n"
         "raise SystemExit(cli.main(['compare']))"
     )

@@ -14,7 +14,8 @@ import wandb
 from wandb.sdk.lib.module import unset_globals
 
 from data_modules.utils.files import write_whole
-from fer_lightning import VideoClassifier, train
+from fer_lightning import VideoClassifier
+from fer_lightning.cli import train
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins import AsyncCheckpointIO
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from data_modules.utils.files import whole_file
-from fer_lightning import train
+from fer_lightning.cli import train
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
