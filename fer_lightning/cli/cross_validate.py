@@ -16,7 +16,7 @@ from rich.table import Table
 from data_modules.utils.files import write_whole
 from fer_lightning.cli.train import add_experiment_arguments, make_ready, request_of
 from fer_lightning.ensemble.experiment import model_requests
-from fer_lightning.ensemble.training import resolved
+from fer_lightning.ensemble.training import refuse_models_data, resolved
 from fer_lightning.evaluation.metrics import bootstrap, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
@@ -66,6 +66,7 @@ def main(arguments: list[str]) -> int:
     finished = [each for each in requests if each.run.finished]
     for each in finished:  # they are pooled with what is trained now
         refuse_other_settings(each.run, resolved(each))
+        refuse_models_data(each)
     for model in models:  # once, not in every run at the same time
         make_ready(FerCLI(model.command_line(), run=False))
     failed = train_all([each for each in requests if each not in finished])

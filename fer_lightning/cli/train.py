@@ -14,7 +14,15 @@ from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.ensemble.training import train_ensemble
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request, data_names, experiment_names, needed_runs
-from fer_lightning.experiments.resume import alone, refuse_other_settings, say, say_result, settings
+from fer_lightning.experiments.resume import (
+    alone,
+    keep_clips,
+    refuse_other_data,
+    refuse_other_settings,
+    say,
+    say_result,
+    settings,
+)
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
@@ -79,9 +87,10 @@ def is_finished(run: RunFolder, cli: FerCLI) -> bool:
     """Whether there is nothing left to do, which is then said.
 
     Raises:
-        ValueError: the run was begun with other settings.
+        ValueError: the run was begun with other settings or other data.
     """
     refuse_other_settings(run, cli.plain_config())
+    refuse_other_data(run, cli.datamodule.dataset)
     if run.finished:
         say(f"{run.path} is finished")
         say_result(run)
@@ -100,6 +109,7 @@ def fit_and_test(cli: FerCLI, request: Request) -> None:
         why = "" if path.name == LAST else f", from {path.name}: {LAST} is missing or damaged"
         say(f"{run.path}: goes on after epoch {int(str(content['epoch'])) + 1}{why}")
     if trainer.is_global_zero:
+        keep_clips(run, data.dataset)
         drop_rows_after(run.curves, int(str(content.get("global_step", 0))))
     for logger in trainer.loggers:
         if isinstance(logger, RunWandbLogger):

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_modules.datasets.dataset import VideoDataset
 from fer_lightning.ensemble.combine import combine
 from fer_lightning.ensemble.experiment import EnsembleExperiment, model_requests, read_ensemble
 from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
-from fer_lightning.experiments.resume import refuse_other_settings, say, say_result, train_apart
+from fer_lightning.experiments.resume import refuse_other_data, refuse_other_settings, say, say_result, train_apart
 from fer_lightning.runs.folder import RunFolder
 
 OF_THE_MODEL = ("root", "workers", "faces")  # arguments of a data set in which members may differ
@@ -47,6 +49,20 @@ def read_model(request: Request) -> dict[str, Any]:
         raise ValueError(f"{request.experiment}: {error}") from error
 
 
+def refuse_models_data(request: Request) -> None:
+    """Keeps the runs of all models that a request comes down to, to the clips that they were begun with.
+
+    Raises:
+        ValueError: one was begun with other clips, see `refuse_other_data`.
+    """
+    for model in model_requests(request):
+        if model.run.clips.exists():
+            parser = ArgumentParser(exit_on_error=False)
+            parser.add_subclass_arguments(VideoDataset, "dataset")
+            stated = parser.parse_object({"dataset": read_model(model)["data"]["dataset"]})
+            refuse_other_data(model.run, parser.instantiate_classes(stated).dataset)
+
+
 def train_ensemble(request: Request) -> RunFolder:
     """Brings an ensemble to its report: trains the members that are missing, then makes them one.
 
@@ -58,6 +74,7 @@ def train_ensemble(request: Request) -> RunFolder:
     """
     ensemble, run = read_ensemble(request), request.run
     refuse_other_settings(run, ensemble.plain)
+    refuse_models_data(request)
     members = ensemble.requests()
     if run.finished and not changed_since(run, [member.run for member in members]):
         say(f"{run.path} is finished")

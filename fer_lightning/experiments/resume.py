@@ -1,15 +1,18 @@
-"""Where a run stands: whether it may go on with some settings, and what is said of it."""
+"""Where a run stands: whether it may go on with some settings and data, and what is said of it."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
+from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import Request
 from fer_lightning.report.summary import summary_line
@@ -25,7 +28,13 @@ OF_THE_MACHINE = (
 OF_THE_SESSION = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
 OF_THE_LOADING = ("data.num_workers", "data.dataset.init_args.workers", "data.dataset.init_args.root")
 INDIFFERENT = (*OF_THE_MACHINE, *OF_THE_SESSION, *OF_THE_LOADING)
-"""Settings that decide no result: a run may go on in another place or on another machine."""
+"""Settings that decide no result: a run may go on in another place or on another machine.
+
+Where the data lies is one of them; `refuse_other_data` compares what the data is.
+"""
+COMPARED = ("emotion", "subject", "group", "split", "fold", "turns")
+"""What of a clip decides results; its id stands for its path."""
+SHOWN = 3  # clips that a message names
 
 
 def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -39,6 +48,11 @@ def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield prefix, config
 
 
+def begun(run: RunFolder) -> bool:
+    """Whether there is anything in a run's folder to go on from."""
+    return run.finished or (run.checkpoints / "last.ckpt").exists()
+
+
 def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """Keeps one folder to one configuration: half a training with each of two would be neither.
 
@@ -47,8 +61,7 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     Raises:
         ValueError: the run in the folder was begun with other settings; the message lists them.
     """
-    begun = run.finished or (run.checkpoints / "last.ckpt").exists()
-    if not (begun and run.config.exists()):
+    if not (begun(run) and run.config.exists()):
         return
     earlier, now = (dict(settings(values)) for values in (run.read_config(), config))
     differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
@@ -58,6 +71,53 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
             f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
             "Give this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
         )
+
+
+def keep_clips(run: RunFolder, dataset: VideoDataset) -> None:
+    """Writes down which clips a run is trained and evaluated on, for `refuse_other_data`."""
+    write_manifest(run.clips, [replace(record, path="", truth="") for record in dataset.records()])
+
+
+def refuse_other_data(run: RunFolder, dataset: VideoDataset) -> None:
+    """Keeps one folder to the clips that it was begun with, wherever they lie.
+
+    No video is read. Runs of versions that kept no list of their clips are not refused, nor those whose data is not
+    there: what is finished needs none, and what is not says so when it goes on.
+
+    Raises:
+        ValueError: the run was begun with other clips; the message says how many and names some.
+    """
+    if not (begun(run) and run.clips.exists()):
+        return
+    try:
+        records = dataset.records()
+    except DatasetNotFoundError:
+        return
+    earlier, now = ({record.clip_id: record for record in each} for each in (read_manifest(run.clips), records))
+    lines = [*_surplus("there", earlier, now), *_surplus("now", now, earlier), *_otherwise(earlier, now)]
+    if lines:
+        raise ValueError(
+            f"{run.path} was begun with other data: {len(earlier)} clips there, {len(now)} now in {dataset.folder}\n"
+            + "\n".join(f"  {line}" for line in lines)
+            + "\nGive this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
+        )
+
+
+def _surplus(where: str, clips: Mapping[str, VideoRecord], others: Mapping[str, VideoRecord]) -> Iterator[str]:
+    """The clips that only one of both has, in a line."""
+    only = [clip_id for clip_id in clips if clip_id not in others]
+    if only:
+        yield f"only {where}: {len(only)} clips, such as {', '.join(only[:SHOWN])}"
+
+
+def _otherwise(earlier: Mapping[str, VideoRecord], now: Mapping[str, VideoRecord]) -> Iterator[str]:
+    """What is said otherwise of clips that both have, in a line for each column."""
+    both = [(earlier[clip_id], now[clip_id]) for clip_id in earlier if clip_id in now]
+    for column in COMPARED:
+        values = [(old.clip_id, getattr(old, column), getattr(new, column)) for old, new in both]
+        other = [f"{clip} ({old or 'none'} there, {new or 'none'} now)" for clip, old, new in values if old != new]
+        if other:
+            yield f"another {column}: {len(other)} clips, such as {', '.join(other[:SHOWN])}"
 
 
 @contextmanager

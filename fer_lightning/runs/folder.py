@@ -94,6 +94,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def clips(self) -> Path:
+        """The clips that the run is trained and evaluated on: a manifest without paths, so that data may move."""
+        return self.path / "clips.csv"
+
+    @property
     def curves(self) -> Path:
         """CSVLogger's table: a row per logged step, empty cells where a column was not logged."""
         return self.path / "metrics.csv"
