@@ -9,9 +9,8 @@ from types import SimpleNamespace
 import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
-from fer_lightning.cli import main as cli
-from fer_lightning.cli import train
-from fer_lightning.cli.main import main
+from fer_lightning.cli.main import main, train
+from fer_lightning.cli.main import main as cli
 from fer_lightning.cli.train import make_ready, parse, refuse_other_settings, settings, stopped_early, train_first
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
@@ -84,6 +83,17 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr(train, "train", stop)
     assert main(["train", "ceflnet_dfew"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_ctrl_c_promises_nothing_where_a_command_begins_anew(monkeypatch, capsys):
+    def stop(request, videos):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fer_lightning.predict.run.predict", stop)
+    assert main(["predict", "a.mp4", "--checkpoint", "run"]) == 130
+    said = capsys.readouterr().err
+    assert "begins anew" in said
+    assert "goes on" not in said
 
 
 def test_settings_are_what_decides_a_result():
