@@ -1,9 +1,12 @@
 """A trained model out of a checkpoint, with what it needs: class list, sampler, crop size, faces, sound."""
 
+import os
+import re
 import textwrap
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +20,9 @@ from fer_lightning.runs.ensemble_record import Record, ensemble_at
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
 
+OWN = ("fer_lightning", "data_modules")
+TRUSTED = "FER_TRUSTED_MODULES"
+DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 SHOWN = 600  # letters of what does not fit: of other weights, all names would be listed
 
 
@@ -80,6 +86,7 @@ def load_trained(run: Path) -> TrainedModel:
 def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
     """The model of a checkpoint's `fer_lightning` entry; its classes can only be models and samplers."""
     configuration = own["configuration"]
+    _refuse_foreign_modules(configuration, path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
     parser.add_argument("--sampler", type=Sampler)
@@ -102,6 +109,37 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     model.load_state_dict(weights)
     size = int(data["size"])
     return TrainedModel(model.eval(), made.sampler, size, made.faces, made.sound, made.augmentation, path)
+
+
+def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
+    """Refuses a configuration that has anything imported which is not of this suite: importing a module runs it.
+
+    Models of one's own are allowed by the variable FER_TRUSTED_MODULES, names of packages with commas between.
+
+    Raises:
+        ValueError: a class is of another package; the message names it.
+    """
+    trusted = {*OWN, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}
+    data = configuration["data"]
+    made = [data["sampler"], data["dataset"]["init_args"]["faces"], data.get("sound"), data["augmentation"]]
+    for name in _dotted([_without_training(configuration["model"], ()), *made]):
+        package = name.split(".")[0]
+        if package not in trusted and find_spec(package) is not None:
+            raise ValueError(
+                f"{path} asks for {name}; expected classes of {' and '.join(OWN)} alone, as importing others runs "
+                f"their code. If you trust that package, set {TRUSTED}={package}"
+            )
+
+
+def _dotted(values: object) -> Iterator[str]:
+    """All strings that jsonargparse might import."""
+    if isinstance(values, dict):
+        yield from _dotted(list(values.values()))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _dotted(value)
+    elif isinstance(values, str) and DOTTED.fullmatch(values):
+        yield values
 
 
 def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:

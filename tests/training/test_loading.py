@@ -1,6 +1,7 @@
 """A trained model out of its checkpoint alone."""
 
 import pickle
+import sys
 
 import pytest
 import torch
@@ -135,6 +136,41 @@ def test_weights_that_do_not_fit_their_configuration_are_named(written):
     with pytest.raises(ValueError, match=r"configuration.*Missing key\(s\)") as caught:
         load_trained(path)
     assert len(str(caught.value)) < 1000, "not the names of all tensors"
+
+
+@pytest.mark.parametrize("place", ["class_path", "backbone", "shorthand", "sampler"])
+def test_a_checkpoint_has_no_modules_imported_but_the_suites(written, monkeypatch, place):
+    """The module leaves a file where it is imported."""
+    path, _ = written
+    folder = path.parent / "modules"
+    folder.mkdir()
+    (folder / "payload.py").write_text(
+        "from pathlib import Path\nfrom fer_lightning import CEFLNet\n"
+        "Path(__file__).with_name('ran').touch()\nclass Mine(CEFLNet):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    content = torch.load(path, weights_only=True)
+    configuration = content["fer_lightning"]["configuration"]
+    if place == "class_path":
+        configuration["model"]["class_path"] = "payload.Mine"
+    elif place == "backbone":
+        configuration["model"]["init_args"]["backbone"]["class_path"] = "payload.Mine"
+    elif place == "shorthand":
+        configuration["model"]["init_args"]["backbone"] = "payload.Mine"
+    else:
+        configuration["data"]["sampler"]["class_path"] = "payload.Mine"
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"asks for payload\.Mine.*FER_TRUSTED_MODULES=payload"):
+        load_trained(path)
+    assert not (folder / "ran").exists()
+    monkeypatch.setenv("FER_TRUSTED_MODULES", "other, payload")
+    if place == "class_path":
+        assert type(load_trained(path).model).__name__ == "Mine"
+    else:  # imported, but no class of the kind that is expected
+        with pytest.raises(ValueError, match="make no model"):
+            load_trained(path)
+    assert (folder / "ran").exists()
+    sys.modules.pop("payload", None)
 
 
 @pytest.mark.parametrize("content", ["", "a text"])
