@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from jsonargparse import ArgumentParser
 
+from data_modules.cells import cell, text_of
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
 from data_modules.faces.settings import FaceSettings
@@ -85,7 +86,7 @@ def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     listed, owners = out / VIDEOS, dict[str, str]()
     if listed.exists():
         with listed.open(newline="", encoding="utf-8") as file:
-            owners = {row["folder"]: row["video"] for row in csv.DictReader(file)}
+            owners = {text_of(row["folder"]): text_of(row["video"]) for row in csv.DictReader(file)}
     names = {video: folder for folder, video in owners.items()}
     taken = {out / folder for folder in owners}
     for video in videos:
@@ -94,7 +95,7 @@ def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("folder", "video"))
-    rows.writerows((folder, video) for video, folder in names.items())
+    rows.writerows((cell(folder), cell(video)) for video, folder in names.items())
     write_whole(listed, text.getvalue().encode())
     return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
 

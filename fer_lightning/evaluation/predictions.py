@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.cells import cell, text_of
 from data_modules.utils.files import write_whole
 
 NONE = "none"
@@ -139,15 +140,21 @@ class PredictionTable:
                 yield row, f"probabilities {values.tolist()} are neither a distribution (sum 1) nor all missing"
 
     def write(self, path: Path) -> None:
-        """Writes the table as CSV, whole or not at all; every number is read back as the same number."""
+        """Writes the table as CSV, whole or not at all; every number is read back as the same number.
+
+        Text that a spreadsheet would compute has an apostrophe before it, see `cells`.
+        """
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(_header(self.class_names))
         first = zip(*(getattr(self, name).tolist() for name in FIRST), strict=True)
         middle = [["" if math.isnan(p) else repr(p) for p in row] for row in self.probabilities.tolist()]
         last = zip(self.coverage.tolist(), self.reason.tolist(), strict=True)
-        for identity, predicted, values, end in zip(first, self.predicted.tolist(), middle, last, strict=True):
-            table.writerow([*identity, predicted, *values, *end])
+        for identity, predicted, values, (coverage, reason) in zip(
+            first, self.predicted.tolist(), middle, last, strict=True
+        ):
+            names = [cell(value) if isinstance(value, str) else value for value in identity]
+            table.writerow([*names, cell(predicted), *values, coverage, cell(reason)])
         write_whole(path, text.getvalue().encode())
 
     @classmethod
@@ -223,6 +230,7 @@ def _class_names(header: list[str]) -> tuple[str, ...]:
 
 def _parse(cells: list[str], classes: int) -> _Row:
     """A line's cells as a row."""
+    cells = [text_of(value) for value in cells]
     if len(cells) != len(FIRST) + 1 + classes + len(LAST):
         raise ValueError(f"{len(cells)} cells, expected {len(FIRST) + 1 + classes + len(LAST)}")
     clip_id, subject, group, split, fold, seed, emotion, predicted, *values, coverage, reason = cells

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.cells import cell
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.settings import NO_FACE, PredictionSettings
@@ -176,7 +177,9 @@ class VideoExpressions:
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
             shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
-            table.writerow([f"{time:.3f}", f"{start:.3f}", f"{end:.3f}", timeline.name(label), *shown, heard[row]])
+            table.writerow(
+                [f"{time:.3f}", f"{start:.3f}", f"{end:.3f}", cell(timeline.name(label)), *shown, heard[row]]
+            )
         return text.getvalue().encode()
 
     def json(self) -> bytes:

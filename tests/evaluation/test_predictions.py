@@ -13,6 +13,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.clip_dataset import Clip
 from data_modules.manifest import VideoRecord
 from data_modules.store.clip_store import ClipSummary
+from fer_lightning.cli.faces import VIDEOS, records_of
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, StreamScores
@@ -70,6 +71,20 @@ def test_a_table_comes_back_unchanged(tmp_path: Path) -> None:
             "clip_id", "subject", "group", "split", "fold", "seed", "emotion", "predicted",
             "p_anger", "p_happiness", "p_neutral", "coverage", "reason",
         ]  # fmt: skip
+
+
+def test_text_that_a_spreadsheet_would_compute_stands_as_text_and_comes_back(tmp_path: Path) -> None:
+    ids = ["=1+1", "-2+3+cmd|' /C calc'!A0", "'@SUM(A1)"]
+    a_table(clip_id=ids, subject=["+1", "-a1b2", "'quoted'"], group=["\tx", "-3", "plain"]).write(tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[0] for row in rows] == ["'=1+1", "'-2+3+cmd|' /C calc'!A0", "''@SUM(A1)"]
+    assert [row[1] for row in rows] == ["'+1", "-a1b2", "'quoted'"]
+    assert [row[2] for row in rows] == ["'\tx", "-3", "plain"]
+    back = PredictionTable.read(tmp_path / "t.csv")
+    assert back.clip_id.tolist() == ids
+    assert back.subject.tolist() == ["+1", "-a1b2", "'quoted'"]
+    assert back.group.tolist() == ["\tx", "-3", "plain"]
 
 
 def test_an_empty_table_comes_back(tmp_path: Path) -> None:
@@ -358,3 +373,12 @@ def test_clips_of_batches_that_differ_in_length_stand_in_one_table() -> None:
     other = replace(part("a", 2), feature=torch.ones(1, 3))
     with pytest.raises(ValueError, match="same shape"):
         clip_outputs(clips, [part("b", 4), other])
+
+
+def test_names_of_videos_stand_as_text_and_come_back(tmp_path: Path) -> None:
+    video, out = tmp_path / "=1+1.mp4", tmp_path / "out"
+    (record,) = records_of([video], out)
+    with (out / VIDEOS).open(newline="") as file:
+        assert list(csv.reader(file)) == [["folder", "video"], ["'=1+1", str(video)]]
+    other = tmp_path / "deeper" / "=1+1.mp4"
+    assert [each.clip_id for each in records_of([other, video], out)] == ["=1+1-2", record.clip_id]

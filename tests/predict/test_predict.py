@@ -19,12 +19,12 @@ from data_modules.loading.transforms import normalise, resize_clip
 from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from data_modules.video.reader import open_video
 from fer_lightning import CEFLNet, FrameBackbone
-from fer_lightning.cli import main as cli
+from fer_lightning.cli.main import main as cli
 from fer_lightning.predict import run as predict
 from fer_lightning.predict.annotated_video import write_annotated
 from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.settings import NO_FACE
-from fer_lightning.predict.timeline import Rows, Timeline, lay_rows, video_duration
+from fer_lightning.predict.timeline import Rows, Timeline, VideoExpressions, lay_rows, video_duration
 from fer_lightning.predict.timeline_figure import colours, length
 from fer_lightning.predict.video_files import folder_for, owner_of, shown, videos_of
 from fer_lightning.predict.windows import WindowClassifier
@@ -423,3 +423,13 @@ def test_real_clips(tmp_path, run, capsys):
     assert all(row["expression"] != NO_FACE for row in half[: len(answered)])  # one stretch from the beginning on
     assert {row["expression"] for row in table(out / "no_face")} == {NO_FACE}
     assert "no face in any of 95 frames" in capsys.readouterr().out
+
+
+def test_an_expression_that_a_spreadsheet_would_compute_stands_as_text():
+    """Class names come from checkpoints."""
+    timeline = Timeline(
+        ("=1+1", "fear"), *(np.array([value]) for value in (0.0, 0.5, 1.0, True)), np.array([[0.75, 0.25]])
+    )
+    (row,) = list(csv.DictReader(io.StringIO(VideoExpressions(None, None, timeline).csv().decode())))
+    assert row["expression"] == "'=1+1"
+    assert row["confidence"] == "0.75000"
