@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from data_modules.cells import cell, text_of
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
 from data_modules.faces.settings import FaceSettings
@@ -21,6 +20,7 @@ from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
 from data_modules.store.clip_store import ClipStore, Origin, StoredClip
+from data_modules.utils.cells import cell, text_of
 from data_modules.utils.files import write_whole
 from fer_lightning.predict.video_files import folder_for, shown, videos_of
 

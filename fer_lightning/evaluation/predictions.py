@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.cells import cell, text_of
+from data_modules.utils.cells import cell, text_of
 from data_modules.utils.files import write_whole
 
 NONE = "none"
