@@ -48,7 +48,7 @@ def prepare_sound(
     """Makes the fields of all clips with sound; what is there already stays.
 
     A clip for which it fails stays in the field's table of failures, is told of, and is tried again when its file in
-    the store has changed since.
+    the store has changed since. One whose process was killed or stopped is told of, and tried again in the next call.
 
     Args:
         store: of the clips.
@@ -69,12 +69,15 @@ def prepare_sound(
     if todo:
         make: Callable[[], SoundPreparer] = partial(SoundPreparer, store, sounds, fields)
         with progress(f"{name}: {' and '.join(failures)}", len(todo)) as reach:
-            results = run_in_processes(make, todo, min(workers, len(todo)), limit)
+            results = run_in_processes(make, todo, min(workers, len(todo)), limit, tries=2)
             for done, (clip_id, result) in enumerate(results, start=1):
                 reason = result.reason if isinstance(result, Failure) else result
+                passing = isinstance(result, Failure) and result.passing
+                if passing:
+                    print(f"{name}: {clip_id}: failed for now: {reason}", flush=True)
                 for field, failed in failures.items():
                     failed.pop(clip_id, None)
-                    if not sounds.files[field].has(clip_id):
+                    if not passing and not sounds.files[field].has(clip_id):
                         failed[clip_id] = " ".join(reason.split())
                 reach(done)
         for field, failed in failures.items():

@@ -1,13 +1,14 @@
 """From a data set to its store of faces: in parallel, resumable after a kill at any point, in parts on many hosts."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data_modules.audio.settings import SOUND_RATE
+from data_modules.clip_files import ClipFiles
 from data_modules.datasets.dataset import VideoDataset, store_root
 from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
 from data_modules.faces.face_table import read_face_table, table_of
@@ -17,7 +18,7 @@ from data_modules.manifest import VideoRecord, check_records
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
 from data_modules.store.clip_store import ClipStore, ClipSummary, ClipWriter, StoredClip
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import check_writable, write_whole
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
 from data_modules.video.audio_track import open_sound
@@ -25,7 +26,9 @@ from data_modules.video.reader import is_video_file, open_clip
 from data_modules.video.source import UnreadableVideoError
 
 TIME_LIMIT = 300.0  # seconds without a sign of life
-UNREADABLE = "unreadable: "
+TRIES = 2  # for clips whose process was killed, say
+UNREADABLE = "unreadable: "  # because of what the file holds: tried again when it has changed
+FAILED = "failed for now: "  # because of memory, disk, time, ...: tried again the next time
 DAMAGED = "sound unreadable: "
 
 
@@ -92,8 +95,13 @@ class ClipPreparer:
         Raises:
             UnreadableVideoError: its frames cannot be had.
             ValueError: an annotation is missing or does not fit.
+            OSError: the disk does not give the file's bytes.
+            NotWritableError: the store takes no more files.
         """
         yield 0.0
+        files = ClipFiles.of(self._folder, record, self._settings)
+        stamp = files.stamp  # before it is read: what is written meanwhile counts as a change
+        content = "" if "missing" in stamp else (yield from files.content())
         settings, source = self._settings, open_clip(self._folder, record)
         known = self._known(record, (source.width, source.height))
         places = yield from find_places(source, settings, self._tools, known)
@@ -116,6 +124,8 @@ class ClipPreparer:
                 width=source.width,
                 height=source.height,
                 sound_reason=sound_reason,
+                source=stamp,
+                content=content,
             )
             return writer.finish(summary, source.timestamps)
 
@@ -162,31 +172,39 @@ def prepare_faces(
     """Makes the faces of all clips of a data set; what is there already stays, so a killed run goes on where it was.
 
     A clip without a face and one that cannot be read stay in the index, with the reason. The latter is tried again when
-    its file has changed since. When something was made, the store's folder gets a list of the clips that something is
-    wrong with, and a picture of some faces.
+    its file has changed since. A clip that failed for a reason outside of its file - its process was killed or gave no
+    sign of life, the disk did not answer - is tried twice, and again in the next call. When something was made, the
+    store's folder gets a list of the clips that something is wrong with, and a picture of some faces.
 
     Args:
         dataset: whose clips.
         workers: number of processes; 0 for none besides this one.
         limit: only the first so many clips.
         shard: only this part of them.
-        time_limit: seconds without a sign of life after which a clip counts as unreadable.
+        time_limit: seconds without a sign of life after which a clip's process is stopped.
         device: where detectors run; by default a GPU where there is one.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
         DatasetNotFoundError: the data set is not there.
+        NotWritableError: the store takes no more files; what was made stays.
     """
     dataset.prepare()
     records, store = shard.of_records(dataset.records()[:limit]), store_of(dataset)
     check_records(records, dataset.name)
     _refuse_impossible(dataset.faces, records, dataset.name)
-    done, index_time = store.read_index(), store.index_time()
+    done = store.read_index()
     own, indexed = {record.clip_id for record in records}, set(done)
-    todo = _to_do(records, store, done, index_time, dataset.folder)
+    files = {record.clip_id: ClipFiles.of(dataset.folder, record, dataset.faces) for record in records}
+    stamps = {clip_id: clip.stamp for clip_id, clip in files.items()}
+    todo = _to_do(records, store, done, stamps)
     if todo or not own <= indexed or not store.index_path(shard.name).exists():
+        check_writable(store.folder)
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
         work_through(make, todo, done, min(workers, len(todo)), time_limit, f"{dataset.name}: faces")
+        for clip_id in (record.clip_id for record in todo):
+            if not done[clip_id].source:  # it failed; of the others their files say what they were made of
+                done[clip_id] = replace(done[clip_id], source=stamps[clip_id])
         store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
         _describe(store, records, done, dataset.name, shard)
     return store
@@ -202,15 +220,19 @@ def _refuse_impossible(settings: FaceSettings, records: Sequence[VideoRecord], n
 
 
 def _to_do(
-    records: Sequence[VideoRecord], store: ClipStore, done: dict[str, ClipSummary], index_time: float, folder: Path
+    records: Sequence[VideoRecord], store: ClipStore, done: dict[str, ClipSummary], stamps: dict[str, str]
 ) -> list[VideoRecord]:
-    """The clips to be made; adds to `done` those that a killed run made before it wrote the index."""
+    """The clips to be made; adds to `done` those that a killed run made before it wrote the index.
+
+    Earlier versions took every failure for an unreadable file, and noted no stamp; these clips are tried again, too.
+    """
     stored, todo = store.clip_ids(), list[VideoRecord]()
     for record in records:
         known = done.get(record.clip_id)
-        if known is not None and known.reason.startswith(UNREADABLE):
-            path = folder / record.path
-            if path.exists() and path.stat().st_mtime > index_time:
+        if known is not None and known.reason.startswith(FAILED):
+            todo.append(record)
+        elif known is not None and known.reason.startswith(UNREADABLE):
+            if known.source != stamps[record.clip_id]:
                 todo.append(record)
         elif record.clip_id not in stored:
             todo.append(record)
@@ -241,11 +263,11 @@ def work_through(
             shares[record.clip_id] = share
             reach(finished + sum(shares.values()))
 
-        for record, result in run_in_processes(make, todo, workers, time_limit, watch, ready):
+        for record, result in run_in_processes(make, todo, workers, time_limit, watch, ready, TRIES):
             shares.pop(record.clip_id, None)
             finished += 1
             if isinstance(result, Failure):
-                reason = " ".join(f"{UNREADABLE}{result.reason}".split())
+                reason = " ".join(f"{FAILED if result.passing else UNREADABLE}{result.reason}".split())
                 done[record.clip_id] = ClipSummary(record.clip_id, 0, 0, 0.0, reason)
             else:
                 done[record.clip_id] = result

@@ -77,6 +77,8 @@ class ClipSummary:
     width: int = 0  # of the source's frames, pixels
     height: int = 0
     sound_reason: str = ""  # what is wrong with the sound track, where there is one
+    source: str = ""  # sizes and times of the files it was made of (`clip_files`); empty from earlier versions
+    content: str = ""  # their checksum, where they could be read
 
     @property
     def coverage(self) -> float:
@@ -262,10 +264,6 @@ class ClipStore:
     def index_path(self, part: str = "") -> Path:
         """Where the index, or that of a part, is or would be."""
         return self.folder / (f"index-{part}.csv" if part else "index.csv")
-
-    def index_time(self) -> float:
-        """When an index was last written, in seconds since 1970; 0 where there is none yet."""
-        return max((path.stat().st_mtime for path in self._indices()), default=0.0)
 
     def read_index(self) -> dict[str, ClipSummary]:
         """Clip id -> summary of the clips in the index and in its parts; empty where there is none yet."""

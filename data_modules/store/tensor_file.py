@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import whole_file, writing_to
 
 IN_MEMORY = 4 * 2**20  # bytes of a tensor before it goes to disk: most clips never do
 DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "int16": "I16", "uint8": "U8"}
@@ -24,8 +24,8 @@ DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "int16": "I16", "u
 class Rows:
     """A tensor that grows by rows: (n, ...) of one shape and kind."""
 
-    def __init__(self, spool: IO[bytes]) -> None:
-        self._spool = spool
+    def __init__(self, spool: IO[bytes], folder: Path) -> None:
+        self._spool, self._folder = spool, folder  # where it goes when it is large
         self._first: NDArray[Any] | None = None  # of no rows; says shape and kind
         self.count = 0
 
@@ -33,6 +33,7 @@ class Rows:
         """Appends rows (m, ...).
 
         Raises:
+            NotWritableError: the folder takes no more files.
             ValueError: they have another shape or kind than those before.
         """
         if self._first is None:
@@ -42,7 +43,8 @@ class Rows:
                 f"rows of shape {rows.shape[1:]} ({rows.dtype}) after rows of {self._first.shape[1:]} "
                 f"({self._first.dtype}); expected the same"
             )
-        self._spool.write(np.ascontiguousarray(rows).tobytes())
+        with writing_to(self._folder):
+            self._spool.write(np.ascontiguousarray(rows).tobytes())
         self.count += len(rows)
 
     @property
@@ -75,7 +77,7 @@ class TensorFile:
         """The tensor of that name, made when it is first asked for."""
         if name not in self._tensors:
             spool = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(self._folder))  # noqa: SIM115
-            self._tensors[name] = Rows(self._cleanup.enter_context(spool))
+            self._tensors[name] = Rows(self._cleanup.enter_context(spool), self._folder)
         return self._tensors[name]
 
     def discard(self, name: str) -> None:
@@ -100,10 +102,15 @@ class TensorFile:
 
 @contextmanager
 def tensor_file(path: Path) -> Iterator[TensorFile]:
-    """Yields tensors to fill; when the block ends they are written to `path`, whole; after an error nothing is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yields tensors to fill; when the block ends they are written to `path`, whole; after an error nothing is.
+
+    Raises:
+        NotWritableError: the folder takes no more files.
+    """
+    with writing_to(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as cleanup:
         tensors = TensorFile(path.parent, cleanup)
         yield tensors
-        with whole_file(path) as temporary, temporary.open("wb") as file:
+        with whole_file(path) as temporary, writing_to(path.parent), temporary.open("wb") as file:
             tensors.write_to(file)

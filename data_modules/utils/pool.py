@@ -10,10 +10,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, overload
+
+from data_modules.faults import is_passing
+from data_modules.utils.files import NotWritableError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,6 +33,7 @@ class Failure:
     """Why an item has no result."""
 
     reason: str
+    passing: bool = False  # whether it may have one when it is tried again, see `faults.is_passing`
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,16 @@ def run_in_processes(
     time_limit: float,
     watch: Callable[[Item, float], None] = ...,
     ready: Callable[[str], None] = ...,
+    tries: int = ...,
 ) -> Iterator[tuple[Item, Result | Failure]]: ...
 @overload
 def run_in_processes(
-    make: Callable[[], Callable[[Item], Result]], items: Sequence[Item], workers: int, time_limit: float
+    make: Callable[[], Callable[[Item], Result]],
+    items: Sequence[Item],
+    workers: int,
+    time_limit: float,
+    *,
+    tries: int = ...,
 ) -> Iterator[tuple[Item, Result | Failure]]: ...
 def run_in_processes(
     make: Callable[[], Work[Item, Result]],
@@ -81,6 +92,7 @@ def run_in_processes(
     time_limit: float,
     watch: Callable[[Item, float], None] = lambda item, done: None,
     ready: Callable[[str], None] = lambda about: None,
+    tries: int = 1,
 ) -> Iterator[tuple[Item, Result | Failure]]:
     """Yields each item with its result, in the order in which they are done.
 
@@ -92,11 +104,32 @@ def run_in_processes(
             one when it is done, and whenever its generator yields.
         watch: is told what the generators yield.
         ready: is told, when a process is ready, what the attribute `about` of its work says.
+        tries: how often an item is tried whose failure may pass (see `Failure`): again after all others, in half as
+            many processes, as the likeliest reason for one that was killed is that there was no memory for so many.
 
     Raises:
         Exception: whatever `make` raises.
+        NotWritableError: where the work writes to, nothing more can be written.
         RuntimeError: a process ended before it was ready.
     """
+    while items:
+        again = list[Item]()
+        for item, result in _one_round(make, items, workers, time_limit, watch, ready):
+            if tries > 1 and isinstance(result, Failure) and result.passing:
+                again.append(item)
+            else:
+                yield item, result
+        items, workers, tries = again, -(-workers // 2), tries - 1
+
+
+def _one_round(
+    make: Callable[[], Work[Item, Result]],
+    items: Sequence[Item],
+    workers: int,
+    time_limit: float,
+    watch: Callable[[Item, float], None],
+    ready: Callable[[str], None],
+) -> Iterator[tuple[Item, Result | Failure]]:
     if not workers:
         work = make()
         ready(getattr(work, "about", ""))
@@ -115,7 +148,7 @@ def run_in_processes(
                 if worker.pipe in heard:
                     result = _receive(worker)
                 elif time.monotonic() > worker.deadline:
-                    result = Failure(f"no sign of life for {time_limit:.0f} s; its process was stopped")
+                    result = Failure(f"no sign of life for {time_limit:.0f} s; its process was stopped", passing=True)
                 else:
                     continue
                 if isinstance(result, Exception):
@@ -136,7 +169,8 @@ def run_in_processes(
                     worker.end()
                     continue
                 worker.item, worker.deadline = waiting.pop(), time.monotonic() + time_limit
-                worker.pipe.send(worker.item)
+                with suppress(BrokenPipeError):  # it died just now, which the next round notices
+                    worker.pipe.send(worker.item)
     finally:
         for worker in live:
             worker.end()
@@ -155,9 +189,9 @@ def _receive(worker: _Worker[Item]) -> object:
     """The worker's answer, or a failure if it died over its item."""
     try:
         return worker.pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):
         worker.process.join()
-        return Failure(f"the process that read it crashed (exit code {worker.process.exitcode})")
+        return Failure(f"the process that read it crashed (exit code {worker.process.exitcode})", passing=True)
 
 
 def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
@@ -180,15 +214,21 @@ def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
             item = pipe.recv()
         except EOFError:  # the parent is gone
             return
-        pipe.send(_attempt(work, item, lambda done: pipe.send(_Sign(done))))
+        try:
+            pipe.send(_attempt(work, item, lambda done: pipe.send(_Sign(done))))
+        except NotWritableError as error:
+            pipe.send(error)
+            return
 
 
 def _attempt(work: Work[Item, Result], item: Item, sign: Callable[[float], None]) -> Result | Failure:
     try:
         result = work(item)
         return run_to_end(result, sign) if isinstance(result, Generator) else result
+    except NotWritableError:  # the next item's result could not be written either
+        raise
     except Exception as error:
-        return Failure(f"{error.__class__.__name__}: {error}")
+        return Failure(f"{error.__class__.__name__}: {error}", is_passing(error))
 
 
 def run_to_end(work: Generator[float, None, Result], sign: Callable[[float], None] = lambda done: None) -> Result:

@@ -17,7 +17,8 @@ from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.datasets.doctor import Diagnosis, Finding, examine
 from data_modules.datasets.fold_files import fold_rows, write_folds
 from data_modules.datasets.layouts import SplitCount
-from data_modules.prepare.faces import WHOLE, Shard, prepare_faces
+from data_modules.prepare.faces import FAILED, WHOLE, Shard, prepare_faces
+from data_modules.utils.files import NotWritableError
 from fer_lightning.experiments.datasets import dataset_of
 from fer_lightning.experiments.request import data_names
 
@@ -46,14 +47,37 @@ def main(arguments: list[str]) -> int:
     if known.command == "list":
         show(list_table({name: dataset_of(name) for name in data_names()}))
     elif known.command == "prepare":
-        dataset = dataset_of(known.name, others)
-        prepare_faces(dataset, known.workers, known.limit, known.shard, device=known.device)
+        return prepare_data(dataset_of(known.name, others), known.workers, known.limit, known.shard, known.device)
     elif known.command == "folds":
         print(export_folds(dataset_of(known.name, others), known.out or Path(f"folds_{known.name}.csv")))
     else:
         root = [] if known.root is None else ["--dataset.root", known.root]
         return diagnose(dataset_of(known.name, [*root, *others]), known.workers, known.json)
     return 0
+
+
+def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None) -> int:
+    """Makes the faces of a data set, or of a part of it; returns 1 where clips failed for reasons that may pass.
+
+    Raises:
+        ValueError: the store takes no more files.
+    """
+    try:
+        store = prepare_faces(dataset, workers, limit, part, device=device)
+    except NotWritableError as error:
+        raise ValueError(f"{error} The variable FER_STORE names the store's folder.") from error
+    index = store.read_index()
+    rows = [index[record.clip_id] for record in part.of_records(dataset.records()[:limit])]
+    failed = [row for row in rows if row.reason.startswith(FAILED)]
+    for row in failed:
+        print(f"{row.clip_id}: {row.reason}", file=sys.stderr)
+    if failed:
+        print(
+            f"{dataset.name}: {len(failed)} of {len(rows)} clips failed for reasons that lie outside of their files; "
+            "the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
 
 
 def shard(text: str) -> Shard:

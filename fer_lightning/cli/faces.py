@@ -18,13 +18,14 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
-from data_modules.prepare.faces import TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
+from data_modules.prepare.faces import FAILED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
 from data_modules.store.clip_store import ClipStore, Origin, StoredClip
 from data_modules.utils.cells import cell, text_of
 from data_modules.utils.files import write_whole
 from fer_lightning.predict.video_files import folder_for, shown, videos_of
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
+NOT_MADE = (UNREADABLE, FAILED)
 
 
 def main(arguments: list[str]) -> int:
@@ -71,14 +72,17 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
     work_through(make, todo, done, min(workers, len(todo)), TIME_LIMIT, "faces")
     for record in records:
         summary = done[record.clip_id]
-        unreadable = summary.reason.startswith(UNREADABLE)
-        said = summary.reason if unreadable else export(store.open(record.clip_id), out / record.clip_id)
+        said = (
+            summary.reason
+            if summary.reason.startswith(NOT_MADE)
+            else export(store.open(record.clip_id), out / record.clip_id)
+        )
         print(f"{shown(Path(record.path).name)}: {shown(said)}")
     summaries = [done[record.clip_id] for record in records]
     write_whole(out / "contact_sheet.jpg", contact_sheet(store, summaries))
     write_whole(out / "quarantine.csv", quarantine(summaries))
     print(f"to look at: {out / 'contact_sheet.jpg'}; what is wrong with which video: {out / 'quarantine.csv'}")
-    return int(any(summary.reason.startswith(UNREADABLE) for summary in summaries))
+    return int(any(summary.reason.startswith(NOT_MADE) for summary in summaries))
 
 
 def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:

@@ -1,6 +1,8 @@
 import csv
+import errno
 import io
 import os
+import signal
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +18,10 @@ from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.faces import Shard, prepare_faces, store_of
+from data_modules.prepare.faces import ClipPreparer, Shard, prepare_faces, store_of
+from data_modules.store.tensor_file import TensorFile
+from data_modules.utils.files import NotWritableError
+from fer_lightning.cli.data import prepare_data
 from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
 
 ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
@@ -150,13 +155,108 @@ def test_a_broken_clip_is_tried_again_when_its_file_changed(dataset):
     dataset.clips.append(VideoRecord("bad", "bad.mp4", "sadness", truth="c.safetensors"))
     store = prepare_faces(dataset, 0)
     assert "unreadable" in store.read_index()["bad"].reason
-    written = store.index_time()
+    written = store.index_path().stat().st_mtime
     prepare_faces(dataset, 0)
-    assert store.index_time() == written, "the same broken file is not read again"
+    assert store.index_path().stat().st_mtime == written, "the same broken file is not read again"
     write_video(bad, [numbered_frame(i) for i in range(5)])
     os.utime(bad, (written + 10, written + 10))
     prepare_faces(dataset, 0)
     assert store.read_index()["bad"].num_faces == 5
+
+
+class Killed(ClipPreparer):
+    """Is killed over the clip `b`, as by lack of memory, until there is a file `enough`; notes its tries."""
+
+    def __call__(self, record):
+        tries = self._folder / "tries"
+        if record.clip_id == "b":
+            with tries.open("a") as file:
+                file.write("b")
+            if not (self._folder / "enough").exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(record)
+
+
+def test_a_killed_worker_costs_its_clip_two_tries_and_never_the_next_run(dataset, monkeypatch, capsys):
+    monkeypatch.setattr("data_modules.prepare.ClipPreparer", Killed)
+    assert prepare_data(dataset, 2, None, Shard(), None) == 1
+    index = store_of(dataset).read_index()
+    assert index["b"].reason == "failed for now: the process that read it crashed (exit code -9)"
+    assert {name: index[name].num_faces for name in "abc"} == {"a": 12, "b": 0, "c": 5}
+    assert (dataset.folder / "tries").read_text() == "bb"
+    said = capsys.readouterr()
+    assert "b: failed for now" in said.err
+    assert "1 of 3 clips failed" in said.err
+    (dataset.folder / "enough").touch()
+    assert prepare_data(dataset, 2, None, Shard(), None) == 0
+    assert store_of(dataset).read_index()["b"].num_faces == 6
+    assert (dataset.folder / "tries").read_text() == "bbb"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_disk_that_does_not_answer_is_no_unreadable_clip(dataset, monkeypatch):
+    opened, broken = Path.open, [dataset.folder / "b.mp4"]
+
+    def unanswered(path, *arguments, **named):
+        if path in broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", unanswered)
+    assert prepare_data(dataset, 0, None, Shard(), None) == 1
+    assert store_of(dataset).read_index()["b"].reason.startswith("failed for now: OSError")
+    broken.clear()
+    assert prepare_data(dataset, 0, None, Shard(), None) == 0
+    assert store_of(dataset).read_index()["b"].num_faces == 6
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_store_that_takes_no_more_stops_everything_and_blames_no_clip(dataset, monkeypatch, number):
+    write, written = TensorFile.write_to, []
+
+    def refuse(tensors, file):
+        if written:
+            raise OSError(number, os.strerror(number))
+        written.append(write(tensors, file))
+
+    monkeypatch.setattr(TensorFile, "write_to", refuse)
+    with pytest.raises(ValueError, match=rf"cannot write to .*{os.strerror(number).lower()}.*goes on.*FER_STORE"):
+        prepare_data(dataset, 0, None, Shard(), None)
+    assert store_of(dataset).clip_ids() == {"a"}
+    assert store_of(dataset).read_index() == {}
+    monkeypatch.setattr(TensorFile, "write_to", write)
+    assert prepare_data(dataset, 0, None, Shard(), None) == 0
+    assert {row.num_faces for row in store_of(dataset).read_index().values()} == {12, 6, 5}
+
+
+def test_a_forbidden_store_is_told_before_any_clip_is_read(dataset, monkeypatch):
+    store = store_of(dataset)
+
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(store.folder))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", forbidden)
+    monkeypatch.setattr("data_modules.prepare.open_clip", lambda *_: pytest.fail("read a clip"))
+    with pytest.raises(NotWritableError, match=f"cannot write to {store.folder}: permission denied"):
+        prepare_faces(dataset, 0)
+
+
+def test_what_an_earlier_version_took_for_unreadable_is_tried_again(dataset):
+    store = prepare_faces(dataset, 0)
+    columns = "clip_id,num_frames,num_faces,fps,reason,num_made,sound,broken,num_landmarks,width,height,sound_reason"
+    rows = ["a,12,12,25.0,,0,0.0,0,12,96,64,", "b,0,0,0.0,unreadable: [Errno 28],0,0.0,0,0,0,0,"]
+    store.index_path().write_text("\n".join([columns, *rows, "c,5,5,25.0,,0,0.0,0,5,96,64,", ""]))
+    store.path("b").unlink()
+    before = store.path("a").stat().st_mtime_ns
+    prepare_faces(dataset, 0)
+    assert store.read_index()["b"].num_faces == 6
+    assert store.path("a").stat().st_mtime_ns == before
+
+
+def test_size_and_time_of_a_clips_files_stand_beside_its_row(dataset):
+    row = prepare_faces(dataset, 0).read_index()["a"]
+    found = [(dataset.folder / name).stat() for name in ("a.mp4", "a.safetensors")]
+    assert row.source == " ".join(f"{one.st_size}@{one.st_mtime_ns}" for one in found)
 
 
 def test_a_folder_with_a_broken_image(tmp_path, capsys):
