@@ -10,6 +10,7 @@ from data_modules.faces.face_table import table_of
 from data_modules.manifest import VideoRecord
 
 BLOCK = 1 << 24  # bytes read at a time
+MISSING = "missing"  # stands in a stamp for a file that is not there
 
 
 @dataclass(frozen=True)
@@ -61,5 +62,5 @@ def _stamp(path: Path) -> str:
     try:
         found = path.stat()
     except (OSError, ValueError):  # the latter of a path with a zero byte
-        return "missing"
+        return MISSING
     return f"{'folder' if path.is_dir() else found.st_size}@{found.st_mtime_ns}"

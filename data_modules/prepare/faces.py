@@ -1,6 +1,6 @@
 """From a data set to its store of faces: in parallel, resumable after a kill at any point, in parts on many hosts."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,24 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.audio.settings import SOUND_RATE
-from data_modules.clip_files import ClipFiles
+from data_modules.clip_files import MISSING, ClipFiles
 from data_modules.datasets.dataset import VideoDataset, store_root
 from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
 from data_modules.faces.face_table import read_face_table, table_of
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
+from data_modules.makers import UNKNOWN, makers
 from data_modules.manifest import VideoRecord, check_records
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
-from data_modules.store.clip_store import ClipStore, ClipSummary, ClipWriter, StoredClip
+from data_modules.store.clip_store import NOTE, ClipStore, ClipSummary, ClipWriter, StoredClip
 from data_modules.utils.files import check_writable, write_whole
-from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress
 from data_modules.video.audio_track import open_sound
 from data_modules.video.reader import is_video_file, open_clip
 from data_modules.video.source import UnreadableVideoError
 
 TIME_LIMIT = 300.0  # seconds without a sign of life
+SHOWN = 10  # clips that are named
 TRIES = 2  # for clips whose process was killed, say
 UNREADABLE = "unreadable: "  # because of what the file holds: tried again when it has changed
 FAILED = "failed for now: "  # because of memory, disk, time, ...: tried again the next time
@@ -101,7 +103,7 @@ class ClipPreparer:
         yield 0.0
         files = ClipFiles.of(self._folder, record, self._settings)
         stamp = files.stamp  # before it is read: what is written meanwhile counts as a change
-        content = "" if "missing" in stamp else (yield from files.content())
+        content = "" if MISSING in stamp else (yield from files.content())
         settings, source = self._settings, open_clip(self._folder, record)
         known = self._known(record, (source.width, source.height))
         places = yield from find_places(source, settings, self._tools, known)
@@ -154,11 +156,26 @@ class ClipPreparer:
 
 
 def store_of(dataset: VideoDataset) -> ClipStore:
-    """Where the data set's faces are: named after the set, its folder's name, and the settings.
+    """Where the data set's faces are: named after the set, its folder's name, the settings, and networks' weights.
 
-    Two synthetic sets lie in folders of different names and share nothing; a set that moves keeps its faces.
+    Two synthetic sets lie in folders of different names and share nothing; a set that moves keeps its faces. A machine
+    that lacks a network takes the faces that another one made, if there is no choice.
+
+    Raises:
+        ValueError: there is one.
     """
-    return ClipStore.of(store_root(), dataset.store_name, dataset.faces)
+    made_by = makers(dataset.faces)
+    if UNKNOWN in made_by.values():
+        found = ClipStore.found(store_root(), dataset.store_name, dataset.faces)
+        if len(found) > 1:
+            raise ValueError(
+                f"{dataset.name}: {' and '.join(store.folder.name for store in found)} in {store_root()} were made by "
+                f"different networks ({NOTE} in them says which), and this machine lacks them; expected one such "
+                "folder: move the others away, or install the detector"
+            )
+        if found:
+            return found[0]
+    return ClipStore.of(store_root(), dataset.store_name, dataset.faces, made_by)
 
 
 def prepare_faces(
@@ -171,8 +188,8 @@ def prepare_faces(
 ) -> ClipStore:
     """Makes the faces of all clips of a data set; what is there already stays, so a killed run goes on where it was.
 
-    A clip without a face and one that cannot be read stay in the index, with the reason. The latter is tried again when
-    its file has changed since. A clip that failed for a reason outside of its file - its process was killed or gave no
+    A clip whose files have changed since is made again. A clip without a face and one that cannot be read stay in the
+    index, with the reason. A clip that failed for a reason outside of its file - its process was killed or gave no
     sign of life, the disk did not answer - is tried twice, and again in the next call. When something was made, the
     store's folder gets a list of the clips that something is wrong with, and a picture of some faces.
 
@@ -194,12 +211,15 @@ def prepare_faces(
     check_records(records, dataset.name)
     _refuse_impossible(dataset.faces, records, dataset.name)
     done = store.read_index()
-    own, indexed = {record.clip_id for record in records}, set(done)
+    before = dict(done)
+    own = {record.clip_id for record in records}
     files = {record.clip_id: ClipFiles.of(dataset.folder, record, dataset.faces) for record in records}
     stamps = {clip_id: clip.stamp for clip_id, clip in files.items()}
-    todo = _to_do(records, store, done, stamps)
-    if todo or not own <= indexed or not store.index_path(shard.name).exists():
+    todo = _to_do(records, store, done, files, stamps)
+    if todo or done != before or not store.index_path(shard.name).exists():
         check_writable(store.folder)
+        _tell_of_earlier_faces(store, dataset)
+        store.discard(record.clip_id for record in todo)
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
         work_through(make, todo, done, min(workers, len(todo)), time_limit, f"{dataset.name}: faces")
         for clip_id in (record.clip_id for record in todo):
@@ -220,25 +240,51 @@ def _refuse_impossible(settings: FaceSettings, records: Sequence[VideoRecord], n
 
 
 def _to_do(
-    records: Sequence[VideoRecord], store: ClipStore, done: dict[str, ClipSummary], stamps: dict[str, str]
+    records: Sequence[VideoRecord],
+    store: ClipStore,
+    done: dict[str, ClipSummary],
+    files: Mapping[str, ClipFiles],
+    stamps: Mapping[str, str],
 ) -> list[VideoRecord]:
-    """The clips to be made; adds to `done` those that a killed run made before it wrote the index.
+    """The clips to be made; completes `done` by clips that a killed run made before it wrote the index, and by stamps.
 
-    Earlier versions took every failure for an unreadable file, and noted no stamp; these clips are tried again, too.
+    Earlier versions noted no stamp: what they made counts as unchanged. They took every failure for an unreadable file,
+    so what they did not make is tried again.
     """
-    stored, todo = store.clip_ids(), list[VideoRecord]()
+    stored, todo, changed = store.clip_ids(), list[VideoRecord](), list[str]()
     for record in records:
-        known = done.get(record.clip_id)
-        if known is not None and known.reason.startswith(FAILED):
+        clip_id, stamp = record.clip_id, stamps[record.clip_id]
+        if clip_id in stored and clip_id not in done:
+            done[clip_id] = StoredClip(store.path(clip_id)).summary
+        known = done.get(clip_id)
+        if known is None or known.reason.startswith(FAILED):
             todo.append(record)
-        elif known is not None and known.reason.startswith(UNREADABLE):
-            if known.source != stamps[record.clip_id]:
+        elif known.reason.startswith(UNREADABLE):
+            if known.source != stamp:
                 todo.append(record)
-        elif record.clip_id not in stored:
+        elif clip_id not in stored:
             todo.append(record)
-        elif known is None:
-            done[record.clip_id] = StoredClip(store.path(record.clip_id)).summary
+        elif known.source != stamp and MISSING not in stamp:  # the faces of a video that is gone stay
+            if known.source and known.content != run_to_end(files[clip_id].content()):
+                changed.append(clip_id)
+                todo.append(record)
+            else:
+                done[clip_id] = replace(known, source=stamp)
+    if changed:
+        named = ", ".join(changed[:SHOWN]) + ", ..." * (len(changed) > SHOWN)
+        print(f"clips that have changed since their faces were made, which are made again: {named}", flush=True)
     return todo
+
+
+def _tell_of_earlier_faces(store: ClipStore, dataset: VideoDataset) -> None:
+    """Says where faces lie of a version that did not note by which networks they were made."""
+    for earlier in ClipStore.found(store_root(), dataset.store_name, dataset.faces)[:1]:
+        if store.folder.name.startswith(f"{earlier.folder.name}-") and not store.clip_ids():
+            print(
+                f"{dataset.name}: the faces in {earlier.folder} are not used: an earlier version made them and did not "
+                f"note by which networks. If these were the same, move what is in there to {store.folder}",
+                flush=True,
+            )
 
 
 def work_through(

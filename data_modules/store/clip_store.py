@@ -7,10 +7,11 @@ re-encoded video.
 """
 
 import csv
+import glob
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from enum import IntEnum
@@ -28,6 +29,8 @@ from data_modules.utils.files import write_whole
 
 FORMAT = "fer_lightning faces 2"
 SUFFIX = ".safetensors"
+NOTE = "settings.json"  # in the store's folder: what made it
+DERIVED = ("sound/*", "features/*/*")  # folders with a file a clip, beside the crops
 SILENT = "its sound track is silent"
 LANDMARKS = (68, 3)
 # OpenCV's flags for decoding at a part of the size; with IMREAD_COLOR_RGB they mean RGB.
@@ -102,7 +105,11 @@ def clip_path(folder: Path, clip_id: str) -> Path:
 
 def settings_key(settings: object) -> str:
     """A short name for a dataclass of settings: any changed value gives another key."""
-    text = json.dumps(asdict(settings), sort_keys=True, default=str)  # type: ignore[call-overload]
+    return _key(asdict(settings))  # type: ignore[call-overload]
+
+
+def _key(content: Mapping[str, object]) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(f"{FORMAT} {text}".encode()).hexdigest()[:10]
 
 
@@ -194,13 +201,34 @@ class ClipStore:
         self.folder = folder
 
     @classmethod
-    def of(cls, root: Path, dataset: str, settings: object) -> "ClipStore":
-        """The store of a data set's faces under these settings, and its folder with a note of them."""
-        store = cls(root / f"{dataset}-{settings_key(settings)}")
-        note = store.folder / "settings.json"
-        if not note.exists():
-            write_whole(note, json.dumps(asdict(settings), indent=2, default=str).encode())  # type: ignore[call-overload]
+    def of(cls, root: Path, dataset: str, settings: object, made_by: Mapping[str, str] | None = None) -> "ClipStore":
+        """The store of a data set's faces under these settings by these networks, and its folder with a note of both.
+
+        Args:
+            root: the folder of all stores.
+            dataset: its name.
+            settings: a dataclass.
+            made_by: what finds faces, landmarks, ... -> its weights (see `makers.makers`); part of the folder's name
+                where there are any.
+
+        Raises:
+            NotWritableError: `root` takes no more files.
+        """
+        note: dict[str, object] = asdict(settings)  # type: ignore[call-overload]
+        name = f"{dataset}-{settings_key(settings)}"
+        if made_by:
+            note, name = note | {"made_by": dict(made_by)}, f"{name}-{_key(dict(made_by))}"
+        store = cls(root / name)
+        path = store.folder / NOTE
+        if not path.exists():
+            write_whole(path, json.dumps(note, indent=2, default=str).encode())
         return store
+
+    @classmethod
+    def found(cls, root: Path, dataset: str, settings: object) -> list["ClipStore"]:
+        """The stores of a data set's faces under these settings that are there, by whichever networks."""
+        name = glob.escape(f"{dataset}-{settings_key(settings)}")
+        return [cls(path) for path in sorted([*root.glob(name), *root.glob(f"{name}-*")]) if path.is_dir()]
 
     def path(self, clip_id: str) -> Path:
         """Where the clip's file is or would be.
@@ -217,6 +245,13 @@ class ClipStore:
             for path in self.folder.rglob(f"*{SUFFIX}")
             if path.name[0] != "."  # the name of a file that is being written
         }
+
+    def discard(self, clip_ids: Iterable[str]) -> None:
+        """Deletes what the store holds of clips that are made anew, and what was computed from that."""
+        folders = [self.folder, *(folder for place in DERIVED for folder in self.folder.glob(place))]
+        for clip_id in clip_ids:
+            for folder in folders:
+                clip_path(folder, clip_id).unlink(missing_ok=True)
 
     @contextmanager
     def writing(self, clip_id: str) -> Iterator["ClipWriter"]:

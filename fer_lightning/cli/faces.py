@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
 from data_modules.faces.settings import FaceSettings
+from data_modules.makers import makers
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
@@ -58,11 +59,11 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
         DetectorNotFoundError: the detector is not installed.
         ValueError: the folder holds faces made under other settings.
     """
-    store = ClipStore.of(out, "store", settings)
+    store = ClipStore.of(out, "store", settings, makers(settings))
     if others := [path.name for path in out.glob("store-*") if path.name != store.folder.name]:
         raise ValueError(
-            f"{out} holds faces made under other settings ({others[0]}/settings.json); expected the same settings, or "
-            "another --out: faces of different settings must not mix"
+            f"{out} holds faces made under other settings or by other networks ({others[0]}/settings.json); expected "
+            "the same, or another --out: they must not mix"
         )
     records = records_of(videos, out)
     there = store.clip_ids()

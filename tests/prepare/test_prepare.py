@@ -1,9 +1,11 @@
 import csv
 import errno
+import hashlib
 import io
 import os
 import signal
 from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +21,7 @@ from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import ClipPreparer, Shard, prepare_faces, store_of
+from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
 from fer_lightning.cli.data import prepare_data
@@ -257,6 +260,101 @@ def test_size_and_time_of_a_clips_files_stand_beside_its_row(dataset):
     row = prepare_faces(dataset, 0).read_index()["a"]
     found = [(dataset.folder / name).stat() for name in ("a.mp4", "a.safetensors")]
     assert row.source == " ".join(f"{one.st_size}@{one.st_mtime_ns}" for one in found)
+
+
+def test_a_replaced_video_gets_new_faces_and_loses_what_was_computed_from_the_old_ones(dataset, capsys):
+    store = prepare_faces(dataset, 0)
+    computed = [
+        store.folder / place / f"{name}.safetensors" for place in ("sound/is09", "features/x/v") for name in "ac"
+    ]
+    for path in computed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    before = {name: store.path(name).stat().st_mtime_ns for name in "bc"}
+    clip(dataset.folder, "a", 7)
+    capsys.readouterr()
+    prepare_faces(dataset, 0)
+    assert "changed since their faces were made, which are made again: a\n" in capsys.readouterr().out
+    assert store.read_index()["a"].num_faces == len(store.open("a")) == 7
+    assert before == {name: store.path(name).stat().st_mtime_ns for name in "bc"}
+    assert [path.exists() for path in computed] == [False, True, False, True]
+    prepare_faces(dataset, 0)
+    assert capsys.readouterr().out == ""
+
+
+def test_changed_ground_truth_and_turns_are_changes_and_a_new_date_is_none(dataset, monkeypatch):
+    store = prepare_faces(dataset, 0)
+    os.utime(dataset.folder / "a.mp4", (1, 1))
+    truth_of(8, hidden=(0,)).save(dataset.folder / "b.safetensors")
+    dataset.clips[2] = replace(dataset.clips[2], turns=2)
+    before = {name: store.path(name).stat().st_mtime_ns for name in "abc"}
+    prepare_faces(dataset, 0)
+    changed = [name for name in "abc" if store.path(name).stat().st_mtime_ns != before[name]]
+    assert changed == ["b", "c"]
+    assert store.read_index()["b"].num_faces == 7
+    monkeypatch.setattr("data_modules.clip_files.ClipFiles.content", lambda _: pytest.fail("read a clip again"))
+    prepare_faces(dataset, 0)
+
+
+def test_the_faces_of_a_video_that_is_gone_stay(dataset):
+    store = prepare_faces(dataset, 0)
+    (dataset.folder / "a.mp4").unlink()
+    expected = store.read_index()
+    prepare_faces(dataset, 0)
+    assert store.read_index() == expected
+    assert len(store.open("a")) == 12
+
+
+def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
+    from data_modules import makers
+
+    found = {"facenet-pytorch": "2.6.0"}
+
+    def version(package):
+        if package not in found:
+            raise PackageNotFoundError(package)
+        return found[package]
+
+    monkeypatch.setattr(makers, "version", version)
+    (tmp_path / "clips").mkdir()
+    data = Clips(tmp_path / "clips", faces=FaceSettings("mtcnn", landmarks="mesh"))
+    first = store_of(data).folder
+    assert "facenet-pytorch 2.6.0" in (first / "settings.json").read_text()
+    found.clear()
+    assert store_of(data).folder == first, "a machine without the network takes the faces that are there"
+    found["facenet-pytorch"] = "2.7.0"
+    second = store_of(data).folder
+    assert second != first
+    monkeypatch.setattr(makers, "SHA256", "another")
+    assert store_of(data).folder not in (first, second)
+    found.clear()
+    with pytest.raises(ValueError, match=rf"{first.name}.*different networks"):
+        store_of(data)
+
+
+def test_other_weights_of_insightface_make_another_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_WEIGHTS", str(tmp_path))
+    (tmp_path / "clips").mkdir()
+    weights = tmp_path / "insightface" / "buffalo_l" / "det_10g.onnx"
+    weights.parent.mkdir(parents=True)
+    data, stores = Clips(tmp_path / "clips", faces=FaceSettings("insightface")), set()
+    for content in (b"one", b"two", b"three", b"two"):
+        weights.write_bytes(content)
+        stores.add(store_of(data).folder)
+        assert hashlib.sha256(content).hexdigest() in (store_of(data).folder / "settings.json").read_text()
+    assert len(stores) == 3
+
+
+def test_faces_of_an_earlier_version_whose_networks_nobody_knows_are_told_of(tmp_path, capsys):
+    clip(tmp_path / "clips", "a")
+    data = Clips(tmp_path / "clips", faces=FaceSettings("crop", size=32, landmarks="mesh"))
+    data.clips = [VideoRecord("a", "a.mp4", "sadness")]
+    earlier = ClipStore.of(tmp_path / "store", data.store_name, data.faces).folder
+    store = prepare_faces(data, 0)
+    assert store.folder.name.startswith(f"{earlier.name}-")
+    assert f"the faces in {earlier} are not used" in capsys.readouterr().out
+    prepare_faces(data, 0)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_folder_with_a_broken_image(tmp_path, capsys):
