@@ -251,9 +251,12 @@ def _to_do(
     Earlier versions noted no stamp: what they made counts as unchanged. They took every failure for an unreadable file,
     so what they did not make is tried again.
     """
-    stored, todo, changed = store.clip_ids(), list[VideoRecord](), list[str]()
+    stored, todo, changed, damaged = store.clip_ids(), list[VideoRecord](), list[str](), list[str]()
     for record in records:
         clip_id, stamp = record.clip_id, stamps[record.clip_id]
+        if clip_id in stored and not store.is_whole(clip_id):
+            stored.remove(clip_id)
+            damaged.append(clip_id)
         if clip_id in stored and clip_id not in done:
             done[clip_id] = StoredClip(store.path(clip_id)).summary
         known = done.get(clip_id)
@@ -270,10 +273,14 @@ def _to_do(
                 todo.append(record)
             else:
                 done[clip_id] = replace(known, source=stamp)
-    if changed:
-        named = ", ".join(changed[:SHOWN]) + ", ..." * (len(changed) > SHOWN)
-        print(f"clips that have changed since their faces were made, which are made again: {named}", flush=True)
+    _name(changed, "clips that have changed since their faces were made, which are made again")
+    _name(damaged, f"damaged files in {store.folder}, which are made again")
     return todo
+
+
+def _name(clip_ids: Sequence[str], what: str) -> None:
+    if clip_ids:
+        print(f"{what}: {', '.join(clip_ids[:SHOWN])}{', ...' * (len(clip_ids) > SHOWN)}", flush=True)
 
 
 def _tell_of_earlier_faces(store: ClipStore, dataset: VideoDataset) -> None:

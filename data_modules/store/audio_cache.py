@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from data_modules.audio.opensmile import SIZES, Descriptors
 from data_modules.audio.settings import Sound
 from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import Samples, speech_of
-from data_modules.store.clip_store import ClipStore, StoredClip, clip_path, settings_key
-from data_modules.utils.files import whole_file, write_whole
+from data_modules.store.clip_store import ClipStore, StoredClip, clip_path, reading, settings_key
+from data_modules.store.tensor_file import read_header
+from data_modules.utils.files import write_whole
 
 FIELDS = ("descriptor", "spectrogram")
 """The fields of `ClipBatch` that are made of sound."""
@@ -87,22 +88,25 @@ class FieldFiles:
     def has(self, clip_id: str) -> bool:
         """Whether it is there, whole."""
         path = self.path(clip_id)
-        return path is not None and path.exists()
+        return path is not None and path.exists() and read_header(path) is not None
 
     def read(self, clip_id: str) -> NDArray[Any] | None:
-        """A clip's field, or None where it was not made."""
+        """A clip's field, or None where it was not made.
+
+        Raises:
+            DamagedClipError: its file is damaged.
+        """
         path = self.path(clip_id)
         if path is None or not path.exists():
             return None
-        with safe_open(path, framework="numpy") as file:
+        with reading(path), safe_open(path, framework="numpy") as file:
             return np.asarray(file.get_tensor(self.recipe.field))
 
     def write(self, clip_id: str, values: NDArray[Any]) -> None:
         """Writes a clip's field, whole or not at all; nothing without a folder."""
         path = self.path(clip_id)
         if path is not None:
-            with whole_file(path) as temporary:
-                save_file({self.recipe.field: np.ascontiguousarray(values)}, temporary)
+            write_whole(path, save({self.recipe.field: np.ascontiguousarray(values)}))
 
     @property
     def failed(self) -> Path | None:

@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from data_modules.audio.settings import SOUND_RATE
-from data_modules.store.tensor_file import TensorFile, tensor_file
+from data_modules.store.tensor_file import METADATA, TensorFile, read_header, tensor_file
 from data_modules.utils.files import write_whole
 
 FORMAT = "fer_lightning faces 2"
@@ -113,15 +113,43 @@ def _key(content: Mapping[str, object]) -> str:
     return hashlib.sha256(f"{FORMAT} {text}".encode()).hexdigest()[:10]
 
 
+class DamagedClipError(ValueError):
+    """A clip's file in the store is damaged; the message names both, and says what to do."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What is done in this block reads a clip's file.
+
+    Raises:
+        DamagedClipError: it is damaged.
+    """
+    try:
+        yield
+    except (SafetensorError, cv2.error, ValueError, TypeError, KeyError, IndexError) as error:
+        raise DamagedClipError(
+            f"clip {path.stem!r}: {path} is damaged ({' '.join(str(error).split())}); delete this file: "
+            "`fer data prepare`, and the beginning of every training, make again what is missing"
+        ) from error
+
+
 class StoredClip:
-    """The faces of one clip, read lazily: only the asked-for crops are decoded."""
+    """The faces of one clip, read lazily: only the asked-for crops are decoded.
+
+    Raises:
+        DamagedClipError: the file is damaged; so do all that read from it.
+        ValueError: it is none of this store.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = safe_open(path, framework="numpy")
-        metadata = self._file.metadata() or {}
+        self.path = path
+        with reading(path):
+            self._file = safe_open(path, framework="numpy")
+            metadata = self._file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise ValueError(f"{path}: not a file of this store (format {metadata.get('format')!r}, not {FORMAT!r})")
-        self.summary = ClipSummary(**json.loads(metadata["summary"]))
+        with reading(path):
+            self.summary = ClipSummary(**json.loads(metadata["summary"]))
         self._names = frozenset(self._file.keys())
 
     def __len__(self) -> int:
@@ -132,7 +160,8 @@ class StoredClip:
         """(M,) frame numbers in the source, ascending."""
         if "frame_index" not in self._names:
             return np.zeros(0, np.int64)
-        return np.asarray(self._file.get_tensor("frame_index"), dtype=np.int64)
+        with reading(self.path):
+            return np.asarray(self._file.get_tensor("frame_index"), dtype=np.int64)
 
     @cached_property
     def crop_size(self) -> int:
@@ -141,7 +170,10 @@ class StoredClip:
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """(M, ...) `box`, `score`, `landmarks`, `intensity` or `origin`, or None where the clip has none."""
-        return np.asarray(self._file.get_tensor(name), dtype=np.float32) if name in self._names else None
+        if name not in self._names:
+            return None
+        with reading(self.path):
+            return np.asarray(self._file.get_tensor(name), dtype=np.float32)
 
     def has(self, name: str) -> bool:
         """Whether the clip has `landmarks`, `person`, `sound`, ..."""
@@ -150,7 +182,8 @@ class StoredClip:
     @cached_property
     def times(self) -> NDArray[np.float64]:
         """(T,) seconds of all frames of the source, the first at 0."""
-        return np.asarray(self._file.get_tensor("time"), dtype=np.float64)
+        with reading(self.path):
+            return np.asarray(self._file.get_tensor("time"), dtype=np.float64)
 
     def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
         """(n,) samples in [-1, 1] at `SOUND_RATE` from `start` to `stop` seconds, or None where there is no sound."""
@@ -171,7 +204,8 @@ class StoredClip:
         half the side in half the time), but never smaller than `size`.
 
         Raises:
-            ValueError: a crop is damaged, or there are none of this kind.
+            DamagedClipError: a crop is damaged.
+            ValueError: there are none of this kind.
         """
         positions = np.asarray(positions, dtype=np.int64)
         if not len(positions):
@@ -182,16 +216,15 @@ class StoredClip:
                 f"`faces.{what}` set to what finds it"
             )
         unique, inverse = np.unique(positions, return_inverse=True)
-        ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
-        starts = np.concatenate(([0], ends[:-1]))
         divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
         flags = cv2.IMREAD_COLOR_RGB | DIVIDED[divisor]
-        images = [cv2.imdecode(data[int(starts[i]) : int(ends[i])], flags) for i in unique]
-        if any(image is None for image in images):
-            raise ValueError(
-                f"clip {self.summary.clip_id!r}: a stored crop is damaged; delete its file and prepare again"
-            )
-        return np.asarray(images, dtype=np.uint8)[inverse]
+        with reading(self.path):
+            ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
+            starts = np.concatenate(([0], ends[:-1]))
+            images = [cv2.imdecode(data[int(starts[i]) : int(ends[i])], flags) for i in unique]
+            if any(image is None for image in images):
+                raise ValueError(f"a crop of the {what} does not decode")
+            return np.asarray(images, dtype=np.uint8)[inverse]
 
 
 class ClipStore:
@@ -246,6 +279,18 @@ class ClipStore:
             if path.name[0] != "."  # the name of a file that is being written
         }
 
+    def is_whole(self, clip_id: str) -> bool:
+        """Whether the clip's file has the size that it should have, and says that it is the clip's; see `read_header`.
+
+        Costs a tenth of a millisecond on a local disk.
+        """
+        header = read_header(self.path(clip_id))
+        try:
+            metadata = (header or {})[METADATA]
+            return bool(metadata["format"] == FORMAT and json.loads(metadata["summary"])["clip_id"] == clip_id)
+        except (ValueError, TypeError, KeyError):
+            return False
+
     def discard(self, clip_ids: Iterable[str]) -> None:
         """Deletes what the store holds of clips that are made anew, and what was computed from that."""
         folders = [self.folder, *(folder for place in DERIVED for folder in self.folder.glob(place))]
@@ -274,6 +319,7 @@ class ClipStore:
         """The clip's faces.
 
         Raises:
+            DamagedClipError: the file is damaged.
             FileNotFoundError: the clip was not prepared.
             ValueError: the file is not one of this store.
         """

@@ -5,6 +5,7 @@ unpickles; its own writer wants all tensors in memory at once.
 """
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from data_modules.utils.files import whole_file, writing_to
 
 IN_MEMORY = 4 * 2**20  # bytes of a tensor before it goes to disk: most clips never do
+METADATA = "__metadata__"  # the header's entry that is no tensor
 DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "int16": "I16", "uint8": "U8"}
 
 
@@ -88,7 +90,7 @@ class TensorFile:
         """Header, then the tensors; wide numbers first, so that each lies where the processor wants it."""
         tensors = [(name, rows) for name, rows in self._tensors.items() if rows.itemsize]
         tensors.sort(key=lambda pair: -pair[1].itemsize)
-        header: dict[str, object] = {"__metadata__": dict(self.metadata)}
+        header: dict[str, object] = {METADATA: dict(self.metadata)}
         start = 0
         for name, rows in tensors:
             entry = rows.header(start)
@@ -114,3 +116,20 @@ def tensor_file(path: Path) -> Iterator[TensorFile]:
         yield tensors
         with whole_file(path) as temporary, writing_to(path.parent), temporary.open("wb") as file:
             tensors.write_to(file)
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """The header of a file of tensors; None where it is none, or the file has another size than it says.
+
+    Reads nothing else: a file cut short and a damaged header are found, a changed byte in the tensors is not.
+    """
+    with path.open("rb") as file:
+        size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+        if not 0 < length <= size - 8:
+            return None
+        try:
+            header: dict[str, Any] = json.loads(file.read(length))
+            stop = max((entry["data_offsets"][1] for name, entry in header.items() if name != METADATA), default=0)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return None
+    return header if 8 + length + stop == size else None

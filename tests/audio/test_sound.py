@@ -548,3 +548,16 @@ def test_sound_that_is_longer_or_shorter_than_the_picture_is_kept_as_it_is(clips
     assert index["silent"].sound == 0
     assert index["silent"].sound_reason == SILENT
     assert (index["face"].sound, index["face"].sound_reason) == (0, "")
+
+
+def test_a_damaged_file_of_a_sound_is_told_in_training_and_made_again_by_preparing(clips):
+    store = prepare_faces(clips, 0)
+    sounds, fields = SoundCache.of(store, PLAIN), frozenset({"spectrogram"})
+    prepare_sound(store, sounds, fields, 0, "clips")
+    path = sounds.files["spectrogram"].path("both")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    with pytest.raises(ValueError, match=rf"clip 'both': {path} is damaged.*fer data prepare"):
+        sounds.read(store.open("both"), "spectrogram")
+    prepare_sound(store, sounds, fields, 0, "clips")
+    assert path.read_bytes() == whole

@@ -305,6 +305,37 @@ def test_the_faces_of_a_video_that_is_gone_stay(dataset):
     assert len(store.open("a")) == 12
 
 
+def spoil(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "cut":
+        del data[-100:]
+    elif how == "grown":
+        data += b"x"
+    elif how == "empty":
+        data.clear()
+    elif how == "header":
+        data[100] ^= 0x80
+    else:  # another clip's file
+        data = bytearray(path.with_name("a.safetensors").read_bytes())
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["cut", "grown", "empty", "header", "another's"])
+@pytest.mark.parametrize("index", ["kept", "lost"])
+def test_a_damaged_file_of_the_store_is_found_and_made_again(dataset, how, index, capsys):
+    store = prepare_faces(dataset, 0)
+    expected, before = store.read_index(), store.path("a").stat().st_mtime_ns
+    spoil(store.path("b"), how)
+    if index == "lost":
+        store.index_path().unlink()
+    capsys.readouterr()
+    prepare_faces(dataset, 0)
+    assert f"damaged files in {store.folder}, which are made again: b\n" in capsys.readouterr().out
+    assert store.read_index() == expected
+    assert len(store.open("b").crops(range(6))) == 6
+    assert store.path("a").stat().st_mtime_ns == before
+
+
 def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
     from data_modules import makers
 

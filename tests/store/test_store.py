@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from data_modules.faces.settings import FaceSettings
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame, settings_key
+from data_modules.store.clip_store import ClipStore, ClipSummary, DamagedClipError, FaceFrame, settings_key
 from fer_lightning.bench.store import FORMS, clips_to_store, compare_formats
 
 
@@ -111,8 +111,30 @@ def test_foreign_and_damaged_files_are_refused(store):
     store.write(ClipSummary("a", 1, 0), [face(0)])
     data = store.path("a").read_bytes()
     store.path("a").write_bytes(data.replace(b"\xff\xd8\xff", b"\x00\x00\x00"))
-    with pytest.raises(ValueError, match=r"damaged.*prepare again"):
+    with pytest.raises(ValueError, match=r"clip 'a': .*a\.safetensors is damaged.*delete.*fer data prepare"):
         store.open("a").crops([0])
+
+
+@pytest.mark.parametrize("place", range(0, 2400, 48))
+def test_a_changed_byte_is_either_read_over_or_told_with_clip_and_file(store, place):
+    """Whatever byte it is: no other error, which would name neither."""
+    store.write(ClipSummary("a", 2, 0), [face(0), face(1)])
+    data = bytearray(store.path("a").read_bytes())
+    data[place % len(data)] ^= 0xFF
+    store.path("a").write_bytes(data)
+    try:
+        clip = store.open("a")
+        assert len(clip.frame_index) + len(clip.optional("box")) + len(clip.crops([0, 1])) > 0
+    except ValueError as error:
+        assert str(store.path("a")) in str(error)  # noqa: PT017 - an error is one of two good ends
+
+
+def test_a_file_cut_short_is_told_with_clip_and_file(store):
+    store.write(ClipSummary("x/a", 2, 0), [face(0), face(1)])
+    path = store.path("x/a")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DamagedClipError, match=rf"clip 'a': {path} is damaged.*fer data prepare"):
+        store.open("x/a")
 
 
 @dataclass(frozen=True)
