@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from av.error import FFmpegError
 from safetensors import SafetensorError
 
-CONTENT = (ValueError, LookupError, EOFError, NotImplementedError, OSError, FFmpegError, SafetensorError)
+CONTENT = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    FFmpegError,
+    SafetensorError,
+)
 """What readers raise about the bytes that they were given."""
 PLACE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}

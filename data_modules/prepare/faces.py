@@ -14,6 +14,7 @@ from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, 
 from data_modules.faces.face_table import read_face_table, table_of
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
+from data_modules.faults import is_passing
 from data_modules.makers import UNKNOWN, makers
 from data_modules.manifest import VideoRecord, check_records
 from data_modules.prepare.contact_sheet import contact_sheet
@@ -24,7 +25,6 @@ from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress
 from data_modules.video.audio_track import open_sound
 from data_modules.video.reader import is_video_file, open_clip
-from data_modules.video.source import UnreadableVideoError
 
 TIME_LIMIT = 300.0  # seconds without a sign of life
 SHOWN = 10  # clips that are named
@@ -148,11 +148,18 @@ class ClipPreparer:
         try:
             track = open_sound(path, SOUND_RATE)
             for block in track or ():
-                writer.add_sound(np.clip(np.round(block * 32767), -32768, 32767).astype(np.int16))
-        except UnreadableVideoError as error:
+                writer.add_sound(np.round(block * 32767).astype(np.int16))
+        except Exception as error:  # whatever a damaged track brings a decoder to: the pictures are made already
+            if is_passing(error):
+                raise
             writer.discard_sound()
-            return " ".join(f"{DAMAGED}{error}".split())
-        return f"{track.broken} of {track.packets} packets of its sound do not decode" if track and track.broken else ""
+            return " ".join(f"{DAMAGED}{str(error) or type(error).__name__}".split())
+        wrong = []
+        if track and track.broken:
+            wrong.append(f"{track.broken} of {track.packets} packets of its sound do not decode")
+        if track and track.not_numbers:
+            wrong.append(f"{track.not_numbers} samples of its sound are no numbers; silence stands for them")
+        return "; ".join(wrong)
 
 
 def store_of(dataset: VideoDataset) -> ClipStore:

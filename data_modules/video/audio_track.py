@@ -26,11 +26,13 @@ class SoundTrack:
         packets: how many the last pass over the track has seen.
         broken: how many of them do not decode; silence stands for these.
         decoded: how many samples the others held.
+        not_numbers: how many of these were infinite or not a number; silence stands for them, too. Samples that are
+            louder than full scale, as lossy codecs make them, are cut off at it and not counted.
     """
 
     def __init__(self, path: Path, rate: int, max_seconds: float) -> None:
         self.path, self.rate, self.max_seconds = path, rate, max_seconds
-        self.packets = self.broken = self.decoded = 0
+        self.packets = self.broken = self.decoded = self.not_numbers = 0
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Yields blocks (n,) in [-1, 1].
@@ -38,7 +40,7 @@ class SoundTrack:
         Raises:
             UnreadableVideoError: the sound cannot be read, nothing of it decodes, or it is too long.
         """
-        self.packets = self.broken = self.decoded = samples = 0
+        self.packets = self.broken = self.decoded = self.not_numbers = samples = 0
         with _opened(self.path) as file:
             shift = round(_start(file) * self.rate)  # samples of silence before, or of sound to leave out
             if shift > 0:
@@ -70,9 +72,14 @@ class SoundTrack:
                 continue
             for part in parts:
                 self.decoded += part.samples
-                yield part.to_ndarray()[0]
+                yield self._within_scale(part.to_ndarray()[0])
         for part in resampler.resample(None):
-            yield part.to_ndarray()[0]
+            yield self._within_scale(part.to_ndarray()[0])
+
+    def _within_scale(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        finite = np.isfinite(samples)
+        self.not_numbers += len(samples) - int(np.count_nonzero(finite))
+        return np.clip(np.where(finite, samples, np.float32(0)), -1, 1)
 
 
 def open_sound(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0) -> SoundTrack | None:

@@ -561,3 +561,58 @@ def test_a_damaged_file_of_a_sound_is_told_in_training_and_made_again_by_prepari
         sounds.read(store.open("both"), "spectrogram")
     prepare_sound(store, sounds, fields, 0, "clips")
     assert path.read_bytes() == whole
+
+
+def with_pcm(root: Path, name: str, samples: np.ndarray) -> VideoRecord:
+    """A clip of 12 frames whose sound is these samples as they are: 32-bit floats may be anything."""
+    root.mkdir(exist_ok=True)
+    with av.open(str(root / f"{name}.mkv"), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        track = file.add_stream("pcm_f32le", rate=SOUND_RATE, layout="mono")
+        for number in range(12):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")))
+        file.mux(stream.encode())
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
+        file.mux([*track.encode(frame), *track.encode()])
+    return VideoRecord(name, f"{name}.mkv", "sadness")
+
+
+def test_samples_that_are_no_numbers_are_silence_and_loud_ones_are_cut_off(tmp_path):
+    plain = tone(0.4)
+    spoilt, loud = plain.copy(), plain * 4
+    spoilt[[100, 200, 300]] = np.nan, np.inf, -np.inf
+    loud[[100, 200]] = 1e30, -1e30
+    nothing = np.full(6400, np.nan, np.float32)
+    given = {"plain": plain, "spoilt": spoilt, "loud": loud, "nothing": nothing}
+    records = [with_pcm(tmp_path / "clips", name, samples) for name, samples in given.items()]
+    store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=records), 0)
+    index = store.read_index()
+    assert [index[name].num_faces for name in given] == [12, 12, 12, 12]
+    heard = {name: store.open(name).sound() for name in given}
+    np.testing.assert_allclose(heard["plain"], plain, atol=1e-4)
+    expected = np.where(np.isfinite(spoilt), spoilt, 0)
+    np.testing.assert_allclose(heard["spoilt"], expected, atol=1e-4)
+    np.testing.assert_allclose(heard["loud"], np.clip(loud, -1, 1), atol=1e-4)
+    assert heard["nothing"] is None
+    assert index["spoilt"].sound_reason == "3 samples of its sound are no numbers; silence stands for them"
+    assert index["nothing"].sound_reason.startswith("6400 samples")
+    assert (index["plain"].sound_reason, index["loud"].sound_reason) == ("", "")
+    read = read_sound(tmp_path / "clips" / "spoilt.mkv")
+    assert np.isfinite(read).all()
+    assert np.abs(read).max() <= 1
+
+
+@pytest.mark.parametrize("error", [ValueError("no such layout"), av.error.InvalidDataError(1, "odd"), OverflowError()])
+def test_whatever_a_sound_track_brings_a_decoder_to_the_pictures_stay(tmp_path, monkeypatch, error):
+    record = clip(tmp_path / "clips", "loud", voice(1.0)[0])
+
+    def refused(*_, **__):
+        raise error
+
+    monkeypatch.setattr("data_modules.audio.av.AudioResampler", refused)
+    store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=[record]), 0)
+    row = store.read_index()["loud"]
+    assert (row.num_faces, row.reason, row.sound) == (12, "", 0)
+    assert row.sound_reason.startswith("sound unreadable: ")
