@@ -20,7 +20,7 @@ from data_modules.manifest import VideoRecord, check_records
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
 from data_modules.store.clip_store import NOTE, ClipStore, ClipSummary, ClipWriter, StoredClip
-from data_modules.utils.files import check_writable, write_whole
+from data_modules.utils.files import check_writable, remove_orphans, write_whole
 from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress
 from data_modules.video.audio_track import open_sound
@@ -227,6 +227,7 @@ def prepare_faces(
         check_writable(store.folder)
         _tell_of_earlier_faces(store, dataset)
         store.discard(record.clip_id for record in todo)
+        remove_orphans(store.folder)
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
         work_through(make, todo, done, min(workers, len(todo)), time_limit, f"{dataset.name}: faces")
         for clip_id in (record.clip_id for record in todo):

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from data_modules.audio.settings import SOUND_RATE
 from data_modules.store.tensor_file import METADATA, TensorFile, read_header, tensor_file
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import is_temporary, write_whole
 
 FORMAT = "fer_lightning faces 2"
 SUFFIX = ".safetensors"
@@ -276,7 +276,7 @@ class ClipStore:
         return {
             path.relative_to(self.folder).as_posix().removesuffix(SUFFIX)
             for path in self.folder.rglob(f"*{SUFFIX}")
-            if path.name[0] != "."  # the name of a file that is being written
+            if not is_temporary(path)
         }
 
     def is_whole(self, clip_id: str) -> bool:

@@ -2,13 +2,18 @@
 
 import errno
 import os
+import secrets
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 """Errors after which the next file cannot be written either."""
+TEMPORARY = ".being-written-"
+"""How the names of files begin that are being written."""
+ORPHANED = 24 * 3600.0  # seconds without a change after which nobody writes such a file any more
 
 
 class NotWritableError(OSError):
@@ -39,21 +44,51 @@ def writing_to(folder: Path) -> Iterator[None]:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is renamed to `path`, on an error it is deleted.
 
+    Its content is on the disk before the name is: after a power cut, too, there is either the whole file or the earlier
+    one. Its permissions are those of any new file (the umask's).
+
     Raises:
         NotWritableError: the folder takes no more files.
     """
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
     with writing_to(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+        temporary.touch(0o666, exist_ok=False)
     try:
         yield temporary
         with writing_to(path.parent):
-            temporary.chmod(0o644)  # mkstemp's 0600 would hide a shared store from colleagues
+            _to_disk(temporary)
             temporary.replace(path)
+            with suppress(OSError):  # not every system and network disk does that for folders
+                _to_disk(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may have become read-only; the error that tells of it must get out
+            temporary.unlink()
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until what was written is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that is being written, or was when its process was killed."""
+    return path.name.startswith(TEMPORARY)
+
+
+def remove_orphans(folder: Path) -> None:
+    """Deletes the files that killed processes left in a folder and those below it.
+
+    A file belongs to nobody when it has not changed for a day: whoever writes one may run on another machine.
+    """
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        with suppress(FileNotFoundError):  # renamed or deleted just now
+            if time.time() - path.stat().st_mtime > ORPHANED:
+                path.unlink()
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -336,6 +336,15 @@ def test_a_damaged_file_of_the_store_is_found_and_made_again(dataset, how, index
     assert store.path("a").stat().st_mtime_ns == before
 
 
+def test_what_killed_runs_left_in_the_store_is_removed_by_and_by(dataset):
+    left = [store_of(dataset).folder / name for name in (".being-written-0a.safetensors", ".being-written-0b.csv")]
+    for path in left:
+        path.touch()
+    os.utime(left[0], (1, 1))
+    prepare_faces(dataset, 0)
+    assert [path.exists() for path in left] == [False, True]
+
+
 def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
     from data_modules import makers
 

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.store.clip_store import ClipStore, ClipSummary, DamagedClipError, FaceFrame, settings_key
+from data_modules.utils.files import whole_file
 from fer_lightning.bench.store import FORMS, clips_to_store, compare_formats
 
 
@@ -79,10 +80,13 @@ def test_the_index_comes_back_as_it_was(store):
 
 
 def test_clips_in_folders_are_listed_and_half_written_ones_are_not(store):
-    for clip_id in ("a", "x/y/b", "x/dotted.name"):
+    for clip_id in ("a", "x/y/b", "x/dotted.name", ".hidden", "x/.hidden-abc"):
         store.write(ClipSummary(clip_id, 1, 0), [face(0)])
-    (store.folder / ".c-tmp.safetensors").touch()
-    assert store.clip_ids() == {"a", "x/y/b", "x/dotted.name"}
+    with store.writing("c") as writer:
+        writer.add(face(0))
+        with whole_file(store.path("d")):
+            assert store.clip_ids() == {"a", "x/y/b", "x/dotted.name", ".hidden", "x/.hidden-abc"}
+        writer.finish(ClipSummary("c", 1, 0))
 
 
 @pytest.mark.parametrize("clip_id", ["../a", "/etc/a", "a/../../b", ""])

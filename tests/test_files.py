@@ -1,0 +1,85 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from data_modules.utils.files import remove_orphans, whole_file, write_whole
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path, umask, expected):
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "a.txt", b"a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == expected
+
+
+def test_the_content_is_on_the_disk_before_the_name_is_and_the_name_before_anything_else(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, Path.replace
+
+    def noted_fsync(handle):
+        folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        done.append("folder" if folder else os.pread(handle, 9, 0))
+        fsync(handle)
+
+    def noted_replace(path, target):
+        done.append("renamed")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    write_whole(tmp_path / "a.txt", b"content")
+    assert done == [b"content", "renamed", "folder"]
+
+
+def test_after_an_error_the_earlier_file_is_there_and_nothing_else(tmp_path):
+    write_whole(tmp_path / "a.txt", b"earlier")
+
+    def interrupted():
+        with whole_file(tmp_path / "a.txt") as temporary:
+            temporary.write_bytes(b"half")
+            assert temporary.suffix == ".txt", "some writers choose the form by it"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names(tmp_path) == {"a.txt"}
+    assert (tmp_path / "a.txt").read_bytes() == b"earlier"
+
+
+def test_a_name_as_long_as_the_system_allows(tmp_path):
+    path = tmp_path / f"{'a' * 251}.txt"
+    write_whole(path, b"a")
+    assert path.read_bytes() == b"a"
+
+
+def left_by_a_killed_process(folder: Path) -> Path:
+    with whole_file(folder / "a.txt") as temporary:
+        temporary.write_bytes(b"half")
+        (folder / "aside").hardlink_to(temporary)  # no process that is killed deletes it
+    (folder / "aside").rename(temporary)
+    (folder / "a.txt").unlink()
+    return temporary
+
+
+def test_files_of_killed_processes_are_removed_a_day_later_and_no_others(tmp_path):
+    left = []
+    for folder in (tmp_path, tmp_path / "below"):
+        for age in (0, 2 * 86400):
+            folder.mkdir(exist_ok=True)
+            temporary = left_by_a_killed_process(folder)
+            os.utime(temporary, (temporary.stat().st_mtime - age,) * 2)
+            left.append(temporary)
+    hidden = tmp_path / ".a-hidden.txt"
+    hidden.touch()
+    os.utime(hidden, (1, 1))
+    remove_orphans(tmp_path)
+    assert [path.exists() for path in left] == [True, False, True, False]
+    assert hidden.exists()
