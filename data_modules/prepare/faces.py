@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.audio.settings import SOUND_RATE
-from data_modules.clip_files import MISSING, ClipFiles
 from data_modules.datasets.dataset import VideoDataset, store_root
 from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
 from data_modules.faces.face_table import read_face_table, table_of
 from data_modules.faces.ground_truth import FrameTruth
+from data_modules.faces.makers import UNKNOWN, makers
 from data_modules.faces.settings import FaceSettings
-from data_modules.faults import is_passing
-from data_modules.makers import UNKNOWN, makers
 from data_modules.manifest import VideoRecord, check_records
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
+from data_modules.prepare.source_files import MISSING, ClipFiles
 from data_modules.store.clip_store import NOTE, ClipStore, ClipSummary, ClipWriter, StoredClip
+from data_modules.utils.faults import is_passing
 from data_modules.utils.files import check_writable, remove_orphans, write_whole
 from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress

@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Generic, TypeVar, overload
 
-from data_modules.faults import is_passing
+from data_modules.utils.faults import is_passing
 from data_modules.utils.files import NotWritableError
 
 Item = TypeVar("Item")

@@ -14,8 +14,8 @@ from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
+from data_modules.faces.makers import makers
 from data_modules.faces.settings import FaceSettings
-from data_modules.makers import makers
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine

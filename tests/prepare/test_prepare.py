@@ -292,7 +292,10 @@ def test_changed_ground_truth_and_turns_are_changes_and_a_new_date_is_none(datas
     changed = [name for name in "abc" if store.path(name).stat().st_mtime_ns != before[name]]
     assert changed == ["b", "c"]
     assert store.read_index()["b"].num_faces == 7
-    monkeypatch.setattr("data_modules.clip_files.ClipFiles.content", lambda _: pytest.fail("read a clip again"))
+    unread = "data_modules.prepare.source_files.ClipFiles.content"
+    monkeypatch.setattr(unread, lambda _: pytest.fail("read a clip again"))
+        "data_modules.prepare.source_files.ClipFiles.content", lambda _: pytest.fail("read a clip again")
+    )
     prepare_faces(dataset, 0)
 
 

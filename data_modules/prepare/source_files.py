@@ -5,8 +5,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.datasets.dataset import FaceSettings
 from data_modules.faces.face_table import table_of
+from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 
 BLOCK = 1 << 24  # bytes read at a time
