@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 import av
 
+from data_modules.clip_files import misnamed, printable
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.layouts import SplitCount
 from data_modules.manifest import SPLITS, VideoRecord, leaves_root
@@ -74,11 +75,13 @@ def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
         DatasetNotFoundError: it is not there.
         ValueError: an annotation cannot be read, with file and line.
     """
-    records, folder = dataset.records(), dataset.folder.absolute()
+    listed, folder = dataset.records(), dataset.folder.absolute()
+    records, names = [r for r in listed if not misnamed(r)], [printable(r.path) for r in listed if misnamed(r)]
     outside = [record for record in records if _leaves(record)]
     inside = [record for record in records if not _leaves(record)]
     states = _run(partial(_Reader, folder), inside, workers, f"{dataset.name}: opening")
     findings = [
+        *_finding("names", "wrong", "clips have names that are not UTF-8 and were not opened; rename them", names),
         *_manifest_findings(records, outside, dataset.class_names),
         *_clip_findings(states),
         *_overlaps(records),

@@ -68,7 +68,7 @@ def assign_folds(records: Sequence[VideoRecord], folds: int, name: str) -> list[
 
 def _digest(name: str, group: str) -> bytes:
     """Persons in the order of these are shuffled alike by every version of every library."""
-    return hashlib.sha256(f"{name}/{group}".encode()).digest()
+    return hashlib.sha256(f"{name}/{group}".encode(errors="surrogateescape")).digest()
 
 
 def split_by_fold(

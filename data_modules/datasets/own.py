@@ -1,6 +1,7 @@
 """A user's own videos: listed in a table, or in folders named after emotions."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +66,7 @@ class Own(VideoDataset):
     def store_name(self) -> str:
         """Two folders of one name may hold different clips, so this store is named after the whole path."""
         path = str(self.folder.resolve())
-        return f"{super().store_name}-{hashlib.sha256(path.encode()).hexdigest()[:6]}"
+        return f"{super().store_name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
 
     @property
     def class_names(self) -> tuple[str, ...]:

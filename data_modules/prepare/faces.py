@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.audio.settings import SOUND_RATE
+from data_modules.clip_files import MISSING, ClipFiles, misnamed, printable
 from data_modules.datasets.dataset import VideoDataset, store_root
 from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
 from data_modules.faces.face_table import read_face_table, table_of
@@ -27,6 +28,7 @@ from data_modules.video.audio_track import open_sound
 from data_modules.video.reader import is_video_file, open_clip
 
 TIME_LIMIT = 300.0  # seconds without a sign of life
+MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
 SHOWN = 10  # clips that are named
 TRIES = 2  # for clips whose process was killed, say
 UNREADABLE = "unreadable: "  # because of what the file holds: tried again when it has changed
@@ -214,7 +216,9 @@ def prepare_faces(
         NotWritableError: the store takes no more files; what was made stays.
     """
     dataset.prepare()
-    records, store = shard.of_records(dataset.records()[:limit]), store_of(dataset)
+    every, store = shard.of_records(dataset.records()[:limit]), store_of(dataset)
+    records, left_out = [r for r in every if not misnamed(r)], [printable(r.path) for r in every if misnamed(r)]
+    _name(left_out, f"{dataset.name}: {MISNAMED}")
     check_records(records, dataset.name)
     _refuse_impossible(dataset.faces, records, dataset.name)
     done = store.read_index()
@@ -234,7 +238,7 @@ def prepare_faces(
             if not done[clip_id].source:  # it failed; of the others their files say what they were made of
                 done[clip_id] = replace(done[clip_id], source=stamps[clip_id])
         store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
-        _describe(store, records, done, dataset.name, shard)
+        _describe(store, records, done, dataset.name, shard, left_out)
     return store
 
 
@@ -336,13 +340,18 @@ def work_through(
 
 
 def _describe(
-    store: ClipStore, records: Sequence[VideoRecord], done: dict[str, ClipSummary], name: str, shard: Shard
+    store: ClipStore,
+    records: Sequence[VideoRecord],
+    done: dict[str, ClipSummary],
+    name: str,
+    shard: Shard,
+    left_out: Sequence[str],
 ) -> None:
     """Prints what came of the clips; writes the list of those with something wrong, and a picture of some."""
     summaries = [done[record.clip_id] for record in records]
     suffix = f"-{shard.name}" if shard.name else ""
     listed, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
-    write_whole(listed, quarantine(summaries))
+    write_whole(listed, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
     write_whole(sheet, contact_sheet(store, summaries))
     show_coverage(records, summaries, name)
     print(f"  all reasons: {listed}\n  to look at:  {sheet}")

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from data_modules.clip_files import misnamed
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -57,7 +58,8 @@ def main(arguments: list[str]) -> int:
 
 
 def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None) -> int:
-    """Makes the faces of a data set, or of a part of it; returns 1 where clips failed for reasons that may pass.
+    """Makes the faces of a data set, or of a part of it; returns 1 where clips failed for reasons that
+    may pass, or were left out because of their names.
 
     Raises:
         ValueError: the store takes no more files.
@@ -67,7 +69,9 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
     except NotWritableError as error:
         raise ValueError(f"{error} The variable FER_STORE names the store's folder.") from error
     index = store.read_index()
-    rows = [index[record.clip_id] for record in part.of_records(dataset.records()[:limit])]
+    records = part.of_records(dataset.records()[:limit])
+    left_out = [record for record in records if misnamed(record)]
+    rows = [index[record.clip_id] for record in records if not misnamed(record)]
     failed = [row for row in rows if row.reason.startswith(FAILED)]
     for row in failed:
         print(f"{row.clip_id}: {row.reason}", file=sys.stderr)
@@ -77,7 +81,7 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
             "the same command tries them again",
             file=sys.stderr,
         )
-    return 1 if failed else 0
+    return 1 if failed or left_out else 0
 
 
 def shard(text: str) -> Shard:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from data_modules.clip_files import printable
 from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
@@ -19,7 +20,7 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
-from data_modules.prepare.faces import FAILED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
+from data_modules.prepare.faces import FAILED, MISNAMED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
 from data_modules.store.clip_store import ClipStore, Origin, StoredClip
 from data_modules.utils.cells import cell, text_of
 from data_modules.utils.files import write_whole
@@ -65,7 +66,11 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
             f"{out} holds faces made under other settings or by other networks ({others[0]}/settings.json); expected "
             "the same, or another --out: they must not mix"
         )
-    records = records_of(videos, out)
+    names = [str(video.resolve()) for video in videos]
+    left_out = [printable(name) for name in names if printable(name) != name]
+    for name in left_out:
+        print(f"{name}: {MISNAMED}")
+    records = records_of([video for video, name in zip(videos, names, strict=True) if printable(name) == name], out)
     there = store.clip_ids()
     done = {name: store.open(name).summary for name in there & {record.clip_id for record in records}}
     todo = [record for record in records if record.clip_id not in there]
@@ -83,7 +88,7 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
     write_whole(out / "contact_sheet.jpg", contact_sheet(store, summaries))
     write_whole(out / "quarantine.csv", quarantine(summaries))
     print(f"to look at: {out / 'contact_sheet.jpg'}; what is wrong with which video: {out / 'quarantine.csv'}")
-    return int(any(summary.reason.startswith(NOT_MADE) for summary in summaries))
+    return int(bool(left_out) or any(summary.reason.startswith(NOT_MADE) for summary in summaries))
 
 
 def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import signal
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError
@@ -15,16 +16,19 @@ import pytest
 from PIL import Image
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.own import Own
 from data_modules.datasets.synthetic import Synthetic
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
+from data_modules.datasets.doctor import examine
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import ClipPreparer, Shard, prepare_faces, store_of
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
 from fer_lightning.cli.data import prepare_data
+from fer_lightning import video_faces
 from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
 
 ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
@@ -346,6 +350,39 @@ def test_what_killed_runs_left_in_the_store_is_removed_by_and_by(dataset):
     os.utime(left[0], (1, 1))
     prepare_faces(dataset, 0)
     assert [path.exists() for path in left] == [False, True]
+
+
+@pytest.fixture
+def misnamed(tmp_path):
+    """A user's clips, one of which has a name in Latin-1, as old archives have them."""
+    folder = tmp_path / "own" / "happiness"
+    folder.mkdir(parents=True)
+    for name in ("good", "better"):
+        write_video(folder / f"{name}.mp4", [numbered_frame(i) for i in range(4)])
+    shutil.copy(folder / "good.mp4", os.fsencode(folder) + b"/caf\xe9.mp4")
+    return Own(tmp_path / "own", faces=CROP, made_folds=2)
+
+
+def test_a_name_that_is_not_utf_8_costs_its_clip_alone(misnamed, capsys):
+    assert prepare_data(misnamed, 0, None, Shard(), None) == 1
+    store = store_of(misnamed)
+    assert {row.num_faces for row in store.read_index().values()} == {4}
+    assert set(store.read_index()) == {"happiness/good", "happiness/better"}
+    assert "not UTF-8; rename the file or folder: happiness/caf\\xe9.mp4" in capsys.readouterr().out
+    assert "not UTF-8" in quarantined(store)["happiness/caf\\xe9.mp4"]
+
+
+def test_the_doctor_names_names_that_are_not_utf_8(misnamed):
+    findings = {finding.kind: finding for finding in examine(misnamed, 0).findings}
+    assert findings["names"].clips == ("happiness/caf\\xe9.mp4",)
+    assert findings["names"].severity == "wrong"
+
+
+def test_faces_are_made_of_the_videos_whose_names_can_be_written(misnamed, tmp_path, capsys):
+    arguments = ["faces", str(misnamed.folder / "happiness"), "--detector", "crop", "--workers", "0"]
+    assert video_faces.main([*arguments, "--out", str(tmp_path / "out")]) == 1
+    assert "caf\\xe9.mp4: left out" in capsys.readouterr().out
+    assert {path.parent.name for path in (tmp_path / "out").rglob("faces.csv")} == {"good", "better"}
 
 
 def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
