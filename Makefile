@@ -9,9 +9,11 @@ SEED   ?= 0
 ARGS   ?=
 EXTRAS ?= dev,sound,opensmile
 
-FER  := $(VENV)/bin/fer
-PIP  := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
-DONE := $(VENV)/.done
+FER    := $(VENV)/bin/fer
+PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+# What is installed without its dependencies; each file says why, and its digests are checked.
+PINNED := $(PIP) install --no-deps --require-hashes
+DONE   := $(VENV)/.done
 
 .PHONY: help setup data train cv report predict faces bench test test-slow check format clean
 .DEFAULT_GOAL := help
@@ -25,17 +27,14 @@ help: ## this list, and the experiments
 
 setup: $(DONE) ## install everything into .venv
 
-$(DONE): pyproject.toml
+$(DONE): pyproject.toml $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --editable '.[$(EXTRAS)]'
-	@# insightface asks for opencv-python, which needs the libraries of a desktop; the headless build does not
 	$(PIP) uninstall --yes opencv-python
-	$(PIP) install --force-reinstall --no-deps 'opencv-python-headless>=4.11'
-	@# MTCNN and its weights (MIT licence); its pins of torch and numpy are older than what it works with
-	$(PIP) install --no-deps 'facenet-pytorch==2.6.0'
-	@# the face mesh's weights (Apache-2.0) lie in this wheel, which is never imported
-	$(PIP) install --no-deps 'mediapipe==0.10.14' || echo 'There is no mediapipe 0.10.14 for this Python: `landmarks: mesh` will say how to get its weights.'
+	$(PINNED) --force-reinstall -r requirements/opencv.txt
+	$(PINNED) -r requirements/facenet.txt
+	$(PINNED) -r requirements/mediapipe.txt || echo 'mediapipe 0.10.14 is not installed (it has no wheels for Python 3.13 and newer): `landmarks: mesh` will say how to get its weights.'
 	@touch $@
 
 data: $(DONE) ## prepare the data set DATA: render or check it, crop its faces
