@@ -30,3 +30,5 @@ from .training.classifier import VideoClassifier as VideoClassifier
 from .training.loggers import CurvesLogger as CurvesLogger
 from .training.loggers import RunWandbLogger as RunWandbLogger
 from .training.schedules import WarmupCosine as WarmupCosine
+
+__version__: str

@@ -9,6 +9,10 @@ STATUSES = (
     "exit status: 0 all is done; 1 something is not, such as a video that cannot be read, or a fault of the suite;\n"
     "2 something that you can mend, which the message names; 130 stopped with Ctrl-C"
 )
+
+
+from fer_lightning import __version__
+
 COMMANDS = {
     "train": (
         "fer_lightning.cli.train",
@@ -39,7 +43,8 @@ RESUMED = ("train", "cv", "data")
 def usage() -> str:
     """What `fer --help` prints."""
     lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
-    return "usage: fer COMMAND [--help] ...\n\n" + "\n".join(lines) + f"\n\n{STATUSES}"
+    commands = "usage: fer COMMAND [--help] ...\n       fer --version\n\n" + "\n".join(lines)
+    return f"{commands}\n\n{STATUSES}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         Exception: what nobody expected, with a note of where to report it.
     """
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if command in ("-h", "--help"):
-        print(usage())
+    if command in ("-h", "--help", "--version"):
+        print(f"fer_lightning {__version__}" if command == "--version" else usage())
         return 0
     if command not in COMMANDS:
         print(f"fer: no command {command!r}\n\n{usage()}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,12 @@ def test_help_lists_every_command(capsys):
     said = capsys.readouterr().out
     assert all(f"  {name} " in said for name in cli.COMMANDS)
     assert main([]) == 0
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fer_lightning {project['version']}\n"
 
 
 def test_an_unknown_command_is_named(capsys):
