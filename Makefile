@@ -15,7 +15,7 @@ PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 PINNED := $(PIP) install --no-deps --require-hashes
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv report predict faces bench test test-slow check format clean
+.PHONY: help setup data train cv report predict faces bench test test-slow check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and the experiments
@@ -64,12 +64,16 @@ test: $(DONE) ## the tests
 test-slow: $(DONE) ## the tests that take longer than half a minute each
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
-check: $(DONE) ## ruff, mypy strict, the import contracts, and the tests
+check: $(DONE) ## ruff, codespell, mypy strict, the import contracts, and the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	git ls-files -z | xargs -0 $(VENV)/bin/codespell
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(MAKE) test
+
+hooks: $(DONE) ## the hooks of pre-commit, on every file
+	$(VENV)/bin/pre-commit run --all-files
 
 format: $(DONE) ## let ruff mend what it can
 	$(VENV)/bin/ruff check --fix .
