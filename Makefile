@@ -13,9 +13,10 @@ FER    := $(VENV)/bin/fer
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 # What is installed without its dependencies; each file says why, and its digests are checked.
 PINNED := $(PIP) install --no-deps --require-hashes
+LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv report predict faces bench test test-slow check hooks format clean
+.PHONY: help setup data train cv report predict faces bench test test-slow lowest check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and the experiments
@@ -64,6 +65,14 @@ test: $(DONE) ## the tests
 test-slow: $(DONE) ## the tests that take longer than half a minute each
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
+lowest: ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	$(LOWEST) --resolution lowest-direct --override requirements/lowest.txt --editable '.[$(EXTRAS)]'
+	$(LOWEST) --no-deps --require-hashes -r requirements/facenet.txt
+	$(LOWEST) --no-deps --require-hashes -r requirements/mediapipe.txt
+	.venv-lowest/bin/python -m pytest -n 2 $(ARGS)
+
 check: $(DONE) ## ruff, codespell, mypy strict, the import contracts, and the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -80,4 +89,4 @@ format: $(DONE) ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-lowest .mypy_cache .ruff_cache .pytest_cache *.egg-info
