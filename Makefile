@@ -8,6 +8,7 @@ FOLD   ?= 1
 SEED   ?= 0
 ARGS   ?=
 EXTRAS ?= dev,sound,opensmile
+FROM   ?= .
 
 FER    := $(VENV)/bin/fer
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
@@ -16,7 +17,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv report predict faces bench test test-slow lowest check hooks format clean
+.PHONY: help setup data train cv report predict faces bench test test-slow lowest plain dist check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and the experiments
@@ -73,6 +74,18 @@ lowest: ## the tests with the lowest versions that pyproject.toml allows, in .ve
 	$(LOWEST) --no-deps --require-hashes -r requirements/mediapipe.txt
 	.venv-lowest/bin/python -m pytest -n 2 $(ARGS)
 
+plain: ## an installation without extras in .venv-plain: fer starts, every module is imported; FROM=dist/*.whl
+	$(PYTHON) -m venv --clear .venv-plain
+	.venv-plain/bin/python -m pip install --quiet $(FROM)
+	.venv-plain/bin/fer --version
+	.venv-plain/bin/fer --help
+	.venv-plain/bin/python tests/import_every_module.py
+
+dist: $(DONE) ## build the sdist and the wheel into dist/, and check their metadata
+	rm -rf dist
+	$(VENV)/bin/python -m build
+	$(VENV)/bin/twine check --strict dist/*
+
 check: $(DONE) ## ruff, codespell, mypy strict, the import contracts, and the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -89,4 +102,4 @@ format: $(DONE) ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) .venv-lowest .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-plain dist build .mypy_cache .ruff_cache .pytest_cache *.egg-info
