@@ -106,3 +106,18 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
             if leaves_root(path):
                 raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {path!r}")
         seen.add(record.clip_id)
+
+
+def misnamed(record: VideoRecord) -> bool:
+    """Whether a record's id or a path of it is not UTF-8: no table that names the clip could be written."""
+    try:
+        for name in (record.clip_id, record.path, record.truth):
+            name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def printable(name: str) -> str:
+    """A name with its bytes that are not UTF-8 as `\\xe9`, to be shown and written."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -11,10 +11,9 @@ from typing import Literal, TypeVar
 
 import av
 
-from data_modules.clip_files import misnamed, printable
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.layouts import SplitCount
-from data_modules.manifest import SPLITS, VideoRecord, leaves_root
+from data_modules.manifest import SPLITS, VideoRecord, leaves_root, misnamed, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
 from data_modules.video.images import IMAGE_SUFFIXES

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from data_modules.audio.settings import SOUND_RATE
-from data_modules.clip_files import MISSING, ClipFiles, misnamed, printable
 from data_modules.datasets.dataset import VideoDataset, store_root
 from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
 from data_modules.faces.face_table import read_face_table, table_of
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.makers import UNKNOWN, makers
 from data_modules.faces.settings import FaceSettings
-from data_modules.manifest import VideoRecord, check_records
+from data_modules.manifest import VideoRecord, check_records, misnamed, printable
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
 from data_modules.prepare.source_files import MISSING, ClipFiles

@@ -13,21 +13,6 @@ BLOCK = 1 << 24  # bytes read at a time
 MISSING = "missing"  # stands in a stamp for a file that is not there
 
 
-def misnamed(record: VideoRecord) -> bool:
-    """Whether a record's id or a path of it is not UTF-8: no table that names the clip could be written."""
-    try:
-        for name in (record.clip_id, record.path, record.truth):
-            name.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def printable(name: str) -> str:
-    """A name with its bytes that are not UTF-8 as `\\xe9`, to be shown and written."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
 @dataclass(frozen=True)
 class ClipFiles:
     """A clip's video, folder or archive, its ground truth and its table of faces, as far as there are any."""

@@ -9,7 +9,6 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from data_modules.clip_files import misnamed
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,7 @@ from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.datasets.doctor import Diagnosis, Finding, examine
 from data_modules.datasets.fold_files import fold_rows, write_folds
 from data_modules.datasets.layouts import SplitCount
+from data_modules.manifest import misnamed
 from data_modules.prepare.faces import FAILED, WHOLE, Shard, prepare_faces
 from data_modules.utils.files import NotWritableError
 from fer_lightning.experiments.datasets import dataset_of

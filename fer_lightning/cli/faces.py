@@ -10,14 +10,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from data_modules.clip_files import printable
 from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
 from data_modules.faces.makers import makers
 from data_modules.faces.settings import FaceSettings
-from data_modules.manifest import VideoRecord
+from data_modules.manifest import VideoRecord, printable
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import FAILED, MISNAMED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through

@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 
+from fer_lightning import __version__
 from fer_lightning.cli.errors import REPORT, remedy
 
 STATUSES = (
@@ -10,8 +11,6 @@ STATUSES = (
     "2 something that you can mend, which the message names; 130 stopped with Ctrl-C"
 )
 
-
-from fer_lightning import __version__
 
 COMMANDS = {
     "train": (

@@ -16,19 +16,19 @@ import pytest
 from PIL import Image
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.doctor import examine
 from data_modules.datasets.own import Own
 from data_modules.datasets.synthetic import Synthetic
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
-from data_modules.datasets.doctor import examine
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import ClipPreparer, Shard, prepare_faces, store_of
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
-from fer_lightning.cli.data import prepare_data
 from fer_lightning import video_faces
+from fer_lightning.cli.data import prepare_data
 from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
 
 ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
@@ -298,8 +298,6 @@ def test_changed_ground_truth_and_turns_are_changes_and_a_new_date_is_none(datas
     assert store.read_index()["b"].num_faces == 7
     unread = "data_modules.prepare.source_files.ClipFiles.content"
     monkeypatch.setattr(unread, lambda _: pytest.fail("read a clip again"))
-        "data_modules.prepare.source_files.ClipFiles.content", lambda _: pytest.fail("read a clip again")
-    )
     prepare_faces(dataset, 0)
 
 
