@@ -21,7 +21,7 @@ from fer_lightning.cli.main import main
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from tests.fakes import write_dfew
-from tests.test_compare import write_run
+from tests.cli.test_compare import write_run
 from tests.training import experiment
 
 

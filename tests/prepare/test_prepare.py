@@ -27,7 +27,7 @@ from data_modules.prepare.faces import ClipPreparer, Shard, prepare_faces, store
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
-from fer_lightning import video_faces
+from fer_lightning.cli import faces as video_faces
 from fer_lightning.cli.data import prepare_data
 from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
 
