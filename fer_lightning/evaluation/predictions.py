@@ -142,7 +142,8 @@ class PredictionTable:
     def write(self, path: Path) -> None:
         """Writes the table as CSV, whole or not at all; every number is read back as the same number.
 
-        Text that a spreadsheet would compute has an apostrophe before it, see `cells`.
+        Text that a spreadsheet would compute has an apostrophe before it, see `cells`. How many rows there are stands
+        in a small file beside the table, as nothing in a CSV tells that its end is missing.
         """
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
@@ -155,7 +156,9 @@ class PredictionTable:
         ):
             names = [cell(value) if isinstance(value, str) else value for value in identity]
             table.writerow([*names, cell(predicted), *values, coverage, cell(reason)])
+        rows_path(path).unlink(missing_ok=True)  # that of a table before; without one, a table is taken as it is
         write_whole(path, text.getvalue().encode())
+        write_whole(rows_path(path), f"{len(self)}\n".encode())
 
     @classmethod
     def read(cls, path: Path) -> "PredictionTable":
@@ -163,7 +166,7 @@ class PredictionTable:
 
         Raises:
             FileNotFoundError: there is none at `path`.
-            ValueError: it is not such a table; the message names the file and the line.
+            ValueError: it is not such a table, or not the whole of it; the message names the file and the line.
         """
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: no prediction table; evaluate the run first (`fer train`)")
@@ -190,6 +193,7 @@ class PredictionTable:
                 raise ValueError(
                     f"{path}, line {line}: predicted {row.predicted!r}, its probabilities say {predicted!r}"
                 )
+        _refuse_other_count(path, len(table))
         return table
 
     @classmethod
@@ -214,6 +218,28 @@ class _Row:
     probabilities: list[float]
     coverage: float
     reason: str
+
+
+def rows_path(table: Path) -> Path:
+    """The file beside a prediction table that holds the number of its rows."""
+    return table.with_name(f"{table.name}.rows")
+
+
+def _refuse_other_count(path: Path, rows: int) -> None:
+    """Refuses a table of another number of rows than were written; tables of before had no such number.
+
+    Raises:
+        ValueError: rows are missing, or there are more.
+    """
+    stated = rows_path(path)
+    if not stated.exists():
+        return
+    written = stated.read_text(encoding="utf-8", errors="replace").strip()
+    if written != str(rows):
+        raise ValueError(
+            f"{path} has {rows} rows, expected {written[:20]!r} as {stated.name} says: a part of it may be lost. Bring "
+            f"the whole table back, or evaluate the run again; if the table was changed on purpose, delete {stated}"
+        )
 
 
 def _header(class_names: Sequence[str]) -> list[str]:

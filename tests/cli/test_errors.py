@@ -104,6 +104,13 @@ def test_a_damaged_table_is_named(tmp_path, capsys, old, new):
     assert str(table) in said_of(["compare", *[str(tmp_path / "made" / "1-0")] * 2], capsys)
 
 
+def test_a_table_that_was_cut_is_refused(tmp_path, capsys):
+    run = a_run(tmp_path / "made" / "1-0")
+    table = run.predictions("test")
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-10]))
+    assert f"{table} has 60 rows, expected '70'" in said_of(["compare", str(run.path), str(run.path)], capsys)
+
+
 @pytest.mark.parametrize("content", ["data: [", "- 3", "", "\t:"])
 def test_a_damaged_configuration_of_a_begun_run_is_named(capsys, content):
     run = Request("ceflnet_dfew").run

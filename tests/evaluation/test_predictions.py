@@ -65,7 +65,8 @@ def test_a_table_comes_back_unchanged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.coverage, table.coverage)
     assert columns(back) == columns(table)
     assert back.class_names == NAMES
-    assert [f.name for f in path.parent.iterdir()] == ["test.csv"], "no temporary file stays behind"
+    names = sorted(file.name for file in path.parent.iterdir())
+    assert names == ["test.csv", "test.csv.rows"], "no temporary file stays behind"
     with path.open(newline="") as file:
         assert next(csv.reader(file)) == [
             "clip_id", "subject", "group", "split", "fold", "seed", "emotion", "predicted",
@@ -137,6 +138,38 @@ def test_a_damaged_file_is_refused_by_line(tmp_path: Path, old: str, new: str, l
     with pytest.raises(ValueError, match=message) as error:
         PredictionTable.read(path)
     assert str(error.value).startswith(f"{path}, line {line}:")
+
+
+def test_a_table_cut_at_a_rows_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    a_table().write(path)
+    assert (tmp_path / "t.csv.rows").read_text() == "3\n"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"t\.csv has 2 rows, expected '3'.*delete .*t\.csv\.rows"):
+        PredictionTable.read(path)
+    (tmp_path / "t.csv.rows").unlink()  # as of a table of before, or one that was cut on purpose
+    assert len(PredictionTable.read(path)) == 2
+    a_table().select(np.array([0])).write(path)
+    assert len(PredictionTable.read(path)) == 1
+
+
+def test_a_kill_between_a_table_and_its_number_of_rows_leaves_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.csv"
+    a_table().write(path)
+
+    def killed(self: Path, target: Path) -> Path:
+        if target.suffix == ".rows":
+            raise KeyboardInterrupt
+        return replace_path(self, target)
+
+    replace_path = Path.replace
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        a_table().select(np.array([0])).write(path)
+    assert len(PredictionTable.read(path)) == 1
 
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
