@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
-from fer_lightning.cli.main import main, train
-from fer_lightning.cli.main import main as cli
+from fer_lightning.cli import main as cli
+from fer_lightning.cli import train
+from fer_lightning.cli.main import main
 from fer_lightning.cli.train import make_ready, parse, refuse_other_settings, settings, stopped_early, train_first
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request

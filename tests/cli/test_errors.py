@@ -20,9 +20,9 @@ from fer_lightning.cli.errors import ADVICE, remedy
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder, RunInfo
-from tests.fakes import write_dfew
 from tests.cli.test_compare import write_run
-from tests.training import experiment
+from tests.fakes import write_dfew
+from tests.small_runs import experiment
 
 
 def a_run(folder: Path) -> RunFolder:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from data_modules.utils.files import write_whole
-from fer_lightning import protocol, train
+from fer_lightning.cli import cross_validate as protocol
+from fer_lightning.cli import train
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
-from tests.training import experiment
+from tests.small_runs import experiment
 
 ONE_EPOCH = experiment("--trainer.max_epochs", "1")
 ROOT = "--data.dataset.init_args.root"

@@ -19,8 +19,8 @@ from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.checkpoints import WholeCheckpointIO
-from tests.test_experiments import MADE
-from tests.training import read_rows, table_epochs
+from tests.experiments.test_experiments import MADE
+from tests.small_runs import read_rows, table_epochs
 
 TINY = (
     *("--data.dataset", MADE),
