@@ -267,6 +267,13 @@ class VideoDataModule(L.LightningDataModule):
         progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
         return int(progress.processed) if progress else 0  # type: ignore[attr-defined]
 
+    @property
+    def _epoch(self) -> int:
+        """The epoch that is trained next: not the first one where a run goes on."""
+        if not self.trainer:
+            return 0
+        return int(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Crops travel as bytes, a quarter of the size, and are normalised where the model is."""
         return normalised(batch)
