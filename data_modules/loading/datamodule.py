@@ -1,9 +1,10 @@
 """VideoDataModule: the only data loaders. Data set, sampler, crop size and augmentation are its arguments."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
-import cv2
 import pytorch_lightning as L
 import torch
 from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
@@ -11,9 +12,10 @@ from torch.utils.data import DataLoader, SequentialSampler
 from torch.utils.data import Sampler as IndexSampler
 
 from data_modules.audio.settings import Sound
+from data_modules.clip_loader import PREFETCHED, ClipLoader, begin_worker, hand_over, refuse_little_shared_memory
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
-from data_modules.loading.batch import ClipBatch, ClipSample, collate
+from data_modules.loading.batch import ClipBatch, ClipSample
 from data_modules.loading.batch_sampler import Draw, TrainingOrder
 from data_modules.loading.clip_dataset import FACES_ONLY, SOUND, Clip, ClipDataset, usable
 from data_modules.loading.transforms import ClipAugmentation, normalise
@@ -52,6 +54,7 @@ class VideoDataModule(L.LightningDataModule):
         num_workers: processes that load; 0 loads in the training process.
         seed: of order and augmentation.
         sound: how sound becomes spectrograms and descriptors, for models that ask for them; None for the defaults.
+        worker_timeout: seconds after which workers that send no batch are given up.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class VideoDataModule(L.LightningDataModule):
         num_workers: int = 2,
         seed: int = 0,
         sound: Sound | None = None,
+        worker_timeout: float = 300.0,
     ) -> None:
         super().__init__()
         if variants < 0 or (cache and not variants):
@@ -76,10 +80,12 @@ class VideoDataModule(L.LightningDataModule):
                 f"variants = {variants}, cache = {cache}: only a number of variants can be cached; set variants to "
                 "1 or more, or cache to false"
             )
+        if worker_timeout <= 0:
+            raise ValueError(f"worker_timeout = {worker_timeout}: expected a number of seconds above 0, such as 300")
         self.dataset, self.sampler, self.batch_size, self.size = dataset, sampler, batch_size, size
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
-        self.variants, self.cache, self.sound = variants, cache, sound
+        self.variants, self.cache, self.sound, self.worker_timeout = variants, cache, sound, worker_timeout
         self.features: FeatureCache | None = None  # filled when a training begins
         self.clips: list[Clip] = []
         self.store: ClipStore | None = None
@@ -244,17 +250,28 @@ class VideoDataModule(L.LightningDataModule):
         order: IndexSampler[Draw] | IndexSampler[int] | None = None,
         batches: IndexSampler[list[Draw | int]] | None = None,
     ) -> DataLoader[ClipSample]:
-        """Batches of `batch_size` samples in this order, or these batches."""
-        return DataLoader(
+        """Batches of `batch_size` samples in this order, or these batches.
+
+        Raises:
+            WorkerError: the batches of the workers would not fit into shared memory.
+        """
+        workers = self.num_workers
+        items: Iterable[Draw | int] = next(iter(batches), []) if batches is not None else order or range(len(data))
+        for first in islice(items, 1 if workers else 0):
+            processes = self.trainer.num_devices if self.trainer else 1
+            refuse_little_shared_memory(data, first, self.batch_size, workers * processes)
+        return ClipLoader(
             data,
             batch_size=self.batch_size if batches is None else 1,
             sampler=order,
             batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            collate_fn=hand_over,
+            num_workers=workers,
+            prefetch_factor=PREFETCHED if workers else None,
+            timeout=self.worker_timeout if workers else 0,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_single_threaded,
+            worker_init_fn=begin_worker,
         )
 
     def _processes(self) -> tuple[int, int]:
@@ -287,8 +304,3 @@ def normalised(batch: ClipBatch) -> ClipBatch:
         assert batch.present is not None
         spectrogram = normalise(spectrogram) * batch.present[:, 1, None, None, None]
     return replace(batch, face=face, person=person, spectrogram=spectrogram)
-
-
-def _single_threaded(worker: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)

@@ -30,7 +30,8 @@ def for_model(
     """The data module as a trainer of a model with these inputs has it when so many epochs are trained."""
     model = SimpleNamespace(inputs=frozenset(inputs))
     trained = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
-    data.trainer = SimpleNamespace(lightning_module=model, world_size=processes, global_rank=rank, fit_loop=trained)
+    devices = {"num_devices": processes, "world_size": processes, "global_rank": rank}
+    data.trainer = SimpleNamespace(lightning_module=model, fit_loop=trained, **devices)
     return data
 
 
