@@ -13,7 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import write_whole
 from fer_lightning.experiments.request import ExperimentInfo, experiments_folder
-from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines
+from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_whole_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
@@ -110,6 +110,7 @@ class FerCLI(LightningCLI):
             DataWait(),
             PredictionWriter(),
             EpochSeed(config.data.seed),
+            StopWhereDiverged(),
             *checkpoints(folder, config.data.selection, config.experiment.monitor),
         ]
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]

@@ -86,6 +86,78 @@ class EpochSeed(Callback):
             torch.manual_seed((self.seed * 100_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
 
 
+class DivergedError(ValueError):
+    """A training's loss or weights are no numbers any more; the message says where, and what to do."""
+
+
+class StopWhereDiverged(Callback):
+    """Ends a training whose loss is not a number or infinite, before such weights reach a checkpoint.
+
+    A step's loss is looked at when the next step is under way, so that the device never waits for the look; that of an
+    epoch's last step, and the weights, before the epoch's checkpoint is written.
+    """
+
+    def __init__(self) -> None:
+        self.pending: tuple[Tensor, int, int, float] | None = None  # loss, epoch, step (both from 1), learning rate
+        self.rate = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins anew."""
+        self.pending = None
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Remembers the step's learning rate: at the end of an epoch's last step it is the next epoch's."""
+        if trainer.optimizers:
+            self.rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Looks at the loss of the step before.
+
+        Raises:
+            DivergedError: it is not finite.
+        """
+        self._look(trainer)
+        if isinstance(outputs, Mapping) and trainer.optimizers:
+            self.pending = (outputs["loss"].detach(), trainer.current_epoch + 1, trainer.global_step, self.rate)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Looks at the epoch's last loss and at the weights; all processes stop where one has to.
+
+        Raises:
+            DivergedError: something is not finite.
+        """
+        trained = [weights.detach().isfinite().all() for weights in pl_module.parameters() if weights.requires_grad]
+        if self.pending is None:  # nothing learns by steps
+            return
+        finite = bool(torch.stack(trained).all()) and not self._diverged
+        if not trainer.strategy.reduce_boolean_decision(finite):
+            self._look(trainer)
+            raise self._error(trainer, "weights are not finite")
+
+    @property
+    def _diverged(self) -> bool:
+        return self.pending is not None and not bool(self.pending[0].isfinite().all())
+
+    def _look(self, trainer: L.Trainer) -> None:
+        if self._diverged:
+            assert self.pending is not None
+            raise self._error(trainer, f"loss is {float(self.pending[0])}")
+
+    def _error(self, trainer: L.Trainer, what: str) -> DivergedError:
+        assert self.pending is not None
+        _, epoch, step, rate = self.pending
+        return DivergedError(
+            f"{trainer.default_root_dir}: the {what} in epoch {epoch}, step {step}, at learning rate {rate:g}; the "
+            "training ends here, and the checkpoints of the epochs before stay. Train it under another --name with a "
+            "lower learning rate (--model.init_args.optimizer.init_args.lr), with --trainer.gradient_clip_val 1, or "
+            "with --trainer.precision 32-true"
+        )
+
+
 class DataWait(Callback):
     """Logs `train/data_wait`: the share of an epoch's time that training spent waiting for its loader.
 
