@@ -12,12 +12,18 @@ from torch.utils.data import DataLoader, SequentialSampler
 from torch.utils.data import Sampler as IndexSampler
 
 from data_modules.audio.settings import Sound
-from data_modules.clip_loader import PREFETCHED, ClipLoader, begin_worker, hand_over, refuse_little_shared_memory
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
 from data_modules.loading.batch import ClipBatch, ClipSample
 from data_modules.loading.batch_sampler import Draw, TrainingOrder
 from data_modules.loading.clip_dataset import FACES_ONLY, SOUND, Clip, ClipDataset, usable
+from data_modules.loading.clip_loader import (
+    PREFETCHED,
+    ClipLoader,
+    begin_worker,
+    hand_over,
+    refuse_little_shared_memory,
+)
 from data_modules.loading.transforms import ClipAugmentation, normalise
 from data_modules.manifest import check_records
 from data_modules.prepare.audio import prepare_sound
@@ -277,12 +283,6 @@ class VideoDataModule(L.LightningDataModule):
     def _processes(self) -> tuple[int, int]:
         """Number of processes, and which one this is."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-
-    @property
-    def _epoch(self) -> int:
-        """The epoch that is trained next: not the first one where a run goes on."""
-        progress = self.trainer.fit_loop.epoch_progress.current if self.trainer else None
-        return int(progress.processed) if progress else 0  # type: ignore[attr-defined]
 
     @property
     def _epoch(self) -> int:

@@ -130,10 +130,10 @@ def trainer_with(plugins: str) -> Trainer:
 
 
 def test_plugins_that_are_asked_for_stay():
-    trainer = trainer_with('[{"class_path": "tests.test_resuming.OwnEnvironment"}]')
+    trainer = trainer_with('[{"class_path": "tests.training.test_resuming.OwnEnvironment"}]')
     assert isinstance(trainer.strategy.cluster_environment, OwnEnvironment)
     assert type(trainer.strategy.checkpoint_io) is WholeCheckpointIO
-    single = trainer_with('{"class_path": "tests.test_resuming.OwnEnvironment"}')
+    single = trainer_with('{"class_path": "tests.training.test_resuming.OwnEnvironment"}')
     assert isinstance(single.strategy.cluster_environment, OwnEnvironment)
     assert type(single.strategy.checkpoint_io) is WholeCheckpointIO
     other = trainer_with('[{"class_path": "pytorch_lightning.plugins.AsyncCheckpointIO"}]')

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.utils.data import _utils
 
-from data_modules import clip_loader
-from data_modules.clip_loader import WorkerError
+from data_modules.loading import clip_loader
+from data_modules.loading.clip_loader import WorkerError
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.sampling import RandomSampler, SubvideoSampler
 from fer_lightning import VideoClassifier
 from fer_lightning.cli.main import main
-from tests.test_resuming import COMMAND
-from tests.training import MadeFaces, made_data
+from tests.small_runs import MadeFaces, made_data
+from tests.training.test_resuming import COMMAND
 
 FACES = 4 * 3 * 32 * 32  # bytes: the crops of a clip of two times two frames
 BESIDE = 4 * (1 + 8 + 4)  # of each frame: whether it is real, its number, its true intensity

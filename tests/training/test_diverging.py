@@ -9,8 +9,8 @@ import torch
 from fer_lightning import VideoClassifier
 from fer_lightning.cli.main import main
 from fer_lightning.runs.folder import RunFolder
-from tests.test_resuming import TINY
-from tests.training import read_rows, table_epochs
+from tests.small_runs import read_rows, table_epochs
+from tests.training.test_resuming import TINY
 
 COMMAND = ["train", "lmed_synthetic", *TINY]
 
