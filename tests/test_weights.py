@@ -251,7 +251,7 @@ def test_a_tuned_face_model_sees_the_pixels_of_its_weights_too():
     backbone, frames = vggface2("resnet26"), torch.randn(1, 2, 3, 64, 64)
     model = FaceModel(backbone, SEVEN, tuned=True).eval()
     with torch.no_grad():
-        _, found = model.learnt(model.frozen(frames.flatten(0, 1)).view(1, 2, -1))
+        _, found = model.forward_trainable(model.forward_frozen(frames.flatten(0, 1)).view(1, 2, -1))
         torch.testing.assert_close(found, backbone(frames))
     assert "vggface2" in repr(model.frozen_parts())  # cached features depend on them
 

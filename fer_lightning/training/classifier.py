@@ -93,6 +93,7 @@ class VideoClassifier(L.LightningModule):
         self.label_smoothing, self.class_weights, self.start_from = label_smoothing, class_weights, start_from
         self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # 1 on average over clips
         self.configuration: dict[str, Any] = {}  # resolved, plain values; for the checkpoints
+        self._frozen: list[torch.nn.Module] = []  # a list, so that their tensors have one name in the checkpoints
         self.split_metrics = torch.nn.ModuleDict(
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
         )
@@ -125,27 +126,44 @@ class VideoClassifier(L.LightningModule):
         """Logits, the clip's feature, and what there is to look at."""
         raise NotImplementedError
 
-    def train(self, mode: bool = True) -> Self:
-        """Sets the mode of what learns: frozen parts stay in evaluation mode, dropout and BatchNorm too."""
-        super().train(mode)
-        for part in self.frozen_parts():
-            part.eval()
+    def freeze(self, *modules: torch.nn.Module) -> Self:
+        """Keeps modules as they are: no gradient reaches them, and they stay in evaluation mode throughout a training.
+
+        A paper's class calls it in its constructor with what `forward_frozen` runs. Of a network whose last block is
+        fine-tuned, these are the blocks before it. Without modules it is Lightning's own, which freezes the whole model
+        for inference.
+        """
+        if not modules:
+            return super().freeze()
+        for module in modules:
+            module.requires_grad_(False).eval()
+        self._frozen.extend(modules)
         return self
 
     def frozen_parts(self) -> list[torch.nn.Module]:
-        """The modules that `frozen_features` runs, none of which is trained; none where there are no such parts."""
-        return []
+        """The modules that were frozen, in that order; cached features depend on these alone."""
+        return list(self._frozen)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode of what learns; dropout and BatchNorm of the frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
+        """Runs the frozen parts on a batch. A class that freezes parts defines it and calls `frozen_features`."""
+        raise NotImplementedError(f"{type(self).__name__} freezes modules, but does not say what they compute")
 
     def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
-        """What the frozen parts make of a batch; called without gradient, and its result may come from a cache."""
-        raise NotImplementedError
+        """What the frozen parts make of a batch: read from the cache if the batch brings it, else computed.
 
-    def features_of(self, batch: ClipBatch) -> FrozenFeatures:
-        """The frozen parts' features: from the cache where the batch brings them, else made."""
+        It has gradients only if nothing is frozen: the same class may also train all of its network.
+        """
         if batch.features is not None or batch.clip_features is not None:
             return FrozenFeatures(batch.features, batch.clip_features)
-        with torch.no_grad():
-            return self.frozen_features(batch)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self._frozen):
+            return self.forward_frozen(batch)
 
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fits what is not learnt by gradients - scalers, support vector machines - when a training begins.

@@ -90,7 +90,7 @@ def _fill(
 def _frozen(model: "VideoClassifier", batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
     """What the frozen parts make of a batch, on the processor."""
     with torch.no_grad(), model.trainer.precision_plugin.forward_context():
-        made = model.frozen_features(normalised(batch.to(model.device)))
+        made = model.forward_frozen(normalised(batch.to(model.device)))
     return (None if made.frames is None else made.frames.cpu(), None if made.clip is None else made.clip.cpu())
 
 

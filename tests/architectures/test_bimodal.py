@@ -220,7 +220,7 @@ def test_frozen_convolutions_leave_the_dropout_between_the_fc_layers_on():
 def test_cached_features_give_exactly_what_made_ones_do(name):
     model, batch = stream(name).eval(), batch_of(mask=masked("end"))
     with torch.no_grad():
-        made = model.frozen_features(batch)
+        made = model.forward_frozen(batch)
     cached = replace(batch, face=None, features=made.frames)
     assert torch.equal(model(cached).logits, model(batch).logits)
 
@@ -407,7 +407,7 @@ def test_the_small_streams_are_three_models():
     for net in ("vggface", "resnet18", "densenet121"):
         cli = FerCLI(Request(f"bimodal_{net}_synthetic", size="small").command_line(), run=False)
         layers = len([name for name, _ in cli.model.backbone.connected.named_parameters()]) // 2
-        made[net] = (cli.model.frozen_convolutions, layers, cli.datamodule.sampler.frames)
+        made[net] = (bool(cli.model.frozen_parts()), layers, cli.datamodule.sampler.frames)
     assert made == {"vggface": (True, 2, 16), "resnet18": (False, 1, 16), "densenet121": (False, 1, 4)}
 
 

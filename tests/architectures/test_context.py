@@ -307,7 +307,7 @@ def test_the_order_of_the_frames_matters():
 def test_cached_features_give_what_pictures_give(number):
     model, batch = model_of(number).eval(), batch_of(2)
     with torch.no_grad():
-        made = model.frozen_features(batch)
+        made = model.forward_frozen(batch)
         cached = model(replace(batch, face=None, person=None, features=made.frames))
         torch.testing.assert_close(cached.logits, model(batch).logits)
     assert made.frames.dtype == torch.float32
@@ -316,11 +316,11 @@ def test_cached_features_give_what_pictures_give(number):
 def test_long_clips_are_seen_piece_by_piece(monkeypatch):
     model, batch = model_of("9").eval(), batch_of(2, 7)
     with torch.no_grad():
-        whole = model.frozen_features(batch).frames
+        whole = model.forward_frozen(batch).frames
         seen = []
         model.face.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
         monkeypatch.setattr(context_frames, "PIECE", 4)
-        torch.testing.assert_close(model.frozen_features(batch).frames, whole)
+        torch.testing.assert_close(model.forward_frozen(batch).frames, whole)
     assert seen == [4, 4, 4, 2]
 
 
@@ -407,7 +407,7 @@ def test_the_face_models_of_table_2_have_the_sizes_that_the_experiment_states(na
     assert model.num_features == 15 * (features + 21)
     assert round(count_parameters(model.face.backbone) / 1e6, 1) == millions
     with torch.device("meta"):
-        assert model.face.frozen(torch.empty(2, 3, 224, 224)).shape == (2, 7 + features)
+        assert model.face.forward_frozen(torch.empty(2, 3, 224, 224)).shape == (2, 7 + features)
 
 
 # What the context model is trained on

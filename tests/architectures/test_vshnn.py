@@ -177,7 +177,7 @@ def test_vshnn_is_its_sections_one_after_another(fusion):
 
 def test_the_relation_of_frames_is_their_correlation_matrix():
     model, batch = small_vshnn().eval(), batch_of(2)
-    frames, output = model.frozen_features(batch).frames, model(batch)
+    frames, output = model.forward_frozen(batch).frames, model(batch)
     for clip, found in zip(numbers(frames), output.relation, strict=True):
         assert found.numpy() == pytest.approx(np.corrcoef(clip @ clip.T), abs=1e-4)
     assert output.standing.equal(model.substituted(frames, batch.mask))
@@ -206,7 +206,7 @@ def test_cnn_gru_is_a_gru_that_begins_with_zero():
 
 def streams(model, batch):
     """Logits of SARNN and of the landmarks."""
-    made = model.features_of(batch)
+    made = model.frozen_features(batch)
     frames = made.frames[torch.arange(len(batch))[:, None], model.substituted(made.frames)]
     video, _ = model.sarnn(frames, model.scene_feature(made.clip), batch.mask)
     return video, model.late.net(batch.landmarks, batch.mask).scores
@@ -335,7 +335,7 @@ def test_a_3d_cnn_that_is_not_frozen_is_trained_whole():
 def test_cached_features_give_exactly_what_made_ones_do(name):
     model, batch = model_of(name).eval(), batch_of()
     with torch.no_grad():
-        made = model.frozen_features(batch)
+        made = model.forward_frozen(batch)
     cached = replace(batch, face=None, features=made.frames, clip_features=made.clip)
     assert torch.equal(model(cached).logits, model(batch).logits)
 

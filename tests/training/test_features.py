@@ -27,7 +27,7 @@ class Frozen(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(3, 5, 7, stride=4).requires_grad_(False)
+        self.convolution = nn.Conv2d(3, 5, 7, stride=4)
         self.seen = 0
 
     def forward(self, frames):
@@ -41,18 +41,16 @@ class TwoSteps(VideoClassifier):
     def __init__(self) -> None:
         super().__init__(SEVEN, lambda parameters: torch.optim.SGD(parameters, lr=0.1))
         self.frozen = Frozen()
+        self.freeze(self.frozen)
         self.head = nn.Linear(10, 7)
         self.losses: list[float] = []
 
-    def frozen_parts(self):
-        return [self.frozen]
-
-    def frozen_features(self, batch: ClipBatch):
+    def forward_frozen(self, batch: ClipBatch):
         frames = self.frozen(batch.face)
         return FrozenFeatures(frames, frames.flatten(1).amax(dim=1, keepdim=True).expand(-1, 5))
 
     def forward(self, batch: ClipBatch):
-        features = self.features_of(batch)
+        features = self.frozen_features(batch)
         mean = (features.frames * batch.mask[..., None]).sum(1) / batch.mask.sum(1, keepdim=True)
         feature = torch.cat([mean, features.clip], dim=1)
         return ClassifierOutput(self.head(feature), feature)

@@ -51,28 +51,23 @@ class CNNBiLSTM(VideoClassifier):
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        self.frozen_convolutions = frozen_convolutions
         self.backbone = backbone or VGG16()
-        for part in self.frozen_parts():
-            part.requires_grad_(False).eval()
+        if frozen_convolutions:
+            self.freeze(*self.backbone.convolutions())
         self.dropout = nn.Dropout(dropout)
         self.lstm = SummedBiLSTM(self.backbone.num_features, hidden, layers)
         self.score = nn.Linear(hidden, len(class_names))
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The convolutions, unless they are trained."""
-        return self.backbone.convolutions() if self.frozen_convolutions else []
-
-    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """What the convolutions make of the frames (B, T, M)."""
         assert batch.face is not None
         return FrozenFeatures(frames=self.backbone.convolved(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces (B, T, 3, H, W) -> logits and the mean of the frames' states."""
-        made = self.features_of(batch) if self.frozen_convolutions else self.frozen_features(batch)
-        assert made.frames is not None
-        frames = self.backbone.connected_features(made.frames)  # (B, T, D)
+        convolved = self.frozen_features(batch).frames
+        assert convolved is not None
+        frames = self.backbone.connected_features(convolved)  # (B, T, D)
         states = self.lstm(self.dropout(frames), batch.mask)  # (B, T, H)
         feature = masked_mean(states, batch.mask)
         return ClassifierOutput(self.score(self.dropout(feature)), feature)
@@ -122,20 +117,17 @@ class StaticFrameVote(Unoptimised, ImageClassifier):
     ) -> None:
         super().__init__(class_names, backbone or VGG16(), dropout=0.0, **training)
         self.never = tuple(never)
-        self.requires_grad_(False).eval()
+        self.freeze(self.backbone)
+        self.head.requires_grad_(False)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The network of the frames."""
-        return [self.backbone]
-
-    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """The frames' features (B, T, D)."""
         assert batch.face is not None
         return FrozenFeatures(frames=self.backbone(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces (B, T, 3, H, W) -> logits whose softmax is the votes' frequency, and the mean feature."""
-        frames = self.features_of(batch).frames
+        frames = self.frozen_features(batch).frames
         assert frames is not None
         votes = self.head(frames).argmax(dim=2)  # (B, T)
         return ClassifierOutput(vote_logits(votes, len(self.class_names), batch.mask), masked_mean(frames, batch.mask))

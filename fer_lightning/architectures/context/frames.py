@@ -106,9 +106,6 @@ class FaceModel(nn.Module, Pretrained):
             )
         self.backbone, self.class_names, self.tuned = backbone, tuple(class_names), tuned
         self.score = nn.Linear(backbone.num_features, len(self.class_names))
-        for part in self.frozen_parts():
-            part.requires_grad_(False)
-            part.eval()
 
     def frozen_parts(self) -> list[nn.Module]:
         """What does not learn: all, or the blocks before the last one."""
@@ -139,8 +136,11 @@ class FaceModel(nn.Module, Pretrained):
             )
         load_backbone_weights(self.score, f"the classifier behind {self.backbone.name}", source, "head.1.")
 
-    def frozen(self, frames: Tensor) -> Tensor:
-        """What the frozen part makes of (N, 3, H, W): the last fixed block's map, or what `learnt` splits, (N, D)."""
+    def forward_frozen(self, frames: Tensor) -> Tensor:
+        """Frames (N, 3, H, W) -> (N, D), which `forward_trainable` goes on from.
+
+        With `tuned` the map of the last frozen block, flattened; else probabilities and features beside each other.
+        """
         if self.tuned:
             x = self.backbone.converted(frames)
             for _, block in self._first_blocks():
@@ -149,8 +149,8 @@ class FaceModel(nn.Module, Pretrained):
         feature = self.backbone(frames)
         return torch.cat([self.score(feature).float().softmax(dim=-1), feature.float()], dim=-1)
 
-    def learnt(self, made: Tensor) -> tuple[Tensor, Tensor]:
-        """Goes on from `frozen`: (B, T, D) -> probabilities (B, T, C) and features (B, T, F)."""
+    def forward_trainable(self, made: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward_frozen` made, (B, T, D) -> probabilities (B, T, C) and features (B, T, F)."""
         if not self.tuned:
             classes = len(self.class_names)
             return made[..., :classes], made[..., classes:]
@@ -200,10 +200,12 @@ class ContextModel(VideoClassifier):
     ) -> None:
         super().__init__(class_names, **training)
         self.face = FaceModel(backbone or FrameBackbone("resnet50"), face_classes, tuned)
+        self.freeze(*self.face.frozen_parts())
         self.scene: FrameBackbone | None = None
         if context:
             self.inputs = frozenset({"face", "person"})
-            self.scene = (scene or PooledVGG()).requires_grad_(False).eval()
+            self.scene = scene or PooledVGG()
+            self.freeze(self.scene)
 
     @property
     def frame_size(self) -> int:
@@ -211,14 +213,10 @@ class ContextModel(VideoClassifier):
         around = self.scene.num_features if self.scene else 0
         return len(self.face.class_names) + self.face.backbone.num_features + around
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The frozen part of the face model, and the context model."""
-        return [*self.face.frozen_parts(), *([self.scene] if self.scene else [])]
-
-    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """What both frozen networks make of every frame, one after the other."""
         assert batch.face is not None
-        made = [_in_pieces(self.face.frozen, batch.face)]
+        made = [_in_pieces(self.face.forward_frozen, batch.face)]
         if self.scene:
             assert batch.person is not None
             made.append(_in_pieces(self.scene, batch.person))
@@ -226,11 +224,12 @@ class ContextModel(VideoClassifier):
 
     def described(self, batch: ClipBatch) -> DescribedFrames:
         """All frames of a batch, from the cache where there is one."""
-        frames = self.features_of(batch).frames
+        frames = self.frozen_features(batch).frames
         assert frames is not None
         around = self.scene.num_features if self.scene else 0
         inner = frames.shape[2] - around
-        return DescribedFrames(*self.face.learnt(frames[..., :inner]), frames[..., inner:] if self.scene else None)
+        probabilities, face = self.face.forward_trainable(frames[..., :inner])
+        return DescribedFrames(probabilities, face, frames[..., inner:] if self.scene else None)
 
 
 def _in_pieces(network: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:

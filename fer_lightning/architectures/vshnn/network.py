@@ -146,10 +146,11 @@ class VSHNN(VideoClassifier):
             raise ValueError(f"the fusion is one of {', '.join(get_args(Fusion))}; found {fusion!r}")
         self.substitution, self.auxiliary, self.fusion = substitution, auxiliary, fusion
         classes = len(class_names)
-        self.backbone = (backbone or FullyConnectedBackbone()).requires_grad_(False).eval()
+        self.backbone = backbone or FullyConnectedBackbone()
         self.scene = scene or ClipBackbone("c3d")
         if not self.scene.frozen:
             raise ValueError("VSHNN's 3D CNN has frozen convolutions (section 3.3); expected `frozen: true`")
+        self.freeze(self.backbone, self.scene)
         self.scene_feature = SceneFeature(self.scene.num_features, hidden)
         self.auxiliary_classifier = AuxiliaryClassifier(hidden, hidden, classes, dropout)
         self.concatenation: IntermediateConcatenation | None = None
@@ -168,11 +169,7 @@ class VSHNN(VideoClassifier):
         rnn = SceneAwareRNN(self.backbone.num_features, scene_size, hidden, cell, connection)
         self.sarnn = SceneAwareClassifier(rnn, features, classes, dropout)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The network of the frames, and the convolutions of the 3D CNN."""
-        return [self.backbone, self.scene]
-
-    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """The appearance features (B, T, D), and the features of the 3D convolutions (B, E)."""
         assert batch.face is not None
         return FrozenFeatures(self.backbone(batch.face), self.scene(clip_pixels(batch)))
@@ -189,7 +186,7 @@ class VSHNN(VideoClassifier):
 
     def forward(self, batch: ClipBatch) -> VSHNNOutput:
         """Faces (B, T, 3, H, W), and landmarks (B, T, 68, 3) where they are fused -> logits of all there is."""
-        made = self.features_of(batch)
+        made = self.frozen_features(batch)
         assert made.frames is not None
         scene = self.scene_feature(made.clip)  # v, (B, S)
         auxiliary = self.auxiliary_classifier(scene)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
-
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.vshnn.network import (
     AuxiliaryClassifier,
@@ -40,21 +38,18 @@ class SceneCNN(VideoClassifier):
     ) -> None:
         super().__init__(class_names, **training)
         self.scene = scene or ClipBackbone("c3d")
+        if self.scene.frozen:
+            self.freeze(self.scene)
         self.scene_feature = SceneFeature(self.scene.num_features, hidden)
         self.classifier = AuxiliaryClassifier(hidden, hidden, len(class_names), dropout)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The convolutions, unless they are trained."""
-        return [self.scene] if self.scene.frozen else []
-
-    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """The convolutions' features (B, E)."""
         return FrozenFeatures(clip=self.scene(clip_pixels(batch)))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces (B, T, 3, H, W) -> logits and the scene feature."""
-        clip = self.features_of(batch).clip if self.scene.frozen else self.scene(clip_pixels(batch))
-        feature = self.scene_feature(clip)
+        feature = self.scene_feature(self.frozen_features(batch).clip)
         return ClassifierOutput(self.classifier(feature), feature)
 
 
@@ -82,23 +77,20 @@ class AppearanceRNN(VideoClassifier):
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        self.backbone = (backbone or FullyConnectedBackbone()).requires_grad_(False).eval()
+        self.backbone = backbone or FullyConnectedBackbone()
+        self.freeze(self.backbone)
         # Type B begins with h_0 = v: without a scene, v = 0, it is the ordinary network.
         rnn = SceneAwareRNN(self.backbone.num_features, hidden, hidden, cell, "B")
         self.sarnn = SceneAwareClassifier(rnn, features, len(class_names), dropout)
 
-    def frozen_parts(self) -> list[nn.Module]:
-        """The network of the frames."""
-        return [self.backbone]
-
-    def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """The appearance features (B, T, D)."""
         assert batch.face is not None
         return FrozenFeatures(frames=self.backbone(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces (B, T, 3, H, W) -> logits and the feature before them."""
-        frames = self.features_of(batch).frames
+        frames = self.frozen_features(batch).frames
         assert frames is not None
         nothing = frames.new_zeros(len(batch), self.sarnn.rnn.rnn.hidden_size)
         return ClassifierOutput(*self.sarnn(frames, nothing, batch.mask))
