@@ -88,10 +88,13 @@ class MadeFaces(VideoDataset):
         return FaceFrame(index, crop, box, 1.0, landmarks, float(rng.random()), person)
 
 
-def made_data(dataset: VideoDataset | None = None, **options) -> VideoDataModule:
-    """A data module of made faces, ready."""
+def made_data(
+    dataset: VideoDataset | None = None, inputs: frozenset[str] = frozenset({"face"}), **options
+) -> VideoDataModule:
+    """A data module of made faces for a model with these inputs, ready."""
     defaults = {"sampler": SubvideoSampler(2, 2), "batch_size": 4, "size": 32, "num_workers": 0}
     data = VideoDataModule(dataset or MadeFaces(), **(defaults | options))
+    data.inputs = inputs
     data.prepare_data()
     data.setup()
     return data

@@ -41,9 +41,9 @@ EVALUATED = ("inner", "test")
 class VideoDataModule(L.LightningDataModule):
     """Loads clips of a data set's faces for a model.
 
-    The model's `inputs` name the fields to load. The validation set is the inner split of the training data, the test
-    loaders are the inner and the reported split. Clips that have nothing of what the model looks at are in no batch;
-    `unanswered` lists them.
+    `inputs` names the fields of `ClipBatch` to load; set it to those of the model. The validation set is the inner
+    split of the training data, the test loaders are the inner and the reported split. Clips that have nothing of what
+    the model looks at are in no batch; `unanswered` lists them.
 
     Args:
         dataset: where the clips come from and how their faces are cropped.
@@ -94,6 +94,7 @@ class VideoDataModule(L.LightningDataModule):
         self.variants, self.cache, self.sound, self.worker_timeout = variants, cache, sound, worker_timeout
         self.features: FeatureCache | None = None  # filled when a training begins
         self.clips: list[Clip] = []
+        self._inputs = FACES_ONLY
         self.store: ClipStore | None = None
         self.sounds: SoundCache | None = None
 
@@ -104,10 +105,21 @@ class VideoDataModule(L.LightningDataModule):
 
     @property
     def inputs(self) -> frozenset[str]:
-        """What the model looks at; faces where there is no model yet."""
-        model = self.trainer.lightning_module if self.trainer else None
-        inputs: frozenset[str] = getattr(model, "inputs", FACES_ONLY)
-        return inputs
+        """The fields of `ClipBatch` that the model reads; faces alone unless others are given.
+
+        Raises:
+            ValueError: others are given after `setup`, which has decided for these which clips can be used.
+        """
+        return self._inputs
+
+    @inputs.setter
+    def inputs(self, inputs: frozenset[str]) -> None:
+        if self.clips and inputs != self._inputs:
+            raise ValueError(
+                f"the data module was set up to load {', '.join(sorted(self._inputs))}; it cannot load "
+                f"{', '.join(sorted(inputs))} any more: set `inputs` before `setup`, or make another one"
+            )
+        self._inputs = inputs
 
     @property
     def groups(self) -> int:

@@ -52,6 +52,7 @@ class SupportVectorClassifier(Unoptimised):
         Raises:
             ValueError: the training was started in more than one.
         """
+        super().setup(stage)
         if stage == "fit" and self.trainer.world_size > 1:
             raise ValueError(
                 f"a support vector machine is fitted in one process, not in {self.trainer.world_size}: set "

@@ -138,6 +138,7 @@ def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[
         looks = ", ".join(sorted(trained.model.inputs))
         raise ValueError(f"{run.path}: {type(trained.model).__name__} looks at {looks}, not at landmarks")
     data = data_of(run, workers)
+    data.inputs = trained.model.inputs
     quiet_lightning()
     trainer = L.Trainer(
         logger=False,
@@ -185,7 +186,7 @@ class UnderNoise(L.LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.noises, self.size, self.reach = model, noises, size, reach
-        self.inputs, self.done = model.inputs, 0
+        self.done = 0
 
     def predict_step(self, batch: ClipBatch, batch_idx: int) -> list[ClipPredictions]:
         """Predictions under each noise."""

@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> None:
         num_workers=known.workers,
         sound=trained.sound,
     )
+    data.inputs = trained.model.inputs
     mapping = ClassMapping(parse_renaming(known.classes), trained.class_names, data.class_names)
     table = evaluate(trained, data, mapping)
     out = known.out or run_of(trained.checkpoint) / "on" / f"{known.data}-{known.fold}.csv"

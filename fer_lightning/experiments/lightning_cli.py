@@ -75,6 +75,11 @@ class FerCLI(LightningCLI):
         parser.link_arguments("data.groups", "model.init_args.clips", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
+    def instantiate_classes(self) -> None:
+        """Builds everything, and has the data module load what the model reads."""
+        super().instantiate_classes()
+        self.datamodule.inputs = self.model.inputs
+
     @property
     def own_config(self) -> Any:
         """The configuration of the subcommand, or the whole where there is none."""

@@ -98,6 +98,19 @@ class VideoClassifier(L.LightningModule):
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
         )
 
+    def setup(self, stage: str) -> None:
+        """Checks that the data module loads what the model reads.
+
+        Raises:
+            ValueError: it lacks a field.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, VideoDataModule) and not self.inputs <= data.inputs:
+            raise ValueError(
+                f"{type(self).__name__} reads {', '.join(sorted(self.inputs))}, but the data module loads "
+                f"{', '.join(sorted(data.inputs))}; set the data module's `inputs` to the model's before it is set up"
+            )
+
     def on_fit_start(self) -> None:
         """Loads pretrained weights when a training begins: no model downloads anything by being made.
 

@@ -198,8 +198,7 @@ def test_nothing_and_nan_cannot_be_fitted_to(x):
 
 def trained(model, frames=4, epochs=1):
     """The model and its data after an epoch on made faces."""
-    data = made_data(sampler=SegmentSampler(frames), batch_size=7)
-    data.clips = []  # set up once more for this model's inputs
+    data = made_data(sampler=SegmentSampler(frames), batch_size=7, inputs=model.inputs)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     trainer = L.Trainer(
         **quiet, enable_model_summary=False, num_sanity_val_steps=0, max_epochs=epochs, use_distributed_sampler=False

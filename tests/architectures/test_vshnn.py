@@ -399,7 +399,7 @@ def test_a_batch_does_not_mix_its_clips():
 
 
 def trained(tmp_path, model, precision="32-true", epochs=1, **options):
-    data = made_data(sampler=SegmentSampler(frames=FRAMES), batch_size=8)
+    data = made_data(sampler=SegmentSampler(frames=FRAMES), batch_size=8, inputs=model.inputs)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = L.Trainer(
         **quiet, max_epochs=epochs, precision=precision, num_sanity_val_steps=0, default_root_dir=tmp_path,

@@ -268,11 +268,10 @@ def clips(tmp_path):
 
 
 def for_model(clips: Clips, *inputs: str, **options) -> VideoDataModule:
-    """A data module whose trainer has a model of these inputs, prepared."""
+    """A data module for a model of these inputs, prepared."""
     defaults = {"sampler": SegmentSampler(4), "batch_size": 3, "size": 32, "num_workers": 0, "selection": "last"}
     data = VideoDataModule(clips, **({"sound": PLAIN} | defaults | options))
-    model = SimpleNamespace(inputs=frozenset(inputs))
-    data.trainer = SimpleNamespace(lightning_module=model, world_size=1, global_rank=0)
+    data.inputs = frozenset(inputs)
     data.prepare_data()
     data.setup()
     return data
@@ -485,8 +484,8 @@ def test_a_trainer_prepares_what_its_model_hears(clips):
     data = VideoDataModule(
         clips, SegmentSampler(2), batch_size=3, size=32, num_workers=0, selection="last", sound=PLAIN
     )
-    data.prepare_data()  # as commands do before there is a model
     model = Listener()
+    data.inputs = model.inputs
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,

@@ -59,6 +59,7 @@ def test_every_experiment_can_be_made_in_both_sizes(name, size):
         cli = FerCLI(Request(name, size=size).command_line(), run=False)
     assert isinstance(cli.model, VideoClassifier)
     assert cli.model.class_names == cli.datamodule.class_names
+    assert cli.datamodule.inputs == cli.model.inputs
     assert (cli.model.optimizer is not None) == any(p.requires_grad for p in cli.model.parameters())
     assert cli.trainer.max_epochs == cli.plain_config()["trainer"]["max_epochs"]
     info = Request(name).content()["experiment"]

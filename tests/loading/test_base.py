@@ -24,14 +24,11 @@ from tests.small_runs import MadeFaces, made_data
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-def for_model(
-    data: VideoDataModule, inputs: set[str], processes: int = 1, rank: int = 0, epoch: int = 0
-) -> VideoDataModule:
-    """The data module as a trainer of a model with these inputs has it when so many epochs are trained."""
-    model = SimpleNamespace(inputs=frozenset(inputs))
+def in_process(data: VideoDataModule, processes: int, rank: int = 0, epoch: int = 0) -> VideoDataModule:
+    """The data module as the trainer of one of several processes has it when so many epochs are trained."""
     trained = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
     devices = {"num_devices": processes, "world_size": processes, "global_rank": rank}
-    data.trainer = SimpleNamespace(lightning_module=model, fit_loop=trained, **devices)
+    data.trainer = SimpleNamespace(fit_loop=trained, **devices)
     return data
 
 
@@ -104,7 +101,7 @@ def test_a_batch_holds_what_numpy_makes_of_the_stored_crops(size):
 
 
 def test_a_model_gets_the_inputs_that_it_asks_for_and_landmarks_in_pixels_of_its_crop():
-    data = for_model(made_data(size=32), {"landmarks"})
+    data = made_data(size=32, inputs=frozenset({"landmarks"}))
     batch = next(iter(data.test_dataloader()[1]))
     assert batch.face is None
     stored = store_of(data.dataset).open(batch.clip_id[0])
@@ -118,8 +115,9 @@ def test_a_model_gets_the_inputs_that_it_asks_for_and_landmarks_in_pixels_of_its
 
 def test_landmarks_and_pixels_are_augmented_alike():
     """A mirrored clip's landmarks are those of the mirrored crop: x -> size - 1 - x, left and right change names."""
-    data = for_model(made_data(size=48, augmentation=ClipAugmentation(flip=True)), {"face", "landmarks"})
-    plain = for_model(made_data(size=48), {"face", "landmarks"})
+    inputs = frozenset({"face", "landmarks"})
+    data = made_data(size=48, augmentation=ClipAugmentation(flip=True), inputs=inputs)
+    plain = made_data(size=48, inputs=inputs)
     mirrored = 0
     for batch, other in zip(data.train_dataloader(), plain.train_dataloader(), strict=True):
         for row in range(len(batch)):
@@ -134,8 +132,11 @@ def test_landmarks_and_pixels_are_augmented_alike():
 
 
 def test_landmarks_that_are_not_there_are_asked_for_by_name(dfew):
+    data = VideoDataModule(dfew.dataset, dfew.sampler, size=32, num_workers=0)
+    data.inputs = frozenset({"face", "landmarks"})
+    data.setup()
     with pytest.raises(ValueError, match="has no landmarks"):
-        next(iter(for_model(dfew, {"landmarks"}).test_dataloader()[1]))
+        next(iter(data.test_dataloader()[1]))
 
 
 def test_draws_of_a_clip_stand_together_and_are_the_same_in_every_evaluation():
@@ -172,7 +173,7 @@ def test_training_batches_depend_on_seed_and_epoch_alone():
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_begins_with_the_epoch_that_the_trainer_stands_at(workers):
     """Lightning makes its iterator, and workers fetch ahead, before it tells the order the epoch."""
-    loader = for_model(made_data(num_workers=workers), {"face"}, epoch=3).train_dataloader()
+    loader = in_process(made_data(num_workers=workers), 1, epoch=3).train_dataloader()
     iterator = iter(loader)
     loader.sampler.set_epoch(3)
     order = TrainingOrder([0] * len(loader.dataset), batch_size=4)
@@ -205,22 +206,20 @@ def test_best_on_test_validates_on_the_reported_split():
 def test_processes_share_the_evaluation_without_repetition():
     parts = []
     for rank in range(3):
-        loader = for_model(made_data(), {"face"}, 3, rank).test_dataloader()[1]
+        loader = in_process(made_data(), 3, rank).test_dataloader()[1]
         parts.append([clip for batch in loader for clip in batch.clip_id])
     assert Counter(clip for part in parts for clip in part) == Counter(ids(made_data().split("test")) - {"s0-anger"})
     assert {len(part) for part in parts} == {6, 7}
 
 
 def test_balance_holds_over_the_batches_of_all_processes():
-    loaders = [
-        for_model(made_data(balanced=True, batch_size=7), {"face"}, 2, rank).train_dataloader() for rank in range(2)
-    ]
+    loaders = [in_process(made_data(balanced=True, batch_size=7), 2, rank).train_dataloader() for rank in range(2)]
     for pair in zip(*loaders, strict=True):
         assert Counter(label for batch in pair for label in batch.label.tolist()) == dict.fromkeys(range(7), 2)
 
 
 def test_fewer_clips_than_processes_is_an_error_that_says_so():
-    data = for_model(made_data(), {"face"}, processes=21)
+    data = in_process(made_data(), processes=21)
     with pytest.raises(ValueError, match="inner split of made has 7 clips that the model can see or hear for 21"):
         data.test_dataloader()
 
@@ -244,6 +243,17 @@ def test_an_emotion_that_is_not_in_the_class_list_is_an_error():
 
 def test_a_model_that_looks_at_persons_needs_a_set_prepared_with_them():
     data = VideoDataModule(MadeFaces(), SegmentSampler(frames=2), num_workers=0)
-    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(inputs=frozenset({"face", "person"})))
+    data.inputs = frozenset({"face", "person"})
     with pytest.raises(ValueError, match=r"made is prepared with `faces\.person: none`; set .*insightface"):
         data.prepare_data()
+
+
+def test_what_is_loaded_is_settled_before_the_clips_are_chosen():
+    data = VideoDataModule(MadeFaces(), SubvideoSampler(2, 2), size=32, num_workers=0)
+    assert data.inputs == {"face"}
+    data.inputs = frozenset({"landmarks"})
+    data.prepare_data()
+    data.setup()
+    data.inputs = frozenset({"landmarks"})  # the same again
+    with pytest.raises(ValueError, match=r"set up to load landmarks; it cannot load face, person any more"):
+        data.inputs = frozenset({"person", "face"})

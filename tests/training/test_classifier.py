@@ -134,3 +134,12 @@ def test_class_lists_are_unique_and_in_alphabetical_order(names):
 
 def test_metrics_are_no_weights():
     assert not [name for name in Told().state_dict() if "split" in name]
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
+def test_a_model_refuses_data_that_lack_a_field_it_reads(stage):
+    class Measuring(Told):
+        inputs = frozenset({"face", "landmarks"})
+
+    with pytest.raises(ValueError, match=r"Measuring reads face, landmarks, but the data module loads face; set"):
+        getattr(trainer(), stage)(Measuring(), datamodule=made_data())
