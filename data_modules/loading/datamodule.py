@@ -56,7 +56,8 @@ class VideoDataModule(L.LightningDataModule):
             chooses on the reported split as the papers do, and says so wherever its number stands.
         inner_share: share of the training clips in the inner split.
         variants: train on so many draws and augmentations of each clip; 0 for ever new ones.
-        cache: compute what the model's frozen parts make of each variant once, and train on that; needs `variants`.
+        cache: compute what the model's frozen parts make of each variant once, and train on that; needs `variants`, and
+            the callback `FeatureCaching`, which every `fer` command that trains has.
         num_workers: processes that load; 0 loads in the training process.
         seed: of order and augmentation.
         sound: how sound becomes spectrograms and descriptors, for models that ask for them; None for the defaults.
@@ -92,7 +93,7 @@ class VideoDataModule(L.LightningDataModule):
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
         self.variants, self.cache, self.sound, self.worker_timeout = variants, cache, sound, worker_timeout
-        self.features: FeatureCache | None = None  # filled when a training begins
+        self.features: FeatureCache | None = None
         self.clips: list[Clip] = []
         self._inputs = FACES_ONLY
         self.store: ClipStore | None = None
@@ -161,6 +162,8 @@ class VideoDataModule(L.LightningDataModule):
         Raises:
             ValueError: a clip's emotion is not in the class list, or its faces are not prepared.
         """
+        if stage == "fit":
+            self.features = None  # those of an earlier training were of other weights
         if self.clips:
             return
         records = self.dataset.records()
@@ -189,6 +192,10 @@ class VideoDataModule(L.LightningDataModule):
         self.clips = [
             Clip(r, index[r.clip_id], labels[r.emotion], *usable(index[r.clip_id], inputs, unheard)) for r in records
         ]
+
+    def use_features(self, features: FeatureCache) -> None:
+        """Has the loaders that are made from now on read these features in the place of crops, until the next fit."""
+        self.features = features
 
     def split(self, name: str) -> list[Clip]:
         """All clips of `train`, `inner` or `test`, whether a model can see them or not.

@@ -16,6 +16,7 @@ from fer_lightning.experiments.request import ExperimentInfo, experiments_folder
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_whole_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.feature_caching import FeatureCaching
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
 
 
@@ -112,6 +113,7 @@ class FerCLI(LightningCLI):
         config = self.own_config
         folder = Path(config.trainer.default_root_dir)
         own: list[Callback] = [
+            FeatureCaching(),
             DataWait(),
             PredictionWriter(),
             EpochSeed(config.data.seed),

@@ -17,7 +17,6 @@ from data_modules.loading.datamodule import EVALUATED, VideoDataModule
 from fer_lightning.evaluation.metrics import confusion_uar, confusion_war
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, FrozenFeatures, StreamScores
 from fer_lightning.layers.backbones import Pretrained
-from fer_lightning.training.feature_caching import cache_features
 from fer_lightning.weights import RANDOM, load_fitting_weights
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -93,6 +92,7 @@ class VideoClassifier(L.LightningModule):
         self.label_smoothing, self.class_weights, self.start_from = label_smoothing, class_weights, start_from
         self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # 1 on average over clips
         self.configuration: dict[str, Any] = {}  # resolved, plain values; for the checkpoints
+        self._begun = False  # whether the training has its weights and statistics
         self._frozen: list[torch.nn.Module] = []  # a list, so that their tensors have one name in the checkpoints
         self.split_metrics = torch.nn.ModuleDict(
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
@@ -104,6 +104,7 @@ class VideoClassifier(L.LightningModule):
         Raises:
             ValueError: it lacks a field.
         """
+        self._begun = False
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, VideoDataModule) and not self.inputs <= data.inputs:
             raise ValueError(
@@ -112,17 +113,23 @@ class VideoClassifier(L.LightningModule):
             )
 
     def on_fit_start(self) -> None:
-        """Loads pretrained weights when a training begins: no model downloads anything by being made.
+        """Begins the training, unless a callback has had it begin: Lightning calls this hook after theirs."""
+        self.begin_training()
 
-        One that goes on has its weights from its checkpoint. Class weights are those of the training clips.
+    def begin_training(self) -> None:
+        """Loads pretrained weights and fits statistics, once for each call of `trainer.fit`.
+
+        No model downloads anything by being made. One that goes on has its weights from its checkpoint. Class weights
+        are those of the training clips.
         """
+        if self._begun:
+            return
+        self._begun = True
         data = getattr(self.trainer, "datamodule", None)
         if self.class_weights and isinstance(data, VideoDataModule):
             labels = torch.tensor([clip.label for clip in data.split("train") if clip.usable])
             self.weights.copy_(balancing_weights(labels, len(self.class_names)))
         if self.trainer.ckpt_path:
-            if isinstance(data, VideoDataModule):
-                cache_features(self, data)
             return
         if self.start_from != RANDOM:
             left_out = load_fitting_weights(self, self.start_from)
@@ -133,7 +140,6 @@ class VideoClassifier(L.LightningModule):
                     module.load_weights()
         if isinstance(data, VideoDataModule):
             self.fit_statistics(data)
-            cache_features(self, data)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Logits, the clip's feature, and what there is to look at."""

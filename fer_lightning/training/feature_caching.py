@@ -1,10 +1,11 @@
-"""Runs the frozen parts of a model once over all variants of all clips, and fills the cache that training reads."""
+"""FeatureCaching: runs the frozen parts of a model once over all variants of all clips, and lets training read that."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+import pytorch_lightning as L
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -14,31 +15,48 @@ from data_modules.loading.clip_dataset import ClipDataset
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule, normalised
 from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
 from data_modules.utils.progress import progress
-
-if TYPE_CHECKING:
-    from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.classifier import VideoClassifier
 
 
-def cache_features(model: "VideoClassifier", data: VideoDataModule) -> None:
-    """Fills the cache where the data module wants one and the model has frozen parts; from then on it is read.
+class FeatureCaching(Callback):
+    """Computes what a model's frozen parts make of the clips before a training, and has the data module read it.
+
+    It does so if the data module's `cache` is set and the model has frozen parts. Every `fer` command that trains has
+    this callback; give it to a `Trainer` of your own.
+    """
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Fills the cache with what is missing.
+
+        No later hook would do: Lightning makes the first loaders before it calls the callbacks' `on_train_start`. It
+        calls this one before the module's, so the model is told to load its weights; one that goes on has them from
+        its checkpoint by now.
+        """
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not (isinstance(data, VideoDataModule) and isinstance(pl_module, VideoClassifier)):
+            return
+        if data.cache and pl_module.frozen_parts():
+            pl_module.begin_training()
+            data.use_features(cached_features(pl_module, data))
+
+
+def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCache:
+    """The cache of all clips' features, complete on every process.
 
     Each process computes its share of the clips; what is there already, whole, stays.
     """
-    data.features = None
-    if not data.cache or not model.frozen_parts():
-        return
     assert data.store is not None
     cache = FeatureCache(data.store.folder / "features" / features_key(model, data))
-    training = data.clip_dataset("train")
-    evaluated = [data.clip_dataset(split) for split in EVALUATED if data.split(split)]
+    training = data.clip_dataset("train", cached=False)
+    evaluated = [data.clip_dataset(split, cached=False) for split in EVALUATED if data.split(split)]
     _fill(model, data, cache, training, VARIANTS, data.variants)
     for dataset in evaluated:
         _fill(model, data, cache, dataset, EVALUATION, data.sampler.draws)
     model.trainer.strategy.barrier()
-    data.features = cache
+    return cache
 
 
-def features_key(model: "VideoClassifier", data: VideoDataModule) -> str:
+def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
     """A name for everything that the features depend on: weights, frames, crops' size, augmentation, precision."""
     digest = hashlib.sha256()
     precision = model.trainer.precision
@@ -68,7 +86,7 @@ class _Share(Sampler[list[Draw | int]]):
 
 
 def _fill(
-    model: "VideoClassifier", data: VideoDataModule, cache: FeatureCache, dataset: ClipDataset, group: str, count: int
+    model: VideoClassifier, data: VideoDataModule, cache: FeatureCache, dataset: ClipDataset, group: str, count: int
 ) -> None:
     """Writes the features of all clips of a data set that are not there yet."""
     rank, world = model.trainer.global_rank, model.trainer.world_size
@@ -87,7 +105,7 @@ def _fill(
             reach(done)
 
 
-def _frozen(model: "VideoClassifier", batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
+def _frozen(model: VideoClassifier, batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
     """What the frozen parts make of a batch, on the processor."""
     with torch.no_grad(), model.trainer.precision_plugin.forward_context():
         made = model.forward_frozen(normalised(batch.to(model.device)))

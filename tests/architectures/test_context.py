@@ -27,6 +27,7 @@ from fer_lightning.architectures.context import frames as context_frames
 from fer_lightning.architectures.context.spatiotemporal import BLOCKS, VolumeCNN, evenly_real
 from fer_lightning.layers import temporal_pyramid
 from fer_lightning.training.cost import count_parameters
+from fer_lightning.training.feature_caching import FeatureCaching
 from tests.models import SMALL, random_batch, small_backbone
 from tests.small_runs import MadeFaces, made_data
 
@@ -479,8 +480,9 @@ def test_clips_of_any_length_are_trained_on_as_from_pictures_so_from_the_cache(n
         model = model_of(number)
         model.optimizer = lambda parameters: torch.optim.SGD(parameters, lr=1e-3)
         trainer = L.Trainer(
-            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-        )
+            max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            callbacks=FeatureCaching(),
+        )  # fmt: skip
         trainer.fit(model, data)
         trainer.test(model, data, verbose=False)
         losses.append([float(trainer.callback_metrics[f"{split}/loss"]) for split in ("chosen", "test")])

@@ -1,5 +1,9 @@
 """Cached features stand for what is computed on the fly, and for nothing else."""
 
+import json
+from functools import partial
+from pathlib import Path
+
 import pytest
 import pytorch_lightning as L
 import torch
@@ -10,10 +14,16 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
 from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
+from data_modules.utils.files import write_whole
+from fer_lightning.cli.main import main
+from fer_lightning.cli.main import train as train_command
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
+from fer_lightning.experiments.request import Request
+from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.training.feature_caching import features_key
-from tests.small_runs import made_data
+from fer_lightning.training.feature_caching import FeatureCaching, features_key
+from tests.experiments.test_experiments import MADE
+from tests.small_runs import MadeFaces, made_data
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +48,9 @@ class Frozen(nn.Module):
 class TwoSteps(VideoClassifier):
     """A linear layer on frozen features of frames and clip."""
 
-    def __init__(self) -> None:
+    def __init__(self, frozen: Frozen | None = None) -> None:
         super().__init__(SEVEN, lambda parameters: torch.optim.SGD(parameters, lr=0.1))
-        self.frozen = Frozen()
+        self.frozen = frozen or Frozen()
         self.freeze(self.frozen)
         self.head = nn.Linear(10, 7)
         self.losses: list[float] = []
@@ -67,11 +77,40 @@ def trained(cache: bool, epochs: int = 2, change: float = 0.0, **options):
         model.frozen.convolution.weight += change
     defaults = {"sampler": SegmentSampler(4), "augmentation": ClipAugmentation(rotation=10), "variants": 3}
     data = made_data(cache=cache, **(defaults | options))
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
+    trainer = quiet_trainer(max_epochs=epochs, enable_checkpointing=False)
     trainer.fit(model, data)
     return model, data, trainer
+
+
+quiet_trainer = partial(
+    L.Trainer, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+    callbacks=FeatureCaching(),
+)  # fmt: skip
+
+
+class Begun(TwoSteps):
+    """Begins with frozen weights from elsewhere, and with a statistic; keeps the order of what happened."""
+
+    class Loaded(Frozen, Pretrained):
+        def load_weights(self) -> None:
+            nn.init.constant_(self.convolution.weight, 0.01)
+            nn.init.constant_(self.convolution.bias, 0.5)
+
+    def __init__(self) -> None:
+        super().__init__(self.Loaded())
+        self.happened: list[str] = []
+
+    def fit_statistics(self, data):
+        assert float(self.frozen.convolution.bias[0]) == 0.5
+        self.happened.append("fitted")
+
+    def forward_frozen(self, batch):
+        if "computed" not in self.happened:
+            self.happened.append("computed")
+        return super().forward_frozen(batch)
+
+    def on_train_start(self):
+        self.happened.append("started")
 
 
 @pytest.mark.parametrize("sampler", [SegmentSampler(4), RandomSampler(6, draws=2)])
@@ -163,3 +202,96 @@ def test_files_of_features(tmp_path):
     assert cache.read("only", EVALUATION, 0).frames is None
     with pytest.raises(ValueError, match="outside"):
         cache.path("../x", VARIANTS)
+
+
+def test_features_are_computed_once_weights_and_statistics_are_there_and_before_anything_is_loaded():
+    model, data = Begun(), made_data(cache=True, variants=2, sampler=SegmentSampler(4))
+    quiet_trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
+    assert model.happened == ["fitted", "computed", "started"]
+    clip = next(clip for clip in data.split("test") if clip.usable)
+    face = data.on_after_batch_transfer(next(iter(data.loader(data.clip_dataset("test", cached=False)))), 0).face[0]
+    patches = face.unfold(-2, 7, 4).unfold(-2, 7, 4)  # (T, 3, 7, 7 of places, 7, 7)
+    expected = 0.01 * patches.sum((-2, -1)).sum(1).mean((-2, -1)) + 0.5
+    read = data.features.read(clip.record.clip_id, EVALUATION, 0)
+    torch.testing.assert_close(read.frames, expected[:, None].expand(-1, 5))
+
+
+def test_a_training_that_goes_on_caches_with_the_weights_of_its_checkpoint(tmp_path):
+    options = {"variants": 2, "sampler": SegmentSampler(4)}
+    model, data = Begun(), made_data(cache=True, **options)
+    first = quiet_trainer(max_epochs=1, enable_checkpointing=False)
+    first.fit(model, data)
+    with torch.no_grad():
+        model.frozen.convolution.bias += 1  # so that neither a new model nor pretrained weights are like it
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    again, data_again = Begun(), made_data(cache=True, **options)
+    quiet_trainer(max_epochs=2, enable_checkpointing=False).fit(again, data_again, ckpt_path=tmp_path / "last.ckpt")
+    assert again.happened == ["computed", "started"]
+    ids = [clip.record.clip_id for clip in data.split("test") if clip.usable]
+    for clip in ids:
+        frames, earlier = (each.features.read(clip, EVALUATION, 0).frames for each in (data_again, data))
+        torch.testing.assert_close(frames, earlier + 1)
+
+
+def test_a_model_without_frozen_parts_and_data_without_a_cache_are_left_alone():
+    model, data = TwoSteps(), made_data(cache=True, variants=2, sampler=SegmentSampler(4))
+    model._frozen.clear()
+    quiet_trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
+    assert data.features is None
+    _, data, _ = trained(False)
+    assert data.features is None
+    assert not (data.store.folder / "features").exists()
+
+
+def test_the_next_training_does_not_read_the_features_of_other_weights():
+    _, data, _ = trained(True)
+    assert data.features is not None
+    other = TwoSteps()
+    L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False).fit(other, data)
+    assert data.features is None
+    assert other.frozen.seen > 0
+
+
+class InProcess(TwoSteps):
+    """Writes down what each process computed and reads."""
+
+    def on_train_start(self):
+        found = {"seen": self.frozen.seen, "folder": str(self.trainer.datamodule.features.folder)}
+        Path(self.trainer.default_root_dir, f"{self.global_rank}.json").write_text(json.dumps(found))
+
+
+def test_two_processes_compute_a_share_each_and_read_the_whole(tmp_path):
+    data = made_data(cache=True, variants=3, sampler=SegmentSampler(4))
+    trainer = quiet_trainer(
+        max_epochs=1, enable_checkpointing=False, devices=2, strategy="ddp_fork", default_root_dir=tmp_path,
+        use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(InProcess(), data)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    counts = {split: sum(clip.usable for clip in data.split(split)) for split in ("train", "inner", "test")}
+    assert first["folder"] == second["folder"]
+    for found, share in ((first, lambda n: (n + 1) // 2), (second, lambda n: n // 2)):
+        assert found["seen"] == 4 * (3 * share(counts["train"]) + share(counts["inner"]) + share(counts["test"]))
+    cache = FeatureCache(Path(first["folder"]))
+    for split, group, number in (("train", VARIANTS, 3), ("inner", EVALUATION, 1), ("test", EVALUATION, 1)):
+        assert {cache.count(clip.record.clip_id, group) for clip in data.split(split) if clip.usable} == {number}
+
+
+@pytest.mark.parametrize("command", ["fit", "train"])
+def test_commands_train_on_cached_features(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(train_command, "write_report", lambda run: write_whole(run.report, b"report"))
+    small = {"name": "resnet10t", "channels": [8] * 4, "weights": "random"}
+    backbone = {"class_path": "fer_lightning.FrameBackbone", "init_args": small}
+    arguments = (
+        *("--data.dataset", MADE),
+        *("--data.cache", "true", "--data.variants", "2", "--data.num_workers", "0", "--data.size", "32"),
+        *("--model.init_args.backbone", json.dumps(backbone), "--trainer.precision", "32-true"),
+        *("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_epochs", "1"),
+    )
+    request = Request("cnn_gru_synthetic", size="small", arguments=arguments)
+    rest = request.command_line() if command == "fit" else ["cnn_gru_synthetic", "--size", "small", *arguments]
+    assert main([command, *rest]) == 0
+    clips = {f"{record.clip_id}.safetensors" for record in MadeFaces(subjects=4, tested=1).records()}
+    kept = {path.name for path in (tmp_path / "store").rglob("features/*/*/*.safetensors")}
+    assert kept == clips - {"s0-anger.safetensors"}

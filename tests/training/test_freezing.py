@@ -113,3 +113,11 @@ def test_a_class_that_freezes_has_to_say_what_that_computes():
         NotImplementedError, match="VideoClassifier freezes modules, but does not say what they compute"
     ):
         model.frozen_features(batch)
+
+
+def test_freezing_without_naming_modules_freezes_the_whole_model_as_lightnings_own_does():
+    model = FineTuned()
+    assert model.freeze() is model
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not any(module.training for module in model.modules())
+    assert model.frozen_parts() == [model.network["first"]]

@@ -132,7 +132,7 @@ class StaticFrameVote(Unoptimised, ImageClassifier):
         votes = self.head(frames).argmax(dim=2)  # (B, T)
         return ClassifierOutput(vote_logits(votes, len(self.class_names), batch.mask), masked_mean(frames, batch.mask))
 
-    def on_fit_start(self) -> None:
+    def begin_training(self) -> None:
         """Begins with the weights of the run.
 
         Raises:
@@ -143,7 +143,7 @@ class StaticFrameVote(Unoptimised, ImageClassifier):
                 "StaticFrameVote trains nothing: it counts the answers of a classifier of stills, but `start_from` is "
                 f"{RANDOM}; name the run of one, such as --model.init_args.start_from run:vgg16_affectnet"
             )
-        super().on_fit_start()
+        super().begin_training()
 
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Takes the rows of the run's last layer that are the data's classes, by their names.
