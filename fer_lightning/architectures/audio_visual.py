@@ -154,7 +154,7 @@ class Pooling(nn.Module):
 
 
 @dataclass(frozen=True)
-class Opinion:
+class ModalityOutput:
     """What one modality says of B samples; logits and features are zeros where it is missing."""
 
     logits: Tensor  # (B, C)
@@ -163,7 +163,7 @@ class Opinion:
     present: Tensor  # (B,)
 
 
-class Half(nn.Module):
+class ModalityBranch(nn.Module):
     """One modality by itself: its tokens attend to each other, are pooled by attention, and classified.
 
     Args:
@@ -189,7 +189,7 @@ class Half(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(width, num_classes)
 
-    def forward(self, batch: ClipBatch) -> Opinion:
+    def forward(self, batch: ClipBatch) -> ModalityOutput:
         """The samples' tokens, and what they say together."""
         tokens: Tokens = self.encoder(batch)
         present = tokens.present
@@ -199,27 +199,28 @@ class Half(nn.Module):
         feature = self.norm(pooled)
         logits = self.score(self.dropout(feature))
         there = present[:, None]
-        return Opinion(torch.where(there, logits, 0), torch.where(there, feature, 0), weights, present)
+        return ModalityOutput(torch.where(there, logits, 0), torch.where(there, feature, 0), weights, present)
 
 
 class AudioVisual(VideoClassifier):
     """Faces and voice, trained together; of a clip that lacks one of them it says what the other tells.
 
-    Its streams are what each half says alone; its logits are their sum.
+    Its streams are what each branch says alone; its logits are their sum.
 
     Args:
         class_names: emotion names in alphabetical order.
         face_backbone: of the frames; ResNet-18 at random where None.
         sound_backbone: of the spectrogram, one of timm's whose last map has rows and columns; `SpectralFilters`, which
             few clips are enough for, where None.
-        modalities: what it looks at: `face`, `sound`, or both; one alone is the same network without the other half.
+        modalities: what it looks at: `face`, `sound`, or both; one alone is the same network without the other's
+            branch.
         width: of the tokens.
-        layers: of each half's transformer.
+        layers: of each branch's transformer.
         heads: of its attention.
         dropout: of the transformers and before the last layers.
         modality_dropout: share of the training samples with both of which one is hidden from the sum.
-        stream_weight: of the loss of what each half says alone; where the sum counts more, a half learns only what the
-            other does not know by heart, and is worse than it would be alone.
+        stream_weight: of the loss of what each branch says alone; where the sum counts more, a branch learns only what
+            the other does not know by heart, and is worse than it would be alone.
         training: optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
@@ -253,21 +254,24 @@ class AudioVisual(VideoClassifier):
             encoders.append(FaceEncoder(face_backbone or FrameBackbone("resnet18"), width))
         if "sound" in self.modalities:
             encoders.append(SoundEncoder(sound_backbone, width))
-        self.halves = nn.ModuleList(Half(one, width, len(class_names), layers, heads, dropout) for one in encoders)
+        # `halves` is what their tensors are called in checkpoints.
+        self.halves = nn.ModuleList(
+            ModalityBranch(one, width, len(class_names), layers, heads, dropout) for one in encoders
+        )
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces and spectrograms -> logits, what they are made of, how much each frame counts, and both streams.
 
         Frames have seen each other before they are weighed: the one that counts most need not show the expression.
         """
-        opinions: list[Opinion] = [half(batch) for half in self.halves]
-        seen = self.seen(torch.stack([one.present for one in opinions], dim=1))  # (B, M)
-        logits = torch.stack([one.logits for one in opinions], dim=1)  # (B, M, C)
+        outputs: list[ModalityOutput] = [branch(batch) for branch in self.halves]
+        seen = self.seen(torch.stack([one.present for one in outputs], dim=1))  # (B, M)
+        logits = torch.stack([one.logits for one in outputs], dim=1)  # (B, M, C)
         return ClassifierOutput(
             torch.where(seen[..., None], logits, 0).sum(dim=1),
-            torch.cat([one.feature for one in opinions], dim=1),
-            opinions[0].weights if "face" in self.modalities else None,
-            streams=self._streams(opinions),
+            torch.cat([one.feature for one in outputs], dim=1),
+            outputs[0].weights if "face" in self.modalities else None,
+            streams=self._streams(outputs),
         )
 
     def seen(self, present: Tensor) -> Tensor:
@@ -280,13 +284,13 @@ class AudioVisual(VideoClassifier):
         hidden = F.one_hot(which, kinds).bool() & (drawn & present.all(dim=1))[:, None]
         return present & ~hidden
 
-    def _streams(self, opinions: Sequence[Opinion]) -> tuple[StreamScores, ...]:
+    def _streams(self, outputs: Sequence[ModalityOutput]) -> tuple[StreamScores, ...]:
         """What each of two modalities says alone, NaN where it is missing."""
-        if len(opinions) < 2:
+        if len(outputs) < 2:
             return ()
         return tuple(
             StreamScores(name, torch.where(one.present[:, None], one.logits, float("nan")))
-            for name, one in zip(self.modalities, opinions, strict=True)
+            for name, one in zip(self.modalities, outputs, strict=True)
         )
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:

@@ -8,7 +8,7 @@ from data_modules.loading.batch import ClipBatch
 from fer_lightning.training.classifier import VideoClassifier
 
 
-class Unoptimised(VideoClassifier):
+class GradientFreeClassifier(VideoClassifier):
     """A system whose one epoch has nothing to optimise and only measures the training clips."""
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> None:  # type: ignore[override]

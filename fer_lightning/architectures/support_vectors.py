@@ -9,7 +9,7 @@ from torch import Tensor
 from data_modules.datasets.splits import person_or_film
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
-from fer_lightning.architectures.gradient_free import Unoptimised
+from fer_lightning.architectures.gradient_free import GradientFreeClassifier
 from fer_lightning.architectures.vshnn.landmark_mlp import FRAMES, Descriptor, describe
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.support_vectors import COSTS, WIDTHS, Kernel, SupportVectorMachine
@@ -17,7 +17,7 @@ from fer_lightning.layers.support_vectors import COSTS, WIDTHS, Kernel, SupportV
 LINEAR_COSTS = (0.01, 0.1, 1.0, 10.0)
 
 
-class SupportVectorClassifier(Unoptimised):
+class SupportVectorClassifier(GradientFreeClassifier):
     """A support vector machine on one descriptor a clip, fitted when the training begins.
 
     Its one epoch has nothing to optimise and only measures the training clips. A class for one kind of input says what

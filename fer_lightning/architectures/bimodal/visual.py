@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
-from fer_lightning.architectures.gradient_free import Unoptimised
+from fer_lightning.architectures.gradient_free import GradientFreeClassifier
 from fer_lightning.architectures.image_classifier import ImageClassifier
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.layers.backbones import FrameBackbone
@@ -95,7 +95,7 @@ def vote_logits(votes: Tensor, num_classes: int, mask: Tensor) -> Tensor:
     return torch.where(total > 0, logits, 0)
 
 
-class StaticFrameVote(Unoptimised, ImageClassifier):
+class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
     """A still-image classifier whose labels of a clip's frames are counted: VGG-16 of AffectNet (section 2).
 
     It begins with the weights of that classifier's run and trains nothing; its one epoch measures the training clips.
