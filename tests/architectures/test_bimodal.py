@@ -364,7 +364,7 @@ def test_every_vote_is_trained_as_all_systems_are(data, tmp_path):
     fit(cli)
     assert cli.trainer.current_epoch == 1
     assert not cli.model.backbone.network.state_dict()["conv1.0.weight"].equal(before["conv1.0.weight"])
-    assert (cli.model.never == ("calm",)) == (data == "ravdess")
+    assert (cli.model.unsupported_classes == ("calm",)) == (data == "ravdess")
 
 
 @pytest.mark.parametrize("names", [SEVEN, EIGHT], ids=["seven", "eight"])
@@ -385,9 +385,10 @@ def test_a_vote_takes_the_runs_weights_by_the_names_of_the_classes_and_keeps_the
 def test_as_many_classes_of_other_names_are_not_mixed_up(tmp_path):
     other = ("anger", "calm", *SEVEN[2:])
     stills = stills_run(tmp_path, other)
-    with pytest.raises(ValueError, match=r"run:stills does not know disgust: its classes are anger, calm, .*never"):
+    unknown = r"run:stills does not know disgust: its classes are anger, calm, .*unsupported_classes"
+    with pytest.raises(ValueError, match=unknown):
         fit(vote_cli("--model.init_args.start_from", "run:stills"))
-    cli = vote_cli("--model.init_args.start_from", "run:stills", "--model.init_args.never", "[disgust]")
+    cli = vote_cli("--model.init_args.start_from", "run:stills", "--model.init_args.unsupported_classes", "[disgust]")
     fit(cli)
     assert torch.equal(cli.model.head[1].weight[2], stills.head[1].weight[2])
     answers = cli.model.head(torch.randn(500, SMALL[-1]) * 10).argmax(dim=1)

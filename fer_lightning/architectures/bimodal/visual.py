@@ -104,7 +104,7 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames, that of the run; VGG-16 up to FC7 where None.
-        never: classes of the data that the run need not know, which then get no votes.
+        unsupported_classes: of the data, which the run need not know and which then get no votes.
         training: `start_from`, see `VideoClassifier`; there is no optimiser.
     """
 
@@ -112,11 +112,11 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
         self,
         class_names: Sequence[str],
         backbone: FrameBackbone | None = None,
-        never: Sequence[str] = (),
+        unsupported_classes: Sequence[str] = (),
         **training: Any,
     ) -> None:
         super().__init__(class_names, backbone or VGG16(), dropout=0.0, **training)
-        self.never = tuple(never)
+        self.unsupported_classes = tuple(unsupported_classes)
         self.freeze(self.backbone)
         self.head.requires_grad_(False)
 
@@ -154,11 +154,11 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
         content = read_checkpoint(checkpoint_named(self.start_from))
         theirs = cast(dict[str, Any], content.get("fer_lightning") or {}).get("class_names") or []
         missing = [name for name in self.class_names if name not in theirs]
-        if strange := sorted(set(missing) - set(self.never)):
+        if strange := sorted(set(missing) - set(self.unsupported_classes)):
             raise ValueError(
                 f"{self.start_from} does not know {', '.join(strange)}: its classes are {', '.join(theirs) or 'none'}; "
                 "use data with these, a run that knows more, or name the others, which then get no votes, with "
-                f"--model.init_args.never '[{', '.join(strange)}]'"
+                f"--model.init_args.unsupported_classes '[{', '.join(strange)}]'"
             )
         state, layer = tensors_in(content, self.start_from), cast(nn.Linear, self.head[1])
         rows = [theirs.index(name) if name in theirs else 0 for name in self.class_names]
