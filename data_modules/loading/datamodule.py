@@ -43,7 +43,7 @@ class VideoDataModule(L.LightningDataModule):
 
     `inputs` names the fields of `ClipBatch` to load; set it to those of the model. The validation set is the inner
     split of the training data, the test loaders are the inner and the reported split. Clips that have nothing of what
-    the model looks at are in no batch; `unanswered` lists them.
+    the model looks at are in no batch; `without_input` lists them.
 
     Args:
         dataset: where the clips come from and how their faces are cropped.
@@ -206,8 +206,8 @@ class VideoDataModule(L.LightningDataModule):
             name = {"last": "train", "best_on_test": "test"}[self.selection]
         return [clip for clip in self.clips if clip.record.split == name]
 
-    def unanswered(self, split: str) -> list[Clip]:
-        """The clips of a split that no model can see: errors in every accuracy."""
+    def without_input(self, split: str) -> list[Clip]:
+        """The clips of a split that have nothing of what the model reads: errors in every accuracy."""
         return [clip for clip in self.split(split) if not clip.usable]
 
     def clip_dataset(self, split: str, cached: bool = True) -> ClipDataset:

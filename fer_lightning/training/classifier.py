@@ -310,7 +310,7 @@ class VideoClassifier(L.LightningModule):
         metrics = self.metrics_of(split)
         data = getattr(self.trainer, "datamodule", None)
         if split != "train" and isinstance(data, VideoDataModule) and self.trainer.is_global_zero:
-            metrics.add_unanswered([clip.label for clip in data.unanswered(split)])
+            metrics.add_unanswered([clip.label for clip in data.without_input(split)])
         for value_name, value in metrics.summary().items():
             self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == "war", add_dataloader_idx=False)
 

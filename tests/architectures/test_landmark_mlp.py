@@ -236,8 +236,8 @@ def test_only_landmarks_are_loaded():
     batch = next(iter(data.train_dataloader()))
     assert batch.face is None
     assert batch.landmarks.shape == (7, 4, 68, 3)
-    assert {clip.record.clip_id for clip in data.unanswered("train")} | {
-        clip.record.clip_id for clip in data.unanswered("test")
+    assert {clip.record.clip_id for clip in data.without_input("train")} | {
+        clip.record.clip_id for clip in data.without_input("test")
     } == {"s0-anger", "s9-fear"}
 
 

@@ -317,8 +317,8 @@ def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(cli
     alone = rows(data, data.loader(data.clip_dataset("train"), batches=[[i] for i in range(6)]))
     assert all(torch.equal(alone[name].spectrogram, row.spectrogram) for name, row in found.items())
     assert all(torch.equal(alone[name].face, row.face) for name, row in found.items())
-    assert [c.record.clip_id for c in data.unanswered("train")] == ["nothing"]
-    assert data.unanswered("train")[0].reason == "no face found in 12 frames; no sound track"
+    assert [c.record.clip_id for c in data.without_input("train")] == ["nothing"]
+    assert data.without_input("train")[0].reason == "no face found in 12 frames; no sound track"
 
 
 def test_a_model_that_only_listens_sees_no_clip_without_sound(clips):
@@ -326,7 +326,7 @@ def test_a_model_that_only_listens_sees_no_clip_without_sound(clips):
     found = rows(data, data.fitting_dataloader())
     assert set(found) == {"both", "longer", "sound", "click"}
     assert all(row.present[1] and not hasattr(row, "face") for row in found.values())
-    reasons = {c.record.clip_id: c.reason for c in data.unanswered("train")}
+    reasons = {c.record.clip_id: c.reason for c in data.without_input("train")}
     assert reasons == {"face": "no sound track", "silent": SILENT, "nothing": "no sound track"}
 
 
@@ -381,7 +381,7 @@ def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(cl
     monkeypatch.setattr("data_modules.prepare.audio.SoundPreparer", lambda *_: pytest.fail("made them again"))
     for_model(clips, "face", "descriptor")
     listens = for_model(clips, "descriptor")
-    reasons = {c.record.clip_id: c.reason for c in listens.unanswered("train")}
+    reasons = {c.record.clip_id: c.reason for c in listens.without_input("train")}
     assert reasons["click"].startswith("no descriptor: 0.0")
     assert "click" not in rows(listens, listens.fitting_dataloader())
 

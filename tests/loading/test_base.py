@@ -65,12 +65,12 @@ def test_dfew_is_cut_into_three_exclusive_splits_that_hold_every_clip(dfew):
 
 def test_a_clip_without_a_readable_frame_stays_in_its_split_but_in_no_batch(dfew):
     (split,) = (name for name in ("train", "inner") if "00028" in ids(dfew.split(name)))
-    (broken,) = dfew.unanswered(split)
+    (broken,) = dfew.without_input(split)
     assert broken.record.clip_id == "00028"
     assert "none of which can be read" in broken.faces.reason
     loaded = Counter(clip for batch in dfew._evaluation_loader(split) for clip in batch.clip_id)
     assert loaded == Counter(ids(dfew.split(split)) - {"00028"})
-    assert dfew.unanswered("test") == []
+    assert dfew.without_input("test") == []
 
 
 @pytest.mark.parametrize("size", [48, 32])

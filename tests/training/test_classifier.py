@@ -64,7 +64,7 @@ def test_metrics_are_scikit_learns_over_every_clip_and_draws_are_averaged_before
         assert 0.2 < accuracy_score(true, guess) < 1
     usable = sum(clip.usable for split in ("inner", "test") for clip in data.split(split))
     assert model.seen == draws * usable
-    assert data.unanswered("test")
+    assert data.without_input("test")
 
 
 def test_the_epochs_loss_and_accuracy_are_those_of_all_its_samples():
