@@ -40,7 +40,7 @@ class SplitMetrics(torch.nn.Module):
         self.loss.update(loss, weight=len(label))
         self.confusion.update(probabilities.argmax(dim=-1), label)
 
-    def add_unanswered(self, labels: Sequence[int]) -> None:
+    def add_without_input(self, labels: Sequence[int]) -> None:
         """Adds clips without prediction, errors in every accuracy."""
         if labels:
             truth = torch.tensor(labels, device=self.confusion.device)
@@ -310,7 +310,7 @@ class VideoClassifier(L.LightningModule):
         metrics = self.metrics_of(split)
         data = getattr(self.trainer, "datamodule", None)
         if split != "train" and isinstance(data, VideoDataModule) and self.trainer.is_global_zero:
-            metrics.add_unanswered([clip.label for clip in data.without_input(split)])
+            metrics.add_without_input([clip.label for clip in data.without_input(split)])
         for value_name, value in metrics.summary().items():
             self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == "war", add_dataloader_idx=False)
 

@@ -117,10 +117,10 @@ def test_a_loss_that_diverged_is_shown_as_it_is():
     assert metrics.summary()["loss"] == 2.0  # each summary begins anew
 
 
-def test_unanswered_clips_are_errors():
+def test_clips_without_input_are_errors():
     metrics = SplitMetrics(3)
     metrics.update(torch.tensor(1.0), torch.eye(3), torch.arange(3))
-    metrics.add_unanswered([0, 2])
+    metrics.add_without_input([0, 2])
     found = metrics.summary()
     assert float(found["war"]) == pytest.approx(3 / 5)
     assert float(found["uar"]) == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
