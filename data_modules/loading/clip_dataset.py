@@ -16,7 +16,8 @@ from data_modules.loading.transforms import Change, ClipAugmentation, resize_cli
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import Sampler
 from data_modules.store.audio_cache import FIELDS, SoundCache
-from data_modules.store.clip_store import LANDMARKS, ClipStore, ClipSummary, StoredClip
+from data_modules.store.clip_store import LANDMARKS, ClipSummary
+from data_modules.store.face_sequence import FaceSequence, FaceSource
 from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
 
 
@@ -66,7 +67,7 @@ class ClipDataset(Dataset[ClipSample]):
     Args:
         clips: with a face or a sound each, whatever the model asks for. Those without a face come as frames of zeros
             that the mask leaves out, those without sound with zeros and `present` false.
-        store: of their crops.
+        store: of their faces.
         sampler: chooses frames.
         inputs: names of the fields of `ClipBatch` to load.
         size: of the crops, pixels.
@@ -79,7 +80,7 @@ class ClipDataset(Dataset[ClipSample]):
     def __init__(
         self,
         clips: Sequence[Clip],
-        store: ClipStore,
+        store: FaceSource,
         sampler: Sampler,
         inputs: frozenset[str] = FACES_ONLY,
         size: int = 224,
@@ -101,7 +102,7 @@ class ClipDataset(Dataset[ClipSample]):
         stored = self.store.open(clip.record.clip_id)
         return self._with_sound(_stack(self._draws(clip, stored, item)), stored)
 
-    def _draws(self, clip: Clip, stored: StoredClip, item: int | Draw) -> list[ClipSample]:
+    def _draws(self, clip: Clip, stored: FaceSequence, item: int | Draw) -> list[ClipSample]:
         if isinstance(item, Draw) and self.variants:
             number = item.seed % self.variants
             seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
@@ -113,7 +114,7 @@ class ClipDataset(Dataset[ClipSample]):
         return [self._sample(clip, stored, g, EVALUATION, number) for number, g in enumerate(generators)]
 
     def _sample(
-        self, clip: Clip, stored: StoredClip, generator: Generator | None, group: str = "", number: int = 0
+        self, clip: Clip, stored: FaceSequence, generator: Generator | None, group: str = "", number: int = 0
     ) -> ClipSample:
         """One draw, fields without the leading dimension; `group` and `number` say which in the cache it is."""
         cached = self.cache.read(clip.record.clip_id, group, number) if self.cache else Features()
@@ -162,7 +163,7 @@ class ClipDataset(Dataset[ClipSample]):
             **dict.fromkeys(self._crops, crops),
         )
 
-    def _with_sound(self, sample: ClipSample, stored: StoredClip) -> ClipSample:
+    def _with_sound(self, sample: ClipSample, stored: FaceSequence) -> ClipSample:
         """The sample with the sound that the model asks for, the same in all S draws."""
         wanted = [field for field in FIELDS if field in self.inputs]
         if not wanted:
@@ -179,14 +180,14 @@ class ClipDataset(Dataset[ClipSample]):
             present=torch.tensor([len(stored) > 0, heard]).expand(draws, -1),
         )
 
-    def _pictures(self, stored: StoredClip, places: NDArray[np.int64], name: str, change: Change | None) -> Tensor:
+    def _pictures(self, stored: FaceSequence, places: NDArray[np.int64], name: str, change: Change | None) -> Tensor:
         """(T, 3, H, W) uint8 crops of the face or the person."""
         crops = resize_clip(stored.crops(places, self.size, name), self.size)
         if change:
             crops = np.stack([change.image(crop) for crop in crops])
         return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
 
-    def _landmarks(self, clip: Clip, stored: StoredClip, places: NDArray[np.int64], change: Change | None) -> Tensor:
+    def _landmarks(self, clip: Clip, stored: FaceSequence, places: NDArray[np.int64], change: Change | None) -> Tensor:
         """(T, 68, 3) in pixels of the crop; NaN in frames where none were found."""
         points = stored.optional("landmarks")
         if points is None:

@@ -23,7 +23,8 @@ from data_modules.audio.opensmile import SIZES, Descriptors
 from data_modules.audio.settings import Sound
 from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import Samples, speech_of
-from data_modules.store.clip_store import ClipStore, StoredClip, clip_path, reading, settings_key
+from data_modules.store.clip_store import ClipStore, clip_path, reading, settings_key
+from data_modules.store.face_sequence import FaceSequence
 from data_modules.store.tensor_file import read_header
 from data_modules.utils.files import write_whole
 
@@ -175,7 +176,7 @@ class SoundCache:
         """Clip id -> why one of the fields could not be made."""
         return {clip: f"no {field}: {why}" for field in fields for clip, why in self.files[field].failures().items()}
 
-    def read(self, stored: StoredClip, field: str) -> NDArray[Any] | None:
+    def read(self, stored: FaceSequence, field: str) -> NDArray[Any] | None:
         """A clip's field, (size, size) uint8 or (E,) float32, or None where it has no sound or making it failed."""
         clip_id, files = stored.summary.clip_id, self.files[field]
         values = files.read(clip_id)
@@ -186,7 +187,7 @@ class SoundCache:
             log.warning("clip %r has no %s: %s", clip_id, field, reason)
         return made.get(field)
 
-    def make(self, stored: StoredClip, fields: Iterable[str]) -> tuple[dict[str, NDArray[Any]], str]:
+    def make(self, stored: FaceSequence, fields: Iterable[str]) -> tuple[dict[str, NDArray[Any]], str]:
         """The fields of a clip's speech, and why there are not all of them.
 
         Raises:

@@ -6,7 +6,6 @@ clips (`data_modules.loading.clip_dataset.ClipDataset`).
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from data_modules.loading.clip_dataset import SOUND, Clip, ClipDataset
 from data_modules.loading.datamodule import normalised
 from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import SoundCache
-from data_modules.store.clip_store import ClipStore, ClipSummary, StoredClip
+from data_modules.store.clip_store import ClipSummary
 from fer_lightning.predict.faces import VideoFaces, face_shares, heard
 from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
 from fer_lightning.predict.settings import SEEN, ModelFacts
@@ -33,8 +32,8 @@ FROM_VIDEO = SEEN | SOUND
 ENOUGH = 0.5  # of a row's frames need a face
 
 
-class _StoredWindow(StoredClip):
-    """Some successive faces of a video and the sound of that time.
+class FaceWindow:
+    """Some successive faces of a video and the sound of that time: a `FaceSequence`.
 
     Args:
         name: of the window.
@@ -43,35 +42,44 @@ class _StoredWindow(StoredClip):
         seconds: when the window begins and ends.
     """
 
-    def __init__(self, name: str, faces: VideoFaces, places: list[int], seconds: list[float]) -> None:
-        first, stop = places  # there is no file of its own to open
-        self._faces, self._span, self._seconds = faces, slice(first, stop), seconds
+    def __init__(self, name: str, faces: VideoFaces, places: tuple[int, int], seconds: tuple[float, float]) -> None:
+        self._faces, self._span = faces, slice(*places)
         self._sound = faces.sound(*seconds)
-        seconds_heard = len(self._sound) / SOUND_RATE if self._sound.any() else 0.0
-        self.summary = ClipSummary(name, stop - first, stop - first, sound=seconds_heard)
         self.frame_index = faces.frame_index[self._span]
-        if stop > first:
-            self.crop_size = faces.clip.crop_size
+        heard = len(self._sound) / SOUND_RATE if self._sound.any() else 0.0
+        self.summary = ClipSummary(name, len(self.frame_index), len(self.frame_index), sound=heard)
+
+    def __len__(self) -> int:
+        return len(self.frame_index)
+
+    @property
+    def crop_size(self) -> int:
+        """See `FaceSequence.crop_size`."""
+        return self._faces.clip.crop_size
+
+    def has(self, name: str) -> bool:
+        """See `FaceSequence.has`."""
+        return bool(len(self._sound)) if name == "sound" else self._faces.clip.has(name)
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
-        """See `StoredClip.optional`."""
+        """See `FaceSequence.optional`."""
         rows = self._faces.clip.optional(name)
         return None if rows is None else rows[self._span]
 
     def crops(
         self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
     ) -> NDArray[np.uint8]:
-        """See `StoredClip.crops`."""
+        """See `FaceSequence.crops`."""
         return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what)
 
     def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """See `StoredClip.sound`."""
+        """See `FaceSequence.sound`; seconds count from the beginning of the window."""
         last = None if stop is None else round(stop * SOUND_RATE)
         return self._sound[round(start * SOUND_RATE) : last] if len(self._sound) else None
 
 
-class _WindowStore(ClipStore):
-    """Windows by their number, as if each were a stored clip.
+class _Windows:
+    """Windows of a video by their number: a `FaceSource`.
 
     Args:
         faces: of the video.
@@ -80,13 +88,12 @@ class _WindowStore(ClipStore):
     """
 
     def __init__(self, faces: VideoFaces, places: NDArray[np.int64], seconds: NDArray[np.float64]) -> None:
-        super().__init__(Path())
         self._faces, self._places, self._seconds = faces, places, seconds
 
-    def open(self, clip_id: str) -> StoredClip:
+    def open(self, clip_id: str) -> FaceWindow:
         """The window of that number."""
-        row = int(clip_id)
-        return _StoredWindow(clip_id, self._faces, self._places[row].tolist(), self._seconds[row].tolist())
+        (first, stop), (start, end) = self._places[int(clip_id)].tolist(), self._seconds[int(clip_id)].tolist()
+        return FaceWindow(clip_id, self._faces, (first, stop), (start, end))
 
 
 class WindowClassifier(RowClassifier):
@@ -142,7 +149,7 @@ class WindowClassifier(RowClassifier):
         if not wanted:
             return
         trained, places = self.trained, faces.between(rows.seen)
-        store = _WindowStore(faces, np.where(seen[:, None], places, places[:, :1]), rows.window)
+        store = _Windows(faces, np.where(seen[:, None], places, places[:, :1]), rows.window)
         clips = [Clip(VideoRecord(str(row), "", ""), ClipSummary(str(row), 0, 0), -1) for row in wanted]
         data = ClipDataset(
             clips,
