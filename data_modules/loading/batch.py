@@ -1,14 +1,31 @@
-"""ClipBatch: the contract between the two packages."""
+"""ClipBatch: the contract between the two packages, and the table of what a model can ask for in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from data_modules.loading.modalities.audio import Descriptor, Spectrogram
+from data_modules.loading.modalities.landmarks import Landmarks
+from data_modules.loading.modalities.modality import ClipModality, Modality
+from data_modules.loading.modalities.pictures import Pictures
+
 MODALITIES = ("face", "sound")
 """The columns of `ClipBatch.present`."""
+
+INPUTS: dict[str, Modality] = {
+    modality.field: modality
+    for modality in (Pictures("face"), Pictures("person"), Landmarks(), Spectrogram(), Descriptor())
+}
+"""What a model can ask for in `inputs`, by the field of `ClipBatch`."""
+
+FACE_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "face")
+"""Those that need a face."""
+SOUND_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "sound")
+"""Those that need sound."""
 
 
 @dataclass(frozen=True)
@@ -56,54 +73,44 @@ class ClipBatch:
         return self._map(Tensor.pin_memory)
 
 
-@dataclass(frozen=True)
-class ClipSample:
-    """One or several draws of a clip, with the fields of `ClipBatch`; S draws stand where B stands there."""
+ClipSample = ClipBatch
+"""One or several draws of one clip; S draws stand where B samples stand in a batch."""
 
-    clip_id: str
-    label: int
-    mask: Tensor  # (S, T)
-    frame_index: Tensor  # (S, T)
-    face: Tensor | None = None  # (S, T, 3, H, W)
-    person: Tensor | None = None  # (S, T, 3, H, W)
-    landmarks: Tensor | None = None  # (S, T, 68, 3)
-    spectrogram: Tensor | None = None  # (S, 3, size, size) uint8
-    descriptor: Tensor | None = None  # (S, E)
-    present: Tensor | None = None  # (S, 2)
-    features: Tensor | None = None  # (S, T, D)
-    clip_features: Tensor | None = None  # (S, E)
-    intensity: Tensor | None = None  # (S, T)
+WITHOUT_FRAMES = frozenset({"label", "present", "clip_features"}) | {
+    name for name, modality in INPUTS.items() if isinstance(modality, ClipModality)
+}
+"""The fields of `ClipBatch` that have no dimension of frames."""
+
+
+def modalities_of(inputs: Iterable[str]) -> list[Modality]:
+    """The modalities of these names, in the order of the table.
+
+    Raises:
+        ValueError: there is no modality of a name.
+    """
+    inputs = frozenset(inputs)
+    if unknown := sorted(inputs - set(INPUTS)):
+        raise ValueError(f"a model asks for {', '.join(unknown)}; expected some of {', '.join(INPUTS)}")
+    return [modality for name, modality in INPUTS.items() if name in inputs]
+
+
+def needed_settings(inputs: Iterable[str]) -> frozenset[str]:
+    """The fields of `FaceSettings` that have these inputs kept in the store."""
+    return frozenset(modality.setting for modality in modalities_of(inputs)) - {""}
 
 
 def collate(samples: Sequence[ClipSample]) -> ClipBatch:
     """Joins clips; shorter samples are padded with frames of zeros that the mask leaves out."""
     length = max(sample.mask.shape[1] for sample in samples)
-    draws = [len(sample.mask) for sample in samples]
 
-    def join(name: str, frames: bool = True) -> Tensor | None:
+    def join(name: str) -> Tensor | None:
         tensors = [getattr(sample, name) for sample in samples]
         if any(tensor is None for tensor in tensors):
             return None
-        return torch.cat([_pad_frames(tensor, length) if frames else tensor for tensor in tensors])
+        return torch.cat([tensor if name in WITHOUT_FRAMES else _pad_frames(tensor, length) for tensor in tensors])
 
-    mask, frame_index = join("mask"), join("frame_index")
-    assert mask is not None
-    assert frame_index is not None
-    return ClipBatch(
-        clip_id=tuple(sample.clip_id for sample, n in zip(samples, draws, strict=True) for _ in range(n)),
-        label=torch.tensor([sample.label for sample in samples]).repeat_interleave(torch.tensor(draws)),
-        mask=mask,
-        frame_index=frame_index,
-        face=join("face"),
-        person=join("person"),
-        landmarks=join("landmarks"),
-        spectrogram=join("spectrogram", frames=False),
-        descriptor=join("descriptor", frames=False),
-        present=join("present", frames=False),
-        intensity=join("intensity"),
-        features=join("features"),
-        clip_features=join("clip_features", frames=False),
-    )
+    joined: dict[str, Any] = {field.name: join(field.name) for field in fields(ClipBatch) if field.name != "clip_id"}
+    return ClipBatch(clip_id=tuple(chain.from_iterable(sample.clip_id for sample in samples)), **joined)
 
 
 def _pad_frames(tensor: Tensor, length: int) -> Tensor:

@@ -2,23 +2,26 @@
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from data_modules.loading.batch import ClipSample
+from data_modules.loading.batch import ClipSample, modalities_of
 from data_modules.loading.batch_sampler import Draw
-from data_modules.loading.transforms import Change, ClipAugmentation, resize_clip
+from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
+from data_modules.loading.transforms import Change, ClipAugmentation
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import Sampler
-from data_modules.store.audio_cache import FIELDS, SoundCache
-from data_modules.store.clip_store import LANDMARKS, ClipSummary
+from data_modules.store.audio_cache import SoundCache
+from data_modules.store.clip_store import ClipSummary
 from data_modules.store.face_sequence import FaceSequence, FaceSource
 from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
+
+FACES_ONLY = frozenset({"face"})
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,6 @@ class Clip:
     reason: str = ""  # why it is not
 
 
-NOTHING = frozenset[str]()
-FACES_ONLY, PICTURES = frozenset({"face"}), frozenset({"face", "person"})
-POINTS, SOUND = frozenset({"landmarks"}), frozenset(FIELDS)
-
-
-def available(clip: ClipSummary) -> frozenset[str]:
-    """The inputs of a model that the store has for a clip."""
-    seen = PICTURES if clip.num_faces > 0 else NOTHING
-    measured = POINTS if clip.num_landmarks > 0 else NOTHING
-    heard = SOUND if clip.sound > 0 else NOTHING
-    return seen | measured | heard
-
-
 def usable(clip: ClipSummary, inputs: frozenset[str], unheard: Mapping[str, str]) -> tuple[bool, str]:
     """Whether a clip has anything that a model asks for, and if not, why.
 
@@ -53,12 +43,23 @@ def usable(clip: ClipSummary, inputs: frozenset[str], unheard: Mapping[str, str]
         inputs: the fields that the model asks for.
         unheard: clip id -> why its sound could not be made into one of them.
     """
-    there = available(clip) - (SOUND if clip.clip_id in unheard else NOTHING)
-    if inputs & there:
-        return True, ""
-    silent = unheard.get(clip.clip_id) or clip.sound_reason or "no sound track"
-    unseen = clip.reason or "no face found"
-    return False, "; ".join([*([unseen] if inputs - SOUND else []), *([silent] if inputs & SOUND else [])])
+    reasons = []
+    for modality in modalities_of(inputs):
+        failed = unheard.get(clip.clip_id, "") if modality.column == "sound" else ""
+        reason = failed or modality.missing(clip)
+        if not reason:
+            return True, ""
+        reasons.append(reason)
+    return False, "; ".join(dict.fromkeys(reasons))
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """What is random about one draw of a clip, and which of the cached draws it is."""
+
+    generator: Generator | None  # None: the deterministic draw of the evaluation
+    group: str = ""
+    number: int = 0
 
 
 class ClipDataset(Dataset[ClipSample]):
@@ -99,42 +100,55 @@ class ClipDataset(Dataset[ClipSample]):
     def __getitem__(self, item: int | Draw) -> ClipSample:
         """For training a `Draw`; for the evaluation the clip's number, which gives the sampler's number of draws."""
         clip = self.clips[item.clip if isinstance(item, Draw) else item]
-        stored = self.store.open(clip.record.clip_id)
-        return self._with_sound(_stack(self._draws(clip, stored, item)), stored)
+        faces, variants = self.store.open(clip.record.clip_id), self._variants(clip, item)
+        cached = [self._features(clip, variant) for variant in variants]
+        draws, modalities = len(variants), modalities_of(self.inputs)
+        asked = [each for each in modalities if isinstance(each, FrameModality)]
+        if self.cache:
+            asked = [each for each in asked if not each.frozen_parts_see_it]
+        frames = self._frames(faces, variants, asked) if len(faces) else self._no_frames(clip, draws, asked)
+        heard = [each for each in modalities if isinstance(each, ClipModality)]
+        return ClipSample(
+            clip_id=(clip.record.clip_id,) * draws,
+            label=torch.full((draws,), clip.label),
+            features=_stack([features.frames for features in cached]),
+            clip_features=_stack([features.clip for features in cached]),
+            **frames,
+            **self._whole_clip(faces, draws, heard),
+        )
 
-    def _draws(self, clip: Clip, stored: FaceSequence, item: int | Draw) -> list[ClipSample]:
+    def _variants(self, clip: Clip, item: int | Draw) -> list[_Variant]:
+        """The draws of a clip that are one item."""
         if isinstance(item, Draw) and self.variants:
             number = item.seed % self.variants
             seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
-            return [self._sample(clip, stored, torch.Generator().manual_seed(seed), VARIANTS, number)]
+            return [_Variant(torch.Generator().manual_seed(seed), VARIANTS, number)]
         if isinstance(item, Draw):
-            return [self._sample(clip, stored, torch.Generator().manual_seed(item.seed))]
+            return [_Variant(torch.Generator().manual_seed(item.seed))]
         draws = self.sampler.draws  # one is the deterministic sample; several are random, yet the same in every one
         generators = [None] if draws == 1 else [torch.Generator().manual_seed(seed) for seed in range(draws)]
-        return [self._sample(clip, stored, g, EVALUATION, number) for number, g in enumerate(generators)]
+        return [_Variant(generator, EVALUATION, number) for number, generator in enumerate(generators)]
 
-    def _sample(
-        self, clip: Clip, stored: FaceSequence, generator: Generator | None, group: str = "", number: int = 0
-    ) -> ClipSample:
-        """One draw, fields without the leading dimension; `group` and `number` say which in the cache it is."""
-        cached = self.cache.read(clip.record.clip_id, group, number) if self.cache else Features()
-        if not len(stored):
-            return self._without_face(clip, cached)
-        places = self.sampler(len(stored), generator).numpy()
-        intensity = stored.optional("intensity")
-        change = self._change(None if group == EVALUATION else generator)
-        pictures = {name: self._pictures(stored, places, name, change) for name in self._crops}
-        return ClipSample(
-            clip_id=clip.record.clip_id,
-            label=clip.label,
-            mask=torch.ones(len(places), dtype=torch.bool),
-            frame_index=torch.from_numpy(stored.frame_index[places]),
-            landmarks=self._landmarks(clip, stored, places, change) if "landmarks" in self.inputs else None,
-            intensity=None if intensity is None else torch.from_numpy(intensity[places]),
-            features=cached.frames,
-            clip_features=cached.clip,
-            **pictures,
-        )
+    def _features(self, clip: Clip, variant: _Variant) -> Features:
+        return self.cache.read(clip.record.clip_id, variant.group, variant.number) if self.cache else Features()
+
+    def _frames(
+        self, faces: FaceSequence, variants: Sequence[_Variant], asked: Sequence[FrameModality]
+    ) -> dict[str, Any]:
+        """The fields of a clip with faces that have a dimension of frames, (S, T, ...)."""
+        selections = [self._select(faces, variant) for variant in variants]
+        positions, intensity = np.stack([chosen.positions for chosen in selections]), faces.optional("intensity")
+        return {
+            "mask": torch.ones(positions.shape, dtype=torch.bool),
+            "frame_index": torch.from_numpy(faces.frame_index[positions]),
+            "intensity": None if intensity is None else torch.from_numpy(intensity[positions]),
+            **{each.field: torch.stack([each.read(chosen) for chosen in selections]) for each in asked},
+        }
+
+    def _select(self, faces: FaceSequence, variant: _Variant) -> FrameSelection:
+        positions = self.sampler(len(faces), variant.generator).numpy()
+        change = self._change(None if variant.group == EVALUATION else variant.generator)
+        return FrameSelection(faces, positions, self.size, change)
 
     def _change(self, generator: Generator | None) -> Change | None:
         """A draw of the augmentation; without a generator, what the evaluation sees."""
@@ -142,84 +156,36 @@ class ClipDataset(Dataset[ClipSample]):
             return None
         return self.augmentation.draw(self.size, generator) if generator else self.augmentation.middle(self.size)
 
-    @property
-    def _crops(self) -> frozenset[str]:
-        """The kinds of crops to load."""
-        return NOTHING if self.cache else self.inputs & PICTURES
-
-    def _without_face(self, clip: Clip, cached: Features) -> ClipSample:
-        """A draw of as many frames as the sampler takes, zeros that the mask leaves out: there is none to choose."""
+    def _no_frames(self, clip: Clip, draws: int, asked: Sequence[FrameModality]) -> dict[str, Any]:
+        """As many frames as the sampler takes, which the mask leaves out, of a clip without a face."""
         frames = len(self.sampler(1, None))  # one where the number varies
-        crops = torch.zeros(frames, 3, self.size, self.size, dtype=torch.uint8)
-        return ClipSample(
-            clip_id=clip.record.clip_id,
-            label=clip.label,
-            mask=torch.zeros(frames, dtype=torch.bool),
-            frame_index=torch.full((frames,), -1),
-            landmarks=torch.zeros(frames, *LANDMARKS) if "landmarks" in self.inputs else None,
-            intensity=torch.full((frames,), torch.nan) if clip.record.truth else None,  # as the clips with a face
-            features=cached.frames,
-            clip_features=cached.clip,
-            **dict.fromkeys(self._crops, crops),
-        )
+        truth = torch.full((draws, frames), torch.nan) if clip.record.truth else None  # as the clips with a face
+        return {
+            "mask": torch.zeros(draws, frames, dtype=torch.bool),
+            "frame_index": torch.full((draws, frames), -1),
+            "intensity": truth,
+            **{each.field: _repeat(each.nothing(frames, self.size), draws) for each in asked},
+        }
 
-    def _with_sound(self, sample: ClipSample, stored: FaceSequence) -> ClipSample:
-        """The sample with the sound that the model asks for, the same in all S draws."""
-        wanted = [field for field in FIELDS if field in self.inputs]
-        if not wanted:
-            return sample
-        draws = len(sample.mask)
-        values = {field: self.sounds.read(stored, field) for field in wanted}
-        heard = all(value is not None for value in values.values())
-        found = {f: torch.from_numpy(self.sounds.files[f].nothing if v is None else v) for f, v in values.items()}
-        grey, descriptor = found.get("spectrogram"), found.get("descriptor")
-        return replace(
-            sample,
-            spectrogram=None if grey is None else grey.expand(draws, 3, *grey.shape),
-            descriptor=None if descriptor is None else descriptor.expand(draws, -1),
-            present=torch.tensor([len(stored) > 0, heard]).expand(draws, -1),
-        )
-
-    def _pictures(self, stored: FaceSequence, places: NDArray[np.int64], name: str, change: Change | None) -> Tensor:
-        """(T, 3, H, W) uint8 crops of the face or the person."""
-        crops = resize_clip(stored.crops(places, self.size, name), self.size)
-        if change:
-            crops = np.stack([change.image(crop) for crop in crops])
-        return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
-
-    def _landmarks(self, clip: Clip, stored: FaceSequence, places: NDArray[np.int64], change: Change | None) -> Tensor:
-        """(T, 68, 3) in pixels of the crop; NaN in frames where none were found."""
-        points = stored.optional("landmarks")
-        if points is None:
-            raise ValueError(
-                f"clip {clip.record.clip_id!r} has no landmarks, but the model asks for them; prepare the data set "
-                "with `faces.landmarks: mesh` or another that finds them"
-            )
-        centre = np.array([0.5, 0.5, 0.0], dtype=np.float32)  # of a pixel
-        points = (points[places] + centre) * np.float32(self.size / stored.crop_size) - centre
-        return torch.from_numpy(change.points(points) if change else points)
+    def _whole_clip(self, faces: FaceSequence, draws: int, asked: Sequence[ClipModality]) -> dict[str, Tensor]:
+        """The fields of what is the same in all draws, (S, ...), and whether they are there; none if none are asked."""
+        if not asked:
+            return {}
+        found = [each.read(faces, self.sounds) for each in asked]
+        present = torch.tensor([len(faces) > 0, all(value is not None for value in found)])
+        values = {
+            each.field: _repeat(each.nothing(self.sounds) if value is None else value, draws)
+            for each, value in zip(asked, found, strict=True)
+        }
+        return {"present": _repeat(present, draws), **values}
 
 
-def _stack(draws: Sequence[ClipSample]) -> ClipSample:
-    """Draws of one clip -> one sample whose fields have the leading dimension S."""
+def _repeat(tensor: Tensor, draws: int) -> Tensor:
+    """(...) -> (S, ...), without a copy."""
+    return tensor.expand(draws, *tensor.shape)
 
-    def join(name: str) -> Tensor | None:
-        values = [getattr(draw, name) for draw in draws]
-        return None if values[0] is None else torch.stack(values)
 
-    mask, frame_index = join("mask"), join("frame_index")
-    assert mask is not None
-    assert frame_index is not None
-    first = draws[0]
-    return ClipSample(
-        first.clip_id,
-        first.label,
-        mask,
-        frame_index,
-        face=join("face"),
-        person=join("person"),
-        landmarks=join("landmarks"),
-        intensity=join("intensity"),
-        features=join("features"),
-        clip_features=join("clip_features"),
-    )
+def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """The draws' cached features -> (S, ...); None where there are none."""
+    there = [part for part in parts if part is not None]
+    return torch.stack(there) if there else None

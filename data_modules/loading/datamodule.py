@@ -14,9 +14,9 @@ from torch.utils.data import Sampler as IndexSampler
 from data_modules.audio.settings import Sound
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
-from data_modules.loading.batch import ClipBatch, ClipSample
+from data_modules.loading.batch import SOUND_INPUTS, ClipBatch, ClipSample, modalities_of
 from data_modules.loading.batch_sampler import Draw, TrainingOrder
-from data_modules.loading.clip_dataset import FACES_ONLY, SOUND, Clip, ClipDataset, usable
+from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset, usable
 from data_modules.loading.clip_loader import (
     PREFETCHED,
     ClipLoader,
@@ -136,25 +136,11 @@ class VideoDataModule(L.LightningDataModule):
             SoundLibraryNotFoundError: a package is missing that the model's sound needs.
             ValueError: the model asks for sound or persons, and the data set's settings leave these out.
         """
-        self._refuse_left_out()
+        for modality in modalities_of(self.inputs):
+            modality.refuse_left_out(self.dataset.faces, self.dataset.name)
         workers = max(self.num_workers, 1)
         store = prepare_faces(self.dataset, workers)
-        prepare_sound(store, SoundCache.of(store, self.sound), self.inputs & SOUND, workers, self.dataset.name)
-
-    def _refuse_left_out(self) -> None:
-        faces, wanted = self.dataset.faces, self.inputs
-        prepared = f"{self.dataset.name} is prepared with"
-        if wanted & SOUND and not faces.sound:
-            raise ValueError(
-                f"the model asks for {', '.join(sorted(wanted & SOUND))}, but {prepared} `faces.sound: false`; set "
-                "`data.dataset.init_args.faces.sound: true`"
-            )
-        if "person" in wanted and faces.person == "none":
-            raise ValueError(
-                f"the model looks at the person around the face, but {prepared} `faces.person: none`; set "
-                "`data.dataset.init_args.faces.person` to `insightface`, `frame`, or `annotation` where the data set "
-                "has boxes of persons"
-            )
+        prepare_sound(store, SoundCache.of(store, self.sound), self.inputs & SOUND_INPUTS, workers, self.dataset.name)
 
     def setup(self, stage: str = "fit") -> None:
         """Reads the manifest and the store's index, and cuts the inner split.
@@ -188,7 +174,7 @@ class VideoDataModule(L.LightningDataModule):
                 f"such clips; expected one of {', '.join(labels)}"
             )
         self.sounds = SoundCache.of(self.store, self.sound)
-        inputs, unheard = self.inputs, self.sounds.failures(self.inputs & SOUND)
+        inputs, unheard = self.inputs, self.sounds.failures(self.inputs & SOUND_INPUTS)
         self.clips = [
             Clip(r, index[r.clip_id], labels[r.emotion], *usable(index[r.clip_id], inputs, unheard)) for r in records
         ]

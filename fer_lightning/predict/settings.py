@@ -3,11 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_modules.loading.clip_dataset import PICTURES, POINTS, SOUND
+from data_modules.loading.batch import FACE_INPUTS, SOUND_INPUTS
 
 NO_FACE, NO_SOUND = "no face", "no sound"
 NEITHER = "no face or sound"
-SEEN = PICTURES | POINTS  # inputs of a model that need a face
 
 
 @dataclass(frozen=True)
@@ -23,12 +22,12 @@ class ModelFacts:
     @property
     def looks(self) -> bool:
         """Whether the model sees anything of faces."""
-        return bool(SEEN & set(self.inputs))
+        return bool(FACE_INPUTS & set(self.inputs))
 
     @property
     def hears(self) -> bool:
         """Whether the model hears anything."""
-        return bool(SOUND & set(self.inputs))
+        return bool(SOUND_INPUTS & set(self.inputs))
 
     @property
     def shares(self) -> str:

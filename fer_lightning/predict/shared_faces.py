@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any, Literal
 
 from data_modules.faces.settings import FaceSettings
-from fer_lightning.predict.settings import SEEN
+from data_modules.loading.batch import FACE_INPUTS, needed_settings
 from fer_lightning.training.loading import TrainedModel
 
 Detector = Literal["mtcnn", "insightface"]
@@ -29,7 +29,7 @@ def face_settings(models: Sequence[TrainedModel], detector: Detector, every: int
     Raises:
         ValueError: models saw faces that were made otherwise; the message names the setting.
     """
-    looking = [model for model in models if model.model.inputs & SEEN] or models[:1]
+    looking = [model for model in models if model.model.inputs & FACE_INPUTS] or models[:1]
     wanted = [(model, _from_outside(model, detector, every)) for model in looking]
     shared = {field.name: _shared(field.name, wanted) for field in fields(FaceSettings)}
     return FaceSettings(**shared)
@@ -37,7 +37,7 @@ def face_settings(models: Sequence[TrainedModel], detector: Detector, every: int
 
 def _from_outside(model: TrainedModel, detector: Detector, every: int) -> FaceSettings:
     """How a video is prepared for a model: as in training, but without ground truth, which it lacks."""
-    faces, inputs = model.faces, model.model.inputs
+    faces, needed = model.faces, needed_settings(model.model.inputs)
     landmarks = "mesh" if faces.landmarks in ("annotation", "table") else faces.landmarks
     person = "insightface" if faces.person == "annotation" else faces.person
     return replace(
@@ -47,8 +47,8 @@ def _from_outside(model: TrainedModel, detector: Detector, every: int) -> FaceSe
         jitter=0.0,
         sound=True,
         lengthen=0,
-        landmarks=landmarks if "landmarks" in inputs else "none",
-        person=person if "person" in inputs else "none",
+        landmarks=landmarks if "landmarks" in needed else "none",
+        person=person if "person" in needed else "none",
     )
 
 

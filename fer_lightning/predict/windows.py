@@ -14,21 +14,20 @@ from torch.utils.data import DataLoader
 
 from data_modules.audio.settings import SOUND_RATE
 from data_modules.audio.speech import check_libraries
-from data_modules.loading.batch import ClipBatch, collate
-from data_modules.loading.clip_dataset import SOUND, Clip, ClipDataset
+from data_modules.loading.batch import INPUTS, SOUND_INPUTS, ClipBatch, collate
+from data_modules.loading.clip_dataset import Clip, ClipDataset
 from data_modules.loading.datamodule import normalised
 from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import SoundCache
 from data_modules.store.clip_store import ClipSummary
 from fer_lightning.predict.faces import VideoFaces, face_shares, heard
 from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
-from fer_lightning.predict.settings import SEEN, ModelFacts
+from fer_lightning.predict.settings import ModelFacts
 from fer_lightning.predict.timeline import Rows
 from fer_lightning.training.loading import TrainedModel
 from fer_lightning.training.precision import fastest_precision
 
 PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops and spectrograms in one batch
-FROM_VIDEO = SEEN | SOUND
 ENOUGH = 0.5  # of a row's frames need a face
 
 
@@ -109,11 +108,11 @@ class WindowClassifier(RowClassifier):
     """
 
     def __init__(self, trained: TrainedModel, device: torch.device) -> None:
-        further = sorted(trained.model.inputs - FROM_VIDEO)
+        further = sorted(trained.model.inputs - set(INPUTS))
         if further:
             raise ValueError(
                 f"{trained.checkpoint}: {type(trained.model).__name__} needs {', '.join(further)}, which is not made "
-                f"from videos here; use the checkpoint of a model of {', '.join(sorted(FROM_VIDEO))}"
+                f"from videos here; use the checkpoint of a model of {', '.join(INPUTS)}"
             )
         self.trained, self.device, self.class_names = trained, device, trained.class_names
         self.facts = ModelFacts(
@@ -126,7 +125,7 @@ class WindowClassifier(RowClassifier):
         self._sounds = SoundCache(trained.sound)
         if self.facts.hears:  # a package that is missing is named before the work on a long video begins
             check_libraries(trained.sound)
-            for field in SOUND & trained.model.inputs:
+            for field in SOUND_INPUTS & trained.model.inputs:
                 _ = self._sounds.files[field].make
 
     def answer(self, faces: VideoFaces, rows: Rows, reach: Reach) -> Answers:

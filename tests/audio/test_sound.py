@@ -351,7 +351,7 @@ def test_a_model_that_listens_to_a_set_prepared_without_sound_is_refused(clips):
 )
 def test_draws_share_a_clips_sound_and_missing_frames_are_left_out(clips, sampler, frames):
     data = for_model(clips, "face", "spectrogram", sampler=sampler)
-    samples = {sample.clip_id: sample for sample in data.clip_dataset("train")}
+    samples = {sample.clip_id[0]: sample for sample in data.clip_dataset("train")}
     assert {name: samples[name].mask.shape for name in ("both", "sound")} == {
         "both": (sampler.draws, frames[0]),
         "sound": (sampler.draws, frames[1]),

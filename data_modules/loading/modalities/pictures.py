@@ -1,0 +1,42 @@
+"""Crops of the face, and of the person around it."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_modules.loading.modalities.modality import FrameModality, FrameSelection
+from data_modules.loading.transforms import resize_clip
+from data_modules.store.clip_store import ClipSummary
+
+
+class Pictures(FrameModality):
+    """(T, 3, S, S) uint8 RGB crops.
+
+    Args:
+        field: `face` or `person`.
+    """
+
+    frozen_parts_see_it = True
+
+    def __init__(self, field: Literal["face", "person"]) -> None:
+        self.field = field
+        if field == "person":
+            self.setting = "person"
+            self.choices = ("insightface", "frame", "annotation where the data set has boxes of persons")
+
+    def missing(self, clip: ClipSummary) -> str:
+        """See `Modality.missing`."""
+        return "" if clip.num_faces > 0 else clip.reason or "no face found"
+
+    def read(self, frames: FrameSelection) -> Tensor:
+        """See `FrameModality.read`."""
+        crops = resize_clip(frames.clip.crops(frames.positions, frames.size, self.field), frames.size)
+        if frames.change:
+            crops = np.stack([frames.change.image(crop) for crop in crops])
+        return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
+
+    def nothing(self, frames: int, size: int) -> Tensor:
+        """See `FrameModality.nothing`."""
+        return torch.zeros(frames, 3, size, size, dtype=torch.uint8)

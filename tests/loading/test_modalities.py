@@ -1,0 +1,88 @@
+"""The table of modalities: it agrees with the batch and with what the store keeps, and errors name what is wrong."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from data_modules.faces.settings import FaceSettings
+from data_modules.loading.batch import (
+    FACE_INPUTS,
+    INPUTS,
+    MODALITIES,
+    SOUND_INPUTS,
+    ClipBatch,
+    collate,
+    modalities_of,
+    needed_settings,
+)
+from data_modules.loading.clip_dataset import usable
+from data_modules.store.clip_store import ClipSummary
+
+FULL = ClipSummary("full", 9, 5, sound=2.0, num_landmarks=5)
+SEEN = ClipSummary("seen", 9, 5, sound_reason="its sound track is silent")
+HEARD = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", sound=2.0)
+NEITHER = ClipSummary("neither", 9, 0)
+
+
+def test_every_modality_is_a_field_of_the_batch_and_a_column_of_what_is_present():
+    names = {field.name for field in fields(ClipBatch)}
+    assert names >= set(INPUTS)
+    assert {modality.column for modality in INPUTS.values()} == set(MODALITIES)
+    assert set(INPUTS) == FACE_INPUTS | SOUND_INPUTS
+    assert not FACE_INPUTS & SOUND_INPUTS
+    assert {modality.setting for modality in INPUTS.values()} - {""} <= set(FaceSettings.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("clip", "inputs", "unheard", "answer"),
+    [
+        (FULL, {"face"}, "", (True, "")),
+        (FULL, {"landmarks"}, "", (True, "")),
+        (SEEN, {"landmarks"}, "", (False, "no landmarks found")),
+        (SEEN, {"landmarks", "face"}, "", (True, "")),
+        (SEEN, {"spectrogram"}, "", (False, "its sound track is silent")),
+        (HEARD, {"face", "person", "landmarks"}, "", (False, "no face found in 9 frames")),  # the reason stands once
+        (HEARD, {"face", "descriptor"}, "", (True, "")),
+        (HEARD, {"face", "descriptor"}, "too short", (False, "no face found in 9 frames; too short")),
+        (NEITHER, {"spectrogram", "descriptor", "person"}, "", (False, "no face found; no sound track")),
+    ],
+)
+def test_a_clip_is_used_where_it_has_anything_that_is_asked_for(clip, inputs, unheard, answer):
+    assert usable(clip, frozenset(inputs), {clip.clip_id: unheard} if unheard else {}) == answer
+
+
+def test_an_input_that_nobody_makes_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"asks for faces, voice; expected some of face, person, landmarks"):
+        modalities_of({"voice", "face", "faces"})
+
+
+def test_prediction_keeps_what_the_models_inputs_are_made_of():
+    assert needed_settings({"face"}) == frozenset()
+    assert needed_settings({"face", "person", "landmarks", "descriptor"}) == {"person", "landmarks", "sound"}
+
+
+def test_frames_are_padded_and_what_is_of_the_whole_clip_is_not():
+    """By hand: two draws of a clip of one frame beside one of a clip of three."""
+    short = ClipBatch(
+        ("short",) * 2, torch.tensor([4, 4]), torch.ones(2, 1, dtype=torch.bool), torch.tensor([[7], [8]]),
+        landmarks=torch.full((2, 1, 68, 3), 2.0), features=torch.ones(2, 1, 3), clip_features=torch.ones(2, 6),
+        spectrogram=torch.ones(2, 3, 4, 4), present=torch.tensor([[True, False]] * 2), intensity=torch.ones(2, 1),
+    )  # fmt: skip
+    long = ClipBatch(
+        ("long",), torch.tensor([1]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0, 1, 2]]),
+        landmarks=torch.full((1, 3, 68, 3), 5.0), features=torch.ones(1, 3, 3), clip_features=torch.zeros(1, 6),
+        spectrogram=torch.zeros(1, 3, 4, 4), present=torch.tensor([[True, True]]), face=torch.zeros(1, 3, 3, 2, 2),
+        intensity=torch.zeros(1, 3),
+    )  # fmt: skip
+    batch = collate([short, long])
+    assert (len(batch), batch.clip_id, batch.label.tolist()) == (3, ("short", "short", "long"), [4, 4, 1])
+    assert batch.mask.tolist() == [[True, False, False]] * 2 + [[True] * 3]
+    assert batch.frame_index.tolist() == [[7, 0, 0], [8, 0, 0], [0, 1, 2]]
+    assert batch.landmarks[:, :, 0, 0].tolist() == [[2, 0, 0], [2, 0, 0], [5, 5, 5]]
+    assert batch.features.shape == (3, 3, 3)
+    assert batch.clip_features.shape == (3, 6)
+    assert batch.spectrogram.shape == (3, 3, 4, 4)
+    assert batch.present.tolist() == [[True, False]] * 2 + [[True, True]]
+    assert batch.intensity.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert batch.face is None  # one of the clips has none
