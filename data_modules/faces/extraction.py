@@ -214,6 +214,7 @@ def cut_faces(
             None if known.truth is None else float(known.truth.intensity[index]),
             _person(index, frame, face, places, settings, known),
             Origin.FOUND if not isinstance(faces, MainFace) or faces.is_detected(index) else Origin.BETWEEN,
+            cut.matrix,
         )
 
 
@@ -288,6 +289,7 @@ def lengthened(faces: Iterator[FaceFrame], length: int) -> Iterator[FaceFrame]:
             intensity=between(low.intensity, high.intensity, share),
             person=None if persons is None else persons.crops[i],
             origin=Origin.MADE,
+            matrix=between(low.matrix, high.matrix, share),
         )
 
 

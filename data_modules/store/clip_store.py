@@ -1,9 +1,9 @@
 """The store: the aligned face crops of a data set on disk, one file a clip, in a folder named after what made them.
 
 A clip's file is a safetensors file (read lazily, never unpickled): the crops as JPEGs one after another, and beside
-them which frame each came from, its box, landmarks, the crop of the person, the clip's sound and, where the data set
-knows it, the expression's intensity. `fer bench store` compares this form with image files, uint8 arrays and
-re-encoded video.
+them which frame each came from, its box, how it was cut, landmarks, the crop of the person, the clip's sound and, where
+the data set knows it, the expression's intensity. `fer bench store` compares this form with image files, uint8 arrays
+and re-encoded video.
 """
 
 import csv
@@ -62,6 +62,7 @@ class FaceFrame:
     intensity: float | None = None
     person: NDArray[np.uint8] | None = None  # (P, P, 3) RGB, the person or the whole frame
     origin: Origin = Origin.FOUND
+    matrix: NDArray[np.float32] | None = None  # (2, 3) how it was cut: frame pixels -> crop pixels
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class StoredClip:
         return int(self.crops([0]).shape[1])
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
-        """(M, ...) `box`, `score`, `landmarks`, `intensity` or `origin`, or None where the clip has none."""
+        """(M, ...) `box`, `score`, `landmarks`, `intensity`, `origin` or `matrix`, or None where the clip has none."""
         if name not in self._names:
             return None
         with reading(self.path):
@@ -379,7 +380,13 @@ class ClipWriter:
         self._landmarks += face.landmarks is not None and bool(np.isfinite(face.landmarks).all())
         tensors["frame_index"].extend(np.array([face.index], dtype=np.int64))
         tensors["origin"].extend(np.array([face.origin], dtype=np.uint8))
-        numbers = {"box": face.box, "score": face.score, "landmarks": face.landmarks, "intensity": face.intensity}
+        numbers = {
+            "box": face.box,
+            "score": face.score,
+            "landmarks": face.landmarks,
+            "intensity": face.intensity,
+            "matrix": face.matrix,
+        }
         for name, value in numbers.items():
             if value is not None:
                 tensors[name].extend(np.asarray(value, dtype=np.float32)[None])
@@ -410,10 +417,10 @@ class ClipWriter:
             The summary with what was counted.
 
         Raises:
-            ValueError: some of the faces had landmarks, an intensity or a person, and others had not.
+            ValueError: some of the faces had landmarks, an intensity, a matrix or a person, and others had not.
         """
         faces = self._tensors["frame_index"].count
-        for name in ("box", "score", "landmarks", "intensity", "person_end"):
+        for name in ("box", "score", "landmarks", "intensity", "matrix", "person_end"):
             if self._tensors[name].count not in (0, faces):
                 raise ValueError(
                     f"clip {summary.clip_id!r}: {self._tensors[name].count} of {faces} faces have {name}; expected all "

@@ -26,6 +26,9 @@ def test_annotated_faces_become_crops_with_their_truth(tmp_path):
         assert face.crop.shape == (48, 48, 3)
         assert np.array_equal(face.box, truth.box[face.index])
         assert face.landmarks is not None
+        assert face.matrix is not None
+        in_frame = truth.landmarks[face.index, :, :2]
+        assert in_frame @ face.matrix[:, :2].T + face.matrix[:, 2] == pytest.approx(face.landmarks[:, :2], abs=1e-3)
         eyes = np.stack([face.landmarks[36:42, :2].mean(0), face.landmarks[42:48, :2].mean(0)])
         assert eyes == pytest.approx(template(48, 0.25)[:2], abs=3), "the landmarks are in pixels of the crop"
     shift = faces[1].landmarks[:, :2] - faces[0].landmarks[:, :2]  # type: ignore[index]
@@ -198,7 +201,8 @@ def face(index: int) -> FaceFrame:
     crop = np.full((32, 32, 3), 10 * index, np.uint8)
     crop[8:20, 4 + index : 16 + index] = 255
     box = np.array([index, 0, 10 + index, 10], np.float32)
-    return FaceFrame(index, crop, box, 0.5 + index / 10, np.full((68, 3), index, np.float32), index / 4)
+    points, matrix = np.full((68, 3), index, np.float32), np.full((2, 3), index, np.float32)
+    return FaceFrame(index, crop, box, 0.5 + index / 10, points, index / 4, matrix=matrix)
 
 
 def test_short_clips_are_lengthened_and_say_so():
@@ -207,6 +211,7 @@ def test_short_clips_are_lengthened_and_say_so():
     assert [f.intensity for f in longer] == pytest.approx([0, 0.125, 0.25, 0.375, 0.5])
     assert [float(f.landmarks[0, 0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])  # type: ignore[index]
     assert [float(f.box[0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])
+    assert [float(f.matrix[1, 2]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])  # type: ignore[index]
     assert list(lengthened(iter([face(0), face(1), face(2)]), 3))[1].index == 1
     assert len(list(lengthened(iter([face(i) for i in range(7)]), 3))) == 7
     assert list(lengthened(iter([]), 5)) == []

@@ -28,7 +28,8 @@ def store(tmp_path):
 
 def test_what_was_written_is_read(store):
     landmarks = np.random.default_rng(0).normal(size=(68, 3)).astype(np.float32)
-    faces = [face(i, landmarks=landmarks + i, intensity=i / 10) for i in (0, 2, 5)]
+    matrix = np.array([[2, 0, 1], [0, 2, 3]], np.float32)
+    faces = [face(i, landmarks=landmarks + i, intensity=i / 10, matrix=matrix + i) for i in (0, 2, 5)]
     summary = store.write(ClipSummary("a", 7, 0, 25.0), faces)
     assert summary == ClipSummary("a", 7, 3, 25.0, num_landmarks=3)
     assert summary.coverage == pytest.approx(3 / 7)
@@ -38,6 +39,7 @@ def test_what_was_written_is_read(store):
     assert clip.frame_index.tolist() == [0, 2, 5]
     assert clip.optional("landmarks") == pytest.approx(np.stack([landmarks, landmarks + 2, landmarks + 5]))
     assert clip.optional("intensity") == pytest.approx([0, 0.2, 0.5])
+    np.testing.assert_array_equal(clip.optional("matrix"), [matrix, matrix + 2, matrix + 5])
     assert clip.optional("box")[:, 0].tolist() == [0, 2, 5]  # type: ignore[index]
     assert clip.optional("person") is None
     crops = clip.crops([2, 0, 2])
