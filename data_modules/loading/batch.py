@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data_modules.loading.modalities.audio import Descriptor, Spectrogram
+from data_modules.loading.modalities.head_pose import HeadPose
 from data_modules.loading.modalities.landmarks import Landmarks
 from data_modules.loading.modalities.modality import ClipModality, Modality
 from data_modules.loading.modalities.pictures import Pictures
@@ -18,7 +19,7 @@ MODALITIES = ("face", "sound")
 
 INPUTS: dict[str, Modality] = {
     modality.field: modality
-    for modality in (Pictures("face"), Pictures("person"), Landmarks(), Spectrogram(), Descriptor())
+    for modality in (Pictures("face"), Pictures("person"), Landmarks(), HeadPose(), Spectrogram(), Descriptor())
 }
 """What a model can ask for in `inputs`, by the field of `ClipBatch`."""
 
@@ -43,6 +44,7 @@ class ClipBatch:
     face: Tensor | None = None  # (B, T, 3, H, W) float, normalised
     person: Tensor | None = None  # (B, T, 3, H, W) float, normalised
     landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames where none were found
+    head_pose: Tensor | None = None  # (B, T, 3) yaw, pitch, roll in degrees; NaN in frames without landmarks
     spectrogram: Tensor | None = None  # (B, 3, S, S) float, normalised; zeros where a clip has no sound
     descriptor: Tensor | None = None  # (B, E) openSMILE's functionals, unscaled; zeros where a clip has no sound
     features: Tensor | None = None  # (B, T, D) of the frames, cached
