@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_modules.faces.alignment import Matrix, box_matrix, face_matrix, similarity, transform_points, warp
 from data_modules.faces.detection import Detection
+from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.video.source import Frame
 
 PACKAGE_FILE = Path("modules/face_landmark/face_landmark.tflite")
@@ -70,7 +71,7 @@ class LandmarkModel(Protocol):
         ...
 
 
-class LandmarksNotFoundError(RuntimeError):
+class LandmarksNotFoundError(DetectorNotFoundError):
     """A landmark model's package or weights are missing; the message says how to get them."""
 
 
