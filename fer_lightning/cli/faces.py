@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from data_modules.faces.extraction.head_pose import ANGLES, head_pose_in_frame
 from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
@@ -126,18 +127,23 @@ def export(clip: StoredClip, folder: Path) -> str:
 
 
 def table(clip: StoredClip) -> bytes:
-    """A row for each face: frame, time, box and score in pixels of the frame, landmarks in pixels of the crop."""
+    """A row for each face: frame, time, box in pixels of the frame, score, head pose, landmarks in pixels of the crop.
+
+    The head pose is that in the frame, in degrees (`data_modules.faces.head_pose`), and empty where it is not known.
+    """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     points = clip.optional("landmarks")
     names = [f"crop_{axis}_{i}" for axis in "xyz" for i in range(68)] if points is not None else []
-    rows.writerow(("frame", "time", *CORNERS, "score", "found", *names))
+    rows.writerow(("frame", "time", *CORNERS, "score", "found", *ANGLES, *names))
     if len(clip):
         columns = [clip.optional(name) for name in ("box", "score", "origin")]
         box, score, origin = (column for column in columns if column is not None)
+        poses = head_pose_in_frame(clip).tolist()
         for i, index in enumerate(clip.frame_index.tolist()):
             numbers = [clip.times[index], *box[i], score[i]]
             further = np.round(points[i].T.ravel(), 2).tolist() if points is not None else []
             found = int(origin[i] == Origin.FOUND)
-            rows.writerow((index, *(f"{number:.4f}" for number in numbers), found, *further))
+            angles = ("" if np.isnan(angle) else f"{angle:.2f}" for angle in poses[i])
+            rows.writerow((index, *(f"{number:.4f}" for number in numbers), found, *angles, *further))
     return text.getvalue().encode()

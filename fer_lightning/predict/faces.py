@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.audio.settings import SOUND_RATE
+from data_modules.faces.head_pose import head_pose_in_frame
 from data_modules.store.clip_store import StoredClip
 from fer_lightning.predict.timeline import Rows
 
@@ -24,6 +25,7 @@ class VideoFaces:
         boxes = clip.optional("box")
         self.box = np.zeros((0, 4), np.float32) if boxes is None else boxes  # (M, 4)
         self._crop = lru_cache(maxsize=KEPT)(self._decode)  # windows overlap
+        self.optional = lru_cache(maxsize=None)(clip.optional)
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -57,3 +59,19 @@ def face_shares(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:
 def heard(faces: VideoFaces, rows: Rows) -> NDArray[np.bool_]:
     """(K,) whether there is sound in each row's window; silence is none."""
     return np.array([faces.sound(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
+
+
+def head_poses(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:
+    """(K, 3) mean yaw, pitch and roll over the frames of each row's window, degrees; NaN where none is known.
+
+    The mean is that of directions: of 179 and -179 degrees it is 180, not 0.
+    """
+    directions = np.exp(1j * np.radians(head_pose_in_frame(faces.clip).astype(np.float64)))  # (M, 3)
+    known = np.isfinite(directions)
+    first, stop = faces.between(rows.seen).T
+    sums, counts = (
+        np.concatenate([np.zeros((1, 3), values.dtype), values.cumsum(axis=0)])
+        for values in (np.where(known, directions, 0), known.astype(np.int64))
+    )
+    mean = np.degrees(np.angle(sums[stop] - sums[first]))
+    return np.where(counts[stop] > counts[first], mean, np.nan)

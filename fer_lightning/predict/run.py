@@ -24,7 +24,7 @@ from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
-from fer_lightning.predict.faces import VideoFaces, face_shares, heard
+from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses, heard
 from fer_lightning.predict.predicted import Predicted
 from fer_lightning.predict.row_classifier import RowClassifier
 from fer_lightning.predict.settings import PredictionSettings
@@ -52,6 +52,7 @@ class Request:
     device: str
     video: bool  # write the annotated one
     workers: int
+    head_pose: bool = False  # find landmarks for it, whatever the model looks at
 
 
 def main(arguments: list[str]) -> int:
@@ -102,6 +103,9 @@ def parse(arguments: Sequence[str]) -> Request:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--workers", type=int, default=1, help="videos read at a time, a process for each (1)")
     parser.add_argument("--no-video", action="store_true", help="no annotated.mp4; one from before is deleted")
+    parser.add_argument(
+        "--head-pose", action="store_true", help="find yaw, pitch and roll also where the model needs no landmarks"
+    )
     options = parser.parse_args(arguments)
     if not 0 < options.hop <= options.window < float("inf"):
         raise ValueError(
@@ -123,6 +127,7 @@ def parse(arguments: Sequence[str]) -> Request:
         options.device,
         not options.no_video,
         options.workers,
+        options.head_pose,
     )
 
 
@@ -155,10 +160,8 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
         ValueError: the checkpoint cannot be used, or an ensemble's members do not fit together.
     """
     trained, device = load_run(request.checkpoint), device_of(request.device)
-    settings, classifier = (
-        face_settings(trained.models, request.detector, request.every),
-        classifier_of(trained, device),
-    )
+    settings = face_settings(trained.models, request.detector, request.every, request.head_pose)
+    classifier = classifier_of(trained, device)
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
         store = ClipStore(Path(scratch).absolute())
@@ -228,6 +231,7 @@ class Predictor:
             heard(faces, rows),
             found.probabilities,
             self._settings.missing,
+            head_poses(faces, rows),
         )
         video = VideoFacts(
             path=str(path.resolve()),

@@ -13,7 +13,9 @@ Detector = Literal["mtcnn", "insightface"]
 OPTIONAL = ("landmarks", "person")  # settings of what is not found for every model
 
 
-def face_settings(models: Sequence[TrainedModel], detector: Detector, every: int) -> FaceSettings:
+def face_settings(
+    models: Sequence[TrainedModel], detector: Detector, every: int, head_pose: bool = False
+) -> FaceSettings:
     """The settings with which all models see what they saw in training.
 
     Crops are as large as those of the model that had the largest; for others they are made smaller, as clips' crops
@@ -25,6 +27,7 @@ def face_settings(models: Sequence[TrainedModel], detector: Detector, every: int
         models: one or more.
         detector: finds the faces, whoever did in training.
         every: look for faces in each n-th frame.
+        head_pose: find landmarks, which it is measured on, even where no model looks at them.
 
     Raises:
         ValueError: models saw faces that were made otherwise; the message names the setting.
@@ -32,7 +35,8 @@ def face_settings(models: Sequence[TrainedModel], detector: Detector, every: int
     looking = [model for model in models if model.model.inputs & FACE_INPUTS] or models[:1]
     wanted = [(model, _from_outside(model, detector, every)) for model in looking]
     shared = {field.name: _shared(field.name, wanted) for field in fields(FaceSettings)}
-    return FaceSettings(**shared)
+    settings = FaceSettings(**shared)
+    return replace(settings, landmarks="mesh") if head_pose and settings.landmarks == "none" else settings
 
 
 def _from_outside(model: TrainedModel, detector: Detector, every: int) -> FaceSettings:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.utils.cells import cell
+from data_modules.faces.extraction.head_pose import ANGLES
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.settings import NO_FACE, PredictionSettings
@@ -92,6 +93,14 @@ class Timeline:
     sound: NDArray[np.bool_]  # (K,) whether there is any in the row's window
     probabilities: NDArray[np.float64]  # (K, C); rows of NaN without an expression
     missing: str = NO_FACE  # what is said of rows without an expression
+    head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN where not known
+
+    @property
+    def angles(self) -> list[list[float | None]]:
+        """Yaw, pitch and roll of each row, as tables have them: with two digits, None where not known."""
+        if self.head_pose is None:
+            return [[None] * len(ANGLES) for _ in self.start]
+        return [[None if math.isnan(angle) else round(angle, 2) for angle in row] for row in self.head_pose.tolist()]
 
     @property
     def time(self) -> NDArray[np.float64]:
@@ -167,19 +176,18 @@ class VideoExpressions:
         return self.timeline.missing
 
     def csv(self) -> bytes:
-        """A row per `hop`; confidence and probabilities are empty without an expression."""
+        """A row per `hop`; confidence and probabilities are empty without an expression, angles where not known."""
         timeline, text = self.timeline, io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
-        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces", "sound"])
+        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces", "sound", *ANGLES])
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
-        heard = timeline.sound.astype(np.int64).tolist()
+        heard, angles = timeline.sound.astype(np.int64).tolist(), timeline.angles
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
             shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
-            table.writerow(
-                [f"{time:.3f}", f"{start:.3f}", f"{end:.3f}", cell(timeline.name(label)), *shown, heard[row]]
-            )
+            times = (f"{second:.3f}" for second in (time, start, end))
+            table.writerow([*times, cell(timeline.name(label)), *shown, heard[row], *angles[row]])
         return text.getvalue().encode()
 
     def json(self) -> bytes:
@@ -195,8 +203,9 @@ class VideoExpressions:
                 "probabilities": None if label < 0 else [round(value, 5) for value in probabilities],
                 "faces": round(faces, 4),
                 "sound": sound,
+                **dict(zip(ANGLES, angles, strict=True)),
             }
-            for time, start, end, label, confidence, probabilities, faces, sound in zip(
+            for time, start, end, label, confidence, probabilities, faces, sound, angles in zip(
                 timeline.time.tolist(),
                 timeline.start.tolist(),
                 timeline.end.tolist(),
@@ -205,6 +214,7 @@ class VideoExpressions:
                 timeline.probabilities.tolist(),
                 timeline.faces.tolist(),
                 timeline.sound.tolist(),
+                timeline.angles,
                 strict=True,
             )
         ]

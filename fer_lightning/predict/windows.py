@@ -62,7 +62,7 @@ class FaceWindow:
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """See `FaceSequence.optional`."""
-        rows = self._faces.clip.optional(name)
+        rows = self._faces.optional(name)
         return None if rows is None else rows[self._span]
 
     def crops(
