@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from fer_lightning.evaluation.metrics import difference_line, paired_difference
+from fer_lightning.evaluation.comparison import difference_line, paired_difference
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder

@@ -17,7 +17,8 @@ from data_modules.utils.files import write_whole
 from fer_lightning.cli.train import add_experiment_arguments, make_ready, request_of
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import refuse_models_data, resolved
-from fer_lightning.evaluation.metrics import bootstrap, scores
+from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request

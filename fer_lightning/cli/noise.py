@@ -22,8 +22,9 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import NOISE_CROP
 from data_modules.utils.files import write_whole
 from data_modules.utils.progress import progress
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.collect import prediction_table
-from fer_lightning.evaluation.metrics import bootstrap, scores
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.figures.style import FAINT, MARKERS, PALETTE, plain, png, share_axis, styled

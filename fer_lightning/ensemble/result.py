@@ -12,8 +12,10 @@ from rich.table import Table
 from data_modules.utils.files import write_whole
 from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import PairedDifference, bootstrap, difference_line, paired_difference, scores
+from fer_lightning.evaluation.comparison import PairedDifference, difference_line, paired_difference
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.report.page import write_report
 from fer_lightning.report.summary import summary_line

@@ -1,7 +1,9 @@
 """The section of a report that tells what an ensemble is made of, with the published figures beside ours."""
 
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import bootstrap, paired_difference, scores
+from fer_lightning.evaluation.comparison import paired_difference
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.sections import Section, Table
 from fer_lightning.runs.ensemble_record import Record, per_cent

@@ -16,18 +16,15 @@ from safetensors import SafetensorError
 
 from data_modules.store.clip_store import ClipStore, StoredClip
 from data_modules.utils.files import write_whole
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import (
-    Scores,
-    bootstrap,
-    located_share,
-    paired_difference,
-    scores,
-    silhouette,
-    subject_scores,
-)
+from fer_lightning.evaluation.comparison import paired_difference
+from fer_lightning.evaluation.features import silhouette
+from fer_lightning.evaluation.localization import located_share
+from fer_lightning.evaluation.metrics import Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report import figures
+from fer_lightning.evaluation.subjects import subject_scores
+from fer_lightning.report.page import figures
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 EMBEDDED = 2000  # clips on a map of features

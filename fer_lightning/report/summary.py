@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fer_lightning.evaluation.metrics import Interval, Intervals, bootstrap, scores
+from fer_lightning.evaluation.bootstrap import Interval, Intervals, bootstrap
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 
 

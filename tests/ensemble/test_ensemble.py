@@ -25,7 +25,8 @@ from fer_lightning.ensemble import (
 from fer_lightning.ensemble.members import names_of
 from fer_lightning.ensemble.methods import Fitted, SearchedWeights, cross_fitted
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import paired_difference, scores
+from fer_lightning.evaluation.comparison import paired_difference
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunFolder, RunInfo

@@ -8,9 +8,14 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn import metrics as reference
 
-from fer_lightning.evaluation import metrics
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.comparison import paired_difference
+from fer_lightning.evaluation.features import silhouette
+from fer_lightning.evaluation.localization import located_share
+from fer_lightning.evaluation.metrics import confusion_uar, confusion_war, scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.evaluation.subjects import subject_scores
 
 SEVEN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
@@ -48,7 +53,7 @@ def test_against_scikit_learn(n: int, seed: int, classes: int) -> None:
     table = random_table(n, seed, classes)
     true, predicted, names = table.emotion, table.predicted, list(table.class_names)
     occurring = [name for name in names if name in set(true.tolist())]
-    ours = metrics.scores(table)
+    ours = scores(table)
     assert ours.war == pytest.approx(reference.accuracy_score(true, predicted))
     recalls = reference.recall_score(true, predicted, labels=occurring, average=None, zero_division=0)
     assert ours.uar == pytest.approx(recalls.mean())
@@ -63,32 +68,32 @@ def test_against_scikit_learn(n: int, seed: int, classes: int) -> None:
     normalised = np.diag(confusion[:-1] / np.maximum(confusion[:-1].sum(axis=1, keepdims=True), 1))
     np.testing.assert_allclose(ours.class_accuracy[ours.support > 0], normalised[ours.support > 0])
     assert np.isnan(ours.class_accuracy[ours.support == 0]).all()
-    assert metrics.confusion_war(torch.from_numpy(ours.confusion)).item() == pytest.approx(ours.war)
-    assert metrics.confusion_uar(torch.from_numpy(ours.confusion)).item() == pytest.approx(ours.uar)
+    assert confusion_war(torch.from_numpy(ours.confusion)).item() == pytest.approx(ours.war)
+    assert confusion_uar(torch.from_numpy(ours.confusion)).item() == pytest.approx(ours.uar)
 
 
 def test_a_clip_without_prediction_is_an_error_everywhere() -> None:
     # Two clips of each class; one of anger has no prediction, one of fear is taken for anger.
     table = table_of(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 0]), ("anger", "fear"))
-    ours = metrics.scores(table)
+    ours = scores(table)
     assert ours.confusion.tolist() == [[1, 0, 1], [1, 1, 0]]
     assert (ours.war, ours.uar, ours.std_accuracy) == (0.5, 0.5, 0.0)
     assert ours.f1.tolist() == pytest.approx([2 / 4, 2 / 3])
     assert ours.weighted_f1 == pytest.approx((2 / 4 + 2 / 3) / 2)
-    assert metrics.subject_scores(table).correct.sum() == 2
-    nothing = metrics.scores(table_of(np.array([0, 1]), np.array([2, 2]), ("anger", "fear")))
+    assert subject_scores(table).correct.sum() == 2
+    nothing = scores(table_of(np.array([0, 1]), np.array([2, 2]), ("anger", "fear")))
     assert (nothing.war, nothing.uar, nothing.weighted_f1) == (0.0, 0.0, 0.0)
 
 
 def test_mean_and_population_deviation_of_class_accuracies() -> None:
-    ours = metrics.scores(table_of(np.array([0, 0, 1]), np.array([0, 0, 0]), ("anger", "fear", "sadness")))
+    ours = scores(table_of(np.array([0, 0, 1]), np.array([0, 0, 0]), ("anger", "fear", "sadness")))
     assert (ours.mean_accuracy, ours.std_accuracy) == (0.5, 0.5)  # sadness does not occur
     assert ours.war == pytest.approx(2 / 3)
 
 
 def test_an_empty_table_is_refused() -> None:
     empty = table_of(np.zeros(0, np.int64), np.zeros(0, np.int64), SEVEN)
-    for measure in (metrics.scores, metrics.bootstrap):
+    for measure in (scores, bootstrap):
         with pytest.raises(ValueError, match="empty"):
             measure(empty)
 
@@ -98,11 +103,11 @@ def test_bootstrap_of_one_clip_per_subject_is_binomial() -> None:
     chosen = np.zeros(n, np.int64)
     chosen[right:] = 1
     table = table_of(np.zeros(n, np.int64), chosen, ("anger", "fear"), [f"s{i}" for i in range(n)])
-    found = metrics.bootstrap(table, draws=20_000)
+    found = bootstrap(table, draws=20_000)
     assert found.clusters == n
     expected = binom.ppf([0.025, 0.975], n, right / n) / n
     np.testing.assert_allclose([found.war.low, found.war.high], expected, atol=0.0051)  # one clip
-    nameless = metrics.bootstrap(table_of(np.zeros(n, np.int64), chosen, ("anger", "fear"), [""] * n), draws=20_000)
+    nameless = bootstrap(table_of(np.zeros(n, np.int64), chosen, ("anger", "fear"), [""] * n), draws=20_000)
     assert nameless.clusters == n, "a clip without a subject is a cluster of its own"
     np.testing.assert_allclose([nameless.war.low, nameless.war.high], expected, atol=0.0051)
     assert (found.unit, nameless.unit) == ("subject", "clip")
@@ -113,11 +118,11 @@ def test_films_stand_in_for_subjects_that_are_not_known() -> None:
         np.zeros(60, np.int64), np.arange(60) // 20 % 2, ("anger", "fear"), [f"x{i // 6}" for i in range(60)]
     )
     films = replace(people, subject=np.full(60, ""), group=people.subject)
-    by_person, by_film = metrics.bootstrap(people), metrics.bootstrap(films)
+    by_person, by_film = bootstrap(people), bootstrap(films)
     assert (by_film.unit, by_film.clusters, by_film.war) == ("film", 10, by_person.war)
     both = replace(people, group=np.array([f"f{i // 30}" for i in range(60)]))
-    assert metrics.bootstrap(both) == by_person, "a known person comes first"
-    assert metrics.paired_difference(films, films).unit == "film"
+    assert bootstrap(both) == by_person, "a known person comes first"
+    assert paired_difference(films, films).unit == "film"
 
 
 def test_bootstrap_against_every_resample() -> None:
@@ -134,7 +139,7 @@ def test_bootstrap_against_every_resample() -> None:
         recalls = reference.recall_score(t, p, labels=sorted(set(t.tolist())), average=None, zero_division=0)
         f1 = reference.f1_score(t, p, labels=SEVEN[:3], average="weighted", zero_division=0)
         values.append((np.mean(t == p), recalls.mean(), f1))
-    found = metrics.bootstrap(table, draws=40_000, level=0.7)
+    found = bootstrap(table, draws=40_000, level=0.7)
     low, high = np.quantile(np.array(values), [0.15, 0.85], axis=0, method="inverted_cdf")
     intervals = (found.war, found.uar, found.weighted_f1)
     np.testing.assert_allclose([i.low for i in intervals], low)
@@ -146,29 +151,29 @@ def test_bootstrap_is_seeded_and_widens_with_dependence() -> None:
     true = generator.integers(7, size=10_000)
     chosen = np.where(generator.random(10_000) < 0.6, true, generator.integers(8, size=10_000))
     alone = table_of(true, chosen, SEVEN, [f"s{i}" for i in range(10_000)])
-    first = metrics.bootstrap(alone)
-    assert first == metrics.bootstrap(alone)
-    assert first != metrics.bootstrap(alone, seed=1)
+    first = bootstrap(alone)
+    assert first == bootstrap(alone)
+    assert first != bootstrap(alone, seed=1)
     # The same accuracy, but each person is either always right or always wrong.
     right = np.repeat(np.arange(20) < 12, 50)
     together = table_of(
         np.zeros(1000, np.int64), (~right).astype(np.int64), SEVEN, [f"s{i // 50}" for i in range(1000)]
     )
     apart = table_of(np.zeros(1000, np.int64), (~right).astype(np.int64), SEVEN, [f"s{i}" for i in range(1000)])
-    wide, narrow = metrics.bootstrap(together).war, metrics.bootstrap(apart).war
+    wide, narrow = bootstrap(together).war, bootstrap(apart).war
     ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
     assert ratio == pytest.approx(np.sqrt(50), rel=0.2)
 
 
 def test_the_interval_of_one_subject_is_unknown() -> None:
-    found = metrics.bootstrap(table_of(np.array([0, 1]), np.array([0, 0]), SEVEN, ["a", "a"]))
+    found = bootstrap(table_of(np.array([0, 1]), np.array([0, 0]), SEVEN, ["a", "a"]))
     assert np.isnan(found.war.low)
     assert np.isnan(found.uar.high)
 
 
 def test_subjects_are_sorted_and_clips_without_one_counted() -> None:
     table = table_of(np.zeros(6, np.int64), np.array([0, 1, 0, 0, 7, 0]), SEVEN, ["b", "b", "a", "", "c", "d"])
-    found = metrics.subject_scores(table)
+    found = subject_scores(table)
     assert found.subject.tolist() == ["a", "d", "b", "c"]
     assert found.accuracy.tolist() == [1.0, 1.0, 0.5, 0.0]
     assert found.clips.tolist() == [1, 1, 2, 1]
@@ -184,31 +189,31 @@ def test_paired_difference_and_mcnemar() -> None:
     first[11:15] = second[11:15] = 2
     subject = [f"s{i % 20}" for i in range(n)]
     a, b = table_of(true, first, SEVEN, subject), table_of(true, second, SEVEN, subject)
-    found = metrics.paired_difference(a, b.select(np.random.default_rng(0).permutation(n)))
+    found = paired_difference(a, b.select(np.random.default_rng(0).permutation(n)))
     assert (found.only_first, found.only_second, found.clips) == (9, 2, n)
     assert found.difference == pytest.approx(7 / n)
     assert found.p_value == pytest.approx(2 * binom.cdf(2, 11, 0.5))
     assert found.interval.low < found.difference < found.interval.high
-    back = metrics.paired_difference(b, a)
+    back = paired_difference(b, a)
     assert back.difference == -found.difference
     assert back.interval.low == pytest.approx(-found.interval.high, abs=0.026)
-    same = metrics.paired_difference(a, a)
+    same = paired_difference(a, a)
     assert (same.p_value, same.interval.low, same.interval.high) == (1.0, 0.0, 0.0)
 
 
 def test_tables_that_cannot_be_compared_are_refused() -> None:
     table = random_table(20, 0)
     with pytest.raises(ValueError, match="different classes"):
-        metrics.paired_difference(table, random_table(20, 0, 6))
+        paired_difference(table, random_table(20, 0, 6))
     with pytest.raises(ValueError, match="5 clips stand in one table only, such as 'clip00000'"):
-        metrics.paired_difference(table, table.select(np.arange(5, 20)))
+        paired_difference(table, table.select(np.arange(5, 20)))
     other = table_of((table.label + 1) % 7, table.choice, SEVEN)
     with pytest.raises(ValueError, match=r"'clip00000'.*differ in its emotion"):
-        metrics.paired_difference(table, other)
+        paired_difference(table, other)
     with pytest.raises(ValueError, match="differ in its subject"):
-        metrics.paired_difference(table, table_of(table.label, table.choice, SEVEN, ["x"] * 20))
+        paired_difference(table, table_of(table.label, table.choice, SEVEN, ["x"] * 20))
     with pytest.raises(ValueError, match=r"empty|each clip once"):
-        metrics.paired_difference(table.select(np.arange(0)), table.select(np.arange(0)))
+        paired_difference(table.select(np.arange(0)), table.select(np.arange(0)))
 
 
 def outputs_of(attention: list[list[float]], intensity: list[list[float]], index: object = None) -> ClipOutputs:
@@ -235,18 +240,18 @@ def test_located_share_by_hand() -> None:
             [0.5, 0.5, 0.5, 0.5, nan, nan],  # two groups known, both right; found
         ],
     )
-    found = metrics.located_share(outputs)
+    found = located_share(outputs)
     assert (found.clips, found.flat, found.unknown) == (3, 1, 1)
     assert found.share == pytest.approx(2 / 3)
     assert found.chance == pytest.approx((2 / 3 + 1 / 3 + 1) / 3)
-    assert metrics.located_share(outputs, tolerance=0.12).share == pytest.approx(2 / 3)
-    assert metrics.located_share(outputs, tolerance=0.9).share == 1.0
-    assert metrics.located_share(outputs, threshold=0.05).clips == 4
+    assert located_share(outputs, tolerance=0.12).share == pytest.approx(2 / 3)
+    assert located_share(outputs, tolerance=0.9).share == 1.0
+    assert located_share(outputs, threshold=0.05).clips == 4
 
 
 def test_located_share_passes_over_frames_that_are_padding() -> None:
     outputs = outputs_of([[0.2, 0.8]], [[0.5, 1.0]], index=[[3, -1]])
-    found = metrics.located_share(outputs)
+    found = located_share(outputs)
     assert (found.share, found.chance) == (0.0, 1.0)
 
 
@@ -254,7 +259,7 @@ def test_random_attention_locates_at_chance() -> None:
     generator = np.random.default_rng(0)
     apex = generator.integers(35, size=(4000, 1))
     intensity = np.clip(1 - np.abs(np.arange(35) - apex) / 40, 0, 1)
-    found = metrics.located_share(outputs_of(generator.random((4000, 7)).tolist(), intensity.tolist()))
+    found = located_share(outputs_of(generator.random((4000, 7)).tolist(), intensity.tolist()))
     assert found.share == pytest.approx(found.chance, abs=0.025)
     assert 1 / 7 < found.chance < 2 / 7
 
@@ -262,13 +267,13 @@ def test_random_attention_locates_at_chance() -> None:
 def test_located_share_without_attention_says_so() -> None:
     outputs = outputs_of([[1.0]], [[1.0]])
     with pytest.raises(ValueError, match="no attention"):
-        metrics.located_share(ClipOutputs(outputs.clip_id, outputs.feature, outputs.frame_index, None, None))
+        located_share(ClipOutputs(outputs.clip_id, outputs.feature, outputs.frame_index, None, None))
 
 
 def test_silhouette() -> None:
     generator = np.random.default_rng(0)
     emotion = np.array(["anger", "fear"] * 30)
     apart = generator.normal(size=(60, 4)) + 50.0 * (emotion == "fear")[:, None]
-    assert metrics.silhouette(apart.astype(np.float32), emotion) > 0.9
-    assert abs(metrics.silhouette(generator.normal(size=(60, 4)).astype(np.float32), emotion)) < 0.1
-    assert np.isnan(metrics.silhouette(np.zeros((3, 2), np.float32), np.array(["anger"] * 3)))
+    assert silhouette(apart.astype(np.float32), emotion) > 0.9
+    assert abs(silhouette(generator.normal(size=(60, 4)).astype(np.float32), emotion)) < 0.1
+    assert np.isnan(silhouette(np.zeros((3, 2), np.float32), np.array(["anger"] * 3)))

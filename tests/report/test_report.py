@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
-from fer_lightning.evaluation import metrics
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.metrics import confusion_matrix, scores
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report import figures, sections
-from fer_lightning.report.page import write_report
+from fer_lightning.report.page import figures, sections, write_report
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
@@ -214,8 +214,8 @@ def test_what_comes_from_files_is_escaped(reported: RunFolder) -> None:
 def test_numbers_on_the_page(reported: RunFolder) -> None:
     page = Page(reported.report.read_text())
     table = PredictionTable.read(reported.predictions("test"))
-    found = metrics.scores(table)
-    interval = metrics.bootstrap(table).war
+    found = scores(table)
+    interval = bootstrap(table).war
     text = re.sub(r"\s+", " ", page.text)
     assert f"WAR (accuracy){found.war:.3f}95 %: {interval}" in text
     assert f"UAR (mean recall){found.uar:.3f}" in text
@@ -283,8 +283,8 @@ def test_a_model_that_says_how_frames_relate_and_what_streams_say_alone(run: Run
     assert [row[1] for row in rows] == [f"{value:.3f}" for value in war]
     assert [row[3] for row in rows] == [f"{value:.3f}" for value in uar]
     assert [row[5] for row in rows] == ["1", "4", "1"], "one clip has no prediction at all"
-    assert rows[2][2] == str(metrics.bootstrap(table).war)
-    assert rows[2][4] == str(metrics.bootstrap(table).uar)
+    assert rows[2][2] == str(bootstrap(table).war)
+    assert rows[2][4] == str(bootstrap(table).uar)
     assert war[0] > war[1]
     gain = (right[:, 2].astype(float) - right[:, 0]).reshape(-1, 4)  # each subject has four clips
     drawn = np.random.default_rng(9).integers(len(gain), size=(20_000, len(gain)))
@@ -361,7 +361,7 @@ def test_a_run_where_nothing_could_be_predicted(run: RunFolder) -> None:
 
 
 def test_the_none_column_is_drawn_only_when_needed() -> None:
-    with_none, without = (metrics.confusion_matrix(some_table(none)) for none in ((5,), ()))
+    with_none, without = (confusion_matrix(some_table(none)) for none in ((5,), ()))
     labels = [
         [tick.get_text() for tick in figures.confusion_figure(matrix, NAMES).axes[0].get_xticklabels()]
         for matrix in (with_none, without)
@@ -505,7 +505,7 @@ def test_tsne_is_the_same_for_the_same_seed_and_refuses_too_little() -> None:
 
 def test_the_summary_line() -> None:
     table = some_table()
-    found, intervals = metrics.scores(table), metrics.bootstrap(table)
+    found, intervals = scores(table), bootstrap(table)
     expected = f"WAR {found.war:.3f} {intervals.war}  UAR {found.uar:.3f} {intervals.uar}"
     assert summary_line(table) == f"{expected}  N = 24 clips of 6 subjects (95 % bootstrap over subjects)"
     alone = table.select(np.arange(4))

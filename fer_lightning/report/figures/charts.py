@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from fer_lightning.evaluation.metrics import SubjectScores
 from fer_lightning.evaluation.predictions import NONE
+from fer_lightning.evaluation.subjects import SubjectScores
 from fer_lightning.report.figures.style import BLUE, FAINT, GREY, INK, RED, plain, share_axis, styled
 
 NAMED_SUBJECTS = 45  # more names than this cannot be read on one axis
