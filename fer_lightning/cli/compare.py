@@ -3,14 +3,16 @@
 import argparse
 from pathlib import Path
 
-from fer_lightning.evaluation.comparison import difference_line, paired_difference
+from fer_lightning.evaluation.comparison import difference_lines, paired_difference
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
 
 
 def main(arguments: list[str]) -> None:
-    """Prints both runs' measures and their difference on the reported split; of an experiment's folder, over its folds.
+    """Prints the metrics of both runs and, of each, the first run's minus the second run's, on the reported split.
+
+    Of an experiment's folder, all evaluated folds are pooled.
 
     Raises:
         FileNotFoundError: a run is not evaluated yet.
@@ -29,7 +31,7 @@ def main(arguments: list[str]) -> None:
                 print(f"{run.path}: best_on_test: the epoch was chosen on these very clips")
         for folder in sorted(set(path.glob("*-*")) - {run.path for run in runs}):
             print(f"{folder} is left out: it is not evaluated yet")
-    print(difference_line(paired_difference(first, second)))
+    print(*difference_lines(paired_difference(first, second), str(known.first), str(known.second)), sep="\n")
 
 
 def evaluated_runs(path: Path) -> list[RunFolder]:

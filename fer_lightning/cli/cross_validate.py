@@ -5,7 +5,7 @@ import json
 import os
 import queue
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,8 @@ from data_modules.utils.files import write_whole
 from fer_lightning.cli.train import add_experiment_arguments, make_ready, request_of
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import refuse_models_data, resolved
-from fer_lightning.evaluation.bootstrap import bootstrap
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
+from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
@@ -32,25 +32,50 @@ class RunScores:
 
     fold: str
     seed: int
-    clips: int
-    war: float
-    uar: float
+    scores: Scores
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the runs of a cross-validation come to; deviations are those of the sample."""
+    """What the runs of a cross-validation come to."""
 
     runs: tuple[RunScores, ...]
     selection: str
-    war_mean: float
-    war_std: float
-    uar_mean: float
-    uar_std: float
-    pooled_war: float  # over all clips of all runs
-    pooled_war_interval: tuple[float, float]  # 95 %, see `bootstrap`
-    pooled_uar: float
-    pooled_uar_interval: tuple[float, float]
+    pooled: Scores  # over all clips of all runs
+    intervals: Intervals  # of the pooled scores
+
+    def mean(self, metric: Metric) -> float:
+        """The mean of the runs' values."""
+        return float(np.mean([run.scores[metric] for run in self.runs]))
+
+    def std(self, metric: Metric) -> float:
+        """The sample deviation of the runs' values; 0 for a single run."""
+        return float(np.std([run.scores[metric] for run in self.runs], ddof=1)) if len(self.runs) > 1 else 0.0
+
+    @property
+    def content(self) -> dict[str, object]:
+        """What `summary.json` holds; null where a value is undefined."""
+        content: dict[str, object] = {
+            "runs": [
+                {"fold": run.fold, "seed": run.seed, "clips": run.scores.clips}
+                | {metric.name: _known(run.scores[metric]) for metric in METRICS}
+                for run in self.runs
+            ],
+            "selection": self.selection,
+        }
+        for metric in METRICS:
+            content[f"{metric.name}_mean"] = _known(self.mean(metric))
+            content[f"{metric.name}_std"] = _known(self.std(metric))
+            content[f"pooled_{metric.name}"] = _known(self.pooled[metric])
+            if metric.has_interval:
+                interval = self.intervals[metric]
+                content[f"pooled_{metric.name}_interval"] = [_known(interval.low), _known(interval.high)]
+        return content
+
+
+def _known(value: float) -> float | None:
+    """A value as JSON has it, which knows no NaN."""
+    return None if np.isnan(value) else value
 
 
 def main(arguments: list[str]) -> int:
@@ -114,52 +139,36 @@ def write_summary(folder: Path, requests: list[Request]) -> Summary:
     tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
     selections = {request.run.read_info().selection for request in requests}
     summary = summarise(tables, requests, " and ".join(sorted(selections)))
-    write_whole(folder / "summary.json", json.dumps(asdict(summary), indent=2).encode())
-    pooled = PredictionTable.concat(tables)
-    write_whole(folder / "confusion.png", png(confusion_figure(scores(pooled).confusion, pooled.class_names)))
+    write_whole(folder / "summary.json", json.dumps(summary.content, indent=2).encode())
+    write_whole(folder / "confusion.png", png(confusion_figure(summary.pooled.confusion, tables[0].class_names)))
     print_summary(summary)
     print(f"summary and pooled confusion matrix: {folder}")
     return summary
 
 
 def summarise(tables: list[PredictionTable], requests: list[Request], selection: str) -> Summary:
-    """Scores of each table, of their mean, and of all clips together."""
-    runs = []
-    for table, request in zip(tables, requests, strict=True):
-        found = scores(table)
-        runs.append(RunScores(request.fold, request.seed, len(table), found.war, found.uar))
-    war, uar = np.array([run.war for run in runs]), np.array([run.uar for run in runs])
+    """Scores of each table and of all clips together."""
+    pairs = zip(tables, requests, strict=True)
+    runs = tuple(RunScores(request.fold, request.seed, scores(table)) for table, request in pairs)
     pooled = PredictionTable.concat(tables)
-    together, intervals = scores(pooled), bootstrap(pooled)
-    return Summary(
-        runs=tuple(runs),
-        selection=selection,
-        war_mean=float(war.mean()),
-        war_std=float(war.std(ddof=1)) if len(runs) > 1 else 0.0,
-        uar_mean=float(uar.mean()),
-        uar_std=float(uar.std(ddof=1)) if len(runs) > 1 else 0.0,
-        pooled_war=together.war,
-        pooled_war_interval=(intervals.war.low, intervals.war.high),
-        pooled_uar=together.uar,
-        pooled_uar_interval=(intervals.uar.low, intervals.uar.high),
-    )
+    return Summary(runs, selection, scores(pooled), bootstrap(pooled))
 
 
 def print_summary(summary: Summary) -> None:
-    """A row a run, then the mean, then all clips together."""
+    """A row a run, then the mean, then all clips together with the intervals below."""
     table = Table(title=f"reported split, selection: {summary.selection}")
-    for column in ("fold", "seed", "clips", "WAR", "UAR"):
+    for column in ("fold", "seed", "clips", *(metric.short for metric in METRICS)):
         table.add_column(column, justify="right")
     for run in summary.runs:
-        table.add_row(run.fold, str(run.seed), str(run.clips), f"{run.war:.3f}", f"{run.uar:.3f}")
+        values = (metric.write(run.scores[metric]) for metric in METRICS)
+        table.add_row(run.fold, str(run.seed), str(run.scores.clips), *values)
     table.add_section()
-    mean = (f"{summary.war_mean:.3f} ± {summary.war_std:.3f}", f"{summary.uar_mean:.3f} ± {summary.uar_std:.3f}")
-    table.add_row("mean", "", "", *mean)
-    low, high = summary.pooled_war_interval
-    uar_low, uar_high = summary.pooled_uar_interval
-    pooled_war = f"{summary.pooled_war:.3f} [{low:.3f}, {high:.3f}]"
-    pooled_uar = f"{summary.pooled_uar:.3f} [{uar_low:.3f}, {uar_high:.3f}]"
-    table.add_row("pooled", "", str(sum(run.clips for run in summary.runs)), pooled_war, pooled_uar)
-    Console(width=90).print(table)
+    means = (f"{metric.write(summary.mean(metric))} ± {metric.write(summary.std(metric))}" for metric in METRICS)
+    table.add_row("mean", "", "", *means)
+    pooled = (metric.write(summary.pooled[metric]) for metric in METRICS)
+    table.add_row("pooled", "", str(summary.pooled.clips), *pooled)
+    intervals = (summary.intervals[metric].written(metric) for metric in METRICS)
+    table.add_row(f"{100 * summary.intervals.level:.0f} %", "", "", *intervals)
+    Console(width=120).print(table)
     if "best_on_test" in summary.selection:
         print("best_on_test: the epochs were chosen on the very splits that are reported here")

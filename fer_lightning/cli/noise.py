@@ -5,7 +5,7 @@ import csv
 import io
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +22,9 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import NOISE_CROP
 from data_modules.utils.files import write_whole
 from data_modules.utils.progress import progress
-from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.collect import prediction_table
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.metrics import HEADLINE, METRICS, WAR, Scores, scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.figures.style import FAINT, MARKERS, PALETTE, plain, png, share_axis, styled
@@ -54,12 +54,20 @@ class NoisyScore:
     sigma: float  # pixels of a crop of side 224
     draws: int  # seeds of the noise
     clips: int
-    war: float  # mean over the draws
-    war_low: float  # 95 %, see `bootstrap`
-    war_high: float
-    uar: float
-    uar_low: float
-    uar_high: float
+    scores: Scores  # over the clips of all draws
+    intervals: Intervals
+
+    @property
+    def row(self) -> dict[str, object]:
+        """Column -> value of its row in the table: each metric, and the ends of its interval where it has one."""
+        columns = [column.name for column in fields(self) if column.name not in ("scores", "intervals")]
+        values: dict[str, object] = {name: getattr(self, name) for name in columns}
+        for metric in METRICS:
+            values[metric.name] = self.scores[metric]
+            if metric.has_interval:
+                interval = self.intervals[metric]
+                values |= {f"{metric.name}_low": interval.low, f"{metric.name}_high": interval.high}
+        return values
 
 
 def main(arguments: list[str]) -> None:
@@ -78,11 +86,12 @@ def main(arguments: list[str]) -> None:
     write_whole(out / "noise.csv", to_csv(found).encode())
     write_whole(out / "noise.png", png(noise_figure(found)))
     for score in found:
-        print(
-            f"{score.experiment} ({score.seed})  sigma {score.sigma:g}  WAR {score.war:.3f} "
-            f"[{score.war_low:.3f}, {score.war_high:.3f}]  UAR {score.uar:.3f} [{score.uar_low:.3f}, "
-            f"{score.uar_high:.3f}]  N = {score.clips}, {score.draws} draws"
+        values = "  ".join(
+            f"{metric.short} {score.scores.written(metric)} {score.intervals[metric].written(metric)}"
+            for metric in HEADLINE
         )
+        run = f"{score.experiment} ({score.seed})  sigma {score.sigma:g}"
+        print(f"{run}  {values}  N = {score.clips}, {score.draws} draws")
     print(f"table and figure: {out}")
 
 
@@ -107,22 +116,9 @@ def measure(runs: Sequence[RunFolder], sigmas: Sequence[float], draws: int, work
 
 
 def _score(table: PredictionTable, experiment: str, seed: int, folds: int, sigma: float) -> NoisyScore:
-    measured, intervals = scores(table), bootstrap(table)
     draws = len(set(table.seed.tolist()))
-    return NoisyScore(
-        experiment,
-        seed,
-        folds,
-        sigma,
-        draws,
-        len(table) // draws,
-        measured.war,
-        intervals.war.low,
-        intervals.war.high,
-        measured.uar,
-        intervals.uar.low,
-        intervals.uar.high,
-    )
+    clips = len(table) // draws
+    return NoisyScore(experiment, seed, folds, sigma, draws, clips, scores(table), bootstrap(table))
 
 
 def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[tuple[Noise, PredictionTable]]:
@@ -220,9 +216,10 @@ def _draw(seed: int, clip_id: str, frames: Tensor) -> Tensor:
 def to_csv(found: Sequence[NoisyScore]) -> str:
     """A row for each score."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in fields(NoisyScore)], lineterminator="\n")
+    rows = [score.row for score in found]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(score) for score in found)
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -235,10 +232,11 @@ def noise_figure(found: Sequence[NoisyScore]) -> Figure:
     axes = figure.add_subplot()
     for number, ((experiment, seed), curve) in enumerate(curves):
         colour, marker = PALETTE[number % len(PALETTE)], MARKERS[number % len(MARKERS)]
-        sigma, war = [score.sigma for score in curve], [score.war for score in curve]
+        sigma, war = [score.sigma for score in curve], [score.scores[WAR] for score in curve]
         label = f"{plain(experiment)}, seed {seed} (N = {curve[0].clips})"
         axes.plot(sigma, war, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
-        low, high = [score.war_low for score in curve], [score.war_high for score in curve]
+        band = [score.intervals[WAR] for score in curve]
+        low, high = [interval.low for interval in band], [interval.high for interval in band]
         axes.fill_between(sigma, low, high, color=colour, alpha=0.15, linewidth=0)
     share_axis(axes, "share of right clips (WAR)")
     axes.set_xlabel(f"standard deviation of the noise, pixels of a crop of {NOISE_CROP}")

@@ -12,18 +12,17 @@ from rich.table import Table
 from data_modules.utils.files import write_whole
 from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
-from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import PairedDifference, difference_line, paired_difference
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.report.page import write_report
-from fer_lightning.report.summary import summary_line
+from fer_lightning.report.summary import metric_cells, metric_header, summary_line
 from fer_lightning.runs.ensemble_record import Part, Record, fusion_path, path_of, per_cent
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 NO_EPOCH = -1  # an ensemble is not trained in epochs
-WIDTH = 140
+WIDTH = 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +117,8 @@ def print_ensemble(ensemble: Ensemble) -> None:
             print(f"{member.name}: left out in {left_out} of {len(ensemble.test)} clips, of which it says nothing")
     console.print(_confusion_table(ensemble.test, mark))
     print(f"reported split: {summary_line(ensemble.test)}{mark}")
-    print(f"gain over the best member, {ensemble.best_member.name}: {difference_line(ensemble.gain)}{mark}")
+    gain = difference_line(ensemble.gain, "the ensemble", ensemble.best_member.name)
+    print(f"gain over the best member, {gain}{mark}")
 
 
 def _mark(ensemble: Ensemble) -> str:
@@ -131,7 +131,7 @@ def _mark(ensemble: Ensemble) -> str:
 
 def _members_table(ensemble: Ensemble, mark: str) -> Table:
     table = Table(title=f"{ensemble.method.describe()}; reported split{mark}")
-    for column in ("member", "weight", "published %", "WAR", "95 %", "UAR", "95 %", "F1", "none", "selection"):
+    for column in ("member", "weight", "published %", *metric_header(METRICS), "none", "selection"):
         table.add_column(column, justify="left" if column in ("member", "selection") else "right", overflow="fold")
     record, branches = ensemble.record, dict(ensemble.branches)
     said = {member.name: member.test for member in ensemble.members} | branches
@@ -142,9 +142,7 @@ def _members_table(ensemble: Ensemble, mark: str) -> Table:
     ]:
         if predictions is ensemble.test:
             table.add_section()
-        found, intervals = scores(predictions), bootstrap(predictions)
-        war, uar = (str(each) if each.known else "–" for each in (intervals.war, intervals.uar))
-        values = (f"{found.war:.3f}", war, f"{found.uar:.3f}", uar, f"{found.weighted_f1:.3f}")
+        values = metric_cells(predictions, METRICS)
         table.add_row(name, share, per_cent(published), *values, str(int(predictions.missing.sum())), selection)
     return table
 

@@ -1,13 +1,13 @@
 """Confidence intervals of metrics by a bootstrap over people, films or clips."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_lightning.evaluation.metrics import confusions_of, headline
+from fer_lightning.evaluation.metrics import METRICS, Metric, confusions_of
 from fer_lightning.evaluation.predictions import PredictionTable
 
 DRAWS = 2000
@@ -27,20 +27,28 @@ class Interval:
         """Whether there is an interval at all."""
         return not math.isnan(self.low)
 
-    def __str__(self) -> str:
-        return f"[{self.low:.3f}, {self.high:.3f}]"
+    def __format__(self, spec: str) -> str:
+        return f"[{self.low:{spec}}, {self.high:{spec}}]"
+
+    def written(self, metric: Metric) -> str:
+        """The interval as people read it, written as the metric's values are; a dash where it is unknown."""
+        return f"{self:{metric.spec}}" if self.known else "–"
+
+
+UNKNOWN = Interval(float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Bootstrap intervals of the three headline measures; MeanAcc's is UAR's."""
+    """Bootstrap intervals of the metrics: `intervals[WAR]`, unknown for a metric that has none."""
 
-    war: Interval
-    uar: Interval
-    weighted_f1: Interval
+    by_name: Mapping[str, Interval]
     level: float
     clusters: int  # what is drawn: subjects, films, or clips of which neither is known
     unit: str  # what those of most clips are: `subject`, `film` or `clip`
+
+    def __getitem__(self, metric: Metric) -> Interval:
+        return self.by_name.get(metric.name, UNKNOWN)
 
 
 def bootstrap(table: PredictionTable, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> Intervals:
@@ -56,14 +64,14 @@ def bootstrap(table: PredictionTable, draws: int = DRAWS, seed: int = 0, level: 
     if not len(table):
         raise ValueError("the prediction table is empty: there is nothing to resample")
     cluster, clusters = clusters_of(table)
-    counts = confusions_of(table, cluster, clusters)
-    shape = counts.shape[1:]
-    values = [
-        headline((weights @ counts.reshape(clusters, -1)).reshape(-1, *shape))
-        for weights in resampled(clusters, draws, seed)
-    ]
-    war, uar, f1 = (percentile_interval(row, level, clusters) for row in np.concatenate(values, axis=1))
-    return Intervals(war, uar, f1, level, clusters, cluster_unit(table))
+    drawn = resampled(confusions_of(table, cluster, clusters), draws, seed)
+    intervals = {metric.name: percentile_interval(metric.of(drawn), level, clusters) for metric in with_intervals()}
+    return Intervals(intervals, level, clusters, cluster_unit(table))
+
+
+def with_intervals() -> tuple[Metric, ...]:
+    """The metrics that have intervals."""
+    return tuple(metric for metric in METRICS if metric.has_interval)
 
 
 def clusters_of(table: PredictionTable) -> tuple[NDArray[np.int64], int]:
@@ -83,19 +91,23 @@ def cluster_unit(table: PredictionTable) -> str:
     return max(share, key=lambda unit: share[unit])
 
 
-def resampled(clusters: int, draws: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """(draws, K) in chunks: how often each cluster is drawn when K are drawn with replacement."""
+def resampled(counts: NDArray[np.float64], draws: int, seed: int) -> NDArray[np.float64]:
+    """(draws, ...) sums of the counts (K, ...) of K clusters that are drawn with replacement; K of them each time."""
+    clusters = len(counts)
     generator = np.random.default_rng(seed)
-    size = max(1, CHUNK // clusters)
-    for start in range(0, draws, size):
-        rows = min(size, draws - start)
-        drawn = generator.integers(clusters, size=(rows, clusters)) + np.arange(rows)[:, None] * clusters
-        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)
+    rows, flat = max(1, CHUNK // clusters), counts.reshape(clusters, -1)
+    sums = []
+    for start in range(0, draws, rows):
+        size = min(rows, draws - start)
+        drawn = generator.integers(clusters, size=(size, clusters)) + np.arange(size)[:, None] * clusters
+        times = np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
+        sums.append(times @ flat)
+    return np.concatenate(sums).reshape(draws, *counts.shape[1:])
 
 
 def percentile_interval(values: NDArray[np.float64], level: float, clusters: int) -> Interval:
     """The middle `level` of resampled values; unknown with a single cluster, which always gives the same value."""
     if clusters < 2:
-        return Interval(float("nan"), float("nan"))
+        return UNKNOWN
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))

@@ -1,5 +1,6 @@
-"""Paired comparisons: how two tables of the same clips differ."""
+"""Paired comparisons: how two tables of the same clips differ, in numbers and in words."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,61 +9,104 @@ from scipy.stats import binomtest
 from fer_lightning.evaluation.bootstrap import (
     DRAWS,
     LEVEL,
+    UNKNOWN,
     Interval,
     cluster_unit,
     clusters_of,
     percentile_interval,
     resampled,
 )
+from fer_lightning.evaluation.metrics import HEADLINE, METRICS, WAR, Metric, confusions_of
 from fer_lightning.evaluation.predictions import PredictionTable
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """How two tables of the same clips differ in accuracy."""
+class Difference:
+    """A metric of the first table minus that of the second."""
 
-    difference: float  # WAR of the first minus WAR of the second
-    interval: Interval  # paired bootstrap
-    unit: str  # over what, see `Intervals`
+    value: float
+    interval: Interval  # paired bootstrap; unknown for a metric that has none
+
+    def written(self, metric: Metric) -> str:
+        """The difference with its sign and its interval, as people read it."""
+        spec = f"+{metric.spec}"
+        value = "–" if np.isnan(self.value) else f"{self.value:{spec}}"
+        return f"{value} {self.interval:{spec}}" if self.interval.known else value
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """How two tables of the same clips differ: `found[WAR]` is the first one's WAR minus the second one's."""
+
+    by_name: Mapping[str, Difference]
+    level: float
+    unit: str  # over what the bootstrap draws, see `Intervals`
     only_first: int  # clips that only the first has right
     only_second: int
-    p_value: float  # McNemar's exact test; it takes clips as independent, the interval does not
+    p_value: float  # McNemar's exact test; it takes clips as independent, the intervals do not
     clips: int
+
+    def __getitem__(self, metric: Metric) -> Difference:
+        return self.by_name[metric.name]
 
 
 def paired_difference(
     first: PredictionTable, second: PredictionTable, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> PairedDifference:
-    """Compares two systems on the same clips.
+    """Compares two systems on the same clips, in every metric: both see the same resampled clusters.
 
     Raises:
         ValueError: the tables are empty, hold a clip under several seeds, or differ in classes, clips, true names,
             subjects or films.
     """
     second = _matching(first, second)
-    right, other = first.correct, second.correct
     cluster, clusters = clusters_of(first)
-    gain = np.bincount(cluster, weights=right.astype(np.float64) - other, minlength=clusters)
-    size = np.bincount(cluster, minlength=clusters)
-    drawn = np.concatenate([(w @ gain) / (w @ size) for w in resampled(clusters, draws, seed)])
+    counts = np.stack([confusions_of(table, cluster, clusters) for table in (first, second)], axis=1)
+    whole, drawn = counts.sum(axis=0), resampled(counts, draws, seed)  # (2, C, C + 1), (draws, 2, C, C + 1)
+    differences = {}
+    for metric in METRICS:
+        ours, theirs = metric.of(whole).tolist()
+        interval = UNKNOWN
+        if metric.has_interval:
+            values = metric.of(drawn)
+            interval = percentile_interval(values[:, 0] - values[:, 1], level, clusters)
+        differences[metric.name] = Difference(ours - theirs, interval)
+    right, other = first.correct, second.correct
     only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
     unequal = only_first + only_second
     p_value = float(binomtest(only_first, unequal, 0.5).pvalue) if unequal else 1.0
-    difference = float(right.mean() - other.mean())
-    interval = percentile_interval(drawn, level, clusters)
-    return PairedDifference(difference, interval, cluster_unit(first), only_first, only_second, p_value, len(first))
+    return PairedDifference(differences, level, cluster_unit(first), only_first, only_second, p_value, len(first))
 
 
-def difference_line(found: PairedDifference) -> str:
-    """A paired comparison in one line."""
-    low, high = found.interval.low, found.interval.high
-    interval = f"(no interval: one {found.unit})"
-    if found.interval.known:
-        interval = f"[{low:+.3f}, {high:+.3f}] (95 %, paired bootstrap over {found.unit}s)"
+def difference_line(found: PairedDifference, first: str, second: str) -> str:
+    """The difference in the headline metrics in one line; names the two that are compared."""
+    values = ", ".join(_written(found, HEADLINE))
+    return f"{first} minus {second}: {values} {_method(found)}, N = {found.clips}; {_right_alone(found, first, second)}"
+
+
+def difference_lines(found: PairedDifference, first: str, second: str) -> list[str]:
+    """The difference in every metric, a line for each; the first line says what is subtracted from what."""
+    head = f"{first} minus {second}, N = {found.clips} {_method(found)}:"
+    return [head, *(f"  {line}" for line in _written(found, METRICS)), _right_alone(found, first, second)]
+
+
+def _written(found: PairedDifference, metrics: Iterable[Metric]) -> list[str]:
+    """Each metric's difference; one of which less is better says so."""
+    lower = {True: "", False: " (lower is better)"}
+    return [f"{metric.short} {found[metric].written(metric)}{lower[metric.higher_is_better]}" for metric in metrics]
+
+
+def _method(found: PairedDifference) -> str:
+    """What the intervals are, or why there are none."""
+    if not found[WAR].interval.known:
+        return f"(no interval: one {found.unit})"
+    return f"({100 * found.level:.0f} % paired bootstrap over {found.unit}s)"
+
+
+def _right_alone(found: PairedDifference, first: str, second: str) -> str:
     return (
-        f"WAR {found.difference:+.3f} {interval}, "
-        f"N = {found.clips}; right alone: {found.only_first} and {found.only_second} clips, "
-        f"McNemar p = {found.p_value:.2g}"
+        f"right alone: {first} in {found.only_first} clips, {second} in {found.only_second} "
+        f"(McNemar p = {found.p_value:.2g})"
     )
 
 

@@ -1,35 +1,148 @@
-"""What a prediction table is worth.
+"""Every metric of the suite, declared once.
 
-Plain functions on NumPy arrays. Everything that is counted is counted from the confusion matrix, whose last column is
-`none`: a clip without a prediction is an error of its class and never drops out of a mean.
+Training logs, run tables, reports, `fer compare`, `fer cv`, `fer ensemble` and `fer noise` go through `METRICS`. All of
+them are functions of the confusion matrix, whose last column is `none`: a clip without a prediction is an error of its
+class and never drops out of a mean. They can therefore be counted over any number of processes or resampled clusters:
+confusion matrices add up, metrics do not.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fer_lightning.evaluation.predictions import PredictionTable
+
+Confusion = NDArray[np.integer] | NDArray[np.floating]
+"""(..., C, C + 1) clips by true class (row) and predicted class (column), the last column `none`."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that says how well the clips of a table are recognised.
+
+    Args:
+        name: in files and logs, such as the `war` of `inner/war`.
+        short: in the columns of tables.
+        title: at the head of a report.
+        meaning: what it is, in a few words.
+        function: from confusion matrices (..., C, C + 1) of floats to values (...); NaN where it is undefined.
+        spec: how a value is written, a format specification such as `.3f` (a fraction) or `.1%` (per cent). Files hold
+            fractions in full precision, whatever this is.
+        higher_is_better: which way is up.
+        has_interval: whether bootstrap intervals of it are given.
+        headline: whether one line and narrow tables have room for it.
+        baseline: what always guessing the most frequent class gives is called so in reports; nothing if empty.
+        spread_of: the metric whose spread this one is: a report writes it behind that one's value.
+    """
+
+    name: str
+    short: str
+    title: str
+    meaning: str
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]] = field(repr=False)
+    spec: str = ".3f"
+    higher_is_better: bool = True
+    has_interval: bool = True
+    headline: bool = False
+    baseline: str = ""
+    spread_of: "Metric | None" = None
+
+    def of(self, confusion: Confusion) -> NDArray[np.float64]:
+        """Its values (...) of confusion matrices (..., C, C + 1); NaN where there are no clips."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self.function(np.asarray(confusion, dtype=np.float64)), dtype=np.float64)
+
+    def write(self, value: float) -> str:
+        """A value as people read it; a dash where it is undefined."""
+        return "–" if np.isnan(value) else f"{value:{self.spec}}"
+
+
+def war(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted average recall: the share of right clips."""
+    return np.asarray(_hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1)))
+
+
+def uar(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unweighted average recall: the mean of the class accuracies, MeanAcc of the papers."""
+    return _class_mean(recall(confusion), confusion)
+
+
+def weighted_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """F1 of the classes, weighted by their clips."""
+    support = confusion.sum(axis=-1)
+    return np.asarray((f1(confusion) * support).sum(axis=-1) / support.sum(axis=-1))
+
+
+def macro_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean F1 of the classes that occur."""
+    return _class_mean(f1(confusion), confusion)
+
+
+def std_accuracy(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sample deviation (n - 1) of the accuracies of the n classes that occur; NaN for a single class.
+
+    Do et al. (2021, https://doi.org/10.3390/s21072344) divide by n in equation 34, but what they print beside each of
+    their confusion matrices is the sample deviation.
+    """
+    accuracy, occurs = recall(confusion), confusion.sum(axis=-1) > 0
+    squares = np.where(occurs, (accuracy - _class_mean(accuracy, confusion)[..., None]) ** 2, 0).sum(axis=-1)
+    degrees = occurs.sum(axis=-1) - 1
+    return np.asarray(np.sqrt(squares / np.where(degrees > 0, degrees, np.nan)))
+
+
+WAR = Metric("war", "WAR", "WAR (accuracy)", "share of right clips", war, headline=True, baseline="most frequent class")
+UAR = Metric(
+    "uar", "UAR", "UAR (mean recall)", "mean accuracy of the classes that occur", uar, headline=True, baseline="chance"
+)
+WEIGHTED_F1 = Metric("weighted_f1", "F1", "weighted F1", "F1 of the classes, weighted by their clips", weighted_f1)
+MACRO_F1 = Metric("macro_f1", "macro F1", "macro F1", "mean F1 of the classes that occur", macro_f1)
+STD_ACCURACY = Metric(
+    "std_accuracy",
+    "StdAcc",
+    "MeanAcc ± StdAcc",
+    "UAR and the sample deviation of the class accuracies",
+    std_accuracy,
+    higher_is_better=False,
+    has_interval=False,
+    spread_of=UAR,
+)
+
+METRICS = (WAR, UAR, WEIGHTED_F1, MACRO_F1, STD_ACCURACY)
+"""All metrics, in the order in which they are shown."""
+
+HEADLINE = tuple(metric for metric in METRICS if metric.headline)
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The measures of one table. Classes that do not occur are NaN in arrays and left out of means."""
+    """What a confusion matrix is worth: `scores[WAR]`. Classes that do not occur are NaN and left out of means."""
 
-    war: float  # weighted average recall: the share of right clips
-    uar: float  # unweighted average recall: the mean of the class accuracies
-    weighted_f1: float  # F1 of the classes, weighted by their clips
-    std_accuracy: float  # population standard deviation of the class accuracies
-    class_accuracy: NDArray[np.float64]  # (C,) recall: the diagonal of the normalised confusion matrix
-    precision: NDArray[np.float64]  # (C,) 0 for a class that is never predicted
-    f1: NDArray[np.float64]  # (C,)
     confusion: NDArray[np.int64]  # (C, C + 1) true classes by predicted ones; the last column is `none`
 
+    def __getitem__(self, metric: Metric) -> float:
+        return float(metric.of(self.confusion))
+
+    def written(self, metric: Metric) -> str:
+        """A metric's value as people read it, a spread behind the value that it belongs to."""
+        value = metric.write(self[metric])
+        return value if metric.spread_of is None else f"{self.written(metric.spread_of)} ± {value}"
+
     @property
-    def mean_accuracy(self) -> float:
-        """The mean of the class accuracies, MeanAcc of the papers; the same number as UAR."""
-        return self.uar
+    def class_accuracy(self) -> NDArray[np.float64]:
+        """(C,) recall: the diagonal of the normalised confusion matrix."""
+        return recall(self.confusion.astype(np.float64))
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(C,) 0 for a class that is never predicted."""
+        return precision(self.confusion.astype(np.float64))
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """(C,) 0 for a class that neither occurs nor is predicted."""
+        return f1(self.confusion.astype(np.float64))
 
     @property
     def support(self) -> NDArray[np.int64]:
@@ -41,6 +154,24 @@ class Scores:
         """Rows of the table."""
         return int(self.confusion.sum())
 
+    @property
+    def most_frequent_class(self) -> "Scores":
+        """The scores of always guessing the most frequent class on the same clips."""
+        guessed = np.zeros_like(self.confusion)
+        guessed[:, self.support.argmax()] = self.support
+        return Scores(guessed)
+
+
+def scores(table: PredictionTable) -> Scores:
+    """The scores of a table.
+
+    Raises:
+        ValueError: the table is empty.
+    """
+    if not len(table):
+        raise ValueError("the prediction table is empty: there is nothing to measure")
+    return Scores(confusion_matrix(table))
+
 
 def confusion_matrix(table: PredictionTable) -> NDArray[np.int64]:
     """(C, C + 1) clips by true class (row) and predicted class (column); the last column is `none`."""
@@ -48,51 +179,36 @@ def confusion_matrix(table: PredictionTable) -> NDArray[np.int64]:
     return np.asarray(whole[0], dtype=np.int64)
 
 
-def confusion_war(confusion: Tensor) -> Tensor:
-    """The share of right clips, a scalar on the matrix's device, of a confusion matrix (C, C + 1); NaN if empty."""
-    return confusion.diagonal().sum() / confusion.sum()
-
-
-def confusion_uar(confusion: Tensor) -> Tensor:
-    """The mean recall of the classes that occur in a confusion matrix (C, C + 1), likewise."""
-    support = confusion.sum(dim=1)
-    return (confusion.diagonal() / support)[support > 0].mean()
-
-
-def scores(table: PredictionTable) -> Scores:
-    """The measures of a table.
-
-    Raises:
-        ValueError: the table is empty.
-    """
-    if not len(table):
-        raise ValueError("the prediction table is empty: there is nothing to measure")
-    confusion = confusion_matrix(table)
-    recall, precision, f1 = _per_class(confusion.astype(np.float64))
-    war, uar, weighted_f1 = headline(confusion[None].astype(np.float64))[:, 0].tolist()
-    return Scores(war, uar, weighted_f1, float(np.nanstd(recall)), recall, precision, f1, confusion)
-
-
-def _per_class(confusion: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Recall, precision and F1 (..., C) of confusion matrices (..., C, C + 1); recall is NaN without clips."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    support, claimed = confusion.sum(axis=-1), confusion[..., :-1].sum(axis=-2)
-    recall = np.where(support > 0, hits / np.maximum(support, 1), np.nan)
-    precision = hits / np.maximum(claimed, 1)
-    return recall, precision, 2 * hits / np.maximum(support + claimed, 1)
-
-
-def headline(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(3, B): WAR, UAR and weighted F1 of (B, C, C + 1) confusion matrices."""
-    recall, _, f1 = _per_class(confusion)
-    support = confusion.sum(axis=-1)
-    total = support.sum(axis=-1)
-    war = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1) / total
-    return np.stack([war, np.nanmean(recall, axis=-1), (f1 * support).sum(axis=-1) / total])
-
-
 def confusions_of(table: PredictionTable, cluster: NDArray[np.int64], clusters: int) -> NDArray[np.float64]:
     """(K, C, C + 1) the confusion matrix of each cluster's clips."""
     counts = np.zeros((clusters, len(table.class_names), len(table.class_names) + 1))
     np.add.at(counts, (cluster, table.label, table.choice), 1)
     return counts
+
+
+def recall(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., C) the share of each class's clips that are right; NaN for a class without clips."""
+    support = confusion.sum(axis=-1)
+    return np.where(support > 0, _hits(confusion) / np.maximum(support, 1), np.nan)
+
+
+def precision(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., C) the share of the clips predicted as each class that belong to it; 0 for one never predicted."""
+    return np.asarray(_hits(confusion) / np.maximum(confusion[..., :-1].sum(axis=-2), 1))
+
+
+def f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., C) the harmonic mean of recall and precision; 0 for a class that neither occurs nor is predicted."""
+    support, claimed = confusion.sum(axis=-1), confusion[..., :-1].sum(axis=-2)
+    return np.asarray(2 * _hits(confusion) / np.maximum(support + claimed, 1))
+
+
+def _hits(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., C) right clips of each class."""
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _class_mean(values: NDArray[np.float64], confusion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(...) the mean of values (..., C) over the classes that occur."""
+    occurs = confusion.sum(axis=-1) > 0
+    return np.asarray(np.where(occurs, values, 0).sum(axis=-1) / occurs.sum(axis=-1))

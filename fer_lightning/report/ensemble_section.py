@@ -1,15 +1,12 @@
 """The section of a report that tells what an ensemble is made of, with the published figures beside ours."""
 
-from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.comparison import paired_difference
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.comparison import difference_line, paired_difference
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.sections import Section, Table
+from fer_lightning.report.summary import metric_cells, metric_header
 from fer_lightning.runs.ensemble_record import Record, per_cent
 from fer_lightning.runs.folder import RunFolder
-
-HEADER = ("model", "weight", "published %", "WAR", "95 %", "UAR", "95 %", "left out in")
 
 
 def members(run: RunFolder, table: PredictionTable, outputs: ClipOutputs | None) -> Section | None:
@@ -30,20 +27,17 @@ def members(run: RunFolder, table: PredictionTable, outputs: ClipOutputs | None)
     rows.append(_row("fusion", "", record.published, table, ""))
     best, other = max(((part, found) for part, found in said if part.run), key=lambda pair: int(pair[1].correct.sum()))
     gain = paired_difference(table, other)
-    low, high = gain.interval.low, gain.interval.high
-    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over {gain.unit}s)" if gain.interval.known else ""
+    header = ("model", "weight", "published %", *metric_header(), "left out in")
     texts = (
         f"{record.method[:1].upper()}{record.method[1:]}. The inner table: {record.inner}.",
-        f"The fusion's WAR minus that of the best member here, {best.name}: {gain.difference:+.3f}{interval}. Right "
-        f"alone: the fusion in {gain.only_first} clips, {best.name} in {gain.only_second} (McNemar p = "
-        f"{gain.p_value:.2g}).",
+        f"The best member here is {best.name}; {difference_line(gain, 'the fusion', best.name)}.",
     )
     caption = (
         f"All rows are over the same {len(table)} clips. Where a member has no prediction, such as one that listens in "
         "a clip without sound, it is left out and the weights of the others are scaled up; alone, it has that clip "
         f"wrong. Intervals: bootstrap over {gain.unit}s. Published: accuracy in the paper, on its own data."
     )
-    return Section(name, title, texts, tables=(Table(caption, HEADER, tuple(rows)),))
+    return Section(name, title, texts, tables=(Table(caption, header, tuple(rows)),))
 
 
 def _left_out(found: PredictionTable, whole: PredictionTable) -> str:
@@ -52,6 +46,4 @@ def _left_out(found: PredictionTable, whole: PredictionTable) -> str:
 
 
 def _row(name: str, share: str, published: float | None, found: PredictionTable, left_out: str) -> tuple[str, ...]:
-    measures, intervals = scores(found), bootstrap(found)
-    war, uar = (str(each) if each.known else "–" for each in (intervals.war, intervals.uar))
-    return (name, share, per_cent(published), f"{measures.war:.3f}", war, f"{measures.uar:.3f}", uar, left_out)
+    return (name, share, per_cent(published), *metric_cells(found), left_out)

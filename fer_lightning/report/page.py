@@ -7,9 +7,9 @@ from pathlib import Path
 import jinja2
 
 from data_modules.utils.files import write_whole
-from fer_lightning.evaluation.bootstrap import Interval, Intervals, bootstrap
+from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import Scores, scores
+from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.ensemble_section import members
 from fer_lightning.report.page import sections
@@ -132,24 +132,19 @@ def _outputs(run: RunFolder, table: PredictionTable) -> tuple[ClipOutputs | None
 
 
 def _tiles(found: Scores, intervals: Intervals) -> tuple[Tile, ...]:
-    """The headline."""
-    occurring = int((found.support > 0).sum())
-    likely = found.support.max() / found.clips
-    level = f"{100 * intervals.level:.0f} %"
+    """The headline: a tile for each metric, with its interval, what guessing would give, and what it is."""
+    return tuple(Tile(metric.title, found.written(metric), _tile_notes(metric, found, intervals)) for metric in METRICS)
 
-    def interval(of: Interval) -> str:
-        return f"{level}: {of}" if of.known else f"no interval: one {intervals.unit}"
 
-    return (
-        Tile("WAR (accuracy)", f"{found.war:.3f}", (interval(intervals.war), f"most frequent class: {likely:.3f}")),
-        Tile("UAR (mean recall)", f"{found.uar:.3f}", (interval(intervals.uar), f"chance: {1 / occurring:.3f}")),
-        Tile("weighted F1", f"{found.weighted_f1:.3f}", (interval(intervals.weighted_f1),)),
-        Tile(
-            "MeanAcc ± StdAcc",
-            f"{found.mean_accuracy:.3f} ± {found.std_accuracy:.3f}",
-            (f"over the {occurring} classes that occur",),
-        ),
-    )
+def _tile_notes(metric: Metric, found: Scores, intervals: Intervals) -> tuple[str, ...]:
+    notes = []
+    if metric.has_interval:
+        interval = intervals[metric]
+        level = f"{100 * intervals.level:.0f} %"
+        notes.append(f"{level}: {interval.written(metric)}" if interval.known else f"no interval: one {intervals.unit}")
+    if metric.baseline:
+        notes.append(f"{metric.baseline}: {found.most_frequent_class.written(metric)}")
+    return (*notes, metric.meaning)
 
 
 def _notes(run: RunFolder, table: PredictionTable, found: Scores, intervals: Intervals) -> tuple[str, ...]:

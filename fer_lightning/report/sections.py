@@ -16,15 +16,15 @@ from safetensors import SafetensorError
 
 from data_modules.store.clip_store import ClipStore, StoredClip
 from data_modules.utils.files import write_whole
-from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.comparison import paired_difference
+from fer_lightning.evaluation.comparison import difference_line, paired_difference
 from fer_lightning.evaluation.features import silhouette
 from fer_lightning.evaluation.localization import located_share
-from fer_lightning.evaluation.metrics import Scores, scores
+from fer_lightning.evaluation.metrics import WAR, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.subjects import subject_scores
 from fer_lightning.report.page import figures
+from fer_lightning.report.page.summary import metric_cells, metric_header
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 EMBEDDED = 2000  # clips on a map of features
@@ -139,7 +139,7 @@ def subjects(found: Scores, table: PredictionTable, gallery: Gallery) -> Section
         for name, clips, correct, share in zip(people.subject, people.clips, people.correct, accuracy, strict=True)
     )
     alt = "Accuracy of each subject, best first; the same numbers stand in the table below"
-    picture = gallery.add("subjects", figures.subjects_figure(people, found.war), alt, wide=True)
+    picture = gallery.add("subjects", figures.subjects_figure(people, found[WAR]), alt, wide=True)
     listed = Table("Each subject", ("subject", "clips", "right", "accuracy"), rows, collapsed=True)
     return Section("subjects", "Subjects", texts, pictures=(picture,), tables=(listed,))
 
@@ -150,27 +150,20 @@ def streams(table: PredictionTable, outputs: ClipOutputs | None) -> Section | No
         return None
     alone = [(name, outputs.stream_table(name, table)) for name in outputs.stream_names]
     rows = [_stream_row(f"{name} alone", found) for name, found in alone] + [_stream_row("fusion", table)]
-    best, other = max(alone, key=lambda pair: scores(pair[1]).war)
+    best, other = max(alone, key=lambda pair: scores(pair[1])[WAR])
     found = paired_difference(table, other)
-    low, high = found.interval.low, found.interval.high
-    interval = f" [{low:+.3f}, {high:+.3f}] (95 % paired bootstrap over {found.unit}s)" if found.interval.known else ""
-    text = (
-        f"The fusion's WAR minus that of the best stream here, {best}: {found.difference:+.3f}{interval}. Right alone: "
-        f"the fusion in {found.only_first} clips, {best} in {found.only_second} (McNemar p = {found.p_value:.2g})."
-    )
+    text = f"The best stream here is {best}; {difference_line(found, 'the fusion', best)}."
     caption = (
         f"All rows are over the same {len(table)} clips. A clip that has nothing for a stream, such as one without "
         "landmarks, counts as that stream's error; the last column tells how many there are. Intervals: 95 % bootstrap "
         f"over {found.unit}s."
     )
-    header = ("scores of", "WAR", "interval", "UAR", "interval", "clips without")
+    header = ("scores of", *metric_header(), "clips without")
     return Section("streams", "Streams", (text,), tables=(Table(caption, header, tuple(rows)),))
 
 
 def _stream_row(name: str, table: PredictionTable) -> tuple[str, ...]:
-    found, intervals = scores(table), bootstrap(table)
-    war, uar = (str(interval) if interval.known else "–" for interval in (intervals.war, intervals.uar))
-    return (name, f"{found.war:.3f}", war, f"{found.uar:.3f}", uar, str(int(table.missing.sum())))
+    return (name, *metric_cells(table), str(int(table.missing.sum())))
 
 
 def curves(run: RunFolder, info: RunInfo, gallery: Gallery) -> Section | None:
@@ -227,7 +220,7 @@ def activation(
         "Sampled frames and the weight that the model gives them; the most attended group of frames in orange. Of each "
         "class the right clip of middling confidence, then the wrong clips of the highest."
     ]
-    texts += _located(outputs)
+    texts += _localization(outputs)
     chosen = figures.choose_examples(table, outputs)
     examples, problems = _load(info, chosen, lambda clip_id, clip: figures.load_example(clip_id, table, outputs, clip))
     pictures: list[Picture] = []
@@ -283,7 +276,7 @@ def _load(
     return examples, tuple(problems)
 
 
-def _located(outputs: ClipOutputs) -> list[str]:
+def _localization(outputs: ClipOutputs) -> list[str]:
     """How often attention finds the expression, where its intensity is known."""
     if outputs.intensity is None:
         return []

@@ -1,26 +1,44 @@
-"""A prediction table's measures in one line."""
+"""A prediction table's metrics for people: in one line, and as cells of a table."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from fer_lightning.evaluation.bootstrap import Interval, Intervals, bootstrap
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
+from fer_lightning.evaluation.metrics import HEADLINE, WAR, Metric, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 
 
 def summary_line(table: PredictionTable) -> str:
-    """The table in one line, for the console.
+    """The headline metrics in one line, for the console.
 
     Raises:
         ValueError: the table is empty.
     """
     found, intervals = scores(table), bootstrap(table)
-    pairs = (("WAR", found.war, intervals.war), ("UAR", found.uar, intervals.uar))
-    values = "  ".join(f"{name} {value:.3f}{_bracket(interval)}" for name, value, interval in pairs)
+    values = "  ".join(f"{metric.short} {found.written(metric)}{_bracket(intervals, metric)}" for metric in HEADLINE)
     return f"{values}  N = {sample_size(table)} ({interval_method(intervals)})"
 
 
-def _bracket(interval: Interval) -> str:
-    return f" {interval}" if interval.known else ""
+def metric_header(metrics: Sequence[Metric] = HEADLINE) -> tuple[str, ...]:
+    """The columns that `metric_cells` fills."""
+    columns = [(metric.short, "95 %") if metric.headline else (metric.short,) for metric in metrics]
+    return tuple(name for names in columns for name in names)
+
+
+def metric_cells(table: PredictionTable, metrics: Sequence[Metric] = HEADLINE) -> tuple[str, ...]:
+    """The values of metrics, those of the headline with their interval behind them."""
+    found, intervals = scores(table), bootstrap(table)
+    cells: list[str] = []
+    for metric in metrics:
+        cells.append(metric.write(found[metric]))
+        if metric.headline:
+            cells.append(intervals[metric].written(metric))
+    return tuple(cells)
+
+
+def _bracket(intervals: Intervals, metric: Metric) -> str:
+    return f" {intervals[metric].written(metric)}" if intervals[metric].known else ""
 
 
 def sample_size(table: PredictionTable) -> str:
@@ -35,6 +53,6 @@ def sample_size(table: PredictionTable) -> str:
 
 def interval_method(intervals: Intervals) -> str:
     """What the intervals are."""
-    if not intervals.war.known:
+    if not intervals[WAR].known:
         return f"no interval: it takes two {intervals.unit}s"
     return f"{100 * intervals.level:.0f} % bootstrap over {intervals.unit}s"

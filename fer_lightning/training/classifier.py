@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
-from fer_lightning.evaluation.metrics import confusion_uar, confusion_war
+from fer_lightning.evaluation.metrics import METRICS, WAR
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, FrozenFeatures, StreamScores
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.weights import RANDOM, load_fitting_weights
@@ -47,9 +47,10 @@ class SplitMetrics(torch.nn.Module):
             self.confusion.update(torch.full_like(truth, self.none), truth)
 
     def summary(self) -> dict[str, Tensor]:
-        """Loss, WAR and UAR, the same on every process; begins anew."""
-        confusion = self.confusion.compute()[: self.none]  # (C, C + 1), rows are the true classes
-        values = {"loss": self.loss.compute(), "war": confusion_war(confusion), "uar": confusion_uar(confusion)}
+        """The loss and every metric by its name, the same on every process; begins anew."""
+        confusion = self.confusion.compute()[: self.none].cpu().numpy()  # (C, C + 1), rows are the true classes
+        values = {"loss": self.loss.compute()}
+        values |= {metric.name: values["loss"].new_tensor(metric.of(confusion)) for metric in METRICS}
         self.loss.reset()
         self.confusion.reset()
         return values
@@ -312,7 +313,7 @@ class VideoClassifier(L.LightningModule):
         if split != "train" and isinstance(data, VideoDataModule) and self.trainer.is_global_zero:
             metrics.add_without_input([clip.label for clip in data.without_input(split)])
         for value_name, value in metrics.summary().items():
-            self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == "war", add_dataloader_idx=False)
+            self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == WAR.name, add_dataloader_idx=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what it takes to use the checkpoint without the run's other files: plain values only."""

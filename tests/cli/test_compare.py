@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, recall_score
 
 from data_modules.labels import SEVEN
 from fer_lightning.cli.compare import main
@@ -31,9 +32,18 @@ def write_run(path, right, clips=70, fold="1"):
 
 def test_two_runs_are_compared_clip_by_clip(tmp_path, capsys):
     main(["compare", write_run(tmp_path / "a", 63), write_run(tmp_path / "b", 42)])
-    said = capsys.readouterr().out.splitlines()
-    assert said[2].startswith("WAR +0.300 [")
-    assert "N = 70; right alone: 21 and 0 clips" in said[2]
+    _, _, head, *rows, last = capsys.readouterr().out.splitlines()
+    assert head == f"{tmp_path / 'a'} minus {tmp_path / 'b'}, N = 70 (95 % paired bootstrap over subjects):"
+    assert rows[0].startswith("  WAR +0.300 [")
+    assert last.startswith(f"right alone: {tmp_path / 'a'} in 21 clips, {tmp_path / 'b'} in 0 (McNemar p = ")
+    tables = [PredictionTable.read(tmp_path / name / "predictions" / "test.csv") for name in "ab"]
+    options = {"labels": SEVEN, "zero_division": 0}
+    expected = (("UAR", recall_score, "macro"), ("F1", f1_score, "weighted"), ("macro F1", f1_score, "macro"))
+    for row, (name, reference, average) in zip(rows[1:4], expected, strict=True):
+        ours, theirs = (reference(t.emotion, t.predicted, average=average, **options) for t in tables)
+        assert row.startswith(f"  {name} {ours - theirs:+.3f} [")
+    deviations = [np.std(recall_score(t.emotion, t.predicted, average=None, **options), ddof=1) for t in tables]
+    assert rows[4:] == [f"  StdAcc {deviations[0] - deviations[1]:+.3f} (lower is better)"]
 
 
 def test_all_folds_of_two_experiments_are_pooled(tmp_path, capsys):
@@ -46,8 +56,9 @@ def test_all_folds_of_two_experiments_are_pooled(tmp_path, capsys):
     assert [line for line in said if "left out" in line] == [
         f"{tmp_path / 'a' / '3-0'} is left out: it is not evaluated yet"
     ]
-    assert said[-1].startswith("WAR +0.050 [")
-    assert "N = 140; right alone: 21 and 14 clips" in said[-1]
+    assert said[-7] == f"{tmp_path / 'a'} minus {tmp_path / 'b'}, N = 140 (95 % paired bootstrap over subjects):"
+    assert said[-6].startswith("  WAR +0.050 [")
+    assert f"right alone: {tmp_path / 'a'} in 21 clips, {tmp_path / 'b'} in 14 (" in said[-1]
     write_run(tmp_path / "b" / "1-1", 60)
     with pytest.raises(ValueError, match="clip"):
         main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])

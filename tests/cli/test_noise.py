@@ -6,9 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from fer_lightning.cli.main import main
 from fer_lightning.cli.noise import Noise, NoisyScore, add_noise, noise_figure, noisy_tables
+from fer_lightning.evaluation.bootstrap import Interval, Intervals
+from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
@@ -106,6 +109,10 @@ def test_the_curve_is_written_as_table_and_figure(runs, data, tmp_path, capsys):
         table = PredictionTable.read(run.predictions("test"))
         assert float(row["war"]) == pytest.approx(table.correct.mean())
         assert int(row["clips"]) == len(table)
+        macro = f1_score(table.emotion, table.predicted, labels=sorted(set(table.emotion)), average="macro")
+        assert float(row["macro_f1"]) == pytest.approx(macro)
+        assert {"macro_f1_low", "macro_f1_high", "std_accuracy"} <= row.keys()
+        assert "std_accuracy_low" not in row, "a metric without intervals has no columns of them"
     tables = noisy_tables(mlp(runs), [Noise(2, seed) for seed in range(3)], 0)
     expected = np.mean([table.correct.mean() for _, table in tables])
     assert float(rows[3]["war"]) == pytest.approx(expected)
@@ -171,9 +178,17 @@ def test_frames_without_landmarks_stay_without():
     assert add_noise(batch, Noise(1.0, 0)).landmarks.isnan().all(dim=-1).all(dim=-1).nonzero().tolist() == [[0, 3]]
 
 
+def right_of_1000(right):
+    return Scores(np.array([[round(right), 1000 - round(right)]]))
+
+
+def with_war(low, high):
+    return Intervals({"war": Interval(low, high)}, 0.95, 10, "subject")
+
+
 def test_the_figure_has_a_curve_for_each_experiment():
     scores = [
-        NoisyScore(name, 0, 10, sigma, 5, 309, war - sigma / 20, war - 0.1, war, war, war - 0.1, war)
+        NoisyScore(name, 0, 10, sigma, 5, 309, right_of_1000(1000 * war - 50 * sigma), with_war(war - 0.1, war))
         for name, war in (("lmed_cf_ckplus", 0.92), ("lmed_ckplus", 0.8))
         for sigma in (0.0, 1.5, 3.0)
     ]
@@ -183,4 +198,6 @@ def test_the_figure_has_a_curve_for_each_experiment():
         "lmed_ckplus, seed 0 (N = 309)",
     ]
     assert axes.lines[0].get_ydata().tolist() == pytest.approx([0.92, 0.845, 0.77])
+    bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+    assert [(band.min(), band.max()) for band in bands] == [pytest.approx((0.82, 0.92)), pytest.approx((0.7, 0.8))]
     assert "pixels of a crop of 224" in axes.get_xlabel()

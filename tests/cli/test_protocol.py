@@ -3,11 +3,13 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from fer_lightning.cli import cross_validate as protocol
+from fer_lightning.cli.main import cross_validate as protocol
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
+from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import Request
 from tests.fakes import write_dfew
 from tests.small_runs import TINY
@@ -43,6 +45,22 @@ def in_this_process(monkeypatch):
     return trained
 
 
+def f1(table, average):
+    return f1_score(table.emotion, table.predicted, labels=sorted(set(table.emotion)), average=average, zero_division=0)
+
+
+def weighted(table):
+    return f1(table, "weighted")
+
+
+def macro(table):
+    return f1(table, "macro")
+
+
+def deviation(table):
+    return np.std([table.correct[table.emotion == name].mean() for name in set(table.emotion)], ddof=1)
+
+
 def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys):
     command = ["cv", "ceflnet_dfew", "--folds", "1", "2", "--seeds", "0", *TINY, "--trainer.max_epochs", "1"]
     assert main(command) == 0
@@ -54,6 +72,14 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
     assert summary["war_mean"] == pytest.approx(np.mean(war))
     assert summary["war_std"] == pytest.approx(np.std(war, ddof=1))
     assert summary["pooled_war"] == pytest.approx(np.mean(war)), "folds of the same size"
+    tables = [PredictionTable.read(Request("ceflnet_dfew", fold=fold).run.predictions("test")) for fold in "12"]
+    for name, value in (("weighted_f1", weighted), ("macro_f1", macro), ("std_accuracy", deviation)):
+        each = [value(table) for table in tables]
+        assert [run[name] for run in summary["runs"]] == pytest.approx(each)
+        assert (summary[f"{name}_mean"], summary[f"{name}_std"]) == pytest.approx((np.mean(each), np.std(each, ddof=1)))
+        assert summary[f"pooled_{name}"] == pytest.approx(value(PredictionTable.concat(tables)))
+    assert summary["pooled_macro_f1_interval"][0] <= summary["pooled_macro_f1"]
+    assert "pooled_std_accuracy_interval" not in summary
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert "mean" in capsys.readouterr().out
     assert main(command) == 0

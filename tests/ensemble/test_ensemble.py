@@ -26,7 +26,7 @@ from fer_lightning.ensemble.members import names_of
 from fer_lightning.ensemble.methods import Fitted, SearchedWeights, cross_fitted
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import paired_difference
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.metrics import WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunFolder, RunInfo
@@ -457,11 +457,10 @@ def test_an_ensemble_is_a_run_like_any_other(method, three, tmp_path, capsys):
     assert set(inner.split.tolist()) == {"inner"}
     assert table.missing.tolist() == [i == 4 for i in range(56)]
     assert table.reason[4] == "nothing for 1; nothing for 2; nothing for 3"
-    best = max(members, key=lambda each: scores(each).war)
+    best = max(members, key=lambda each: scores(each)[WAR])
     gain = paired_difference(table, best)
-    assert f"WAR {gain.difference:+.3f} [{gain.interval.low:+.3f}, {gain.interval.high:+.3f}]" in said.replace(
-        "\n", " "
-    )
+    ends = gain[WAR].interval
+    assert f"WAR {gain[WAR].value:+.3f} [{ends.low:+.3f}, {ends.high:+.3f}]" in said.replace("\n", " ")
     assert f"McNemar p = {gain.p_value:.2g}" in said
     assert all(name in said for name in ("audio", "face", "scene", "confusion matrix"))
     for name, counts in zip(SEVEN, scores(table).confusion, strict=True):
@@ -683,7 +682,7 @@ def test_one_run_is_an_ensemble_too(three, tmp_path, capsys, no_report):
     for arguments in ([], ["--method", "weighted"], ["--method", "best"], ["--groups", "1"]):
         assert main(["ensemble", three[1], *arguments, "--out", str(out)]) == 0
         if arguments != ["--groups", "1"]:
-            assert "gain over the best member, face: WAR +0.000" in capsys.readouterr().out
+            assert "gain over the best member, the ensemble minus face: WAR +0.000" in capsys.readouterr().out
 
 
 def test_a_weight_of_nothing_leaves_clips_unanswered(three, tmp_path, no_report):

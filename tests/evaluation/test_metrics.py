@@ -1,21 +1,33 @@
+import statistics
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy.stats import binom
 from sklearn import metrics as reference
 
-from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.bootstrap import Interval, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.comparison import paired_difference
+from fer_lightning.evaluation.comparison import difference_line, difference_lines, paired_difference
 from fer_lightning.evaluation.features import silhouette
 from fer_lightning.evaluation.localization import located_share
-from fer_lightning.evaluation.metrics import confusion_uar, confusion_war, scores
+from fer_lightning.evaluation.metrics import (
+    MACRO_F1,
+    METRICS,
+    STD_ACCURACY,
+    UAR,
+    WAR,
+    WEIGHTED_F1,
+    Metric,
+    Scores,
+    confusion_matrix,
+    scores,
+)
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.subjects import subject_scores
+from tests.evaluation.published_matrices import AFEW, MATRICES, Published
 
 SEVEN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
@@ -54,13 +66,16 @@ def test_against_scikit_learn(n: int, seed: int, classes: int) -> None:
     true, predicted, names = table.emotion, table.predicted, list(table.class_names)
     occurring = [name for name in names if name in set(true.tolist())]
     ours = scores(table)
-    assert ours.war == pytest.approx(reference.accuracy_score(true, predicted))
+    assert ours[WAR] == pytest.approx(reference.accuracy_score(true, predicted))
     recalls = reference.recall_score(true, predicted, labels=occurring, average=None, zero_division=0)
-    assert ours.uar == pytest.approx(recalls.mean())
-    assert ours.mean_accuracy == ours.uar
-    assert ours.std_accuracy == pytest.approx(recalls.std())
+    assert ours[UAR] == pytest.approx(recalls.mean())
+    averaged = {"labels": occurring, "average": "macro", "zero_division": 0}
+    assert ours[UAR] == pytest.approx(reference.recall_score(true, predicted, **averaged))
+    deviation = statistics.stdev(recalls.tolist()) if len(occurring) > 1 else float("nan")
+    assert ours[STD_ACCURACY] == pytest.approx(deviation, nan_ok=True)
+    assert ours[MACRO_F1] == pytest.approx(reference.f1_score(true, predicted, **averaged))
     labelled = {"labels": names, "zero_division": 0}
-    assert ours.weighted_f1 == pytest.approx(reference.f1_score(true, predicted, average="weighted", **labelled))
+    assert ours[WEIGHTED_F1] == pytest.approx(reference.f1_score(true, predicted, average="weighted", **labelled))
     np.testing.assert_allclose(ours.f1, reference.f1_score(true, predicted, average=None, **labelled))
     np.testing.assert_allclose(ours.precision, reference.precision_score(true, predicted, average=None, **labelled))
     confusion = reference.confusion_matrix(true, predicted, labels=[*names, "none"])
@@ -68,8 +83,48 @@ def test_against_scikit_learn(n: int, seed: int, classes: int) -> None:
     normalised = np.diag(confusion[:-1] / np.maximum(confusion[:-1].sum(axis=1, keepdims=True), 1))
     np.testing.assert_allclose(ours.class_accuracy[ours.support > 0], normalised[ours.support > 0])
     assert np.isnan(ours.class_accuracy[ours.support == 0]).all()
-    assert confusion_war(torch.from_numpy(ours.confusion)).item() == pytest.approx(ours.war)
-    assert confusion_uar(torch.from_numpy(ours.confusion)).item() == pytest.approx(ours.uar)
+    if n > 1 and (table.choice < classes).all():
+        assert ours[UAR] == pytest.approx(reference.balanced_accuracy_score(true, predicted))
+
+
+@pytest.mark.parametrize("published", MATRICES, ids=lambda published: f"model {published.model}")
+def test_the_figures_that_a_paper_prints_beside_its_confusion_matrices(published: Published) -> None:
+    assert published.counts.sum(axis=1).tolist() == list(AFEW)
+    ours = Scores(published.counts)
+    found = [round(100 * ours[metric], 2) for metric in (WAR, WEIGHTED_F1, UAR, STD_ACCURACY)]
+    assert found == [published.accuracy, published.f1, published.mean, published.std]
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_is_a_property_of_the_matrix_alone(metric: Metric) -> None:
+    tables = [random_table(60, seed) for seed in range(6)]
+    matrices = np.stack([confusion_matrix(table) for table in tables])
+    values = [scores(table)[metric] for table in tables]
+    np.testing.assert_allclose(metric.of(matrices), values)
+    np.testing.assert_allclose(metric.of(matrices.reshape(2, 3, 7, 8)), np.reshape(values, (2, 3)))
+    np.testing.assert_allclose(metric.of(3 * matrices), values, err_msg="each clip thrice")
+    order = np.random.default_rng(0).permutation(7)
+    np.testing.assert_allclose(
+        metric.of(matrices[:, order][:, :, [*order, 7]]), values, err_msg="classes in other order"
+    )
+    assert np.isnan(metric.of(np.zeros((7, 8)))), "no clips"
+    perfect = np.eye(7, 8) * np.arange(1, 8)[:, None]
+    assert metric.of(perfect) == (1.0 if metric.higher_is_better else 0.0)
+
+
+def test_metrics_have_names_of_their_own_and_are_written_as_declared() -> None:
+    assert len({metric.name for metric in METRICS}) == len({metric.short for metric in METRICS}) == len(METRICS)
+    ours = Scores(np.array([[1, 0, 1], [0, 3, 0]]))
+    assert [ours.written(metric) for metric in (WAR, UAR, STD_ACCURACY)] == ["0.800", "0.750", "0.750 ± 0.354"]
+    assert replace(WAR, spec=".1%").write(ours[WAR]) == "80.0%"
+    assert Interval(0.25, 0.5).written(replace(WAR, spec=".1%")) == "[25.0%, 50.0%]"
+    assert Scores(np.array([[1, 0, 1], [0, 0, 0]])).written(STD_ACCURACY) == "0.500 ± –"
+
+
+def test_guessing_the_most_frequent_class() -> None:
+    guess = Scores(np.array([[1, 1, 0, 0], [2, 3, 1, 0], [0, 0, 0, 2]])).most_frequent_class
+    assert guess.confusion.tolist() == [[0, 2, 0, 0], [0, 6, 0, 0], [0, 2, 0, 0]]
+    assert (guess[WAR], guess[UAR]) == (pytest.approx(0.6), pytest.approx(1 / 3))
 
 
 def test_a_clip_without_prediction_is_an_error_everywhere() -> None:
@@ -77,18 +132,19 @@ def test_a_clip_without_prediction_is_an_error_everywhere() -> None:
     table = table_of(np.array([0, 0, 1, 1]), np.array([0, 2, 1, 0]), ("anger", "fear"))
     ours = scores(table)
     assert ours.confusion.tolist() == [[1, 0, 1], [1, 1, 0]]
-    assert (ours.war, ours.uar, ours.std_accuracy) == (0.5, 0.5, 0.0)
+    assert (ours[WAR], ours[UAR], ours[STD_ACCURACY]) == (0.5, 0.5, 0.0)
     assert ours.f1.tolist() == pytest.approx([2 / 4, 2 / 3])
-    assert ours.weighted_f1 == pytest.approx((2 / 4 + 2 / 3) / 2)
+    assert ours[WEIGHTED_F1] == pytest.approx((2 / 4 + 2 / 3) / 2)
     assert subject_scores(table).correct.sum() == 2
     nothing = scores(table_of(np.array([0, 1]), np.array([2, 2]), ("anger", "fear")))
-    assert (nothing.war, nothing.uar, nothing.weighted_f1) == (0.0, 0.0, 0.0)
+    assert (nothing[WAR], nothing[UAR], nothing[WEIGHTED_F1]) == (0.0, 0.0, 0.0)
 
 
-def test_mean_and_population_deviation_of_class_accuracies() -> None:
+def test_mean_and_sample_deviation_of_class_accuracies() -> None:
     ours = scores(table_of(np.array([0, 0, 1]), np.array([0, 0, 0]), ("anger", "fear", "sadness")))
-    assert (ours.mean_accuracy, ours.std_accuracy) == (0.5, 0.5)  # sadness does not occur
-    assert ours.war == pytest.approx(2 / 3)
+    assert ours[UAR] == 0.5  # sadness does not occur
+    assert ours[STD_ACCURACY] == pytest.approx(np.sqrt(0.5**2 + 0.5**2))
+    assert ours[WAR] == pytest.approx(2 / 3)
 
 
 def test_an_empty_table_is_refused() -> None:
@@ -106,10 +162,10 @@ def test_bootstrap_of_one_clip_per_subject_is_binomial() -> None:
     found = bootstrap(table, draws=20_000)
     assert found.clusters == n
     expected = binom.ppf([0.025, 0.975], n, right / n) / n
-    np.testing.assert_allclose([found.war.low, found.war.high], expected, atol=0.0051)  # one clip
+    np.testing.assert_allclose([found[WAR].low, found[WAR].high], expected, atol=0.0051)  # one clip
     nameless = bootstrap(table_of(np.zeros(n, np.int64), chosen, ("anger", "fear"), [""] * n), draws=20_000)
     assert nameless.clusters == n, "a clip without a subject is a cluster of its own"
-    np.testing.assert_allclose([nameless.war.low, nameless.war.high], expected, atol=0.0051)
+    np.testing.assert_allclose([nameless[WAR].low, nameless[WAR].high], expected, atol=0.0051)
     assert (found.unit, nameless.unit) == ("subject", "clip")
 
 
@@ -119,7 +175,7 @@ def test_films_stand_in_for_subjects_that_are_not_known() -> None:
     )
     films = replace(people, subject=np.full(60, ""), group=people.subject)
     by_person, by_film = bootstrap(people), bootstrap(films)
-    assert (by_film.unit, by_film.clusters, by_film.war) == ("film", 10, by_person.war)
+    assert (by_film.unit, by_film.clusters, by_film[WAR]) == ("film", 10, by_person[WAR])
     both = replace(people, group=np.array([f"f{i // 30}" for i in range(60)]))
     assert bootstrap(both) == by_person, "a known person comes first"
     assert paired_difference(films, films).unit == "film"
@@ -141,7 +197,7 @@ def test_bootstrap_against_every_resample() -> None:
         values.append((np.mean(t == p), recalls.mean(), f1))
     found = bootstrap(table, draws=40_000, level=0.7)
     low, high = np.quantile(np.array(values), [0.15, 0.85], axis=0, method="inverted_cdf")
-    intervals = (found.war, found.uar, found.weighted_f1)
+    intervals = (found[WAR], found[UAR], found[WEIGHTED_F1])
     np.testing.assert_allclose([i.low for i in intervals], low)
     np.testing.assert_allclose([i.high for i in intervals], high)
 
@@ -160,15 +216,15 @@ def test_bootstrap_is_seeded_and_widens_with_dependence() -> None:
         np.zeros(1000, np.int64), (~right).astype(np.int64), SEVEN, [f"s{i // 50}" for i in range(1000)]
     )
     apart = table_of(np.zeros(1000, np.int64), (~right).astype(np.int64), SEVEN, [f"s{i}" for i in range(1000)])
-    wide, narrow = bootstrap(together).war, bootstrap(apart).war
+    wide, narrow = bootstrap(together)[WAR], bootstrap(apart)[WAR]
     ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
     assert ratio == pytest.approx(np.sqrt(50), rel=0.2)
 
 
 def test_the_interval_of_one_subject_is_unknown() -> None:
     found = bootstrap(table_of(np.array([0, 1]), np.array([0, 0]), SEVEN, ["a", "a"]))
-    assert np.isnan(found.war.low)
-    assert np.isnan(found.uar.high)
+    assert np.isnan(found[WAR].low)
+    assert np.isnan(found[UAR].high)
 
 
 def test_subjects_are_sorted_and_clips_without_one_counted() -> None:
@@ -191,14 +247,66 @@ def test_paired_difference_and_mcnemar() -> None:
     a, b = table_of(true, first, SEVEN, subject), table_of(true, second, SEVEN, subject)
     found = paired_difference(a, b.select(np.random.default_rng(0).permutation(n)))
     assert (found.only_first, found.only_second, found.clips) == (9, 2, n)
-    assert found.difference == pytest.approx(7 / n)
+    assert found[WAR].value == pytest.approx(7 / n)
     assert found.p_value == pytest.approx(2 * binom.cdf(2, 11, 0.5))
-    assert found.interval.low < found.difference < found.interval.high
+    assert found[WAR].interval.low < found[WAR].value < found[WAR].interval.high
     back = paired_difference(b, a)
-    assert back.difference == -found.difference
-    assert back.interval.low == pytest.approx(-found.interval.high, abs=0.026)
+    assert back[WAR].value == -found[WAR].value
+    assert back[WAR].interval.low == pytest.approx(-found[WAR].interval.high, abs=0.026)
     same = paired_difference(a, a)
-    assert (same.p_value, same.interval.low, same.interval.high) == (1.0, 0.0, 0.0)
+    assert {same[metric].value for metric in METRICS if metric.has_interval} == {0.0}
+    assert (same.p_value, same[WAR].interval.low, same[WAR].interval.high) == (1.0, 0.0, 0.0)
+
+
+def test_paired_differences_of_every_metric_against_every_resample() -> None:
+    true = np.array([0, 1, 0, 1, 1, 2, 0, 2])
+    subject = ["a", "a", "b", "b", "b", "c", "c", "c"]
+    first = table_of(true, np.array([0, 1, 1, 1, 0, 2, 3, 0]), SEVEN[:3], subject)
+    second = table_of(true, np.array([0, 0, 0, 1, 2, 1, 0, 2]), SEVEN[:3], subject)
+
+    def differences(index: NDArray[np.int64]) -> list[float]:
+        values = []
+        for table in (first, second):
+            t, p = table.emotion[index], table.predicted[index]
+            labels = sorted(set(t.tolist()))
+            options = {"labels": labels, "zero_division": 0}
+            recalls = reference.recall_score(t, p, average=None, **options)
+            f1 = [reference.f1_score(t, p, average=average, **options) for average in ("weighted", "macro")]
+            deviation = statistics.stdev(recalls.tolist()) if len(labels) > 1 else float("nan")
+            values.append([np.mean(t == p), recalls.mean(), *f1, deviation])
+        return list(np.subtract(*values))
+
+    found = paired_difference(first, second, draws=40_000, level=0.7)
+    order = (WAR, UAR, WEIGHTED_F1, MACRO_F1, STD_ACCURACY)
+    np.testing.assert_allclose([found[metric].value for metric in order], differences(np.arange(8)))
+    rows = {name: np.flatnonzero(first.subject == name) for name in "abc"}
+    drawn = [differences(np.concatenate([rows[name] for name in names])) for names in product("abc", repeat=3)]
+    low, high = np.quantile(np.array(drawn)[:, :4], [0.15, 0.85], axis=0, method="inverted_cdf")
+    np.testing.assert_allclose([found[metric].interval.low for metric in order[:4]], low, atol=1e-12)
+    np.testing.assert_allclose([found[metric].interval.high for metric in order[:4]], high, atol=1e-12)
+    assert not found[STD_ACCURACY].interval.known, "its bootstrap would be biased"
+
+
+def test_a_comparison_in_words_says_what_is_subtracted_from_what() -> None:
+    subject = [f"s{i // 2}" for i in range(8)]
+    first = table_of(np.array([0, 1] * 4), np.array([0, 1, 0, 1, 0, 1, 1, 2]), ("anger", "fear"), subject)
+    second = table_of(np.array([0, 1] * 4), np.array([0, 0] * 4), ("anger", "fear"), subject)
+    found = paired_difference(first, second)
+    assert (found.only_first, found.only_second) == (3, 1)
+    ends = f"[{found[UAR].interval.low:+.3f}, {found[UAR].interval.high:+.3f}]"
+    line = difference_line(found, "a", "b")
+    assert line.startswith(
+        f"a minus b: WAR +0.250 {ends}, UAR +0.250 {ends} (95 % paired bootstrap over subjects), N = 8; "
+    )
+    assert line.endswith("right alone: a in 3 clips, b in 1 (McNemar p = 0.62)")
+    head, *rows, last = difference_lines(found, "a", "b")
+    assert head == "a minus b, N = 8 (95 % paired bootstrap over subjects):"
+    assert [row.split()[:-3] for row in rows[:2]] == [["WAR"], ["UAR"]]
+    assert [row.strip().startswith(f"{metric.short} ") for row, metric in zip(rows, METRICS, strict=True)] == [True] * 5
+    assert rows[-1] == "  StdAcc -0.707 (lower is better)", "accuracies of 1 and 0 against 3 / 4 both"
+    assert last == "right alone: a in 3 clips, b in 1 (McNemar p = 0.62)"
+    alone = paired_difference(first.select(np.arange(2)), second.select(np.arange(2)))
+    assert "WAR +0.500, UAR +0.500 (no interval: one subject)" in difference_line(alone, "a", "b")
 
 
 def test_tables_that_cannot_be_compared_are_refused() -> None:

@@ -1,5 +1,6 @@
 import base64
 import re
+import statistics
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,11 +9,12 @@ import cv2
 import matplotlib as mpl
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score, recall_score
 
 from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import confusion_matrix, scores
+from fer_lightning.evaluation.metrics import MACRO_F1, STD_ACCURACY, UAR, WAR, confusion_matrix, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.page import figures, sections, write_report
 from fer_lightning.report.summary import summary_line
@@ -215,11 +217,16 @@ def test_numbers_on_the_page(reported: RunFolder) -> None:
     page = Page(reported.report.read_text())
     table = PredictionTable.read(reported.predictions("test"))
     found = scores(table)
-    interval = bootstrap(table).war
+    interval = bootstrap(table)[WAR]
     text = re.sub(r"\s+", " ", page.text)
-    assert f"WAR (accuracy){found.war:.3f}95 %: {interval}" in text
-    assert f"UAR (mean recall){found.uar:.3f}" in text
-    assert f"{found.mean_accuracy:.3f} ± {found.std_accuracy:.3f}" in text
+    assert f"WAR (accuracy){found[WAR]:.3f}95 %: {interval:.3f}" in text
+    assert f"UAR (mean recall){found[UAR]:.3f}" in text
+    assert f"{found[UAR]:.3f} ± {found[STD_ACCURACY]:.3f}" in text
+    true, predicted = table.emotion.tolist(), table.predicted.tolist()
+    macro = f1_score(true, predicted, labels=NAMES, average="macro", zero_division=0)
+    assert f"macro F1{macro:.3f}95 %: {bootstrap(table)[MACRO_F1]:.3f}" in text
+    deviation = statistics.stdev(recall_score(true, predicted, labels=NAMES, average=None, zero_division=0).tolist())
+    assert f"± {deviation:.3f}" in text
     assert "most frequent class: 0.250" in text
     assert "chance: 0.250" in text
     assert "24 clips of 6 subjects" in text
@@ -283,13 +290,13 @@ def test_a_model_that_says_how_frames_relate_and_what_streams_say_alone(run: Run
     assert [row[1] for row in rows] == [f"{value:.3f}" for value in war]
     assert [row[3] for row in rows] == [f"{value:.3f}" for value in uar]
     assert [row[5] for row in rows] == ["1", "4", "1"], "one clip has no prediction at all"
-    assert rows[2][2] == str(bootstrap(table).war)
-    assert rows[2][4] == str(bootstrap(table).uar)
+    assert rows[2][2] == f"{bootstrap(table)[WAR]:.3f}"
+    assert rows[2][4] == f"{bootstrap(table)[UAR]:.3f}"
     assert war[0] > war[1]
     gain = (right[:, 2].astype(float) - right[:, 0]).reshape(-1, 4)  # each subject has four clips
     drawn = np.random.default_rng(9).integers(len(gain), size=(20_000, len(gain)))
     low, high = np.quantile(gain.mean(axis=1)[drawn].mean(axis=1), [0.025, 0.975])
-    found = re.search(r"best stream here, video: (\S+) \[(\S+), (\S+)\]", page.text)
+    found = re.search(r"best stream here is video; the fusion minus video: WAR (\S+) \[(\S+), (\S+)\]", page.text)
     assert found is not None
     np.testing.assert_allclose([float(x) for x in found.groups()], [gain.mean(), low, high], atol=0.03)
     assert float(found[1]) == pytest.approx(gain.mean(), abs=5e-4)
@@ -506,7 +513,7 @@ def test_tsne_is_the_same_for_the_same_seed_and_refuses_too_little() -> None:
 def test_the_summary_line() -> None:
     table = some_table()
     found, intervals = scores(table), bootstrap(table)
-    expected = f"WAR {found.war:.3f} {intervals.war}  UAR {found.uar:.3f} {intervals.uar}"
+    expected = f"WAR {found[WAR]:.3f} {intervals[WAR]:.3f}  UAR {found[UAR]:.3f} {intervals[UAR]:.3f}"
     assert summary_line(table) == f"{expected}  N = 24 clips of 6 subjects (95 % bootstrap over subjects)"
     alone = table.select(np.arange(4))
     assert summary_line(alone).endswith("N = 4 clips of 1 subject (no interval: it takes two subjects)")

@@ -6,10 +6,12 @@ import pytorch_lightning as L
 import torch
 from sklearn.metrics import accuracy_score, recall_score
 from torch import nn
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from data_modules.labels import SEVEN
 from data_modules.sampling import RandomSampler
 from fer_lightning import CEFLNet, ClassifierOutput, VideoClassifier
+from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.training.classifier import SplitMetrics
 from tests.models import random_batch, small_backbone
 from tests.small_runs import made_data
@@ -124,6 +126,29 @@ def test_clips_without_input_are_errors():
     found = metrics.summary()
     assert float(found["war"]) == pytest.approx(3 / 5)
     assert float(found["uar"]) == pytest.approx((1 / 2 + 1 + 1 / 2) / 3)
+    assert float(found["macro_f1"]) == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
+
+
+def test_a_splits_metrics_are_torchmetrics_and_scikit_learns():
+    rng = np.random.default_rng(0)
+    label = torch.from_numpy(rng.permutation(np.arange(200) % 4))
+    probabilities = torch.from_numpy(rng.dirichlet(np.ones(4), 200))
+    probabilities[::2] += torch.eye(4)[label[::2]]
+    metrics, choice = SplitMetrics(5), probabilities.argmax(dim=1)  # the fifth class neither occurs nor is predicted
+    for rows in range(0, 200, 30):
+        metrics.update(torch.tensor(1.0), probabilities[rows : rows + 30], label[rows : rows + 30])
+    found = metrics.summary()
+    assert found.keys() == {"loss", *(metric.name for metric in METRICS)}
+    expected = {
+        "war": MulticlassAccuracy(5, average="micro"),
+        "uar": MulticlassAccuracy(5, average="macro"),
+        "weighted_f1": MulticlassF1Score(5, average="weighted"),
+        "macro_f1": MulticlassF1Score(5, average="macro"),
+    }
+    for name, reference in expected.items():
+        assert float(found[name]) == pytest.approx(float(reference(choice, label)), abs=1e-6), name
+    recalls = recall_score(label, choice, average=None)
+    assert float(found["std_accuracy"]) == pytest.approx(np.std(recalls, ddof=1))
 
 
 @pytest.mark.parametrize("names", [["fear", "anger"], ["anger", "anger", "fear"]])

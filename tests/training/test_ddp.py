@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import scores
+from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
@@ -96,8 +96,8 @@ def test_two_processes_make_the_tables_of_one(tmp_path):
         assert ours.clip_id.tolist() == theirs.clip_id.tolist()
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=1e-5)
         assert ours.reason.tolist() == theirs.reason.tolist()
-        assert float(last_row[f"{column}/war"]) == pytest.approx(scores(ours).war, abs=1e-6)
-        assert float(last_row[f"{column}/uar"]) == pytest.approx(scores(ours).uar, abs=1e-6)
+        for metric in METRICS:
+            assert float(last_row[f"{column}/{metric.name}"]) == pytest.approx(scores(ours)[metric], abs=1e-6)
         seen = [ClipOutputs.read(folder.outputs(split)) for folder in (run, alone)]
         assert seen[0].clip_id == seen[1].clip_id
         np.testing.assert_allclose(seen[0].feature, seen[1].feature, atol=1e-4)
@@ -106,8 +106,8 @@ def test_two_processes_make_the_tables_of_one(tmp_path):
     final = evaluated_alone(run, "last.ckpt", tmp_path / "last")
     inner = scores(PredictionTable.read(final.predictions("inner")))
     rows = read_rows(run.path)
-    assert table_epochs(rows, "inner/war")[1] == pytest.approx(inner.war, abs=1e-6)
-    assert table_epochs(rows, "inner/uar")[1] == pytest.approx(inner.uar, abs=1e-6)
+    for metric in METRICS:
+        assert table_epochs(rows, f"inner/{metric.name}")[1] == pytest.approx(inner[metric], abs=1e-6)
     labels = PredictionTable.read(final.predictions("inner"))
     known = ~labels.missing
     loss = -np.log(labels.probabilities[known, labels.label[known]]).mean()

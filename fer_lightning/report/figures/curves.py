@@ -11,10 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from fer_lightning.evaluation.metrics import HEADLINE
 from fer_lightning.report.figures.style import BLUE, FAINT, GREY, ORANGE, PALETTE, plain, share_axis, styled
 
 MAX_BYTES = 1 << 28
 NOT_CURVES = ("epoch", "step")
+LINES = dict(zip((metric.name for metric in HEADLINE), ("-", "--", ":", "-."), strict=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +65,8 @@ def curves_figure(curves: Sequence[Curve], chosen: int | None = None) -> Figure:
     """Loss, accuracies and learning rate over epochs; `chosen` marks the epoch that is reported."""
     named = {curve.name: curve for curve in curves}
     losses = [named[name] for name in ("train/loss", "inner/loss") if name in named]
-    shares = [named[name] for name in ("train/war", "inner/war", "inner/uar") if name in named]
+    drawn_shares = (f"train/{HEADLINE[0].name}", *(f"inner/{metric.name}" for metric in HEADLINE))
+    shares = [named[name] for name in drawn_shares if name in named]
     rates = [curve for curve in curves if curve.name.startswith("lr")]
     panels = [(name, group) for name, group in (("loss", losses), ("accuracy", shares), ("rate", rates)) if group]
     if not panels:
@@ -88,7 +91,7 @@ def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
         colour = PALETTE[number % len(PALETTE)]
         if not rates:
             colour = BLUE if curve.name.startswith("train") else ORANGE
-        line = "--" if curve.name.endswith("uar") else "-"
+        line = LINES.get(curve.name.rpartition("/")[2], "-")
         marker = "." if len(curve.epoch) < 30 else ""
         axes.plot(curve.epoch, curve.value, line, color=colour, marker=marker, linewidth=1.4, label=plain(curve.name))
         if rates and (curve.value > 0).all():
