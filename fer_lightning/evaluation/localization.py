@@ -8,17 +8,17 @@ from fer_lightning.evaluation.clip_outputs import ClipOutputs
 
 
 @dataclass(frozen=True)
-class Located:
+class PeakLocalization:
     """How often the most attended group of frames holds the clip's peak."""
 
-    share: float  # NaN without such clips
+    hit_rate: float  # NaN without such clips
     chance: float  # of a group drawn at random
     clips: int
     flat: int  # clips left out: their expression never rises, such as neutral ones
     unknown: int  # clips left out: their intensity or attention is not known
 
 
-def located_share(outputs: ClipOutputs, tolerance: float = 0.05, threshold: float = 0.1) -> Located:
+def peak_localization(outputs: ClipOutputs, tolerance: float = 0.05, threshold: float = 0.1) -> PeakLocalization:
     """How often attention finds the expression, the measure of CEFLNet's table 7.
 
     A group of frames is right when its largest intensity is within `tolerance` of the clip's largest [our choice: the
@@ -29,7 +29,7 @@ def located_share(outputs: ClipOutputs, tolerance: float = 0.05, threshold: floa
     """
     if outputs.attention is None or outputs.intensity is None:
         missing = "attention" if outputs.attention is None else "intensity"
-        raise ValueError(f"the outputs hold no {missing}; what is located cannot be told without it")
+        raise ValueError(f"the outputs hold no {missing}; where it peaks and where the model looks must both be known")
     clips, groups = outputs.attention.shape
     seen = np.where(outputs.frame_index >= 0, outputs.intensity, np.nan)
     known = np.isfinite(seen)
@@ -42,5 +42,5 @@ def located_share(outputs: ClipOutputs, tolerance: float = 0.05, threshold: floa
     chosen = outputs.attention[used].argmax(axis=1)
     hit = right[np.arange(len(right)), chosen]
     chance = right.sum(axis=1) / np.isfinite(peaks[used]).sum(axis=1)
-    share, expected = (float(x.mean()) if len(x) else float("nan") for x in (hit, chance))
-    return Located(share, expected, int(used.sum()), int(flat.sum()), int(unknown.sum()))
+    hit_rate, expected = (float(x.mean()) if len(x) else float("nan") for x in (hit, chance))
+    return PeakLocalization(hit_rate, expected, int(used.sum()), int(flat.sum()), int(unknown.sum()))

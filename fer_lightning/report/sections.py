@@ -19,7 +19,7 @@ from data_modules.utils.files import write_whole
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import difference_line, paired_difference
 from fer_lightning.evaluation.features import silhouette
-from fer_lightning.evaluation.localization import located_share
+from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.evaluation.metrics import WAR, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.subjects import subject_scores
@@ -280,13 +280,13 @@ def _localization(outputs: ClipOutputs) -> list[str]:
     """How often attention finds the expression, where its intensity is known."""
     if outputs.intensity is None:
         return []
-    found = located_share(outputs)
+    found = peak_localization(outputs)
     if not found.clips:
         return ["No clip has an expression of known intensity to be found."]
     left_out = f"{found.flat} clips without a marked expression"
     left_out += f" and {found.unknown} of unknown intensity" if found.unknown else ""
     return [
-        f"The most attended group holds the peak of the expression in {100 * found.share:.1f} % of {found.clips} "
+        f"The most attended group holds the peak of the expression in {100 * found.hit_rate:.1f} % of {found.clips} "
         f"clips; a group drawn at random would in {100 * found.chance:.1f} %. Left out: {left_out}."
     ]
 

@@ -12,7 +12,7 @@ from fer_lightning.evaluation.bootstrap import Interval, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import difference_line, difference_lines, paired_difference
 from fer_lightning.evaluation.features import silhouette
-from fer_lightning.evaluation.localization import located_share
+from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.evaluation.metrics import (
     MACRO_F1,
     METRICS,
@@ -336,7 +336,7 @@ def outputs_of(attention: list[list[float]], intensity: list[list[float]], index
     )
 
 
-def test_located_share_by_hand() -> None:
+def test_peak_localization_by_hand() -> None:
     nan = float("nan")
     outputs = outputs_of(
         attention=[[0.1, 0.9, 0.0], [0.8, 0.1, 0.1], [0.3, 0.3, 0.4], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]],
@@ -348,34 +348,34 @@ def test_located_share_by_hand() -> None:
             [0.5, 0.5, 0.5, 0.5, nan, nan],  # two groups known, both right; found
         ],
     )
-    found = located_share(outputs)
+    found = peak_localization(outputs)
     assert (found.clips, found.flat, found.unknown) == (3, 1, 1)
-    assert found.share == pytest.approx(2 / 3)
+    assert found.hit_rate == pytest.approx(2 / 3)
     assert found.chance == pytest.approx((2 / 3 + 1 / 3 + 1) / 3)
-    assert located_share(outputs, tolerance=0.12).share == pytest.approx(2 / 3)
-    assert located_share(outputs, tolerance=0.9).share == 1.0
-    assert located_share(outputs, threshold=0.05).clips == 4
+    assert peak_localization(outputs, tolerance=0.12).hit_rate == pytest.approx(2 / 3)
+    assert peak_localization(outputs, tolerance=0.9).hit_rate == 1.0
+    assert peak_localization(outputs, threshold=0.05).clips == 4
 
 
-def test_located_share_passes_over_frames_that_are_padding() -> None:
+def test_peak_localization_passes_over_frames_that_are_padding() -> None:
     outputs = outputs_of([[0.2, 0.8]], [[0.5, 1.0]], index=[[3, -1]])
-    found = located_share(outputs)
-    assert (found.share, found.chance) == (0.0, 1.0)
+    found = peak_localization(outputs)
+    assert (found.hit_rate, found.chance) == (0.0, 1.0)
 
 
 def test_random_attention_locates_at_chance() -> None:
     generator = np.random.default_rng(0)
     apex = generator.integers(35, size=(4000, 1))
     intensity = np.clip(1 - np.abs(np.arange(35) - apex) / 40, 0, 1)
-    found = located_share(outputs_of(generator.random((4000, 7)).tolist(), intensity.tolist()))
-    assert found.share == pytest.approx(found.chance, abs=0.025)
+    found = peak_localization(outputs_of(generator.random((4000, 7)).tolist(), intensity.tolist()))
+    assert found.hit_rate == pytest.approx(found.chance, abs=0.025)
     assert 1 / 7 < found.chance < 2 / 7
 
 
-def test_located_share_without_attention_says_so() -> None:
+def test_peak_localization_without_attention_says_so() -> None:
     outputs = outputs_of([[1.0]], [[1.0]])
     with pytest.raises(ValueError, match="no attention"):
-        located_share(ClipOutputs(outputs.clip_id, outputs.feature, outputs.frame_index, None, None))
+        peak_localization(ClipOutputs(outputs.clip_id, outputs.feature, outputs.frame_index, None, None))
 
 
 def test_silhouette() -> None:

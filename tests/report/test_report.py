@@ -342,7 +342,7 @@ def test_a_missing_store_and_missing_clips(run: RunFolder, tmp_path: Path) -> No
     run.write_info(replace(run.read_info(), store=str(tmp_path / "gone")))
     gone = section(page_of(run), run, "activation")
     assert "gone is missing" in gone
-    assert "the peak of the expression in" in gone, "the share of located clips needs no store"
+    assert "the peak of the expression in" in gone, "the hit rate needs no store"
 
 
 def test_damaged_tables_of_curves_are_named(run: RunFolder) -> None:
