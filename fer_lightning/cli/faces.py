@@ -10,11 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from data_modules.faces.extraction.head_pose import ANGLES, head_pose_in_frame
 from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
+from data_modules.faces.head_pose import ANGLES, head_pose_in_frame
 from data_modules.faces.makers import makers
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord, printable

@@ -11,8 +11,8 @@ from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.report import sections
 from fer_lightning.report.ensemble_section import members
-from fer_lightning.report.page import sections
 from fer_lightning.report.sections import Section
 from fer_lightning.report.summary import interval_method, sample_size, summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo

@@ -23,8 +23,8 @@ from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.evaluation.metrics import WAR, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.subjects import subject_scores
-from fer_lightning.report.page import figures
-from fer_lightning.report.page.summary import metric_cells, metric_header
+from fer_lightning.report import figures
+from fer_lightning.report.summary import metric_cells, metric_header
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 EMBEDDED = 2000  # clips on a map of features
