@@ -23,7 +23,8 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
 from fer_lightning.experiments.resume import refuse_other_settings, say, train_apart
-from fer_lightning.report.figures import confusion_figure, png
+from fer_lightning.report.figures.style import png
+from fer_lightning.report.sections.confusion import confusion_figure
 
 
 @dataclass(frozen=True)

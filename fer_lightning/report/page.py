@@ -11,9 +11,8 @@ from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report import sections
-from fer_lightning.report.ensemble_section import members
-from fer_lightning.report.sections import Section
+from fer_lightning.report.contents import CONTENTS
+from fer_lightning.report.elements import EvaluatedRun, Gallery, Section
 from fer_lightning.report.summary import interval_method, sample_size, summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
@@ -71,20 +70,9 @@ def write_report(run: RunFolder) -> Path:
         raise ValueError(f"{run.path}: run.json has the classes {info.class_names}, its table {table.class_names}")
     found, intervals = scores(table), bootstrap(table)
     outputs, missing = _outputs(run, table)
-    gallery = sections.Gallery(run.report.parent / "figures")
-    shown = (
-        sections.confusion(found, table, gallery),
-        sections.classes(found, table),
-        sections.subjects(found, table, gallery),
-        members(run, table, outputs) or sections.streams(table, outputs),
-        sections.curves(run, info, gallery),
-        sections.embedding(table, outputs, missing, gallery),
-        sections.activation(info, table, outputs, missing, gallery),
-        sections.relations(info, table, outputs, gallery),
-        sections.coverage(table, gallery),
-        sections.cost(info),
-        sections.provenance(run, info),
-    )
+    gallery = Gallery(run.report.parent / "figures")
+    evaluated = EvaluatedRun(run, info, table, found, outputs, missing, gallery)
+    shown = [section(evaluated) for section in CONTENTS]
     page = Page(
         f"{info.model} on {info.dataset}",
         f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_chosen(info)}",

@@ -15,7 +15,8 @@ from fer_lightning.bench.ecnn import counted
 from fer_lightning.cli.bench import main
 from fer_lightning.layers import LSTMStack, local_binary_codes, local_binary_image
 from fer_lightning.layers.vgg import BLOCKS
-from fer_lightning.report import figures
+from fer_lightning.report.sections.activation import ActivationExample, activation_figure
+from fer_lightning.report.sections.relations import RelationExample, relation_figure
 from fer_lightning.training.cost import count_parameters
 from tests.models import random_batch, small_backbone
 
@@ -472,12 +473,12 @@ def test_a_report_can_draw_what_it_attends_to():
     predictions, _ = model.predict_clips(batch)
     attention, relation = predictions.attention[0].detach().numpy(), predictions.relation[0].detach().numpy()
     seen = ("a", "anger", "fear", 0.5, np.zeros((5, 8, 8, 3), np.uint8), mask[0].numpy())
-    bars = figures.activation_figure(figures.ActivationExample(*seen, attention)).axes[1].patches
+    bars = activation_figure(ActivationExample(*seen, attention)).axes[1].patches
     np.testing.assert_allclose([bar.get_height() for bar in bars], attention)
     there = relation.copy()
     there[4] = there[:, 4] = np.nan
-    drawn = figures.RelationExample(*seen, there)
-    np.testing.assert_array_equal(figures.relation_figure(drawn).axes[1].images[0].get_array()[:4, :4], there[:4, :4])
+    drawn = RelationExample(*seen, there)
+    np.testing.assert_array_equal(relation_figure(drawn).axes[1].images[0].get_array()[:4, :4], there[:4, :4])
     np.testing.assert_allclose(drawn.means[:4], attention[:4], rtol=1e-5)  # the columns' means are the attention
 
 

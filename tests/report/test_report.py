@@ -16,7 +16,16 @@ from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import MACRO_F1, STD_ACCURACY, UAR, WAR, confusion_matrix, scores
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.page import figures, sections, write_report
+from fer_lightning.report.elements import EvaluatedRun, Gallery
+from fer_lightning.report.figures.examples import choose_examples
+from fer_lightning.report.figures.style import png
+from fer_lightning.report.page import write_report
+from fer_lightning.report.sections import relations, streams
+from fer_lightning.report.sections.activation import ActivationExample, activation_figure, load_example
+from fer_lightning.report.sections.confusion import confusion_figure
+from fer_lightning.report.sections.curves import read_curves
+from fer_lightning.report.sections.features import tsne
+from fer_lightning.report.sections.relations import RelationExample, load_relation, relation_figure
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
@@ -312,14 +321,16 @@ def test_streams_of_other_classes_do_not_stop_the_report(run: RunFolder) -> None
 
 
 def test_relations_and_streams_without_a_store_and_without_outputs(run: RunFolder, tmp_path: Path) -> None:
-    outputs, table, gallery = related(run), PredictionTable.read(run.predictions("test")), sections.Gallery(tmp_path)
+    outputs, table = related(run), PredictionTable.read(run.predictions("test"))
     info = replace(run.read_info(), store=str(tmp_path / "gone"))
-    found = sections.relations(info, table, outputs, gallery)
+    evaluation = EvaluatedRun(run, info, table, scores(table), outputs, "", Gallery(tmp_path))
+    found = relations.section(evaluation)
     assert found is not None
     assert "gone is missing" in found.missing[0]
     assert not found.pictures
-    assert sections.relations(info, table, None, gallery) is None
-    assert sections.streams(table, None) is None
+    without = replace(evaluation, outputs=None, no_outputs="no outputs")
+    assert relations.section(without) is None
+    assert streams.section(without) is None
 
 
 def test_missing_files_are_named_and_do_not_stop_the_report(run: RunFolder) -> None:
@@ -370,7 +381,7 @@ def test_a_run_where_nothing_could_be_predicted(run: RunFolder) -> None:
 def test_the_none_column_is_drawn_only_when_needed() -> None:
     with_none, without = (confusion_matrix(some_table(none)) for none in ((5,), ()))
     labels = [
-        [tick.get_text() for tick in figures.confusion_figure(matrix, NAMES).axes[0].get_xticklabels()]
+        [tick.get_text() for tick in confusion_figure(matrix, NAMES).axes[0].get_xticklabels()]
         for matrix in (with_none, without)
     ]
     assert labels[0][-1] == "none"
@@ -380,9 +391,9 @@ def test_the_none_column_is_drawn_only_when_needed() -> None:
 def test_examples_are_the_same_every_time_and_show_every_class_and_errors() -> None:
     table = some_table()
     outputs = some_outputs(table)
-    chosen = figures.choose_examples(table, outputs)
+    chosen = choose_examples(table, outputs)
     order = np.random.default_rng(0).permutation(len(table))
-    assert figures.choose_examples(table.select(order), outputs) == chosen
+    assert choose_examples(table.select(order), outputs) == chosen
     assert len(set(chosen)) == len(chosen)
     rows = [table.clip_id.tolist().index(clip_id) for clip_id in chosen]
     assert set(table.emotion[rows].tolist()) == set(NAMES)
@@ -400,7 +411,7 @@ def test_an_example_holds_the_frames_that_the_model_saw(tmp_path: Path) -> None:
         FaceFrame(3 * i, np.full((8, 8, 3), s, np.uint8), np.zeros(4, np.float32), 1.0) for i, s in enumerate(shades)
     ]
     store.write(ClipSummary(clip_id, 18, 0), [*faces, FaceFrame(16, faces[0].crop, faces[0].box, 1.0)])
-    example = figures.load_example(clip_id, table, outputs, store.open(clip_id))
+    example = load_example(clip_id, table, outputs, store.open(clip_id))
     assert example.present.tolist() == [True] * 5 + [False]
     np.testing.assert_allclose(example.crops[:5].mean(axis=(1, 2, 3)), shades, atol=2)
     assert example.emotion == table.emotion[table.clip_id == clip_id][0]
@@ -411,28 +422,28 @@ def test_activation_maps_of_any_shape(frames: int, groups: int) -> None:
     generator = np.random.default_rng(0)
     attention = generator.random(groups).astype(np.float32)
     crops = generator.integers(255, size=(frames, 8, 8, 3)).astype(np.uint8)
-    example = figures.ActivationExample("a", "anger", "fear", 0.5, crops, np.ones(frames, bool), attention)
-    figure = figures.activation_figure(example)
+    example = ActivationExample("a", "anger", "fear", 0.5, crops, np.ones(frames, bool), attention)
+    figure = activation_figure(example)
     strip, bars = figure.axes
     framed = strip.patches[-1].get_bbox()
     best = (attention.argmax() + 0.5) * frames / groups
     assert framed.x0 <= best <= framed.x1, "the most attended group is the one that is framed"
     assert len(bars.patches) == groups
-    assert len(figures.png(figure)) > 1000
+    assert len(png(figure)) > 1000
 
 
-def some_relation(frames: int, standing: np.ndarray | None, real: int | None = None) -> figures.RelationExample:
+def some_relation(frames: int, standing: np.ndarray | None, real: int | None = None) -> RelationExample:
     generator = np.random.default_rng(0)
     crops = generator.integers(255, size=(frames, 8, 8, 3)).astype(np.uint8)
     there = np.arange(frames) < (frames if real is None else real)
     relation = generator.uniform(-1, 1, (frames, frames)).astype(np.float32)
     relation[~there] = relation[:, ~there] = np.nan
-    return figures.RelationExample("a", "anger", "fear", 0.5, crops, there, relation, standing)
+    return RelationExample("a", "anger", "fear", 0.5, crops, there, relation, standing)
 
 
 def test_a_relation_figure_frames_what_was_replaced() -> None:
     example = some_relation(FRAMES, STANDING)
-    plainly, after, matrix, _, bars = figures.relation_figure(example).axes
+    plainly, after, matrix, _, bars = relation_figure(example).axes
     assert not plainly.patches
     (framed,) = after.patches
     assert 2 <= framed.get_bbox().x0 < framed.get_bbox().x1 <= 3
@@ -456,13 +467,13 @@ def test_relations_of_any_number_of_frames(frames: int, substituted: bool) -> No
     if standing is not None and frames > 5:
         standing[[3, frames - 2]] = 0
     example = some_relation(frames, standing, real=max(frames - 1, 1))
-    figure = figures.relation_figure(example)
+    figure = relation_figure(example)
     strip = figure.axes[int(substituted)]
     labels = [int(tick.get_text()) for tick in strip.get_xticklabels()]
     assert len(labels) == min(frames, 16), "what does not fit is thinned out"
     if substituted and frames > 5:
         assert len(strip.patches) - (frames <= 16) == 2, "no replaced frame is thinned out; one may have no crop"
-    assert len(figures.png(figure)) > 1000
+    assert len(png(figure)) > 1000
     if frames > 1:
         np.testing.assert_allclose(example.means[:-1], example.relation[:-1, :-1].mean(axis=0), atol=1e-6)
 
@@ -474,7 +485,7 @@ def test_a_relation_is_loaded_with_the_frames_that_the_model_saw(run: RunFolder,
     index[2, -2:] = -1  # padded
     outputs = replace(outputs, frame_index=index)
     clip_id = outputs.clip_id[2]
-    example = figures.load_relation(clip_id, table, outputs, ClipStore(tmp_path / "store").open(clip_id))
+    example = load_relation(clip_id, table, outputs, ClipStore(tmp_path / "store").open(clip_id))
     assert outputs.relation is not None
     np.testing.assert_array_equal(example.relation[:4, :4], outputs.relation[2, :4, :4])
     assert np.isnan(example.relation[4:]).all()
@@ -483,19 +494,19 @@ def test_a_relation_is_loaded_with_the_frames_that_the_model_saw(run: RunFolder,
     assert example.replaced.tolist() == [False, False, True, False, False, False]
     stored = ClipStore(tmp_path / "store").open(clip_id)
     with pytest.raises(ValueError, match="does not say how frames relate"):
-        figures.load_relation(clip_id, table, replace(outputs, relation=None), stored)
+        load_relation(clip_id, table, replace(outputs, relation=None), stored)
 
 
 def test_fewer_examples_hold_a_wrong_one() -> None:
     table = some_table()
-    chosen = figures.choose_examples(table, some_outputs(table), 3, 1)
+    chosen = choose_examples(table, some_outputs(table), 3, 1)
     rows = [table.clip_id.tolist().index(clip_id) for clip_id in chosen]
     assert len(rows) == 4
     assert table.correct[rows].tolist() == [True, True, True, False]
 
 
 def test_curves_take_the_last_value_of_an_epoch_and_skip_empty_cells(run: RunFolder) -> None:
-    curves = {curve.name: curve for curve in figures.read_curves(run.curves)}
+    curves = {curve.name: curve for curve in read_curves(run.curves)}
     assert curves["inner/loss"].epoch.tolist() == [0, 1, 2]
     assert curves["inner/loss"].value.tolist() == [1.9, 1.5, 1.4]
     assert curves["lr-Adam"].epoch.tolist() == [0]
@@ -504,10 +515,10 @@ def test_curves_take_the_last_value_of_an_epoch_and_skip_empty_cells(run: RunFol
 
 def test_tsne_is_the_same_for_the_same_seed_and_refuses_too_little() -> None:
     feature = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
-    np.testing.assert_array_equal(figures.tsne(feature), figures.tsne(feature))
+    np.testing.assert_array_equal(tsne(feature), tsne(feature))
     for useless in (feature[:3], np.ones((30, 4), np.float32), np.full((30, 4), np.nan, np.float32)):
         with pytest.raises(ValueError, match=r"too few|finite and not all the same"):
-            figures.tsne(useless)
+            tsne(useless)
 
 
 def test_the_summary_line() -> None:

@@ -1,20 +1,26 @@
 """Clips to show as examples: which ones, and how their sampled frames are drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
-from data_modules.store.clip_store import StoredClip
+from data_modules.store.clip_store import ClipStore, StoredClip
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.figures.style import FAINT, GREY, INK, RED, plain
+from fer_lightning.runs.folder import RunInfo
 
 CLASSES, WRONG = 8, 3  # examples: one of each of the commonest classes, and wrong ones
+
+Example = TypeVar("Example")
 
 Slot = tuple[float, float, int]
 """Where a frame is drawn: its left and right end, and which of the T sampled frames it is."""
@@ -76,6 +82,23 @@ def load_clip(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: 
     crops[present] = found
     probability = float(np.nan_to_num(table.probabilities[row]).max())
     return ClipExample(clip_id, str(table.emotion[row]), str(table.predicted[row]), probability, crops, present)
+
+
+def load_examples(
+    info: RunInfo, chosen: Sequence[str], load: Callable[[str, StoredClip], Example]
+) -> tuple[list[Example], tuple[str, ...]]:
+    """Example clips with their frames, and why there are not all of them."""
+    store = ClipStore(Path(info.store))
+    if not store.folder.is_dir():
+        return [], (f"{store.folder} is missing: without the face store no frames.",)
+    examples: list[Example] = []
+    problems: list[str] = []
+    for clip_id in chosen:
+        try:
+            examples.append(load(clip_id, store.open(clip_id)))
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            problems.append(f"Clip {clip_id} is not shown: {error}")
+    return examples, tuple(problems)
 
 
 def draw_title(figure: Figure, example: ClipExample, left: float, middle: float, top: float) -> None:

@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 from data_modules.store.clip_store import StoredClip
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.figures.examples import ClipExample, draw_frames, draw_title, load_clip
+from fer_lightning.report.elements import EvaluatedRun, Picture, Section
+from fer_lightning.report.figures.examples import (
+    ClipExample,
+    choose_examples,
+    draw_frames,
+    draw_title,
+    load_clip,
+    load_examples,
+)
 from fer_lightning.report.figures.style import BLUE, FAINT, GREEN, GREY, INK, ORANGE, styled
 
+RELATED = 4  # clips that are shown
 SLOTS = 16  # frames that stand beside each other, the paper's clips
 SIDE, NUMBERS, MATRIX = 0.62, 0.24, 2.55  # inches: a frame, the line of numbers below it, the matrix
 LEFT, RIGHT, TITLE, GAP, BOTTOM = 0.62, 0.15, 0.3, 0.2, 0.45  # inches
@@ -171,3 +180,32 @@ def _means(axes: Axes, example: RelationExample) -> None:
 def _number(axis: Axis, frames: int) -> None:
     """Frame numbers from 1, all of them where they can be read."""
     axis.set_major_locator(FixedLocator(range(1, frames + 1)) if frames <= SLOTS else MaxNLocator(10, integer=True))
+
+
+def section(run: EvaluatedRun) -> Section | None:
+    """How the sampled frames of example clips relate; None where the model does not tell."""
+    table, outputs = run.table, run.outputs
+    if outputs is None or outputs.relation is None or not outputs.frame_index.size:
+        return None
+    texts = [
+        "The sampled frames, and how they relate: each cell of the matrix says how alike the frames of its row and its "
+        "column are, or how much the one of the row attends to the one of the column. The bars are the matrix's means."
+    ]
+    if outputs.standing is not None:
+        changed = (outputs.standing != np.arange(outputs.standing.shape[1])).sum(axis=1)
+        texts.append(
+            "The second row of frames is what the model goes on with after the substitution: replaced frames are "
+            f"framed in orange, and the number below tells which frame stands there. {changed.mean():.1f} of "
+            f"{outputs.standing.shape[1]} frames are replaced in a clip on average."
+        )
+    chosen = choose_examples(table, outputs, RELATED - 1, 1)
+    examples, problems = load_examples(
+        run.info, chosen, lambda clip_id, clip: load_relation(clip_id, table, outputs, clip)
+    )
+    pictures: list[Picture] = []
+    for example in examples:
+        replaced = ", ".join(str(place + 1) for place in np.flatnonzero(example.replaced)) or "none"
+        alt = f"Clip {example.clip_id}: how its frames relate; replaced frames: {replaced}"
+        number = f"relations-{len(pictures) + 1:02d}"
+        pictures.append(run.gallery.add(number, relation_figure(example), alt, wide=True))
+    return Section("relations", "How the frames relate", tuple(texts), problems, tuple(pictures))

@@ -1,19 +1,18 @@
-"""The section of a report that tells what an ensemble is made of, with the published figures beside ours."""
+"""What an ensemble is made of, with the published figures beside ours."""
 
-from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import difference_line, paired_difference
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.sections import Section, Table
+from fer_lightning.report.elements import EvaluatedRun, Section, Table
 from fer_lightning.report.summary import metric_cells, metric_header
 from fer_lightning.runs.ensemble_record import Record, per_cent
-from fer_lightning.runs.folder import RunFolder
 
 
-def members(run: RunFolder, table: PredictionTable, outputs: ClipOutputs | None) -> Section | None:
-    """What each member says alone, beside the whole; None for what is no ensemble."""
+def section(run: EvaluatedRun) -> Section | None:
+    """A row for each member and the fusion; None for what is no ensemble."""
+    table, outputs = run.table, run.outputs
     name, title = "members", "Members"
     try:
-        record = Record.read(run)
+        record = Record.read(run.folder)
     except ValueError as error:
         return Section(name, title, missing=(str(error),))
     if record is None:

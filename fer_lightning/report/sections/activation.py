@@ -11,8 +11,18 @@ from numpy.typing import NDArray
 
 from data_modules.store.clip_store import StoredClip
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.figures.examples import ClipExample, Slot, draw_frames, draw_title, load_clip
+from fer_lightning.report.elements import EvaluatedRun, Picture, Section
+from fer_lightning.report.figures.examples import (
+    ClipExample,
+    Slot,
+    choose_examples,
+    draw_frames,
+    draw_title,
+    load_clip,
+    load_examples,
+)
 from fer_lightning.report.figures.style import BLUE, GREEN, ORANGE, styled
 
 SLOTS = 14  # frames that stand beside each other
@@ -120,3 +130,43 @@ def _intensity(axes: Axes, intensity: NDArray[np.float32], span: tuple[float, fl
     axes.set_ylim(-0.06, 1.08)
     axes.set_yticks([0, 1])
     axes.set_ylabel("intensity", fontsize=7.5)
+
+
+def section(run: EvaluatedRun) -> Section:
+    """Emotional activation maps of example clips."""
+    name, title, table, outputs = "activation", "Emotional activation maps", run.table, run.outputs
+    if outputs is None or outputs.attention is None or not outputs.frame_index.size:
+        reason = run.no_outputs if outputs is None else f"{run.info.model} gives no attention over frames."
+        return Section(name, title, missing=(reason,))
+    texts = [
+        "Sampled frames and the weight that the model gives them; the most attended group of frames in orange. Of each "
+        "class the right clip of middling confidence, then the wrong clips of the highest."
+    ]
+    texts += _localization(outputs)
+    chosen = choose_examples(table, outputs)
+    examples, problems = load_examples(
+        run.info, chosen, lambda clip_id, clip: load_example(clip_id, table, outputs, clip)
+    )
+    pictures: list[Picture] = []
+    for example in examples:
+        alt = f"Clip {example.clip_id}: frames and attention; true {example.emotion}, predicted {example.predicted}"
+        number = f"activation-{len(pictures) + 1:02d}"
+        pictures.append(run.gallery.add(number, activation_figure(example), alt, wide=True))
+    if not pictures and not problems:
+        problems = ("No clip has both a prediction and attention to show.",)
+    return Section(name, title, tuple(texts), problems, tuple(pictures))
+
+
+def _localization(outputs: ClipOutputs) -> list[str]:
+    """How often attention finds the expression, where its intensity is known."""
+    if outputs.intensity is None:
+        return []
+    found = peak_localization(outputs)
+    if not found.clips:
+        return ["No clip has an expression of known intensity to be found."]
+    left_out = f"{found.flat} clips without a marked expression"
+    left_out += f" and {found.unknown} of unknown intensity" if found.unknown else ""
+    return [
+        f"The most attended group holds the peak of the expression in {100 * found.hit_rate:.1f} % of {found.clips} "
+        f"clips; a group drawn at random would in {100 * found.chance:.1f} %. Left out: {left_out}."
+    ]

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from fer_lightning.evaluation.features import silhouette
+from fer_lightning.report.elements import EvaluatedRun, Section
 from fer_lightning.report.figures.style import MARKERS, PALETTE, plain, styled
 
 PERPLEXITY = 30.0
+DRAWN = 2000  # clips on a map at most
 FEWEST = 5  # points that are worth a map
 
 
@@ -53,3 +56,29 @@ def embedding_figure(points: NDArray[np.float32], emotion: Sequence[str], class_
     axes.spines[:].set_color("#CCCCCC")
     figure.legend(loc="outside right center", markerscale=1.2)
     return figure
+
+
+def section(run: EvaluatedRun) -> Section:
+    """t-SNE and silhouette of the clip features."""
+    title, table, outputs = "Clip features", run.table, run.outputs
+    if outputs is None:
+        return Section("features", title, missing=(run.no_outputs,))
+    names = dict(zip(table.clip_id.tolist(), table.emotion.tolist(), strict=True))
+    emotion = np.array([names[clip_id] for clip_id in outputs.clip_id], dtype=np.str_)
+    rows = np.flatnonzero(np.isfinite(outputs.feature).all(axis=1))
+    drawn = rows
+    if len(rows) > DRAWN:
+        drawn = np.sort(np.random.default_rng(0).choice(rows, DRAWN, replace=False))
+    try:
+        points = tsne(outputs.feature[drawn])
+    except ValueError as error:
+        return Section("features", title, missing=(f"No map: {error}.",))
+    text = (
+        f"Mean silhouette of the {outputs.feature.shape[1]}-dimensional features of {len(rows)} clips by true class: "
+        f"{silhouette(outputs.feature[rows], emotion[rows]):.3f} (1: classes apart, 0: mixed)."
+    )
+    caption = f"t-SNE of the clip features, coloured by true class; {len(drawn)} of {len(table)} clips"
+    caption += ", drawn at random." if len(drawn) < len(rows) else "."
+    figure = embedding_figure(points, emotion[drawn].tolist(), table.class_names)
+    picture = run.gallery.add("features", figure, "Clip features in the plane by true class", caption)
+    return Section("features", title, (text,), pictures=(picture,))

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.evaluation.metrics import HEADLINE
+from fer_lightning.report.elements import EvaluatedRun, Section
 from fer_lightning.report.figures.style import BLUE, FAINT, GREY, ORANGE, PALETTE, plain, share_axis, styled
 
 MAX_BYTES = 1 << 28
@@ -100,3 +101,19 @@ def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # one epoch is one tick
     axes.grid(axis="y", color=FAINT)
     axes.legend(loc="best")
+
+
+def section(run: EvaluatedRun) -> Section | None:
+    """Learning curves; None for ensembles, which have no epochs."""
+    if run.info.epoch < 0:
+        return None
+    try:
+        logged = read_curves(run.folder.curves)
+        figure = curves_figure(logged, run.info.epoch)
+    except (FileNotFoundError, ValueError) as error:
+        return Section("curves", "Learning curves", missing=(str(error),))
+    broken = [curve.name for curve in logged if not np.isfinite(curve.value).all()]
+    missing = (f"Not finite in some epochs: {', '.join(broken)}.",) if broken else ()
+    caption = "The dotted line marks the epoch that is reported; epochs are counted from 0."
+    picture = run.gallery.add("curves", figure, "Loss, accuracies and learning rate by epoch", caption, wide=True)
+    return Section("curves", "Learning curves", missing=missing, pictures=(picture,))
