@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.folds import fold_number
-from data_modules.datasets.layouts import SplitCount, class_folders, videos
+from data_modules.datasets.layouts import class_folders, videos
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from data_modules.datasets.layouts import SplitCount
+from data_modules.datasets.dataset import SplitCount
 from data_modules.datasets.stills import StillDataset, row_error
 from data_modules.labels import (
     ANGER,

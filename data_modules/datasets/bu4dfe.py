@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import SplitCount, class_folders, visible
+from data_modules.datasets.layouts import class_folders, visible
 from data_modules.labels import NEUTRAL, SEVEN
 from data_modules.manifest import VideoRecord
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.fold_files import count_folds
 from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import SplitCount, visible
+from data_modules.datasets.layouts import visible
 from data_modules.labels import ANGER, CONTEMPT, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE, class_list
 from data_modules.manifest import VideoRecord
 from data_modules.video.images import IMAGE_SUFFIXES, natural_order

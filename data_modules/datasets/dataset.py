@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,20 @@ def data_root() -> Path:
 def store_root() -> Path:
     """The folder of everything computed from data sets: FER_STORE, or `store` beside the data sets."""
     return Path(os.environ.get("FER_STORE", str(data_root() / "store")))
+
+
+@dataclass(frozen=True)
+class SplitCount:
+    """How many clips a complete copy has: in a split (the empty name: in all of them), and of each emotion."""
+
+    split: str
+    clips: int
+    emotions: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(cls, split: str, *emotions: tuple[str, int]) -> "SplitCount":
+        """From the numbers of all emotions."""
+        return cls(split, sum(number for _, number in emotions), emotions)
 
 
 @dataclass
@@ -46,6 +61,11 @@ class VideoDataset(ABC):
     @abstractmethod
     def class_names(self) -> tuple[str, ...]:
         """The class list: emotion names in alphabetical order."""
+
+    @property
+    def counts(self) -> tuple[SplitCount, ...]:
+        """The published numbers of clips of a complete copy; empty where they are not known."""
+        return ()
 
     @property
     def folds(self) -> int:
@@ -79,6 +99,15 @@ class VideoDataset(ABC):
             DatasetNotFoundError: the layout was not found under the root.
             ValueError: an annotation does not fit, with file and line.
         """
+
+    def left_out(self) -> Counter[str]:
+        """How many annotated clips are of none of the classes, by what they are labelled with instead.
+
+        Raises:
+            DatasetNotFoundError: the layout was not found under the root.
+            ValueError: an annotation does not fit, with file and line.
+        """
+        return Counter()
 
     def not_found(self, looked_for: str) -> DatasetNotFoundError:
         """The error that says what was looked for where, what is there, and what to do."""

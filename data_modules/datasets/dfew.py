@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import VideoDataset
-from data_modules.datasets.layouts import SplitCount
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord

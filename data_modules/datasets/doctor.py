@@ -11,8 +11,7 @@ from typing import Literal, TypeVar
 
 import av
 
-from data_modules.datasets.dataset import VideoDataset
-from data_modules.datasets.layouts import SplitCount
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.manifest import SPLITS, VideoRecord, leaves_root, misnamed, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
@@ -102,7 +101,7 @@ def count_clips(records: Iterable[VideoRecord]) -> tuple[SplitCount, ...]:
 
 def published_counts(dataset: VideoDataset) -> tuple[SplitCount, ...]:
     """The numbers of a complete copy, where they are known of the classes asked for (they are of the default ones)."""
-    counts: tuple[SplitCount, ...] = getattr(dataset, "counts", ())
+    counts = dataset.counts
     return counts if counts and dataset.class_names == type(dataset)().class_names else ()
 
 
@@ -253,8 +252,7 @@ def _differing_counts(found: Sequence[SplitCount], published: Sequence[SplitCoun
 
 def _left_out(dataset: VideoDataset) -> Iterator[Finding]:
     """What the data set says of rows that it leaves out because they show none of its classes."""
-    left_out: Callable[[], Counter[str]] | None = getattr(dataset, "left_out", None)
-    counts = left_out() if left_out else Counter[str]()
+    counts = dataset.left_out()
     if counts:
         listed = ", ".join(f"{number} {name}" for name, number in sorted(counts.items()))
         yield Finding("left out", "note", f"{counts.total()} clips are of none of the classes: {listed}")

@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.datasets.dataset import DatasetNotFoundError, data_root, store_root
-from data_modules.datasets.layouts import SplitCount
+from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, data_root, store_root
 from data_modules.datasets.stills import StillDataset, row_error
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE

@@ -1,4 +1,4 @@
-"""What the layouts of several data sets have in common: folders named after classes, lists without a header, counts."""
+"""What the layouts of several data sets have in common: folders named after classes, lists without a header."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,20 +9,6 @@ from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".mpg")
-
-
-@dataclass(frozen=True)
-class SplitCount:
-    """How many clips a complete copy has: in a split (the empty name: in all of them), and of each emotion."""
-
-    split: str
-    clips: int
-    emotions: tuple[tuple[str, int], ...] = ()
-
-    @classmethod
-    def of(cls, split: str, *emotions: tuple[str, int]) -> "SplitCount":
-        """From the numbers of all emotions."""
-        return cls(split, sum(number for _, number in emotions), emotions)
 
 
 @dataclass(frozen=True)

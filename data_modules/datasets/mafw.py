@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.folds import fold_number
-from data_modules.datasets.layouts import SplitCount, official_split
+from data_modules.datasets.layouts import official_split
 from data_modules.labels import CONTEMPT, SEVEN, class_list
 from data_modules.manifest import VideoRecord
 

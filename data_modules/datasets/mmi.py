@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import SplitCount, visible
+from data_modules.datasets.layouts import visible
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 from data_modules.video.images import natural_order

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.layouts import SplitCount
+from data_modules.datasets.dataset import SplitCount
 from data_modules.datasets.stills import StillDataset, row_error
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE

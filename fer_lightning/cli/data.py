@@ -13,10 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
+from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, VideoDataset
 from data_modules.datasets.doctor import Diagnosis, Finding, examine
 from data_modules.datasets.fold_files import fold_rows, write_folds
-from data_modules.datasets.layouts import SplitCount
 from data_modules.manifest import misnamed
 from data_modules.prepare.faces import FAILED, WHOLE, Shard, prepare_faces
 from data_modules.utils.files import NotWritableError

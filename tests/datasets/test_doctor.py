@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from data_modules.datasets.affectnet import AffectNet
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.dfew import DFEW
 from data_modules.datasets.doctor import examine
 from data_modules.datasets.fer2013 import FER2013
-from data_modules.datasets.layouts import SplitCount
 from data_modules.datasets.rafdb import RAFDB
 from data_modules.datasets.sfew import SFEW
 from data_modules.labels import SEVEN
@@ -140,6 +139,12 @@ def test_what_is_left_out_and_what_differs_from_the_published_counts_is_noted(tm
         "test: 7 clips here, 3500 in a complete copy",
     }
     assert "counts" not in found(AffectNet(contempt=True))  # of eight classes no numbers are known
+
+
+def test_a_set_that_states_no_numbers_has_none_to_differ_from(tmp_path):
+    write_sfew(tmp_path / "data")
+    assert not {"counts", "left out"} & found(SFEW()).keys()
+    assert (SFEW().counts, SFEW().left_out()) == ((), {})
 
 
 @dataclass
