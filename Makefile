@@ -17,7 +17,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv report predict faces bench test test-slow lowest plain dist check hooks format clean
+.PHONY: help setup data train cv report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and the experiments
@@ -66,6 +66,9 @@ test: $(DONE) ## the tests
 test-slow: $(DONE) ## the tests that take longer than half a minute each
 	$(VENV)/bin/python -m pytest -m slow $(ARGS)
 
+coverage: $(DONE) ## the tests, and what they run; fails below the share that pyproject.toml names
+	$(VENV)/bin/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
+
 lowest: ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
@@ -102,4 +105,4 @@ format: $(DONE) ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) .venv-lowest .venv-plain dist build .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-plain dist build .coverage* coverage.xml .mypy_cache .ruff_cache .pytest_cache *.egg-info
