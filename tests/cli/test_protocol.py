@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from fer_lightning.cli.main import cross_validate as protocol
+from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here

@@ -16,7 +16,6 @@ from data_modules.loading.transforms import ClipAugmentation
 from data_modules.prepare.faces import store_of
 from data_modules.sampling import SegmentSampler
 from data_modules.synthetic.clip import ClipSettings, plan_clip
-from tests.loading.test_base import for_model
 from tests.small_runs import MadeFaces, made_data
 
 
@@ -58,9 +57,10 @@ def data_of(root: Path, landmarks: str = "annotation", **options) -> VideoDataMo
     data = VideoDataModule(
         Leaning(root, faces=faces), SegmentSampler(frames=6), 2, 32, num_workers=0, selection="last", **options
     )
+    data.inputs = frozenset({"face", "head_pose"})
     data.prepare_data()
     data.setup()
-    return for_model(data, {"face", "head_pose"})
+    return data
 
 
 @cache
@@ -84,7 +84,7 @@ def test_the_augmentation_turns_and_mirrors_head_poses_too(root):
     for clip_id, frames, pose in zip(batch.clip_id, batch.frame_index, batch.head_pose, strict=True):
         assert np.abs(pose.numpy() - true_pose(clip_id, frames.numpy())).max() < 4
 
-    changed = for_model(data_of(root, augmentation=ClipAugmentation(flip=True, rotation=20)), {"face", "head_pose"})
+    changed = data_of(root, augmentation=ClipAugmentation(flip=True, rotation=20))
     order, mirrored, turns = changed.train_dataloader(), 0, []
     for epoch in range(4):
         order.sampler.set_epoch(epoch)
@@ -111,7 +111,7 @@ def test_a_set_that_is_prepared_without_landmarks_is_named(root):
 
 def test_a_store_that_does_not_say_how_faces_were_cut_is_named():
     """Made faces have no matrix, as those of the first version."""
-    data = for_model(made_data(MadeFaces()), {"head_pose"})
+    data = made_data(MadeFaces(), frozenset({"head_pose"}))
     with pytest.raises(
         ValueError, match=r"prepared before the store kept how faces are cut.*delete the store's folder"
     ):

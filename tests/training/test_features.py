@@ -15,8 +15,8 @@ from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
 from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
 from data_modules.utils.files import write_whole
+from fer_lightning.cli import train as train_command
 from fer_lightning.cli.main import main
-from fer_lightning.cli.main import train as train_command
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.experiments.request import Request
 from fer_lightning.layers.backbones import Pretrained
