@@ -96,7 +96,9 @@ WAR = Metric("war", "WAR", "WAR (accuracy)", "share of right clips", war, headli
 UAR = Metric(
     "uar", "UAR", "UAR (mean recall)", "mean accuracy of the classes that occur", uar, headline=True, baseline="chance"
 )
-WEIGHTED_F1 = Metric("weighted_f1", "F1", "weighted F1", "F1 of the classes, weighted by their clips", weighted_f1)
+WEIGHTED_F1 = Metric(
+    "weighted_f1", "weighted F1", "weighted F1", "F1 of the classes, weighted by their clips", weighted_f1
+)
 MACRO_F1 = Metric("macro_f1", "macro F1", "macro F1", "mean F1 of the classes that occur", macro_f1)
 STD_ACCURACY = Metric(
     "std_accuracy",

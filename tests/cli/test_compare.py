@@ -38,7 +38,11 @@ def test_two_runs_are_compared_clip_by_clip(tmp_path, capsys):
     assert last.startswith(f"right alone: {tmp_path / 'a'} in 21 clips, {tmp_path / 'b'} in 0 (McNemar p = ")
     tables = [PredictionTable.read(tmp_path / name / "predictions" / "test.csv") for name in "ab"]
     options = {"labels": SEVEN, "zero_division": 0}
-    expected = (("UAR", recall_score, "macro"), ("F1", f1_score, "weighted"), ("macro F1", f1_score, "macro"))
+    expected = (
+        ("UAR", recall_score, "macro"),
+        ("weighted F1", f1_score, "weighted"),
+        ("macro F1", f1_score, "macro"),
+    )
     for row, (name, reference, average) in zip(rows[1:4], expected, strict=True):
         ours, theirs = (reference(t.emotion, t.predicted, average=average, **options) for t in tables)
         assert row.startswith(f"  {name} {ours - theirs:+.3f} [")
