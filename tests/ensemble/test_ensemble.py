@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from sklearn.metrics import f1_score
 
 from data_modules.labels import SEVEN
 from fer_lightning.cli.main import main
@@ -462,6 +463,11 @@ def test_an_ensemble_is_a_run_like_any_other(method, three, tmp_path, capsys):
     ends = gain[WAR].interval
     assert f"WAR {gain[WAR].value:+.3f} [{ends.low:+.3f}, {ends.high:+.3f}]" in said.replace("\n", " ")
     assert f"McNemar p = {gain.p_value:.2g}" in said
+    assert f"the ensemble in {gain.only_first} clips, " in said
+    (row,) = [line for line in said.splitlines() if re.findall(r"[\w.]+", line)[:1] == ["ensemble"] and "inner" in line]
+    for averaging in ("weighted", "macro"):
+        expected = f1_score(table.emotion, table.predicted, labels=SEVEN, average=averaging, zero_division=0)
+        assert f"{expected:.3f}" in row
     assert all(name in said for name in ("audio", "face", "scene", "confusion matrix"))
     for name, counts in zip(SEVEN, scores(table).confusion, strict=True):
         cells = [name, "8", *(f"{12.5 * count:.2f}" for count in counts)]
