@@ -88,7 +88,7 @@ MOVED = {
     "fer_lightning.metrics": "fer_lightning.evaluation.metrics",
     "fer_lightning.noise": "fer_lightning.cli.noise",
     "fer_lightning.outputs": "fer_lightning.evaluation.outputs",
-    "fer_lightning.predict.command": "fer_lightning.predict.run",
+    "fer_lightning.predict.command": "fer_lightning.cli.predict",
     "fer_lightning.predictions": "fer_lightning.evaluation.predictions",
     "fer_lightning.protocol": "fer_lightning.cli.cross_validate",
     "fer_lightning.schedules": "fer_lightning.training.schedules",

@@ -14,7 +14,7 @@ from data_modules.synthetic.writer import write_video
 from data_modules.utils.pool import Failure
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request as Experiment
-from fer_lightning.predict.run import parse, predict
+from fer_lightning.predict.run import PredictionRequest, predict
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 
@@ -46,13 +46,13 @@ def run(quick: bool = False) -> None:
         video, checkpoint = folder / "long.mp4", folder / "untrained.ckpt"
         write_long_video(video, seconds)
         write_untrained(checkpoint)
-        for options in (["--no-video"], []):
-            arguments = [str(video), "--checkpoint", str(checkpoint), "--out", str(folder / "out"), *options]
+        for annotated in (False, True):
+            request = PredictionRequest((video,), checkpoint, folder / "out", video=annotated)
             with contextlib.redirect_stdout(io.StringIO()):
-                ((_, done),) = predict(parse(arguments), [video])
+                ((_, done),) = predict(request, [video])
             if isinstance(done, Failure):
                 raise RuntimeError(done.reason)
             took = done.total
-            what = "without the annotated video" if options else "with the annotated video"
+            what = f"{'with' if annotated else 'without'} the annotated video"
             speed = f"{seconds} s of video in {took:.1f} s, {seconds / took:.2f} x real time"
             print(f"{WIDTH} x {HEIGHT} at {FPS} fps, {what}: {speed}")

@@ -1,4 +1,4 @@
-"""The command line: `fer COMMAND ...`. Each command is a function elsewhere, imported when it is asked for."""
+"""The command line: `fer COMMAND ...`. Each command is a file of this folder, imported when it is asked for."""
 
 import sys
 from importlib import import_module
@@ -13,27 +13,22 @@ STATUSES = (
 
 
 COMMANDS = {
-    "train": (
-        "fer_lightning.cli.train",
-        "train an experiment, evaluate it, write its report; resumes what was stopped",
-    ),
-    "cv": ("fer_lightning.cli.cross_validate", "all folds and seeds of an experiment, and what they come to together"),
-    "predict": ("fer_lightning.predict.run", "expressions over time of any videos, with a trained run"),
-    "faces": ("fer_lightning.cli.faces", "aligned faces, boxes and landmarks of any videos"),
-    "report": ("fer_lightning.report.page", "write a run's report again"),
-    "noise": ("fer_lightning.cli.noise", "trained landmark systems under noise on the points: a curve"),
-    "compare": ("fer_lightning.cli.compare", "two runs on the same clips, with a paired interval"),
-    "ensemble": ("fer_lightning.cli.ensemble", "one model of several runs: average, weights, fusion, selection"),
-    "data": ("fer_lightning.cli.data", "prepare a data set: render, crop faces, list what there is"),
-    "experiments": ("fer_lightning.experiments.request", "list the experiments"),
-    "bench": ("fer_lightning.cli.bench", "measure speed: store formats, loading, training steps, prediction"),
-    "fit": ("fer_lightning.experiments.lightning_cli", "Lightning's own command, with all of its options"),
-    "validate": ("fer_lightning.experiments.lightning_cli", "Lightning's own command"),
-    "test": (
-        "fer_lightning.experiments.lightning_cli",
-        "Lightning's own command; with --checkpoint RUN --data NAME on other data",
-    ),
+    "train": ("train", "train an experiment, evaluate it, write its report; resumes what was stopped"),
+    "cv": ("cross_validate", "all folds and seeds of an experiment, and what they come to together"),
+    "predict": ("predict", "expressions over time of any videos, with a trained run"),
+    "faces": ("faces", "aligned faces, boxes and landmarks of any videos"),
+    "report": ("report", "write a run's report again"),
+    "noise": ("noise", "trained landmark systems under noise on the points: a curve"),
+    "compare": ("compare", "two runs on the same clips, with a paired interval"),
+    "ensemble": ("ensemble", "one model of several runs: average, weights, fusion, selection"),
+    "data": ("data", "prepare a data set: render, crop faces, list what there is"),
+    "experiments": ("experiments", "list the experiments"),
+    "bench": ("bench", "measure speed: store formats, loading, training steps, prediction"),
+    "fit": ("fit", "Lightning's own command, with all of its options"),
+    "validate": ("fit", "Lightning's own command"),
+    "test": ("test", "Lightning's own command; with --checkpoint RUN --data NAME on other data"),
 }
+"""Command -> its file in this folder, and what it does."""
 
 RESUMED = ("train", "cv", "data")
 """Commands that go on where they were stopped; others begin anew."""
@@ -59,8 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"fer: no command {command!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    elsewhere = command == "test" and any(argument.split("=")[0] == "--checkpoint" for argument in rest)
-    module = import_module("fer_lightning.cli.test" if elsewhere else COMMANDS[command][0])
+    module = import_module(f"fer_lightning.cli.{COMMANDS[command][0]}")
     try:
         result: int | None = module.main([command, *rest])
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`fer test --checkpoint RUN --data NAME`: a trained model on another data set's reported split, by class names."""
+"""`fer test`: Lightning's command, or a trained model on another data set's reported split, by class names."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pytorch_lightning as L
 from data_modules.labels import class_list
 from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.cli import fit
 from fer_lightning.evaluation.collect import prediction_table
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -53,8 +54,12 @@ class ClassMapping:
 
 
 def main(arguments: list[str]) -> None:
-    """Writes the prediction table and prints the measures."""
-    parser = argparse.ArgumentParser("fer test", description=__doc__)
+    """Writes the prediction table and prints the metrics; without `--checkpoint`, Lightning's own command runs."""
+    if not any(argument.split("=")[0] == "--checkpoint" for argument in arguments):
+        return fit.main(arguments)
+    parser = argparse.ArgumentParser(
+        "fer test", description="A trained model on another data set's reported split, matched by class names."
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="RUN", help="folder of a run, or checkpoint")
     parser.add_argument("--data", required=True, help=f"one of {', '.join(data_names())}")
     parser.add_argument("--fold", default="1", help="of the data set's protocol (1)")
@@ -84,6 +89,7 @@ def main(arguments: list[str]) -> None:
         print(f"left out: {left_out} clips of {', '.join(unknown)}, which the model does not know")
     print(summary_line(table))
     print(f"prediction table: {out}")
+    return None
 
 
 def evaluate(trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping) -> PredictionTable:

@@ -12,7 +12,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import write_whole
-from fer_lightning.experiments.request import ExperimentInfo, experiments_folder
+from fer_lightning.experiments.request import ExperimentInfo
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_whole_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
@@ -148,9 +148,3 @@ def refuse_inner_split(watched: dict[str, str | None]) -> None:
                 f"{name} watches {value}, but with `selection: last` there is no inner split; let it watch train/loss, "
                 "leave it out, or use --data.selection inner"
             )
-
-
-def main(arguments: list[str]) -> None:
-    """`fer fit`, `fer validate`, `fer test`: Lightning's commands, over the experiments' common base."""
-    command, *rest = arguments
-    FerCLI([command, "--config", str(experiments_folder() / "_base.yaml"), *rest])

@@ -198,11 +198,3 @@ def needed_runs(config: object) -> Iterator[str]:
             yield from needed_runs(value)
     elif isinstance(config, str) and config.startswith(RUN):
         yield config.removeprefix(RUN)
-
-
-def main(arguments: list[str]) -> None:
-    """`fer experiments`: a line for each."""
-    for name in experiment_names():
-        request = Request(name)
-        info = request.content().get("experiment") or {}
-        print(f"  {name:<24} {info.get('summary', '')} (size {request.default_size})")

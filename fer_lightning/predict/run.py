@@ -1,6 +1,5 @@
 """`fer predict`: any video in, expressions over time out."""
 
-import argparse
 import os
 import tempfile
 import time
@@ -12,8 +11,6 @@ from pathlib import Path
 import av
 import torch
 
-from data_modules.audio.speech import SoundLibraryNotFoundError
-from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import TIME_LIMIT, ClipPreparer
@@ -33,102 +30,26 @@ from fer_lightning.predict.shared_faces import Detector, face_settings
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows, video_duration
 from fer_lightning.predict.timeline_figure import timeline_png
-from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for, shown, videos_of
+from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for
 
 MAX_THREADS = 4  # frames that the detector sees at once on processors
 
 
 @dataclass(frozen=True)
-class Request:
+class PredictionRequest:
     """What one call of `fer predict` was asked for."""
 
     videos: tuple[Path, ...]
     checkpoint: Path
-    out: Path
-    detector: Detector
-    window: float
-    hop: float
-    every: int
-    device: str
-    video: bool  # write the annotated one
-    workers: int
+    out: Path = Path("predictions")
+    detector: Detector = "mtcnn"
+    window: float = 2.0  # seconds of video for one expression
+    hop: float = 0.5  # seconds from one expression to the next
+    every: int = FaceSettings.every
+    device: str = "auto"
+    video: bool = True  # write the annotated one
+    workers: int = 1
     head_pose: bool = False  # find landmarks for it, whatever the model looks at
-
-
-def main(arguments: list[str]) -> int:
-    """`fer predict VIDEO... --checkpoint RUN`: 0, or 1 if a video could not be read.
-
-    Raises:
-        FileNotFoundError: no checkpoint, or a folder without any video.
-        ValueError: an option makes no sense, the checkpoint cannot be used, or the detector is not installed.
-    """
-    request = parse(arguments[1:])
-    videos = videos_of(request.videos)
-    if request.out.exists() and not request.out.is_dir():
-        raise ValueError(f"--out {request.out} is a file; expected a folder, or a name that is free")
-    unreadable = 0
-    try:
-        for done, (path, result) in enumerate(predict(request, videos), start=1):
-            unreadable += isinstance(result, Failure)
-            said = f"not predicted. {shown(result.reason)}" if isinstance(result, Failure) else result.paragraph()
-            count = f"[{done} of {len(videos)}] " if len(videos) > 1 else ""
-            print(f"{count}{shown(path if isinstance(result, Failure) else path.name)}: {said}", flush=True)
-    except (DetectorNotFoundError, SoundLibraryNotFoundError) as error:
-        raise ValueError(str(error)) from error
-    if unreadable and len(videos) > 1:
-        print(f"{unreadable} of {len(videos)} videos could not be read; the reasons stand above")
-    return 1 if unreadable else 0
-
-
-def parse(arguments: Sequence[str]) -> Request:
-    """The options of the command line.
-
-    Raises:
-        ValueError: a value makes no sense.
-    """
-    parser = argparse.ArgumentParser("fer predict", description="Expressions over time of any videos.")
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="file, or folder with videos")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        required=True,
-        metavar="RUN",
-        help="folder of a run, an ensemble's too, or checkpoint",
-    )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder for the results (predictions/)")
-    parser.add_argument("--detector", choices=("mtcnn", "insightface"), default="mtcnn", help="finds the faces (mtcnn)")
-    parser.add_argument("--window", type=float, default=2.0, help="seconds of video for one expression (2)")
-    parser.add_argument("--hop", type=float, default=0.5, help="seconds from one row to the next (0.5)")
-    parser.add_argument("--every", type=int, default=FaceSettings.every, help="look for faces in each n-th frame (4)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    parser.add_argument("--workers", type=int, default=1, help="videos read at a time, a process for each (1)")
-    parser.add_argument("--no-video", action="store_true", help="no annotated.mp4; one from before is deleted")
-    parser.add_argument(
-        "--head-pose", action="store_true", help="find yaw, pitch and roll also where the model needs no landmarks"
-    )
-    options = parser.parse_args(arguments)
-    if not 0 < options.hop <= options.window < float("inf"):
-        raise ValueError(
-            f"--hop {options.hop:g} --window {options.window:g}: expected 0 < hop <= window, in seconds; with a longer "
-            "hop, parts of the video would be in no window"
-        )
-    if options.workers < 0:
-        raise ValueError(f"--workers {options.workers}: expected 1 or more, or 0 to read videos in this process")
-    if options.every < 1:
-        raise ValueError(f"--every {options.every}: expected 1 (each frame) or more")
-    return Request(
-        tuple(options.videos),
-        options.checkpoint,
-        options.out,
-        options.detector,
-        options.window,
-        options.hop,
-        options.every,
-        options.device,
-        not options.no_video,
-        options.workers,
-        options.head_pose,
-    )
 
 
 def device_of(name: str) -> torch.device:
@@ -147,7 +68,7 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, Predicted | Failure]]":
+def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tuple[Path, Predicted | Failure]]":
     """Writes the files of all videos; yields what was done for each, or why nothing could be.
 
     Faces are made in processes of their own, the next video's while this one's are looked at: a file on which a decoder
@@ -184,7 +105,7 @@ def predict(request: Request, videos: Sequence[Path]) -> "Iterator[tuple[Path, P
 class Predictor:
     """A model or an ensemble, and what it makes of the faces of one video after the other."""
 
-    def __init__(self, request: Request, classifier: RowClassifier, store: ClipStore) -> None:
+    def __init__(self, request: PredictionRequest, classifier: RowClassifier, store: ClipStore) -> None:
         self._request, self._classifier, self._store = request, classifier, store
         self._settings = PredictionSettings(
             classifier.facts, request.detector, request.every, request.window, request.hop

@@ -1,6 +1,5 @@
 """A run's report: one HTML page that needs nothing beside it, and its figures as PNG files."""
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +45,6 @@ class Page:
     tiles: tuple[Tile, ...]
     notes: tuple[str, ...]
     sections: tuple[Section, ...]
-
-
-def main(arguments: list[str]) -> None:
-    """`fer report RUN...`: writes the reports again, from what the runs' folders hold."""
-    parser = argparse.ArgumentParser("fer report", description="Writes the reports of runs again.")
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="such as runs/ceflnet_synthetic/1-0")
-    for path in parser.parse_args(arguments[1:]).runs:
-        run = RunFolder(path)
-        print(f"report: {write_report(run)}")
-        print(summary_line(PredictionTable.read(run.predictions("test"))))
 
 
 def write_report(run: RunFolder) -> Path:

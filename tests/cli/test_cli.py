@@ -43,7 +43,8 @@ def test_an_unknown_command_is_named(capsys):
 def test_every_command_of_the_list_exists():
     from importlib import import_module
 
-    missing = [module for module, _ in cli.COMMANDS.values() if not callable(getattr(import_module(module), "main", 0))]
+    modules = [import_module(f"fer_lightning.cli.{name}") for name, _ in cli.COMMANDS.values()]
+    missing = [module for module in modules if not callable(getattr(module, "main", 0))]
     assert not missing
 
 
@@ -97,7 +98,7 @@ def test_ctrl_c_promises_nothing_where_a_command_begins_anew(monkeypatch, capsys
     def stop(request, videos):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fer_lightning.predict.run.predict", stop)
+    monkeypatch.setattr("fer_lightning.cli.predict.predict", stop)
     assert main(["predict", "a.mp4", "--checkpoint", "run"]) == 130
     said = capsys.readouterr().err
     assert "begins anew" in said

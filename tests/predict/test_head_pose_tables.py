@@ -12,7 +12,7 @@ import pytest
 from data_modules.synthetic.clip import ClipSettings, plan_clip, render_clip
 from data_modules.synthetic.writer import write_video
 from fer_lightning.cli import faces as fer_faces
-from fer_lightning.predict import run as predict
+from fer_lightning.cli import predict
 from fer_lightning.predict.faces import head_poses
 from fer_lightning.predict.timeline import Timeline
 from tests.faces.test_head_pose import turned

@@ -20,7 +20,7 @@ from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from data_modules.video.reader import open_video
 from fer_lightning import CEFLNet, FrameBackbone
 from fer_lightning.cli import main as cli
-from fer_lightning.predict import run as predict
+from fer_lightning.cli import predict
 from fer_lightning.predict.annotated_video import write_annotated
 from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.settings import NO_FACE
