@@ -82,6 +82,7 @@ def test_the_answer_is_a_rotation_and_nan_where_there_are_no_landmarks():
     faces = np.stack([turned(*rng.uniform(-40, 40, 3)) + rng.normal(0, 2, (68, 3)) for _ in range(20)]).reshape(
         4, 5, 68, 3
     )
+    faces[0, 1] *= [1, 1, -1]  # a depth that is inside out: nearest is a reflection, which no head can make
     faces[1, 2, RIGID[3]] = np.nan  # a point that is used
     faces[2, 0] = 7.0  # all in one place
     faces[3, 3] = np.linspace(0, 1, 68)[:, None]  # all on one line
