@@ -26,7 +26,12 @@ OF_THE_MACHINE = (
     "trainer.precision",
 )
 OF_THE_SESSION = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
-OF_THE_LOADING = ("data.num_workers", "data.dataset.init_args.workers", "data.dataset.init_args.root")
+OF_THE_LOADING = (
+    "data.num_workers",
+    "data.worker_timeout",
+    "data.dataset.init_args.workers",
+    "data.dataset.init_args.root",
+)
 INDIFFERENT = (*OF_THE_MACHINE, *OF_THE_SESSION, *OF_THE_LOADING)
 """Settings that decide no result: a run may go on in another place or on another machine.
 
