@@ -1,7 +1,8 @@
 """The confusion matrices that Do et al. (2021) print, per cent of each row, and the figures printed beside them.
 
 "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models", Sensors 21(7), 2344:
-figures 10 to 13 and tables 2 to 5. Classes are angry, disgust, fear, happy, neutral, sad and surprise.
+figures 11 to 13 and tables 3 to 5, https://doi.org/10.3390/s21072344.
+Classes are angry, disgust, fear, happy, neutral, sad and surprise.
 """
 
 from dataclasses import dataclass
