@@ -7,7 +7,7 @@ SIZE   ?=
 FOLD   ?= 1
 SEED   ?= 0
 ARGS   ?=
-EXTRAS ?= dev,sound,opensmile
+EXTRAS ?= dev,audio,opensmile
 FROM   ?= .
 
 FER    := $(VENV)/bin/fer

@@ -1,4 +1,4 @@
-from .audio import Sound as Sound
+from .audio import AudioSettings as AudioSettings
 from .datasets import VideoDataset as VideoDataset
 from .faces import FaceSettings as FaceSettings
 from .loading import ClipAugmentation as ClipAugmentation

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 
 SPLITS = ("train", "inner", "test")
 """`test` is the reported split; `inner` is cut out of the training data for everything that is chosen."""
@@ -43,7 +43,7 @@ def write_manifest(path: Path, records: Sequence[VideoRecord]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     table.writerows([getattr(record, column) for column in COLUMNS] for record in records)
-    write_whole(path, text.getvalue().encode())
+    atomic_write(path, text.getvalue().encode())
 
 
 def read_manifest(path: Path) -> list[VideoRecord]:

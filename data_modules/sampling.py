@@ -85,32 +85,32 @@ def random_indices(num_frames: int, k: int, generator: Generator | None = None) 
     return torch.cat([torch.arange(num_frames).repeat(whole), drawn]).sort().values
 
 
-class Sampler(ABC):
+class FrameSampler(ABC):
     """A way of choosing frames, as experiments state it.
 
-    `groups` x `frames` is the shape of a sample; `draws` > 1 averages the predictions of that many random samples of a
-    clip at evaluation, always the same ones.
+    `num_clips` x `frames` is the shape of a sample. With `eval_views` > 1, the predictions for that many random
+    samples of a clip are averaged at evaluation; they are always the same ones.
     """
 
-    groups: int
+    num_clips: int
     frames: int
-    draws: int
+    eval_views: int
 
     @abstractmethod
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(T,) int64 frame numbers, T = groups * frames (at most that many where samples differ in length)."""
+        """(T,) int64 frame numbers, T = num_clips * frames (at most that many where samples differ in length)."""
 
 
 @dataclass
-class SubvideoSampler(Sampler):
+class SubvideoSampler(FrameSampler):
     """`subvideo_indices`: CEFLNet's `clips` sub-videos of `frames` frames."""
 
     clips: int = 7
     frames: int = 5
-    draws: int = 1
+    eval_views: int = 1
 
     @property
-    def groups(self) -> int:  # type: ignore[override]
+    def num_clips(self) -> int:  # type: ignore[override]
         """Sub-videos in a sample."""
         return self.clips
 
@@ -120,12 +120,12 @@ class SubvideoSampler(Sampler):
 
 
 @dataclass
-class SegmentSampler(Sampler):
+class SegmentSampler(FrameSampler):
     """`segment_indices`: one frame from each of `frames` segments."""
 
-    groups: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1  # type: ignore[misc]
     frames: int = 16
-    draws: int = 1
+    eval_views: int = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """(frames,) int64."""
@@ -133,12 +133,12 @@ class SegmentSampler(Sampler):
 
 
 @dataclass
-class RandomSampler(Sampler):
+class RandomSampler(FrameSampler):
     """`random_indices`: `frames` frames in order."""
 
-    groups: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1  # type: ignore[misc]
     frames: int = 32
-    draws: int = 1
+    eval_views: int = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """(frames,) int64."""
@@ -146,15 +146,15 @@ class RandomSampler(Sampler):
 
 
 @dataclass
-class AllFramesSampler(Sampler):
+class AllFramesSampler(FrameSampler):
     """All frames of a clip, in training too; of one longer than `max_frames` so many, evenly spaced.
 
     Samples differ in length: shorter ones of a batch are padded with frames that its mask leaves out. The limit keeps
     memory from growing with a video's length; not stated in any paper, our choice.
     """
 
-    groups: ClassVar[int] = 1  # type: ignore[misc]
-    draws: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1  # type: ignore[misc]
+    eval_views: ClassVar[int] = 1  # type: ignore[misc]
     max_frames: int = 256
 
     @property
@@ -168,12 +168,12 @@ class AllFramesSampler(Sampler):
 
 
 @dataclass
-class MiddleFrameSampler(Sampler):
+class MiddleFrameSampler(FrameSampler):
     """The middle frame alone, in training too: what a classifier of still images makes of a clip."""
 
-    groups: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1  # type: ignore[misc]
     frames: ClassVar[int] = 1  # type: ignore[misc]
-    draws: ClassVar[int] = 1  # type: ignore[misc]
+    eval_views: ClassVar[int] = 1  # type: ignore[misc]
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """(1,) int64."""

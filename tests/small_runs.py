@@ -74,8 +74,8 @@ class MadeFaces(VideoDataset):
             with store.writing(record.clip_id) as writer:
                 for number in range(count):
                     writer.add(self._face(3 * number, rng))
-                if self.faces.sound:
-                    writer.add_sound(rng.integers(-8000, 8000, 8000).astype(np.int16))
+                if self.faces.audio:
+                    writer.add_audio(rng.integers(-8000, 8000, 8000).astype(np.int16))
                 summaries.append(writer.finish(summary))
         store.write_index(summaries)
 

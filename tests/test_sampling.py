@@ -35,11 +35,11 @@ def draws(seed=0):
 def test_indices_are_inside_the_clip_and_in_order(sampler, num_frames):
     for generator in draws():
         indices = sampler(num_frames, generator)
-        assert indices.shape == (sampler.groups * sampler.frames,)
+        assert indices.shape == (sampler.num_clips * sampler.frames,)
         assert indices.dtype == torch.int64
         assert indices.min() >= 0
         assert indices.max() < num_frames
-        groups = indices.view(sampler.groups, sampler.frames)
+        groups = indices.view(sampler.num_clips, sampler.frames)
         assert (groups.diff(dim=1) >= 0).all(), "frames of a sub-video are in order"
         assert (groups[:, 0].diff() >= 0).all(), "sub-videos are in order"
 
@@ -117,7 +117,7 @@ def test_all_frames_are_all_of_them_up_to_a_limit(num_frames):
         if num_frames <= 105:
             assert torch.equal(indices, torch.arange(num_frames))
         else:
-            assert len(indices) == sampler.groups * sampler.frames == 105
+            assert len(indices) == sampler.num_clips * sampler.frames == 105
             steps = indices.diff()
             assert steps.min() >= num_frames // 105
             assert steps.max() <= num_frames // 105 + 1, "evenly spaced over the whole clip"

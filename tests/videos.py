@@ -38,39 +38,39 @@ def write_video(
     frames: Sequence[NDArray[np.uint8]],
     fps: int = 25,
     milliseconds: Sequence[int] | None = None,
-    sound: NDArray[np.float32] | None = None,
+    audio: NDArray[np.float32] | None = None,
     codec: str = "libx264",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encodes the frames; `milliseconds` are their times where the rate varies, `sound` is mono at 16 kHz."""
+    """Encodes the frames; `milliseconds` are their times where the rate varies, `audio` is mono at 16 kHz."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=fps, options={"crf": "12", "g": "12", "bf": "0"} | (options or {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         if milliseconds is not None:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        voice = file.add_stream("aac", rate=16000, layout="mono") if sound is not None else None
+        voice = file.add_stream("aac", rate=16000, layout="mono") if audio is not None else None
         for number, picture in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             if milliseconds is not None:
                 frame.pts, frame.time_base = milliseconds[number], Fraction(1, 1000)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
-        if voice is not None and sound is not None:
-            _write_sound(file, voice, sound)
+        if voice is not None and audio is not None:
+            _write_audio(file, voice, audio)
     return path
 
 
-def write_sound(path: Path, sound: NDArray[np.float32]) -> Path:
+def write_audio(path: Path, audio: NDArray[np.float32]) -> Path:
     """A file with a sound track and no picture."""
     with av.open(str(path), "w") as file:
-        _write_sound(file, file.add_stream("aac", rate=16000, layout="mono"), sound)
+        _write_audio(file, file.add_stream("aac", rate=16000, layout="mono"), audio)
     return path
 
 
-def _write_sound(file: av.container.OutputContainer, stream: av.AudioStream, sound: NDArray[np.float32]) -> None:
-    for start in range(0, len(sound) - 1023, 1024):
-        frame = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
+def _write_audio(file: av.container.OutputContainer, stream: av.AudioStream, audio: NDArray[np.float32]) -> None:
+    for start in range(0, len(audio) - 1023, 1024):
+        frame = av.AudioFrame.from_ndarray(audio[None, start : start + 1024], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
         file.mux(stream.encode(frame))
     file.mux(stream.encode())

@@ -1,5 +1,5 @@
 from .opensmile import Descriptors as Descriptors
-from .settings import SOUND_RATE as SOUND_RATE
-from .settings import Sound as Sound
+from .settings import AUDIO_RATE as AUDIO_RATE
+from .settings import AudioSettings as AudioSettings
 from .spectrogram import spectrogram as spectrogram
 from .speech import speech_of as speech_of

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.audio.settings import SOUND_RATE
-from data_modules.audio.speech import Samples, SoundLibraryNotFoundError
+from data_modules.audio.settings import AUDIO_RATE
+from data_modules.audio.speech import AudioLibraryNotFoundError, Samples
 
 Functionals = Literal["is09", "is10"]
 SIZES: dict[Functionals, int] = {"is09": 384, "is10": 1582}
@@ -34,7 +34,7 @@ class Descriptors:
         try:
             import opensmile
         except ImportError as error:
-            raise SoundLibraryNotFoundError(
+            raise AudioLibraryNotFoundError(
                 f"descriptors {functionals!r} need the package opensmile, which is not installed (for research alone; "
                 "read its licence): pip install 'fer_lightning[opensmile]'"
             ) from error
@@ -51,12 +51,12 @@ class Descriptors:
         Raises:
             ValueError: the speech is too short, or openSMILE gives values that are no numbers.
         """
-        seconds = len(speech) / SOUND_RATE
+        seconds = len(speech) / AUDIO_RATE
         if seconds < SHORTEST:
             raise ValueError(f"{seconds:.3f} s of speech; openSMILE needs {SHORTEST} s or more")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of is refused below
-            values = np.asarray(self._smile(speech, SOUND_RATE), dtype=np.float32).reshape(-1)
+            values = np.asarray(self._smile(speech, AUDIO_RATE), dtype=np.float32).reshape(-1)
         if values.shape != (self.size,) or not np.isfinite(values).all():
             wrong = f"{values.size} values, {np.sum(~np.isfinite(values))} of them no numbers"
             raise ValueError(f"openSMILE made {wrong} of {seconds:.2f} s of speech; expected {self.size} numbers")

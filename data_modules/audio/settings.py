@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-SOUND_RATE = 16000  # samples a second
+AUDIO_RATE = 16000  # samples a second
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioSettings:
     """How sound becomes a spectrogram and descriptors. The paper names what is done; the numbers are our choices.
 
     Args:
@@ -31,7 +31,7 @@ class Sound:
     max_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if not (self.size > 0 and 2 / SOUND_RATE <= self.hop <= self.window <= 1):
+        if not (self.size > 0 and 2 / AUDIO_RATE <= self.hop <= self.window <= 1):
             raise ValueError(
                 f"sound: size {self.size}, window {self.window} s, hop {self.hop} s; expected a size of 1 or more and "
                 "a hop not longer than the window, both between 0.000125 and 1 s"

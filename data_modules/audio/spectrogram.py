@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.audio.settings import SOUND_RATE, Sound
+from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 from data_modules.audio.speech import Samples
 
 
@@ -25,18 +25,18 @@ def magnitudes(samples: Samples, window: int, hop: int) -> NDArray[np.float32]:
     return np.asarray(np.abs(np.fft.rfft(columns * hann, axis=1)).T, dtype=np.float32)
 
 
-def spectrogram(speech: Samples, sound: Sound) -> NDArray[np.uint8]:
+def spectrogram(speech: Samples, audio: AudioSettings) -> NDArray[np.uint8]:
     """(n,) speech -> (size, size) grey levels: time to the right, low frequencies below, white the loudest.
 
     Silence is black. A longer sound is squeezed, a shorter one stretched, as the paper resizes its images; grey levels
     rather than a colour map, of which the paper says nothing [our choice].
     """
-    spectrum = magnitudes(speech, round(sound.window * SOUND_RATE), round(sound.hop * SOUND_RATE))
+    spectrum = magnitudes(speech, round(audio.window * AUDIO_RATE), round(audio.hop * AUDIO_RATE))
     loudest = float(spectrum.max(initial=0.0))
     if loudest == 0:
-        return np.zeros((sound.size, sound.size), np.uint8)
-    levels = 20 * np.log10(np.maximum(spectrum / loudest, 10 ** (-sound.decibels / 20)))  # -decibels to 0
-    grey = np.flipud(255 * (1 + levels / sound.decibels)).astype(np.float32)
-    shrinks = sound.size < min(grey.shape)
-    image = cv2.resize(grey, (sound.size, sound.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return np.zeros((audio.size, audio.size), np.uint8)
+    levels = 20 * np.log10(np.maximum(spectrum / loudest, 10 ** (-audio.decibels / 20)))  # -decibels to 0
+    grey = np.flipud(255 * (1 + levels / audio.decibels)).astype(np.float32)
+    shrinks = audio.size < min(grey.shape)
+    image = cv2.resize(grey, (audio.size, audio.size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(np.clip(np.round(image), 0, 255), dtype=np.uint8)

@@ -3,29 +3,29 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.audio.settings import SOUND_RATE, Sound
+from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 
 Samples = NDArray[np.float32]
-"""(n,) mono sound in [-1, 1] at `SOUND_RATE`."""
-BLOCK = SOUND_RATE * 30 // 1000  # samples that voice activity is decided for; WebRTC takes 10, 20 or 30 ms
+"""(n,) mono sound in [-1, 1] at `AUDIO_RATE`."""
+BLOCK = AUDIO_RATE * 30 // 1000  # samples that voice activity is decided for; WebRTC takes 10, 20 or 30 ms
 AGGRESSIVENESS = 2  # of the detector, 0 to 3: how sure it must be
-MARGIN = SOUND_RATE // 10  # samples kept before and after each voice, so that no consonant is cut off
+MARGIN = AUDIO_RATE // 10  # samples kept before and after each voice, so that no consonant is cut off
 
 
-class SoundLibraryNotFoundError(ImportError):
+class AudioLibraryNotFoundError(ImportError):
     """A package that the settings need is missing; the message says how to get it or do without."""
 
 
-def check_libraries(sound: Sound) -> None:
+def check_libraries(audio: AudioSettings) -> None:
     """Loads what the settings need, before work begins.
 
     Raises:
         SoundLibraryNotFoundError: a package is missing.
     """
-    speech_of(np.full(BLOCK, 1e-3, np.float32), sound)
+    speech_of(np.full(BLOCK, 1e-3, np.float32), audio)
 
 
-def speech_of(samples: Samples, sound: Sound) -> Samples:
+def speech_of(samples: Samples, audio: AudioSettings) -> Samples:
     """The speech in a clip's sound, as the settings ask for it; (m,) with m <= n.
 
     Raises:
@@ -33,9 +33,9 @@ def speech_of(samples: Samples, sound: Sound) -> Samples:
     """
     if not samples.any():
         return samples
-    if sound.reduce_noise:
+    if audio.reduce_noise:
         samples = without_noise(samples)
-    return samples[voiced(samples)] if sound.speech else samples
+    return samples[voiced(samples)] if audio.speech else samples
 
 
 def without_noise(samples: Samples) -> Samples:
@@ -51,7 +51,7 @@ def without_noise(samples: Samples) -> Samples:
         from noisereduce import reduce_noise
     except ImportError as error:
         raise _missing("noisereduce", "reduce_noise") from error
-    return np.asarray(reduce_noise(samples, SOUND_RATE, n_fft=512), dtype=np.float32)
+    return np.asarray(reduce_noise(samples, AUDIO_RATE, n_fft=512), dtype=np.float32)
 
 
 def voiced(samples: Samples) -> NDArray[np.bool_]:
@@ -67,13 +67,13 @@ def voiced(samples: Samples) -> NDArray[np.bool_]:
     detector, kept = Vad(AGGRESSIVENESS), np.zeros(len(samples), dtype=bool)
     data = np.clip(np.round(samples * 32767), -32768, 32767).astype("<i2")
     for start in range(0, len(data) - BLOCK + 1, BLOCK):
-        if detector.is_speech(data[start : start + BLOCK].tobytes(), SOUND_RATE):
+        if detector.is_speech(data[start : start + BLOCK].tobytes(), AUDIO_RATE):
             kept[max(0, start - MARGIN) : start + BLOCK + MARGIN] = True
     return kept if kept.any() else ~kept
 
 
-def _missing(package: str, setting: str) -> SoundLibraryNotFoundError:
-    return SoundLibraryNotFoundError(
+def _missing(package: str, setting: str) -> AudioLibraryNotFoundError:
+    return AudioLibraryNotFoundError(
         f"sound with `{setting}: true` needs the package {package}, which is not installed: "
-        f"pip install 'fer_lightning[sound]', or set `data.sound.{setting}: false`"
+        f"pip install 'fer_lightning[audio]', or set `data.audio.{setting}: false`"
     )

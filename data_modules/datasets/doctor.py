@@ -128,7 +128,7 @@ class _Reader:
             return ClipState(missing=True)
         frames = sum(1 for _ in islice(open_clip(self._folder, record).frames(), 2))
         size = sum(part.stat().st_size for part in _files(path))
-        return ClipState(False, frames, is_video_file(path) and not _has_sound(path), size)
+        return ClipState(False, frames, is_video_file(path) and not _has_audio(path), size)
 
 
 class _Digest:
@@ -154,7 +154,7 @@ def _is_still(path: str) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
-def _has_sound(path: Path) -> bool:
+def _has_audio(path: Path) -> bool:
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     with av.open(str(path), options=options) as container:
         return len(container.streams.audio) > 0

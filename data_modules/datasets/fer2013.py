@@ -16,7 +16,7 @@ from data_modules.datasets.stills import StillDataset, row_error
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from data_modules.utils.progress import progress
 
 CODES = {0: ANGER, 1: DISGUST, 2: FEAR, 3: HAPPINESS, 4: SADNESS, 5: SURPRISE, 6: NEUTRAL}
@@ -92,7 +92,7 @@ class FER2013(StillDataset):
             for row in self._rows():
                 path = folder / row.record.path
                 if not path.is_file():
-                    write_whole(path, cv2.imencode(".png", row.pixels)[1].tobytes())
+                    atomic_write(path, cv2.imencode(".png", row.pixels)[1].tobytes())
                 records.append(row.record)
                 reach(len(records))
         write_manifest(folder / MANIFEST, records)

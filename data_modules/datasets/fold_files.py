@@ -9,7 +9,7 @@ from pathlib import Path
 from data_modules.datasets.splits import person_or_film
 from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def write_folds(path: Path, rows: Iterable[FoldRow]) -> None:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     table.writerows(astuple(row) for row in rows)
-    write_whole(path, text.getvalue().encode())
+    atomic_write(path, text.getvalue().encode())
 
 
 def count_folds(path: Path) -> int:

@@ -22,7 +22,7 @@ CODES = {
     "07": DISGUST,
     "08": SURPRISE,
 }
-WITH_SOUND, SPEECH = "01", "01"  # other modalities: 02 without sound, 03 sound alone; the other channel: 02 song
+WITH_AUDIO, SPEECH = "01", "01"  # other modalities: 02 without sound, 03 sound alone; the other channel: 02 song
 
 
 @dataclass
@@ -67,7 +67,7 @@ class RAVDESS(VideoDataset):
                 raise ValueError(f"{path}: expected a name such as 01-01-03-01-02-01-01 with an emotion from 01 to 08")
             if parts[-1] != path.parent.name.removeprefix("Actor_"):
                 raise ValueError(f"{path}: actor {parts[-1]} in the folder of another; copy the data set again")
-            if (parts[0], parts[1]) == (WITH_SOUND, SPEECH):
+            if (parts[0], parts[1]) == (WITH_AUDIO, SPEECH):
                 place = str(path.relative_to(self.folder))
                 records.append(VideoRecord(path.stem, place, CODES[parts[2]], path.parent.name))
         if not records:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FrameTruth:
 
     def save(self, path: Path) -> None:
         """Writes one safetensors file, whole or not at all."""
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file({f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)}, temporary)
 
     @classmethod

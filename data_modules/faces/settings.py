@@ -24,7 +24,7 @@ class FaceSettings:
         person: who finds the person around the face: insightface, the ground truth, `frame` takes the whole frame, or
             nobody.
         lengthen: clips with fewer faces are brought to so many by optical flow; 0 leaves them as they are.
-        sound: keep the sound too, 16 kHz mono.
+        audio: keep the sound too, 16 kHz mono.
     """
 
     detector: Literal["annotation", "crop", "table", "mtcnn", "insightface"] = "mtcnn"
@@ -37,4 +37,4 @@ class FaceSettings:
     landmarks: Literal["none", "annotation", "table", "mesh", "insightface"] = "none"
     person: Literal["none", "annotation", "frame", "insightface"] = "none"
     lengthen: int = 0
-    sound: bool = True
+    audio: bool = True

@@ -14,7 +14,7 @@ from data_modules.loading.modalities.landmarks import Landmarks
 from data_modules.loading.modalities.modality import ClipModality, Modality
 from data_modules.loading.modalities.pictures import Pictures
 
-MODALITIES = ("face", "sound")
+MODALITIES = ("face", "audio")
 """The columns of `ClipBatch.present`."""
 
 INPUTS: dict[str, Modality] = {
@@ -25,7 +25,7 @@ INPUTS: dict[str, Modality] = {
 
 FACE_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "face")
 """Those that need a face."""
-SOUND_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "sound")
+AUDIO_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "audio")
 """Those that need sound."""
 
 

@@ -15,11 +15,11 @@ from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
 from data_modules.loading.transforms import Change, ClipAugmentation
 from data_modules.manifest import VideoRecord
-from data_modules.sampling import Sampler
-from data_modules.store.audio_cache import SoundCache
+from data_modules.sampling import FrameSampler
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipSummary
 from data_modules.store.face_sequence import FaceSequence, FaceSource
-from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
+from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
 
 FACES_ONLY = frozenset({"face"})
 
@@ -35,17 +35,17 @@ class Clip:
     reason: str = ""  # why it is not
 
 
-def usable(clip: ClipSummary, inputs: frozenset[str], unheard: Mapping[str, str]) -> tuple[bool, str]:
+def usable(clip: ClipSummary, inputs: frozenset[str], missing_audio: Mapping[str, str]) -> tuple[bool, str]:
     """Whether a clip has anything that a model asks for, and if not, why.
 
     Args:
         clip: what the store knows of it.
         inputs: the fields that the model asks for.
-        unheard: clip id -> why its sound could not be made into one of them.
+        missing_audio: clip id -> why its sound could not be made into one of them.
     """
     reasons = []
     for modality in modalities_of(inputs):
-        failed = unheard.get(clip.clip_id, "") if modality.column == "sound" else ""
+        failed = missing_audio.get(clip.clip_id, "") if modality.column == "audio" else ""
         reason = failed or modality.missing(clip)
         if not reason:
             return True, ""
@@ -73,26 +73,26 @@ class ClipDataset(Dataset[ClipSample]):
         inputs: names of the fields of `ClipBatch` to load.
         size: of the crops, pixels.
         augmentation: drawn anew for every `Draw`; the evaluation sees its middle.
-        variants: train on so many draws and augmentations of each clip; 0 for ever new ones.
+        train_views: train on so many draws and augmentations of each clip; 0 for ever new ones.
         cache: of features that stand for the crops.
-        sounds: what is made of the clips' sound; by default it is made when it is asked for.
+        audio_cache: what is made of the clips' sound; by default it is made when it is asked for.
     """
 
     def __init__(
         self,
         clips: Sequence[Clip],
         store: FaceSource,
-        sampler: Sampler,
+        sampler: FrameSampler,
         inputs: frozenset[str] = FACES_ONLY,
         size: int = 224,
         augmentation: ClipAugmentation | None = None,
-        variants: int = 0,
+        train_views: int = 0,
         cache: FeatureCache | None = None,
-        sounds: SoundCache | None = None,
+        audio_cache: AudioCache | None = None,
     ) -> None:
         self.clips, self.store, self.sampler = clips, store, sampler
         self.inputs, self.size, self.augmentation = inputs, size, augmentation
-        self.variants, self.cache, self.sounds = variants, cache, sounds or SoundCache()
+        self.train_views, self.cache, self.audio_cache = train_views, cache, audio_cache or AudioCache()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -100,13 +100,13 @@ class ClipDataset(Dataset[ClipSample]):
     def __getitem__(self, item: int | Draw) -> ClipSample:
         """For training a `Draw`; for the evaluation the clip's number, which gives the sampler's number of draws."""
         clip = self.clips[item.clip if isinstance(item, Draw) else item]
-        faces, variants = self.store.open(clip.record.clip_id), self._variants(clip, item)
-        cached = [self._features(clip, variant) for variant in variants]
-        draws, modalities = len(variants), modalities_of(self.inputs)
+        faces, views = self.store.open(clip.record.clip_id), self._variants(clip, item)
+        cached = [self._features(clip, variant) for variant in views]
+        draws, modalities = len(views), modalities_of(self.inputs)
         asked = [each for each in modalities if isinstance(each, FrameModality)]
         if self.cache:
             asked = [each for each in asked if not each.frozen_parts_see_it]
-        frames = self._frames(faces, variants, asked) if len(faces) else self._no_frames(clip, draws, asked)
+        frames = self._frames(faces, views, asked) if len(faces) else self._no_frames(clip, draws, asked)
         heard = [each for each in modalities if isinstance(each, ClipModality)]
         return ClipSample(
             clip_id=(clip.record.clip_id,) * draws,
@@ -119,24 +119,22 @@ class ClipDataset(Dataset[ClipSample]):
 
     def _variants(self, clip: Clip, item: int | Draw) -> list[_Variant]:
         """The draws of a clip that are one item."""
-        if isinstance(item, Draw) and self.variants:
-            number = item.seed % self.variants
+        if isinstance(item, Draw) and self.train_views:
+            number = item.seed % self.train_views
             seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
-            return [_Variant(torch.Generator().manual_seed(seed), VARIANTS, number)]
+            return [_Variant(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
         if isinstance(item, Draw):
             return [_Variant(torch.Generator().manual_seed(item.seed))]
-        draws = self.sampler.draws  # one is the deterministic sample; several are random, yet the same in every one
+        draws = self.sampler.eval_views  # one: the deterministic sample; several: random, yet the same every time
         generators = [None] if draws == 1 else [torch.Generator().manual_seed(seed) for seed in range(draws)]
         return [_Variant(generator, EVALUATION, number) for number, generator in enumerate(generators)]
 
     def _features(self, clip: Clip, variant: _Variant) -> Features:
         return self.cache.read(clip.record.clip_id, variant.group, variant.number) if self.cache else Features()
 
-    def _frames(
-        self, faces: FaceSequence, variants: Sequence[_Variant], asked: Sequence[FrameModality]
-    ) -> dict[str, Any]:
+    def _frames(self, faces: FaceSequence, views: Sequence[_Variant], asked: Sequence[FrameModality]) -> dict[str, Any]:
         """The fields of a clip with faces that have a dimension of frames, (S, T, ...)."""
-        selections = [self._select(faces, variant) for variant in variants]
+        selections = [self._select(faces, variant) for variant in views]
         positions, intensity = np.stack([chosen.positions for chosen in selections]), faces.optional("intensity")
         return {
             "mask": torch.ones(positions.shape, dtype=torch.bool),
@@ -171,10 +169,10 @@ class ClipDataset(Dataset[ClipSample]):
         """The fields of what is the same in all draws, (S, ...), and whether they are there; none if none are asked."""
         if not asked:
             return {}
-        found = [each.read(faces, self.sounds) for each in asked]
+        found = [each.read(faces, self.audio_cache) for each in asked]
         present = torch.tensor([len(faces) > 0, all(value is not None for value in found)])
         values = {
-            each.field: _repeat(each.nothing(self.sounds) if value is None else value, draws)
+            each.field: _repeat(each.nothing(self.audio_cache) if value is None else value, draws)
             for each, value in zip(asked, found, strict=True)
         }
         return {"present": _repeat(present, draws), **values}

@@ -8,13 +8,12 @@ from typing import Literal
 import pytorch_lightning as L
 import torch
 from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader, SequentialSampler
-from torch.utils.data import Sampler as IndexSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
-from data_modules.audio.settings import Sound
+from data_modules.audio.settings import AudioSettings
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
-from data_modules.loading.batch import SOUND_INPUTS, ClipBatch, ClipSample, modalities_of
+from data_modules.loading.batch import AUDIO_INPUTS, ClipBatch, ClipSample, modalities_of
 from data_modules.loading.batch_sampler import Draw, TrainingOrder
 from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset, usable
 from data_modules.loading.clip_loader import (
@@ -26,10 +25,10 @@ from data_modules.loading.clip_loader import (
 )
 from data_modules.loading.transforms import ClipAugmentation, normalise
 from data_modules.manifest import check_records
-from data_modules.prepare.audio import prepare_sound
+from data_modules.prepare.audio import prepare_audio
 from data_modules.prepare.faces import prepare_faces, store_of
-from data_modules.sampling import Sampler
-from data_modules.store.audio_cache import SoundCache
+from data_modules.sampling import FrameSampler
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.feature_cache import FeatureCache
 
@@ -55,36 +54,36 @@ class VideoDataModule(L.LightningDataModule):
         selection: `inner` sets an inner split aside, `last` trains on everything and chooses nothing, `best_on_test`
             chooses on the reported split as the papers do, and says so wherever its number stands.
         inner_share: share of the training clips in the inner split.
-        variants: train on so many draws and augmentations of each clip; 0 for ever new ones.
-        cache: compute what the model's frozen parts make of each variant once, and train on that; needs `variants`, and
+        train_views: train on so many draws and augmentations of each clip; 0 for ever new ones.
+        cache: compute what the model's frozen parts make of each variant once, and train on that; needs `train_views`
             the callback `FeatureCaching`, which every `fer` command that trains has.
         num_workers: processes that load; 0 loads in the training process.
         seed: of order and augmentation.
-        sound: how sound becomes spectrograms and descriptors, for models that ask for them; None for the defaults.
+        audio: how sound becomes spectrograms and descriptors, for models that ask for them; None for the defaults.
         worker_timeout: seconds after which workers that send no batch are given up.
     """
 
     def __init__(
         self,
         dataset: VideoDataset,
-        sampler: Sampler,
+        sampler: FrameSampler,
         batch_size: int = 8,
         size: int = 224,
         augmentation: ClipAugmentation | None = None,
         balanced: bool = False,
         selection: Selection = "inner",
         inner_share: float = 0.15,
-        variants: int = 0,
+        train_views: int = 0,
         cache: bool = False,
         num_workers: int = 2,
         seed: int = 0,
-        sound: Sound | None = None,
+        audio: AudioSettings | None = None,
         worker_timeout: float = 300.0,
     ) -> None:
         super().__init__()
-        if variants < 0 or (cache and not variants):
+        if train_views < 0 or (cache and not train_views):
             raise ValueError(
-                f"variants = {variants}, cache = {cache}: only a number of variants can be cached; set variants to "
+                f"variants = {train_views}, cache = {cache}: only a number of variants can be cached; set variants to "
                 "1 or more, or cache to false"
             )
         if worker_timeout <= 0:
@@ -92,12 +91,12 @@ class VideoDataModule(L.LightningDataModule):
         self.dataset, self.sampler, self.batch_size, self.size = dataset, sampler, batch_size, size
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
-        self.variants, self.cache, self.sound, self.worker_timeout = variants, cache, sound, worker_timeout
+        self.train_views, self.cache, self.audio, self.worker_timeout = train_views, cache, audio, worker_timeout
         self.features: FeatureCache | None = None
         self.clips: list[Clip] = []
         self._inputs = FACES_ONLY
         self.store: ClipStore | None = None
-        self.sounds: SoundCache | None = None
+        self.audio_cache: AudioCache | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -123,9 +122,9 @@ class VideoDataModule(L.LightningDataModule):
         self._inputs = inputs
 
     @property
-    def groups(self) -> int:
+    def num_clips(self) -> int:
         """Sub-videos in a sample, linked to the `clips` of models that have them."""
-        return self.sampler.groups
+        return self.sampler.num_clips
 
     def prepare_data(self) -> None:
         """Makes what is missing: the synthetic videos, the face crops, what the model hears.
@@ -140,7 +139,7 @@ class VideoDataModule(L.LightningDataModule):
             modality.refuse_left_out(self.dataset.faces, self.dataset.name)
         workers = max(self.num_workers, 1)
         store = prepare_faces(self.dataset, workers)
-        prepare_sound(store, SoundCache.of(store, self.sound), self.inputs & SOUND_INPUTS, workers, self.dataset.name)
+        prepare_audio(store, AudioCache.of(store, self.audio), self.inputs & AUDIO_INPUTS, workers, self.dataset.name)
 
     def setup(self, stage: str = "fit") -> None:
         """Reads the manifest and the store's index, and cuts the inner split.
@@ -173,10 +172,11 @@ class VideoDataModule(L.LightningDataModule):
                 f"{self.dataset.name}: clip {strange[0].clip_id!r} has emotion {strange[0].emotion!r}; {len(strange)} "
                 f"such clips; expected one of {', '.join(labels)}"
             )
-        self.sounds = SoundCache.of(self.store, self.sound)
-        inputs, unheard = self.inputs, self.sounds.failures(self.inputs & SOUND_INPUTS)
+        self.audio_cache = AudioCache.of(self.store, self.audio)
+        inputs, missing_audio = self.inputs, self.audio_cache.failures(self.inputs & AUDIO_INPUTS)
         self.clips = [
-            Clip(r, index[r.clip_id], labels[r.emotion], *usable(index[r.clip_id], inputs, unheard)) for r in records
+            Clip(r, index[r.clip_id], labels[r.emotion], *usable(index[r.clip_id], inputs, missing_audio))
+            for r in records
         ]
 
     def use_features(self, features: FeatureCache) -> None:
@@ -208,9 +208,9 @@ class VideoDataModule(L.LightningDataModule):
             self.inputs,
             self.size,
             self.augmentation,
-            self.variants,
+            self.train_views,
             cache,
-            self.sounds,
+            self.audio_cache,
         )
 
     def train_dataloader(self) -> DataLoader[ClipSample]:
@@ -258,8 +258,8 @@ class VideoDataModule(L.LightningDataModule):
     def loader(
         self,
         data: ClipDataset,
-        order: IndexSampler[Draw] | IndexSampler[int] | None = None,
-        batches: IndexSampler[list[Draw | int]] | None = None,
+        order: Sampler[Draw] | Sampler[int] | None = None,
+        batches: Sampler[list[Draw | int]] | None = None,
     ) -> DataLoader[ClipSample]:
         """Batches of `batch_size` samples in this order, or these batches.
 

@@ -32,10 +32,10 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
     console.print(coverage_table(records, summaries))
     without = [summary for summary in summaries if not summary.num_faces]
     broken = [summary for summary in summaries if summary.num_faces and summary.broken]
-    unheard = [summary for summary in summaries if _damaged(summary)]
+    missing_audio = [summary for summary in summaries if _damaged(summary)]
     _name(console, {s.clip_id: s.reason for s in without}, "without a face")
     _name(console, {s.clip_id: _broken(s) for s in broken}, "with packets or images that do not decode")
-    _name(console, {s.clip_id: s.sound_reason for s in unheard}, "with a damaged sound track")
+    _name(console, {s.clip_id: s.audio_reason for s in missing_audio}, "with a damaged sound track")
 
 
 def _name(console: Console, reasons: dict[str, str], what: str) -> None:
@@ -54,8 +54,8 @@ def _clips(summaries: Sequence[ClipSummary]) -> str:
 
 def _heard(summaries: Sequence[ClipSummary]) -> str:
     """How many clips have sound; empty where no clip has a sound track."""
-    heard = sum(summary.sound > 0 for summary in summaries)
-    silent = sum(summary.sound_reason == SILENT for summary in summaries)
+    heard = sum(summary.audio > 0 for summary in summaries)
+    silent = sum(summary.audio_reason == SILENT for summary in summaries)
     damaged = sum(map(_damaged, summaries))
     if not heard + silent + damaged:
         return ""
@@ -66,7 +66,7 @@ def _heard(summaries: Sequence[ClipSummary]) -> str:
 
 
 def _damaged(summary: ClipSummary) -> bool:
-    return summary.sound_reason not in ("", SILENT)
+    return summary.audio_reason not in ("", SILENT)
 
 
 def coverage_table(records: Sequence[VideoRecord], summaries: Sequence[ClipSummary]) -> Table:
@@ -100,5 +100,5 @@ def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     table.writerow(("clip_id", "reason"))
     table.writerows((summary.clip_id, summary.reason) for summary in summaries if summary.reason)
     table.writerows((s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason)
-    table.writerows((s.clip_id, s.sound_reason) for s in summaries if _damaged(s))
+    table.writerows((s.clip_id, s.audio_reason) for s in summaries if _damaged(s))
     return text.getvalue().encode()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.settings import AUDIO_RATE
 from data_modules.datasets.dataset import VideoDataset, store_root
 from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
 from data_modules.faces.face_table import read_face_table, table_of
@@ -20,10 +20,10 @@ from data_modules.prepare.coverage import quarantine, show_coverage
 from data_modules.prepare.source_files import MISSING, ClipFiles
 from data_modules.store.clip_store import NOTE, ClipStore, ClipSummary, ClipWriter, StoredClip
 from data_modules.utils.faults import is_passing
-from data_modules.utils.files import check_writable, remove_orphans, write_whole
+from data_modules.utils.files import atomic_write, check_writable, remove_orphans
 from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress
-from data_modules.video.audio_track import open_sound
+from data_modules.video.audio_track import open_audio
 from data_modules.video.reader import is_video_file, open_clip
 
 TIME_LIMIT = 300.0  # seconds without a sign of life
@@ -114,7 +114,7 @@ class ClipPreparer:
                 writer.add(face)
                 faces += 1
                 yield (1 + face.index / source.num_frames) / 2
-            sound_reason = self._add_sound(record, writer)
+            audio_reason = self._add_audio(record, writer)
             count = source.num_frames
             reason = "" if faces else f"no face found in {count} frame{'s' * (count != 1)}"
             summary = ClipSummary(
@@ -126,7 +126,7 @@ class ClipPreparer:
                 broken=source.broken,
                 width=source.width,
                 height=source.height,
-                sound_reason=sound_reason,
+                audio_reason=audio_reason,
                 source=stamp,
                 content=content,
             )
@@ -141,19 +141,19 @@ class ClipPreparer:
             read_face_table(path, size) if path else None,
         )
 
-    def _add_sound(self, record: VideoRecord, writer: ClipWriter) -> str:
+    def _add_audio(self, record: VideoRecord, writer: ClipWriter) -> str:
         """Writes the clip's sound; returns what is wrong with it. A damaged sound is none, and costs no picture."""
         path = self._folder / record.path
-        if not self._settings.sound or not is_video_file(path):
+        if not self._settings.audio or not is_video_file(path):
             return ""
         try:
-            track = open_sound(path, SOUND_RATE)
+            track = open_audio(path, AUDIO_RATE)
             for block in track or ():
-                writer.add_sound(np.round(block * 32767).astype(np.int16))
+                writer.add_audio(np.round(block * 32767).astype(np.int16))
         except Exception as error:  # whatever a damaged track brings a decoder to: the pictures are made already
             if is_passing(error):
                 raise
-            writer.discard_sound()
+            writer.discard_audio()
             return " ".join(f"{DAMAGED}{str(error) or type(error).__name__}".split())
         wrong = []
         if track and track.broken:
@@ -350,7 +350,7 @@ def _describe(
     summaries = [done[record.clip_id] for record in records]
     suffix = f"-{shard.name}" if shard.name else ""
     listed, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
-    write_whole(listed, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
-    write_whole(sheet, contact_sheet(store, summaries))
+    atomic_write(listed, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
+    atomic_write(sheet, contact_sheet(store, summaries))
     show_coverage(records, summaries, name)
     print(f"  all reasons: {listed}\n  to look at:  {sheet}")

@@ -1,4 +1,4 @@
-from .audio_cache import SoundCache as SoundCache
+from .audio_cache import AudioCache as AudioCache
 from .clip_store import ClipStore as ClipStore
 from .clip_store import ClipSummary as ClipSummary
 from .clip_store import FaceFrame as FaceFrame

@@ -20,13 +20,13 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from data_modules.audio.opensmile import SIZES, Descriptors
-from data_modules.audio.settings import Sound
+from data_modules.audio.settings import AudioSettings
 from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import Samples, speech_of
 from data_modules.store.clip_store import ClipStore, clip_path, reading, settings_key
 from data_modules.store.face_sequence import FaceSequence
 from data_modules.store.tensor_file import read_header
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 
 FIELDS = ("descriptor", "spectrogram")
 """The fields of `ClipBatch` that are made of sound."""
@@ -40,24 +40,24 @@ class Recipe:
     """All that a field depends on besides the clip."""
 
     field: str
-    sound: Sound  # with defaults where the field does not depend on it
+    audio: AudioSettings  # with defaults where the field does not depend on it
     libraries: tuple[str, ...]  # names and versions, our own the first
 
     @classmethod
-    def of(cls, field: str, sound: Sound) -> "Recipe":
+    def of(cls, field: str, audio: AudioSettings) -> "Recipe":
         """Of one of `FIELDS`."""
-        wanted = {"noisereduce": sound.reduce_noise, "webrtcvad-wheels": sound.speech, "opensmile": field == FIELDS[0]}
+        wanted = {"noisereduce": audio.reduce_noise, "webrtcvad-wheels": audio.speech, "opensmile": field == FIELDS[0]}
         libraries = (METHOD, *(f"{package} {_version(package)}" for package, wants in wanted.items() if wants))
-        default = Sound()
+        default = AudioSettings()
         if field == "descriptor":
             picture = {name: getattr(default, name) for name in ("size", "window", "hop", "decibels")}
-            return cls(field, replace(sound, **picture), libraries)
-        return cls(field, replace(sound, functionals=default.functionals), libraries)
+            return cls(field, replace(audio, **picture), libraries)
+        return cls(field, replace(audio, functionals=default.functionals), libraries)
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"{self.sound.functionals if self.field == 'descriptor' else self.field}-{settings_key(self)}"
+        return f"{self.audio.functionals if self.field == 'descriptor' else self.field}-{settings_key(self)}"
 
 
 def _version(package: str) -> str:
@@ -107,7 +107,7 @@ class FieldFiles:
         """Writes a clip's field, whole or not at all; nothing without a folder."""
         path = self.path(clip_id)
         if path is not None:
-            write_whole(path, save({self.recipe.field: np.ascontiguousarray(values)}))
+            atomic_write(path, save({self.recipe.field: np.ascontiguousarray(values)}))
 
     @property
     def failed(self) -> Path | None:
@@ -126,7 +126,7 @@ class FieldFiles:
         if self.failed is not None:
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows([("clip_id", "reason"), *sorted(failures.items())])
-            write_whole(self.failed, text.getvalue().encode())
+            atomic_write(self.failed, text.getvalue().encode())
 
     @cached_property
     def make(self) -> Callable[[Samples], NDArray[Any]]:
@@ -135,42 +135,42 @@ class FieldFiles:
         Raises:
             SoundLibraryNotFoundError: a package is missing.
         """
-        sound = self.recipe.sound
-        return Descriptors(sound.functionals) if self.recipe.field == "descriptor" else _Spectrogram(sound)
+        audio = self.recipe.audio
+        return Descriptors(audio.functionals) if self.recipe.field == "descriptor" else _Spectrogram(audio)
 
     @property
     def nothing(self) -> NDArray[Any]:
         """What stands for a clip without sound: zeros."""
-        sound = self.recipe.sound
+        audio = self.recipe.audio
         if self.recipe.field == "descriptor":
-            return np.zeros(SIZES[sound.functionals], np.float32)
-        return np.zeros((sound.size, sound.size), np.uint8)
+            return np.zeros(SIZES[audio.functionals], np.float32)
+        return np.zeros((audio.size, audio.size), np.uint8)
 
 
 @dataclass(frozen=True)
 class _Spectrogram:
-    sound: Sound
+    audio: AudioSettings
 
     def __call__(self, speech: Samples) -> NDArray[np.uint8]:
-        return spectrogram(speech, self.sound)
+        return spectrogram(speech, self.audio)
 
 
-class SoundCache:
+class AudioCache:
     """What models hear of clips: read from the files, or made where these lack it.
 
     Args:
-        sound: how it is made; None for the defaults.
+        audio: how it is made; None for the defaults.
         folder: where it is kept; None keeps nothing.
     """
 
-    def __init__(self, sound: Sound | None = None, folder: Path | None = None) -> None:
-        self.sound = sound or Sound()
-        self.files = {field: FieldFiles(Recipe.of(field, self.sound), folder) for field in FIELDS}
+    def __init__(self, audio: AudioSettings | None = None, folder: Path | None = None) -> None:
+        self.audio = audio or AudioSettings()
+        self.files = {field: FieldFiles(Recipe.of(field, self.audio), folder) for field in FIELDS}
 
     @classmethod
-    def of(cls, store: ClipStore, sound: Sound | None) -> "SoundCache":
+    def of(cls, store: ClipStore, audio: AudioSettings | None) -> "AudioCache":
         """The files beside a store's crops."""
-        return cls(sound, store.folder / "sound")
+        return cls(audio, store.folder / "audio")
 
     def failures(self, fields: Iterable[str]) -> dict[str, str]:
         """Clip id -> why one of the fields could not be made."""
@@ -180,7 +180,7 @@ class SoundCache:
         """A clip's field, (size, size) uint8 or (E,) float32, or None where it has no sound or making it failed."""
         clip_id, files = stored.summary.clip_id, self.files[field]
         values = files.read(clip_id)
-        if values is not None or stored.summary.sound == 0 or clip_id in files.failures():
+        if values is not None or stored.summary.audio == 0 or clip_id in files.failures():
             return values
         made, reason = self.make(stored, [field])
         if reason:
@@ -193,10 +193,10 @@ class SoundCache:
         Raises:
             SoundLibraryNotFoundError: a package is missing.
         """
-        samples = stored.sound(0.0, self.sound.max_seconds)
+        samples = stored.audio(0.0, self.audio.max_seconds)
         if samples is None or not samples.any():
             return {}, "no sound"
-        speech, made, reason = speech_of(samples, self.sound), dict[str, NDArray[Any]](), ""
+        speech, made, reason = speech_of(samples, self.audio), dict[str, NDArray[Any]](), ""
         for field in fields:
             try:
                 made[field] = self.files[field].make(speech)

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.settings import AUDIO_RATE
 from data_modules.store.tensor_file import METADATA, TensorFile, read_header, tensor_file
-from data_modules.utils.files import is_temporary, write_whole
+from data_modules.utils.files import atomic_write, is_temporary
 
 FORMAT = "fer_lightning faces 2"
 SUFFIX = ".safetensors"
@@ -75,12 +75,12 @@ class ClipSummary:
     fps: float = 0.0
     reason: str = ""  # why there are no faces, where there are none
     num_made: int = 0  # of the crops, those that are interpolated pictures
-    sound: float = 0.0  # seconds; 0 where the clip has no sound track, or a silent one, or it was not asked for
+    audio: float = 0.0  # seconds; 0 where the clip has no sound track, or a silent one, or it was not asked for
     broken: int = 0  # packets or images that do not decode
     num_landmarks: int = 0  # of the crops, those with landmarks
     width: int = 0  # of the source's frames, pixels
     height: int = 0
-    sound_reason: str = ""  # what is wrong with the sound track, where there is one
+    audio_reason: str = ""  # what is wrong with the sound track, where there is one
     source: str = ""  # sizes and times of the files it was made of (`clip_files`); empty from earlier versions
     content: str = ""  # their checksum, where they could be read
 
@@ -177,7 +177,7 @@ class StoredClip:
             return np.asarray(self._file.get_tensor(name), dtype=np.float32)
 
     def has(self, name: str) -> bool:
-        """Whether the clip has `landmarks`, `person`, `sound`, ..."""
+        """Whether the clip has `landmarks`, `person`, `audio`, ..."""
         return name in self._names
 
     @cached_property
@@ -186,14 +186,14 @@ class StoredClip:
         with reading(self.path):
             return np.asarray(self._file.get_tensor("time"), dtype=np.float64)
 
-    def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """(n,) samples in [-1, 1] at `SOUND_RATE` from `start` to `stop` seconds, or None where there is no sound."""
-        if "sound" not in self._names:
+    def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
+        """(n,) samples in [-1, 1] at `AUDIO_RATE` from `start` to `stop` seconds, or None where there is no sound."""
+        if "audio" not in self._names:
             return None
-        track = self._file.get_slice("sound")
+        track = self._file.get_slice("audio")
         (length,) = track.get_shape()
-        last = length if stop is None else min(round(stop * SOUND_RATE), length)
-        samples = track[min(round(start * SOUND_RATE), last) : last]
+        last = length if stop is None else min(round(stop * AUDIO_RATE), length)
+        samples = track[min(round(start * AUDIO_RATE), last) : last]
         return np.asarray(samples, dtype=np.float32) / np.float32(32768)
 
     def crops(
@@ -255,7 +255,7 @@ class ClipStore:
         store = cls(root / name)
         path = store.folder / NOTE
         if not path.exists():
-            write_whole(path, json.dumps(note, indent=2, default=str).encode())
+            atomic_write(path, json.dumps(note, indent=2, default=str).encode())
         return store
 
     @classmethod
@@ -341,7 +341,7 @@ class ClipStore:
         table = csv.DictWriter(text, [field.name for field in fields(ClipSummary)], lineterminator="\n")
         table.writeheader()
         table.writerows(asdict(summary) for summary in summaries)
-        write_whole(self.index_path(part), text.getvalue().encode())
+        atomic_write(self.index_path(part), text.getvalue().encode())
 
     def index_path(self, part: str = "") -> Path:
         """Where the index, or that of a part, is or would be."""
@@ -396,14 +396,14 @@ class ClipWriter:
                 tensors[name].extend(np.asarray(jpeg, dtype=np.uint8))
                 tensors[f"{name}_end"].extend(np.array([tensors[name].count], dtype=np.int64))
 
-    def add_sound(self, samples: NDArray[np.int16]) -> None:
-        """Appends (n,) samples at `SOUND_RATE`."""
-        self._tensors["sound"].extend(samples)
+    def add_audio(self, samples: NDArray[np.int16]) -> None:
+        """Appends (n,) samples at `AUDIO_RATE`."""
+        self._tensors["audio"].extend(samples)
         self._loud = self._loud or bool(samples.any())
 
-    def discard_sound(self) -> None:
+    def discard_audio(self) -> None:
         """Takes all sound back: it turned out to be damaged."""
-        self._tensors.discard("sound")
+        self._tensors.discard("audio")
         self._loud = False
 
     def finish(self, summary: ClipSummary, times: NDArray[np.float64] | None = None) -> ClipSummary:
@@ -428,10 +428,10 @@ class ClipWriter:
                 )
         if times is not None:
             self._tensors["time"].extend(times)
-        sound = self._tensors["sound"].count / SOUND_RATE
-        if sound and not self._loud:
-            self.discard_sound()
-            summary, sound = replace(summary, sound_reason=summary.sound_reason or SILENT), 0.0
-        summary = replace(summary, num_faces=faces, num_made=self._made, num_landmarks=self._landmarks, sound=sound)
+        audio = self._tensors["audio"].count / AUDIO_RATE
+        if audio and not self._loud:
+            self.discard_audio()
+            summary, audio = replace(summary, audio_reason=summary.audio_reason or SILENT), 0.0
+        summary = replace(summary, num_faces=faces, num_made=self._made, num_landmarks=self._landmarks, audio=audio)
         self._tensors.metadata = {"format": FORMAT, "summary": json.dumps(asdict(summary))}
         return summary

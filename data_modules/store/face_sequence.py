@@ -33,7 +33,7 @@ class FaceSequence(Protocol):
         ...
 
     def has(self, name: str) -> bool:
-        """Whether there are `landmarks`, `person`, `sound`, ..."""
+        """Whether there are `landmarks`, `person`, `audio`, ..."""
         ...
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
@@ -46,8 +46,8 @@ class FaceSequence(Protocol):
         """(K, S, S, 3) RGB crops of the `face` or the `person` at positions in [0, M), no smaller than `size`."""
         ...
 
-    def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """(n,) samples at `SOUND_RATE` from `start` to `stop` seconds; None where there is no sound."""
+    def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
+        """(n,) samples at `AUDIO_RATE` from `start` to `stop` seconds; None where there is no sound."""
         ...
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from data_modules.store.clip_store import clip_path
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 
-VARIANTS, EVALUATION = "variants", "evaluation"
+TRAIN_VIEWS, EVALUATION = "variants", "evaluation"
 PARTS = ("frames", "clip")
 
 
@@ -35,7 +35,7 @@ class FeatureCache:
         self.folder = folder
 
     def path(self, clip_id: str, group: str) -> Path:
-        """Where the features of `VARIANTS` or `EVALUATION` are or would be.
+        """Where the features of `TRAIN_VIEWS` or `EVALUATION` are or would be.
 
         Raises:
             ValueError: the clip's id would leave the folder.
@@ -59,7 +59,7 @@ class FeatureCache:
             there = [part for part in parts if part is not None]
             if there:
                 tensors[name] = torch.stack(there).contiguous()
-        with whole_file(self.path(clip_id, group)) as temporary:
+        with atomic_file(self.path(clip_id, group)) as temporary:
             save_file(tensors, temporary)
 
     def read(self, clip_id: str, group: str, number: int) -> Features:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.utils.files import whole_file, writing_to
+from data_modules.utils.files import atomic_file, writing_to
 
 IN_MEMORY = 4 * 2**20  # bytes of a tensor before it goes to disk: most clips never do
 METADATA = "__metadata__"  # the header's entry that is no tensor
@@ -114,7 +114,7 @@ def tensor_file(path: Path) -> Iterator[TensorFile]:
     with ExitStack() as cleanup:
         tensors = TensorFile(path.parent, cleanup)
         yield tensors
-        with whole_file(path) as temporary, writing_to(path.parent), temporary.open("wb") as file:
+        with atomic_file(path) as temporary, writing_to(path.parent), temporary.open("wb") as file:
             tensors.write_to(file)
 
 

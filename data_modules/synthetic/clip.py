@@ -63,7 +63,7 @@ class RenderedClip:
 
     frames: NDArray[np.uint8]  # (T, H, W, 3) RGB
     truth: FrameTruth
-    sound: Array | None = None  # 16 kHz mono, within [-1, 1]; None for a silent clip
+    audio: Array | None = None  # 16 kHz mono, within [-1, 1]; None for a silent clip
 
 
 @lru_cache(maxsize=8)
@@ -81,7 +81,7 @@ class Plan:
     intensity: Array  # (T,) of the labelled expression
     staging: Staging
     size: int
-    sound: Array | None
+    audio: Array | None
 
 
 def plan_clip(settings: ClipSettings) -> Plan:
@@ -106,11 +106,11 @@ def plan_clip(settings: ClipSettings) -> Plan:
     staging = stage(settings.difficulty, settings.emotion, person, pose, settings.size, rng)
     performance = Performance(units, dynamics.gaze(frames, rng), pose)
     silent = wild and rng.random() < 0.12
-    sound = None
+    audio = None
     if not silent:
         spoken = voice.voice_of(person, settings.emotion, excitement, 0.5 * spread, rng)
-        sound = voice.speak(words, seconds, spoken, rng)
-    return Plan(person, performance, intensity, staging, settings.size, sound)
+        audio = voice.speak(words, seconds, spoken, rng)
+    return Plan(person, performance, intensity, staging, settings.size, audio)
 
 
 def render_clip(settings: ClipSettings) -> RenderedClip:
@@ -201,7 +201,7 @@ def _paint(plan: Plan) -> RenderedClip:
         if staging.occluder is not None:
             staging.occluder.paint(image, t, nose[t], float(pose.scale[t]))
     scene.expose(frames, staging.gain, staging.grain)
-    return RenderedClip(frames, _truth(figure, plan), plan.sound)
+    return RenderedClip(frames, _truth(figure, plan), plan.audio)
 
 
 def face_boxes(landmarks: Array) -> NDArray[np.float32]:

@@ -99,7 +99,7 @@ def speak(words: Speech, seconds: float, voice: Voice, rng: np.random.Generator)
     pulse = np.where(ramp < opened, ramp / opened, 0) ** 2  # opens slowly, closes at once
     source = np.diff(pulse, prepend=0) + 0.004 * 5**-voice.tension * rng.standard_normal(count)
     source = lfilter([1 - (dull := 0.35 * 2**-voice.tension)], [1, -dull], source)
-    sound = np.zeros(count)
+    audio = np.zeros(count)
     chosen = np.minimum((words.vowels * len(VOWELS)).astype(int), len(VOWELS) - 1)
     for number, formants in enumerate(VOWELS):
         mine = Speech(*(a[chosen == number] for a in (words.moments, words.lengths, words.strengths, words.vowels)))
@@ -108,7 +108,7 @@ def speak(words: Speech, seconds: float, voice: Voice, rng: np.random.Generator)
         voiced = source * np.interp(samples, coarse, mine.loudness(coarse))
         for frequency, bandwidth in zip(formants, BANDWIDTHS, strict=True):
             voiced = lfilter(*_resonator(frequency * voice.tract, bandwidth), voiced)
-        sound += voiced
-    peak = float(np.abs(sound).max())
+        audio += voiced
+    peak = float(np.abs(audio).max())
     room = 0.002 * rng.standard_normal(count)
-    return np.asarray(np.clip((sound * (voice.loudness / peak) if peak > 0 else 0) + room, -1, 1), np.float32)
+    return np.asarray(np.clip((audio * (voice.loudness / peak) if peak > 0 else 0) + room, -1, 1), np.float32)

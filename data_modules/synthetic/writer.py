@@ -14,7 +14,7 @@ from data_modules.synthetic.clip import ClipSettings, StillSettings, render_clip
 from data_modules.synthetic.dynamics import FPS
 from data_modules.synthetic.face_model import Array
 from data_modules.synthetic.voice import RATE
-from data_modules.utils.files import whole_file, write_whole
+from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
 
@@ -22,19 +22,19 @@ LEFT_OVER = 600.0  # seconds after which a temporary file belongs to nobody
 TIME_LIMIT = 300.0  # seconds for one clip, which takes about one
 
 
-def write_video(path: Path, frames: NDArray[np.uint8], sound: Array | None) -> None:
+def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> None:
     """Writes (T, H, W, 3) RGB frames at 25 a second and 16 kHz sound as one MP4 file, whole or not at all."""
-    with whole_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+    with atomic_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         # one thread: the encoder's output then depends on the frames alone
         video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "20", "threads": "1"})
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
-        audio = None if sound is None else container.add_stream("aac", rate=RATE, layout="mono")
+        audio = None if audio is None else container.add_stream("aac", rate=RATE, layout="mono")
         for image in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))
-        if audio is not None and sound is not None:
-            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
+        if audio is not None and audio is not None:
+            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
             block.sample_rate = RATE
             container.mux(audio.encode(block))
             container.mux(audio.encode(None))
@@ -45,10 +45,10 @@ def write_clip(folder: Path, settings: ClipSettings | StillSettings) -> str:
     clip = render_clip(settings) if isinstance(settings, ClipSettings) else render_still(settings)
     clip.truth.save(folder / f"{settings.clip_id}.safetensors")
     if isinstance(settings, ClipSettings):
-        write_video(folder / f"{settings.clip_id}.mp4", clip.frames, clip.sound)
+        write_video(folder / f"{settings.clip_id}.mp4", clip.frames, clip.audio)
     else:
         jpeg = cv2.imencode(".jpg", clip.frames[0, ..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        write_whole(folder / f"{settings.clip_id}.jpg", jpeg.tobytes())
+        atomic_write(folder / f"{settings.clip_id}.jpg", jpeg.tobytes())
     return settings.clip_id
 
 

@@ -41,7 +41,7 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is renamed to `path`, on an error it is deleted.
 
     Its content is on the disk before the name is: after a power cut, too, there is either the whole file or the earlier
@@ -91,13 +91,13 @@ def remove_orphans(folder: Path) -> None:
                 path.unlink()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def atomic_write(path: Path, content: bytes) -> None:
     """Writes `content` to `path`, whole or not at all.
 
     Raises:
         NotWritableError: the folder takes no more files.
     """
-    with whole_file(path) as temporary, writing_to(path.parent):
+    with atomic_file(path) as temporary, writing_to(path.parent):
         temporary.write_bytes(content)
 
 

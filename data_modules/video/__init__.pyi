@@ -1,5 +1,5 @@
-from .audio_track import open_sound as open_sound
-from .audio_track import read_sound as read_sound
+from .audio_track import open_audio as open_audio
+from .audio_track import read_audio as read_audio
 from .reader import open_clip as open_clip
 from .reader import open_video as open_video
 from .source import UnreadableVideoError as UnreadableVideoError

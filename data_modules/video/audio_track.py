@@ -14,7 +14,7 @@ from data_modules.video.source import UnreadableVideoError, describe
 LONGEST_GAP = 1.0  # seconds of silence for a packet that does not decode; what its header says may be nonsense
 
 
-class SoundTrack:
+class AudioTrack:
     """The first sound track as mono samples, the first one at the time of the first picture, read block by block.
 
     Args:
@@ -82,7 +82,7 @@ class SoundTrack:
         return np.clip(np.where(finite, samples, np.float32(0)), -1, 1)
 
 
-def open_sound(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0) -> SoundTrack | None:
+def open_audio(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0) -> AudioTrack | None:
     """The first sound track of a video or sound file, or None where it has none.
 
     Raises:
@@ -90,12 +90,12 @@ def open_sound(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0
     """
     path = Path(path)
     with _opened(path) as file:
-        return SoundTrack(path, rate, max_seconds) if file.streams.audio else None
+        return AudioTrack(path, rate, max_seconds) if file.streams.audio else None
 
 
-def read_sound(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0) -> NDArray[np.float32] | None:
+def read_audio(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0) -> NDArray[np.float32] | None:
     """All of a sound track as one array (n,), which is why it refuses longer ones; None where there is none."""
-    track = open_sound(path, rate, max_seconds)
+    track = open_audio(path, rate, max_seconds)
     return None if track is None else np.concatenate([np.zeros(0, np.float32), *track])
 
 
@@ -113,8 +113,8 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 def _start(file: av.container.InputContainer) -> float:
     """Seconds from the first picture to the first sample; 0 where there is no picture."""
-    sound, video = file.streams.audio[0], next(iter(file.streams.video), None)
-    if video is None or None in (sound.start_time, video.start_time, sound.time_base, video.time_base):
+    audio, video = file.streams.audio[0], next(iter(file.streams.video), None)
+    if video is None or None in (audio.start_time, video.start_time, audio.time_base, video.time_base):
         return 0.0
-    start = float(sound.start_time * sound.time_base - video.start_time * video.time_base)
+    start = float(audio.start_time * audio.time_base - video.start_time * video.time_base)
     return start if abs(start) < 60 else 0.0  # a damaged header, not a minute of silence

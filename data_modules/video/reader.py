@@ -147,9 +147,9 @@ class VideoFile(VideoSource):
                     )
                     yield container, stream
                     return
-            sound = f"sound ({len(container.streams.audio)} track(s))" if container.streams.audio else "no picture"
+            audio = f"sound ({len(container.streams.audio)} track(s))" if container.streams.audio else "no picture"
             raise UnreadableVideoError(
-                f"{self.path}: found {sound} only, expected a picture track; give the file with the video."
+                f"{self.path}: found {audio} only, expected a picture track; give the file with the video."
             )
 
     def _decode(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
@@ -199,8 +199,8 @@ class VideoFile(VideoSource):
                 return None
             times = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
             self._hidden = sum(packet.is_discard for packet in packets)
-            sound = not any(packet.is_corrupt for packet in packets) and len(times) + self._hidden == stream.frames
-            if not sound or not times or stream.time_base is None:
+            audio = not any(packet.is_corrupt for packet in packets) and len(times) + self._hidden == stream.frames
+            if not audio or not times or stream.time_base is None:
                 return None
             ticks = np.asarray(times, dtype=np.float64)
             seconds: NDArray[np.float64] = (ticks - ticks[0]) * float(stream.time_base)

@@ -24,8 +24,8 @@ from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.masking import masked_softmax
 from fer_lightning.training.classifier import VideoClassifier
 
-Modality = Literal["face", "sound"]
-FIELDS: dict[Modality, str] = {"face": "face", "sound": "spectrogram"}
+Modality = Literal["face", "audio"]
+FIELDS: dict[Modality, str] = {"face": "face", "audio": "spectrogram"}
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class SpectralCNN(nn.Module):
         return maps.mean(dim=2).transpose(1, 2)
 
 
-class SoundEncoder(nn.Module):
+class AudioEncoder(nn.Module):
     """Spectrograms (B, 3, S, S) -> a token for every moment."""
 
     def __init__(self, backbone: FrameBackbone | None, width: int) -> None:
@@ -135,9 +135,9 @@ class SoundEncoder(nn.Module):
     def forward(self, batch: ClipBatch) -> Tokens:
         """Of clips that have sound."""
         assert batch.spectrogram is not None
-        heard = batch.has("sound")
-        features = self.backbone(torch.where(heard[:, None, None, None], batch.spectrogram, 0))  # (B, N, D)
-        return self.tokens(features, heard[:, None].expand(-1, features.shape[1]))  # type: ignore[no-any-return]
+        has_audio = batch.has("audio")
+        features = self.backbone(torch.where(has_audio[:, None, None, None], batch.spectrogram, 0))  # (B, N, D)
+        return self.tokens(features, has_audio[:, None].expand(-1, features.shape[1]))  # type: ignore[no-any-return]
 
 
 class Pooling(nn.Module):
@@ -176,7 +176,7 @@ class ModalityBranch(nn.Module):
     """
 
     def __init__(
-        self, encoder: FaceEncoder | SoundEncoder, width: int, num_classes: int, layers: int, heads: int, dropout: float
+        self, encoder: FaceEncoder | AudioEncoder, width: int, num_classes: int, layers: int, heads: int, dropout: float
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -210,9 +210,9 @@ class AudioVisual(VideoClassifier):
     Args:
         class_names: emotion names in alphabetical order.
         face_backbone: of the frames; ResNet-18 at random where None.
-        sound_backbone: of the spectrogram, one of timm's whose last map has rows and columns; `SpectralFilters`, which
+        audio_backbone: of the spectrogram, one of timm's whose last map has rows and columns; `SpectralFilters`, which
             few clips are enough for, where None.
-        modalities: what it looks at: `face`, `sound`, or both; one alone is the same network without the other's
+        modalities: what it looks at: `face`, `audio`, or both; one alone is the same network without the other's
             branch.
         width: of the tokens.
         layers: of each branch's transformer.
@@ -231,8 +231,8 @@ class AudioVisual(VideoClassifier):
         self,
         class_names: Sequence[str],
         face_backbone: FrameBackbone | None = None,
-        sound_backbone: FrameBackbone | None = None,
-        modalities: Sequence[Modality] = ("face", "sound"),
+        audio_backbone: FrameBackbone | None = None,
+        modalities: Sequence[Modality] = ("face", "audio"),
         width: int = 256,
         layers: int = 2,
         heads: int = 4,
@@ -249,11 +249,11 @@ class AudioVisual(VideoClassifier):
         self.modalities = tuple(sorted(modalities))
         self.inputs = frozenset(FIELDS[name] for name in self.modalities)
         self.modality_dropout, self.stream_weight = modality_dropout, stream_weight
-        encoders: list[FaceEncoder | SoundEncoder] = []
+        encoders: list[FaceEncoder | AudioEncoder] = []
         if "face" in self.modalities:
             encoders.append(FaceEncoder(face_backbone or FrameBackbone("resnet18"), width))
-        if "sound" in self.modalities:
-            encoders.append(SoundEncoder(sound_backbone, width))
+        if "audio" in self.modalities:
+            encoders.append(AudioEncoder(audio_backbone, width))
         # `halves` is what their tensors are called in checkpoints.
         self.halves = nn.ModuleList(
             ModalityBranch(one, width, len(class_names), layers, heads, dropout) for one in encoders

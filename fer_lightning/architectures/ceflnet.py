@@ -86,7 +86,7 @@ class CEFLNet(VideoClassifier):
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames.
-        clips: sub-videos that the T frames of a sample are; linked to the sampler.
+        num_clips: sub-videos that the T frames of a sample are; linked to the sampler.
         heads: of the self-attention.
         sal: self-attention learning, or frames as they are.
         lrl: local-global relation learning, or the mean of the frames.
@@ -99,7 +99,7 @@ class CEFLNet(VideoClassifier):
         self,
         class_names: Sequence[str],
         backbone: FrameBackbone | None = None,
-        clips: int = 7,
+        num_clips: int = 7,
         heads: int = 4,
         sal: bool = True,
         lrl: bool = True,
@@ -108,7 +108,7 @@ class CEFLNet(VideoClassifier):
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        self.clips = clips
+        self.num_clips = num_clips
         self.backbone = backbone or FrameBackbone("resnet18")
         size = self.backbone.num_features
         self.sal = SelfAttentionLearning(size, heads) if sal else None
@@ -128,12 +128,12 @@ class CEFLNet(VideoClassifier):
         """Faces (B, n K, 3, H, W) -> logits, the emotion-rich representation, and the clips' scores (B, n)."""
         assert batch.face is not None
         frames = self.backbone(batch.face)  # (B, n K, D), all frames in one call
-        mask = batch.mask.view(-1, batch.mask.shape[1] // self.clips)  # (B n, K)
+        mask = batch.mask.view(-1, batch.mask.shape[1] // self.num_clips)  # (B n, K)
         frames = frames.view(*mask.shape, -1)
         if self.sal:
             frames = self.sal(frames, mask)
         clip = self.lrl(frames, mask) if self.lrl else masked_mean(frames, mask)  # (B n, D)
-        clips, mask = clip.view(len(batch), self.clips, -1), mask.any(dim=1).view(len(batch), self.clips)
+        clips, mask = clip.view(len(batch), self.num_clips, -1), mask.any(dim=1).view(len(batch), self.num_clips)
         if self.eian:
             video, scores = self.eian(clips, mask)
         else:

@@ -109,7 +109,7 @@ class LandmarkSVM(SupportVectorClassifier):
 class OpenSmileSVM(SupportVectorClassifier):
     """Bi-modality fusion's other audio models (Li et al., ICMI 2019, section 2): openSMILE's functionals into an SVM.
 
-    The set of 384 (IS09) or 1582 (IS10) is the data's: `--data.sound.functionals`. The paper says no more of its SVM.
+    The set of 384 (IS09) or 1582 (IS10) is the data's: `--data.audio.functionals`. The paper says no more of its SVM.
     Our choice: a linear kernel, as the two challenges that the sets are named after had, for there are more values
     than clips of most data sets.
 
@@ -136,4 +136,4 @@ class OpenSmileSVM(SupportVectorClassifier):
     def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
         """Functionals (B, D), and (B,) which clips have sound."""
         assert batch.descriptor is not None
-        return batch.descriptor, batch.has("sound")
+        return batch.descriptor, batch.has("audio")

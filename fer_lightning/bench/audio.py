@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from data_modules.audio.opensmile import SIZES
-from data_modules.audio.settings import Sound
+from data_modules.audio.settings import AudioSettings
 from data_modules.loading.batch import collate
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.audio import SoundPreparer
+from data_modules.prepare.audio import AudioPreparer
 from data_modules.sampling import SegmentSampler
-from data_modules.store.audio_cache import SoundCache
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from data_modules.synthetic.dynamics import speech
 from data_modules.synthetic.voice import Voice, speak
@@ -41,16 +41,16 @@ def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, li
         with store.writing(f"{number}") as writer:
             for index, crop in enumerate(crops):
                 writer.add(FaceFrame(index, crop, np.zeros(4, np.float32), 1.0))
-            writer.add_sound((voice * 32767).astype(np.int16))
+            writer.add_audio((voice * 32767).astype(np.int16))
             summary = writer.finish(ClipSummary(f"{number}", len(crops), 0, 25.0))
         clips.append(Clip(VideoRecord(summary.clip_id, "", ""), summary, 0))
     store.write_index(clip.faces for clip in clips)
     return store, clips
 
 
-def seconds_per_second(store: ClipStore, clips: list[Clip], sounds: SoundCache, field: str, workers: int) -> float:
+def seconds_per_second(store: ClipStore, clips: list[Clip], audio_cache: AudioCache, field: str, workers: int) -> float:
     """Seconds of sound of which the processes make the field in a second, their start left out; 0 for this one."""
-    work = partial(SoundPreparer, store, sounds, frozenset({field}))
+    work = partial(AudioPreparer, store, audio_cache, frozenset({field}))
     times = []
     for clip_id, reason in run_in_processes(work, [clip.record.clip_id for clip in clips], workers, 300.0):
         if reason:
@@ -79,14 +79,14 @@ def run(quick: bool = False) -> None:
     """Prints how fast both fields are made, and how much longer a step of the loader takes with them."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    sound, sampler = Sound(), SegmentSampler(2 if quick else FRAMES)
+    audio, sampler = AudioSettings(), SegmentSampler(2 if quick else FRAMES)
     with tempfile.TemporaryDirectory() as folder:
         store, clips = write_clips(Path(folder), 4 if quick else 40, 64 if quick else 256)
-        kept = SoundCache.of(store, sound)
-        fields = {f"spectrogram, {sound.size}²": (kept, "spectrogram")}
+        kept = AudioCache.of(store, audio)
+        fields = {f"spectrogram, {audio.size}²": (kept, "spectrogram")}
         if find_spec("opensmile"):
             fields |= {
-                f"openSMILE, {size} values": (SoundCache.of(store, replace(sound, functionals=name)), "descriptor")
+                f"openSMILE, {size} values": (AudioCache.of(store, replace(audio, functionals=name)), "descriptor")
                 for name, size in SIZES.items()
             }
         workers = 0 if quick else CORES
@@ -98,9 +98,9 @@ def run(quick: bool = False) -> None:
         ways = {
             "faces": (FACES_ONLY, kept),
             f"faces, {' and '.join(sorted(heard))}": (FACES_ONLY | heard, kept),
-            "faces and spectrogram, made anew in each step": (FACES_ONLY | {"spectrogram"}, SoundCache(sound)),
+            "faces and spectrogram, made anew in each step": (FACES_ONLY | {"spectrogram"}, AudioCache(audio)),
         }
-        data = [ClipDataset(clips, store, sampler, inputs, SIZE, sounds=cache) for inputs, cache in ways.values()]
+        data = [ClipDataset(clips, store, sampler, inputs, SIZE, audio_cache=cache) for inputs, cache in ways.values()]
         times = step_times(data, 2 if quick else 20)
         print(f"loading a batch of {BATCH} clips of {sampler.frames} frames in one process:")
         for way, seconds in zip(ways, times, strict=True):

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.cli.train import add_experiment_arguments, make_ready, request_of
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import refuse_models_data, resolved
@@ -22,7 +22,7 @@ from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
-from fer_lightning.experiments.resume import refuse_other_settings, say, train_apart
+from fer_lightning.experiments.resume import refuse_other_settings, say, train_in_subprocess
 from fer_lightning.report.figures.style import png
 from fer_lightning.report.sections.confusion import confusion_figure
 
@@ -132,7 +132,7 @@ def train_all(requests: list[Request]) -> list[Request]:
 
 
 def _train(request: Request, environment: dict[str, str]) -> int:
-    return train_apart(request, environment)
+    return train_in_subprocess(request, environment)
 
 
 def write_summary(folder: Path, requests: list[Request]) -> Summary:
@@ -140,8 +140,8 @@ def write_summary(folder: Path, requests: list[Request]) -> Summary:
     tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
     selections = {request.run.read_info().selection for request in requests}
     summary = summarise(tables, requests, " and ".join(sorted(selections)))
-    write_whole(folder / "summary.json", json.dumps(summary.content, indent=2).encode())
-    write_whole(folder / "confusion.png", png(confusion_figure(summary.pooled.confusion, tables[0].class_names)))
+    atomic_write(folder / "summary.json", json.dumps(summary.content, indent=2).encode())
+    atomic_write(folder / "confusion.png", png(confusion_figure(summary.pooled.confusion, tables[0].class_names)))
     print_summary(summary)
     print(f"summary and pooled confusion matrix: {folder}")
     return summary

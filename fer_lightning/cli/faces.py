@@ -23,7 +23,7 @@ from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import FAILED, MISNAMED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
 from data_modules.store.clip_store import ClipStore, Origin, StoredClip
 from data_modules.utils.cells import cell, text_of
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.predict.video_files import folder_for, shown, videos_of
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
@@ -85,8 +85,8 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
         )
         print(f"{shown(Path(record.path).name)}: {shown(said)}")
     summaries = [done[record.clip_id] for record in records]
-    write_whole(out / "contact_sheet.jpg", contact_sheet(store, summaries))
-    write_whole(out / "quarantine.csv", quarantine(summaries))
+    atomic_write(out / "contact_sheet.jpg", contact_sheet(store, summaries))
+    atomic_write(out / "quarantine.csv", quarantine(summaries))
     print(f"to look at: {out / 'contact_sheet.jpg'}; what is wrong with which video: {out / 'quarantine.csv'}")
     return int(bool(left_out) or any(summary.reason.startswith(NOT_MADE) for summary in summaries))
 
@@ -106,7 +106,7 @@ def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("folder", "video"))
     rows.writerows((cell(folder), cell(video)) for video, folder in names.items())
-    write_whole(listed, text.getvalue().encode())
+    atomic_write(listed, text.getvalue().encode())
     return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
 
 
@@ -117,8 +117,8 @@ def export(clip: StoredClip, folder: Path) -> str:
         path = folder / f"{index:06}.jpg"
         if not path.exists():
             picture = cv2.imencode(".jpg", clip.crops([place])[0][..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-            write_whole(path, picture.tobytes())
-    write_whole(folder / TABLE, table(clip))
+            atomic_write(path, picture.tobytes())
+    atomic_write(folder / TABLE, table(clip))
     origin = clip.optional("origin")
     made = 0 if origin is None else int(np.count_nonzero(origin == Origin.BETWEEN))
     said = f"a face in {summary.num_faces} of {summary.num_frames} frames"

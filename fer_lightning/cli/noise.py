@@ -20,7 +20,7 @@ from torch import Tensor
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import NOISE_CROP
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from data_modules.utils.progress import progress
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.collect import prediction_table
@@ -83,8 +83,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"--draws {known.draws} --sigmas {known.sigmas}: expected draws from 1 and sigmas from 0 on")
     found = measure([RunFolder(path) for path in known.runs], sorted(set(known.sigmas)), known.draws, known.workers)
     out = known.out or known.runs[0].absolute().parent / "noise"
-    write_whole(out / "noise.csv", to_csv(found).encode())
-    write_whole(out / "noise.png", png(noise_figure(found)))
+    atomic_write(out / "noise.csv", to_csv(found).encode())
+    atomic_write(out / "noise.png", png(noise_figure(found)))
     for score in found:
         values = "  ".join(
             f"{metric.short} {score.scores.written(metric)} {score.intervals[metric].written(metric)}"

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_modules.audio.speech import SoundLibraryNotFoundError
+from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.settings import FaceSettings
 from data_modules.utils.pool import Failure
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
             said = f"not predicted. {shown(result.reason)}" if isinstance(result, Failure) else result.paragraph()
             count = f"[{done} of {len(videos)}] " if len(videos) > 1 else ""
             print(f"{count}{shown(path if isinstance(result, Failure) else path.name)}: {said}", flush=True)
-    except (DetectorNotFoundError, SoundLibraryNotFoundError) as error:
+    except (DetectorNotFoundError, AudioLibraryNotFoundError) as error:
         raise ValueError(str(error)) from error
     if unreadable and len(videos) > 1:
         print(f"{unreadable} of {len(videos)} videos could not be read; the reasons stand above")

@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
         augmentation=trained.augmentation,
         selection="last",
         num_workers=known.workers,
-        sound=trained.sound,
+        audio=trained.audio,
     )
     data.inputs = trained.model.inputs
     mapping = ClassMapping(parse_renaming(known.classes), trained.class_names, data.class_names)

@@ -15,10 +15,10 @@ from fer_lightning.ensemble.training import train_ensemble
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request, data_names, experiment_names, needed_runs
 from fer_lightning.experiments.resume import (
-    alone,
     keep_clips,
     refuse_other_data,
     refuse_other_settings,
+    run_lock,
     say,
     say_result,
     settings,
@@ -77,7 +77,7 @@ def train(request: Request) -> RunFolder:
     cli = FerCLI(request.command_line(), run=False)
     if not is_finished(run, cli):
         make_ready(cli)
-        with alone(run):
+        with run_lock(run):
             if not is_finished(run, cli):  # while this process waited for another one
                 fit_and_test(cli, request)
     return run

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 
 from fer_lightning.ensemble.methods import Average, Method
 from fer_lightning.experiments.request import ExperimentInfo, Request
-from fer_lightning.experiments.resume import INDIFFERENT
+from fer_lightning.experiments.resume import RUNTIME_ONLY_KEYS
 
 OWN = ("ensemble", "experiment")  # what an ensemble's file holds, and begins the arguments that are its own
 
@@ -138,7 +138,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def decisive(arguments: Sequence[str]) -> bool:
     """Whether Lightning's arguments may decide a result; devices and paths, say, do not."""
-    return any(each.startswith("--") and not each[2:].startswith(INDIFFERENT) for each in arguments)
+    return any(each.startswith("--") and not each[2:].startswith(RUNTIME_ONLY_KEYS) for each in arguments)
 
 
 def model_requests(request: Request, above: tuple[str, ...] = ()) -> Iterator[Request]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.ensemble.sums import Predictions, average, checked_labels
 from fer_lightning.weights import read_checkpoint, tensors_in
 
@@ -124,7 +124,7 @@ class JointLateFusion(nn.Module):
 
     def write(self, path: Path) -> None:
         """Writes what was fitted as a safetensors file; the groups stand in `ensemble.json`."""
-        write_whole(path, save(self.state_dict()))
+        atomic_write(path, save(self.state_dict()))
 
     @classmethod
     def read(cls, path: Path, groups: Sequence[Sequence[str]], classes: int) -> "JointLateFusion":

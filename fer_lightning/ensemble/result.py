@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
@@ -184,7 +184,7 @@ def write_ensemble(ensemble: Ensemble, out: Path, asked: dict[str, object] | Non
     run = RunFolder(out)
     run.report.unlink(missing_ok=True)  # where it is, all of it is
     content = configuration(ensemble) if asked is None else asked
-    write_whole(run.config, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+    atomic_write(run.config, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     ensemble.record.write(run)
     if ensemble.fitted.fusion is None:
         fusion_path(run).unlink(missing_ok=True)  # of an earlier ensemble

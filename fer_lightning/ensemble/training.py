@@ -14,7 +14,13 @@ from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
-from fer_lightning.experiments.resume import refuse_other_data, refuse_other_settings, say, say_result, train_apart
+from fer_lightning.experiments.resume import (
+    refuse_other_data,
+    refuse_other_settings,
+    say,
+    say_result,
+    train_in_subprocess,
+)
 from fer_lightning.runs.folder import RunFolder
 
 OF_THE_MODEL = ("root", "workers", "faces")  # arguments of a data set in which members may differ
@@ -84,7 +90,7 @@ def train_ensemble(request: Request) -> RunFolder:
     for number, member in enumerate(members, start=1):
         if not member.run.finished or member.is_ensemble:
             say(f"{request.experiment}, member {number} of {len(members)}: {member.run.path}")
-            if train_apart(member):
+            if train_in_subprocess(member):
                 raise ValueError(
                     f"{member.run.path} did not finish; its messages stand above. The same command goes on there"
                 )

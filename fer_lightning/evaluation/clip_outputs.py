@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 from fer_lightning.evaluation.predictions import TOLERANCE, PredictionTable, is_safe
 
 FORMAT = "fer_lightning outputs 1"
@@ -24,7 +24,7 @@ def stacked(name: str, clips: Sequence[NDArray[np.generic]]) -> NDArray[np.gener
     """The values of a field, those of N clips one after the other.
 
     Batches are padded each to its own longest clip, so samples of all frames differ in length: these are padded again.
-    A padded place shows itself (`standing`).
+    A padded place shows itself (`frame_source`).
 
     Raises:
         ValueError: shapes differ in a field that has nothing to do with frames.
@@ -55,7 +55,7 @@ class ClipOutputs:
     attention: NDArray[np.float32] | None = None  # (N, A) over A groups of T / A consecutive sampled frames
     intensity: NDArray[np.float32] | None = None  # (N, T) true intensity of the expression; NaN where unknown
     relation: NDArray[np.floating] | None = None  # (N, T, T) of the sampled frames; half precision in files
-    standing: NDArray[np.integer] | None = None  # (N, T) which sampled frame stands at each place
+    frame_source: NDArray[np.integer] | None = None  # (N, T) which sampled frame stands at each place
     streams: NDArray[np.float32] | None = None  # (N, S, C) probabilities of each stream alone; NaN where it is absent
     stream_names: tuple[str, ...] = ()  # of the S streams
 
@@ -82,11 +82,11 @@ class ClipOutputs:
     def _check_relation(self, frames: int) -> None:
         if self.relation is not None and self.relation.shape[1:] != (frames, frames):
             raise ValueError(f"relation of {self.relation.shape[1:]} frames, expected ({frames}, {frames})")
-        if self.standing is None:
+        if self.frame_source is None:
             return
-        if self.standing.shape[1] != frames:
-            raise ValueError(f"standing tells of {self.standing.shape[1]} places, expected {frames}")
-        if self.standing.dtype.kind not in "iu" or ((self.standing < 0) | (self.standing >= frames)).any():
+        if self.frame_source.shape[1] != frames:
+            raise ValueError(f"standing tells of {self.frame_source.shape[1]} places, expected {frames}")
+        if self.frame_source.dtype.kind not in "iu" or ((self.frame_source < 0) | (self.frame_source >= frames)).any():
             raise ValueError(f"standing holds places of sampled frames: whole numbers from 0 to {frames - 1}")
 
     def _check_streams(self) -> None:
@@ -132,7 +132,7 @@ class ClipOutputs:
             if getattr(self, name) is not None
         }
         metadata = {"format": FORMAT, "clip_id": json.dumps(self.clip_id), "streams": json.dumps(self.stream_names)}
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(tensors, temporary, metadata)
 
     @classmethod

@@ -21,7 +21,7 @@ class ClassifierOutput:
 
     `attention` weighs A groups of T / A consecutive sampled frames: A is T for attention over frames, or the number of
     sub-videos. `relation` says at [:, i, j] how alike frames i and j are, or how much frame i attends to frame j, and
-    `standing` which sampled frame stands at each place of what comes after a substitution.
+    `frame_source` which sampled frame stands at each place of what comes after a substitution.
     """
 
     logits: Tensor  # (B, C)
@@ -29,7 +29,7 @@ class ClassifierOutput:
     attention: Tensor | None = None  # (B, A)
     _: KW_ONLY
     relation: Tensor | None = None  # (B, T, T)
-    standing: Tensor | None = None  # (B, T) int, from 0 to T - 1
+    frame_source: Tensor | None = None  # (B, T) int, from 0 to T - 1
     streams: tuple[StreamScores, ...] = ()
 
 
@@ -52,7 +52,7 @@ class ClipPredictions:
     attention: Tensor | None = None  # (M, A) of the first draw
     intensity: Tensor | None = None  # (M, T) of the first draw
     relation: Tensor | None = None  # (M, T, T) of the first draw
-    standing: Tensor | None = None  # (M, T) of the first draw
+    frame_source: Tensor | None = None  # (M, T) of the first draw
     streams: Tensor | None = None  # (M, S, C) probabilities of each stream alone; NaN where it sees nothing
     stream_names: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.utils.cells import cell, text_of
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 
 NONE = "none"
 """What stands for a class where no prediction was possible."""
@@ -157,8 +157,8 @@ class PredictionTable:
             names = [cell(value) if isinstance(value, str) else value for value in identity]
             table.writerow([*names, cell(predicted), *values, coverage, cell(reason)])
         rows_path(path).unlink(missing_ok=True)  # that of a table before; without one, a table is taken as it is
-        write_whole(path, text.getvalue().encode())
-        write_whole(rows_path(path), f"{len(self)}\n".encode())
+        atomic_write(path, text.getvalue().encode())
+        atomic_write(rows_path(path), f"{len(self)}\n".encode())
 
     @classmethod
     def read(cls, path: Path) -> "PredictionTable":

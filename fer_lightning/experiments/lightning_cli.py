@@ -11,10 +11,10 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from data_modules.loading.datamodule import VideoDataModule
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.request import ExperimentInfo
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
-from fer_lightning.training.checkpoints import checkpoints, with_whole_checkpoints
+from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.feature_caching import FeatureCaching
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
@@ -38,7 +38,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file whole; called in the first process only."""
         text: str = self.parser.dump(self.config, skip_none=False)
-        write_whole(Path(trainer.default_root_dir, self.config_filename), text.encode())
+        atomic_write(Path(trainer.default_root_dir, self.config_filename), text.encode())
 
 
 class FerCLI(LightningCLI):
@@ -73,7 +73,7 @@ class FerCLI(LightningCLI):
         """What data and model share is stated once."""
         parser.add_class_arguments(ExperimentInfo, "experiment")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
-        parser.link_arguments("data.groups", "model.init_args.clips", apply_on="instantiate")
+        parser.link_arguments("data.num_clips", "model.init_args.num_clips", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
@@ -122,7 +122,7 @@ class FerCLI(LightningCLI):
         ]
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
         made = self.config_init[self.subcommand] if self.subcommand else self.config_init
-        trainer = super().instantiate_trainer(plugins=with_whole_checkpoints(made.trainer.plugins), **kwargs)
+        trainer = super().instantiate_trainer(plugins=with_atomic_checkpoints(made.trainer.plugins), **kwargs)
         if config.data.selection == "last":
             callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
             watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}

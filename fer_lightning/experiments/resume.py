@@ -18,21 +18,21 @@ from fer_lightning.experiments.request import Request
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
 
-OF_THE_MACHINE = (
+MACHINE_KEYS = (
     "trainer.accelerator",
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
     "trainer.precision",
 )
-OF_THE_SESSION = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
-OF_THE_LOADING = (
+SESSION_KEYS = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
+LOADING_KEYS = (
     "data.num_workers",
     "data.worker_timeout",
     "data.dataset.init_args.workers",
     "data.dataset.init_args.root",
 )
-INDIFFERENT = (*OF_THE_MACHINE, *OF_THE_SESSION, *OF_THE_LOADING)
+RUNTIME_ONLY_KEYS = (*MACHINE_KEYS, *SESSION_KEYS, *LOADING_KEYS)
 """Settings that decide no result: a run may go on in another place or on another machine.
 
 Where the data lies is one of them; `refuse_other_data` compares what the data is.
@@ -44,7 +44,7 @@ SHOWN = 3  # clips that a message names
 
 def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Dotted names and values of what decides a result."""
-    if prefix.startswith(INDIFFERENT):
+    if prefix.startswith(RUNTIME_ONLY_KEYS):
         return
     if isinstance(config, dict) and config:
         for key, value in config.items():
@@ -126,7 +126,7 @@ def _otherwise(earlier: Mapping[str, VideoRecord], now: Mapping[str, VideoRecord
 
 
 @contextmanager
-def alone(run: RunFolder) -> Iterator[None]:
+def run_lock(run: RunFolder) -> Iterator[None]:
     """Waits until no other process trains the run: two would write over each other's checkpoints.
 
     Several jobs that need the same weights may begin at once; the first trains them, the others then find them.
@@ -149,7 +149,7 @@ def alone(run: RunFolder) -> Iterator[None]:
         lock.release()
 
 
-def train_apart(request: Request, environment: Mapping[str, str] = os.environ) -> int:
+def train_in_subprocess(request: Request, environment: Mapping[str, str] = os.environ) -> int:
     """Trains a run in a process of its own; returns that one's status, which is not 0 where it did not finish."""
     command = [sys.executable, "-m", "fer_lightning", "train", *request.arguments_of_train()]
     return subprocess.run(command, env=dict(environment), check=False).returncode

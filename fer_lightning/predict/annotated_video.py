@@ -158,8 +158,8 @@ def write_annotated(
     width, height = max(2, source.width // 2 * 2), max(2, source.height // 2 * 2)
     middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
     overlay = Overlay(timeline, width, height, right=middle < width / 2)
-    sound = sound_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
-    heard = next(sound, None)
+    samples = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
+    heard = next(samples, None)
     with av.open(str(path.absolute()), "w", options={"movflags": "faststart"}) as file:
         rate = Fraction(min(max(source.fps, 1), 240)).limit_denominator(1001)
         video = file.add_stream("libx264", rate=rate, options={"preset": "superfast", "crf": "21"})
@@ -178,12 +178,12 @@ def write_annotated(
             file.mux(video.encode(encoded))
             while audio is not None and heard is not None and heard.time <= times[index]:
                 file.mux(audio.encode(heard))
-                heard = next(sound, None)
+                heard = next(samples, None)
             yield index
         file.mux(video.encode(None))
         while audio is not None and heard is not None:
             file.mux(audio.encode(heard))
-            heard = next(sound, None)
+            heard = next(samples, None)
         if audio is not None:
             file.mux(audio.encode(None))
 
@@ -196,7 +196,7 @@ def _even(picture: Frame, width: int, height: int) -> Frame:
     return picture[:height, :width]
 
 
-def sound_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
+def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
     """The first sound track as stereo blocks from the first picture on, silence where it has gaps.
 
     Ends early where it does not decode any more.
@@ -214,7 +214,7 @@ def sound_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
             for frame in file.decode(file.streams.audio[0]):
                 if frame.pts is None or frame.time is None or frame.time - start > until:
                     return
-                graph = graph or _sound_graph(frame)
+                graph = graph or _audio_graph(frame)
                 frame.pts -= round(start / frame.time_base)
                 graph.push(frame)
                 yield from _pulled(graph)
@@ -233,7 +233,7 @@ def _first_picture(file: av.container.InputContainer) -> Fraction:
     return Fraction(video.start_time * video.time_base)
 
 
-def _sound_graph(frame: av.AudioFrame) -> av.filter.Graph:
+def _audio_graph(frame: av.AudioFrame) -> av.filter.Graph:
     """Brings any sound to what the encoder takes; before the first picture it is cut, after it filled with silence."""
     graph = av.filter.Graph()
     graph.link_nodes(

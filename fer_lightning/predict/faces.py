@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.head_pose import head_pose_in_frame
 from data_modules.store.clip_store import StoredClip
 from fer_lightning.predict.timeline import Rows
@@ -41,12 +41,12 @@ class VideoFaces:
         """(K, 2) frames [first, stop) -> (K, 2) the positions [first, stop) of their faces."""
         return np.asarray(np.searchsorted(self.frame_index, frames), dtype=np.int64)
 
-    def sound(self, start: float, stop: float) -> NDArray[np.float32]:
-        """(n,) samples at `SOUND_RATE` between two times in seconds; those that there are, which may be none."""
-        end = self.clip.summary.sound
+    def audio(self, start: float, stop: float) -> NDArray[np.float32]:
+        """(n,) samples at `AUDIO_RATE` between two times in seconds; those that there are, which may be none."""
+        end = self.clip.summary.audio
         start, stop = max(start, 0.0), min(stop, end)
-        there = round(start * SOUND_RATE) < round(stop * SOUND_RATE)
-        samples = self.clip.sound(start, stop) if there else None
+        there = round(start * AUDIO_RATE) < round(stop * AUDIO_RATE)
+        samples = self.clip.audio(start, stop) if there else None
         return np.zeros(0, np.float32) if samples is None else samples
 
 
@@ -56,9 +56,9 @@ def face_shares(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:
     return np.asarray(with_face / np.diff(rows.own, axis=1)[:, 0], dtype=np.float64)
 
 
-def heard(faces: VideoFaces, rows: Rows) -> NDArray[np.bool_]:
+def has_audio(faces: VideoFaces, rows: Rows) -> NDArray[np.bool_]:
     """(K,) whether there is sound in each row's window; silence is none."""
-    return np.array([faces.sound(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
+    return np.array([faces.audio(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
 
 
 def head_poses(faces: VideoFaces, rows: Rows) -> NDArray[np.float64]:

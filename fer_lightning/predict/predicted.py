@@ -21,7 +21,7 @@ class Predicted:
     def paragraph(self) -> str:
         """What there is to say of it."""
         video, timeline = self.expressions.video, self.expressions.timeline
-        said = f"{length(video.duration)}, {video.width} x {video.height}, {self._seen()}. {self._unheard()}"
+        said = f"{length(video.duration)}, {video.width} x {video.height}, {self._seen()}. {self._missing_audio()}"
         said += self._ensemble()
         if timeline.answered.any():
             said += ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
@@ -58,13 +58,13 @@ class Predicted:
         then = ": expressions are of its sound alone" if answered else ", so no expression" * (not by.hears)
         return f"no face in any of {count}{then}"
 
-    def _unheard(self) -> str:
+    def _missing_audio(self) -> str:
         """That a model which hears had nothing to hear, and why; empty where all is well."""
         video, timeline = self.expressions.video, self.expressions.timeline
         if not self.expressions.settings.by.hears:
             return ""
-        reason = f" ({shown(video.sound_reason)})" if video.sound_reason else ""
-        if timeline.sound.any():
+        reason = f" ({shown(video.audio_reason)})" if video.audio_reason else ""
+        if timeline.audio.any():
             return f"Its sound is not whole{reason}. " if reason else ""
         then = "expressions are of its faces alone" if timeline.answered.any() else "no expression"
         return f"It has no sound{reason}: {then}. "

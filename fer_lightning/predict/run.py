@@ -15,13 +15,13 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import TIME_LIMIT, ClipPreparer
 from data_modules.store.clip_store import ClipStore, ClipSummary
-from data_modules.utils.files import whole_file, write_whole
+from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
-from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses, heard
+from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio, head_poses
 from fer_lightning.predict.predicted import Predicted
 from fer_lightning.predict.row_classifier import RowClassifier
 from fer_lightning.predict.settings import PredictionSettings
@@ -123,13 +123,13 @@ class Predictor:
         faces = VideoFaces(self._store.open(summary.clip_id))
         expressions = self._recognise(path, faces, stages)
         (folder / VIDEO).unlink(missing_ok=True)  # it would show what is no longer in the tables
-        write_whole(folder / TABLE, expressions.csv())
-        write_whole(folder / CONTENT, expressions.json())
-        write_whole(folder / PICTURE, timeline_png(expressions, faces, faces.clip.times))
+        atomic_write(folder / TABLE, expressions.csv())
+        atomic_write(folder / CONTENT, expressions.json())
+        atomic_write(folder / PICTURE, timeline_png(expressions, faces, faces.clip.times))
         recognised = time.perf_counter() - begin
         if self._request.video:
             small = open_video(path, max_side=MAX_SIDE)
-            with whole_file(folder / VIDEO) as temporary:
+            with atomic_file(folder / VIDEO) as temporary:
                 scale = small.width / summary.width
                 with stages.watch(summary.num_frames, "writing video") as reach:
                     for index in write_annotated(small, expressions.timeline, faces, scale, temporary):
@@ -149,7 +149,7 @@ class Predictor:
             rows.start,
             rows.end,
             face_shares(faces, rows),
-            heard(faces, rows),
+            has_audio(faces, rows),
             found.probabilities,
             self._settings.missing,
             head_poses(faces, rows),
@@ -163,7 +163,7 @@ class Predictor:
             duration=duration,
             broken=clip.broken,
             frames_with_face=len(faces),
-            sound=clip.sound,
-            sound_reason=clip.sound_reason,
+            audio=clip.audio,
+            audio_reason=clip.audio_reason,
         )
         return VideoExpressions(video, self._settings, timeline, found.left_out())

@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_modules.loading.batch import FACE_INPUTS, SOUND_INPUTS
+from data_modules.loading.batch import AUDIO_INPUTS, FACE_INPUTS
 
-NO_FACE, NO_SOUND = "no face", "no sound"
+NO_FACE, NO_AUDIO = "no face", "no sound"
 NEITHER = "no face or sound"
 
 
@@ -27,7 +27,7 @@ class ModelFacts:
     @property
     def hears(self) -> bool:
         """Whether the model hears anything."""
-        return bool(SOUND_INPUTS & set(self.inputs))
+        return bool(AUDIO_INPUTS & set(self.inputs))
 
     @property
     def shares(self) -> str:
@@ -62,7 +62,7 @@ class PredictionSettings:
     def missing(self) -> str:
         """What is said of a row in which the model finds nothing that it looks at or hears."""
         if self.by.hears:
-            return NEITHER if self.by.looks else NO_SOUND
+            return NEITHER if self.by.looks else NO_AUDIO
         return NO_FACE
 
     def plain(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def _from_outside(model: TrainedModel, detector: Detector, every: int) -> FaceSe
         detector=detector,
         every=every,
         jitter=0.0,
-        sound=True,
+        audio=True,
         lengthen=0,
         landmarks=landmarks if "landmarks" in needed else "none",
         person=person if "person" in needed else "none",

@@ -90,7 +90,7 @@ class Timeline:
     start: NDArray[np.float64]  # (K,) seconds
     end: NDArray[np.float64]  # (K,) seconds
     faces: NDArray[np.float64]  # (K,) share of the row's frames with a face
-    sound: NDArray[np.bool_]  # (K,) whether there is any in the row's window
+    audio: NDArray[np.bool_]  # (K,) whether there is any in the row's window
     probabilities: NDArray[np.float64]  # (K, C); rows of NaN without an expression
     missing: str = NO_FACE  # what is said of rows without an expression
     head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN where not known
@@ -150,8 +150,8 @@ class VideoFacts:
     duration: float  # seconds
     broken: int  # packets that do not decode
     frames_with_face: int
-    sound: float  # seconds; 0 where there is no sound, or nothing but silence
-    sound_reason: str  # what is wrong with the sound track, where there is one
+    audio: float  # seconds; 0 where there is no sound, or nothing but silence
+    audio_reason: str  # what is wrong with the sound track, where there is one
 
     @property
     def face_share(self) -> float:
@@ -180,14 +180,14 @@ class VideoExpressions:
         timeline, text = self.timeline, io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
-        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces", "sound", *ANGLES])
+        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces", "audio", *ANGLES])
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
-        heard, angles = timeline.sound.astype(np.int64).tolist(), timeline.angles
+        has_audio, angles = timeline.audio.astype(np.int64).tolist(), timeline.angles
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
             shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
             times = (f"{second:.3f}" for second in (time, start, end))
-            table.writerow([*times, cell(timeline.name(label)), *shown, heard[row], *angles[row]])
+            table.writerow([*times, cell(timeline.name(label)), *shown, has_audio[row], *angles[row]])
         return text.getvalue().encode()
 
     def json(self) -> bytes:
@@ -202,10 +202,10 @@ class VideoExpressions:
                 "confidence": None if label < 0 else round(confidence, 5),
                 "probabilities": None if label < 0 else [round(value, 5) for value in probabilities],
                 "faces": round(faces, 4),
-                "sound": sound,
+                "audio": audio,
                 **dict(zip(ANGLES, angles, strict=True)),
             }
-            for time, start, end, label, confidence, probabilities, faces, sound, angles in zip(
+            for time, start, end, label, confidence, probabilities, faces, audio, angles in zip(
                 timeline.time.tolist(),
                 timeline.start.tolist(),
                 timeline.end.tolist(),
@@ -213,7 +213,7 @@ class VideoExpressions:
                 timeline.confidence.tolist(),
                 timeline.probabilities.tolist(),
                 timeline.faces.tolist(),
-                timeline.sound.tolist(),
+                timeline.audio.tolist(),
                 timeline.angles,
                 strict=True,
             )

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.predict.faces import VideoFaces
-from fer_lightning.predict.settings import NO_FACE, NO_SOUND
+from fer_lightning.predict.settings import NO_AUDIO, NO_FACE
 from fer_lightning.predict.timeline import Timeline, VideoExpressions
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.report.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
@@ -83,8 +83,8 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
         timestamps: (T,) of its frames in seconds.
     """
     timeline, duration = expressions.timeline, expressions.video.duration
-    sound = (WAVE,) if expressions.video.sound or expressions.settings.by.hears else ()
-    heights = (SIDE, *sound, 0.24, 1.75)
+    audio = (WAVE,) if expressions.video.audio or expressions.settings.by.hears else ()
+    heights = (SIDE, *audio, 0.24, 1.75)
     size = (WIDTH, 0.62 + sum(heights) + GAP * (len(heights) - 1) + 0.5)
     figure = Figure(figsize=size)
     top, panels = size[1] - 0.62, []
@@ -95,8 +95,8 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
         top -= GAP
     _title(figure, expressions, size)
     _faces(panels[0], faces, timestamps, duration)
-    if sound:
-        _sound(panels[1], envelope(faces, duration), duration)
+    if audio:
+        _audio(panels[1], envelope(faces, duration), duration)
     _band(panels[-2], timeline)
     _areas(panels[-1], timeline, expressions.all_missing)
     for axes in panels[:-1]:
@@ -142,7 +142,7 @@ def _faces(axes: Axes, faces: VideoFaces, timestamps: NDArray[np.float64], durat
     axes.set_xlim(0, duration)
 
 
-def _sound(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
+def _audio(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
     """The lowest and highest sample (N, 2) of each moment; grey where the sound is over, or there is none."""
     loudest = float(np.nanmax(np.abs(extremes), initial=QUIETEST))
     axes.set_ylim(-1.04 * loudest, 1.04 * loudest)
@@ -153,12 +153,12 @@ def _sound(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
         if missing[first]:
             axes.axvspan(start, end, color=PALE, linewidth=0)
             if end - start >= NAMED * duration:
-                axes.text((start + end) / 2, 0, NO_SOUND, ha="center", va="center", color=GREY, fontsize=7.5)
+                axes.text((start + end) / 2, 0, NO_AUDIO, ha="center", va="center", color=GREY, fontsize=7.5)
         else:
             low, high = extremes[first:stop].T
             moments = (edges[first:stop] + edges[first + 1 : stop + 1]) / 2
             axes.fill_between(moments, low, high, facecolor=GREY, edgecolor=GREY, linewidth=0.4)
-    axes.text(-0.008, 0.5, "sound", transform=axes.transAxes, ha="right", va="center", color=INK, fontsize=8.5)
+    axes.text(-0.008, 0.5, "audio", transform=axes.transAxes, ha="right", va="center", color=INK, fontsize=8.5)
 
 
 def _runs(values: NDArray[np.int64] | NDArray[np.bool_]) -> list[tuple[int, int]]:

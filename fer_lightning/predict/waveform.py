@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.settings import AUDIO_RATE
 from fer_lightning.predict.faces import VideoFaces
 
 COLUMNS = 1600  # about a pixel each
@@ -22,11 +22,11 @@ def envelope(faces: VideoFaces, duration: float, columns: int = COLUMNS) -> NDAr
         duration: of the video in seconds.
         columns: at most so many parts.
     """
-    count = max(1, min(columns, int(duration * SOUND_RATE / FEWEST)))
+    count = max(1, min(columns, int(duration * AUDIO_RATE / FEWEST)))
     edges = np.linspace(0, duration, count + 1).tolist()
     extremes = np.full((count, 2), np.nan, dtype=np.float32)
     for column, (start, stop) in enumerate(pairwise(edges)):
-        samples = faces.sound(start, stop)
+        samples = faces.audio(start, stop)
         if len(samples):
             extremes[column] = samples.min(), samples.max()
     return extremes

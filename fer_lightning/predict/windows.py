@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.settings import AUDIO_RATE
 from data_modules.audio.speech import check_libraries
-from data_modules.loading.batch import INPUTS, SOUND_INPUTS, ClipBatch, collate
+from data_modules.loading.batch import AUDIO_INPUTS, INPUTS, ClipBatch, collate
 from data_modules.loading.clip_dataset import Clip, ClipDataset
 from data_modules.loading.datamodule import normalised
 from data_modules.manifest import VideoRecord
-from data_modules.store.audio_cache import SoundCache
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipSummary
-from fer_lightning.predict.faces import VideoFaces, face_shares, heard
+from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio
 from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
 from fer_lightning.predict.settings import ModelFacts
 from fer_lightning.predict.timeline import Rows
@@ -43,10 +43,10 @@ class FaceWindow:
 
     def __init__(self, name: str, faces: VideoFaces, places: tuple[int, int], seconds: tuple[float, float]) -> None:
         self._faces, self._span = faces, slice(*places)
-        self._sound = faces.sound(*seconds)
+        self._audio = faces.audio(*seconds)
         self.frame_index = faces.frame_index[self._span]
-        heard = len(self._sound) / SOUND_RATE if self._sound.any() else 0.0
-        self.summary = ClipSummary(name, len(self.frame_index), len(self.frame_index), sound=heard)
+        has_audio = len(self._audio) / AUDIO_RATE if self._audio.any() else 0.0
+        self.summary = ClipSummary(name, len(self.frame_index), len(self.frame_index), audio=has_audio)
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -58,7 +58,7 @@ class FaceWindow:
 
     def has(self, name: str) -> bool:
         """See `FaceSequence.has`."""
-        return bool(len(self._sound)) if name == "sound" else self._faces.clip.has(name)
+        return bool(len(self._audio)) if name == "audio" else self._faces.clip.has(name)
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """See `FaceSequence.optional`."""
@@ -71,10 +71,10 @@ class FaceWindow:
         """See `FaceSequence.crops`."""
         return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what)
 
-    def sound(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """See `FaceSequence.sound`; seconds count from the beginning of the window."""
-        last = None if stop is None else round(stop * SOUND_RATE)
-        return self._sound[round(start * SOUND_RATE) : last] if len(self._sound) else None
+    def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
+        """See `FaceSequence.audio`; seconds count from the beginning of the window."""
+        last = None if stop is None else round(stop * AUDIO_RATE)
+        return self._audio[round(start * AUDIO_RATE) : last] if len(self._audio) else None
 
 
 class _Windows:
@@ -122,11 +122,11 @@ class WindowClassifier(RowClassifier):
             repr(trained.sampler),
         )
         self._model = trained.model.to(device).eval()
-        self._sounds = SoundCache(trained.sound)
+        self._audio_cache = AudioCache(trained.audio)
         if self.facts.hears:  # a package that is missing is named before the work on a long video begins
-            check_libraries(trained.sound)
-            for field in SOUND_INPUTS & trained.model.inputs:
-                _ = self._sounds.files[field].make
+            check_libraries(trained.audio)
+            for field in AUDIO_INPUTS & trained.model.inputs:
+                _ = self._audio_cache.files[field].make
 
     def answer(self, faces: VideoFaces, rows: Rows, reach: Reach) -> Answers:
         """See `RowClassifier.answer`."""
@@ -144,7 +144,7 @@ class WindowClassifier(RowClassifier):
         """
         nowhere = np.zeros(len(rows.start), dtype=np.bool_)
         seen = face_shares(faces, rows) >= ENOUGH if self.facts.looks else nowhere
-        wanted = np.flatnonzero(seen | (heard(faces, rows) if self.facts.hears else nowhere)).tolist()
+        wanted = np.flatnonzero(seen | (has_audio(faces, rows) if self.facts.hears else nowhere)).tolist()
         if not wanted:
             return
         trained, places = self.trained, faces.between(rows.seen)
@@ -157,7 +157,7 @@ class WindowClassifier(RowClassifier):
             trained.model.inputs,
             trained.size,
             trained.augmentation,
-            sounds=self._sounds,
+            audio_cache=self._audio_cache,
         )
         for batch in DataLoader(data, batch_size=self._batch_size(), collate_fn=collate):
             names, probabilities = self._classify(batch)
@@ -167,8 +167,8 @@ class WindowClassifier(RowClassifier):
     def _batch_size(self) -> int:
         """Windows whose pixels fit."""
         trained, sampler = self.trained, self.trained.sampler
-        pixels = sampler.groups * sampler.frames * sampler.draws * trained.size**2 if self.facts.looks else 0
-        pixels += sampler.draws * trained.sound.size**2 if self.facts.hears else 0
+        pixels = sampler.num_clips * sampler.frames * sampler.eval_views * trained.size**2 if self.facts.looks else 0
+        pixels += sampler.eval_views * trained.audio.size**2 if self.facts.hears else 0
         return max(1, (PIXELS_GPU if self.device.type == "cuda" else PIXELS_CPU) // max(pixels, 1))
 
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:

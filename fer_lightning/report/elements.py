@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -62,7 +62,7 @@ class Gallery:
     def add(self, name: str, figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Picture:
         """Writes the figure as `name.png` and returns it for the page."""
         content = png(figure)
-        write_whole(self.folder / f"{name}.png", content)
+        atomic_write(self.folder / f"{name}.png", content)
         self.names.add(f"{name}.png")
         uri = "data:image/png;base64," + base64.b64encode(content).decode()
         return Picture(uri, round(figure.get_figwidth() * CSS_DPI), alt, caption, wide)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
@@ -71,7 +71,7 @@ def write_report(run: RunFolder) -> Path:
         tuple(section for section in shown if section is not None),
     )
     gallery.tidy()
-    write_whole(run.report, _render(page).encode())
+    atomic_write(run.report, _render(page).encode())
     return run.report
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.runs.folder import RunFolder
 
 NAME = "ensemble.json"
@@ -45,7 +45,7 @@ class Record:
 
     def write(self, run: RunFolder) -> None:
         """Writes it into a run's folder."""
-        write_whole(path_of(run), json.dumps(asdict(self), indent=2).encode())
+        atomic_write(path_of(run), json.dumps(asdict(self), indent=2).encode())
 
     @classmethod
     def read(cls, run: RunFolder) -> "Record | None":

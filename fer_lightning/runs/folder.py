@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 
 LIBRARIES = (
     "torch",
@@ -133,7 +133,7 @@ class RunFolder:
 
     def write_info(self, info: RunInfo) -> None:
         """Writes `run.json`."""
-        write_whole(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
+        atomic_write(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
 
     def read_config(self) -> dict[str, Any]:
         """Reads `config.yaml`.

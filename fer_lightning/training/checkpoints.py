@@ -10,7 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins import CheckpointIO
 
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 from fer_lightning.training.loggers import write_curves
 from fer_lightning.weights import read_checkpoint
 
@@ -18,7 +18,7 @@ LAST, PREVIOUS, BEST = "last.ckpt", "last.previous.ckpt", "best.ckpt"
 """A run's checkpoints: of the last epoch, of the one before, and of the best one."""
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's goes through the system's temporary folder, often another disk: a kill while it copies from there
     would leave half a `last.ckpt`, and nothing to go on from.
     """
@@ -26,14 +26,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint, whole or not at all; `last.ckpt` leaves the one that it replaces as its fallback."""
         target = Path(path)
-        with whole_file(target) as temporary:
+        with atomic_file(target) as temporary:
             torch.save(checkpoint, temporary)
             if target.name == LAST and zipfile.is_zipfile(target):  # a damaged one never replaces a good fallback
                 target.replace(target.with_name(PREVIOUS))
 
 
-def with_whole_checkpoints(plugins: Any) -> list[Any]:
-    """A trainer's plugins, and `WholeCheckpointIO` unless they bring a checkpoint IO of their own.
+def with_atomic_checkpoints(plugins: Any) -> list[Any]:
+    """A trainer's plugins, and `AtomicCheckpointIO` unless they bring a checkpoint IO of their own.
 
     Args:
         plugins: as Lightning's `Trainer` takes them: None, one, or several.
@@ -41,7 +41,7 @@ def with_whole_checkpoints(plugins: Any) -> list[Any]:
     configured = list(plugins) if isinstance(plugins, list | tuple) else [plugins] if plugins else []
     if any(isinstance(plugin, CheckpointIO) for plugin in configured):
         return configured
-    return [*configured, WholeCheckpointIO()]
+    return [*configured, AtomicCheckpointIO()]
 
 
 class RunCheckpoint(ModelCheckpoint):

@@ -220,7 +220,7 @@ class VideoClassifier(L.LightningModule):
             attention=None if output.attention is None else output.attention[first].float(),
             intensity=None if batch.intensity is None else batch.intensity[first],
             relation=None if output.relation is None else output.relation[first].float(),
-            standing=None if output.standing is None else output.standing[first],
+            frame_source=None if output.frame_source is None else output.frame_source[first],
             streams=_stream_means(output.streams, mean) if output.streams else None,
             stream_names=tuple(stream.name for stream in output.streams),
         )

@@ -13,7 +13,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule, normalised
-from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
+from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
 from data_modules.utils.progress import progress
 from fer_lightning.training.classifier import VideoClassifier
 
@@ -49,9 +49,9 @@ def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCac
     cache = FeatureCache(data.store.folder / "features" / features_key(model, data))
     training = data.clip_dataset("train", cached=False)
     evaluated = [data.clip_dataset(split, cached=False) for split in EVALUATED if data.split(split)]
-    _fill(model, data, cache, training, VARIANTS, data.variants)
+    _fill(model, data, cache, training, TRAIN_VIEWS, data.train_views)
     for dataset in evaluated:
-        _fill(model, data, cache, dataset, EVALUATION, data.sampler.draws)
+        _fill(model, data, cache, dataset, EVALUATION, data.sampler.eval_views)
     model.trainer.strategy.barrier()
     return cache
 
@@ -60,7 +60,7 @@ def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
     """A name for everything that the features depend on: weights, frames, crops' size, augmentation, precision."""
     digest = hashlib.sha256()
     precision = model.trainer.precision
-    for setting in (model.frozen_parts(), data.sampler, data.size, data.augmentation, data.variants, precision):
+    for setting in (model.frozen_parts(), data.sampler, data.size, data.augmentation, data.train_views, precision):
         digest.update(repr(setting).encode())
     for part in model.frozen_parts():
         for name, tensor in sorted(part.state_dict().items()):
@@ -72,9 +72,9 @@ def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
 class _Share(Sampler[list[Draw | int]]):
     """One process's clips, each with all of its variants, or in the evaluation as it is, in batches of whole clips."""
 
-    def __init__(self, clips: Sequence[int], variants: int, batch_size: int) -> None:
-        self._clips, self._variants = clips, variants
-        self._together = max(1, batch_size // max(variants, 1))
+    def __init__(self, clips: Sequence[int], train_views: int, batch_size: int) -> None:
+        self._clips, self._variants = clips, train_views
+        self._together = max(1, batch_size // max(train_views, 1))
 
     def __len__(self) -> int:
         return -(-len(self._clips) // self._together)
@@ -92,7 +92,7 @@ def _fill(
     rank, world = model.trainer.global_rank, model.trainer.world_size
     mine = [i for i in range(len(dataset)) if i % world == rank]
     todo = [i for i in mine if cache.count(dataset.clips[i].record.clip_id, group) != count]
-    order = _Share(todo, count if group == VARIANTS else 0, data.batch_size)
+    order = _Share(todo, count if group == TRAIN_VIEWS else 0, data.batch_size)
     with progress(f"features of {group}", len(todo)) as reach:
         done = 0
         for batch in data.loader(dataset, batches=order):

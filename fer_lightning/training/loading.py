@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from jsonargparse import ArgumentParser
 
-from data_modules.audio.settings import Sound
+from data_modules.audio.settings import AudioSettings
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import ClipAugmentation
-from data_modules.sampling import Sampler
+from data_modules.sampling import FrameSampler
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
@@ -31,10 +31,10 @@ class TrainedModel:
     """A model in evaluation mode and how its input was made in training."""
 
     model: VideoClassifier
-    sampler: Sampler
+    sampler: FrameSampler
     size: int  # of the crops, pixels
     faces: FaceSettings
-    sound: Sound
+    audio: AudioSettings
     augmentation: ClipAugmentation | None  # of which prediction sees the middle
     checkpoint: Path
 
@@ -89,18 +89,18 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     _refuse_foreign_modules(configuration, path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
-    parser.add_argument("--sampler", type=Sampler)
+    parser.add_argument("--sampler", type=FrameSampler)
     parser.add_argument("--faces", type=FaceSettings)
-    parser.add_argument("--sound", type=Sound)
+    parser.add_argument("--sound", type=AudioSettings)
     parser.add_argument("--augmentation", type=ClipAugmentation | None)
-    parser.link_arguments("sampler.groups", "model.init_args.clips", apply_on="instantiate")
+    parser.link_arguments("sampler.num_clips", "model.init_args.num_clips", apply_on="instantiate")
     data = configuration["data"]
     parsed = parser.parse_object(
         {
             "model": _without_training(configuration["model"], own["class_names"]),
             "sampler": data["sampler"],
             "faces": data["dataset"]["init_args"]["faces"],
-            "sound": data.get("sound") or {},  # the defaults
+            "audio": data.get("audio") or {},  # the defaults
             "augmentation": data["augmentation"],
         }
     )
@@ -108,7 +108,7 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     model = cast(VideoClassifier, made.model)
     model.load_state_dict(weights)
     size = int(data["size"])
-    return TrainedModel(model.eval(), made.sampler, size, made.faces, made.sound, made.augmentation, path)
+    return TrainedModel(model.eval(), made.sampler, size, made.faces, made.audio, made.augmentation, path)
 
 
 def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
@@ -121,7 +121,7 @@ def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
     """
     trusted = {*OWN, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}
     data = configuration["data"]
-    made = [data["sampler"], data["dataset"]["init_args"]["faces"], data.get("sound"), data["augmentation"]]
+    made = [data["sampler"], data["dataset"]["init_args"]["faces"], data.get("audio"), data["augmentation"]]
     for name in _dotted([_without_training(configuration["model"], ()), *made]):
         package = name.split(".")[0]
         if package not in trusted and find_spec(package) is not None:

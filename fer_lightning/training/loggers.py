@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -54,7 +54,7 @@ def _write(table: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(table, text.getvalue().encode())
+    atomic_write(table, text.getvalue().encode())
 
 
 class _ContinuedWriter(ExperimentWriter):
@@ -250,5 +250,5 @@ def _run_id(folder: Path) -> str:
     """The W&B id of a run, made once and kept in its folder."""
     file = folder / "wandb_id.txt"
     if not file.exists():
-        write_whole(file, secrets.token_hex(4).encode())
+        atomic_write(file, secrets.token_hex(4).encode())
     return file.read_text()

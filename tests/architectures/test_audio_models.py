@@ -14,8 +14,8 @@ from fer_lightning.architectures.audio_visual import Pooling, SpectralFilters, T
 from fer_lightning.training.cost import count_parameters
 from tests.models import random_batch, small_backbone
 
-BOTH, FACE, SOUND, NONE = (True, True), (True, False), (False, True), (False, False)
-PATTERNS = (BOTH, BOTH, FACE, SOUND, BOTH, NONE)
+BOTH, FACE, AUDIO, NONE = (True, True), (True, False), (False, True), (False, False)
+PATTERNS = (BOTH, BOTH, FACE, AUDIO, BOTH, NONE)
 FRAMES = 5
 SIZES = {"width": 16, "heads": 2, "layers": 1}
 
@@ -38,9 +38,9 @@ def heard_batch(patterns=PATTERNS, seed=0, size=64) -> ClipBatch:
     )
 
 
-def audio_visual(sound="cnn", **options) -> AudioVisual:
+def audio_visual(audio="cnn", **options) -> AudioVisual:
     torch.manual_seed(0)
-    return AudioVisual(SEVEN, small_backbone(), small_backbone() if sound == "cnn" else None, **(SIZES | options))
+    return AudioVisual(SEVEN, small_backbone(), small_backbone() if audio == "cnn" else None, **(SIZES | options))
 
 
 def open_residuals(model):
@@ -59,7 +59,7 @@ def test_each_model_asks_for_what_it_reads():
     assert SpectrogramCNN(SEVEN, small_backbone()).inputs == {"spectrogram"}
     assert OpenSmileSVM(SEVEN).inputs == {"descriptor"}
     assert audio_visual().inputs == {"face", "spectrogram"}
-    assert audio_visual(modalities=["sound"]).inputs == {"spectrogram"}
+    assert audio_visual(modalities=["audio"]).inputs == {"spectrogram"}
     assert audio_visual(modalities=["face"]).inputs == AudioVisual.inputs == {"face"}
 
 
@@ -68,7 +68,7 @@ def test_every_parameter_gets_a_gradient(dropout):
     for model in (
         audio_visual(modality_dropout=dropout),
         audio_visual(modalities=["face"]),
-        audio_visual(modalities=["sound"]),
+        audio_visual(modalities=["audio"]),
         audio_visual("filters"),
         SpectrogramCNN(SEVEN, small_backbone()),
     ):
@@ -83,24 +83,24 @@ def test_every_parameter_gets_a_gradient(dropout):
 
 def test_a_gradient_reaches_all_parts_though_all_clips_have_the_same():
     """Processes of a distributed training must agree on what has a gradient, if only zeros."""
-    for patterns in ((BOTH, BOTH), (FACE, FACE), (SOUND, SOUND), (NONE, NONE)):
+    for patterns in ((BOTH, BOTH), (FACE, FACE), (AUDIO, AUDIO), (NONE, NONE)):
         model, batch = audio_visual(), heard_batch(patterns)
         model.loss(model(batch), batch).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("modalities", [["face", "sound"], ["face"], ["sound"]])
+@pytest.mark.parametrize("modalities", [["face", "audio"], ["face"], ["audio"]])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("sound", ["cnn", "filters"])
-def test_nothing_is_nan_but_the_stream_of_what_is_missing(modalities, training, sound):
-    model = audio_visual(sound, modalities=modalities).train(training)
+@pytest.mark.parametrize("audio", ["cnn", "filters"])
+def test_nothing_is_nan_but_the_stream_of_what_is_missing(modalities, training, audio):
+    model = audio_visual(audio, modalities=modalities).train(training)
     output = model(heard_batch())
     assert output.logits.isfinite().all()
     assert output.feature.isfinite().all()
-    seen = torch.tensor(PATTERNS)[:, [("face", "sound").index(name) for name in modalities]].any(dim=1)
+    seen = torch.tensor(PATTERNS)[:, [("face", "audio").index(name) for name in modalities]].any(dim=1)
     assert (output.logits[~seen] == 0).all()
     assert (output.logits[seen].abs().sum(dim=1) > 0).all()
-    assert [stream.name for stream in output.streams] == (["face", "sound"] if len(modalities) == 2 else [])
+    assert [stream.name for stream in output.streams] == (["face", "audio"] if len(modalities) == 2 else [])
     for column, stream in enumerate(output.streams):
         there = torch.tensor(PATTERNS)[:, column]
         assert stream.logits[there].isfinite().all()
@@ -114,7 +114,7 @@ def test_attention_is_over_the_frames_that_are_seen():
     assert (attention[~batch.mask] == 0).all()
     assert (attention[batch.mask] > 0).all()
     assert attention.sum(dim=1).tolist() == pytest.approx([1, 1, 1, 0, 1, 0], abs=1e-5)
-    assert audio_visual(modalities=["sound"])(batch).attention is None
+    assert audio_visual(modalities=["audio"])(batch).attention is None
 
 
 def test_what_lies_in_the_place_of_the_missing_is_not_seen():
@@ -183,7 +183,7 @@ def test_both_halves_count_together_and_neither_in_the_others_stream():
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_modality_dropout_hides_one_of_two_at_its_share_in_training_alone(share):
     model = audio_visual(modality_dropout=share)
-    present = torch.tensor([BOTH, FACE, SOUND, NONE]).repeat(4000, 1)
+    present = torch.tensor([BOTH, FACE, AUDIO, NONE]).repeat(4000, 1)
     torch.manual_seed(1)
     seen = model.train().seen(present)
     both = present.all(dim=1)
@@ -193,13 +193,13 @@ def test_modality_dropout_hides_one_of_two_at_its_share_in_training_alone(share)
     hidden = 1 - kept.float().mean(dim=0)
     assert hidden.tolist() == pytest.approx([share / 2, share / 2], abs=0.03)
     assert model.eval().seen(present).equal(present)
-    one = audio_visual(modalities=["sound"], modality_dropout=1.0).train()
+    one = audio_visual(modalities=["audio"], modality_dropout=1.0).train()
     assert one.seen(present[:, :1]).equal(present[:, :1])
 
 
-@pytest.mark.parametrize("sound", ["cnn", "filters"])
-def test_probabilities_are_multiplied_and_the_missing_adds_nothing(sound):
-    model, batch = audio_visual(sound).eval(), heard_batch()
+@pytest.mark.parametrize("audio", ["cnn", "filters"])
+def test_probabilities_are_multiplied_and_the_missing_adds_nothing(audio):
+    model, batch = audio_visual(audio).eval(), heard_batch()
     output = model(batch)
     face, voice = (stream.logits.softmax(dim=1) for stream in output.streams)
     product = face[batch.present.all(dim=1)] * voice[batch.present.all(dim=1)]
@@ -212,7 +212,7 @@ def test_probabilities_are_multiplied_and_the_missing_adds_nothing(sound):
 
 def test_a_half_alone_is_the_same_network_without_the_other():
     model, batch = audio_visual().eval(), heard_batch()
-    for column, name in enumerate(("face", "sound")):
+    for column, name in enumerate(("face", "audio")):
         alone = audio_visual(modalities=[name]).eval()
         alone.halves[0].load_state_dict(model.halves[column].state_dict())
         there = batch.present[:, column]
@@ -221,7 +221,7 @@ def test_a_half_alone_is_the_same_network_without_the_other():
 
 def test_a_hidden_modality_is_not_in_the_sum_but_in_its_stream(monkeypatch):
     model, batch = audio_visual().eval(), heard_batch((BOTH, BOTH))
-    monkeypatch.setattr(model, "seen", lambda present: torch.tensor([FACE, SOUND]))
+    monkeypatch.setattr(model, "seen", lambda present: torch.tensor([FACE, AUDIO]))
     hidden = model(batch)
     torch.testing.assert_close(hidden.logits[0], hidden.streams[0].logits[0])
     torch.testing.assert_close(hidden.logits[1], hidden.streams[1].logits[1])
@@ -277,7 +277,7 @@ def test_filters_look_at_the_frequencies_of_every_moment():
     assert not torch.allclose(higher, expected.float(), atol=1e-2)  # the same sound at other frequencies is another
 
 
-@pytest.mark.parametrize("modalities", [["face", "sound"], ["face"], ["sound"]])
+@pytest.mark.parametrize("modalities", [["face", "audio"], ["face"], ["audio"]])
 def test_inference_gives_what_training_saw(modalities):
     """Without a gradient torch has a faster transformer of its own."""
     model, batch = audio_visual(modalities=modalities, layers=2).eval(), heard_batch()
@@ -295,9 +295,9 @@ def test_arguments_that_mean_nothing_are_refused():
 
 
 def test_sound_alone_makes_a_model_without_a_face():
-    one, both = audio_visual(modalities=["sound"]), audio_visual()
+    one, both = audio_visual(modalities=["audio"]), audio_visual()
     assert count_parameters(one) < count_parameters(both)
-    assert [type(half.encoder).__name__ for half in one.halves] == ["SoundEncoder"]
+    assert [type(half.encoder).__name__ for half in one.halves] == ["AudioEncoder"]
     batch = replace(heard_batch(), face=None, mask=torch.zeros(len(PATTERNS), 1, dtype=torch.bool))
     assert one.eval()(batch).logits.isfinite().all()
     assert SpectrogramCNN(SEVEN, small_backbone()).eval()(batch).logits.isfinite().all()
@@ -346,7 +346,7 @@ def test_a_linear_machine_is_scikit_learns():
     for vectors, normal in zip((x, new), scaled, strict=True):
         expected = reference.decision_function(normal)
         np.testing.assert_allclose(model.machine.decision_values(vectors), expected, atol=5e-3)
-    batch = replace(heard_batch((SOUND,) * 70), descriptor=new, label=y)
+    batch = replace(heard_batch((AUDIO,) * 70), descriptor=new, label=y)
     assert (model(batch).logits.argmax(dim=1).numpy() == reference.predict(scaled[1])).mean() > 0.9
 
 
@@ -371,10 +371,10 @@ def test_the_papers_network_is_vgg_19_with_its_layers():
 
 def test_the_audio_visual_network_at_paper_size():
     with torch.device("meta"):
-        model = AudioVisual(SEVEN, sound_backbone=FrameBackbone("resnet18"))
+        model = AudioVisual(SEVEN, audio_backbone=FrameBackbone("resnet18"))
         backbones = 2 * count_parameters(FrameBackbone("resnet18"))
         assert backbones < count_parameters(model) < 1.12 * backbones
-        assert count_parameters(AudioVisual(SEVEN, modalities=["sound"])) < 0.1 * backbones
+        assert count_parameters(AudioVisual(SEVEN, modalities=["audio"])) < 0.1 * backbones
         output = model(heard_meta())
     assert output.logits.shape == (2, 7)
     assert output.attention.shape == (2, 16)

@@ -116,7 +116,7 @@ def test_all_frames_go_through_the_backbone_in_one_call(monkeypatch):
 @pytest.mark.parametrize("ablation", [{}, {"sal": False}, {"lrl": False}, {"eian": False}])
 @pytest.mark.parametrize(("clips", "frames"), [(7, 5), (1, 5), (3, 2)])
 def test_every_parameter_gets_a_gradient(ablation, clips, frames):
-    model = CEFLNet(SEVEN, small_backbone(), clips=clips, dropout=0.0, **ablation)
+    model = CEFLNet(SEVEN, small_backbone(), num_clips=clips, dropout=0.0, **ablation)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(module.weight)  # timm begins residual branches at zero, which hides their gradients

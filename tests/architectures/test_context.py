@@ -13,7 +13,7 @@ from data_modules.datasets.synthetic import SyntheticStills
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.sampling import AllFramesSampler, RandomSampler
-from data_modules.store.feature_cache import VARIANTS
+from data_modules.store.feature_cache import TRAIN_VIEWS
 from data_modules.synthetic.clip import person_of, plan_still
 from fer_lightning import (
     ContextSpatiotemporal,
@@ -465,7 +465,7 @@ def test_clips_of_any_length_stand_in_one_batch():
     assert lengths == [3, 20]
     mask = torch.arange(20) < torch.tensor(lengths)[:, None]
     assert model_of("9").eval()(batch_of(2, 20, mask)).logits.isfinite().all()
-    drawn = [RandomSampler(6, draws=5)(n, torch.Generator().manual_seed(0)) for n in (3, 300)]
+    drawn = [RandomSampler(6, eval_views=5)(n, torch.Generator().manual_seed(0)) for n in (3, 300)]
     assert [len(d) for d in drawn] == [6, 6]
 
 
@@ -473,10 +473,10 @@ def test_clips_of_any_length_stand_in_one_batch():
 def test_clips_of_any_length_are_trained_on_as_from_pictures_so_from_the_cache(number, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
-    sampler = AllFramesSampler(max_frames=6) if number == "6" else RandomSampler(6, draws=2)
+    sampler = AllFramesSampler(max_frames=6) if number == "6" else RandomSampler(6, eval_views=2)
     losses = []
     for cache in (True, False):
-        data = made_data(MadeFaces(subjects=4, tested=1), sampler=sampler, variants=2, cache=cache, balanced=True)
+        data = made_data(MadeFaces(subjects=4, tested=1), sampler=sampler, train_views=2, cache=cache, balanced=True)
         model = model_of(number)
         model.optimizer = lambda parameters: torch.optim.SGD(parameters, lr=1e-3)
         trainer = L.Trainer(
@@ -488,7 +488,9 @@ def test_clips_of_any_length_are_trained_on_as_from_pictures_so_from_the_cache(n
         losses.append([float(trainer.callback_metrics[f"{split}/loss"]) for split in ("chosen", "test")])
         if cache and number == "6":
             lengths = {len(data.store.open(clip.record.clip_id)) for clip in data.split("train")}
-            kept = {data.features.read(clip.record.clip_id, VARIANTS, 1).frames.shape for clip in data.split("train")}
+            kept = {
+                data.features.read(clip.record.clip_id, TRAIN_VIEWS, 1).frames.shape for clip in data.split("train")
+            }
             assert max(lengths) > 6 > min(lengths)
             assert kept == {(min(length, 6), 7 + 16) for length in lengths}
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

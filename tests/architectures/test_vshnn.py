@@ -180,7 +180,7 @@ def test_the_relation_of_frames_is_their_correlation_matrix():
     frames, output = model.forward_frozen(batch).frames, model(batch)
     for clip, found in zip(numbers(frames), output.relation, strict=True):
         assert found.numpy() == pytest.approx(np.corrcoef(clip @ clip.T), abs=1e-4)
-    assert output.standing.equal(model.substituted(frames, batch.mask))
+    assert output.frame_source.equal(model.substituted(frames, batch.mask))
     assert output.attention is None
 
 

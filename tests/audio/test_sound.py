@@ -15,29 +15,29 @@ import scipy.signal
 import torch
 
 from data_modules.audio.opensmile import Descriptors
-from data_modules.audio.settings import SOUND_RATE, Sound
+from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 from data_modules.audio.spectrogram import magnitudes, spectrogram
-from data_modules.audio.speech import SoundLibraryNotFoundError, speech_of, voiced, without_noise
+from data_modules.audio.speech import AudioLibraryNotFoundError, speech_of, voiced, without_noise
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.batch import MODALITIES, ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.audio import prepare_sound
+from data_modules.prepare.audio import prepare_audio
 from data_modules.prepare.faces import prepare_faces
 from data_modules.sampling import AllFramesSampler, RandomSampler, SegmentSampler
-from data_modules.store.audio_cache import FAILED, FieldFiles, Recipe, SoundCache
+from data_modules.store.audio_cache import FAILED, AudioCache, FieldFiles, Recipe
 from data_modules.store.clip_store import SILENT
 from data_modules.synthetic.dynamics import speech
 from data_modules.synthetic.voice import Voice, speak
-from data_modules.video.audio_track import read_sound
+from data_modules.video.audio_track import read_audio
 from tests.prepare.test_prepare import Clips
 from tests.videos import numbered_frame, truth_of, write_video
 
-PLAIN = Sound(reduce_noise=False, speech=False, size=32)
+PLAIN = AudioSettings(reduce_noise=False, speech=False, size=32)
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
-def tone(seconds: float, frequency: float = 1000, rate: int = SOUND_RATE, loudness: float = 0.5) -> np.ndarray:
+def tone(seconds: float, frequency: float = 1000, rate: int = AUDIO_RATE, loudness: float = 0.5) -> np.ndarray:
     return (loudness * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
@@ -45,8 +45,8 @@ def voice(seconds: float, seed: int = 0, pitch: float = 150) -> tuple[np.ndarray
     """A rendered voice, and where it speaks."""
     rng = np.random.default_rng(seed)
     words = speech(seconds, 4.0, rng)
-    sound = speak(words, seconds, Voice(pitch), rng)
-    return sound, words.loudness(np.arange(len(sound), dtype=np.float32) / SOUND_RATE) > 0.05
+    audio = speak(words, seconds, Voice(pitch), rng)
+    return audio, words.loudness(np.arange(len(audio), dtype=np.float32) / AUDIO_RATE) > 0.05
 
 
 def pink(count: int, seed: int = 0) -> np.ndarray:
@@ -77,11 +77,11 @@ def test_noise_is_reduced(decibels):
 def test_pauses_are_cut_and_voices_stay():
     kept_speech, kept_pauses = [], []
     for seed in range(4):
-        sound, spoken = voice(4, seed, pitch=110 + 30 * seed)
-        pause = np.zeros(SOUND_RATE, np.float32)  # and a second of silence at either end
-        kept = voiced(np.concatenate([pause, sound, pause]))
-        kept_speech.append(kept[SOUND_RATE:-SOUND_RATE][spoken].mean())
-        kept_pauses.append(kept[: SOUND_RATE // 2].mean())
+        audio, spoken = voice(4, seed, pitch=110 + 30 * seed)
+        pause = np.zeros(AUDIO_RATE, np.float32)  # and a second of silence at either end
+        kept = voiced(np.concatenate([pause, audio, pause]))
+        kept_speech.append(kept[AUDIO_RATE:-AUDIO_RATE][spoken].mean())
+        kept_pauses.append(kept[: AUDIO_RATE // 2].mean())
     assert np.mean(kept_speech) > 0.9
     assert np.mean(kept_pauses) < 0.1
 
@@ -89,16 +89,16 @@ def test_pauses_are_cut_and_voices_stay():
 def test_a_sound_without_a_voice_is_kept_whole():
     quiet = (1e-4 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
     assert voiced(quiet).all()
-    assert len(speech_of(quiet, Sound(reduce_noise=False))) == 8000
+    assert len(speech_of(quiet, AudioSettings(reduce_noise=False))) == 8000
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 479, 481, 700])
 def test_short_sounds_and_silence_go_through(count):
     for samples in (np.zeros(count, np.float32), tone(1)[:count]):
-        heard = speech_of(samples, Sound())
+        heard = speech_of(samples, AudioSettings())
         assert len(heard) <= count
         assert np.isfinite(heard).all()
-        assert spectrogram(heard, Sound()).shape == (224, 224)
+        assert spectrogram(heard, AudioSettings()).shape == (224, 224)
 
 
 def test_without_the_extra_sound_is_heard_as_it_is_or_the_extra_is_named(monkeypatch):
@@ -108,16 +108,16 @@ def test_without_the_extra_sound_is_heard_as_it_is_or_the_extra_is_named(monkeyp
     assert speech_of(samples, PLAIN) is samples
     for wanted, package in (("reduce_noise", "noisereduce"), ("speech", "webrtcvad")):
         message = rf"{package}.*fer_lightning\[sound\].*sound.{wanted}: false"
-        with pytest.raises(SoundLibraryNotFoundError, match=message):
+        with pytest.raises(AudioLibraryNotFoundError, match=message):
             speech_of(samples, replace(PLAIN, **{wanted: True}))
-    with pytest.raises(SoundLibraryNotFoundError, match=r"opensmile.*fer_lightning\[opensmile\]"):
+    with pytest.raises(AudioLibraryNotFoundError, match=r"opensmile.*fer_lightning\[opensmile\]"):
         Descriptors("is09")
 
 
 @pytest.mark.parametrize("wrong", [{"size": 0}, {"window": 0.01, "hop": 0.02}, {"decibels": 0}, {"max_seconds": 0}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="expected"):
-        Sound(**wrong)
+        AudioSettings(**wrong)
 
 
 # Spectrogram
@@ -127,7 +127,7 @@ def test_impossible_settings_are_refused(wrong):
 def test_magnitudes_are_those_of_scipy(window, hop, count):
     samples = np.random.default_rng(0).standard_normal(count).astype(np.float32)
     _, _, expected = scipy.signal.spectrogram(
-        samples, SOUND_RATE, "hann", window, window - hop, detrend=False, scaling="spectrum", mode="magnitude"
+        samples, AUDIO_RATE, "hann", window, window - hop, detrend=False, scaling="spectrum", mode="magnitude"
     )
     expected *= scipy.signal.get_window("hann", window).sum()
     found = magnitudes(samples, window, hop)
@@ -138,11 +138,11 @@ def test_magnitudes_are_those_of_scipy(window, hop, count):
 def test_the_picture_is_what_scipy_gives_on_a_fixed_scale():
     samples, _ = voice(2.0)
     _, _, columns = scipy.signal.spectrogram(
-        samples, SOUND_RATE, "hann", 400, 240, detrend=False, scaling="spectrum", mode="magnitude"
+        samples, AUDIO_RATE, "hann", 400, 240, detrend=False, scaling="spectrum", mode="magnitude"
     )
     decibels = 20 * np.log10(np.maximum(columns / columns.max(), 1e-4))
     size = 201  # as many rows as frequencies, so that only time is resized
-    picture = spectrogram(samples, Sound(size=size))
+    picture = spectrogram(samples, AudioSettings(size=size))
     grey = np.flipud(255 * (1 + decibels / 80))
     places = (np.arange(size) + 0.5) * grey.shape[1] / size - 0.5
     expected = np.stack([np.interp(places, np.arange(grey.shape[1]), row) for row in grey])
@@ -151,35 +151,35 @@ def test_the_picture_is_what_scipy_gives_on_a_fixed_scale():
 
 
 def test_low_frequencies_are_below_and_time_goes_right():
-    sound = np.concatenate([tone(0.5, 1000), tone(0.5, 5000)])
-    picture = spectrogram(sound, Sound()).astype(float)
+    audio = np.concatenate([tone(0.5, 1000), tone(0.5, 5000)])
+    picture = spectrogram(audio, AudioSettings()).astype(float)
     rows = 224 - picture.argmax(axis=0) - 0.5  # from below
     assert rows[20:100] * 8000 / 224 == pytest.approx(1000, abs=60)
     assert rows[124:204] * 8000 / 224 == pytest.approx(5000, abs=60)
 
 
 def test_greys_are_decibels_below_the_loudest_whatever_its_loudness():
-    sound = tone(1, 1000) + tone(1, 4000, loudness=0.005)  # 40 dB less
-    picture = spectrogram(sound, Sound(size=201))
+    audio = tone(1, 1000) + tone(1, 4000, loudness=0.005)  # 40 dB less
+    picture = spectrogram(audio, AudioSettings(size=201))
     assert picture[201 - 26].mean() == pytest.approx(255, abs=3)
     assert picture[201 - 101].mean() == pytest.approx(255 * (1 - 40 / 80), abs=3)
-    np.testing.assert_array_equal(picture, spectrogram(sound / np.float32(8), Sound(size=201)))
+    np.testing.assert_array_equal(picture, spectrogram(audio / np.float32(8), AudioSettings(size=201)))
 
 
 def test_silence_is_black_and_a_click_shorter_than_a_window_is_not():
-    assert not spectrogram(np.zeros(16000, np.float32), Sound()).any()
-    assert not spectrogram(np.zeros(0, np.float32), Sound()).any()
-    click = spectrogram(tone(0.01), Sound())
+    assert not spectrogram(np.zeros(16000, np.float32), AudioSettings()).any()
+    assert not spectrogram(np.zeros(0, np.float32), AudioSettings()).any()
+    click = spectrogram(tone(0.01), AudioSettings())
     assert click.shape == (224, 224)
     assert click.max() > 200
 
 
-def write_track(path: Path, sound: np.ndarray, rate: int, layout: str) -> Path:
+def write_track(path: Path, audio: np.ndarray, rate: int, layout: str) -> Path:
     """The sound in each channel, uncompressed."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("pcm_s16le", rate=rate, layout=layout)
         channels = stream.layout.nb_channels
-        data = np.repeat((sound * 32767).astype(np.int16), channels)[None]
+        data = np.repeat((audio * 32767).astype(np.int16), channels)[None]
         frame = av.AudioFrame.from_ndarray(data, format="s16", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         file.mux(stream.encode(frame))
@@ -192,10 +192,10 @@ def write_track(path: Path, sound: np.ndarray, rate: int, layout: str) -> Path:
 )
 def test_any_rate_and_number_of_channels_sounds_alike(tmp_path, rate, layout):
     chord = tone(1, 700, rate) + tone(1, 2500, rate, loudness=0.1)
-    sound = read_sound(write_track(tmp_path / "s.mkv", chord, rate, layout))
-    assert sound is not None
-    assert len(sound) == pytest.approx(SOUND_RATE, abs=50)
-    found = spectrogram(sound[800:15200], PLAIN).astype(float)
+    audio = read_audio(write_track(tmp_path / "s.mkv", chord, rate, layout))
+    assert audio is not None
+    assert len(audio) == pytest.approx(AUDIO_RATE, abs=50)
+    found = spectrogram(audio[800:15200], PLAIN).astype(float)
     expected = spectrogram((tone(1, 700) + tone(1, 2500, loudness=0.1))[800:15200], PLAIN)
     loud = expected > 128  # a resampler leaves its own, much softer, traces
     assert np.abs(found - expected)[loud].max() < 8
@@ -205,12 +205,12 @@ def test_any_rate_and_number_of_channels_sounds_alike(tmp_path, rate, layout):
 
 
 def sawtooth(pitch: float) -> np.ndarray:
-    return (0.4 * scipy.signal.sawtooth(2 * np.pi * pitch * np.arange(2 * SOUND_RATE) / SOUND_RATE)).astype(np.float32)
+    return (0.4 * scipy.signal.sawtooth(2 * np.pi * pitch * np.arange(2 * AUDIO_RATE) / AUDIO_RATE)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
     ("functionals", "size", "name", "factor"),
-    [("is09", 384, "pcm_zcr_sma_amean", 2 / SOUND_RATE), ("is10", 1582, "F0final_sma_percentile99.0", 1)],
+    [("is09", 384, "pcm_zcr_sma_amean", 2 / AUDIO_RATE), ("is10", 1582, "F0final_sma_percentile99.0", 1)],
 )
 def test_opensmile_gives_exactly_the_papers_numbers(functionals, size, name, factor):
     """Zero crossings and pitch of a sawtooth are known; its other values are those of the library called by itself."""
@@ -221,7 +221,7 @@ def test_opensmile_gives_exactly_the_papers_numbers(functionals, size, name, fac
         values = describe(sawtooth(pitch))
         assert values.shape == (size,)
         assert values.dtype == np.float32
-        frame = own.process_signal(sawtooth(pitch), SOUND_RATE)
+        frame = own.process_signal(sawtooth(pitch), AUDIO_RATE)
         np.testing.assert_allclose(values, frame.to_numpy()[0], rtol=1e-5)
         assert values[list(frame.columns).index(name)] == pytest.approx(pitch * factor, rel=0.05)
 
@@ -240,10 +240,10 @@ def own_store(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
 
 
-def clip(root: Path, name: str, sound: np.ndarray | None, split: str = "train", faces: bool = True) -> VideoRecord:
+def clip(root: Path, name: str, audio: np.ndarray | None, split: str = "train", faces: bool = True) -> VideoRecord:
     """A video of 12 frames, the face hidden in all of them or in none."""
     root.mkdir(exist_ok=True)
-    write_video(root / f"{name}.mp4", [numbered_frame(i) for i in range(12)], sound=sound)
+    write_video(root / f"{name}.mp4", [numbered_frame(i) for i in range(12)], audio=audio)
     truth_of(12, hidden=() if faces else range(12)).save(root / f"{name}.safetensors")
     emotion = "happiness" if len(name) % 2 else "sadness"
     return VideoRecord(name, f"{name}.mp4", emotion, split=split, truth=f"{name}.safetensors")
@@ -257,7 +257,7 @@ def clips(tmp_path):
         clip(root, "both", spoken),
         clip(root, "longer", voice(2.0)[0]),
         clip(root, "face", None),
-        clip(root, "sound", spoken, faces=False),
+        clip(root, "audio", spoken, faces=False),
         clip(root, "silent", np.zeros(8000, np.float32)),
         clip(root, "nothing", None, faces=False),
         clip(root, "click", tone(0.07)),
@@ -270,7 +270,7 @@ def clips(tmp_path):
 def for_model(clips: Clips, *inputs: str, **options) -> VideoDataModule:
     """A data module for a model of these inputs, prepared."""
     defaults = {"sampler": SegmentSampler(4), "batch_size": 3, "size": 32, "num_workers": 0, "selection": "last"}
-    data = VideoDataModule(clips, **({"sound": PLAIN} | defaults | options))
+    data = VideoDataModule(clips, **({"audio": PLAIN} | defaults | options))
     data.inputs = frozenset(inputs)
     data.prepare_data()
     data.setup()
@@ -291,14 +291,14 @@ def rows(data: VideoDataModule, loader) -> dict[str, SimpleNamespace]:
 def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(clips):
     data = for_model(clips, "face", "spectrogram")
     found = rows(data, data.fitting_dataloader())
-    assert set(found) == {"both", "longer", "face", "sound", "silent", "click"}
-    assert MODALITIES == ("face", "sound")
+    assert set(found) == {"both", "longer", "face", "audio", "silent", "click"}
+    assert MODALITIES == ("face", "audio")
     present = {name: tuple(row.present.tolist()) for name, row in found.items()}
     assert present == {
         "both": (True, True),
         "longer": (True, True),
         "face": (True, False),
-        "sound": (False, True),
+        "audio": (False, True),
         "silent": (True, False),
         "click": (True, True),
     }
@@ -310,7 +310,7 @@ def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(cli
         assert (row.frame_index >= 0).tolist() == [faces] * 4
         assert row.spectrogram.shape == (3, 32, 32)
         assert row.spectrogram.dtype == torch.float32
-        grey = spectrogram(store.open(name).sound(), PLAIN)[..., None] / 255 if heard else None
+        grey = spectrogram(store.open(name).audio(), PLAIN)[..., None] / 255 if heard else None
         expected = np.zeros((3, 32, 32)) if grey is None else ((grey - MEAN) / STD).transpose(2, 0, 1)
         np.testing.assert_allclose(row.spectrogram, expected, atol=1e-5)
         assert torch.isfinite(row.face).all()
@@ -324,7 +324,7 @@ def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(cli
 def test_a_model_that_only_listens_sees_no_clip_without_sound(clips):
     data = for_model(clips, "spectrogram")
     found = rows(data, data.fitting_dataloader())
-    assert set(found) == {"both", "longer", "sound", "click"}
+    assert set(found) == {"both", "longer", "audio", "click"}
     assert all(row.present[1] and not hasattr(row, "face") for row in found.values())
     reasons = {c.record.clip_id: c.reason for c in data.without_input("train")}
     assert reasons == {"face": "no sound track", "silent": SILENT, "nothing": "no sound track"}
@@ -336,29 +336,29 @@ def test_who_does_not_listen_gets_no_sound_and_needs_no_files(clips):
     assert batch.spectrogram is None
     assert batch.descriptor is None
     assert batch.present is None
-    assert not (data.store.folder / "sound").exists()
+    assert not (data.store.folder / "audio").exists()
 
 
 def test_a_model_that_listens_to_a_set_prepared_without_sound_is_refused(clips):
-    clips.faces = replace(clips.faces, sound=False)
-    with pytest.raises(ValueError, match=r"asks for spectrogram.*faces\.sound: true"):
+    clips.faces = replace(clips.faces, audio=False)
+    with pytest.raises(ValueError, match=r"asks for spectrogram.*faces\.audio: true"):
         for_model(clips, "face", "spectrogram")
 
 
 @pytest.mark.parametrize(
     ("sampler", "frames"),
-    [(AllFramesSampler(), (12, 1)), (RandomSampler(3, draws=2), (3, 3)), (SegmentSampler(5), (5, 5))],
+    [(AllFramesSampler(), (12, 1)), (RandomSampler(3, eval_views=2), (3, 3)), (SegmentSampler(5), (5, 5))],
 )
 def test_draws_share_a_clips_sound_and_missing_frames_are_left_out(clips, sampler, frames):
     data = for_model(clips, "face", "spectrogram", sampler=sampler)
     samples = {sample.clip_id[0]: sample for sample in data.clip_dataset("train")}
-    assert {name: samples[name].mask.shape for name in ("both", "sound")} == {
-        "both": (sampler.draws, frames[0]),
-        "sound": (sampler.draws, frames[1]),
+    assert {name: samples[name].mask.shape for name in ("both", "audio")} == {
+        "both": (sampler.eval_views, frames[0]),
+        "audio": (sampler.eval_views, frames[1]),
     }
-    assert samples["both"].spectrogram.shape == (sampler.draws, 3, 32, 32)
+    assert samples["both"].spectrogram.shape == (sampler.eval_views, 3, 32, 32)
     batch = next(iter(data.loader(data.clip_dataset("train"), batches=[[0, 2, 3]])))  # both, face, sound
-    draws = sampler.draws
+    draws = sampler.eval_views
     assert batch.mask.shape == batch.face.shape[:2] == (3 * draws, frames[0])
     assert batch.present.tolist() == [[True, True]] * draws + [[True, False]] * draws + [[False, True]] * draws
     assert not batch.mask[2 * draws :].any()
@@ -373,7 +373,7 @@ def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(cl
     assert "clips: descriptor of 4 of 9 clips; 4 have no sound" in out
     found = rows(data, data.fitting_dataloader())
     assert found["both"].descriptor.shape == (384,)
-    expected = Descriptors("is09")(data.store.open("both").sound())
+    expected = Descriptors("is09")(data.store.open("both").audio())
     np.testing.assert_allclose(found["both"].descriptor, expected, rtol=1e-6)
     for name in ("click", "face", "silent"):
         assert not found[name].descriptor.any()
@@ -388,45 +388,45 @@ def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(cl
 
 def test_what_is_missing_is_made_and_what_is_there_stays(clips):
     store = prepare_faces(clips, 0)
-    sounds = SoundCache.of(store, PLAIN)
+    audio_cache = AudioCache.of(store, PLAIN)
     fields = frozenset({"spectrogram"})
-    prepare_sound(store, sounds, fields, 0, "clips")
-    path = {name: sounds.files["spectrogram"].path(name) for name in ("both", "longer")}
+    prepare_audio(store, audio_cache, fields, 0, "clips")
+    path = {name: audio_cache.files["spectrogram"].path(name) for name in ("both", "longer")}
     kept = path["both"].stat().st_mtime_ns
     path["longer"].unlink()
-    prepare_sound(store, sounds, fields, 2, "clips")  # as after a killed run, in processes
+    prepare_audio(store, audio_cache, fields, 2, "clips")  # as after a killed run, in processes
     assert path["longer"].exists()
     assert path["both"].stat().st_mtime_ns == kept
 
 
 def test_a_clip_that_failed_is_tried_again_when_it_changed(clips):
     store = prepare_faces(clips, 0)
-    sounds = SoundCache.of(store, PLAIN)
-    files = sounds.files["spectrogram"]
-    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    audio_cache = AudioCache.of(store, PLAIN)
+    files = audio_cache.files["spectrogram"]
+    prepare_audio(store, audio_cache, frozenset({"spectrogram"}), 0, "clips")
     files.path("both").unlink()
     files.write_failures({"both": "the disk was full"})
-    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    prepare_audio(store, audio_cache, frozenset({"spectrogram"}), 0, "clips")
     assert not files.has("both")
-    assert sounds.read(store.open("both"), "spectrogram") is None
+    assert audio_cache.read(store.open("both"), "spectrogram") is None
     later = files.failed.stat().st_mtime + 10
     os.utime(store.path("both"), (later, later))
-    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    prepare_audio(store, audio_cache, frozenset({"spectrogram"}), 0, "clips")
     assert files.has("both")
     assert files.failures() == {}
 
 
 def test_a_crash_in_a_process_is_told(clips, monkeypatch, capsys):
     store = prepare_faces(clips, 0)
-    sounds = SoundCache.of(store, PLAIN)
+    audio_cache = AudioCache.of(store, PLAIN)
 
     def broken(speech):
         raise OSError("no space left on device")
 
     monkeypatch.setattr(FieldFiles, "make", property(lambda self: broken))
-    prepare_sound(store, sounds, frozenset({"spectrogram"}), 0, "clips")
+    prepare_audio(store, audio_cache, frozenset({"spectrogram"}), 0, "clips")
     assert "both: no spectrogram: OSError: no space left on device" in capsys.readouterr().out
-    assert (sounds.files["spectrogram"].folder / FAILED).read_text().count("no space") == 5
+    assert (audio_cache.files["spectrogram"].folder / FAILED).read_text().count("no space") == 5
 
 
 def test_a_folder_is_named_after_all_that_made_its_files():
@@ -446,18 +446,18 @@ def test_a_folder_is_named_after_all_that_made_its_files():
 def test_without_files_a_field_is_made_when_it_is_read(clips, caplog):
     pytest.importorskip("opensmile")
     store = prepare_faces(clips, 0)
-    sounds = SoundCache(PLAIN)
-    found = sounds.read(store.open("both"), "spectrogram")
-    np.testing.assert_array_equal(found, spectrogram(store.open("both").sound(), PLAIN))
-    assert sounds.read(store.open("face"), "spectrogram") is None
-    assert sounds.read(store.open("click"), "descriptor") is None
+    audio_cache = AudioCache(PLAIN)
+    found = audio_cache.read(store.open("both"), "spectrogram")
+    np.testing.assert_array_equal(found, spectrogram(store.open("both").audio(), PLAIN))
+    assert audio_cache.read(store.open("face"), "spectrogram") is None
+    assert audio_cache.read(store.open("click"), "descriptor") is None
     assert "clip 'click' has no descriptor" in caplog.text
 
 
 def test_only_the_first_seconds_are_heard(clips):
     store = prepare_faces(clips, 0)
-    found = SoundCache(replace(PLAIN, max_seconds=0.5)).read(store.open("longer"), "spectrogram")
-    np.testing.assert_array_equal(found, spectrogram(store.open("longer").sound(0, 0.5), PLAIN))
+    found = AudioCache(replace(PLAIN, max_seconds=0.5)).read(store.open("longer"), "spectrogram")
+    np.testing.assert_array_equal(found, spectrogram(store.open("longer").audio(0, 0.5), PLAIN))
 
 
 class Listener(L.LightningModule):
@@ -482,7 +482,7 @@ class Listener(L.LightningModule):
 def test_a_trainer_prepares_what_its_model_hears(clips):
     pytest.importorskip("opensmile")
     data = VideoDataModule(
-        clips, SegmentSampler(2), batch_size=3, size=32, num_workers=0, selection="last", sound=PLAIN
+        clips, SegmentSampler(2), batch_size=3, size=32, num_workers=0, selection="last", audio=PLAIN
     )
     model = Listener()
     data.inputs = model.inputs
@@ -491,13 +491,13 @@ def test_a_trainer_prepares_what_its_model_hears(clips):
         enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(model, data)
-    assert {name: files.has("both") for name, files in data.sounds.files.items()} == {
+    assert {name: files.has("both") for name, files in data.audio_cache.files.items()} == {
         "spectrogram": True,
         "descriptor": True,
     }
     seen = {name: batch.present[row].tolist() for batch in model.seen for row, name in enumerate(batch.clip_id)}
-    assert {name: sound for name, (_, sound) in seen.items()}.items() <= {
-        "both": True, "longer": True, "sound": True, "face": False, "silent": False, "click": False,
+    assert {name: audio for name, (_, audio) in seen.items()}.items() <= {
+        "both": True, "longer": True, "audio": True, "face": False, "silent": False, "click": False,
     }.items()  # fmt: skip
     assert len(model.seen) == 2
 
@@ -505,7 +505,7 @@ def test_a_trainer_prepares_what_its_model_hears(clips):
 # Damage
 
 
-def sound_packets(path: Path) -> list[tuple[int, int]]:
+def audio_packets(path: Path) -> list[tuple[int, int]]:
     """Place and size of each packet of sound in the file."""
     with av.open(str(path)) as file:
         return [(packet.pos, packet.size) for packet in file.demux(file.streams.audio[0]) if packet.size]
@@ -516,24 +516,24 @@ def test_a_damaged_sound_costs_no_picture_and_is_named(tmp_path, capsys):
     records = [clip(root, name, voice(1.0)[0]) for name in ("fine", "noise", "partly")]
     for name, first, last in (("noise", 0, None), ("partly", 5, 8)):
         data = bytearray((root / f"{name}.mp4").read_bytes())
-        for place, size in sound_packets(root / f"{name}.mp4")[first:last]:
+        for place, size in audio_packets(root / f"{name}.mp4")[first:last]:
             data[place : place + size] = b"\xff" * size
         (root / f"{name}.mp4").write_bytes(data)
-    whole = read_sound(root / "fine.mp4")
+    whole = read_audio(root / "fine.mp4")
     store = prepare_faces(Clips(root, faces=FaceSettings("crop", size=48), clips=records), 0)
     out, index = capsys.readouterr().out, store.read_index()
     assert [index[name].num_faces for name in ("fine", "noise", "partly")] == [12, 12, 12]
     assert [index[name].reason for name in ("fine", "noise", "partly")] == ["", "", ""]
-    assert index["noise"].sound == 0
-    assert "none of the" in index["noise"].sound_reason
-    assert store.open("noise").sound() is None
-    assert index["partly"].sound_reason.startswith("3 of ")
-    partly = store.open("partly").sound()  # silence stands for what is lost: what follows is where it was
+    assert index["noise"].audio == 0
+    assert "none of the" in index["noise"].audio_reason
+    assert store.open("noise").audio() is None
+    assert index["partly"].audio_reason.startswith("3 of ")
+    partly = store.open("partly").audio()  # silence stands for what is lost: what follows is where it was
     assert len(partly) == pytest.approx(len(whole), abs=1024)
     assert np.corrcoef(partly[10240 : len(whole) - 1024], whole[10240 : len(partly) - 1024][: len(partly)])[0, 1] > 0.9
     assert "2 of 3 clips have sound, 2 have a damaged one" in out
     assert "noise: sound unreadable: " in out
-    assert store.open("fine").summary.sound_reason == ""
+    assert store.open("fine").summary.audio_reason == ""
     listed = (store.folder / "quarantine.csv").read_text()
     assert "noise,sound unreadable" in listed.replace('"', "")
     assert "partly,3 of" in listed
@@ -542,23 +542,23 @@ def test_a_damaged_sound_costs_no_picture_and_is_named(tmp_path, capsys):
 
 def test_sound_that_is_longer_or_shorter_than_the_picture_is_kept_as_it_is(clips):
     index = prepare_faces(clips, 0).read_index()
-    assert index["longer"].sound == pytest.approx(2.0, abs=0.1)  # 12 frames last 0.48 s
-    assert index["click"].sound == pytest.approx(0.07, abs=0.07)
-    assert index["silent"].sound == 0
-    assert index["silent"].sound_reason == SILENT
-    assert (index["face"].sound, index["face"].sound_reason) == (0, "")
+    assert index["longer"].audio == pytest.approx(2.0, abs=0.1)  # 12 frames last 0.48 s
+    assert index["click"].audio == pytest.approx(0.07, abs=0.07)
+    assert index["silent"].audio == 0
+    assert index["silent"].audio_reason == SILENT
+    assert (index["face"].audio, index["face"].audio_reason) == (0, "")
 
 
 def test_a_damaged_file_of_a_sound_is_told_in_training_and_made_again_by_preparing(clips):
     store = prepare_faces(clips, 0)
-    sounds, fields = SoundCache.of(store, PLAIN), frozenset({"spectrogram"})
-    prepare_sound(store, sounds, fields, 0, "clips")
-    path = sounds.files["spectrogram"].path("both")
+    audio_cache, fields = AudioCache.of(store, PLAIN), frozenset({"spectrogram"})
+    prepare_audio(store, audio_cache, fields, 0, "clips")
+    path = audio_cache.files["spectrogram"].path("both")
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
     with pytest.raises(ValueError, match=rf"clip 'both': {path} is damaged.*fer data prepare"):
-        sounds.read(store.open("both"), "spectrogram")
-    prepare_sound(store, sounds, fields, 0, "clips")
+        audio_cache.read(store.open("both"), "spectrogram")
+    prepare_audio(store, audio_cache, fields, 0, "clips")
     assert path.read_bytes() == whole
 
 
@@ -568,12 +568,12 @@ def with_pcm(root: Path, name: str, samples: np.ndarray) -> VideoRecord:
     with av.open(str(root / f"{name}.mkv"), "w") as file:
         stream = file.add_stream("libx264", rate=25)
         stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
-        track = file.add_stream("pcm_f32le", rate=SOUND_RATE, layout="mono")
+        track = file.add_stream("pcm_f32le", rate=AUDIO_RATE, layout="mono")
         for number in range(12):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")))
         file.mux(stream.encode())
         frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
+        frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, 0, Fraction(1, AUDIO_RATE)
         file.mux([*track.encode(frame), *track.encode()])
     return VideoRecord(name, f"{name}.mkv", "sadness")
 
@@ -589,16 +589,16 @@ def test_samples_that_are_no_numbers_are_silence_and_loud_ones_are_cut_off(tmp_p
     store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=records), 0)
     index = store.read_index()
     assert [index[name].num_faces for name in given] == [12, 12, 12, 12]
-    heard = {name: store.open(name).sound() for name in given}
+    heard = {name: store.open(name).audio() for name in given}
     np.testing.assert_allclose(heard["plain"], plain, atol=1e-4)
     expected = np.where(np.isfinite(spoilt), spoilt, 0)
     np.testing.assert_allclose(heard["spoilt"], expected, atol=1e-4)
     np.testing.assert_allclose(heard["loud"], np.clip(loud, -1, 1), atol=1e-4)
     assert heard["nothing"] is None
-    assert index["spoilt"].sound_reason == "3 samples of its sound are no numbers; silence stands for them"
-    assert index["nothing"].sound_reason.startswith("6400 samples")
-    assert (index["plain"].sound_reason, index["loud"].sound_reason) == ("", "")
-    read = read_sound(tmp_path / "clips" / "spoilt.mkv")
+    assert index["spoilt"].audio_reason == "3 samples of its sound are no numbers; silence stands for them"
+    assert index["nothing"].audio_reason.startswith("6400 samples")
+    assert (index["plain"].audio_reason, index["loud"].audio_reason) == ("", "")
+    read = read_audio(tmp_path / "clips" / "spoilt.mkv")
     assert np.isfinite(read).all()
     assert np.abs(read).max() <= 1
 
@@ -613,5 +613,5 @@ def test_whatever_a_sound_track_brings_a_decoder_to_the_pictures_stay(tmp_path, 
     monkeypatch.setattr("data_modules.audio.av.AudioResampler", refused)
     store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=[record]), 0)
     row = store.read_index()["loud"]
-    assert (row.num_faces, row.reason, row.sound) == (12, "", 0)
-    assert row.sound_reason.startswith("sound unreadable: ")
+    assert (row.num_faces, row.reason, row.audio) == (12, "", 0)
+    assert row.audio_reason.startswith("sound unreadable: ")

@@ -16,7 +16,7 @@ from fer_lightning.cli.main import main
 from fer_lightning.cli.train import make_ready, parse, refuse_other_settings, settings, stopped_early, train_first
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
-from fer_lightning.experiments.resume import alone
+from fer_lightning.experiments.resume import run_lock
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
 from tests.small_runs import TINY, experiment
@@ -148,11 +148,11 @@ def test_a_run_is_trained_by_one_process_at_a_time(capsys):
         assert other.stdout.readline() == "has it\n"
         let_go = threading.Timer(1.0, lambda: (order.append("other"), other.stdin.close()))
         let_go.start()
-        with alone(run):
+        with run_lock(run):
             order.append("this")
     assert order == ["other", "this"]
     assert "is being trained by another process; waiting" in capsys.readouterr().out
-    with alone(run):
+    with run_lock(run):
         assert "waiting" not in capsys.readouterr().out
 
 

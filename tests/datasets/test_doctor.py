@@ -203,7 +203,7 @@ def test_counts_of_all_splits_and_of_classes_are_compared(dfew):
     assert text == "all splits: 3 clips here, 3 in a complete copy; anger 0 instead of 1; fear 3 instead of 2"
 
 
-def write_video(path, sound):
+def write_video(path, audio):
     """Three frames, with or without a track of sound."""
     import av
 
@@ -211,7 +211,7 @@ def write_video(path, sound):
         video = container.add_stream("mpeg4", rate=25)
         video.width = video.height = 32
         video.pix_fmt = "yuv420p"
-        audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        audio = container.add_stream("aac", rate=16000, layout="mono") if audio else None
         for shade in (10, 100, 200):
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), shade, np.uint8), format="rgb24")
             container.mux(video.encode(frame))
@@ -223,8 +223,8 @@ def write_video(path, sound):
 
 
 def test_videos_without_sound_are_noted(dfew):
-    for name, sound in (("loud", True), ("quiet", False)):
-        write_video(dfew / f"{name}.mp4", sound)
+    for name, audio in (("loud", True), ("quiet", False)):
+        write_video(dfew / f"{name}.mp4", audio)
     records = (VideoRecord("loud", "loud.mp4", "fear"), VideoRecord("quiet", "quiet.mp4", "fear", split="test"))
     notes = found(Listed(listed=records))
     assert notes["silent"].clips == ("quiet",)

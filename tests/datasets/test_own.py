@@ -173,7 +173,7 @@ def test_own_clips_are_listed_examined_and_prepared(tmp_path, capsys):
     assert main(["data", "list"]) == 0
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "own 2: anger, fear yours 10 clips in" in said
-    faces = FaceSettings(detector="crop", size=24, margin=0.0, sound=False)
+    faces = FaceSettings(detector="crop", size=24, margin=0.0, audio=False)
     dataset = Own(faces=faces)
     assert {finding.kind for finding in examine(dataset, 0).findings} == {"identical files", "silent"}
     index = prepare_faces(dataset, workers=0).read_index()

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data_modules.labels import SEVEN
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
@@ -72,7 +72,7 @@ def write(folder, name, members=("points", "frame"), method=None, **further):
 
 def page(run):
     """In the place of a report, whose figures take longer than these trainings."""
-    with whole_file(run.report) as temporary:
+    with atomic_file(run.report) as temporary:
         temporary.write_text("report")
     return run.report
 
@@ -261,10 +261,10 @@ def test_all_seeds_and_folds_of_an_ensemble(folder, made_apart, capsys):
 
 
 def test_members_may_be_ensembles(folder, made_apart, capsys):
-    """`sound` is an ensemble of one that is deaf to a clip: that clip is left to the other one."""
+    """`audio` is an ensemble of one that is deaf to a clip: that clip is left to the other one."""
     deaf = {"run": "points", "name": "deaf", "arguments": ["--data.size", "32"]}
-    write(folder, "sound", [deaf])
-    request = write(folder, "both", ["sound", {"run": "frame", "published": 53.91}])
+    write(folder, "audio", [deaf])
+    request = write(folder, "both", ["audio", {"run": "frame", "published": 53.91}])
     assert main(["train", "both"]) == 0, capsys.readouterr().err
     assert made_apart == ["points.deaf/1-0", "frame/1-0"]
     said = capsys.readouterr().out
@@ -272,7 +272,7 @@ def test_members_may_be_ensembles(folder, made_apart, capsys):
     table, whole = tables_of(Request("frame")), tables_of(request)
     assert not whole.missing.any()
     np.testing.assert_allclose(whole.probabilities[3], table.probabilities[3], atol=1e-11)
-    assert tables_of(Request("sound")).missing.tolist() == [row == 3 for row in range(56)]
+    assert tables_of(Request("audio")).missing.tolist() == [row == 3 for row in range(56)]
 
 
 def test_a_member_that_does_not_finish_is_named(folder, capsys, monkeypatch):
@@ -323,7 +323,7 @@ def test_members_are_trained_by_the_same_command(monkeypatch):
         lambda command, env, check: started.append((command[1:], env["HERE"])) or SimpleNamespace(returncode=3),
     )
     request = Request("points", "made", "small", "2", 5, "x", ("--data.size", "32"))
-    assert standing.train_apart(request, {"HERE": "yes"}) == 3
+    assert standing.train_in_subprocess(request, {"HERE": "yes"}) == 3
     ((command, environment),) = started
     assert command[:3] == ["-m", "fer_lightning", "train"]
     assert parse(command[3:]) == request

@@ -228,18 +228,20 @@ def some_streams(clips: int = 2) -> np.ndarray:
 
 def test_relations_and_streams_come_back_and_stay_small(tmp_path: Path) -> None:
     relation = np.random.default_rng(1).uniform(-1, 1, (2, 6, 6)).astype(np.float32)
-    standing = np.array([[0, 1, 5, 3, 4, 5], [0, 1, 2, 3, 4, 5]])
+    frame_source = np.array([[0, 1, 5, 3, 4, 5], [0, 1, 2, 3, 4, 5]])
     streams = some_streams()
-    outputs = some_outputs(relation=relation, standing=standing, streams=streams, stream_names=("video", 'é"\n'))
+    outputs = some_outputs(
+        relation=relation, frame_source=frame_source, streams=streams, stream_names=("video", 'é"\n')
+    )
     path = tmp_path / "test.safetensors"
     outputs.write(path)
     back = ClipOutputs.read(path)
     assert back.relation is not None
-    assert back.standing is not None
+    assert back.frame_source is not None
     assert back.streams is not None
     np.testing.assert_allclose(back.relation, relation, atol=5e-4)
     assert back.relation.dtype == np.float16
-    np.testing.assert_array_equal(back.standing, standing)
+    np.testing.assert_array_equal(back.frame_source, frame_source)
     np.testing.assert_array_equal(back.streams, streams)
     assert back.stream_names == ("video", 'é"\n')
     back.write(path)
@@ -253,7 +255,7 @@ def test_files_of_before_there_were_relations_and_streams_are_read(tmp_path: Pat
     tensors = {"feature": np.ones((1, 2), np.float32), "frame_index": np.arange(3)[None]}
     save_file(tensors, path, {"format": "fer_lightning outputs 1", "clip_id": '["a"]'})
     back = ClipOutputs.read(path)
-    assert (back.relation, back.standing, back.streams, back.stream_names) == (None, None, None, ())
+    assert (back.relation, back.frame_source, back.streams, back.stream_names) == (None, None, None, ())
 
 
 def test_a_streams_table_is_of_the_same_clips_with_its_own_predictions() -> None:
@@ -348,9 +350,9 @@ def test_draws_of_a_clip_from_the_model_to_the_file(tmp_path: Path) -> None:
     landmarks[1] = torch.nan  # one draw of the first clip
     landmarks[2:4] = torch.nan  # all of the second
     relation = torch.rand(5, 3, 3, generator=draws)
-    standing = torch.randint(3, (5, 3), generator=draws)
+    frame_source = torch.randint(3, (5, 3), generator=draws)
     streams = (StreamScores("video", video), StreamScores("landmarks", landmarks))
-    output = ClassifierOutput(logits, logits, relation=relation, standing=standing, streams=streams)
+    output = ClassifierOutput(logits, logits, relation=relation, frame_source=frame_source, streams=streams)
     batch = ClipBatch(
         clip_id=("a", "a", "b", "b", "c"),
         label=torch.zeros(5, dtype=torch.long),
@@ -367,10 +369,10 @@ def test_draws_of_a_clip_from_the_model_to_the_file(tmp_path: Path) -> None:
     back = ClipOutputs.read(tmp_path / "test.safetensors")
     assert back.clip_id == ("c", "a", "b"), "in the manifest's order"
     assert back.relation is not None
-    assert back.standing is not None
+    assert back.frame_source is not None
     assert back.streams is not None
     np.testing.assert_allclose(back.relation, relation[[4, 0, 2]], atol=5e-4)
-    np.testing.assert_array_equal(back.standing, standing[[4, 0, 2]])
+    np.testing.assert_array_equal(back.frame_source, frame_source[[4, 0, 2]])
     p, q = softmax(video.numpy(), axis=1), softmax(landmarks.numpy(), axis=1)
     expected = [[p[4], q[4]], [(p[0] + p[1]) / 2, q[0]], [(p[2] + p[3]) / 2, np.full(7, np.nan)]]
     np.testing.assert_allclose(back.streams, expected, atol=1e-6)
@@ -389,7 +391,7 @@ def test_clips_of_batches_that_differ_in_length_stand_in_one_table() -> None:
             attention=torch.full((1, frames), 1 / frames),
             intensity=torch.full((1, frames), 0.5),
             relation=torch.full((1, frames, frames), 0.25),
-            standing=torch.arange(frames).flip(0)[None],
+            frame_source=torch.arange(frames).flip(0)[None],
         )
 
     clips = [Clip(VideoRecord(name, name, "anger"), ClipSummary(name, 9, 9), 0, usable=True) for name in "ab"]
@@ -399,8 +401,8 @@ def test_clips_of_batches_that_differ_in_length_stand_in_one_table() -> None:
     assert found.attention is not None
     assert found.attention.tolist() == [[0.5, 0.5, 0, 0], [0.25] * 4]
     np.testing.assert_array_equal(found.intensity, [[0.5, 0.5, np.nan, np.nan], [0.5] * 4])
-    assert found.standing is not None
-    assert found.standing.tolist() == [[1, 0, 2, 3], [3, 2, 1, 0]]
+    assert found.frame_source is not None
+    assert found.frame_source.tolist() == [[1, 0, 2, 3], [3, 2, 1, 0]]
     assert found.relation is not None
     assert found.relation[0].tolist() == [[0.25, 0.25, 0, 0], [0.25, 0.25, 0, 0], [0] * 4, [0] * 4]
     other = replace(part("a", 2), feature=torch.ones(1, 3))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
@@ -27,7 +27,7 @@ def trained(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(folder / "data"))
         patch.setenv("FER_RUNS", str(folder / "runs"))
-        patch.setattr(train, "write_report", lambda run: write_whole(run.report, b"report"))
+        patch.setattr(train, "write_report", lambda run: atomic_write(run.report, b"report"))
         assert main(ONE_EPOCH) == 0
     return folder
 
@@ -39,7 +39,7 @@ def run(trained, tmp_path, monkeypatch) -> RunFolder:
     shutil.copytree(trained / "data" / "dfew", tmp_path / "elsewhere" / "dfew")
     monkeypatch.setenv("FER_DATA", str(trained / "data"))
     monkeypatch.setenv("FER_STORE", str(trained / "data" / "store"))
-    monkeypatch.setattr(train, "write_report", lambda run: write_whole(run.report, b"report"))
+    monkeypatch.setattr(train, "write_report", lambda run: atomic_write(run.report, b"report"))
     return Request("ceflnet_dfew").run
 
 

@@ -170,7 +170,7 @@ def write_cremad(root: Path, actors: int = 5) -> list[Wanted]:
         for code, emotion in codes.items():
             for name in (f"{actor}_DFA_{code}_XX", f"{actor}_ITH_{code}_X"):
                 put_video(root / "VideoFlash" / f"{name}.flv")
-                put_text(root / "AudioWAV" / f"{name}.wav", "sound")
+                put_text(root / "AudioWAV" / f"{name}.wav", "audio")
                 wanted.append(Wanted(name, emotion, str(actor)))
     return wanted
 

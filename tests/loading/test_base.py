@@ -140,7 +140,7 @@ def test_landmarks_that_are_not_there_are_asked_for_by_name(dfew):
 
 
 def test_draws_of_a_clip_stand_together_and_are_the_same_in_every_evaluation():
-    data = made_data(sampler=RandomSampler(frames=3, draws=4), batch_size=2)
+    data = made_data(sampler=RandomSampler(frames=3, eval_views=4), batch_size=2)
     first, again = (batches(data, data.test_dataloader()[1]) for _ in range(2))
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
     batch = first[0]

@@ -102,7 +102,7 @@ def test_all_processes_of_a_machine_share_its_memory(monkeypatch):
 
 
 def test_the_draws_of_an_evaluation_count(monkeypatch):
-    data = made_data(num_workers=2, sampler=RandomSampler(frames=4, draws=3))
+    data = made_data(num_workers=2, sampler=RandomSampler(frames=4, eval_views=3))
     monkeypatch.setattr(clip_loader, "free_shared_memory", lambda: ROOM)
     data.train_dataloader()
     with pytest.raises(WorkerError):

@@ -53,7 +53,7 @@ def root(tmp_path_factory):
 
 
 def data_of(root: Path, landmarks: str = "annotation", **options) -> VideoDataModule:
-    faces = FaceSettings("annotation", size=48, landmarks=landmarks, sound=False)
+    faces = FaceSettings("annotation", size=48, landmarks=landmarks, audio=False)
     data = VideoDataModule(
         Leaning(root, faces=faces), SegmentSampler(frames=6), 2, 32, num_workers=0, selection="last", **options
     )
@@ -134,7 +134,7 @@ def test_frames_without_landmarks_are_nan_and_clips_without_a_face_are_masked(ro
         def __init__(self, faces: int) -> None:
             self.summary, self.crop_size = stored.summary, stored.crop_size
             self.frame_index = stored.frame_index[:faces]
-            self.has, self.crops, self.sound = stored.has, stored.crops, stored.sound
+            self.has, self.crops, self.audio = stored.has, stored.crops, stored.audio
 
         def __len__(self) -> int:
             return len(self.frame_index)

@@ -7,10 +7,10 @@ import torch
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.batch import (
+    AUDIO_INPUTS,
     FACE_INPUTS,
     INPUTS,
     MODALITIES,
-    SOUND_INPUTS,
     ClipBatch,
     collate,
     modalities_of,
@@ -19,9 +19,9 @@ from data_modules.loading.batch import (
 from data_modules.loading.clip_dataset import usable
 from data_modules.store.clip_store import ClipSummary
 
-FULL = ClipSummary("full", 9, 5, sound=2.0, num_landmarks=5)
-SEEN = ClipSummary("seen", 9, 5, sound_reason="its sound track is silent")
-HEARD = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", sound=2.0)
+FULL = ClipSummary("full", 9, 5, audio=2.0, num_landmarks=5)
+SEEN = ClipSummary("seen", 9, 5, audio_reason="its sound track is silent")
+HEARD = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", audio=2.0)
 NEITHER = ClipSummary("neither", 9, 0)
 
 
@@ -29,13 +29,13 @@ def test_every_modality_is_a_field_of_the_batch_and_a_column_of_what_is_present(
     names = {field.name for field in fields(ClipBatch)}
     assert names >= set(INPUTS)
     assert {modality.column for modality in INPUTS.values()} == set(MODALITIES)
-    assert set(INPUTS) == FACE_INPUTS | SOUND_INPUTS
-    assert not FACE_INPUTS & SOUND_INPUTS
+    assert set(INPUTS) == FACE_INPUTS | AUDIO_INPUTS
+    assert not FACE_INPUTS & AUDIO_INPUTS
     assert {modality.setting for modality in INPUTS.values()} - {""} <= set(FaceSettings.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(
-    ("clip", "inputs", "unheard", "answer"),
+    ("clip", "inputs", "missing_audio", "answer"),
     [
         (FULL, {"face"}, "", (True, "")),
         (FULL, {"landmarks"}, "", (True, "")),
@@ -48,8 +48,8 @@ def test_every_modality_is_a_field_of_the_batch_and_a_column_of_what_is_present(
         (NEITHER, {"spectrogram", "descriptor", "person"}, "", (False, "no face found; no sound track")),
     ],
 )
-def test_a_clip_is_used_where_it_has_anything_that_is_asked_for(clip, inputs, unheard, answer):
-    assert usable(clip, frozenset(inputs), {clip.clip_id: unheard} if unheard else {}) == answer
+def test_a_clip_is_used_where_it_has_anything_that_is_asked_for(clip, inputs, missing_audio, answer):
+    assert usable(clip, frozenset(inputs), {clip.clip_id: missing_audio} if missing_audio else {}) == answer
 
 
 def test_an_input_that_nobody_makes_is_refused_by_name():
@@ -59,7 +59,7 @@ def test_an_input_that_nobody_makes_is_refused_by_name():
 
 def test_prediction_keeps_what_the_models_inputs_are_made_of():
     assert needed_settings({"face"}) == frozenset()
-    assert needed_settings({"face", "person", "landmarks", "descriptor"}) == {"person", "landmarks", "sound"}
+    assert needed_settings({"face", "person", "landmarks", "descriptor"}) == {"person", "landmarks", "audio"}
 
 
 def test_frames_are_padded_and_what_is_of_the_whole_clip_is_not():

@@ -52,7 +52,7 @@ def write_checkpoint(run: Path, detector: str = "annotation") -> Path:
     return run
 
 
-def write_video(path: Path, faces: list[bool], times: list[float] | None = None, size=(160, 120), sound=False) -> Path:
+def write_video(path: Path, faces: list[bool], times: list[float] | None = None, size=(160, 120), audio=False) -> Path:
     """A grey video at 10 frames a second, or at the given times; a skin-coloured square where there is a face."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def write_video(path: Path, faces: list[bool], times: list[float] | None = None,
         stream = file.add_stream("libx264", rate=10, options={"crf": "15"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
-        voice = file.add_stream("aac", rate=16000, layout="mono") if sound else None
+        voice = file.add_stream("aac", rate=16000, layout="mono") if audio else None
         for index, face in enumerate(faces):
             picture = np.full((size[1], size[0], 3), 90, np.uint8)
             if face:
@@ -221,8 +221,8 @@ def test_windows_are_classified_as_clips_of_their_faces_alone(tmp_path, run, mon
 def hand_made() -> Timeline:
     probabilities = np.array([[0.7, 0.3], [0.2, 0.8], [np.nan, np.nan], [0.6, 0.4]])
     faces = np.array([1, 0.5, 0.2, 1.0])
-    sound = np.zeros(4, bool)
-    return Timeline(("anger", "fear"), np.array([0, 1, 2, 3.0]), np.array([1, 2, 3, 5.0]), faces, sound, probabilities)
+    audio = np.zeros(4, bool)
+    return Timeline(("anger", "fear"), np.array([0, 1, 2, 3.0]), np.array([1, 2, 3, 5.0]), faces, audio, probabilities)
 
 
 def test_timeline_names_and_shares_of_time():
@@ -250,7 +250,7 @@ def test_lengths(seconds, said):
 
 
 def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
-    video = write_video(tmp_path / "half <b>&$x$.mp4", [True] * 20 + [False] * 20, sound=True)
+    video = write_video(tmp_path / "half <b>&$x$.mp4", [True] * 20 + [False] * 20, audio=True)
     assert fer_predict(video, "--checkpoint", run, "--out", tmp_path / "out", "--every", 2) == 0
     folder = tmp_path / "out" / "half _b_&$x$"
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -287,7 +287,7 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
 
 def test_the_annotated_video_keeps_times_size_and_sound(tmp_path, run, fake_detector):
     times = [0.0, 0.1, 0.2, 0.5, 0.9, 1.0, 1.1, 1.6, 2.0, 2.1]
-    video = write_video(tmp_path / "odd.mkv", [True] * 10, times, size=(162, 122), sound=True)
+    video = write_video(tmp_path / "odd.mkv", [True] * 10, times, size=(162, 122), audio=True)
     assert fer_predict(video, "--checkpoint", run, "--out", tmp_path / "out") == 0
     with av.open(str(tmp_path / "out" / "odd" / "annotated.mp4")) as file:
         stream = file.streams.video[0]
@@ -297,14 +297,14 @@ def test_the_annotated_video_keeps_times_size_and_sound(tmp_path, run, fake_dete
         edge, colour = frames[0].to_ndarray(format="rgb24")[60, 18:23].astype(int), frames[0]
         assert np.ptp(edge.reshape(-1, 3), axis=0).max() > 30, f"no box in {colour}"
     with av.open(str(tmp_path / "out" / "odd" / "annotated.mp4")) as file:
-        sound = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
-    assert 0.9 < len(sound) / 48000 < 1.2  # as long as the tone
-    assert np.abs(sound[4800:43200]).max() > 0.3
+        audio = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    assert 0.9 < len(audio) / 48000 < 1.2  # as long as the tone
+    assert np.abs(audio[4800:43200]).max() > 0.3
 
 
 def test_sound_from_before_the_first_picture_is_cut(tmp_path):
     """Pictures from 0.5 s on, a tone from 0 to 1 s: the annotated video begins with the pictures."""
-    video = write_video(tmp_path / "late.mkv", [True] * 10, [0.5 + index / 10 for index in range(10)], sound=True)
+    video = write_video(tmp_path / "late.mkv", [True] * 10, [0.5 + index / 10 for index in range(10)], audio=True)
     source, faces = open_video(video), stored_faces(tmp_path / "store", [0])
     assert source.timestamps[0] == 0
     assert len(list(write_annotated(source, hand_made(), faces, 1.0, tmp_path / "a.mp4"))) == 10

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_modules.audio.settings import SOUND_RATE
+from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.settings import FaceSettings
 from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from fer_lightning.cli.main import main
@@ -75,10 +75,10 @@ def write_run(root: Path, name: str, kind=Bright, names=CLASSES, seed=0, size=32
     strength = 0.5 + seed
     tables = {split: made_table(split, strength, seed, names=names) for split in ("test", "inner")}
     run = Path(made_run(root, name, seed=seed, test=tables["test"], inner=tables["inner"]))
-    faces = {"detector": "annotation", "size": 48, "every": 1, "sound": False} | (faces or {})
+    faces = {"detector": "annotation", "size": 48, "every": 1, "audio": False} | (faces or {})
     sampler = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 2}}
     data = {"dataset": {"init_args": {"faces": faces}}, "sampler": sampler, "size": size, "augmentation": None}
-    data["sound"] = {"reduce_noise": False, "speech": False, "size": 64}
+    data["audio"] = {"reduce_noise": False, "speech": False, "size": 64}
     model = {"class_path": f"{__name__}.{kind.__name__}", "init_args": arguments}
     own = {"class_names": list(names), "configuration": {"model": model, "data": data}}
     state = kind(names, **arguments).state_dict()
@@ -113,12 +113,12 @@ def fuse(*arguments: object, out: Path) -> str:
 @pytest.fixture
 def video(tmp_path) -> VideoFaces:
     """Eight seconds: faces that darken in the first five, sound from 2.2 to 7 that is low and then high."""
-    sound = np.concatenate([silence(2.2), tone(2.8, 500), tone(2.0, 6000), silence(1)])
+    audio = np.concatenate([silence(2.2), tone(2.8, 500), tone(2.0, 6000), silence(1)])
     with ClipStore(tmp_path / "store").writing("a") as writer:
         for index in range(50):
             crop = np.full((48, 48, 3), 250 - 5 * index, np.uint8)
             writer.add(FaceFrame(index, crop, np.zeros(4, np.float32), 0.9))
-        writer.add_sound(np.round(sound * 32767).astype(np.int16))
+        writer.add_audio(np.round(audio * 32767).astype(np.int16))
         writer.finish(ClipSummary("a", 80, 0), np.arange(80) / FPS)
     return VideoFaces(ClipStore(tmp_path / "store").open("a"))
 
@@ -224,8 +224,8 @@ def test_progress_grows_to_all_rows(tmp_path, members, video):
 
 def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
     """Faces in the first half, sound from 2.2 s on: each is looked for once, each checkpoint read once."""
-    sound = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
-    first = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, sound=sound)
+    audio = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
+    first = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, audio=audio)
     mute = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS)
     run = fuse(*members, "--weights", 0.5, 0.25, 0.25, out=tmp_path / "both" / "1-0")
     arguments = ("--hop", 1, "--window", 1, "--no-video", "--every", 1)
@@ -370,11 +370,11 @@ def test_faces_that_cannot_be_shared_are_refused(tmp_path, members, name, value,
 
 
 def test_settings_that_prediction_makes_its_own_may_differ(tmp_path, members):
-    faces = {"detector": "mtcnn", "every": 8, "jitter": 0.05, "lengthen": 16, "sound": True}
+    faces = {"detector": "mtcnn", "every": 8, "jitter": 0.05, "lengthen": 16, "audio": True}
     (other,) = models_of(write_run(tmp_path, "other", faces=faces))
     assert face_settings([other, *models_of(members[0])], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4)
 
 
 def test_sound_rate_of_the_made_video(video):
-    assert video.clip.summary.sound == pytest.approx(8.0)
-    assert len(video.sound(0, 8)) == 8 * SOUND_RATE
+    assert video.clip.summary.audio == pytest.approx(8.0)
+    assert len(video.audio(0, 8)) == 8 * AUDIO_RATE

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.audio.settings import SOUND_RATE, Sound
+from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 from data_modules.audio.spectrogram import spectrogram
-from data_modules.audio.speech import SoundLibraryNotFoundError
+from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.store.clip_store import ClipStore, ClipSummary, StoredClip
-from data_modules.video.audio_track import read_sound
+from data_modules.video.audio_track import read_audio
 from fer_lightning.cli import main as cli
 from fer_lightning.evaluation.outputs import ClassifierOutput
-from fer_lightning.predict.faces import VideoFaces, heard
+from fer_lightning.predict.faces import VideoFaces, has_audio
 from fer_lightning.predict.predicted import Predicted
-from fer_lightning.predict.settings import NEITHER, NO_SOUND, ModelFacts, PredictionSettings
+from fer_lightning.predict.settings import NEITHER, NO_AUDIO, ModelFacts, PredictionSettings
 from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows
 from fer_lightning.predict.timeline_figure import timeline_figure
 from fer_lightning.predict.waveform import envelope
@@ -25,9 +25,9 @@ from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.loading import load_trained
 from tests.predict.test_predict import SKIN, SquareFinder, fer_predict, table
-from tests.videos import write_sound, write_video
+from tests.videos import write_audio, write_video
 
-RAW = Sound(reduce_noise=False, speech=False, size=64)
+RAW = AudioSettings(reduce_noise=False, speech=False, size=64)
 FPS = 10
 
 
@@ -42,15 +42,15 @@ class Ear(VideoClassifier):
 
 
 class EyeAndEar(VideoClassifier):
-    """What of face and sound it is told to be there: `both`, `face` or `sound`."""
+    """What of face and sound it is told to be there: `both`, `face` or `audio`."""
 
     inputs = frozenset({"face", "spectrogram"})
 
     def forward(self, batch):
-        face, sound = batch.present.unbind(1)
+        face, audio = batch.present.unbind(1)
         assert torch.equal(face, batch.mask.any(1))
         assert (batch.face.flatten(3).std(3)[~face] < 1e-6).all()  # black
-        logits = 100.0 * torch.stack([face & sound, face & ~sound, sound & ~face], 1)
+        logits = 100.0 * torch.stack([face & audio, face & ~audio, audio & ~face], 1)
         return ClassifierOutput(logits, logits)
 
 
@@ -64,12 +64,12 @@ class Describer(VideoClassifier):
         return ClassifierOutput(logits, logits)
 
 
-CLASSES = {Ear: ("anger", "fear"), EyeAndEar: ("both", "face", "sound"), Describer: ("anger", "fear")}
+CLASSES = {Ear: ("anger", "fear"), EyeAndEar: ("both", "face", "audio"), Describer: ("anger", "fear")}
 
 
-def write_checkpoint(run: Path, kind: type[VideoClassifier], sound: dict[str, object] | None) -> Path:
+def write_checkpoint(run: Path, kind: type[VideoClassifier], audio: dict[str, object] | None) -> Path:
     model = kind(CLASSES[kind])
-    faces = {"detector": "annotation", "size": 48, "every": 1, "sound": False}
+    faces = {"detector": "annotation", "size": 48, "every": 1, "audio": False}
     sampler = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 2}}
     configuration = {
         "model": {"class_path": f"{__name__}.{kind.__name__}", "init_args": {}},
@@ -77,7 +77,7 @@ def write_checkpoint(run: Path, kind: type[VideoClassifier], sound: dict[str, ob
             "dataset": {"init_args": {"faces": faces}},
             "sampler": sampler,
             "size": 32,
-            "sound": sound,
+            "audio": audio,
             "augmentation": None,
         },
     }
@@ -116,26 +116,26 @@ def pictures(faces: list[bool]) -> list[np.ndarray]:
 
 
 def tone(seconds: float, hertz: float) -> np.ndarray:
-    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE)).astype(np.float32)
+    return (0.4 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * AUDIO_RATE)) / AUDIO_RATE)).astype(np.float32)
 
 
 def silence(seconds: float) -> np.ndarray:
-    return np.zeros(round(seconds * SOUND_RATE), np.float32)
+    return np.zeros(round(seconds * AUDIO_RATE), np.float32)
 
 
 # The right sound in the right row
 
 
 def test_a_row_hears_the_sound_of_its_own_time(tmp_path, ear, capsys):
-    sound = np.concatenate([tone(3.05, 500), tone(2.95, 6000)])
-    video = write_video(tmp_path / "tones.mp4", pictures([False] * 60), FPS, sound=sound)
+    audio = np.concatenate([tone(3.05, 500), tone(2.95, 6000)])
+    video = write_video(tmp_path / "tones.mp4", pictures([False] * 60), FPS, audio=audio)
     assert fer_predict(video, "--checkpoint", ear, "--out", tmp_path, "--window", 1, "--no-video") == 0
     rows = table(tmp_path / "tones")
     said = [row["expression"] for row in rows]
     assert said[:5] == ["anger"] * 5  # windows of [-0.25, 0.75) to [1.75, 2.75)
     assert said[7:] == ["fear"] * 5  # from [3.25, 4.25) on
     assert min(float(row["confidence"]) for row in rows[:5] + rows[7:]) > 0.99
-    assert {row["sound"] for row in rows} == {"1"}
+    assert {row["audio"] for row in rows} == {"1"}
     said = capsys.readouterr().out
     assert "no face in any of 60 frames. anger 5" in said
     assert "has no sound" not in said
@@ -144,12 +144,12 @@ def test_a_row_hears_the_sound_of_its_own_time(tmp_path, ear, capsys):
 def test_windows_are_heard_as_clips_of_their_sound_alone(tmp_path, ear, monkeypatch):
     """The reference opens no store: it cuts the file's sound by time."""
     random = np.random.default_rng(0)
-    sound = np.concatenate([silence(0.5), random.normal(0, 0.1, 4 * SOUND_RATE).astype(np.float32)])
-    video = write_video(tmp_path / "noise.mp4", pictures([True] * 40), FPS, sound=sound)
-    whole = read_sound(video)
+    audio = np.concatenate([silence(0.5), random.normal(0, 0.1, 4 * AUDIO_RATE).astype(np.float32)])
+    video = write_video(tmp_path / "noise.mp4", pictures([True] * 40), FPS, audio=audio)
+    whole = read_audio(video)
     faces = stored(tmp_path / "store", whole, 40)
     trained = load_trained(ear)
-    assert trained.sound == RAW
+    assert trained.audio == RAW
     rows = lay_rows(np.arange(40) / FPS, 4.0, window=1.0, hop=0.5)
     batches, predict_clips = [], trained.model.predict_clips
     monkeypatch.setattr(trained.model, "predict_clips", lambda batch: batches.append(batch) or predict_clips(batch))
@@ -160,33 +160,33 @@ def test_windows_are_heard_as_clips_of_their_sound_alone(tmp_path, ear, monkeypa
     middles = np.arange(8) / 2 + 0.25
     spans = np.clip(np.stack([middles - 0.5, middles + 0.5], axis=1), 0, 4)
     for row, (start, stop) in enumerate(spans.tolist()):
-        expected = spectrogram(whole[round(start * SOUND_RATE) : round(stop * SOUND_RATE)], RAW)
+        expected = spectrogram(whole[round(start * AUDIO_RATE) : round(stop * AUDIO_RATE)], RAW)
         got = pictures_heard[row, 0] * 0.229 + 0.485
         assert np.abs(got.numpy() * 255 - expected).mean() < 0.5, row  # the store keeps 16 bits a sample
         assert expected.std() > 5
 
 
-def stored(folder: Path, sound: np.ndarray | None, frames: int) -> VideoFaces:
+def stored(folder: Path, audio: np.ndarray | None, frames: int) -> VideoFaces:
     with ClipStore(folder).writing("a") as writer:
-        if sound is not None:
-            writer.add_sound(np.clip(np.round(sound * 32767), -32768, 32767).astype(np.int16))
+        if audio is not None:
+            writer.add_audio(np.clip(np.round(audio * 32767), -32768, 32767).astype(np.int16))
         writer.finish(ClipSummary("a", frames, 0), np.arange(frames) / FPS)
     return VideoFaces(ClipStore(folder).open("a"))
 
 
 def test_the_model_is_told_which_of_face_and_sound_a_row_has(tmp_path, both):
     """A face in the first half, sound from 2.2 to 5.8 of 8 seconds."""
-    sound = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
-    video = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, sound=sound)
+    audio = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
+    video = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, audio=audio)
     arguments = ("--checkpoint", both, "--out", tmp_path, "--hop", 1, "--window", 1)
     assert fer_predict(video, *arguments) == 0
     rows = table(tmp_path / "some")
-    assert [row["expression"] for row in rows] == ["face"] * 2 + ["both"] * 2 + ["sound"] * 2 + [NEITHER] * 2
-    assert [row["sound"] for row in rows] == [*"00111100"]
+    assert [row["expression"] for row in rows] == ["face"] * 2 + ["both"] * 2 + ["audio"] * 2 + [NEITHER] * 2
+    assert [row["audio"] for row in rows] == [*"00111100"]
     content = json.loads((tmp_path / "some" / "expressions.json").read_text())
-    assert [row["sound"] for row in content["rows"]] == [False] * 2 + [True] * 4 + [False] * 2
+    assert [row["audio"] for row in content["rows"]] == [False] * 2 + [True] * 4 + [False] * 2
     assert content["settings"]["inputs"] == ["face", "spectrogram"]
-    assert content["video"]["sound"] == pytest.approx(8, abs=0.2)
+    assert content["video"]["audio"] == pytest.approx(8, abs=0.2)
     assert content["summary"][-1] == {"expression": NEITHER, "share": 0.25}
     assert (tmp_path / "some" / "annotated.mp4").stat().st_size > 1000
 
@@ -194,11 +194,11 @@ def test_the_model_is_told_which_of_face_and_sound_a_row_has(tmp_path, both):
 def test_too_few_faces_are_none_beside_sound(tmp_path, both):
     """Four of ten frames of each second have a face: not enough to speak of it, so the sound speaks alone."""
     faces = [index % 10 < 4 for index in range(30)]
-    video = write_video(tmp_path / "few.mp4", pictures(faces), FPS, sound=tone(3, 800))
+    video = write_video(tmp_path / "few.mp4", pictures(faces), FPS, audio=tone(3, 800))
     arguments = ("--checkpoint", both, "--out", tmp_path, "--hop", 1, "--window", 1, "--no-video")
     assert fer_predict(video, *arguments, "--every", 1) == 0
     rows = table(tmp_path / "few")
-    expected = ["both" if float(row["faces"]) >= 0.5 else "sound" for row in rows]
+    expected = ["both" if float(row["faces"]) >= 0.5 else "audio" for row in rows]
     assert [row["expression"] for row in rows] == expected
 
 
@@ -207,12 +207,12 @@ def test_descriptors_of_windows(tmp_path):
     from data_modules.audio.opensmile import Descriptors
 
     run = write_checkpoint(tmp_path / "run", Describer, SETTINGS)
-    sound = np.random.default_rng(0).normal(0, 0.1, 2 * SOUND_RATE).astype(np.float32)
-    faces = stored(tmp_path / "store", sound, 20)
+    audio = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_RATE).astype(np.float32)
+    faces = stored(tmp_path / "store", audio, 20)
     rows = lay_rows(np.arange(20) / FPS, 2.0, window=1.0, hop=0.5)
     found = dict(WindowClassifier(load_trained(run), torch.device("cpu")).rows(faces, rows))
     assert sorted(found) == [0, 1, 2, 3]
-    values = np.log1p(np.abs(Descriptors("is09")(faces.sound(0.25, 1.25))[:2]))
+    values = np.log1p(np.abs(Descriptors("is09")(faces.audio(0.25, 1.25))[:2]))
     assert found[1] == pytest.approx(np.exp(values) / np.exp(values).sum(), abs=5e-3)
 
 
@@ -221,15 +221,15 @@ def test_descriptors_of_windows(tmp_path):
 
 @pytest.mark.parametrize("track", [None, silence(2)], ids=["no track", "silence"])
 def test_a_video_without_sound_is_said_to_have_none(tmp_path, ear, both, track, capsys):
-    video = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS, sound=track)
+    video = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS, audio=track)
     assert fer_predict(video, "--checkpoint", ear, "--out", tmp_path / "ear") == 0
     said = capsys.readouterr().out
     assert "a face in 100 % of 20 frames. It has no sound" in said
     assert said.count("no sound") == 1
     assert ("its sound track is silent" in said) == (track is not None)
     rows = table(tmp_path / "ear" / "mute")
-    assert {(row["expression"], row["confidence"], row["sound"], row["faces"]) for row in rows} == {
-        (NO_SOUND, "", "0", "1.00000")
+    assert {(row["expression"], row["confidence"], row["audio"], row["faces"]) for row in rows} == {
+        (NO_AUDIO, "", "0", "1.00000")
     }
     assert (tmp_path / "ear" / "mute" / "annotated.mp4").stat().st_size > 500
 
@@ -245,7 +245,7 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
 
 
 @pytest.mark.parametrize(
-    ("inputs", "faces", "sound", "reason", "answered", "said"),
+    ("inputs", "faces", "audio", "reason", "answered", "said"),
     [
         (EYES, 0, 0.0, "", False, "no face in any of 4 frames, so no expression. Files"),
         (EYES, 4, 0.0, BROKEN, True, "a face in 100 % of 4 frames. anger"),
@@ -272,11 +272,11 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
         (EYES + EARS, 1, 0.0, "", False, f"No row has a face in half of its frames, so all of them say `{NEITHER}`."),
     ],
 )
-def test_what_is_said_of_a_video(tmp_path, inputs, faces, sound, reason, answered, said):
-    video = VideoFacts("a.mp4", 8, 8, 4.0, 4, 1.0, 0, faces, sound, reason)
+def test_what_is_said_of_a_video(tmp_path, inputs, faces, audio, reason, answered, said):
+    video = VideoFacts("a.mp4", 8, 8, 4.0, 4, 1.0, 0, faces, audio, reason)
     settings = PredictionSettings(ModelFacts("run", "Ear", inputs, "sampler"), "mtcnn", 4, 1.0, 1.0)
     probabilities = np.array([[1.0, 0.0] if answered else [np.nan] * 2])
-    shares, heard = np.array([faces / 4]), np.array([sound > 0])
+    shares, heard = np.array([faces / 4]), np.array([audio > 0])
     rows = np.array([0.0]), np.array([1.0])
     timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, settings.missing)
     expressions = VideoExpressions(video, settings, timeline)
@@ -284,14 +284,14 @@ def test_what_is_said_of_a_video(tmp_path, inputs, faces, sound, reason, answere
 
 
 def test_a_file_without_pictures_is_refused_by_name(tmp_path, ear, capsys):
-    sound = write_sound(tmp_path / "only.m4a", tone(2, 500))
-    assert fer_predict(sound, "--checkpoint", ear, "--out", tmp_path / "out") == 1
+    audio = write_audio(tmp_path / "only.m4a", tone(2, 500))
+    assert fer_predict(audio, "--checkpoint", ear, "--out", tmp_path / "out") == 1
     assert "found sound (1 track(s)) only, expected a picture track" in capsys.readouterr().out
 
 
 def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monkeypatch, capsys):
-    def missing(sound):
-        raise SoundLibraryNotFoundError("sound needs the package noisereduce")
+    def missing(audio):
+        raise AudioLibraryNotFoundError("sound needs the package noisereduce")
 
     monkeypatch.setattr("fer_lightning.predict.windows.check_libraries", missing)
     monkeypatch.setattr("fer_lightning.predict.run.run_in_processes", None)
@@ -304,18 +304,18 @@ def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monk
 
 
 def test_an_envelope_is_that_of_the_samples_and_reads_one_part_at_a_time(tmp_path, monkeypatch):
-    sound = np.concatenate([tone(3, 50) * np.linspace(0, 1, 3 * SOUND_RATE, dtype=np.float32), silence(1)])
-    faces = stored(tmp_path, sound, 50)  # one second longer than its sound
-    longest, read = [], StoredClip.sound
+    audio = np.concatenate([tone(3, 50) * np.linspace(0, 1, 3 * AUDIO_RATE, dtype=np.float32), silence(1)])
+    faces = stored(tmp_path, audio, 50)  # one second longer than its sound
+    longest, read = [], StoredClip.audio
 
     def watched(self, start=0.0, stop=None):
         longest.append(stop - start)
         return read(self, start, stop)
 
-    monkeypatch.setattr(StoredClip, "sound", watched)
+    monkeypatch.setattr(StoredClip, "audio", watched)
     extremes = envelope(faces, 5.0, columns=100)
     assert max(longest) == pytest.approx(0.05)
-    parts = sound.reshape(80, -1)
+    parts = audio.reshape(80, -1)
     assert extremes[:80] == pytest.approx(np.stack([parts.min(1), parts.max(1)], 1), abs=1e-4)
     assert np.isnan(extremes[80:]).all()
     assert len(envelope(faces, 0.01)) == 20  # not more columns than there are samples to show
@@ -325,7 +325,7 @@ def test_an_envelope_is_that_of_the_samples_and_reads_one_part_at_a_time(tmp_pat
 def test_rows_with_a_sound(tmp_path):
     faces = stored(tmp_path, np.concatenate([silence(1), tone(1, 300), silence(1)]), 50)
     rows = lay_rows(np.arange(50) / FPS, 5.0, window=1.0, hop=1.0)
-    assert heard(faces, rows).tolist() == [False, True, False, False, False]
+    assert has_audio(faces, rows).tolist() == [False, True, False, False, False]
 
 
 def test_the_picture_has_a_strip_for_sound_where_there_is_some_or_should_be(tmp_path, ear, monkeypatch):
@@ -334,13 +334,13 @@ def test_the_picture_has_a_strip_for_sound_where_there_is_some_or_should_be(tmp_
         "fer_lightning.predict.timeline_figure.timeline_figure",
         lambda *arguments: figures.append(timeline_figure(*arguments)) or figures[-1],
     )
-    loud = write_video(tmp_path / "loud.mp4", pictures([True] * 20), FPS, sound=tone(1, 500))
+    loud = write_video(tmp_path / "loud.mp4", pictures([True] * 20), FPS, audio=tone(1, 500))
     mute = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS)
     assert fer_predict(loud, mute, "--checkpoint", ear, "--out", tmp_path, "--no-video") == 0
     texts = [[text.get_text() for axes in figure.axes for text in axes.texts] for figure in figures]
     assert [len(figure.axes) for figure in figures] == [4, 4]
-    assert "sound" in texts[0]
+    assert "audio" in texts[0]
     wave = figures[0].axes[1].collections[0].get_paths()[0].vertices
     assert wave[:, 0].max() == pytest.approx(1, abs=0.1)  # the tone is over after a second
     assert wave[:, 1].max() == pytest.approx(0.4, abs=0.05)
-    assert texts[1].count(NO_SOUND) == 3  # in the strip, the band and the probabilities
+    assert texts[1].count(NO_AUDIO) == 3  # in the strip, the band and the probabilities

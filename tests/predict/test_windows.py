@@ -17,15 +17,15 @@ from fer_lightning.predict.windows import FaceWindow
 RATE = 16000
 
 
-def stored_clip(folder: Path, faces: int = 6, sound: bool = True) -> StoredClip:
+def stored_clip(folder: Path, faces: int = 6, audio: bool = True) -> StoredClip:
     rng, store = np.random.default_rng(0), ClipStore(folder)
     with store.writing("clip") as writer:
         for number in range(faces):
             crop = np.full((16, 16, 3), 40 * number, np.uint8)
             points = rng.uniform(0, 16, (68, 3)).astype(np.float32)
             writer.add(FaceFrame(2 * number, crop, np.full(4, number, np.float32), 1.0, points), quality=100)
-        if sound:
-            writer.add_sound((1 + np.arange(RATE) % 100).astype(np.int16))
+        if audio:
+            writer.add_audio((1 + np.arange(RATE) % 100).astype(np.int16))
         writer.finish(ClipSummary("clip", 2 * faces, faces, 10.0), np.arange(2 * faces) / 10)
     return store.open("clip")
 
@@ -43,27 +43,27 @@ def test_a_window_of_everything_is_the_clip_itself(tmp_path):
     np.testing.assert_array_equal(whole.crops([5, 0, 0], 8), clip.crops([5, 0, 0], 8))
     for name in ("box", "landmarks", "score"):
         np.testing.assert_array_equal(whole.optional(name), clip.optional(name))
-    np.testing.assert_array_equal(whole.sound(0.25, 0.5), clip.sound(0.25, 0.5))
+    np.testing.assert_array_equal(whole.audio(0.25, 0.5), clip.audio(0.25, 0.5))
     assert whole.summary.num_faces == 6
-    assert whole.summary.sound == 1.0
+    assert whole.summary.audio == 1.0
 
 
 def test_a_window_counts_faces_and_seconds_from_its_own_beginning(tmp_path):
     clip = stored_clip(tmp_path)
     part = window(clip, 2, 5, 0.5, 0.75)
-    assert (len(part), part.summary.clip_id, part.summary.num_faces, part.summary.sound) == (3, "3", 3, 0.25)
+    assert (len(part), part.summary.clip_id, part.summary.num_faces, part.summary.audio) == (3, "3", 3, 0.25)
     np.testing.assert_array_equal(part.frame_index, [4, 6, 8])
     assert part.crops([0, 2]).mean(axis=(1, 2, 3)) == pytest.approx([80, 160], abs=1)
     np.testing.assert_array_equal(part.optional("box")[:, 0], [2, 3, 4])
-    np.testing.assert_array_equal(part.sound(0.125, 0.25), clip.sound(0.625, 0.75))
+    np.testing.assert_array_equal(part.audio(0.125, 0.25), clip.audio(0.625, 0.75))
 
 
-@pytest.mark.parametrize("sound", [True, False])
-def test_a_window_has_what_its_video_has_and_sound_where_there_is_some_in_its_time(tmp_path, sound):
-    clip = stored_clip(tmp_path, sound=sound)
+@pytest.mark.parametrize("audio", [True, False])
+def test_a_window_has_what_its_video_has_and_sound_where_there_is_some_in_its_time(tmp_path, audio):
+    clip = stored_clip(tmp_path, audio=audio)
     inside, after = window(clip, 0, 2, 0.0, 0.5), window(clip, 2, 2, 1.5, 2.0)
-    assert [inside.has(name) for name in ("landmarks", "person", "sound")] == [True, False, sound]
-    assert (after.has("sound"), after.sound(), after.summary.sound, len(after)) == (False, None, 0.0, 0)
+    assert [inside.has(name) for name in ("landmarks", "person", "audio")] == [True, False, audio]
+    assert (after.has("audio"), after.audio(), after.summary.audio, len(after)) == (False, None, 0.0, 0)
     assert inside.optional("intensity") is None
 
 
@@ -81,7 +81,7 @@ class InMemory:
     def optional(self, name: str) -> None:
         return None
 
-    def sound(self, start: float = 0.0, stop: float | None = None) -> None:
+    def audio(self, start: float = 0.0, stop: float | None = None) -> None:
         return None
 
     def crops(self, positions, size=None, what="face"):

@@ -29,7 +29,7 @@ from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
 from fer_lightning.cli import faces as video_faces
 from fer_lightning.cli.data import prepare_data
-from tests.videos import cut, numbered_frame, read_number, truth_of, write_sound, write_video
+from tests.videos import cut, numbered_frame, read_number, truth_of, write_audio, write_video
 
 ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
 CROP = FaceSettings("crop", size=64)
@@ -128,10 +128,10 @@ def test_a_limit_and_then_the_rest(dataset):
 def test_clips_without_faces_and_broken_ones_stay_with_their_reason(dataset, capsys):
     root = dataset.folder
     nobody = clip(root, "nobody", 6, hidden=tuple(range(6)))
-    bad = [VideoRecord(name, f"{name}.mp4", "sadness", truth=nobody.truth) for name in ("text", "cut", "gone", "sound")]
+    bad = [VideoRecord(name, f"{name}.mp4", "sadness", truth=nobody.truth) for name in ("text", "cut", "gone", "audio")]
     (root / "text.mp4").write_text("not a video")
     cut(write_video(root / "cut.mp4", [numbered_frame(0)] * 9), 0.4)
-    write_sound(root / "sound.mp4", np.zeros(8000, np.float32))
+    write_audio(root / "sound.mp4", np.zeros(8000, np.float32))
     short = VideoRecord("short", "a.mp4", "sadness", truth=nobody.truth)
     untold = VideoRecord("untold", "a.mp4", "sadness")
     dataset.clips += [nobody, *bad, short, untold]
@@ -144,7 +144,7 @@ def test_clips_without_faces_and_broken_ones_stay_with_their_reason(dataset, cap
         ("text", "text of 11 bytes"),
         ("cut", "moov"),
         ("gone", "no such file"),
-        ("sound", "expected a picture"),
+        ("audio", "expected a picture"),
         ("short", "12 frames, but ground truth of 6"),
         ("untold", "no ground truth"),
     ):
@@ -250,7 +250,7 @@ def test_a_forbidden_store_is_told_before_any_clip_is_read(dataset, monkeypatch)
 
 def test_what_an_earlier_version_took_for_unreadable_is_tried_again(dataset):
     store = prepare_faces(dataset, 0)
-    columns = "clip_id,num_frames,num_faces,fps,reason,num_made,sound,broken,num_landmarks,width,height,sound_reason"
+    columns = "clip_id,num_frames,num_faces,fps,reason,num_made,audio,broken,num_landmarks,width,height,audio_reason"
     rows = ["a,12,12,25.0,,0,0.0,0,12,96,64,", "b,0,0,0.0,unreadable: [Errno 28],0,0.0,0,0,0,0,"]
     store.index_path().write_text("\n".join([columns, *rows, "c,5,5,25.0,,0,0.0,0,5,96,64,", ""]))
     store.path("b").unlink()
@@ -544,24 +544,24 @@ def test_the_sound_is_kept_with_the_faces(tmp_path):
     root = tmp_path / "clips"
     root.mkdir()
     tone = 0.5 * np.sin(np.arange(8000) / 16000 * 2 * np.pi * 440).astype(np.float32)
-    write_video(root / "loud.mp4", [numbered_frame(i) for i in range(10)], sound=tone)
+    write_video(root / "loud.mp4", [numbered_frame(i) for i in range(10)], audio=tone)
     write_video(root / "mute.mp4", [numbered_frame(i) for i in range(10)])
     records = [VideoRecord(name, f"{name}.mp4", "sadness") for name in ("loud", "mute")]
     store = prepare_faces(Clips(root, faces=CROP, clips=records), 0)
     index = store.read_index()
-    assert index["loud"].sound == pytest.approx(0.5, abs=0.1)
-    assert index["mute"].sound == 0
-    assert store.open("mute").sound() is None
-    sound = store.open("loud").sound()
-    assert sound is not None
-    spectrum = np.abs(np.fft.rfft(sound[1000:5000] * np.hanning(4000)))
+    assert index["loud"].audio == pytest.approx(0.5, abs=0.1)
+    assert index["mute"].audio == 0
+    assert store.open("mute").audio() is None
+    audio = store.open("loud").audio()
+    assert audio is not None
+    spectrum = np.abs(np.fft.rfft(audio[1000:5000] * np.hanning(4000)))
     assert spectrum.argmax() * 4 == pytest.approx(440, abs=8)
-    assert np.abs(sound).max() == pytest.approx(0.5, abs=0.1)
-    part = store.open("loud").sound(0.1, 0.2)
+    assert np.abs(audio).max() == pytest.approx(0.5, abs=0.1)
+    part = store.open("loud").audio(0.1, 0.2)
     assert part is not None
-    assert np.array_equal(part, sound[1600:3200])
-    silent = replace(CROP, sound=False)
-    assert prepare_faces(Clips(root, faces=silent, clips=records), 0).open("loud").sound() is None
+    assert np.array_equal(part, audio[1600:3200])
+    silent = replace(CROP, audio=False)
+    assert prepare_faces(Clips(root, faces=silent, clips=records), 0).open("loud").audio() is None
     assert store.open("loud").times == pytest.approx(np.arange(10) / 25, abs=1e-3)
 
 

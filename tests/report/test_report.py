@@ -144,7 +144,7 @@ def related(run: RunFolder) -> ClipOutputs:
     outputs = replace(
         outputs,
         relation=relation,
-        standing=np.tile(STANDING, (clips, 1)),
+        frame_source=np.tile(STANDING, (clips, 1)),
         streams=streams,
         stream_names=("video", "<b>landmarks</b>"),
     )
@@ -432,13 +432,13 @@ def test_activation_maps_of_any_shape(frames: int, groups: int) -> None:
     assert len(png(figure)) > 1000
 
 
-def some_relation(frames: int, standing: np.ndarray | None, real: int | None = None) -> RelationExample:
+def some_relation(frames: int, frame_source: np.ndarray | None, real: int | None = None) -> RelationExample:
     generator = np.random.default_rng(0)
     crops = generator.integers(255, size=(frames, 8, 8, 3)).astype(np.uint8)
     there = np.arange(frames) < (frames if real is None else real)
     relation = generator.uniform(-1, 1, (frames, frames)).astype(np.float32)
     relation[~there] = relation[:, ~there] = np.nan
-    return RelationExample("a", "anger", "fear", 0.5, crops, there, relation, standing)
+    return RelationExample("a", "anger", "fear", 0.5, crops, there, relation, frame_source)
 
 
 def test_a_relation_figure_frames_what_was_replaced() -> None:
@@ -463,10 +463,10 @@ def test_a_relation_figure_frames_what_was_replaced() -> None:
 @pytest.mark.parametrize("frames", [1, 16, 40])
 @pytest.mark.parametrize("substituted", [False, True])
 def test_relations_of_any_number_of_frames(frames: int, substituted: bool) -> None:
-    standing = np.arange(frames) if substituted else None
-    if standing is not None and frames > 5:
-        standing[[3, frames - 2]] = 0
-    example = some_relation(frames, standing, real=max(frames - 1, 1))
+    frame_source = np.arange(frames) if substituted else None
+    if frame_source is not None and frames > 5:
+        frame_source[[3, frames - 2]] = 0
+    example = some_relation(frames, frame_source, real=max(frames - 1, 1))
     figure = relation_figure(example)
     strip = figure.axes[int(substituted)]
     labels = [int(tick.get_text()) for tick in strip.get_xticklabels()]

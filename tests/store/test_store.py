@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.store.clip_store import ClipStore, ClipSummary, DamagedClipError, FaceFrame, settings_key
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 from fer_lightning.bench.store import FORMS, clips_to_store, compare_formats
 
 
@@ -86,7 +86,7 @@ def test_clips_in_folders_are_listed_and_half_written_ones_are_not(store):
         store.write(ClipSummary(clip_id, 1, 0), [face(0)])
     with store.writing("c") as writer:
         writer.add(face(0))
-        with whole_file(store.path("d")):
+        with atomic_file(store.path("d")):
             assert store.clip_ids() == {"a", "x/y/b", "x/dotted.name", ".hidden", "x/.hidden-abc"}
         writer.finish(ClipSummary("c", 1, 0))
 

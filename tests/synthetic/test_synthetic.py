@@ -134,11 +134,11 @@ class TestActing:
     def test_loudness_and_mouth_follow_the_same_syllables(self):
         rng = np.random.default_rng(0)
         words = speech(4.0, 4.5, rng)
-        sound = voice.speak(words, 4.0, voice.Voice(120, 0.5), rng)
-        assert sound.shape == (4 * voice.RATE,)
-        power = np.sqrt((sound.reshape(100, -1) ** 2).mean(1))  # a value per frame
+        audio = voice.speak(words, 4.0, voice.Voice(120, 0.5), rng)
+        assert audio.shape == (4 * voice.RATE,)
+        power = np.sqrt((audio.reshape(100, -1) ** 2).mean(1))  # a value per frame
         assert np.corrcoef(power, words.opening(100))[0, 1] > 0.6
-        assert np.abs(sound).max() == pytest.approx(0.5, abs=0.05)
+        assert np.abs(audio).max() == pytest.approx(0.5, abs=0.05)
 
     def test_pitch_is_the_one_asked_for(self):
         rng = np.random.default_rng(0)
@@ -168,8 +168,8 @@ class TestActing:
     def test_melody_rises_and_falls(self):
         def ends(melody):
             rng = np.random.default_rng(0)
-            sound = voice.speak(speech(4.0, 4.5, rng), 4.0, voice.Voice(150, melody=melody), rng)
-            return [period(part) for part in (sound[: len(sound) // 4], sound[-len(sound) // 4 :])]
+            audio = voice.speak(speech(4.0, 4.5, rng), 4.0, voice.Voice(150, melody=melody), rng)
+            return [period(part) for part in (audio[: len(audio) // 4], audio[-len(audio) // 4 :])]
 
         def period(part):  # in samples, where the sound is most like itself
             alike = scipy.signal.correlate(part, part, method="fft")[len(part) - 1 :]
@@ -197,9 +197,9 @@ class TestClip:
         first, again = render_clip(settings), render_clip(settings)
         np.testing.assert_array_equal(first.frames, again.frames)
         np.testing.assert_array_equal(first.truth.landmarks, again.truth.landmarks)
-        assert (first.sound is None) == (again.sound is None)
-        if first.sound is not None and again.sound is not None:
-            np.testing.assert_array_equal(first.sound, again.sound)
+        assert (first.audio is None) == (again.audio is None)
+        if first.audio is not None and again.audio is not None:
+            np.testing.assert_array_equal(first.audio, again.audio)
         for other in (replace(settings, seed=1), replace(settings, take=1), replace(settings, subject=4)):
             other_frames = render_clip(other).frames
             assert other_frames.shape != first.frames.shape or (other_frames != first.frames).any()
@@ -228,8 +228,8 @@ class TestClip:
         middle = 0.5 * (truth.box[:, :2] + truth.box[:, 2:])
         assert ((middle > 0) & (middle < 256)).all(1)[truth.visible].all()
         assert ((truth.person_box >= 0) & (truth.person_box <= 256)).all()
-        if clip.sound is not None:
-            assert len(clip.sound) == pytest.approx(count / 25 * voice.RATE, abs=1)
+        if clip.audio is not None:
+            assert len(clip.audio) == pytest.approx(count / 25 * voice.RATE, abs=1)
 
     def test_landmarks_lie_where_things_are_painted(self):
         """The open mouth is dark, the pupils are darker than the white beside them."""
@@ -258,7 +258,7 @@ class TestClip:
     def test_wild_clips_are_silent_or_faceless_now_and_then(self):
         plans = [plan_clip(ClipSettings("wild", s, e, size=32)) for s in range(30) for e in labels.SEVEN]
         poses = [plan.performance.pose for plan in plans]
-        silent = np.mean([plan.sound is None for plan in plans])
+        silent = np.mean([plan.audio is None for plan in plans])
         faceless = np.mean([(pose.rotation[:, 2, 2] < 0).all() or (pose.centre[:, 1] < 0).all() for pose in poses])
         assert 0.08 < silent < 0.17
         assert 0.01 < faceless < 0.08
@@ -302,7 +302,7 @@ class TestClip:
         for number, emotion in enumerate(labels.SEVEN):
             still = render_still(StillSettings(number, 5, emotion))
             assert still.frames.shape == (1, 256, 256, 3)
-            assert still.sound is None
+            assert still.audio is None
             assert still.truth.visible.all()
             low, high = (0, 0) if emotion == "neutral" else (0.5, 1)
             assert low <= still.truth.intensity[0] <= high

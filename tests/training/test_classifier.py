@@ -47,7 +47,7 @@ def trainer(**options):
 
 @pytest.mark.parametrize("draws", [1, 3])
 def test_metrics_are_scikit_learns_over_every_clip_and_draws_are_averaged_before(draws):
-    data = made_data(sampler=RandomSampler(frames=2, draws=draws), batch_size=3)
+    data = made_data(sampler=RandomSampler(frames=2, eval_views=draws), batch_size=3)
     model = Told(draws)
     found = trainer(use_distributed_sampler=False).test(model, data, verbose=False)
     found = {name: value for values in found for name, value in values.items()}

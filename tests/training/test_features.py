@@ -13,8 +13,8 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
-from data_modules.store.feature_cache import EVALUATION, VARIANTS, FeatureCache, Features
-from data_modules.utils.files import write_whole
+from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
+from data_modules.utils.files import atomic_write
 from fer_lightning.cli import train as train_command
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
@@ -113,7 +113,7 @@ class Begun(TwoSteps):
         self.happened.append("started")
 
 
-@pytest.mark.parametrize("sampler", [SegmentSampler(4), RandomSampler(6, draws=2)])
+@pytest.mark.parametrize("sampler", [SegmentSampler(4), RandomSampler(6, eval_views=2)])
 def test_a_training_on_cached_features_is_the_training_on_the_fly(sampler):
     fly, fly_data, fly_trainer = trained(False, sampler=sampler)
     cached, data, trainer = trained(True, sampler=sampler)
@@ -128,7 +128,7 @@ def test_a_training_on_cached_features_is_the_training_on_the_fly(sampler):
     clips = sum(clip.usable for clip in data.split("train"))
     others = sum(clip.usable for split in ("inner", "test") for clip in data.split(split))
     frames = len(sampler(5, None))
-    assert cached.frozen.seen == frames * (3 * clips + sampler.draws * others)
+    assert cached.frozen.seen == frames * (3 * clips + sampler.eval_views * others)
 
 
 def test_the_cache_is_read_without_any_face(monkeypatch):
@@ -173,7 +173,7 @@ def test_everything_that_features_depend_on_is_in_their_name():
 
 
 def test_variants_are_few_and_differ():
-    data = made_data(variants=3, augmentation=ClipAugmentation(rotation=20), sampler=SegmentSampler(4))
+    data = made_data(train_views=3, augmentation=ClipAugmentation(rotation=20), sampler=SegmentSampler(4))
     dataset = data.clip_dataset("train")
     from data_modules.loading.batch_sampler import Draw
 
@@ -191,21 +191,21 @@ def test_a_cache_needs_a_number_of_variants():
 def test_files_of_features(tmp_path):
     cache = FeatureCache(tmp_path)
     features = [Features(torch.full((i + 2, 3), float(i)), torch.arange(4.0) + i) for i in (0, 0)]
-    cache.write("a/b", VARIANTS, features)
-    assert cache.count("a/b", VARIANTS) == 2
+    cache.write("a/b", TRAIN_VIEWS, features)
+    assert cache.count("a/b", TRAIN_VIEWS) == 2
     assert cache.count("a/b", EVALUATION) == 0
-    assert cache.count("c", VARIANTS) == 0
-    read = cache.read("a/b", VARIANTS, 1)
+    assert cache.count("c", TRAIN_VIEWS) == 0
+    read = cache.read("a/b", TRAIN_VIEWS, 1)
     assert torch.equal(read.frames, features[1].frames)
     assert torch.equal(read.clip, features[1].clip)
     cache.write("only", EVALUATION, [Features(clip=torch.ones(2))])
     assert cache.read("only", EVALUATION, 0).frames is None
     with pytest.raises(ValueError, match="outside"):
-        cache.path("../x", VARIANTS)
+        cache.path("../x", TRAIN_VIEWS)
 
 
 def test_features_are_computed_once_weights_and_statistics_are_there_and_before_anything_is_loaded():
-    model, data = Begun(), made_data(cache=True, variants=2, sampler=SegmentSampler(4))
+    model, data = Begun(), made_data(cache=True, train_views=2, sampler=SegmentSampler(4))
     quiet_trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
     assert model.happened == ["fitted", "computed", "started"]
     clip = next(clip for clip in data.split("test") if clip.usable)
@@ -234,7 +234,7 @@ def test_a_training_that_goes_on_caches_with_the_weights_of_its_checkpoint(tmp_p
 
 
 def test_a_model_without_frozen_parts_and_data_without_a_cache_are_left_alone():
-    model, data = TwoSteps(), made_data(cache=True, variants=2, sampler=SegmentSampler(4))
+    model, data = TwoSteps(), made_data(cache=True, train_views=2, sampler=SegmentSampler(4))
     model._frozen.clear()
     quiet_trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
     assert data.features is None
@@ -261,7 +261,7 @@ class InProcess(TwoSteps):
 
 
 def test_two_processes_compute_a_share_each_and_read_the_whole(tmp_path):
-    data = made_data(cache=True, variants=3, sampler=SegmentSampler(4))
+    data = made_data(cache=True, train_views=3, sampler=SegmentSampler(4))
     trainer = quiet_trainer(
         max_epochs=1, enable_checkpointing=False, devices=2, strategy="ddp_fork", default_root_dir=tmp_path,
         use_distributed_sampler=False,
@@ -273,19 +273,19 @@ def test_two_processes_compute_a_share_each_and_read_the_whole(tmp_path):
     for found, share in ((first, lambda n: (n + 1) // 2), (second, lambda n: n // 2)):
         assert found["seen"] == 4 * (3 * share(counts["train"]) + share(counts["inner"]) + share(counts["test"]))
     cache = FeatureCache(Path(first["folder"]))
-    for split, group, number in (("train", VARIANTS, 3), ("inner", EVALUATION, 1), ("test", EVALUATION, 1)):
+    for split, group, number in (("train", TRAIN_VIEWS, 3), ("inner", EVALUATION, 1), ("test", EVALUATION, 1)):
         assert {cache.count(clip.record.clip_id, group) for clip in data.split(split) if clip.usable} == {number}
 
 
 @pytest.mark.parametrize("command", ["fit", "train"])
 def test_commands_train_on_cached_features(command, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(train_command, "write_report", lambda run: write_whole(run.report, b"report"))
+    monkeypatch.setattr(train_command, "write_report", lambda run: atomic_write(run.report, b"report"))
     small = {"name": "resnet10t", "channels": [8] * 4, "weights": "random"}
     backbone = {"class_path": "fer_lightning.FrameBackbone", "init_args": small}
     arguments = (
         *("--data.dataset", MADE),
-        *("--data.cache", "true", "--data.variants", "2", "--data.num_workers", "0", "--data.size", "32"),
+        *("--data.cache", "true", "--data.train_views", "2", "--data.num_workers", "0", "--data.size", "32"),
         *("--model.init_args.backbone", json.dumps(backbone), "--trainer.precision", "32-true"),
         *("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_epochs", "1"),
     )

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from data_modules.audio.settings import Sound
+from data_modules.audio.settings import AudioSettings
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.sampling import SubvideoSampler
@@ -45,7 +45,7 @@ def test_the_model_comes_back_with_what_it_needs_to_see(written, monkeypatch):
     assert trained.sampler == SubvideoSampler(2, 2)
     assert trained.size == 32
     assert trained.faces == FaceSettings("crop", 32, 0.0, every=1)
-    assert trained.sound == Sound()
+    assert trained.audio == AudioSettings()
     batch = random_batch(3, frames=4)
     with torch.no_grad():
         assert torch.equal(trained.model(batch).logits, model(batch).logits)
@@ -53,17 +53,22 @@ def test_the_model_comes_back_with_what_it_needs_to_see(written, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("stated", "sound"), [({"size": 64, "speech": False}, Sound(size=64, speech=False)), (None, Sound()), ("", Sound())]
+    ("stated", "audio"),
+    [
+        ({"size": 64, "speech": False}, AudioSettings(size=64, speech=False)),
+        (None, AudioSettings()),
+        ("", AudioSettings()),
+    ],
 )
-def test_the_settings_of_sound_are_those_of_the_training(written, stated, sound):
+def test_the_settings_of_sound_are_those_of_the_training(written, stated, audio):
     path, _ = written
     content = torch.load(path, weights_only=True)
     data = content["fer_lightning"]["configuration"]["data"]
-    data["sound"] = stated
+    data["audio"] = stated
     if stated == "":  # of a checkpoint from before there was sound
-        del data["sound"]
+        del data["audio"]
     torch.save(content, path)
-    assert load_trained(path).sound == sound
+    assert load_trained(path).audio == audio
 
 
 def test_pretrained_weights_that_are_gone_are_not_asked_for(written):

@@ -13,7 +13,7 @@ import torch
 import wandb
 from wandb.sdk.lib.module import unset_globals
 
-from data_modules.utils.files import write_whole
+from data_modules.utils.files import atomic_write
 from fer_lightning import VideoClassifier
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
@@ -134,7 +134,7 @@ def small_training(tmp_path, monkeypatch):
     """The command of a training of two epochs, without the report's figures; W&B is offline."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     write_dfew(tmp_path / "data", train=14, test=7)
-    monkeypatch.setattr(train, "write_report", lambda run: write_whole(run.report, b"report"))
+    monkeypatch.setattr(train, "write_report", lambda run: atomic_write(run.report, b"report"))
     wandb.finish()  # that of an earlier training in this process would be gone on with
     yield experiment("--trainer.max_epochs", "2")
     with suppress(Exception):  # its process is dead in one of the tests

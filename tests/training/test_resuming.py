@@ -12,13 +12,13 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.plugins import AsyncCheckpointIO
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.training.checkpoints import WholeCheckpointIO
+from fer_lightning.training.checkpoints import AtomicCheckpointIO
 from tests.experiments.test_experiments import MADE
 from tests.small_runs import read_rows, table_epochs
 
@@ -30,7 +30,7 @@ TINY = (
 )
 COMMAND = ["train", "lmed_synthetic", *TINY]
 CURVES = ("train/loss", "train/war", "train/uar", "lr", "inner/loss", "inner/war", "inner/uar")
-SAVE = WholeCheckpointIO.save_checkpoint
+SAVE = AtomicCheckpointIO.save_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def no_report(monkeypatch):
     """Leaves the report's figures out: they take longer than these trainings."""
 
     def written(run):
-        with whole_file(run.report) as temporary:
+        with atomic_file(run.report) as temporary:
             temporary.write_text("report")
 
     monkeypatch.setattr(train, "write_report", written)
@@ -82,7 +82,7 @@ def killed(monkeypatch, arguments: Sequence[str] = COMMAND, after=1):
             os.kill(os.getpid(), signal.SIGKILL)
 
     with monkeypatch.context() as patch:
-        patch.setattr(WholeCheckpointIO, "save_checkpoint", save_checkpoint)
+        patch.setattr(AtomicCheckpointIO, "save_checkpoint", save_checkpoint)
         process = multiprocessing.get_context("fork").Process(target=main, args=(arguments,))
         process.start()
         process.join(120)
@@ -110,14 +110,14 @@ def trainers(monkeypatch):
 
 def test_fit_writes_its_checkpoints_whole(trainers):
     assert main(["fit", *Request("lmed_synthetic", arguments=TINY).command_line()]) == 0
-    assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [WholeCheckpointIO]
+    assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [AtomicCheckpointIO]
 
 
 def test_train_writes_its_checkpoints_whole(trainers, monkeypatch):
     monkeypatch.setattr(Trainer, "test", lambda *_, **__: None)
     monkeypatch.setattr(train, "finish", lambda *_: None)
     assert main(COMMAND) == 0
-    assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [WholeCheckpointIO]
+    assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [AtomicCheckpointIO]
 
 
 class OwnEnvironment(LightningEnvironment):
@@ -132,10 +132,10 @@ def trainer_with(plugins: str) -> Trainer:
 def test_plugins_that_are_asked_for_stay():
     trainer = trainer_with('[{"class_path": "tests.training.test_resuming.OwnEnvironment"}]')
     assert isinstance(trainer.strategy.cluster_environment, OwnEnvironment)
-    assert type(trainer.strategy.checkpoint_io) is WholeCheckpointIO
+    assert type(trainer.strategy.checkpoint_io) is AtomicCheckpointIO
     single = trainer_with('{"class_path": "tests.training.test_resuming.OwnEnvironment"}')
     assert isinstance(single.strategy.cluster_environment, OwnEnvironment)
-    assert type(single.strategy.checkpoint_io) is WholeCheckpointIO
+    assert type(single.strategy.checkpoint_io) is AtomicCheckpointIO
     other = trainer_with('[{"class_path": "pytorch_lightning.plugins.AsyncCheckpointIO"}]')
     assert type(other.strategy.checkpoint_io) is AsyncCheckpointIO
 
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_said_and_the_run_goes_on_from_the_one_before(mo
 
 
 def test_a_damaged_checkpoint_never_replaces_the_fallback(tmp_path):
-    io, last = WholeCheckpointIO(), tmp_path / "last.ckpt"
+    io, last = AtomicCheckpointIO(), tmp_path / "last.ckpt"
     for epoch in (0, 1):
         io.save_checkpoint({"epoch": epoch}, last)
     last.write_bytes(last.read_bytes()[:100])

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from data_modules.utils.files import whole_file
+from data_modules.utils.files import atomic_file
 from fer_lightning import CEFLNet, VideoClassifier
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
@@ -20,7 +20,7 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.training.checkpoints import RunCheckpoint, WholeCheckpointIO
+from fer_lightning.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from fer_lightning.training.loading import load_trained
 from tests.fakes import write_dfew
 from tests.small_runs import TINY, experiment, read_rows, table_epochs
@@ -51,7 +51,7 @@ def no_report(monkeypatch):
     """Leaves the report's figures out: they take longer than these trainings."""
 
     def written(run):
-        with whole_file(run.report) as temporary:
+        with atomic_file(run.report) as temporary:
             temporary.write_text("report")
         return run.report
 
@@ -393,7 +393,7 @@ def test_a_run_that_goes_on_needs_its_pretrained_weights_no_more(data, no_report
 
 def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "checkpoints" / "last.ckpt"
-    io = WholeCheckpointIO()
+    io = AtomicCheckpointIO()
     io.save_checkpoint({"epoch": 1}, path)
 
     def broken(content, target):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.utils.files import remove_orphans, whole_file, write_whole
+from data_modules.utils.files import atomic_file, atomic_write, remove_orphans
 
 
 def names(folder: Path) -> set[str]:
@@ -15,7 +15,7 @@ def names(folder: Path) -> set[str]:
 def test_a_new_file_has_the_permissions_of_any_other(tmp_path, umask, expected):
     before = os.umask(umask)
     try:
-        write_whole(tmp_path / "a.txt", b"a")
+        atomic_write(tmp_path / "a.txt", b"a")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == expected
@@ -35,15 +35,15 @@ def test_the_content_is_on_the_disk_before_the_name_is_and_the_name_before_anyth
 
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(Path, "replace", noted_replace)
-    write_whole(tmp_path / "a.txt", b"content")
+    atomic_write(tmp_path / "a.txt", b"content")
     assert done == [b"content", "renamed", "folder"]
 
 
 def test_after_an_error_the_earlier_file_is_there_and_nothing_else(tmp_path):
-    write_whole(tmp_path / "a.txt", b"earlier")
+    atomic_write(tmp_path / "a.txt", b"earlier")
 
     def interrupted():
-        with whole_file(tmp_path / "a.txt") as temporary:
+        with atomic_file(tmp_path / "a.txt") as temporary:
             temporary.write_bytes(b"half")
             assert temporary.suffix == ".txt", "some writers choose the form by it"
             raise KeyboardInterrupt
@@ -56,12 +56,12 @@ def test_after_an_error_the_earlier_file_is_there_and_nothing_else(tmp_path):
 
 def test_a_name_as_long_as_the_system_allows(tmp_path):
     path = tmp_path / f"{'a' * 251}.txt"
-    write_whole(path, b"a")
+    atomic_write(path, b"a")
     assert path.read_bytes() == b"a"
 
 
 def left_by_a_killed_process(folder: Path) -> Path:
-    with whole_file(folder / "a.txt") as temporary:
+    with atomic_file(folder / "a.txt") as temporary:
         temporary.write_bytes(b"half")
         (folder / "aside").hardlink_to(temporary)  # no process that is killed deletes it
     (folder / "aside").rename(temporary)

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from data_modules.manifest import VideoRecord
-from data_modules.video.audio_track import read_sound
+from data_modules.video.audio_track import read_audio
 from data_modules.video.reader import is_video_file, open_clip, open_video
 from data_modules.video.rotation import Turned
 from data_modules.video.source import UnreadableVideoError, VideoLimits
-from tests.videos import cut, numbered_frame, read_number, rotate, write_sound, write_video
+from tests.videos import cut, numbered_frame, read_number, rotate, write_audio, write_video
 
 CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
 real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="FER_TEST_CLIPS names no folder")
@@ -172,7 +172,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
     names["lfs"].write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     names["noise"].write_bytes(np.random.default_rng(0).bytes(5000))
     names["playlist"].write_text("ffconcat version 1.0\nfile good.mp4\n")
-    names["audio"] = write_sound(folder / "audio.m4a", np.zeros(16000, np.float32))
+    names["audio"] = write_audio(folder / "audio.m4a", np.zeros(16000, np.float32))
     names["missing"] = folder / "missing.mp4"
     names["folder"] = folder / "nothing"
     names["folder"].mkdir()
@@ -282,29 +282,29 @@ def tone(seconds: float, rate: int = 16000) -> np.ndarray:
 
 
 def test_sound_of_a_video(tmp_path):
-    path = write_video(tmp_path / "s.mp4", [numbered_frame(i) for i in range(25)], sound=tone(1.024))
-    sound = read_sound(path)
-    assert sound is not None
-    assert sound.dtype == np.float32
-    assert abs(len(sound) - 16384) <= 2048  # AAC works in packets of 1024
-    spectrum = np.abs(np.fft.rfft(sound[2000:14000]))
+    path = write_video(tmp_path / "s.mp4", [numbered_frame(i) for i in range(25)], audio=tone(1.024))
+    audio = read_audio(path)
+    assert audio is not None
+    assert audio.dtype == np.float32
+    assert abs(len(audio) - 16384) <= 2048  # AAC works in packets of 1024
+    spectrum = np.abs(np.fft.rfft(audio[2000:14000]))
     assert np.argmax(spectrum) * 16000 / 12000 == pytest.approx(440, abs=2)
-    assert np.abs(sound[2000:14000]).max() == pytest.approx(0.5, abs=0.1)
-    assert len(read_sound(path, rate=8000)) == pytest.approx(len(sound) / 2, abs=600)  # type: ignore[arg-type]
+    assert np.abs(audio[2000:14000]).max() == pytest.approx(0.5, abs=0.1)
+    assert len(read_audio(path, rate=8000)) == pytest.approx(len(audio) / 2, abs=600)  # type: ignore[arg-type]
 
 
 def test_no_sound_bad_sound_and_too_much_sound(video, tmp_path):
-    assert read_sound(video) is None
+    assert read_audio(video) is None
     (tmp_path / "text.mp4").write_text("no sound")
     with pytest.raises(UnreadableVideoError, match="text of 8 bytes"):
-        read_sound(tmp_path / "text.mp4")
+        read_audio(tmp_path / "text.mp4")
     with wave.open(str(tmp_path / "long.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(8000)
         file.writeframes(bytes(2 * 8000 * 3))
     with pytest.raises(UnreadableVideoError, match="more than 2 s"):
-        read_sound(tmp_path / "long.wav", max_seconds=2)
+        read_audio(tmp_path / "long.wav", max_seconds=2)
 
 
 @real_clips
@@ -324,6 +324,6 @@ def test_real_clips(name, count, size, seconds):
     assert source.timestamps[-1] == pytest.approx(seconds, abs=0.01)
     few = dict(source.frames([0, count - 1]))
     assert all(np.array_equal(frame, few[i]) for i, frame in open_video(CLIPS / name).frames() if i in few)
-    sound = read_sound(CLIPS / name)
-    assert sound is not None
-    assert len(sound) / 16000 == pytest.approx(seconds, abs=0.2)
+    audio = read_audio(CLIPS / name)
+    assert audio is not None
+    assert len(audio) / 16000 == pytest.approx(seconds, abs=0.2)

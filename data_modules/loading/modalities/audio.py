@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from data_modules.loading.modalities.modality import ClipModality
-from data_modules.store.audio_cache import SoundCache
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipSummary
 from data_modules.store.face_sequence import FaceSequence
 
@@ -12,20 +12,20 @@ from data_modules.store.face_sequence import FaceSequence
 class AudioModality(ClipModality):
     """One of `audio_cache.FIELDS`; zeros stand for no sound."""
 
-    setting, choices = "sound", ("true",)
+    setting, choices = "audio", ("true",)
 
     def missing(self, clip: ClipSummary) -> str:
         """See `Modality.missing`."""
-        return "" if clip.sound > 0 else clip.sound_reason or "no sound track"
+        return "" if clip.audio > 0 else clip.audio_reason or "no sound track"
 
-    def read(self, clip: FaceSequence, sounds: SoundCache) -> Tensor | None:
+    def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
         """See `ClipModality.read`."""
-        values = sounds.read(clip, self.field)
+        values = audio_cache.read(clip, self.field)
         return None if values is None else torch.from_numpy(values)
 
-    def nothing(self, sounds: SoundCache) -> Tensor:
+    def nothing(self, audio_cache: AudioCache) -> Tensor:
         """See `ClipModality.nothing`."""
-        return torch.from_numpy(sounds.files[self.field].nothing)
+        return torch.from_numpy(audio_cache.files[self.field].nothing)
 
 
 class Descriptor(AudioModality):
@@ -39,12 +39,12 @@ class Spectrogram(AudioModality):
 
     field = "spectrogram"
 
-    def read(self, clip: FaceSequence, sounds: SoundCache) -> Tensor | None:
+    def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
         """See `ClipModality.read`."""
-        grey = super().read(clip, sounds)
+        grey = super().read(clip, audio_cache)
         return None if grey is None else grey.expand(3, *grey.shape)
 
-    def nothing(self, sounds: SoundCache) -> Tensor:
+    def nothing(self, audio_cache: AudioCache) -> Tensor:
         """See `ClipModality.nothing`."""
-        grey = super().nothing(sounds)
+        grey = super().nothing(audio_cache)
         return grey.expand(3, *grey.shape)

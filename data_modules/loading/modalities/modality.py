@@ -13,7 +13,7 @@ from torch import Tensor
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import Change
-from data_modules.store.audio_cache import SoundCache
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipSummary
 from data_modules.store.face_sequence import FaceSequence
 
@@ -41,7 +41,7 @@ class Modality(ABC):
     """
 
     field: str
-    column: Literal["face", "sound"]
+    column: Literal["face", "audio"]
     setting: str = ""
     choices: tuple[str, ...] = ()
 
@@ -96,12 +96,12 @@ class FrameModality(Modality):
 class ClipModality(Modality):
     """A modality of a whole clip, the same in all of its draws."""
 
-    column = "sound"
+    column = "audio"
 
     @abstractmethod
-    def read(self, clip: FaceSequence, sounds: SoundCache) -> Tensor | None:
+    def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
         """What the clip has of it; None where that is nothing."""
 
     @abstractmethod
-    def nothing(self, sounds: SoundCache) -> Tensor:
+    def nothing(self, audio_cache: AudioCache) -> Tensor:
         """What stands, with `ClipBatch.present` false, for a clip that has none."""

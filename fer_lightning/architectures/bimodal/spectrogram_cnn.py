@@ -40,6 +40,6 @@ class SpectrogramCNN(VideoClassifier):
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Spectrograms (B, 3, S, S) -> logits, the same for all classes where there is no sound, and FC7's values."""
         assert batch.spectrogram is not None
-        heard = batch.has("sound")[:, None]
-        feature = self.backbone(torch.where(heard[..., None, None], batch.spectrogram, 0))
-        return ClassifierOutput(*(torch.where(heard, x, 0) for x in (self.score(self.dropout(feature)), feature)))
+        has_audio = batch.has("audio")[:, None]
+        feature = self.backbone(torch.where(has_audio[..., None, None], batch.spectrogram, 0))
+        return ClassifierOutput(*(torch.where(has_audio, x, 0) for x in (self.score(self.dropout(feature)), feature)))

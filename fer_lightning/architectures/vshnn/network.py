@@ -193,8 +193,8 @@ class VSHNN(VideoClassifier):
         present = None
         if self.concatenation:
             scene, present = self.concatenation(scene, batch)
-        standing = self.substituted(made.frames, batch.mask)
-        frames = frames_at(made.frames, standing)
+        frame_source = self.substituted(made.frames, batch.mask)
+        frames = frames_at(made.frames, frame_source)
         logits, feature = self.sarnn(frames, scene, batch.mask)
         output = VSHNNOutput(
             logits,
@@ -202,7 +202,7 @@ class VSHNN(VideoClassifier):
             auxiliary=auxiliary,
             present=present,
             relation=inter_frame_correlation(made.frames, batch.mask),
-            standing=standing if self.substitution else None,
+            frame_source=frame_source if self.substitution else None,
         )
         if self.late is None:
             return output

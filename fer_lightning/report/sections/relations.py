@@ -36,7 +36,7 @@ class RelationExample(ClipExample):
     """How the T sampled frames of one clip relate."""
 
     relation: NDArray[np.float32]  # (T, T) NaN in rows and columns of places without a frame
-    standing: NDArray[np.int64] | None = None  # (T,) which frame stands at each place
+    frame_source: NDArray[np.int64] | None = None  # (T,) which frame stands at each place
 
     @property
     def means(self) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ class RelationExample(ClipExample):
     def replaced(self) -> NDArray[np.bool_]:
         """(T,) whether another frame stands at a frame's place."""
         places = np.arange(len(self.relation))
-        return np.zeros(len(places), bool) if self.standing is None else self.standing != places
+        return np.zeros(len(places), bool) if self.frame_source is None else self.frame_source != places
 
 
 def load_relation(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: StoredClip) -> RelationExample:
@@ -67,7 +67,7 @@ def load_relation(clip_id: str, table: PredictionTable, outputs: ClipOutputs, cl
     return RelationExample(
         **vars(load_clip(clip_id, table, outputs, clip)),
         relation=np.where(real[:, None] & real, outputs.relation[row].astype(np.float32), np.nan),
-        standing=None if outputs.standing is None else outputs.standing[row].astype(np.int64),
+        frame_source=None if outputs.frame_source is None else outputs.frame_source[row].astype(np.int64),
     )
 
 
@@ -75,7 +75,7 @@ def load_relation(clip_id: str, table: PredictionTable, outputs: ClipOutputs, cl
 def relation_figure(example: RelationExample) -> Figure:
     """The sampled frames; below them the frames after the substitution, replaced ones in orange; matrix and means."""
     places = shown_places(example)
-    strips = 1 if example.standing is None else 2
+    strips = 1 if example.frame_source is None else 2
     width = LEFT + SIDE * max(len(places), 10) + RIGHT
     height = TITLE + strips * (SIDE + NUMBERS) + GAP + MATRIX + BOTTOM
     figure = Figure(figsize=(width, height))
@@ -86,9 +86,9 @@ def relation_figure(example: RelationExample) -> Figure:
         return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
 
     top = TITLE
-    for standing in (np.arange(len(example.crops)), example.standing)[:strips]:
-        assert standing is not None
-        _strip(panel(LEFT, top, SIDE * len(places), SIDE), example, places, standing)
+    for frame_source in (np.arange(len(example.crops)), example.frame_source)[:strips]:
+        assert frame_source is not None
+        _strip(panel(LEFT, top, SIDE * len(places), SIDE), example, places, frame_source)
         top += SIDE + NUMBERS
     top += GAP
     _matrix(panel(LEFT, top, MATRIX, MATRIX), panel(LEFT + MATRIX + 0.1, top, 0.12, MATRIX), example)
@@ -109,11 +109,11 @@ def shown_places(example: RelationExample) -> NDArray[np.int64]:
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _strip(axes: Axes, example: RelationExample, places: NDArray[np.int64], standing: NDArray[np.int64]) -> None:
+def _strip(axes: Axes, example: RelationExample, places: NDArray[np.int64], frame_source: NDArray[np.int64]) -> None:
     """The frames that stand at the places with their numbers; those at another frame's place in orange."""
-    slots = [(float(slot), slot + 1.0, int(standing[place])) for slot, place in enumerate(places)]
+    slots = [(float(slot), slot + 1.0, int(frame_source[place])) for slot, place in enumerate(places)]
     draw_frames(axes, example, slots, len(places))
-    substituted = standing[places] != places
+    substituted = frame_source[places] != places
     for slot in np.flatnonzero(substituted).tolist():
         framed = Rectangle((slot + 0.03, 0.02), 0.94, 0.96, fill=False, edgecolor=ORANGE, linewidth=3, zorder=5)
         axes.add_patch(framed)
@@ -121,7 +121,7 @@ def _strip(axes: Axes, example: RelationExample, places: NDArray[np.int64], stan
     axes.tick_params(axis="x", length=0, pad=2, labelsize=7.5)
     for label, other in zip(axes.get_xticklabels(), substituted, strict=True):
         label.set_fontweight("bold" if other else "normal")
-    axes.set_ylabel("sampled" if standing is not example.standing else "substituted", fontsize=7.5)
+    axes.set_ylabel("sampled" if frame_source is not example.frame_source else "substituted", fontsize=7.5)
 
 
 def _matrix(axes: Axes, beside: Axes, example: RelationExample) -> None:
@@ -156,8 +156,8 @@ def _means(axes: Axes, example: RelationExample) -> None:
     frames = len(example.relation)
     colours = np.full(frames, BLUE, dtype=object)
     replaced = example.replaced
-    if example.standing is not None:
-        colours[example.standing[replaced]] = GREEN
+    if example.frame_source is not None:
+        colours[example.frame_source[replaced]] = GREEN
     colours[replaced] = ORANGE
     axes.bar(np.arange(1, frames + 1), example.means, width=0.8, color=colours.tolist())
     axes.axhline(0, color=GREY, linewidth=0.8)
@@ -191,12 +191,12 @@ def section(run: EvaluatedRun) -> Section | None:
         "The sampled frames, and how they relate: each cell of the matrix says how alike the frames of its row and its "
         "column are, or how much the one of the row attends to the one of the column. The bars are the matrix's means."
     ]
-    if outputs.standing is not None:
-        changed = (outputs.standing != np.arange(outputs.standing.shape[1])).sum(axis=1)
+    if outputs.frame_source is not None:
+        changed = (outputs.frame_source != np.arange(outputs.frame_source.shape[1])).sum(axis=1)
         texts.append(
             "The second row of frames is what the model goes on with after the substitution: replaced frames are "
             f"framed in orange, and the number below tells which frame stands there. {changed.mean():.1f} of "
-            f"{outputs.standing.shape[1]} frames are replaced in a clip on average."
+            f"{outputs.frame_source.shape[1]} frames are replaced in a clip on average."
         )
     chosen = choose_examples(table, outputs, RELATED - 1, 1)
     examples, problems = load_examples(
