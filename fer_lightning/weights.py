@@ -84,6 +84,9 @@ def _squeeze_name(found: re.Match[str]) -> str:
     return f"{found[1]}.se.fc{int(found[2]) - 3}."
 
 
+ABOUT_PIXELS = re.compile(r"(^|\.)(conversion\.(mean|std|bgr)|(backbone|scene)\.(scale|shift))$")
+"""Tensors that tell what pixels weights were trained with, here and in version 0.1.0; the backbone compares them."""
+
 NETWORK = "backbone.network."  # where the tensors of an image network stand in a run's checkpoint
 
 
@@ -114,7 +117,7 @@ def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: st
     else:
         path = checkpoint_named(source)
         state = _backbone_state(read_checkpoint(path), prefix)
-    own = network.state_dict()
+    own = {key: value for key, value in network.state_dict().items() if not ABOUT_PIXELS.search(key)}
     state = {key if key in own else SQUEEZE.sub(_squeeze_name, key): value for key, value in state.items()}
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     missing = sorted(key for key in set(own) - set(fitting) if not key.endswith(".num_batches_tracked"))
@@ -125,7 +128,7 @@ def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: st
             f"{tuple(state[missing[0]].shape) if missing[0] in state else 'none'} found); "
             "state the same backbone in both experiments"
         )
-    network.load_state_dict(own | fitting)
+    network.load_state_dict(network.state_dict() | fitting)
 
 
 def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
@@ -140,14 +143,16 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
 
     Raises:
         FileNotFoundError: no such run or file.
-        ValueError: tensors are missing or have no place, or more than the last layer's weight and bias have another
-            shape.
+        ValueError: tensors are missing or have no place, more than the last layer's weight and bias have another
+            shape, or a backbone has other pixels than are stated.
     """
     path = checkpoint_named(source)
     state = read_checkpoint(path).get("state_dict")
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds no state_dict; expected a checkpoint of this suite")
-    own = model.state_dict()
+    own = {key: value for key, value in model.state_dict().items() if not ABOUT_PIXELS.search(key)}
+    pixels = {key: value for key, value in state.items() if ABOUT_PIXELS.search(key)}
+    state = {key: value for key, value in state.items() if key not in pixels}
     missing = sorted(own.keys() - state.keys())
     surplus = sorted(state.keys() - own.keys())
     other_shape = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
@@ -158,7 +163,7 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
             f"place here and {len(other_shape)} have another shape, such as {examples}; state the same model and "
             "backbone as that run's config.yaml"
         )
-    model.load_state_dict(own | {key: state[key] for key in own if key not in other_shape})
+    model.load_state_dict(own | {key: state[key] for key in own if key not in other_shape} | pixels)
     return other_shape
 
 

@@ -41,11 +41,11 @@ class ClipBatch:
     label: Tensor  # (B,) int64, a place in the class list; -1 where the class is not known
     mask: Tensor  # (B, T) bool, true where a frame is real; nowhere in a clip without a face
     frame_index: Tensor  # (B, T) int64, frame numbers in the source; -1 where there is no face
-    face: Tensor | None = None  # (B, T, 3, H, W) float, normalised
-    person: Tensor | None = None  # (B, T, 3, H, W) float, normalised
+    face: Tensor | None = None  # (B, T, 3, H, W) uint8 of red, green, blue, which each backbone normalises itself
+    person: Tensor | None = None  # (B, T, 3, H, W) uint8
     landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames where none were found
     head_pose: Tensor | None = None  # (B, T, 3) yaw, pitch, roll in degrees; NaN in frames without landmarks
-    spectrogram: Tensor | None = None  # (B, 3, S, S) float, normalised; zeros where a clip has no sound
+    spectrogram: Tensor | None = None  # (B, 3, S, S) uint8; zeros, which is silence, where a clip has no sound
     descriptor: Tensor | None = None  # (B, E) openSMILE's functionals, unscaled; zeros where a clip has no sound
     features: Tensor | None = None  # (B, T, D) of the frames, cached
     clip_features: Tensor | None = None  # (B, E) of the clips, cached

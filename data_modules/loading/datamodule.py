@@ -1,7 +1,6 @@
 """VideoDataModule: the only data loaders. Data set, sampler, crop size and augmentation are its arguments."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import islice
 from typing import Literal
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from data_modules.audio.settings import AudioSettings
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
-from data_modules.loading.batch import AUDIO_INPUTS, ClipBatch, ClipSample, modalities_of
+from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_of
 from data_modules.loading.batch_sampler import Draw, TrainingOrder
 from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset, usable
 from data_modules.loading.clip_loader import (
@@ -23,7 +22,7 @@ from data_modules.loading.clip_loader import (
     hand_over,
     refuse_little_shared_memory,
 )
-from data_modules.loading.transforms import ClipAugmentation, normalise
+from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import check_records
 from data_modules.prepare.audio import prepare_audio
 from data_modules.prepare.faces import prepare_faces, store_of
@@ -295,17 +294,3 @@ class VideoDataModule(L.LightningDataModule):
         if not self.trainer:
             return 0
         return int(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-
-    def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
-        """Crops travel as bytes, a quarter of the size, and are normalised where the model is."""
-        return normalised(batch)
-
-
-def normalised(batch: ClipBatch) -> ClipBatch:
-    """The batch with its crops and spectrograms as floats of mean 0 and deviation 1, as backbones want them."""
-    face, person = (None if crops is None else normalise(crops) for crops in (batch.face, batch.person))
-    spectrogram = batch.spectrogram
-    if spectrogram is not None:
-        assert batch.present is not None
-        spectrogram = normalise(spectrogram) * batch.present[:, 1, None, None, None]
-    return replace(batch, face=face, person=person, spectrogram=spectrogram)

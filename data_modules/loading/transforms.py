@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Generator
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 NOISE_CROP = 224  # side of the crop whose pixels measure noise on landmarks
 
 # Where each of the 68 iBUG points goes when the face is mirrored.
@@ -32,13 +30,6 @@ def resize_clip(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         return crops
     method = cv2.INTER_AREA if crops.shape[1] > size else cv2.INTER_LINEAR
     return np.stack([cv2.resize(crop, (size, size), interpolation=method) for crop in crops])
-
-
-def normalise(face: Tensor) -> Tensor:
-    """(..., 3, H, W) uint8 -> float with ImageNet's mean and deviation, on whatever device it is."""
-    mean = torch.tensor(IMAGENET_MEAN, device=face.device).view(3, 1, 1) * 255
-    std = torch.tensor(IMAGENET_STD, device=face.device).view(3, 1, 1) * 255
-    return (face.float() - mean) / std
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from data_modules.loading.batch import ClipBatch
 from fer_lightning.evaluation.outputs import ClassifierOutput, StreamScores
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.masking import masked_softmax
+from fer_lightning.layers.pixels import IMAGENET, PixelConversion
 from fer_lightning.training.classifier import VideoClassifier
 
 Modality = Literal["face", "audio"]
@@ -87,7 +88,7 @@ class FaceEncoder(nn.Module):
 
 
 class SpectralFilters(nn.Module):
-    """Filters over the frequencies of a spectrogram: (B, 3, S, S) -> (B, moments, filters); an encoder for few clips.
+    """Filters over the frequencies of a spectrogram: (B, 3, S, S) uint8 -> (B, moments, filters); for few clips.
 
     Where a voice tells little, a CNN of hundreds of thousands of parameters learns the clips instead.
 
@@ -100,28 +101,39 @@ class SpectralFilters(nn.Module):
     def __init__(self, bands: int = 64, filters: int = 16, moments: int = 8) -> None:
         super().__init__()
         self.bands, self.num_features = bands, filters
+        self.conversion = PixelConversion(IMAGENET)
         self.layers = nn.Sequential(
             nn.BatchNorm1d(bands), nn.Conv1d(bands, filters, 1), nn.GELU(), nn.AdaptiveAvgPool1d(moments)
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Of the grey levels, in whatever colours they come."""
-        grey = F.adaptive_avg_pool2d(pictures.mean(dim=1), self.bands)  # (B, bands, bands)
+    def forward(self, pictures: Tensor, has_audio: Tensor) -> Tensor:
+        """Of the grey levels, in whatever colours they come; zeros in clips (B,) without sound."""
+        levels = _where_heard(self.conversion(pictures), has_audio).mean(dim=1)
+        grey = F.adaptive_avg_pool2d(levels, self.bands)  # (B, bands, bands)
         return self.layers(grey).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class SpectralCNN(nn.Module):
-    """Spectrograms (B, 3, S, S) -> the columns (B, w, D) of an image network's last map, averaged over frequencies."""
+    """Spectrograms (B, 3, S, S) uint8 -> the columns (B, w, D) of an image network's last map.
+
+    They are averaged over frequencies.
+    """
 
     def __init__(self, backbone: FrameBackbone) -> None:
         super().__init__()
         self.backbone, self.num_features = backbone, backbone.num_features
         self.backbone.network.reset_classifier(0, "")  # the map as it is
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Columns are moments."""
-        maps: Tensor = self.backbone.network(self.backbone.converted(pictures))  # (B, D, h, w)
+    def forward(self, pictures: Tensor, has_audio: Tensor) -> Tensor:
+        """Columns are moments; clips (B,) without sound are the mean picture."""
+        images = _where_heard(self.backbone.converted(pictures), has_audio)
+        maps: Tensor = self.backbone.network(images)  # (B, D, h, w)
         return maps.mean(dim=2).transpose(1, 2)
+
+
+def _where_heard(images: Tensor, has_audio: Tensor) -> Tensor:
+    """Normalised spectrograms (B, 3, S, S), zeros where clips (B,) have no sound: BatchNorm counts these too."""
+    return torch.where(has_audio[:, None, None, None], images, 0)
 
 
 class AudioEncoder(nn.Module):
@@ -136,7 +148,7 @@ class AudioEncoder(nn.Module):
         """Of clips that have sound."""
         assert batch.spectrogram is not None
         has_audio = batch.has("audio")
-        features = self.backbone(torch.where(has_audio[:, None, None, None], batch.spectrogram, 0))  # (B, N, D)
+        features = self.backbone(batch.spectrogram, has_audio)  # (B, N, D)
         return self.tokens(features, has_audio[:, None].expand(-1, features.shape[1]))  # type: ignore[no-any-return]
 
 

@@ -41,7 +41,7 @@ def random_clips(clips: int, size: int, device: torch.device) -> ClipBatch:
         label=torch.arange(clips) % len(SEVEN),
         mask=torch.ones(clips, FRAMES, dtype=torch.bool),
         frame_index=torch.arange(FRAMES).expand(clips, FRAMES),
-        face=torch.randn(clips, FRAMES, 3, size, size),
+        face=torch.randint(256, (clips, FRAMES, 3, size, size), dtype=torch.uint8),
     ).to(device)
 
 

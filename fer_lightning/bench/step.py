@@ -41,7 +41,7 @@ def random_batch(batch_size: int, size: int, device: torch.device) -> ClipBatch:
         label=torch.arange(batch_size) % len(SEVEN),
         mask=torch.ones(batch_size, 35, dtype=torch.bool),
         frame_index=torch.arange(35).expand(batch_size, 35),
-        face=torch.randn(batch_size, 35, 3, size, size),
+        face=torch.randint(256, (batch_size, 35, 3, size, size), dtype=torch.uint8),
     ).to(device)
 
 

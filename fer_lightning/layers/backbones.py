@@ -3,14 +3,29 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
-from fer_lightning.layers.pixels import PixelConversion, Pixels, lay_out_as_caffe
-from fer_lightning.weights import RANDOM, checkpoint_named, load_backbone_weights, read_checkpoint, trained_here
+from fer_lightning.layers.pixels import (
+    PixelConvention,
+    PixelConversion,
+    Pixels,
+    convention_in,
+    lay_out_as_caffe,
+    timm_convention,
+    upgrade_first_version,
+)
+from fer_lightning.weights import (
+    RANDOM,
+    checkpoint_named,
+    load_backbone_weights,
+    read_checkpoint,
+    tensors_in,
+    trained_here,
+)
 
 
 class Pretrained(ABC):
@@ -22,7 +37,9 @@ class Pretrained(ABC):
 
 
 class FrameBackbone(nn.Module, Pretrained):
-    """An image network without its head: frames (..., 3, H, W) -> features (..., D); one of timm's.
+    """An image network without its head: frames (..., 3, H, W) uint8 -> features (..., D); one of timm's.
+
+    It makes of the frames' red, green and blue from 0 to 255 what its weights take for pixels (`PixelConvention`).
 
     All networks of frames are of this family. A subclass may build another `network`, and may have layers behind it
     that are trained where its convolutions are frozen: `convolved` makes what the convolutions say of the frames,
@@ -35,8 +52,11 @@ class FrameBackbone(nn.Module, Pretrained):
         channels: of the four stages, for networks that take it (ResNets); None for the network's own.
         channels_last: keep pixels' channels together in memory: on processors and GPUs with bf16 or fp16 units it is
             the faster layout (`fer bench step`).
-        pixels: that the weights were trained with, see `PixelConversion`. `vggface2` lays a ResNet out as its authors'
-            Caffe networks, too: for the path of a file converted from these, with torchvision's names of tensors.
+        pixels: convention that the weights were trained with, one of `CONVENTIONS`. None takes that of the weights:
+            what timm states for its own, what the checkpoint of a run says, ImageNet's where they are random. A file
+            from elsewhere does not tell, so that its convention must be stated. `vggface2` lays a ResNet out as its
+            authors' Caffe networks, too: for the path of a file converted from these, with torchvision's names of
+            tensors, and for what goes on from there.
 
     Raises:
         ValueError: the name is one that timm would fetch from a hub: a checkpoint must not make anybody download; no
@@ -45,8 +65,6 @@ class FrameBackbone(nn.Module, Pretrained):
 
     network: Any  # a module; timm's have methods of their own
     num_features: int
-    keeps_pixels = False
-    """Whether checkpoints tell the pixels even where these are ImageNet's."""
 
     def __init__(
         self,
@@ -54,14 +72,11 @@ class FrameBackbone(nn.Module, Pretrained):
         weights: str = RANDOM,
         channels: Sequence[int] | None = None,
         channels_last: bool = True,
-        pixels: Pixels = "imagenet",
+        pixels: Pixels | None = None,
     ) -> None:
         super().__init__()
         self.name, self.weights, self.pixels = name, weights, pixels
         self.conversion = PixelConversion(pixels)
-        if self.keeps_pixels or pixels != "imagenet":  # so that a run that saw other pixels is known
-            self.register_buffer("scale", self.conversion.scale.clone())
-            self.register_buffer("shift", self.conversion.shift.clone())
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network, self.num_features = self.built(channels)
 
@@ -81,26 +96,34 @@ class FrameBackbone(nn.Module, Pretrained):
         """See `Pretrained.load_weights`.
 
         Raises:
-            ValueError: the weights are those of a run of this suite that saw other pixels.
+            ValueError: the weights have other pixels than are stated, or a file's are not stated.
         """
         if self.weights != RANDOM:
-            self.refuse_other_pixels()
+            self.conversion.adopt(self.convention_of_weights(), self.weights)
             load_backbone_weights(self.network, self.name, self.weights)
 
-    def refuse_other_pixels(self) -> None:
-        """Raises a ValueError where the weights are those of a run of this suite that saw other pixels."""
-        if not trained_here(self.weights):
-            return
-        state = read_checkpoint(checkpoint_named(self.weights)).get("state_dict")
-        theirs = state.get("backbone.shift", torch.zeros(3, 1, 1)) if isinstance(state, dict) else None
-        if theirs is not None and not torch.equal(theirs, self.conversion.shift.to(theirs)):
-            raise ValueError(
-                f"{self.weights} was trained with other pixels than {self.pixels!r}; state the same as in its "
-                f"config.yaml, one of {', '.join(get_args(Pixels))}"
-            )
+    def convention_of_weights(self) -> PixelConvention:
+        """What the weights take for pixels, as timm or a run's checkpoint says; of a file as stated.
+
+        Raises:
+            ValueError: the weights are a file, which does not tell, and no pixels are stated.
+        """
+        if self.weights == "timm":
+            return timm_convention(self.name)
+        if trained_here(self.weights):
+            state: dict[str, Any] = dict(tensors_in(read_checkpoint(checkpoint_named(self.weights)), self.weights))
+            upgrade_first_version(state, "backbone.")
+            theirs = convention_in(state, "backbone.conversion.")
+            assert theirs is not None
+            return theirs
+        return self.conversion.stated_for(self.weights)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        upgrade_first_version(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(..., 3, H, W) -> (..., D)."""
+        """(..., 3, H, W) uint8 -> (..., D)."""
         return self.connected_features(self.convolved(frames))
 
     def convolutions(self) -> list[nn.Module]:
@@ -108,14 +131,19 @@ class FrameBackbone(nn.Module, Pretrained):
         return [self.conversion, self.network]
 
     def convolved(self, frames: Tensor) -> Tensor:
-        """What the convolutions make of the frames: (..., 3, H, W) -> (..., M)."""
+        """What the convolutions make of the frames: (..., 3, H, W) uint8 -> (..., M)."""
         values = self.convolved_images(self.converted(frames.flatten(0, -4)))
         return values.view(*frames.shape[:-3], values.shape[1])
 
     def converted(self, images: Tensor) -> Tensor:
-        """What `network` takes: images (N, 3, H, W), normalised as for ImageNet -> its pixels, laid out in memory."""
-        made: Tensor = self.conversion(images)
-        return made.contiguous(memory_format=self.memory_format)
+        """What `network` takes: images (N, 3, H, W) uint8 -> its pixels, laid out in memory.
+
+        Under autocast they have its type: their float32 would otherwise stay in memory until the network is through.
+        """
+        made: Tensor = self.conversion(images, self.memory_format)
+        kind = images.device.type
+        mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        return made.to(torch.get_autocast_dtype(kind)) if mixed else made
 
     def convolved_images(self, images: Tensor) -> Tensor:
         """As `convolved`, of converted images one after another: (N, 3, H, W) -> (N, M)."""
@@ -181,6 +209,7 @@ class FullyConnectedBackbone(FrameBackbone):
         dropout: between two layers.
         layers: 2, FC6 and FC7, or FC6 alone.
         new_layers: the layers begin at random though `weights` are a run's: of one that had none, say.
+        pixels: as of `FrameBackbone`.
     """
 
     def __init__(
@@ -194,8 +223,9 @@ class FullyConnectedBackbone(FrameBackbone):
         dropout: float = 0.5,
         layers: int = 2,
         new_layers: bool = False,
+        pixels: Pixels | None = None,
     ) -> None:
-        super().__init__(name, weights, channels, channels_last)
+        super().__init__(name, weights, channels, channels_last, pixels)
         self.new_layers = new_layers
         self.connected = FullyConnected(self.num_features, pool, hidden, dropout, layers)
         self.num_features = hidden

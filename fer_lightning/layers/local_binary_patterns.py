@@ -4,9 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
-
-LUMA = (0.299, 0.587, 0.114)  # grey of red, green, blue (ITU-R BT.601)
+LUMA = (299, 587, 114)  # thousandths of red, green, blue in grey (ITU-R BT.601); in whole numbers, equal is equal
 NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))  # row, column; clockwise
 
 
@@ -33,16 +31,15 @@ def local_binary_codes(grey: Tensor) -> Tensor:
 
 @torch.no_grad()
 def local_binary_image(frames: Tensor) -> Tensor:
-    """What a network sees in the place of the pixels: the codes as a grey image, normalised as for ImageNet.
+    """What a network sees in the place of the pixels: the codes as a grey image.
 
     Args:
-        frames: (..., 3, H, W), normalised as for ImageNet.
+        frames: (..., 3, H, W) uint8.
 
     Returns:
-        (..., 3, H, W).
+        (..., 3, H, W) uint8.
     """
-    std = frames.new_tensor(IMAGENET_STD)
-    # ImageNet's mean adds the same to all pixels, which comparing them does not see.
-    grey = (frames * (std * frames.new_tensor(LUMA)).view(3, 1, 1)).sum(dim=-3)  # (..., H, W)
-    codes = local_binary_codes(grey)[..., None, :, :] / 255
-    return (codes - frames.new_tensor(IMAGENET_MEAN).view(3, 1, 1)) / std.view(3, 1, 1)
+    grey = sum(share * frames.select(-3, channel).int() for channel, share in enumerate(LUMA))  # (..., H, W)
+    assert isinstance(grey, Tensor)
+    codes = local_binary_codes(grey.float()).to(torch.uint8)
+    return codes[..., None, :, :].expand(frames.shape)

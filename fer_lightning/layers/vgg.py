@@ -24,16 +24,10 @@ class VGGConvolutions(nn.Sequential):
         channels: of the blocks.
     """
 
-    pixels: Pixels = "imagenet"
-
     def __init__(self, channels: Sequence[int]) -> None:
         sizes = [(count,) * len(block) for count, block in zip(channels, BLOCKS, strict=True)]
         inputs = [3, *channels[:-1]]
         super().__init__(*map(_block, range(1, len(BLOCKS) + 1), sizes, inputs))
-
-    def extra_repr(self) -> str:
-        """What its tensors do not tell, but cached features depend on."""
-        return f"pixels={self.pixels}"
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k)."""
@@ -50,7 +44,7 @@ class VGGBackbone(FrameBackbone):
     Args:
         weights: `random`; `timm` for ImageNet's; `run:NAME`, or the path of a run of this suite, for all layers; or a
             file of VGG-16 with the tensors' names of torchvision, timm or VGG-Face: the layers that VGG-16 has.
-        pixels: as of `FrameBackbone`: `imagenet`, or `vggface` for Oxford's VGG-Face.
+        pixels: as of `FrameBackbone`: `vggface` for Oxford's VGG-Face.
         width: share of the published channels; a small one makes a network for tests.
         channels_last: keep pixels' channels together in memory.
 
@@ -59,13 +53,11 @@ class VGGBackbone(FrameBackbone):
     """
 
     network: VGGConvolutions
-    keeps_pixels = True
 
     def __init__(
-        self, weights: str = RANDOM, pixels: Pixels = "imagenet", width: float = 1.0, channels_last: bool = True
+        self, weights: str = RANDOM, pixels: Pixels | None = None, width: float = 1.0, channels_last: bool = True
     ) -> None:
         super().__init__("vgg16", weights, [round(width * block[-1]) for block in BLOCKS], channels_last, pixels)
-        self.network.pixels = pixels
 
     def built(self, channels: Sequence[int] | None) -> tuple[VGGConvolutions, int]:
         """The convolutions alone: timm's network would come with 119 M weights of FC layers."""
@@ -76,12 +68,14 @@ class VGGBackbone(FrameBackbone):
         """See `Pretrained.load_weights`.
 
         Raises:
-            ValueError: the weights are those of a run of this suite that saw other pixels.
+            ValueError: the weights have other pixels than are stated, or a file's are not stated.
         """
+        if self.weights == RANDOM:
+            return
+        self.conversion.adopt(self.convention_of_weights(), self.weights)
         if trained_here(self.weights):
-            self.refuse_other_pixels()
             load_backbone_weights(self, type(self).__name__, self.weights, "backbone.")
-        elif self.weights != RANDOM:
+        else:
             load_vgg_weights(self, self.weights)
 
     def convolved_images(self, images: Tensor) -> Tensor:
@@ -110,7 +104,7 @@ class VGG16(VGGBackbone):
     def __init__(
         self,
         weights: str = RANDOM,
-        pixels: Pixels = "imagenet",
+        pixels: Pixels | None = None,
         width: float = 1.0,
         channels_last: bool = True,
         hidden: int = 4096,
@@ -128,7 +122,7 @@ class VGG16(VGGBackbone):
 
     def convolutions(self) -> list[nn.Module]:
         """See `FrameBackbone.convolutions`."""
-        return [self.network, self.connected[0]]
+        return [self.conversion, self.network, self.connected[0]]
 
     def connected_features(self, convolved: Tensor) -> Tensor:
         """(..., M) -> (..., D)."""
@@ -164,7 +158,7 @@ class EnhancedVGG(VGGBackbone):
     def __init__(
         self,
         weights: str = RANDOM,
-        pixels: Pixels = "imagenet",
+        pixels: Pixels | None = None,
         width: float = 1.0,
         channels_last: bool = True,
         output: int = 1024,
@@ -193,7 +187,7 @@ class EnhancedVGG(VGGBackbone):
 
     def convolutions(self) -> list[nn.Module]:
         """All of it."""
-        return [self.network, self.added, self.branch, self.branch_connected]
+        return [self.conversion, self.network, self.added, self.branch, self.branch_connected]
 
     def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
         """See `VGGBackbone.pooled`."""
@@ -211,10 +205,13 @@ class VGG19(FrameBackbone):
         weights: as of `FrameBackbone`.
         dropout: after FC6, as VGG has it; what comes after FC7 is the caller's.
         channels_last: as of `FrameBackbone`.
+        pixels: as of `FrameBackbone`.
     """
 
-    def __init__(self, weights: str = RANDOM, dropout: float = 0.5, channels_last: bool = True) -> None:
-        super().__init__("vgg19", weights, channels_last=channels_last)
+    def __init__(
+        self, weights: str = RANDOM, dropout: float = 0.5, channels_last: bool = True, pixels: Pixels | None = None
+    ) -> None:
+        super().__init__("vgg19", weights, channels_last=channels_last, pixels=pixels)
         self.network.pre_logits.drop = nn.Dropout(dropout)
 
     def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:

@@ -1,16 +1,15 @@
 """3D networks without their heads, applied to all clips of a batch in one call."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.c3d import c3d_convolutions, c3d_features
+from fer_lightning.layers.pixels import IMAGENET, PixelConversion, Pixels
 from fer_lightning.layers.resnet3d import ResNet3D
 from fer_lightning.layers.video_weights import PUBLISHED, load_clip_weights
 from fer_lightning.weights import RANDOM
@@ -19,28 +18,12 @@ Network = Literal["c3d", "resnet3d", "resnext3d"]
 DEPTHS = {"resnet3d": 18, "resnext3d": 101}  # not stated in the paper: our choice, those with published weights
 
 
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and deviation that a network was trained with, for pixels from 0 to 1."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-BYTES = (1 / 255, 1 / 255, 1 / 255)  # pixels that stay between 0 and 255
-NORMALISATIONS = {
-    "imagenet": Normalisation(IMAGENET_MEAN, IMAGENET_STD),
-    "sports1m": Normalisation((104 / 255, 117 / 255, 128 / 255), BYTES),  # MMAction2's configuration of its C3D
-    "kinetics": Normalisation((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),  # torchvision's
-    "activitynet": Normalisation((114.7748 / 255, 107.7354 / 255, 99.475 / 255), BYTES),  # Hara et al.'s first files
-}
-
-
 class ClipBackbone(nn.Module, Pretrained):
-    """A 3D CNN without its head: clips (B, T, 3, H, W) -> features (B, D).
+    """A 3D CNN without its head: clips (B, T, 3, H, W) uint8 -> features (B, D).
 
     D is 8192 for C3D, the map its first fully connected layer sees; for the residual networks the mean over the last
-    map. Networks are made for 16 frames of 112 x 112, and take others. They do not know of padded frames.
+    map. Networks are made for 16 frames of 112 x 112, and take others. They do not know of padded frames, all of which
+    have ImageNet's mean colour for them [ours].
 
     Args:
         name: `c3d`, `resnet3d` or `resnext3d`.
@@ -51,8 +34,9 @@ class ClipBackbone(nn.Module, Pretrained):
         width: share of the published channels; a small one makes a network for laptops.
         frozen: weights and BatchNorm's statistics stay as they are (VSHNN, section 3.3; the statistics [ours]).
         size: larger frames are averaged down to this side; smaller ones stay.
-        normalisation: of the pixels that the weights were trained with; None for that of the named weights, and for
-            ImageNet's where they have no name. Inputs have ImageNet's, and are converted.
+        normalisation: convention of the pixels that the weights were trained with, one of `CONVENTIONS`. None takes
+            that of the weights: of the named ones, what the checkpoint of a run says, ImageNet's where they are random;
+            a file's must be stated.
         sha256: of a file given as weights, or its first digits, to be sure of it.
         channels_last: keep pixels' channels together in memory.
 
@@ -60,8 +44,7 @@ class ClipBackbone(nn.Module, Pretrained):
         ValueError: no such network, depth, normalisation, or weights for another network.
     """
 
-    scale: Tensor
-    shift: Tensor
+    padding: Tensor
 
     def __init__(
         self,
@@ -72,7 +55,7 @@ class ClipBackbone(nn.Module, Pretrained):
         width: float = 1.0,
         frozen: bool = True,
         size: int = 112,
-        normalisation: str | None = None,
+        normalisation: Pixels | None = None,
         sha256: str | None = None,
         channels_last: bool = False,
     ) -> None:
@@ -85,19 +68,22 @@ class ClipBackbone(nn.Module, Pretrained):
             self.network.requires_grad_(False).eval()
         if weights in PUBLISHED and not PUBLISHED[weights].network.startswith(name):
             raise ValueError(f"the weights {weights} are for {PUBLISHED[weights].network}; found the network {name}")
-        self.normalisation = normalisation or (weights if weights in PUBLISHED else "imagenet")
-        scale, shift = _conversion(self.normalisation)
-        self.register_buffer("scale", scale, persistent=False)
-        self.register_buffer("shift", shift, persistent=False)
+        published = PUBLISHED[weights].pixels if weights in PUBLISHED else None
+        self.conversion = PixelConversion(normalisation or published)
+        self.register_buffer("padding", IMAGENET.of_bytes()[0], persistent=False)
 
     def load_weights(self) -> None:
-        """See `Pretrained.load_weights`."""
+        """See `Pretrained.load_weights`.
+
+        Raises:
+            ValueError: the weights have other pixels than are stated, or a file's are not stated.
+        """
         if self.weights != RANDOM:
-            load_clip_weights(self.network, self.weights, self.sha256)
+            load_clip_weights(self.network, self.conversion, self.weights, self.sha256)
 
     def extra_repr(self) -> str:
         """What its tensors do not tell, but its features depend on."""
-        return f"name={self.name}, size={self.size}, normalisation={self.normalisation}"
+        return f"name={self.name}, size={self.size}"
 
     def train(self, mode: bool = True) -> Self:
         """A frozen network stays in evaluation mode: BatchNorm would go on counting."""
@@ -106,8 +92,8 @@ class ClipBackbone(nn.Module, Pretrained):
             self.network.eval()
         return self
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """(B, T, 3, H, W), normalised as for ImageNet -> (B, D)."""
+    def forward(self, clips: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, 3, H, W) uint8, and (B, T) bool, which frames are real; all where None -> (B, D)."""
         # On processors, oneDNN's bf16 gradients of 3D convolutions over small maps are wrong by orders of magnitude.
         learns = torch.is_grad_enabled() and not self.frozen
         exact = learns and clips.device.type == "cpu"
@@ -115,7 +101,9 @@ class ClipBackbone(nn.Module, Pretrained):
             torch.set_grad_enabled(learns),
             torch.autocast(clips.device.type, enabled=False) if exact else nullcontext(),
         ):
-            x = self._resized(clips) * self.scale + self.shift
+            x = self._resized(self.conversion(clips))
+            if mask is not None:
+                x = torch.where(mask[:, :, None, None, None], x, self.conversion.normalised(self.padding))
             x = x.transpose(1, 2).contiguous(memory_format=self.memory_format)  # (B, 3, T, H, W)
             return self.network(x).flatten(1)  # type: ignore[no-any-return]
 
@@ -137,15 +125,3 @@ def _build(name: str, depth: int | None, cardinality: int, width: float) -> tupl
         return c3d_convolutions(width), c3d_features(width)
     network = ResNet3D(depth or DEPTHS[name], cardinality if name == "resnext3d" else 1, width)
     return network, network.num_features
-
-
-def _conversion(name: str) -> tuple[Tensor, Tensor]:
-    """Factor and summand (3, 1, 1) that turn ImageNet's normalisation into another."""
-    if name not in NORMALISATIONS:
-        raise ValueError(f"the normalisation is one of {', '.join(NORMALISATIONS)}; found {name!r}")
-    if name == "imagenet":
-        return torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
-    ours, theirs = NORMALISATIONS["imagenet"], NORMALISATIONS[name]
-    mean, std = torch.tensor(ours.mean), torch.tensor(ours.std)
-    their_mean, their_std = torch.tensor(theirs.mean), torch.tensor(theirs.std)
-    return (std / their_std).view(3, 1, 1), ((mean - their_mean) / their_std).view(3, 1, 1)

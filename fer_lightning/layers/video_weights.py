@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from fer_lightning.layers.pixels import PixelConvention, PixelConversion, Pixels, convention_in, convention_named
 from fer_lightning.layers.resnet3d import ResNet3D
-from fer_lightning.weights import checkpoint_named, read_checkpoint, tensors_in
+from fer_lightning.weights import RUN, checkpoint_named, read_checkpoint, tensors_in
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class PublishedWeights:
     network: str  # of `ClipBackbone`
     url: str
     sha256: str  # its first digits, published in the file's name
+    pixels: Pixels  # that they were trained with
     licence: str
 
 
@@ -27,12 +29,14 @@ PUBLISHED = {
         network="c3d",
         url="https://download.openmmlab.com/mmaction/recognition/c3d/c3d_sports1m_pretrain_20201016-dcc47ddc.pth",
         sha256="dcc47ddc",
+        pixels="sports1m",
         licence="MMAction2, Apache-2.0; converted from the authors' model of 2015",
     ),
     "kinetics": PublishedWeights(
         network="resnet3d of depth 18",
         url="https://download.pytorch.org/models/r3d_18-b3b3357e.pth",
         sha256="b3b3357e",
+        pixels="kinetics",
         licence="torchvision's R3D_18_Weights.KINETICS400_V1, BSD-3-Clause; Kinetics-400 itself is CC BY 4.0",
     ),
 }
@@ -51,20 +55,22 @@ RESNET_NAMES: Names = (  # Hara et al.; torchvision's are ours
 )
 
 
-def load_clip_weights(network: nn.Module, source: str, sha256: str | None = None) -> None:
-    """Fills the convolutions of a 3D CNN, every one of them.
+def load_clip_weights(network: nn.Module, conversion: PixelConversion, source: str, sha256: str | None = None) -> None:
+    """Fills the convolutions of a 3D CNN, every one of them, and adopts the pixels that they were trained with.
 
     Beside this suite's own files it knows the names of tensors that torchvision, MMAction2, Hara et al. and the common
     ports of C3D use, and finds the network inside a larger model; further layers in the file are not needed.
 
     Args:
         network: the convolutional part.
+        conversion: of the pixels that it sees.
         source: a name in `PUBLISHED`, `run:NAME`, or the path of a run or file.
         sha256: of the file, or its first digits.
 
     Raises:
         FileNotFoundError: no such run or file, or no connection to fetch published weights.
-        ValueError: the file is another one than `sha256` says, is no safe file of tensors, or does not fit.
+        ValueError: the file is another one than `sha256` says, is no safe file of tensors, or does not fit; other
+            pixels are stated than those of the weights, or none for a file, which does not tell.
     """
     if source in PUBLISHED:
         path, sha256 = _fetched(PUBLISHED[source]), PUBLISHED[source].sha256
@@ -73,8 +79,19 @@ def load_clip_weights(network: nn.Module, source: str, sha256: str | None = None
     if sha256 is not None:
         _verify(path, sha256)
     names = RESNET_NAMES if isinstance(network, ResNet3D) else C3D_NAMES
-    tensors = {_our_name(key, names): value for key, value in tensors_in(read_checkpoint(path), path).items()}
-    network.load_state_dict(_fitting(network, tensors, path))
+    content = read_checkpoint(path)
+    tensors = {_our_name(key, names): value for key, value in tensors_in(content, path).items()}
+    place = _place(network, tensors, path)
+    theirs: PixelConvention | None
+    if source in PUBLISHED:
+        theirs = convention_named(PUBLISHED[source].pixels)
+    else:
+        theirs = convention_in(tensors, f"{place.removesuffix('network.')}conversion.")
+    if theirs is None:  # runs of version 0.1.0 do not tell either
+        of_a_run = source.startswith(RUN) or "fer_lightning" in content
+        theirs = conversion.convention if of_a_run else conversion.stated_for(source)
+    conversion.adopt(theirs, source)
+    network.load_state_dict({key: tensors.get(place + key, value) for key, value in network.state_dict().items()})
 
 
 def _fetched(published: PublishedWeights) -> Path:
@@ -111,15 +128,15 @@ def _our_name(key: str, names: Names) -> str:
     return key
 
 
-def _fitting(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors of a network, wherever in a larger model they stand."""
+def _place(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> str:
+    """The prefix of the names of a network's tensors, wherever in a larger model they stand."""
     own = network.state_dict()
     first = next(iter(own))
     places = sorted({key.removesuffix(first) for key in tensors if f".{key}".endswith(f".{first}")}) or [""]
     misfits = {place: [key for key in own if not _fits(tensors.get(place + key), own[key], key)] for place in places}
     found = [place for place in places if not misfits[place]]
     if len(found) == 1:
-        return {key: tensors.get(found[0] + key, value) for key, value in own.items()}
+        return found[0]
     if found:
         raise ValueError(f"{path} holds {len(found)} networks that fit, at {', '.join(found)}; expected one")
     place = min(places, key=lambda place: len(misfits[place]))

@@ -1,7 +1,7 @@
 """A trained model over a long video: windows of its faces and its sound, each as if it were a clip of its own.
 
-Frames are chosen, cut and normalised, and sound is made a spectrogram or descriptors, by the very code that evaluates
-clips (`data_modules.loading.clip_dataset.ClipDataset`).
+Frames are chosen and cut, and sound is made a spectrogram or descriptors, by the very code that evaluates clips
+(`data_modules.loading.clip_dataset.ClipDataset`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ from data_modules.audio.settings import AUDIO_RATE
 from data_modules.audio.speech import check_libraries
 from data_modules.loading.batch import AUDIO_INPUTS, INPUTS, ClipBatch, collate
 from data_modules.loading.clip_dataset import Clip, ClipDataset
-from data_modules.loading.datamodule import normalised
 from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipSummary
@@ -174,7 +173,7 @@ class WindowClassifier(RowClassifier):
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         batch = batch.to(self.device)
         with torch.inference_mode(), _autocast(self.device):
-            predicted, _ = self._model.predict_clips(normalised(batch))
+            predicted, _ = self._model.predict_clips(batch)
         return predicted.clip_id, predicted.probabilities.cpu().double().numpy()
 
 

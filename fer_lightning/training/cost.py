@@ -61,7 +61,7 @@ def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = data.clip_dataset("test", cached=False)  # the frozen parts cost too
     samples = [clips[place] for place in range(min(len(clips), data.batch_size))]
-    batch = data.on_after_batch_transfer(collate(samples).to(device), 0)
+    batch = collate(samples).to(device)
     model = model.to(device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return Cost(

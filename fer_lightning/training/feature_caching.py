@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
-from data_modules.loading.datamodule import EVALUATED, VideoDataModule, normalised
+from data_modules.loading.datamodule import EVALUATED, VideoDataModule
 from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
 from data_modules.utils.progress import progress
 from fer_lightning.training.classifier import VideoClassifier
@@ -108,7 +108,7 @@ def _fill(
 def _frozen(model: VideoClassifier, batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
     """What the frozen parts make of a batch, on the processor."""
     with torch.no_grad(), model.trainer.precision_plugin.forward_context():
-        made = model.forward_frozen(normalised(batch.to(model.device)))
+        made = model.forward_frozen(batch.to(model.device))
     return (None if made.frames is None else made.frames.cpu(), None if made.clip is None else made.clip.cpu())
 
 

@@ -19,7 +19,7 @@ from fer_lightning.experiments.request import Request
 from fer_lightning.layers import SummedBiLSTM
 from fer_lightning.training.cost import count_parameters
 from tests.experiments.test_experiments import MADE
-from tests.models import SMALL, random_batch, small_backbone
+from tests.models import SMALL, random_batch, random_images, small_backbone
 from tests.small_runs import made_data
 
 EIGHT = ("anger", "contempt", *SEVEN[1:])
@@ -176,7 +176,9 @@ def test_a_stream_is_its_parts_one_after_another(name):
 def test_padding_changes_nothing_and_nothing_becomes_nan(name):
     model, mask = stream(name).eval(), masked("nothing")
     batch = batch_of(mask=mask)
-    other = replace(batch, face=torch.where(mask[..., None, None, None], batch.face, torch.randn_like(batch.face)))
+    other = replace(
+        batch, face=torch.where(mask[..., None, None, None], batch.face, random_images(*batch.face.shape, seed=9))
+    )
     output = model(batch)
     torch.testing.assert_close(model(other).logits, output.logits, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(output.logits[1], model.score.bias)
@@ -244,7 +246,7 @@ BACKBONES = {
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_backbone_is_its_convolutions_and_what_stands_behind_them(name):
     torch.manual_seed(0)
-    backbone, frames = BACKBONES[name]().eval(), torch.randn(2, 3, 3, 40, 32)
+    backbone, frames = BACKBONES[name]().eval(), random_images(2, 3, 3, 40, 32)
     whole = backbone(frames)
     assert whole.shape == (2, 3, backbone.num_features)
     convolved = backbone.convolved(frames)
@@ -256,9 +258,9 @@ def test_every_backbone_is_its_convolutions_and_what_stands_behind_them(name):
 
 
 def test_one_fully_connected_layer_is_fc6_alone():
-    backbone, frames = connected().eval(), torch.randn(2, 3, 32, 32)
+    backbone, frames = connected().eval(), random_images(2, 3, 32, 32)
     assert [name for name, _ in backbone.connected.named_parameters()] == ["fc6.weight", "fc6.bias"]
-    pooled = backbone.network(frames).mean(dim=(2, 3))
+    pooled = backbone.network(backbone.converted(frames)).mean(dim=(2, 3))
     torch.testing.assert_close(backbone(frames), backbone.connected.fc6(pooled).relu())
     with pytest.raises(ValueError, match=r"1 or 2 fully connected layers .* found layers = 3"):
         connected(3)

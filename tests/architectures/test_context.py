@@ -28,7 +28,7 @@ from fer_lightning.architectures.context.spatiotemporal import BLOCKS, VolumeCNN
 from fer_lightning.layers import temporal_pyramid
 from fer_lightning.training.cost import count_parameters
 from fer_lightning.training.feature_caching import FeatureCaching
-from tests.models import SMALL, random_batch, small_backbone
+from tests.models import SMALL, random_batch, random_images, small_backbone
 from tests.small_runs import MadeFaces, made_data
 
 RESNET50 = 23_508_032  # torchvision's resnet50() without its last layer
@@ -162,19 +162,20 @@ def test_volumes_of_any_size_are_numbers(frames, side):
 def test_context_features_are_2048_for_any_size(size):
     network = meta(PooledVGG)
     with torch.device("meta"):
-        assert network(torch.empty(2, 3, 3, size, size)).shape == (2, 3, 2048)
+        assert network(torch.empty(2, 3, 3, size, size, dtype=torch.uint8)).shape == (2, 3, 2048)
     assert count_parameters(network) == VGG_CONVOLUTIONS
     small = PooledBackbone("resnet10t", channels=SMALL)
-    assert small(torch.zeros(1, 2, 3, size, size)).shape == (1, 2, 4 * 16)
+    assert small(random_images(1, 2, 3, size, size)).shape == (1, 2, 4 * 16)
 
 
 def test_context_features_are_the_means_over_the_quarters_of_the_last_map():
-    network, x = around().eval(), torch.randn(1, 3, 64, 64)
+    network, x = around().eval(), random_images(1, 3, 64, 64)
     with torch.no_grad():
-        last, found = network.network(x), network(x)  # (1, 16, 2, 2)
+        last, found = network.network(network.converted(x)), network(x)  # (1, 16, 2, 2)
     torch.testing.assert_close(found, last.flatten(1))
     with torch.no_grad():
-        last, found = network.network(torch.ones(1, 3, 128, 128)), network(torch.ones(1, 3, 128, 128))
+        x = random_images(1, 3, 128, 128)
+        last, found = network.network(network.converted(x)), network(x)
     np.testing.assert_allclose(found.view(16, 2, 2)[:, 0, 1], last[0, :, :2, 2:].mean(dim=(1, 2)), rtol=1e-5)
 
 
@@ -279,7 +280,7 @@ def test_short_clips_and_none_have_finite_outputs(number, real):
     model.loss(output, batch).backward()
     assert output.logits.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    others = {name: torch.where(mask[:, :, None, None, None], getattr(batch, name), 3.0) for name in ("face", "person")}
+    others = {name: torch.where(mask[:, :, None, None, None], getattr(batch, name), 200) for name in ("face", "person")}
     torch.testing.assert_close(model(replace(batch, **others)).logits, output.logits)
 
 
@@ -354,7 +355,7 @@ def test_a_face_model_arrives_with_its_classifier(tmp_path, tuned):
 
 
 def test_the_context_model_takes_the_convolutions_of_a_file_of_vgg(tmp_path):
-    theirs, ours = around(), around(weights=str(tmp_path / "vgg.pth"))
+    theirs, ours = around(), around(weights=str(tmp_path / "vgg.pth"), pixels="imagenet")
     state = {
         key.removeprefix("network.").split(".", 1)[1]: value
         for key, value in theirs.state_dict().items()
@@ -362,7 +363,7 @@ def test_the_context_model_takes_the_convolutions_of_a_file_of_vgg(tmp_path):
     }
     torch.save(state | {"fc6.weight": torch.zeros(4, 4), "fc6.bias": torch.zeros(4)}, tmp_path / "vgg.pth")
     ours.load_weights()
-    x = torch.randn(1, 3, 64, 64)
+    x = random_images(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x))
 
@@ -408,7 +409,7 @@ def test_the_face_models_of_table_2_have_the_sizes_that_the_experiment_states(na
     assert model.num_features == 15 * (features + 21)
     assert round(count_parameters(model.face.backbone) / 1e6, 1) == millions
     with torch.device("meta"):
-        assert model.face.forward_frozen(torch.empty(2, 3, 224, 224)).shape == (2, 7 + features)
+        assert model.face.forward_frozen(torch.empty(2, 3, 224, 224, dtype=torch.uint8)).shape == (2, 7 + features)
 
 
 # What the context model is trained on
@@ -438,7 +439,7 @@ def test_the_context_model_arrives_from_a_run_on_persons(tmp_path):
     torch.save({"state_dict": theirs.state_dict(), "fer_lightning": {"class_names": list(SEVEN)}}, path)
     ours = PooledBackbone("resnet10t", str(path), SMALL)
     ours.load_weights()
-    x = torch.randn(1, 2, 3, 64, 64)
+    x = random_images(1, 2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(ours.eval()(x), theirs.eval().backbone(x))
 

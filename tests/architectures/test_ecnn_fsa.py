@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from data_modules.labels import SEVEN
-from data_modules.loading.transforms import IMAGENET_MEAN, IMAGENET_STD
 from fer_lightning import CNNLSTM, ECNNFSA, VGG16, EnhancedVGG, ImageClassifier
 from fer_lightning.bench.ecnn import counted
 from fer_lightning.cli.bench import main
@@ -18,7 +17,7 @@ from fer_lightning.layers.vgg import BLOCKS
 from fer_lightning.report.sections.activation import ActivationExample, activation_figure
 from fer_lightning.report.sections.relations import RelationExample, relation_figure
 from fer_lightning.training.cost import count_parameters
-from tests.models import random_batch, small_backbone
+from tests.models import random_batch, random_images, small_backbone
 
 WIDTH = 1 / 16
 VGG_CHANNELS = [channels for block in BLOCKS for channels in block]
@@ -64,7 +63,7 @@ def meta(make):
 def test_ecnn_gives_2048_features_for_any_size(size):
     network = meta(EnhancedVGG)
     with torch.device("meta"):
-        assert network(torch.empty(2, 3, 3, *size)).shape == (2, 3, 2048)
+        assert network(torch.empty(2, 3, 3, *size, dtype=torch.uint8)).shape == (2, 3, 2048)
     assert network.num_features == 2048
 
 
@@ -72,14 +71,14 @@ def test_ecnn_gives_2048_features_for_any_size(size):
 def test_vgg_gives_4096_features_for_any_size(size):
     network = meta(VGG16)
     with torch.device("meta"):
-        assert network(torch.empty(2, 3, *size)).shape == (2, 4096)
+        assert network(torch.empty(2, 3, *size, dtype=torch.uint8)).shape == (2, 4096)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (50, 33), (5, 5)])
 @pytest.mark.parametrize("make", [small_ecnn, small_vgg])
 def test_features_of_any_size_are_numbers(make, size):
     network = make()
-    features = network(torch.randn(2, 3, *size))
+    features = network(random_images(2, 3, *size))
     assert features.shape == (2, network.num_features)
     assert features.isfinite().all()
     assert features.std() > (1e-2 if size == (64, 64) else 1e-5)  # sixteen layers let something through
@@ -128,6 +127,8 @@ def plain_features(network, x):
         weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
         return nn.functional.conv2d(x, weight, bias, padding=padding).clamp_min(0)
 
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    x = (x / 255 - mean) / std
     for block, layers in enumerate((2, 2, 3, 3, 3)):
         for layer in range(1, layers + 1):
             x = convolved(x, f"network.{block}.conv{block + 1}_{layer}", 1)
@@ -151,7 +152,7 @@ def plain_features(network, x):
 @pytest.mark.parametrize("options", [{}, {"kernel": 5, "branch_layers": 1}, {"output": 20, "branch_layers": 2}])
 def test_ecnn_is_figure_two(options):
     torch.manual_seed(3)
-    network, x = small_ecnn(**options), torch.randn(2, 3, 64, 64)
+    network, x = small_ecnn(**options), random_images(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network(x), plain_features(network, x))
 
@@ -168,7 +169,7 @@ def test_vgg_is_that_of_timm():
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="odd kernel"):
         EnhancedVGG(kernel=6, width=WIDTH)
-    with pytest.raises(ValueError, match=r"imagenet or vggface or vggface2; found 'bgr'"):
+    with pytest.raises(ValueError, match=r"one of imagenet, .*, vggface, .*; found 'bgr'"):
         VGG16(pixels="bgr", width=WIDTH)
     with pytest.raises(ValueError, match=r"fusion is attention or scores; found 'mean'"):
         ECNNFSA(SEVEN, small_backbone(), fusion="mean")
@@ -183,7 +184,8 @@ def test_wrong_arguments_are_named():
 
 def files_of_vgg(network: VGG16):
     """The same weights as torchvision, timm, Oxford's VGG-Face and a port of it name them."""
-    own = {".".join(key.rsplit(".", 2)[-2:]): value for key, value in network.state_dict().items() if "." in key}
+    state = {key: value for key, value in network.state_dict().items() if not key.startswith("conversion.")}
+    own = {".".join(key.rsplit(".", 2)[-2:]): value for key, value in state.items()}
     places = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
     names = [key.removesuffix(".weight") for key in own if key.startswith("conv") and key.endswith("weight")]
 
@@ -208,7 +210,7 @@ def test_files_of_vgg_are_read_whoever_named_their_tensors(place, tmp_path):
     _, content = list(files_of_vgg(theirs))[place]
     path = tmp_path / "vgg.pth"
     torch.save(content, path)
-    ours = small_vgg(weights=str(path))
+    ours = small_vgg(weights=str(path), pixels="imagenet")
     ours.load_weights()
     for name, value in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[name], value), name
@@ -228,7 +230,7 @@ def test_a_file_without_fully_connected_layers_leaves_them_as_they_are(tmp_path)
     theirs, path = small_vgg(), tmp_path / "convolutions.pth"
     content = dict(files_of_vgg(theirs))["vggface"]
     torch.save({key: value for key, value in content.items() if key.startswith("conv")}, path)
-    ours = small_vgg(weights=str(path))
+    ours = small_vgg(weights=str(path), pixels="vggface")
     fc6 = ours.connected.fc6.weight.clone()
     ours.load_weights()
     assert torch.equal(ours.connected.fc6.weight, fc6)
@@ -240,10 +242,10 @@ def test_a_file_that_does_not_fit_says_what_is_missing(tmp_path):
     content = dict(files_of_vgg(small_vgg()))["vggface"]
     torch.save({key: value for key, value in content.items() if key != "conv4_2.bias"}, path)
     with pytest.raises(ValueError, match=r"conv4_2\.bias has the shape none, expected \(32,\)"):
-        small_ecnn(weights=str(path)).load_weights()
+        small_ecnn(weights=str(path), pixels="vggface").load_weights()
     torch.save(content | {"conv1_1.weight": torch.zeros(3, 3, 3, 3)}, path)
     with pytest.raises(ValueError, match=r"conv1_1\.weight has the shape \(3, 3, 3, 3\), expected \(4, 3, 3, 3\)"):
-        small_ecnn(weights=str(path)).load_weights()
+        small_ecnn(weights=str(path), pixels="vggface").load_weights()
     with pytest.raises(FileNotFoundError):
         small_ecnn(weights=str(tmp_path / "none.pth")).load_weights()
 
@@ -278,19 +280,16 @@ def test_a_run_that_saw_other_pixels_is_refused(tmp_path):
     path = tmp_path / "best.ckpt"
     torch.save({"state_dict": stills.state_dict(), "fer_lightning": {"class_names": list(SEVEN)}}, path)
     small_ecnn(weights=str(path), pixels="vggface").load_weights()
-    with pytest.raises(ValueError, match="trained with other pixels than 'imagenet'"):
-        small_ecnn(weights=str(path)).load_weights()
+    with pytest.raises(ValueError, match="trained with other pixels than 'imagenet'; found 'vggface'"):
+        small_ecnn(weights=str(path), pixels="imagenet").load_weights()
 
 
 def test_vgg_face_sees_bytes_less_their_mean():
-    pixels = torch.rand(2, 3, 8, 8) * 255
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    pixels = random_images(2, 3, 8, 8)
     network, seen = small_vgg(pixels="vggface"), []
     network.network[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    network((pixels / 255 - mean) / std)
-    torch.testing.assert_close(
-        seen[0], pixels - torch.tensor([129.1863, 104.7624, 93.5940]).view(3, 1, 1), atol=1e-3, rtol=1e-4
-    )
+    network(pixels)
+    torch.testing.assert_close(seen[0], pixels - torch.tensor([129.1863, 104.7624, 93.5940]).view(3, 1, 1))
 
 
 # Local binary patterns
@@ -324,15 +323,16 @@ def test_a_code_has_the_bits_of_the_brighter_neighbours():
 
 
 def test_patterns_are_the_codes_of_the_grey_image_whatever_the_light():
-    pixels = torch.randint(0, 256, (2, 3, 12, 10), generator=torch.Generator().manual_seed(5)).double()
-    mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    seen = local_binary_image((pixels / 255 - mean) / std) * std + mean
-    grey = 0.299 * pixels[:, 0] + 0.587 * pixels[:, 1] + 0.114 * pixels[:, 2]
+    pixels = random_images(2, 3, 12, 10, seed=5)
+    seen = local_binary_image(pixels)
+    assert seen.dtype == torch.uint8
+    grey = 299 * pixels[:, 0].int() + 587 * pixels[:, 1].int() + 114 * pixels[:, 2].int()
     for image, found in zip(grey, seen, strict=True):
-        expected = np.broadcast_to(plain_codes(image.numpy()) / 255, (3, 12, 10))
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
-    brighter = local_binary_image(((0.5 * pixels + 60) / 255 - mean) / std) * std + mean
-    assert torch.isclose(brighter, seen).double().mean() > 0.99  # but for ties in the last digit
+        np.testing.assert_array_equal(found.numpy(), np.broadcast_to(plain_codes(image.numpy()), (3, 12, 10)))
+    darker = pixels // 2  # of which twice the value is another light
+    torch.testing.assert_close(local_binary_image(2 * darker + 1), local_binary_image(darker))
+    colours = torch.tensor([[1, 0], [1, 0], [1, 0]], dtype=torch.uint8)[:, None]  # grey is as bright as its sum says
+    assert local_binary_image(colours)[0].tolist() == plain_codes(np.array([[1, 0]])).tolist()
 
 
 def test_with_lbp_the_backbone_sees_patterns():
@@ -371,7 +371,7 @@ def test_padding_changes_nothing(name):
         batch,
         mask=mask,
         frame_index=torch.arange(7).expand(2, 7),
-        face=torch.cat([batch.face, 5 * torch.randn(2, 3, 3, 32, 32)], dim=1),
+        face=torch.cat([batch.face, random_images(2, 3, 3, 32, 32, seed=9)], dim=1),
     )
     with torch.no_grad():
         expected, found = model(batch), model(longer)
@@ -392,7 +392,7 @@ def test_clips_of_any_frames_have_finite_outputs(name, real):
     model.loss(output, batch).backward()
     assert output.logits.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    others = replace(batch, face=torch.where(mask[:, :, None, None, None], batch.face, 3.0))
+    others = replace(batch, face=torch.where(mask[:, :, None, None, None], batch.face, 200))
     torch.testing.assert_close(model(others).logits, output.logits)
 
 

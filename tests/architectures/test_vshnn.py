@@ -16,7 +16,7 @@ from fer_lightning.architectures.vshnn.fusion import ALPHAS, AlphaSearch, Interm
 from fer_lightning.layers.correlation import substitution_index
 from fer_lightning.training.cost import count_parameters, multiply_adds
 from fer_lightning.weights import load_backbone_weights
-from tests.models import SMALL, random_batch, small_backbone
+from tests.models import SMALL, random_batch, random_images, small_backbone
 from tests.small_runs import made_data
 
 FUSIONS = ("none", "ic", "ws", "lrmf", "lrmaf")
@@ -59,7 +59,7 @@ def batch_of(clips=4, frames=FRAMES, size=32, **options):
 
 
 def double(model, batch):
-    return model.double(), replace(batch, face=batch.face.double(), landmarks=batch.landmarks.double())
+    return model.double(), replace(batch, landmarks=batch.landmarks.double())
 
 
 def entropy(logits, label):
@@ -86,8 +86,8 @@ def test_fc6_has_the_205_million_parameters_that_the_papers_change_implies():
 @pytest.mark.parametrize("shape", [(2, 3, 64, 64), (2, 5, 3, 32, 32), (1, 1, 3, 224, 224)])
 def test_a_fully_connected_backbone_is_its_layers_one_after_another(shape):
     backbone = small_fc().eval()
-    frames = torch.randn(shape)
-    map_ = backbone.network(frames.flatten(0, -4))
+    frames = random_images(*shape)
+    map_ = backbone.network(backbone.converted(frames.flatten(0, -4)))
     assert map_.shape[1] == SMALL[-1]
     flat = F.adaptive_avg_pool2d(map_, 2).flatten(1)
     expected = backbone.connected.fc7(backbone.connected.fc6(flat).relu()).relu()
@@ -123,7 +123,7 @@ def test_a_run_without_the_fully_connected_layers_is_refused(tmp_path):
 def test_weights_from_elsewhere_fill_the_convolutions_and_are_refused_where_the_rest_is_frozen(tmp_path):
     published = small_backbone()
     torch.save(published.network.state_dict(), tmp_path / "published.pth")
-    backbone = small_fc(weights=str(tmp_path / "published.pth"))
+    backbone = small_fc(weights=str(tmp_path / "published.pth"), pixels="imagenet")
     before = backbone.connected.fc6.weight.clone()
     backbone.load_weights()
     assert all(value.equal(backbone.network.state_dict()[key]) for key, value in published.network.state_dict().items())
@@ -383,7 +383,7 @@ def test_padded_frames_change_nothing(name):
     batch = batch_of(3, mask=mask)
     other = replace(
         batch,
-        face=torch.where(mask[..., None, None, None], batch.face, torch.randn_like(batch.face)),
+        face=torch.where(mask[..., None, None, None], batch.face, random_images(*batch.face.shape, seed=9)),
         landmarks=torch.where(mask[..., None, None], batch.landmarks, torch.randn_like(batch.landmarks)),
     )
     assert torch.allclose(model(batch).logits, model(other).logits, atol=1e-5)
@@ -444,8 +444,7 @@ def test_ws_finds_alpha_on_the_inner_split_and_its_accuracies_are_those_with_it(
     assert float(logged["inner/alpha"]) == pytest.approx(alpha)
     right, answers = dict.fromkeys(ALPHAS, 0), []
     model.eval()
-    for raw in data.val_dataloader():
-        batch = data.on_after_batch_transfer(raw, 0)
+    for batch in data.val_dataloader():
         with torch.no_grad():
             output = model(batch)
         p, q = output.video.softmax(1), output.landmarks.softmax(1)

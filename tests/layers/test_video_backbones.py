@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.video import R3D_18_Weights, r3d_18
 
-from data_modules.loading.transforms import normalise
 from fer_lightning.layers import C3D, ClipBackbone, ResNet3D
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.video_weights import PUBLISHED
+from tests.models import random_images
 
 SMALL = {
     "c3d": {"name": "c3d", "width": 0.125},
@@ -26,7 +26,7 @@ every_network = pytest.mark.parametrize("name", SMALL)
 
 
 def clips(count=2, frames=16, size=56, seed=0):
-    return torch.randn(count, frames, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return random_images(count, frames, 3, size, size, seed=seed)
 
 
 def small(name, **options):
@@ -60,7 +60,7 @@ def test_c3d_is_the_network_of_2015():
 def test_c3d_written_plainly():
     """At the network's own size the grid changes nothing, and the last pooling is that of a map padded to 8 x 8."""
     network = C3D(5, width=0.0625).eval()
-    x = clips(1, size=112)
+    x = torch.randn(1, 16, 3, 112, 112)
     state = network.state_dict()
     y = x.transpose(1, 2)
     for stage, names in enumerate((("1a",), ("2a",), ("3a", "3b"), ("4a", "4b"), ("5a", "5b")), start=1):
@@ -82,7 +82,7 @@ def test_resnet3d_of_depth_18_is_torchvisions():
     assert {key: value.shape for key, value in ours.state_dict().items()} == {k: v.shape for k, v in state.items()}
     ours.load_state_dict(state)
     theirs.fc = nn.Identity()
-    x = clips(1, frames=8, size=32).transpose(1, 2)
+    x = torch.randn(1, 3, 8, 32, 32)
     assert torch.allclose(ours(x), theirs(x), atol=1e-5)
 
 
@@ -140,14 +140,14 @@ def test_features_of_the_full_networks(name, features):
 
 
 def test_larger_frames_are_averaged_down_and_smaller_ones_stay():
-    backbone, seen = small("resnet3d", size=16), []
+    backbone, seen = small("resnet3d", size=16, normalisation="unit"), []
     backbone.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     x = clips(2, 4, 48)
     backbone(x)
-    mean = x.view(2, 4, 3, 16, 3, 16, 3).mean(dim=(4, 6))
+    mean = (x / 255).view(2, 4, 3, 16, 3, 16, 3).mean(dim=(4, 6))
     assert torch.allclose(seen[0], mean.transpose(1, 2), atol=1e-6)
     backbone(x[..., :12, :12])
-    assert torch.equal(seen[1], x[..., :12, :12].transpose(1, 2))
+    assert torch.allclose(seen[1], x[..., :12, :12].transpose(1, 2) / 255)
 
 
 @every_network
@@ -189,7 +189,7 @@ def test_from_scratch_the_signal_arrives():
     """Without BatchNorm, torch's own initialisation would leave a thousandth of it."""
     torch.manual_seed(0)
     assert 0.2 < small("c3d")(clips()).std() < 10
-    assert 0.01 < C3D(7, width=0.125).eval()(clips()).std() < 10
+    assert 0.01 < C3D(7, width=0.125).eval()(torch.randn(2, 16, 3, 56, 56)).std() < 10
 
 
 @every_network
@@ -209,7 +209,7 @@ def test_pixels_reach_a_network_as_its_weights_expect_them(name):
     pixels = torch.randint(256, (1, 4, 3, 16, 16), dtype=torch.uint8)
     backbone, seen = small("resnet3d", normalisation=name), []
     backbone.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].transpose(1, 2)))
-    backbone(normalise(pixels))
+    backbone(pixels)
     if name == "kinetics":
         preset = R3D_18_Weights.KINETICS400_V1.transforms()
         expected = (pixels / 255 - torch.tensor(preset.mean).view(3, 1, 1)) / torch.tensor(preset.std).view(3, 1, 1)
@@ -217,6 +217,39 @@ def test_pixels_reach_a_network_as_its_weights_expect_them(name):
         mean = (104, 117, 128) if name == "sports1m" else (114.7748, 107.7354, 99.4750)
         expected = pixels.float() - torch.tensor(mean).view(3, 1, 1)
     assert torch.allclose(seen[0], expected, atol=1e-3)
+
+
+def test_padded_frames_have_imagenets_mean_colour_whatever_the_pixels():
+    backbone, seen, x = small("resnet3d", normalisation="sports1m"), [], clips(2, 3, 8)
+    backbone.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].transpose(1, 2)))
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    backbone(x, mask)
+    backbone(x)
+    colour = 255 * torch.tensor((0.485, 0.456, 0.406)) - torch.tensor((104, 117, 128))
+    torch.testing.assert_close(seen[0][~mask], colour.view(3, 1, 1).expand(3, 3, 8, 8))
+    assert torch.equal(seen[0][mask], seen[1][mask])
+
+
+def test_the_pixels_of_weights_are_adopted_and_others_refused(tmp_path):
+    """Of a run as its checkpoint says; a file does not say, so that somebody must."""
+    path = tmp_path / "best.ckpt"
+    theirs = small("c3d", normalisation="sports1m")
+    tensors = {f"scene.{key}": value for key, value in theirs.state_dict().items()}
+    torch.save({"state_dict": tensors, "fer_lightning": {}}, path)
+    ours = small("c3d", weights=str(path))
+    assert ours.conversion.convention.name == "imagenet"
+    ours.load_weights()
+    assert torch.equal(ours(clips()), theirs(clips()))
+    assert "sports1m" in repr(ours)  # cached features depend on them
+    again = small("c3d", weights=str(path))
+    again.load_state_dict(ours.state_dict())
+    assert torch.equal(again(clips()), theirs(clips()))
+    with pytest.raises(ValueError, match="trained with other pixels than 'kinetics'; found 'sports1m'"):
+        small("c3d", weights=str(path), normalisation="kinetics").load_weights()
+    file = tmp_path / "file.pth"
+    torch.save(theirs.network.state_dict(), file)
+    with pytest.raises(ValueError, match="does not tell which pixels"):
+        small("c3d", weights=str(file)).load_weights()
 
 
 # --- weights
@@ -247,7 +280,7 @@ def test_files_of_weights(name, tmp_path):
     torch.save(state | {"fc.weight": torch.zeros(3, 3)}, tmp_path / "with_head.pt")
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "w.safetensors")
     for file in ("bare.pt", "run.ckpt", "parallel.pt", "with_head.pt", "w.safetensors"):
-        assert_loads(name, tmp_path / file, state)
+        assert_loads(name, tmp_path / file, state, normalisation="imagenet")
 
 
 def test_a_run_of_this_suite(tmp_path, monkeypatch):
@@ -261,7 +294,7 @@ def test_a_run_of_this_suite(tmp_path, monkeypatch):
 def test_the_baselines_convolutions_fit_the_backbone(tmp_path):
     baseline = C3D(7, width=0.125)
     torch.save({"state_dict": baseline.state_dict()}, tmp_path / "c3d.pt")
-    assert_loads("c3d", tmp_path / "c3d.pt", baseline.features.state_dict())
+    assert_loads("c3d", tmp_path / "c3d.pt", baseline.features.state_dict(), normalisation="imagenet")
 
 
 @pytest.mark.parametrize("style", ["mmaction2", "port"])
@@ -275,7 +308,7 @@ def test_c3d_as_others_name_it(style, tmp_path):
         return f"{layer.removesuffix('a') if layer in ('conv1a', 'conv2a') else layer}.{kind}"
 
     torch.save({theirs(k): v for k, v in state.items()} | {"fc6.weight": torch.zeros(2, 2)}, tmp_path / "w.pth")
-    assert_loads("c3d", tmp_path / "w.pth", state)
+    assert_loads("c3d", tmp_path / "w.pth", state, normalisation="sports1m")
 
 
 def test_resnext_as_hara_et_al_name_it(tmp_path):
@@ -294,7 +327,7 @@ def test_resnext_as_hara_et_al_name_it(tmp_path):
     renamed = {theirs(key): value for key, value in state.items()}
     assert {"module.conv1.weight", "module.bn1.running_var", "module.layer1.0.bn3.bias"} < renamed.keys()
     torch.save({"arch": "resnext-101", "state_dict": renamed}, tmp_path / "w.pth")
-    assert_loads("resnext3d", tmp_path / "w.pth", state)
+    assert_loads("resnext3d", tmp_path / "w.pth", state, normalisation="activitynet")
 
 
 def test_making_a_backbone_loads_nothing(tmp_path):
@@ -331,8 +364,8 @@ def test_a_files_checksum(tmp_path):
     state, path = filled("c3d").network.state_dict(), tmp_path / "w.pt"
     torch.save(state, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert_loads("c3d", path, state, sha256=digest)
-    assert_loads("c3d", path, state, sha256=digest[:8].upper())
+    assert_loads("c3d", path, state, sha256=digest, normalisation="sports1m")
+    assert_loads("c3d", path, state, sha256=digest[:8].upper(), normalisation="sports1m")
     for wrong in ("0" * 64, ""):
         with pytest.raises(ValueError, match=f"has the SHA-256 {digest}; expected"):
             small("c3d", weights=str(path), sha256=wrong).load_weights()
@@ -401,7 +434,7 @@ def test_gradients_are_right_in_mixed_precision(size):
     """On processors bf16 gradients of 3D convolutions over small maps are not; they are learnt in full precision."""
     torch.manual_seed(0)
     backbone = ClipBackbone("c3d", width=0.25, size=size, frozen=False)
-    clips = torch.randn(4, 16, 3, size, size)
+    clips = random_images(4, 16, 3, size, size)
     gradients = []
     for enabled in (False, True):
         backbone.zero_grad()

@@ -15,7 +15,7 @@ import torch
 from data_modules.faces.detection import Detection
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
-from data_modules.loading.transforms import normalise, resize_clip
+from data_modules.loading.transforms import resize_clip
 from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
 from data_modules.video.reader import open_video
 from fer_lightning import CEFLNet, FrameBackbone
@@ -206,7 +206,7 @@ def test_windows_are_classified_as_clips_of_their_faces_alone(tmp_path, run, mon
         frames = trained.sampler(stop - first, None).numpy() + first
         crops = torch.from_numpy(resize_clip(faces.crops(frames - 5), 32)).permute(0, 3, 1, 2)
         mask = torch.ones(1, len(frames), dtype=torch.bool)
-        batch = ClipBatch(("x",), torch.tensor([-1]), mask, torch.from_numpy(frames)[None], normalise(crops)[None])
+        batch = ClipBatch(("x",), torch.tensor([-1]), mask, torch.from_numpy(frames)[None], crops[None])
         assert seen[1][row].tolist() == frames.tolist()
         assert torch.equal(seen[0][row], batch.face[0])
         with torch.inference_mode():

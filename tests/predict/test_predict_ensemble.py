@@ -47,7 +47,7 @@ class Bright(VideoClassifier):
         self.sharpness = sharpness
 
     def forward(self, batch):
-        brightness = batch.face.mean((1, 2, 3, 4))
+        brightness = (batch.face / 255 - 0.45).mean((1, 2, 3, 4)) / 0.23
         return ClassifierOutput(self.sharpness * torch.stack([brightness, -brightness], 1), brightness[:, None])
 
 
@@ -57,7 +57,8 @@ class Low(VideoClassifier):
     inputs = frozenset({"spectrogram"})
 
     def forward(self, batch):
-        low, high = batch.spectrogram[:, 0, 32:].mean((1, 2)), batch.spectrogram[:, 0, :32].mean((1, 2))
+        grey = (batch.spectrogram[:, 0] / 255 - 0.45) / 0.23
+        low, high = grey[:, 32:].mean((1, 2)), grey[:, :32].mean((1, 2))
         return ClassifierOutput(2 * torch.stack([low, high], 1), low[:, None])
 
 

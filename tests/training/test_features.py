@@ -56,7 +56,7 @@ class TwoSteps(VideoClassifier):
         self.losses: list[float] = []
 
     def forward_frozen(self, batch: ClipBatch):
-        frames = self.frozen(batch.face)
+        frames = self.frozen(batch.face / 255)
         return FrozenFeatures(frames, frames.flatten(1).amax(dim=1, keepdim=True).expand(-1, 5))
 
     def forward(self, batch: ClipBatch):

@@ -41,5 +41,7 @@ class SpectrogramCNN(VideoClassifier):
         """Spectrograms (B, 3, S, S) -> logits, the same for all classes where there is no sound, and FC7's values."""
         assert batch.spectrogram is not None
         has_audio = batch.has("audio")[:, None]
-        feature = self.backbone(torch.where(has_audio[..., None, None], batch.spectrogram, 0))
+        images = self.backbone.converted(batch.spectrogram)
+        images = torch.where(has_audio[..., None, None], images, 0)  # the mean picture: BatchNorm counts these too
+        feature = self.backbone.connected_features(self.backbone.convolved_images(images))
         return ClassifierOutput(*(torch.where(has_audio, x, 0) for x in (self.score(self.dropout(feature)), feature)))

@@ -12,6 +12,7 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.evaluation.outputs import FrozenFeatures
 from fer_lightning.layers.backbones import FrameBackbone, Pretrained
+from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.vgg import BLOCKS, VGGBackbone
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import RANDOM, checkpoint_named, load_backbone_weights, read_checkpoint, trained_here
@@ -31,17 +32,25 @@ class PooledVGG(VGGBackbone):
         width: share of the published channels; a small one makes a network for tests.
         channels_last: as of `VGGBackbone`.
         pool: side of the pooled map.
+        pixels: as of `VGGBackbone`.
     """
 
-    def __init__(self, weights: str = RANDOM, width: float = 1.0, channels_last: bool = True, pool: int = 2) -> None:
-        super().__init__(weights, "imagenet", width, channels_last)
+    def __init__(
+        self,
+        weights: str = RANDOM,
+        width: float = 1.0,
+        channels_last: bool = True,
+        pool: int = 2,
+        pixels: Pixels | None = None,
+    ) -> None:
+        super().__init__(weights, pixels, width, channels_last)
         self.pool = nn.AdaptiveAvgPool2d(pool)
         self.num_features = round(width * BLOCKS[-1][-1]) * pool**2
         self.to(memory_format=self.memory_format)
 
     def convolutions(self) -> list[nn.Module]:
         """See `FrameBackbone.convolutions`."""
-        return [self.network, self.pool]
+        return [self.conversion, self.network, self.pool]
 
     def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
         """See `VGGBackbone.pooled`."""
@@ -57,6 +66,7 @@ class PooledBackbone(FrameBackbone):
         channels: as of `FrameBackbone`.
         channels_last: as of `FrameBackbone`.
         pool: side of the pooled map.
+        pixels: as of `FrameBackbone`.
     """
 
     def __init__(
@@ -66,8 +76,9 @@ class PooledBackbone(FrameBackbone):
         channels: Sequence[int] | None = None,
         channels_last: bool = True,
         pool: int = 2,
+        pixels: Pixels | None = None,
     ) -> None:
-        super().__init__(name, weights, channels, channels_last)
+        super().__init__(name, weights, channels, channels_last, pixels)
         self.pool = nn.AdaptiveAvgPool2d(pool)
         self.num_features *= pool**2
 
@@ -79,7 +90,7 @@ class PooledBackbone(FrameBackbone):
 
     def convolutions(self) -> list[nn.Module]:
         """See `FrameBackbone.convolutions`."""
-        return [self.network, self.pool]
+        return [self.conversion, self.network, self.pool]
 
     def convolved_images(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, D)."""

@@ -70,12 +70,6 @@ class SceneAwareClassifier(nn.Module):
         return self.score(feature), feature
 
 
-def clip_pixels(batch: ClipBatch) -> Tensor:
-    """What a 3D CNN sees, (B, T, 3, H, W): padded frames are of one colour, as it does not know of the mask."""
-    assert batch.face is not None
-    return torch.where(batch.mask[:, :, None, None, None], batch.face, 0)
-
-
 @dataclass(frozen=True)
 class VSHNNOutput(ClassifierOutput):
     """What the parts say; `relation` is R of section 3.4. There is no attention: R says which frames are alike."""
@@ -172,7 +166,7 @@ class VSHNN(VideoClassifier):
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """The appearance features (B, T, D), and the features of the 3D convolutions (B, E)."""
         assert batch.face is not None
-        return FrozenFeatures(self.backbone(batch.face), self.scene(clip_pixels(batch)))
+        return FrozenFeatures(self.backbone(batch.face), self.scene(batch.face, batch.mask))
 
     def substituted(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         """Which frame stands where after the substitution: (B, T, D), (B, T) -> (B, T), see `substitution_index`."""

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.vshnn.network import (
     AuxiliaryClassifier,
     SceneAwareClassifier,
     SceneFeature,
-    clip_pixels,
 )
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
@@ -45,12 +46,16 @@ class SceneCNN(VideoClassifier):
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """The convolutions' features (B, E)."""
-        return FrozenFeatures(clip=self.scene(clip_pixels(batch)))
+        return FrozenFeatures(clip=self._convolved(batch))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Faces (B, T, 3, H, W) -> logits and the scene feature."""
         feature = self.scene_feature(self.frozen_features(batch).clip)
         return ClassifierOutput(self.classifier(feature), feature)
+
+    def _convolved(self, batch: ClipBatch) -> Tensor:
+        assert batch.face is not None
+        return self.scene(batch.face, batch.mask)  # type: ignore[no-any-return]
 
 
 class AppearanceRNN(VideoClassifier):
