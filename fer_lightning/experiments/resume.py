@@ -17,6 +17,7 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import Request
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.old_settings import current_settings
 
 MACHINE_KEYS = (
     "trainer.accelerator",
@@ -68,7 +69,7 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """
     if not (begun(run) and run.config.exists()):
         return
-    earlier, now = (dict(settings(values)) for values in (run.read_config(), config))
+    earlier, now = (dict(settings(values)) for values in (run.read_config(), current_settings(config)))
     differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
     if differing:
         lines = [f"  {key}: {earlier.get(key)} there, {now.get(key)} now" for key in differing[:10]]

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.runs.old_settings import current_settings
 
 LIBRARIES = (
     "torch",
@@ -136,7 +137,7 @@ class RunFolder:
         atomic_write(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
 
     def read_config(self) -> dict[str, Any]:
-        """Reads `config.yaml`.
+        """Reads `config.yaml`, under today's names.
 
         Raises:
             FileNotFoundError: the run was never begun.
@@ -147,7 +148,7 @@ class RunFolder:
         values = read_yaml(self.config)
         if not isinstance(values, dict):
             raise ValueError(f"{self.config} is damaged: expected the settings of a run, found {str(values)[:80]!r}")
-        return values
+        return current_settings(values)
 
     def read_info(self) -> RunInfo:
         """Reads `run.json`.

@@ -17,6 +17,7 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import FrameSampler
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
+from fer_lightning.runs.old_settings import current_settings
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
 
@@ -85,13 +86,13 @@ def load_trained(run: Path) -> TrainedModel:
 
 def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
     """The model of a checkpoint's `fer_lightning` entry; its classes can only be models and samplers."""
-    configuration = own["configuration"]
-    _refuse_foreign_modules(configuration, path)
+    _refuse_foreign_modules(own["configuration"], path)
+    configuration = current_settings(own["configuration"])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
     parser.add_argument("--sampler", type=FrameSampler)
     parser.add_argument("--faces", type=FaceSettings)
-    parser.add_argument("--sound", type=AudioSettings)
+    parser.add_argument("--audio", type=AudioSettings)
     parser.add_argument("--augmentation", type=ClipAugmentation | None)
     parser.link_arguments("sampler.num_clips", "model.init_args.num_clips", apply_on="instantiate")
     data = configuration["data"]
@@ -121,7 +122,12 @@ def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
     """
     trusted = {*OWN, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}
     data = configuration["data"]
-    made = [data["sampler"], data["dataset"]["init_args"]["faces"], data.get("audio"), data["augmentation"]]
+    made = [
+        data["sampler"],
+        data["dataset"]["init_args"]["faces"],
+        data.get("audio") or data.get("sound"),
+        data["augmentation"],
+    ]
     for name in _dotted([_without_training(configuration["model"], ()), *made]):
         package = name.split(".")[0]
         if package not in trusted and find_spec(package) is not None:
