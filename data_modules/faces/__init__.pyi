@@ -14,7 +14,7 @@ from .landmarks import make_landmarks as make_landmarks
 from .main_face import MainFace as MainFace
 from .main_face import vote as vote
 from .settings import FaceSettings as FaceSettings
-from .track import Term as Term
+from .track import CostTerm as CostTerm
 from .track import Track as Track
 from .track import TrackerSettings as TrackerSettings
 from .tracking import FaceTracker as FaceTracker

@@ -65,7 +65,7 @@ def encoding(embed: Embed, frame: Frame, face: Detection) -> Vector:
     return vector / np.float32(norm)
 
 
-class Memory:
+class FeatureHistory:
     """The last k vectors of one kind and the sum of all: as large after a million faces as after k.
 
     Args:

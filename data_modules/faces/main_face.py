@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection
-from data_modules.faces.track import Term, Track
+from data_modules.faces.track import CostTerm, Track
 from data_modules.faces.tracking import FaceTracker
 
 
@@ -73,14 +73,14 @@ class MainFace:
         max_gap: int = 15,
         weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
-        if tracker.places is None:
-            raise ValueError("this tracker was made with record=False and knows no places; make it with record=True")
+        if tracker.detections is None:
+            raise ValueError("this tracker was made with record=False and has no detections; make it with record=True")
         # one detection in many looks is a false one: a face that no second look confirms
         tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
         votes = vote(tracks, max(tracker.looks, 1), frame_size, weights)
         ordered = [tracks[i] for i in np.argsort(-votes, kind="stable")]
         self.chosen = _same_person(ordered, tracker.settings.appearance)
-        self._frames, numbers, self._rows = tracker.places.of([track.number for track in self.chosen])
+        self._frames, numbers, self._rows = tracker.detections.select([track.number for track in self.chosen])
         self._begins = np.diff(numbers, prepend=-1) != 0  # (N,) whether a track begins with this detection
         self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
 
@@ -110,7 +110,7 @@ class MainFace:
         return self._every - 1 if self._frames[row] == self._last_look else self._every // 2
 
 
-def _same_person(ordered: Sequence[Track], terms: tuple[Term, ...]) -> list[Track]:
+def _same_person(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
     """Of tracks in the order of votes the first, and those that may be the same person, in the order of time."""
     spans: list[tuple[int, int, int]] = []  # first frame, last frame, place in `ordered`: ascending, disjoint
     means: list[NDArray[np.float64]] = []  # (D,) of each kind of features, over all frames of the chosen
@@ -121,7 +121,7 @@ def _same_person(ordered: Sequence[Track], terms: tuple[Term, ...]) -> list[Trac
             continue
         if here < len(spans) and spans[here][0] <= track.last_frame:
             continue
-        looks = [memory.mean for memory in track.memories]
+        looks = [history.mean for history in track.histories]
         pairs = zip(terms, means, looks, strict=False)  # no terms for what is not known
         if any(np.linalg.norm(mean - look) > term.threshold for term, mean, look in pairs):
             continue

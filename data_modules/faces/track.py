@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_modules.faces.appearance import Memory, Vector
+from data_modules.faces.appearance import FeatureHistory, Vector
 from data_modules.faces.detection import Detection
 
 
 @dataclass(frozen=True)
-class Term:
+class CostTerm:
     """What one kind of observation counts: its weight in the cost; the distance beyond which a pair is forbidden."""
 
     weight: float
@@ -28,23 +28,25 @@ class TrackerSettings:
         ValueError: a weight is negative, a threshold not positive, `k` below 1, or `max_gap` negative.
     """
 
-    colour: Term = Term(1.0, 0.5)  # not stated in the paper: our choice; of colour histograms, distances up to 2
-    embedding: Term = Term(1.0, 1.1)  # not stated in the paper: our choice; unit vectors, distances up to 2
-    position: Term = Term(1.0, 0.6)  # not stated in the paper: our choice; in sides of the face, after one frame
-    size: Term = Term(0.5, 0.7)  # not stated in the paper: our choice; of log width and log height, after one frame
+    colour: CostTerm = CostTerm(1.0, 0.5)  # not stated in the paper: our choice; histograms, distances up to 2
+    embedding: CostTerm = CostTerm(1.0, 1.1)  # not stated in the paper: our choice; unit vectors, distances up to 2
+    position: CostTerm = CostTerm(
+        1.0, 0.6
+    )  # not stated in the paper: our choice; in sides of the face, after one frame
+    size: CostTerm = CostTerm(0.5, 0.7)  # not stated in the paper: our choice; log width and height, after one frame
     k: int = 10  # not stated in the paper: our choice; features are compared with the mean of a track's last k
     max_gap: int = 15  # not stated in the paper: our choice; a face unseen for more frames than this ends its track
 
     def __post_init__(self) -> None:
         for name in ("colour", "embedding", "position", "size"):
-            term: Term = getattr(self, name)
+            term: CostTerm = getattr(self, name)
             if not (term.weight >= 0 and term.threshold > 0):
                 raise ValueError(f"{name}: {term}; expected a weight of 0 or more and a positive threshold")
         if self.k < 1 or self.max_gap < 0:
             raise ValueError(f"k = {self.k}, max_gap = {self.max_gap}; expected 1 or more, and 0 or more")
 
     @property
-    def appearance(self) -> tuple[Term, ...]:
+    def appearance(self) -> tuple[CostTerm, ...]:
         """The terms of a face's features, in the order in which tracks keep them."""
         return self.colour, self.embedding
 
@@ -62,7 +64,7 @@ class Track:
 
     def __init__(self, number: int, index: int, face: Detection, features: Sequence[Vector], k: int) -> None:
         self.number, self.first_frame = number, index
-        self.memories = tuple(Memory(vector, k) for vector in features)
+        self.histories = tuple(FeatureHistory(vector, k) for vector in features)
         self._length, self._area, self._score = 0, 0.0, 0.0
         self._count(index, face)
 
@@ -82,14 +84,14 @@ class Track:
 
     def add(self, index: int, face: Detection, features: Sequence[Vector]) -> None:
         """Appends a later detection: equation 9."""
-        for memory, vector in zip(self.memories, features, strict=True):
-            memory.add(vector)
+        for history, vector in zip(self.histories, features, strict=True):
+            history.add(vector)
         self._count(index, face)
 
     def end(self) -> None:
         """Lets go of what only a live track needs."""
-        for memory in self.memories:
-            memory.forget()
+        for history in self.histories:
+            history.forget()
 
     def _count(self, index: int, face: Detection) -> None:
         self.last_frame, self.box = index, face.box

@@ -15,8 +15,8 @@ from scipy.spatial.distance import cdist
 
 from data_modules.faces.appearance import Embed, Vector, colour_histograms, encoding
 from data_modules.faces.detection import Detection
-from data_modules.faces.face_locations import Places
-from data_modules.faces.track import Term, Track, TrackerSettings
+from data_modules.faces.detection_log import DetectionLog
+from data_modules.faces.track import CostTerm, Track, TrackerSettings
 from data_modules.video.source import Frame
 
 
@@ -37,7 +37,7 @@ class FaceTracker:
 
     Attributes:
         tracks: all tracks in the order of their numbers, or the live ones alone where nothing is recorded.
-        places: the recorded detections, None where nothing is.
+        detections: the recorded detections, None where nothing is.
         looks: how many frames were given.
         last_look: the last frame's number, -1 before the first.
     """
@@ -52,7 +52,7 @@ class FaceTracker:
     ) -> None:
         settings = settings or TrackerSettings()
         self.settings = settings if max_gap is None else replace(settings, max_gap=max_gap)
-        self.places = Places() if record else None
+        self.detections = DetectionLog() if record else None
         self.looks, self.last_look = 0, -1
         self._embed, self._with_frames = embed, False
         self._ended: list[Track] = []
@@ -91,8 +91,8 @@ class FaceTracker:
             if numbers[j] < 0:
                 numbers[j], self._next_number = self._next_number, self._next_number + 1
                 self._live.append(Track(numbers[j], index, face, features[j], self.settings.k))
-            if self.places is not None:
-                self.places.add(index, numbers[j], face)
+            if self.detections is not None:
+                self.detections.add(index, numbers[j], face)
         return numbers
 
     def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:
@@ -111,7 +111,7 @@ class FaceTracker:
             self._live = [track for track in self._live if index - track.last_frame <= self.settings.max_gap]
             for track in over:
                 track.end()
-            if self.places is not None:
+            if self.detections is not None:
                 self._ended += over
 
     def _features(self, frame: Frame | None, face: Detection) -> tuple[Vector, ...]:
@@ -129,7 +129,7 @@ class FaceTracker:
         passed = np.array([index - track.last_frame for track in self._live])
         distances, terms = [*_motion(old, new, passed)], [self.settings.position, self.settings.size]
         for kind, term in zip(range(len(features[0])), self.settings.appearance, strict=False):
-            known = np.stack([track.memories[kind].recent for track in self._live])
+            known = np.stack([track.histories[kind].recent for track in self._live])
             distances.append(cdist(known, np.stack([vectors[kind] for vectors in features])))
             terms.append(term)
         return total_cost(distances, terms)
@@ -153,7 +153,7 @@ def _motion(
     return position, cdist(sides_a, sides_b) / root
 
 
-def total_cost(distances: Sequence[NDArray[np.float64]], terms: Sequence[Term]) -> NDArray[np.float64]:
+def total_cost(distances: Sequence[NDArray[np.float64]], terms: Sequence[CostTerm]) -> NDArray[np.float64]:
     """(I, J) weighted sum of distances, each divided by its sum; infinite for forbidden pairs: equations 5 and 6.
 
     Args:

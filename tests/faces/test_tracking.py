@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_modules.faces.appearance import GRID, Memory, colour_histograms
+from data_modules.faces.appearance import GRID, FeatureHistory, colour_histograms
 from data_modules.faces.detection import Detection, MTCNNDetector
 from data_modules.faces.main_face import MainFace, vote
-from data_modules.faces.track import Term, TrackerSettings
+from data_modules.faces.track import CostTerm, TrackerSettings
 from data_modules.faces.tracking import FaceTracker, assign, person_of, total_cost
 from data_modules.labels import SEVEN
 from data_modules.synthetic import clip as clips
@@ -89,21 +89,21 @@ def test_a_box_outside_has_the_nearest_pixel_and_odd_frames_are_refused():
             colour_histograms(odd, np.array([0, 0, 5, 5], np.float32))
 
 
-def test_a_memory_knows_the_last_k_and_the_mean_of_all():
+def test_a_history_knows_the_last_k_and_the_mean_of_all():
     vectors = np.random.default_rng(0).random((12, 5)).astype(np.float32)
-    memory = Memory(vectors[0], 4)
+    history = FeatureHistory(vectors[0], 4)
     for count, vector in enumerate(vectors[1:], start=2):
-        memory.add(vector)
-        assert memory.recent == pytest.approx(vectors[max(0, count - 4) : count].mean(0), rel=1e-5)
-        assert memory.mean == pytest.approx(vectors[:count].mean(0), rel=1e-5)
+        history.add(vector)
+        assert history.recent == pytest.approx(vectors[max(0, count - 4) : count].mean(0), rel=1e-5)
+        assert history.mean == pytest.approx(vectors[:count].mean(0), rel=1e-5)
     with pytest.raises(ValueError, match="3 numbers, those before by 5"):
-        memory.add(vectors[0, :3])
+        history.add(vectors[0, :3])
 
 
 # --- cost, assignment, vote: the paper's equations, written plainly ---------------------------------------------------
 
 
-def plain_cost(distances: Sequence[np.ndarray], terms: Sequence[Term]) -> np.ndarray:
+def plain_cost(distances: Sequence[np.ndarray], terms: Sequence[CostTerm]) -> np.ndarray:
     """Equations 5 and 6 in loops."""
     rows, columns = distances[0].shape
     cost = np.zeros((rows, columns))
@@ -134,7 +134,7 @@ def test_the_cost_is_equation_6():
     for _ in range(50):
         shape = rng.integers(1, 6, 2)
         distances = [rng.random(shape) * rng.integers(0, 3) for _ in range(4)]
-        terms = [Term(rng.random(), 0.2 + rng.random()) for _ in range(4)]
+        terms = [CostTerm(rng.random(), 0.2 + rng.random()) for _ in range(4)]
         assert total_cost(distances, terms) == pytest.approx(plain_cost(distances, terms))
 
 
@@ -214,7 +214,7 @@ def test_the_tracker_is_the_papers(seed):
     def embed(frame, found):
         return np.float32(1 + found.box[:2] % 16)
 
-    settings = TrackerSettings(k=3, embedding=Term(0.7, 0.6))
+    settings = TrackerSettings(k=3, embedding=CostTerm(0.7, 0.6))
     looks = crowd(seed)
     for encode in (None, embed):
         tracker = FaceTracker(settings, encode)
@@ -330,7 +330,7 @@ def test_wrong_use_is_refused():
     with pytest.raises(ValueError, match="finite and not zero"):
         FaceTracker(embed=lambda frame, found: np.zeros(4, np.float32)).update(0, [face(10)], frame)
     with pytest.raises(ValueError, match="colour"):
-        TrackerSettings(colour=Term(-1, 1))
+        TrackerSettings(colour=CostTerm(-1, 1))
     with pytest.raises(ValueError, match="k = 0"):
         TrackerSettings(k=0)
 
@@ -392,8 +392,8 @@ def test_a_record_takes_68_bytes_a_detection_and_ended_tracks_keep_their_mean_al
     for i in range(0, 50_000, 100):
         tracker.update(i, [face(10)], frame)
     assert len(tracker.tracks) == 500
-    assert tracker.places is not None
-    arrays = [value for value in vars(tracker.places).values() if isinstance(value, array)]
+    assert tracker.detections is not None
+    arrays = [value for value in vars(tracker.detections).values() if isinstance(value, array)]
     assert sum(len(values) * values.itemsize for values in arrays) == 68 * 500
     assert held(tracker.tracks) < 500 * 150
 

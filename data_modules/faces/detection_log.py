@@ -1,4 +1,4 @@
-"""Where each face of a clip was, in compact arrays."""
+"""All detections of a clip and the tracks they belong to, in compact arrays."""
 
 from array import array
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from data_modules.faces.detection import Detection
 ROW = 15  # box 4, score 1, points 10 (NaN where the detector gives none)
 
 
-class Places:
+class DetectionLog:
     """All detections of a clip and the numbers of the tracks they belong to, in the order of frames."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Places:
         points = np.full(10, np.nan) if face.points is None else face.points.reshape(10)
         self._rows.extend(float(value) for value in (*face.box, face.score, *points))
 
-    def of(self, numbers: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    def select(self, numbers: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         """Frames (N,), tracks (N,) and rows (N, 15) - box, score, five points - of these tracks' detections."""
         frames, tracks = np.array(self._frames, np.int64), np.array(self._numbers, np.int64)
         wanted = np.isin(tracks, np.array(numbers, np.int64))
