@@ -19,8 +19,8 @@ class VideoRecord:
     `path` and `truth` are relative to the data set's root. `emotion` is a name, never an index. `subject` and `group`
     (a film, say) are what folds and inner splits must be exclusive in; they are empty where the data set does not tell.
     `truth` is the file that holds what is known of each frame (`truth.FrameTruth`), for the synthetic data set.
-    `turns` is the number of quarter turns clockwise, 0 to 3, that bring the frames upright, beyond what the file itself
-    asks of players; whatever is known of the frames' pixels is of the upright ones.
+    `quarter_turns` is how many of them, clockwise, bring the frames upright (0 to 3), beyond what the file itself asks
+    of players; whatever is known of the frames' pixels is of the upright ones.
     """
 
     clip_id: str
@@ -31,10 +31,11 @@ class VideoRecord:
     split: str = "train"
     fold: str = "1"
     truth: str = ""
-    turns: int = 0
+    quarter_turns: int = 0
 
 
 COLUMNS = tuple(field.name for field in fields(VideoRecord))
+TURNS, OLD_TURNS = "quarter_turns", "turns"  # version 0.1.0 wrote the latter
 
 
 def write_manifest(path: Path, records: Sequence[VideoRecord]) -> None:
@@ -51,13 +52,15 @@ def read_manifest(path: Path) -> list[VideoRecord]:
 
     Raises:
         ValueError: a column is missing, a row has too few or too many fields, a clip's id stands twice, a path leaves
-            the data set's root, or a number of turns is none.
+            the data set's root, or a number of quarter turns is none.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         missing = sorted({"clip_id", "path", "emotion"} - set(rows.fieldnames or ()))
         if missing:
             raise ValueError(f"{path}: no column {', '.join(missing)}; found {rows.fieldnames}, expected {COLUMNS}")
+        if {TURNS, OLD_TURNS} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path}: found the columns {TURNS} and {OLD_TURNS}, its old name; expected one of them")
         try:
             records = [_record(row, f"{path}, line {rows.line_num}") for row in rows]
         except csv.Error as error:  # such as a field of endless length
@@ -75,11 +78,11 @@ def manifest_columns(path: Path) -> frozenset[str]:
 def _record(row: Mapping[str | None, str | None], place: str) -> VideoRecord:
     if None in row or None in row.values():
         raise ValueError(f"{place}: found {len(row)} fields or another number than the header has; mend the row")
-    values = {key: value for key, value in row.items() if key in COLUMNS and key != "turns"}
-    turns = (row.get("turns") or "0").strip()
+    values = {key: value for key, value in row.items() if key in COLUMNS and key != TURNS}
+    turns = (row.get(TURNS, row.get(OLD_TURNS)) or "0").strip()
     if not (turns.isascii() and turns.isdecimal()):
-        raise ValueError(f"{place}: found turns {turns!r}; expected a number of quarter turns clockwise, 0 to 3")
-    return VideoRecord(**values, turns=int(turns))  # type: ignore[arg-type]
+        raise ValueError(f"{place}: found {TURNS} {turns!r}; expected a number of quarter turns clockwise, 0 to 3")
+    return VideoRecord(**values, quarter_turns=int(turns))  # type: ignore[arg-type]
 
 
 def leaves_root(path: str) -> bool:
@@ -100,8 +103,10 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
             raise ValueError(f"{source}: clip id {record.clip_id!r} stands twice; ids must be unique")
         if record.split not in SPLITS:
             raise ValueError(f"{source}: clip {record.clip_id!r} has split {record.split!r}; expected one of {SPLITS}")
-        if record.turns not in range(4):
-            raise ValueError(f"{source}: clip {record.clip_id!r} has turns {record.turns}; expected 0 to 3 quarters")
+        if record.quarter_turns not in range(4):
+            raise ValueError(
+                f"{source}: clip {record.clip_id!r} has {TURNS} {record.quarter_turns}; expected 0 to 3, clockwise"
+            )
         for path in (record.clip_id, record.path, record.truth):
             if leaves_root(path):
                 raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {path!r}")

@@ -196,7 +196,7 @@ def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) ->
     yield from _finding("short", "note", "clips have a single frame that can be read", short)
     silent = (record.clip_id for record, state in good if state.silent)
     yield from _finding("silent", "note", "videos have no sound", silent)
-    turned = (f"{r.clip_id} by {90 * r.turns}°" for r, _ in states if r.turns)
+    turned = (f"{r.clip_id} by {90 * r.quarter_turns}°" for r, _ in states if r.quarter_turns)
     yield from _finding("turned", "note", "clips lie on their side and are turned clockwise; are they upright?", turned)
 
 

@@ -83,8 +83,10 @@ class MMI(VideoDataset):
             view = _view(folder / "session.xml", session, video.name)
             if view != PROFILE:
                 subject = _subject(path.stem, (*annotation, *session)) or f"session{folder.name}"
-                turns = int(self.turn and view == FRONT and not _has_phases(path, session))
-                yield VideoRecord(path.stem, str(video.relative_to(self.folder)), emotion, subject, turns=turns)
+                quarter_turns = int(self.turn and view == FRONT and not _has_phases(path, session))
+                yield VideoRecord(
+                    path.stem, str(video.relative_to(self.folder)), emotion, subject, quarter_turns=quarter_turns
+                )
 
 
 @dataclass(frozen=True)

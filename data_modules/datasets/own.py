@@ -36,7 +36,7 @@ class Own(VideoDataset):
     """Clips of any kind: videos, folders or archives of frames, stills.
 
     Where the root holds `manifest.csv`, that is the list: the columns `clip_id`, `path` (relative to the root) and
-    `emotion`, and optionally `subject`, `group` (a film, say), `turns` (quarter turns clockwise that bring the clip
+    `emotion`, and optionally `subject`, `group` (a film, say), `quarter_turns` (how many, clockwise, bring the clip
     upright), and either `split` (`train`, `inner` or `test`) or `fold` (from 1 on: the one that the clip is tested in).
     Without it, the clips are `<emotion>/<clip>`, or `train/<emotion>/<clip>`, optionally `val/...`, and `test/...`.
 

@@ -18,7 +18,7 @@ class ClipFiles:
     """A clip's video, folder or archive, its ground truth and its table of faces, as far as there are any."""
 
     paths: tuple[Path, ...]
-    turns: int = 0  # quarter turns that bring it upright
+    quarter_turns: int = 0  # quarter turns that bring it upright
 
     @classmethod
     def of(cls, folder: Path, record: VideoRecord, settings: FaceSettings) -> "ClipFiles":
@@ -28,7 +28,7 @@ class ClipFiles:
             paths.append(folder / record.truth)
         if "table" in (settings.detector, settings.landmarks) and (table := table_of(folder, record)):
             paths.append(table)
-        return cls(tuple(paths), record.turns)
+        return cls(tuple(paths), record.quarter_turns)
 
     @property
     def stamp(self) -> str:
@@ -37,7 +37,7 @@ class ClipFiles:
         Costs a look at the directory for each file. A picture in a folder that is written over in place shows in
         neither; one that is added, deleted or renamed does.
         """
-        turned = f" turned {self.turns}" if self.turns else ""
+        turned = f" turned {self.quarter_turns}" if self.quarter_turns else ""
         return " ".join(map(_stamp, self.paths)) + turned
 
     def content(self) -> Generator[float, None, str]:
@@ -46,7 +46,7 @@ class ClipFiles:
         Raises:
             OSError: they cannot be had.
         """
-        digest = hashlib.sha256(str(self.turns).encode())
+        digest = hashlib.sha256(str(self.quarter_turns).encode())
         for path in self.paths:
             files = sorted(part for part in path.iterdir() if part.is_file()) if path.is_dir() else [path]
             for file in files:

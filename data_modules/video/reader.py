@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from data_modules.manifest import VideoRecord
 from data_modules.video.archives import is_archive, open_archive
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
-from data_modules.video.rotation import Turned
+from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import (
     Frame,
     UnreadableVideoError,
@@ -102,7 +102,7 @@ def open_clip(folder: Path, record: VideoRecord, max_side: int | None = None) ->
         UnreadableVideoError: saying what is wrong with it.
     """
     source = open_video(folder / record.path, max_side)
-    return Turned(source, record.turns) if record.turns % 4 else source
+    return RotatedSource(source, record.quarter_turns) if record.quarter_turns % 4 else source
 
 
 class VideoFile(VideoSource):

@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 from data_modules.video.source import Frame, VideoSource
 
 
-class Turned(VideoSource):
-    """Another clip, turned clockwise by quarters.
+class RotatedSource(VideoSource):
+    """Another clip, rotated clockwise by quarter turns.
 
     Args:
         source: the clip as it lies.
-        turns: quarter turns clockwise.
+        quarter_turns: quarter turns clockwise.
     """
 
-    def __init__(self, source: VideoSource, turns: int) -> None:
-        self._source, self._turns = source, turns % 4
+    def __init__(self, source: VideoSource, quarter_turns: int) -> None:
+        self._source, self._quarter_turns = source, quarter_turns % 4
         self.path, self.fps = source.path, source.fps
         size = source.width, source.height
-        self.width, self.height = size[::-1] if self._turns % 2 else size
+        self.width, self.height = size[::-1] if self._quarter_turns % 2 else size
 
     @property
     def timestamps(self) -> NDArray[np.float64]:
@@ -31,6 +31,9 @@ class Turned(VideoSource):
         """See `VideoSource.frames`."""
         try:
             for index, frame in self._source.frames(indices, every):
-                yield index, np.ascontiguousarray(np.rot90(frame, -self._turns))  # numpy turns against the clock
+                yield (
+                    index,
+                    np.ascontiguousarray(np.rot90(frame, -self._quarter_turns)),
+                )  # numpy turns against the clock
         finally:
             self.broken = self._source.broken

@@ -38,7 +38,7 @@ RUNTIME_ONLY_KEYS = (*MACHINE_KEYS, *SESSION_KEYS, *LOADING_KEYS)
 
 Where the data lies is one of them; `refuse_other_data` compares what the data is.
 """
-COMPARED = ("emotion", "subject", "group", "split", "fold", "turns")
+COMPARED = ("emotion", "subject", "group", "split", "fold", "quarter_turns")
 """What of a clip decides results; its id stands for its path."""
 SHOWN = 3  # clips that a message names
 

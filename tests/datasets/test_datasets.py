@@ -312,19 +312,19 @@ def test_mmi_knows_its_elements_in_any_writing(mmi):
 
 def test_mmi_videos_on_their_side_are_turned_upright(mmi):
     records = MMI(mmi).records()
-    turned = [record for record in records if record.turns]
+    turned = [record for record in records if record.quarter_turns]
     assert {record.emotion for record in turned} == {"fear"}
-    assert {record.turns for record in turned} == {1}
+    assert {record.quarter_turns for record in turned} == {1}
     for record in (turned[0], next(record for record in records if record.emotion == "anger")):
         source = open_clip(mmi, record)
-        assert (source.width, source.height) == ((48, 64) if record.turns else (48, 32))
+        assert (source.width, source.height) == ((48, 64) if record.quarter_turns else (48, 32))
         assert [read_number(frame) for _, frame in source.frames()] == [0, 1, 2]
-    assert not any(record.turns for record in MMI(mmi, turn=False).records())
+    assert not any(record.quarter_turns for record in MMI(mmi, turn=False).records())
 
 
 def test_mmi_turns_by_what_the_session_names_or_what_lies_beside_it(mmi):
     def turns(sid: str) -> int:
-        return next(record.turns for record in MMI(mmi).records() if record.clip_id == sid)
+        return next(record.quarter_turns for record in MMI(mmi).records() if record.clip_id == sid)
 
     fakes.write_mmi_session(mmi, 901, "S001-901", "3", view="2", sideways=True)
     assert turns("S001-901") == 0  # with a mirror

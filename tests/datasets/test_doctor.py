@@ -232,7 +232,7 @@ def test_videos_without_sound_are_noted(dfew):
 
 
 def test_clips_that_are_turned_are_noted(dfew):
-    records = (record(1, turns=1), record(2), record(3, split="test"))
+    records = (record(1, quarter_turns=1), record(2), record(3, split="test"))
     assert found(Listed(listed=records))["turned"].clips == ("00001 by 90°",)
     assert examine(Listed(listed=records), 0).healthy
 

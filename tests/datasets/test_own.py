@@ -111,10 +111,10 @@ def test_folds_that_the_table_tells(root):
 
 
 def test_splits_that_the_table_tells(root):
-    text = "clip_id,path,emotion,split,turns\na,a.mp4,Angry,train,1\nb,b.mp4,sad,inner,\nc,c.mp4,sad,test,0"
+    text = "clip_id,path,emotion,split,quarter_turns\na,a.mp4,Angry,train,1\nb,b.mp4,sad,inner,\nc,c.mp4,sad,test,0"
     dataset = table(root, text)
     assert dataset.records() == [
-        VideoRecord("a", "a.mp4", "anger", turns=1),
+        VideoRecord("a", "a.mp4", "anger", quarter_turns=1),
         VideoRecord("b", "b.mp4", "sadness", split="inner"),
         VideoRecord("c", "c.mp4", "sadness", split="test"),
     ]

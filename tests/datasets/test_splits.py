@@ -61,7 +61,10 @@ def test_one_person_cannot_be_split():
 
 
 def test_a_manifest_comes_back_as_it_was(tmp_path):
-    records = [*people(3), VideoRecord("x", "x.avi", "fear", "s", "film", "test", "2", "x.safetensors", turns=3)]
+    records = [
+        *people(3),
+        VideoRecord("x", "x.avi", "fear", "s", "film", "test", "2", "x.safetensors", quarter_turns=3),
+    ]
     write_manifest(tmp_path / "m.csv", records)
     assert read_manifest(tmp_path / "m.csv") == records
 
@@ -74,13 +77,21 @@ def test_a_manifest_comes_back_as_it_was(tmp_path):
         (VideoRecord("new", "/etc/passwd", "fear"), "outside"),
         (VideoRecord("new", "x.mp4", "fear", split="val"), "expected one of"),
         (VideoRecord("new", "x.mp4", "fear", truth="a/../../x"), "outside"),
-        (VideoRecord("new", "x.mp4", "fear", turns=4), "turns 4; expected 0 to 3"),
-        (VideoRecord("new", "x.mp4", "fear", turns=-1), "turns -1"),
+        (VideoRecord("new", "x.mp4", "fear", quarter_turns=4), "quarter_turns 4; expected 0 to 3"),
+        (VideoRecord("new", "x.mp4", "fear", quarter_turns=-1), "quarter_turns -1"),
     ],
 )
 def test_records_that_would_make_results_wrong_are_refused(record, message):
     with pytest.raises(ValueError, match=message):
         check_records([*people(2), record], "set")
+
+
+def test_a_manifest_of_version_0_1_0_names_its_quarter_turns_otherwise(tmp_path):
+    (tmp_path / "m.csv").write_text("clip_id,path,emotion,turns\na,b,fear,3\nc,d,fear,\n")
+    assert [record.quarter_turns for record in read_manifest(tmp_path / "m.csv")] == [3, 0]
+    (tmp_path / "m.csv").write_text("clip_id,path,emotion,turns,quarter_turns\na,b,fear,3,1\n")
+    with pytest.raises(ValueError, match="the columns quarter_turns and turns"):
+        read_manifest(tmp_path / "m.csv")
 
 
 def test_a_manifest_without_a_column_is_refused(tmp_path):
@@ -92,15 +103,15 @@ def test_a_manifest_without_a_column_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a,b,fear,x", "line 3: found turns 'x'; expected a number of quarter turns"),
-        ("a,b,fear,-1", "line 3: found turns '-1'"),
+        ("a,b,fear,x", "line 3: found quarter_turns 'x'; expected a number of quarter turns"),
+        ("a,b,fear,-1", "line 3: found quarter_turns '-1'"),
         ("a,b,fear,4", "expected 0 to 3"),
         ("a,b,fear", "line 3: found .* another number than the header"),
         ("a,b,fear,1,2", "line 3: found .* another number than the header"),
     ],
 )
 def test_rows_of_a_manifest_that_do_not_fit_are_named(tmp_path, row, message):
-    (tmp_path / "m.csv").write_text(f"clip_id,path,emotion,turns\nx,y,fear,\n{row}\n")
+    (tmp_path / "m.csv").write_text(f"clip_id,path,emotion,quarter_turns\nx,y,fear,\n{row}\n")
     with pytest.raises(ValueError, match=message):
         read_manifest(tmp_path / "m.csv")
 

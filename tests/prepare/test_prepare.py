@@ -290,7 +290,7 @@ def test_changed_ground_truth_and_turns_are_changes_and_a_new_date_is_none(datas
     store = prepare_faces(dataset, 0)
     os.utime(dataset.folder / "a.mp4", (1, 1))
     truth_of(8, hidden=(0,)).save(dataset.folder / "b.safetensors")
-    dataset.clips[2] = replace(dataset.clips[2], turns=2)
+    dataset.clips[2] = replace(dataset.clips[2], quarter_turns=2)
     before = {name: store.path(name).stat().st_mtime_ns for name in "abc"}
     prepare_faces(dataset, 0)
     changed = [name for name in "abc" if store.path(name).stat().st_mtime_ns != before[name]]

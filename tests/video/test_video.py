@@ -10,7 +10,7 @@ from PIL import Image
 from data_modules.manifest import VideoRecord
 from data_modules.video.audio_track import read_audio
 from data_modules.video.reader import is_video_file, open_clip, open_video
-from data_modules.video.rotation import Turned
+from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import UnreadableVideoError, VideoLimits
 from tests.videos import cut, numbered_frame, read_number, rotate, write_audio, write_video
 
@@ -85,15 +85,15 @@ def test_rotated_videos_are_upright(video, turns):
 def test_a_clip_is_turned_as_its_record_says(tmp_path, turns):
     lying = [np.rot90(numbered_frame(i), turns) for i in range(9)]  # numpy turns against the clock
     write_video(tmp_path / "clip.mp4", lying)
-    source = open_clip(tmp_path, VideoRecord("clip", "clip.mp4", "fear", turns=turns))
+    source = open_clip(tmp_path, VideoRecord("clip", "clip.mp4", "fear", quarter_turns=turns))
     assert (source.num_frames, source.fps, source.width, source.height) == (9, 25, 96, 64)
     assert np.array_equal(source.timestamps, open_video(tmp_path / "clip.mp4").timestamps)
     assert [(i, read_number(frame)) for i, frame in source.frames()] == [(i, i) for i in range(9)]
     assert [(i, read_number(frame)) for i, frame in source.frames([7, 3])] == [(3, 3), (7, 7)]
     assert all(frame.flags.c_contiguous and frame.shape == (64, 96, 3) for _, frame in source.frames(every=4))
-    small = open_clip(tmp_path, VideoRecord("clip", "clip.mp4", "fear", turns=turns), max_side=48)
+    small = open_clip(tmp_path, VideoRecord("clip", "clip.mp4", "fear", quarter_turns=turns), max_side=48)
     assert (small.width, small.height) == next(small.frames())[1].shape[1::-1] == (48, 32)
-    assert isinstance(source, Turned) == bool(turns)
+    assert isinstance(source, RotatedSource) == bool(turns)
 
 
 def test_what_may_have_sound(video, images, tmp_path):
@@ -106,7 +106,7 @@ def test_what_may_have_sound(video, images, tmp_path):
 
 def test_a_turned_clip_counts_what_is_broken(images):
     (images / "2.jpg").write_text("no image")
-    source = Turned(open_video(images), 1)
+    source = RotatedSource(open_video(images), 1)
     assert [index for index, _ in source.frames()] == [0, 2, 3, 4]
     assert source.broken == 1
 
