@@ -109,10 +109,10 @@ def _run(
     make: Callable[[], Callable[[VideoRecord], Result]], records: Sequence[VideoRecord], workers: int, what: str
 ) -> list[tuple[VideoRecord, Result | Failure]]:
     results = []
-    with progress(what, len(records), transient=True) as reach:
+    with progress(what, len(records), transient=True) as advance:
         for pair in run_in_processes(make, records, min(workers, len(records)), TIME_LIMIT):
             results.append(pair)
-            reach(len(results))
+            advance(len(results))
     return sorted(results, key=lambda pair: (pair[0].clip_id, pair[0].path))
 
 

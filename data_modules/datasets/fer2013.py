@@ -88,13 +88,13 @@ class FER2013(StillDataset):
             return
         with self.table.open("rb") as file:
             total = sum(1 for _ in file) - 1
-        with progress(f"{self.name}: unpacking", total) as reach:
+        with progress(f"{self.name}: unpacking", total) as advance:
             for row in self._rows():
                 path = folder / row.record.path
                 if not path.is_file():
                     atomic_write(path, cv2.imencode(".png", row.pixels)[1].tobytes())
                 records.append(row.record)
-                reach(len(records))
+                advance(len(records))
         write_manifest(folder / MANIFEST, records)
 
     def read(self) -> Iterator[VideoRecord]:

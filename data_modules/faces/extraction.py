@@ -40,7 +40,7 @@ class Tools:
     landmarks: LandmarkModel | None = None
 
     @property
-    def about(self) -> str:
+    def description(self) -> str:
         """Which networks run where."""
         parts = {"faces": self.faces, "persons": self.persons, "landmarks": self.landmarks}
         return ", ".join(f"{what}: {part.name} on {part.device}" for what, part in parts.items() if part)

@@ -98,12 +98,12 @@ def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTabl
         raise ValueError(f"{path}: {path.stat().st_size} bytes; expected at most {MAX_BYTES} for the faces of one clip")
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = NumberTable(path, file)
-        if rows.have(["frame", *_numbered("xyz", VERTICES)]):
+        if rows.has_columns(["frame", *_numbered("xyz", VERTICES)]):
             return _mesh(rows, size)
-        if rows.have(["frame", "success", *_numbered("xy", LANDMARKS)]):
+        if rows.has_columns(["frame", "success", *_numbered("xy", LANDMARKS)]):
             return _openface(rows)
         for corners in (CORNERS, SIZES):
-            if rows.have(["frame", *corners]):
+            if rows.has_columns(["frame", *corners]):
                 return _boxes(rows, corners)
         found = ", ".join(rows.names[:8]) + (f", ... ({len(rows.names)} columns)" if len(rows.names) > 8 else "")
         raise ValueError(f"{path}, line 1: found {found or 'nothing'}; expected {EXPECTED}")
@@ -155,39 +155,39 @@ def _five(landmarks: Floats) -> Floats:
 
 
 def _score(rows: NumberTable, row: Sequence[str], name: str) -> float:
-    if not rows.have([name]):
+    if not rows.has_columns([name]):
         return 1.0
-    score = float(rows.numbers(row, rows.places([name]))[0])
+    score = float(rows.numbers(row, rows.column_indices([name]))[0])
     if not 0 <= score <= 1:
-        rows.fault(f"{name} {score:g}", "a number from 0 to 1")
+        rows.error(f"{name} {score:g}", "a number from 0 to 1")
     return score
 
 
 def _boxes(rows: NumberTable, names: tuple[str, ...]) -> FaceTable:
     points = [f"{axis}_{number}" for number in range(POINTS) for axis in "xy"]
-    has_points = rows.have(points)
-    places = rows.places([*names, *points] if has_points else names)
+    has_points = rows.has_columns(points)
+    columns = rows.column_indices([*names, *points] if has_points else names)
     faces = []
     for row in rows:
-        values = rows.numbers(row, places)
+        values = rows.numbers(row, columns)
         if names == SIZES:
             values[2:4] += values[:2]
         if not (values[2:4] > values[:2]).all():
-            rows.fault(f"a box of {names} {values[:4].tolist()}", "one with a width and a height")
+            rows.error(f"a box of {names} {values[:4].tolist()}", "one with a width and a height")
         faces.append(_Face(rows.frame(row, 0), "", _score(rows, row, "score"), values))
     faces = _in_order(rows, faces)
-    values = _stack(faces, len(places))
+    values = _stack(faces, len(columns))
     return _make(rows, faces, values[:, :4], values[:, 4:].reshape(-1, POINTS, 2) if has_points else None, None)
 
 
 def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
     from data_modules.faces.landmarks import MESH_TO_68  # it needs more than a table of boxes does
 
-    places = rows.places(_numbered("xyz", VERTICES))
+    columns = rows.column_indices(_numbered("xyz", VERTICES))
     faces = [
-        _Face(rows.frame(row, 0), "", 1.0, rows.numbers(row, places))
+        _Face(rows.frame(row, 0), "", 1.0, rows.numbers(row, columns))
         for row in rows
-        if any(row[place].strip().lower() not in ("", "nan") for place in places)
+        if any(row[column].strip().lower() not in ("", "nan") for column in columns)
     ]
     faces = _in_order(rows, faces)
     vertices = np.moveaxis(_stack(faces, 3, VERTICES), 1, 2)  # (N, 468, 3)
@@ -202,19 +202,19 @@ def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
 
 
 def _openface(rows: NumberTable) -> FaceTable:
-    solid = rows.have(_numbered("XYZ", LANDMARKS))
-    places = rows.places(_numbered("xyXYZ" if solid else "xy", LANDMARKS))
+    solid = rows.has_columns(_numbered("XYZ", LANDMARKS))
+    columns = rows.column_indices(_numbered("xyXYZ" if solid else "xy", LANDMARKS))
     faces = []
     for row in rows:
-        (success,) = rows.numbers(row, rows.places(["success"]))
+        (success,) = rows.numbers(row, rows.column_indices(["success"]))
         if success not in (0, 1):
-            rows.fault(f"success {success:g}", "0 or 1")
+            rows.error(f"success {success:g}", "0 or 1")
         if success:  # the other rows hold zeros, or what is no number
-            person = row[rows.places(["face_id"])[0]].strip() if rows.have(["face_id"]) else ""
+            person = row[rows.column_indices(["face_id"])[0]].strip() if rows.has_columns(["face_id"]) else ""
             score = _score(rows, row, "confidence")
-            faces.append(_Face(rows.frame(row, 1), person, score, rows.numbers(row, places)))
+            faces.append(_Face(rows.frame(row, 1), person, score, rows.numbers(row, columns)))
     faces = _in_order(rows, _main_person(faces))
-    values = np.moveaxis(_stack(faces, len(places) // LANDMARKS, LANDMARKS), 1, 2)  # (N, 68, 2 or 5)
+    values = np.moveaxis(_stack(faces, len(columns) // LANDMARKS, LANDMARKS), 1, 2)  # (N, 68, 2 or 5)
     flat = np.ascontiguousarray(values[..., :2])
     landmarks = np.concatenate([flat, _depth(flat, values[..., 2:])[..., None]], axis=2) if solid else None
     return _make(rows, faces, _hulls(flat), _five(flat), landmarks)

@@ -77,7 +77,7 @@ def prepare_audio(
     todo = [clip for clip, summary in index.items() if summary.audio and _lacks(store, audio_cache, clip, failures)]
     if todo:
         make: Callable[[], AudioPreparer] = partial(AudioPreparer, store, audio_cache, fields)
-        with progress(f"{name}: {' and '.join(failures)}", len(todo)) as reach:
+        with progress(f"{name}: {' and '.join(failures)}", len(todo)) as advance:
             results = run_in_processes(make, todo, min(workers, len(todo)), limit, tries=2)
             for done, (clip_id, result) in enumerate(results, start=1):
                 reason = result.reason if isinstance(result, Failure) else result
@@ -88,7 +88,7 @@ def prepare_audio(
                     failed.pop(clip_id, None)
                     if not passing and not audio_cache.files[field].has(clip_id):
                         failed[clip_id] = " ".join(reason.split())
-                reach(done)
+                advance(done)
         for field, failed in failures.items():
             audio_cache.files[field].write_failures(failed)
         _tell(list(index.values()), audio_cache, failures, name)

@@ -90,7 +90,7 @@ class ClipPreparer:
     ) -> None:
         self._folder, self._settings, self._store = folder, settings, ClipStore(store)
         self._tools = Tools.of(settings, device, threads)
-        self.about = self._tools.about
+        self.description = self._tools.description
 
     def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
         """Reads the clip, writes its file; yields how far it is.
@@ -316,16 +316,16 @@ def work_through(
     """Prepares the clips, adds their summaries to `done`, and shows how far it is."""
     shares: dict[str, float] = {}  # of the clips that are being worked on
     finished, said = 0, set[str]()
-    with progress(what, len(todo)) as reach:
+    with progress(what, len(todo)) as advance:
 
-        def ready(about: str) -> None:
-            if about and about not in said:
-                said.add(about)
-                print(about, flush=True)
+        def ready(description: str) -> None:
+            if description and description not in said:
+                said.add(description)
+                print(description, flush=True)
 
         def watch(record: VideoRecord, share: float) -> None:
             shares[record.clip_id] = share
-            reach(finished + sum(shares.values()))
+            advance(finished + sum(shares.values()))
 
         for record, result in run_in_processes(make, todo, workers, time_limit, watch, ready, TRIES):
             shares.pop(record.clip_id, None)
@@ -335,7 +335,7 @@ def work_through(
                 done[record.clip_id] = ClipSummary(record.clip_id, 0, 0, 0.0, reason)
             else:
                 done[record.clip_id] = result
-            reach(finished + sum(shares.values()))
+            advance(finished + sum(shares.values()))
 
 
 def _describe(

@@ -74,8 +74,8 @@ def write_all(wanted: Sequence[ClipSettings | StillSettings], folder: Path, work
         if time.time() - left.stat().st_mtime > LEFT_OVER:
             left.unlink()
     results = run_in_processes(partial(_writer, folder), wanted, workers if workers > 1 else 0, TIME_LIMIT)
-    with progress(what, len(wanted)) as reach:
+    with progress(what, len(wanted)) as advance:
         for done, (settings, result) in enumerate(results, start=1):
             if isinstance(result, Failure):
                 raise RuntimeError(f"{settings.clip_id} was not rendered: {result.reason}; prepare again to go on")
-            reach(done)
+            advance(done)

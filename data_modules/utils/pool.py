@@ -40,11 +40,11 @@ class Failure:
 class _Ready:
     """A process has made what it works with, which says this about itself."""
 
-    about: str
+    description: str
 
 
 @dataclass(frozen=True)
-class _Sign:
+class _Heartbeat:
     """A process lives, and is so far with its item."""
 
     done: float
@@ -91,7 +91,7 @@ def run_in_processes(
     workers: int,
     time_limit: float,
     watch: Callable[[Item, float], None] = lambda item, done: None,
-    ready: Callable[[str], None] = lambda about: None,
+    ready: Callable[[str], None] = lambda description: None,
     tries: int = 1,
 ) -> Iterator[tuple[Item, Result | Failure]]:
     """Yields each item with its result, in the order in which they are done.
@@ -103,7 +103,7 @@ def run_in_processes(
         time_limit: seconds without a sign of life, after which a process is killed and replaced. An item's work gives
             one when it is done, and whenever its generator yields.
         watch: is told what the generators yield.
-        ready: is told, when a process is ready, what the attribute `about` of its work says.
+        ready: is told, when a process is ready, what the attribute `description` of its work says.
         tries: how often an item is tried whose failure may pass (see `Failure`): again after all others, in half as
             many processes, as the likeliest reason for one that was killed is that there was no memory for so many.
 
@@ -132,7 +132,7 @@ def _one_round(
 ) -> Iterator[tuple[Item, Result | Failure]]:
     if not workers:
         work = make()
-        ready(getattr(work, "about", ""))
+        ready(getattr(work, "description", ""))
         for item in items:
             yield item, _attempt(work, item, partial(watch, item))
         return
@@ -153,12 +153,12 @@ def _one_round(
                     continue
                 if isinstance(result, Exception):
                     raise result
-                if isinstance(result, _Sign) and at is not None:
+                if isinstance(result, _Heartbeat) and at is not None:
                     worker.deadline = time.monotonic() + time_limit
                     watch(at, result.done)
                     continue
                 if isinstance(result, _Ready):
-                    ready(result.about)
+                    ready(result.description)
                 if at is not None:
                     yield at, result  # type: ignore[misc]
                 dead = not worker.process.is_alive() or worker.pipe not in heard
@@ -208,34 +208,34 @@ def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
     for library, name in (("torch", "set_num_threads"), ("cv2", "setNumThreads")):
         if library in sys.modules:  # it may have been imported before the variables above were set
             getattr(sys.modules[library], name)(1)
-    pipe.send(_Ready(getattr(work, "about", "")))
+    pipe.send(_Ready(getattr(work, "description", "")))
     while True:
         try:
             item = pipe.recv()
         except EOFError:  # the parent is gone
             return
         try:
-            pipe.send(_attempt(work, item, lambda done: pipe.send(_Sign(done))))
+            pipe.send(_attempt(work, item, lambda done: pipe.send(_Heartbeat(done))))
         except NotWritableError as error:
             pipe.send(error)
             return
 
 
-def _attempt(work: Work[Item, Result], item: Item, sign: Callable[[float], None]) -> Result | Failure:
+def _attempt(work: Work[Item, Result], item: Item, heartbeat: Callable[[float], None]) -> Result | Failure:
     try:
         result = work(item)
-        return run_to_end(result, sign) if isinstance(result, Generator) else result
+        return run_to_end(result, heartbeat) if isinstance(result, Generator) else result
     except NotWritableError:  # the next item's result could not be written either
         raise
     except Exception as error:
         return Failure(f"{error.__class__.__name__}: {error}", is_passing(error))
 
 
-def run_to_end(work: Generator[float, None, Result], sign: Callable[[float], None] = lambda done: None) -> Result:
-    """What a generator of this kind returns; `sign` is told what it yields."""
+def run_to_end(work: Generator[float, None, Result], heartbeat: Callable[[float], None] = lambda done: None) -> Result:
+    """What a generator of this kind returns; `heartbeat` is told what it yields."""
     while True:
         try:
-            sign(next(work))
+            heartbeat(next(work))
         except StopIteration as end:
             made: Result = end.value
             return made

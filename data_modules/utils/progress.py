@@ -35,7 +35,7 @@ def progress(what: str, total: int, transient: bool = False) -> Iterator[Callabl
 def _lines(what: str, total: int, transient: bool) -> Callable[[float], None]:
     start = last = time.monotonic()
 
-    def reach(done: float) -> None:
+    def advance(done: float) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= LINE_EVERY or (done == total and not transient):
@@ -43,7 +43,7 @@ def _lines(what: str, total: int, transient: bool) -> Callable[[float], None]:
             print(f"{what}: {_short(done)} of {total}, {now - start:.0f} s, {left} s left", flush=True)
             last = now
 
-    return reach
+    return advance
 
 
 def _short(done: float) -> str:

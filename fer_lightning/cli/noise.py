@@ -147,9 +147,9 @@ def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[
     )
     data.prepare_data()
     total = sum(record.split == "test" for record in data.dataset.records())
-    with progress(f"{run.path}, each clip {len(noises)} times", total) as reach:
-        made = trainer.predict(UnderNoise(trained.model, noises, data.size, reach), datamodule=data) or []
-        reach(total)  # some may have nothing to see
+    with progress(f"{run.path}, each clip {len(noises)} times", total) as advance:
+        made = trainer.predict(UnderNoise(trained.model, noises, data.size, advance), datamodule=data) or []
+        advance(total)  # some may have nothing to see
     batches = cast(list[list[ClipPredictions]], made)
     clips = data.split("test")
     return [
@@ -175,21 +175,21 @@ class UnderNoise(L.LightningModule):
         model: in evaluation mode.
         noises: to predict under.
         size: of the crops that the points are in, pixels.
-        reach: is told how many clips are done.
+        advance: is told how many clips are done.
     """
 
     def __init__(
-        self, model: VideoClassifier, noises: Sequence[Noise], size: int, reach: Callable[[float], None]
+        self, model: VideoClassifier, noises: Sequence[Noise], size: int, advance: Callable[[float], None]
     ) -> None:
         super().__init__()
-        self.model, self.noises, self.size, self.reach = model, noises, size, reach
+        self.model, self.noises, self.size, self.advance = model, noises, size, advance
         self.done = 0
 
     def predict_step(self, batch: ClipBatch, batch_idx: int) -> list[ClipPredictions]:
         """Predictions under each noise."""
         found = [self.model.predict_clips(add_noise(batch, noise, self.size))[0].to("cpu") for noise in self.noises]
         self.done += len(found[0].clip_id)
-        self.reach(self.done)
+        self.advance(self.done)
         return found
 
 

@@ -46,13 +46,13 @@ def _searched(members: Sequence[Member], method: Method, selection: str) -> Ense
     p, table = probabilities_of(searched), searched[members[0].name]
     where = "the inner split" if selection == "inner" else f"the reported split itself ({selection})"
     print(f"{method.describe()}: looks at {len(table)} clips of {where}", flush=True)
-    with progress("search, and again without each fold's clips", FOLDS + 1, transient=True) as reach:
+    with progress("search, and again without each fold's clips", FOLDS + 1, transient=True) as advance:
         fitted = method.fit(p, table)
-        reach(1)
+        advance(1)
         test = ensemble_table(tests, fitted.predict(probabilities_of(tests)))
         if selection != "inner":
             return Ensemble(tuple(members), method, selection, fitted, test, test, None, "")
-        others = cross_fitted(method, p, table, lambda done: reach(1 + done))
+        others = cross_fitted(method, p, table, lambda done: advance(1 + done))
     inner = None if others is None else ensemble_table(searched, others)
     problem = "the inner clips are of one film or subject, or no two of one emotion: no folds over these"
     on_searched = ensemble_table(searched, fitted.predict(p))

@@ -193,13 +193,13 @@ def _weighted(weights: dict[str, float]) -> Fitted:
 
 
 def cross_fitted(
-    method: Method, p: Predictions, table: PredictionTable, reach: Callable[[float], None] = lambda done: None
+    method: Method, p: Predictions, table: PredictionTable, advance: Callable[[float], None] = lambda done: None
 ) -> Probabilities | None:
     """(M, C) what the method says of each clip of a table when it is fitted on clips of other films or subjects.
 
     The folds are exclusive in films, or in subjects where films are not known, and depend on the clips alone. None
-    where there are not two of them: the clips are of one film or subject, or no two of one emotion. `reach` is told how
-    many of `FOLDS` folds are done.
+    where there are not two of them: the clips are of one film or subject, or no two of one emotion. `advance` is told
+    how many of `FOLDS` folds are done.
     """
     columns = (getattr(table, name).tolist() for name in ("clip_id", "emotion", "subject", "group"))
     records = [
@@ -217,7 +217,7 @@ def cross_fitted(
         held_out = fold == number
         fitted = method.fit({name: array[~held_out] for name, array in values.items()}, table.select(~held_out))
         found[held_out] = fitted.predict({name: array[held_out] for name, array in values.items()})
-        reach(number / folds * FOLDS)
+        advance(number / folds * FOLDS)
     return found
 
 

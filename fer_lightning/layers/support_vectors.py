@@ -100,12 +100,12 @@ class SupportVectorMachine(nn.Module):
         folds = _folds(labels, groups, parts)
         settings = list(product(self.costs, self.widths))
         best = (-1.0, settings[0], np.zeros(0))
-        with progress("choosing C and gamma", len(settings), transient=True) as reach:
+        with progress("choosing C and gamma", len(settings), transient=True) as advance:
             for done, setting in enumerate(settings):
                 left_out = self._left_out(scaled, labels, folds, setting, balanced)  # (M, C)
                 accuracy = float((left_out.argmax(axis=1) == labels).mean())
                 best = max(best, (accuracy, setting, left_out), key=lambda found: found[0])  # the first of equal ones
-                reach(done + 1)
+                advance(done + 1)
         self._take(self._machine(best[1], balanced, scaled).fit(scaled, labels))
         self.temperature.fill_(_temperature(best[2], labels))
 

@@ -11,7 +11,7 @@ from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import ModelFacts
 from fer_lightning.predict.timeline import Rows
 
-Reach = Callable[[float], None]
+Advance = Callable[[float], None]
 """Is told how many rows are done."""
 
 
@@ -40,5 +40,5 @@ class RowClassifier(ABC):
     facts: ModelFacts
 
     @abstractmethod
-    def answer(self, faces: VideoFaces, rows: Rows, reach: Reach) -> Answers:
+    def answer(self, faces: VideoFaces, rows: Rows, advance: Advance) -> Answers:
         """What is said of each row of a video."""

@@ -131,9 +131,9 @@ class Predictor:
             small = open_video(path, max_side=MAX_SIDE)
             with atomic_file(folder / VIDEO) as temporary:
                 scale = small.width / summary.width
-                with stages.watch(summary.num_frames, "writing video") as reach:
+                with stages.watch(summary.num_frames, "writing video") as advance:
                     for index in write_annotated(small, expressions.timeline, faces, scale, temporary):
-                        reach(index + 1)
+                        advance(index + 1)
         self._store.path(summary.clip_id).unlink()
         files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if self._request.video else ()))
         return Predicted(expressions, folder, files, recognised, time.perf_counter() - begin)
@@ -142,8 +142,8 @@ class Predictor:
         clip, times = faces.clip.summary, faces.clip.times
         duration = video_duration(times, clip.fps)
         rows = lay_rows(times, duration, self._request.window, self._request.hop)
-        with stages.watch(len(rows.start), "recognising expressions") as reach:
-            found = self._classifier.answer(faces, rows, reach)
+        with stages.watch(len(rows.start), "recognising expressions") as advance:
+            found = self._classifier.answer(faces, rows, advance)
         timeline = Timeline(
             self._classifier.class_names,
             rows.start,

@@ -4,7 +4,7 @@ import torch
 
 from fer_lightning.ensemble.trained import Trained, TrainedEnsemble
 from fer_lightning.predict.faces import VideoFaces
-from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
+from fer_lightning.predict.row_classifier import Advance, Answers, RowClassifier
 from fer_lightning.predict.settings import MemberFacts, ModelFacts
 from fer_lightning.predict.timeline import Rows
 from fer_lightning.predict.windows import WindowClassifier
@@ -39,16 +39,16 @@ class EnsembleClassifier(RowClassifier):
             ),
         )
 
-    def answer(self, faces: VideoFaces, rows: Rows, reach: Reach) -> Answers:
+    def answer(self, faces: VideoFaces, rows: Rows, advance: Advance) -> Answers:
         """See `RowClassifier.answer`; the members come one after the other."""
         said: list[tuple[str, Answers]] = []
         for name, classifier in self._members:
-            said.append((name, classifier.answer(faces, rows, self._part_of(reach, len(said), len(rows.start)))))
+            said.append((name, classifier.answer(faces, rows, self._part_of(advance, len(said), len(rows.start)))))
         return Answers(self._fuse({name: answers.probabilities for name, answers in said}), tuple(said))
 
-    def _part_of(self, reach: Reach, done: int, rows: int) -> Reach:
+    def _part_of(self, advance: Advance, done: int, rows: int) -> Advance:
         """Takes the rows of the next member, `done` of them being through, for their share of all work."""
-        return lambda row: reach((done * rows + row) / len(self._members))
+        return lambda row: advance((done * rows + row) / len(self._members))
 
 
 def classifier_of(trained: Trained, device: torch.device) -> RowClassifier:

@@ -17,7 +17,7 @@ class Stages:
         self._begun: dict[str, float] = {}
         self._bar = ExitStack()
         self._shown = ""  # the video whose faces the bar is about
-        self._reach: Callable[[float], None] = lambda done: None
+        self._advance: Callable[[float], None] = lambda done: None
         self._video = ""
 
     def faces(self, record: VideoRecord, share: float) -> None:
@@ -25,9 +25,9 @@ class Stages:
         self._begun.setdefault(record.clip_id, time.perf_counter())
         if not self._shown:
             what = f"{shown(Path(record.path).name)}: making faces, per cent"
-            self._shown, self._reach = record.clip_id, self._bar.enter_context(progress(what, 100, transient=True))
+            self._shown, self._advance = record.clip_id, self._bar.enter_context(progress(what, 100, transient=True))
         if self._shown == record.clip_id:
-            self._reach(round(100 * share))
+            self._advance(round(100 * share))
 
     def begin(self, path: Path, clip_id: str) -> float:
         """The faces of a video are made: its bar goes; returns when the work on it began."""

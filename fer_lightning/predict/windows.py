@@ -20,7 +20,7 @@ from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipSummary
 from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio
-from fer_lightning.predict.row_classifier import Answers, Reach, RowClassifier
+from fer_lightning.predict.row_classifier import Advance, Answers, RowClassifier
 from fer_lightning.predict.settings import ModelFacts
 from fer_lightning.predict.timeline import Rows
 from fer_lightning.training.loading import TrainedModel
@@ -127,12 +127,12 @@ class WindowClassifier(RowClassifier):
             for field in AUDIO_INPUTS & trained.model.inputs:
                 _ = self._audio_cache.files[field].make
 
-    def answer(self, faces: VideoFaces, rows: Rows, reach: Reach) -> Answers:
+    def answer(self, faces: VideoFaces, rows: Rows, advance: Advance) -> Answers:
         """See `RowClassifier.answer`."""
         probabilities = np.full((len(rows.start), len(self.class_names)), np.nan)
         for row, values in self.rows(faces, rows):
             probabilities[row] = values
-            reach(row + 1)
+            advance(row + 1)
         return Answers(probabilities)
 
     def rows(self, faces: VideoFaces, rows: Rows) -> Iterator[tuple[int, NDArray[np.float64]]]:

@@ -93,7 +93,7 @@ def _fill(
     mine = [i for i in range(len(dataset)) if i % world == rank]
     todo = [i for i in mine if cache.count(dataset.clips[i].record.clip_id, group) != count]
     order = _Share(todo, count if group == TRAIN_VIEWS else 0, data.batch_size)
-    with progress(f"features of {group}", len(todo)) as reach:
+    with progress(f"features of {group}", len(todo)) as advance:
         done = 0
         for batch in data.loader(dataset, batches=order):
             frames, clips = _frozen(model, batch)
@@ -102,7 +102,7 @@ def _fill(
                 features = [_of_row(frames, clips, batch.mask, row) for row in rows]
                 cache.write(clip_id, group, features)
                 done += 1
-            reach(done)
+            advance(done)
 
 
 def _frozen(model: VideoClassifier, batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:

@@ -71,7 +71,7 @@ def test_work_that_gives_signs_of_life_may_last_longer_than_the_limit(workers):
 
 
 class Named:
-    about = "a net on cpu"
+    description = "a net on cpu"
 
     def __call__(self, item: int) -> int:
         return item
