@@ -3,6 +3,8 @@ from .detection import Detection as Detection
 from .detection import FaceDetector as FaceDetector
 from .detection import MTCNNDetector as MTCNNDetector
 from .errors import DetectorNotFoundError as DetectorNotFoundError
+from .extraction import ClipAnnotations as ClipAnnotations
+from .extraction import FaceExtractor as FaceExtractor
 from .factory import make_detector as make_detector
 from .factory import make_person_detector as make_person_detector
 from .insightface import InsightFaceDetector as InsightFaceDetector
@@ -13,6 +15,7 @@ from .landmarks import FaceMesh as FaceMesh
 from .landmarks import make_landmarks as make_landmarks
 from .main_face import MainFace as MainFace
 from .main_face import vote as vote
+from .models import FaceModels as FaceModels
 from .settings import FaceSettings as FaceSettings
 from .track import CostTerm as CostTerm
 from .track import Track as Track

@@ -39,7 +39,7 @@ class FaceDetector(Protocol):
 
 
 @runtime_checkable
-class FacePlaces(Protocol):
+class FaceLocator(Protocol):
     """Says where the face is in each frame of one clip, or None where there is none."""
 
     def at(self, index: int) -> Detection | None:

@@ -27,7 +27,7 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class FaceTable:
-    """The face of each frame that shows one, in pixels of the upright frame (`FacePlaces`)."""
+    """The face of each frame that shows one, in pixels of the upright frame (`FaceLocator`)."""
 
     path: Path
     frame: NDArray[np.int64]  # (N,) ascending, from 0

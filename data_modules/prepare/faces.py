@@ -9,7 +9,7 @@ import numpy as np
 
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.datasets.dataset import VideoDataset, store_root
-from data_modules.faces.extraction import Known, Tools, cut_faces, find_places, lengthened
+from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
 from data_modules.faces.face_table import read_face_table, table_of
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.makers import UNKNOWN, makers
@@ -89,8 +89,8 @@ class ClipPreparer:
         self, folder: Path, settings: FaceSettings, store: Path, device: str | None = None, threads: int = 1
     ) -> None:
         self._folder, self._settings, self._store = folder, settings, ClipStore(store)
-        self._tools = Tools.of(settings, device, threads)
-        self.description = self._tools.description
+        self._extractor = FaceExtractor(settings, device, threads)
+        self.description = self._extractor.models.description
 
     def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
         """Reads the clip, writes its file; yields how far it is.
@@ -105,12 +105,12 @@ class ClipPreparer:
         files = ClipFiles.of(self._folder, record, self._settings)
         stamp = files.stamp  # before it is read: what is written meanwhile counts as a change
         content = "" if MISSING in stamp else (yield from files.content())
-        settings, source = self._settings, open_clip(self._folder, record)
-        known = self._known(record, (source.width, source.height))
-        places = yield from find_places(source, settings, self._tools, known)
+        source = open_clip(self._folder, record)
+        annotations = self._annotations(record, (source.width, source.height))
+        locations = yield from self._extractor.locate(source, annotations)
         with self._store.writing(record.clip_id) as writer:
             faces = 0
-            for face in lengthened(cut_faces(source, places, settings, self._tools, known), settings.lengthen):
+            for face in self._extractor.crop(source, locations, annotations):
                 writer.add(face)
                 faces += 1
                 yield (1 + face.index / source.num_frames) / 2
@@ -132,10 +132,10 @@ class ClipPreparer:
             )
             return writer.finish(summary, source.timestamps)
 
-    def _known(self, record: VideoRecord, size: tuple[int, int]) -> Known:
+    def _annotations(self, record: VideoRecord, size: tuple[int, int]) -> ClipAnnotations:
         wants_table = "table" in (self._settings.detector, self._settings.landmarks)
         path = table_of(self._folder, record) if wants_table else None
-        return Known(
+        return ClipAnnotations(
             record.clip_id,
             FrameTruth.load(self._folder / record.truth) if record.truth else None,
             read_face_table(path, size) if path else None,

@@ -9,7 +9,7 @@ import pytest
 from data_modules.faces.detection import (
     AnnotatedFaces,
     FaceDetector,
-    FacePlaces,
+    FaceLocator,
     MTCNNDetector,
     WholeFrame,
     five_points,
@@ -38,7 +38,7 @@ def test_five_points_lie_where_the_template_has_them():
 def test_annotated_faces_say_what_the_truth_says():
     truth = truth_of(10, hidden=[3])
     places = AnnotatedFaces(truth)
-    assert isinstance(places, FacePlaces)
+    assert isinstance(places, FaceLocator)
     assert places.at(3) is None
     found = places.at(4)
     assert found is not None

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_modules.faces.detection import FacePlaces, five_points
+from data_modules.faces.detection import FaceLocator, five_points
 from data_modules.faces.face_table import read_face_table, table_of
 from data_modules.faces.landmarks import MESH_TO_68
 from data_modules.manifest import VideoRecord
@@ -49,7 +49,7 @@ def test_openface_counts_from_one_and_knows_what_it_did_not_see(tmp_path):
     failed[6:] = ["-nan(ind)"] * (len(failed) - 6)
     path = openface(tmp_path / "a.csv", [openface_row(1, FACES[0]), openface_row(2, FACES[1]), failed])
     table = read_face_table(path)
-    assert isinstance(table, FacePlaces)
+    assert isinstance(table, FaceLocator)
     for index in (0, 1):
         found = table.at(index)
         assert found is not None

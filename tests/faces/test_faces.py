@@ -6,7 +6,9 @@ import pytest
 
 from data_modules.faces.alignment import template
 from data_modules.faces.detection import Detection
-from data_modules.faces.extraction import Known, Tools, extract, lengthened
+from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
+from data_modules.faces.lengthening import lengthened
+from data_modules.faces.models import FaceModels
 from data_modules.faces.settings import FaceSettings
 from data_modules.store.clip_store import FaceFrame, Origin
 from data_modules.video.reader import open_video
@@ -16,10 +18,14 @@ ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
 CROP = FaceSettings("crop", size=64)
 
 
+def extract(source, settings, annotations=None, models=None):
+    return FaceExtractor(settings, models=models).extract(source, annotations)
+
+
 def test_annotated_faces_become_crops_with_their_truth(tmp_path):
     truth = truth_of(12, hidden=(4,))
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(12)])
-    faces = list(extract(open_video(path), ANNOTATION, known=Known("a", truth)))
+    faces = list(extract(open_video(path), ANNOTATION, ClipAnnotations("a", truth)))
     assert [face.index for face in faces] == [i for i in range(12) if i != 4]
     assert [face.intensity for face in faces] == pytest.approx([i / 11 for i in range(12) if i != 4])
     for face in faces:
@@ -44,7 +50,7 @@ def test_the_crop_shows_what_is_in_the_box(tmp_path):
         frame[y - 1 : y + 2, x - 1 : x + 2] = 255
         frames.append(frame)
     path = write_video(tmp_path / "a.mp4", frames)
-    for face in extract(open_video(path), ANNOTATION, known=Known("a", truth)):
+    for face in extract(open_video(path), ANNOTATION, ClipAnnotations("a", truth)):
         bright = np.argwhere(face.crop[..., 1] > 190)
         assert bright.mean(0)[::-1] == pytest.approx(face.landmarks[30, :2], abs=1.0)  # type: ignore[index]
 
@@ -60,14 +66,18 @@ def test_truth_of_another_length_is_an_error(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
     for count in (4, 6):
         with pytest.raises(ValueError, match=rf"5 frames, but ground truth of {count}"):
-            list(extract(open_video(path), ANNOTATION, known=Known("a", truth_of(count))))
+            list(extract(open_video(path), ANNOTATION, ClipAnnotations("a", truth_of(count))))
 
 
 def test_truth_of_another_length_is_an_error_whoever_finds_the_faces(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
     settings = FaceSettings("mtcnn", size=32)
     with pytest.raises(ValueError, match="5 frames, but ground truth of 4"):
-        list(extract(open_video(path), settings, Tools(RedCornerDetector()), Known("a", truth_of(4))))
+        list(
+            extract(
+                open_video(path), settings, ClipAnnotations("a", truth_of(4)), models=FaceModels(RedCornerDetector())
+            )
+        )
 
 
 class RedCornerDetector:
@@ -91,7 +101,7 @@ class RedCornerDetector:
 def test_a_detector_looks_at_each_nth_frame_and_all_get_crops(tmp_path, every, looks):
     path, detector = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)]), RedCornerDetector()
     settings = FaceSettings("mtcnn", size=32, margin=0.0, every=every)
-    faces = list(extract(open_video(path), settings, Tools(detector)))
+    faces = list(extract(open_video(path), settings, models=FaceModels(detector)))
     assert detector.seen == looks
     assert [face.index for face in faces] == list(range(40))
     for face in faces:
@@ -110,7 +120,7 @@ def test_frames_are_not_kept_in_memory(tmp_path, monkeypatch):
     detect: Callable = detector.detect  # type: ignore[type-arg]
     monkeypatch.setattr(detector, "detect", lambda frames: sizes.append(len(frames)) or detect(frames))
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(30)])
-    iterator = extract(open_video(path), FaceSettings("mtcnn", size=32, every=1), Tools(detector))
+    iterator = extract(open_video(path), FaceSettings("mtcnn", size=32, every=1), models=FaceModels(detector))
     assert next(iterator).index == 0
     assert max(sizes) == 4
     assert sum(sizes) == 30
@@ -118,7 +128,9 @@ def test_frames_are_not_kept_in_memory(tmp_path, monkeypatch):
 
 def test_places_between_looks_are_marked(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(9)])
-    faces = list(extract(open_video(path), FaceSettings("mtcnn", size=32, every=4), Tools(RedCornerDetector())))
+    faces = list(
+        extract(open_video(path), FaceSettings("mtcnn", size=32, every=4), models=FaceModels(RedCornerDetector()))
+    )
     assert [face.index for face in faces if face.origin is Origin.FOUND] == [0, 4, 8]
     assert [face.index for face in faces if face.origin is Origin.BETWEEN] == [1, 2, 3, 5, 6, 7]
 
@@ -137,10 +149,10 @@ class SometimesDetector(RedCornerDetector):
 def test_short_gaps_are_bridged_and_longer_ones_are_gaps(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)])
     settings = FaceSettings("mtcnn", size=32, every=1, max_gap=6)
-    bridged = list(extract(open_video(path), settings, Tools(SometimesDetector(range(10, 15)))))
+    bridged = list(extract(open_video(path), settings, models=FaceModels(SometimesDetector(range(10, 15)))))
     assert [face.index for face in bridged] == list(range(40))
     assert [face.index for face in bridged if face.origin is Origin.BETWEEN] == list(range(10, 15))
-    gap = list(extract(open_video(path), settings, Tools(SometimesDetector(range(10, 20)))))
+    gap = list(extract(open_video(path), settings, models=FaceModels(SometimesDetector(range(10, 20)))))
     assert [face.index for face in gap] == [*range(10), *range(20, 40)]
 
 
@@ -149,7 +161,7 @@ def test_the_person_is_cut_or_the_whole_frame(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
     for person in ("annotation", "frame"):
         settings = replace(ANNOTATION, person=person)
-        faces = list(extract(open_video(path), settings, known=Known("a", truth)))
+        faces = list(extract(open_video(path), settings, ClipAnnotations("a", truth)))
         assert all(face.person.shape == (48, 48, 3) for face in faces)  # type: ignore[union-attr]
         if person == "frame":
             assert [read_number(face.person) for face in faces] == list(range(6))
@@ -166,8 +178,10 @@ class PersonDetector(RedCornerDetector):
 
 def test_the_person_around_the_face_is_chosen(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
-    tools = Tools(RedCornerDetector(), PersonDetector())
-    faces = list(extract(open_video(path), FaceSettings("mtcnn", size=32, every=4, person="insightface"), tools))
+    models = FaceModels(RedCornerDetector(), PersonDetector())
+    faces = list(
+        extract(open_video(path), FaceSettings("mtcnn", size=32, every=4, person="insightface"), models=models)
+    )
     assert len(faces) == 6
     for face in faces:  # a square of 64 pixels about the left half: the red field fills its lower half
         assert face.person is not None
@@ -187,9 +201,9 @@ class HalfLandmarks:
 
 def test_landmarks_are_in_pixels_of_the_crop_and_nan_where_none_are_found(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
-    tools = Tools(RedCornerDetector(), landmarks=HalfLandmarks())
+    models = FaceModels(RedCornerDetector(), landmarks=HalfLandmarks())
     settings = FaceSettings("mtcnn", size=32, margin=0.0, every=1, landmarks="mesh")
-    for face in extract(open_video(path), settings, tools):
+    for face in extract(open_video(path), settings, models=models):
         assert face.landmarks is not None
         assert np.isnan(face.landmarks).all() == bool(face.index % 2)
         if not face.index % 2:  # the box is 48 x 32: in a square crop of its longer side it begins at the left border

@@ -95,7 +95,7 @@ class SquareFinder:
 
 @pytest.fixture
 def fake_detector(monkeypatch):
-    monkeypatch.setattr("data_modules.faces.extraction.make_detector", lambda name, device: SquareFinder())
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: SquareFinder())
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def write_run(root: Path, name: str, kind=Bright, names=CLASSES, seed=0, size=32
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
     """A detector that knows where the faces are, and no reports."""
-    monkeypatch.setattr("data_modules.faces.extraction.make_detector", lambda name, device: SquareFinder())
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: SquareFinder())
     monkeypatch.setattr(result, "write_report", lambda run: run.report)
 
 

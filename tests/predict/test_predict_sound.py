@@ -104,7 +104,7 @@ def both(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def squares(monkeypatch):
-    monkeypatch.setattr("data_modules.faces.extraction.make_detector", lambda name, device: SquareFinder())
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: SquareFinder())
 
 
 def pictures(faces: list[bool]) -> list[np.ndarray]:
