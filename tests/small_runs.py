@@ -14,7 +14,7 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import store_of
 from data_modules.sampling import SubvideoSampler
-from data_modules.store.clip_store import ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
 
 TINY = (
     *("--model.init_args.backbone.weights", "random"),

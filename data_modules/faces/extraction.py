@@ -21,7 +21,7 @@ from data_modules.faces.main_face import MainFace
 from data_modules.faces.models import FaceModels
 from data_modules.faces.settings import FaceSettings
 from data_modules.faces.tracking import FaceTracker, person_of
-from data_modules.store.clip_store import LANDMARKS, FaceFrame, Origin
+from data_modules.store.clip_file import LANDMARKS, FaceFrame, Origin
 from data_modules.utils.pool import run_to_end
 from data_modules.video.source import Frame, VideoSource
 

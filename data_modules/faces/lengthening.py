@@ -6,7 +6,7 @@ from itertools import chain, islice
 
 import numpy as np
 
-from data_modules.store.clip_store import FaceFrame, Origin
+from data_modules.store.clip_file import FaceFrame, Origin
 from data_modules.video.interpolation import between, lengthen
 
 

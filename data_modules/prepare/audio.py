@@ -6,7 +6,8 @@ from functools import partial
 
 from data_modules.audio.speech import check_libraries
 from data_modules.store.audio_cache import AudioCache
-from data_modules.store.clip_store import ClipStore, ClipSummary
+from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_store import ClipStore
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
 

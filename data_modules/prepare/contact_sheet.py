@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from data_modules.store.clip_store import ClipStore, ClipSummary, Origin, StoredClip
+from data_modules.store.clip_file import ClipSummary, Origin
+from data_modules.store.clip_store import ClipStore
+from data_modules.store.stored_clip import StoredClip
 
 SIDE, GAP, TEXT = 96, 2, 18  # pixels
 CLIPS, FRAMES = 16, 10  # rows and columns

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_modules.manifest import SPLITS, VideoRecord
-from data_modules.store.clip_store import SILENT, ClipSummary
+from data_modules.store.clip_file import SILENT, ClipSummary
 
 SHOWN = 10  # clips that are named in the terminal
 

@@ -18,7 +18,10 @@ from data_modules.manifest import VideoRecord, check_records, misnamed, printabl
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
 from data_modules.prepare.source_files import MISSING, ClipFiles
-from data_modules.store.clip_store import NOTE, ClipStore, ClipSummary, ClipWriter, StoredClip
+from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_store import NOTE, ClipStore
+from data_modules.store.clip_writer import ClipWriter
+from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.faults import is_passing
 from data_modules.utils.files import atomic_write, check_writable, remove_orphans
 from data_modules.utils.pool import Failure, run_in_processes, run_to_end

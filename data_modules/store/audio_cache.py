@@ -23,8 +23,9 @@ from data_modules.audio.opensmile import SIZES, Descriptors
 from data_modules.audio.settings import AudioSettings
 from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import Samples, speech_of
-from data_modules.store.clip_store import ClipStore, clip_path, reading, settings_key
+from data_modules.store.clip_store import ClipStore, clip_path, settings_key
 from data_modules.store.face_sequence import FaceSequence
+from data_modules.store.stored_clip import reading
 from data_modules.store.tensor_file import read_header
 from data_modules.utils.files import atomic_write
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 
 
 class FaceSequence(Protocol):

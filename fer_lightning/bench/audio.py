@@ -21,7 +21,8 @@ from data_modules.manifest import VideoRecord
 from data_modules.prepare.audio import AudioPreparer
 from data_modules.sampling import SegmentSampler
 from data_modules.store.audio_cache import AudioCache
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from data_modules.synthetic.dynamics import speech
 from data_modules.synthetic.voice import Voice, speak
 from data_modules.utils.pool import run_in_processes

@@ -14,7 +14,7 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import check_records
 from data_modules.prepare.faces import store_of
 from data_modules.sampling import SubvideoSampler
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 
 FRAMES = 16  # of each clip in the store's index
 CLIP_COUNT = 16_372

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from data_modules.video.reader import open_video
 
 Crops = NDArray[np.uint8]

@@ -21,7 +21,9 @@ from data_modules.manifest import VideoRecord, printable
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import FAILED, MISNAMED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
-from data_modules.store.clip_store import ClipStore, Origin, StoredClip
+from data_modules.store.clip_file import Origin
+from data_modules.store.clip_store import ClipStore
+from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.cells import cell, text_of
 from data_modules.utils.files import atomic_write
 from fer_lightning.predict.video_files import folder_for, shown, videos_of

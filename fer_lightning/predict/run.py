@@ -14,7 +14,8 @@ import torch
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import TIME_LIMIT, ClipPreparer
-from data_modules.store.clip_store import ClipStore, ClipSummary
+from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_store import ClipStore
 from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.video.reader import open_video

@@ -18,7 +18,7 @@ from data_modules.loading.batch import AUDIO_INPUTS, INPUTS, ClipBatch, collate
 from data_modules.loading.clip_dataset import Clip, ClipDataset
 from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import AudioCache
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio
 from fer_lightning.predict.row_classifier import Advance, Answers, RowClassifier
 from fer_lightning.predict.settings import ModelFacts

@@ -26,7 +26,7 @@ from data_modules.prepare.audio import prepare_audio
 from data_modules.prepare.faces import prepare_faces
 from data_modules.sampling import AllFramesSampler, RandomSampler, SegmentSampler
 from data_modules.store.audio_cache import FAILED, AudioCache, FieldFiles, Recipe
-from data_modules.store.clip_store import SILENT
+from data_modules.store.clip_file import SILENT
 from data_modules.synthetic.dynamics import speech
 from data_modules.synthetic.voice import Voice, speak
 from data_modules.video.audio_track import read_audio

@@ -12,7 +12,7 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.clip_dataset import Clip
 from data_modules.manifest import VideoRecord
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 from fer_lightning.cli.faces import VIDEOS, records_of
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table

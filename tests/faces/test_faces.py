@@ -10,7 +10,7 @@ from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
 from data_modules.faces.lengthening import lengthened
 from data_modules.faces.models import FaceModels
 from data_modules.faces.settings import FaceSettings
-from data_modules.store.clip_store import FaceFrame, Origin
+from data_modules.store.clip_file import FaceFrame, Origin
 from data_modules.video.reader import open_video
 from tests.videos import numbered_frame, read_number, truth_of, write_video
 

@@ -9,7 +9,8 @@ from data_modules.faces.extraction import Known, extract
 from data_modules.faces.head_pose import RIGID, crop_angle, head_pose, head_pose_in_frame, head_rotation, upright
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from data_modules.synthetic.clip import ClipSettings, plan_clip, render_clip
 from data_modules.synthetic.face_model import MEAN
 from data_modules.synthetic.portrait import Portrait

@@ -17,7 +17,7 @@ from data_modules.loading.batch import (
     needed_settings,
 )
 from data_modules.loading.clip_dataset import usable
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 
 FULL = ClipSummary("full", 9, 5, audio=2.0, num_landmarks=5)
 SEEN = ClipSummary("seen", 9, 5, audio_reason="its sound track is silent")

@@ -16,7 +16,8 @@ from data_modules.faces.detection import Detection
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.transforms import resize_clip
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from data_modules.video.reader import open_video
 from fer_lightning import CEFLNet, FrameBackbone
 from fer_lightning.cli import main as cli

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.settings import FaceSettings
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from fer_lightning.cli.main import main
 from fer_lightning.ensemble import JointLateFusion, result, trained
 from fer_lightning.ensemble.trained import load_run

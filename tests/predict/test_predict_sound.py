@@ -11,7 +11,9 @@ import torch
 from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import AudioLibraryNotFoundError
-from data_modules.store.clip_store import ClipStore, ClipSummary, StoredClip
+from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_store import ClipStore
+from data_modules.store.stored_clip import StoredClip
 from data_modules.video.audio_track import read_audio
 from fer_lightning.cli import main as cli
 from fer_lightning.evaluation.outputs import ClassifierOutput

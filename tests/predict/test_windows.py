@@ -9,8 +9,10 @@ import torch
 from data_modules.loading.clip_dataset import Clip, ClipDataset
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import SegmentSampler
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame, StoredClip
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from data_modules.store.face_sequence import FaceSequence
+from data_modules.store.stored_clip import StoredClip
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.windows import FaceWindow
 

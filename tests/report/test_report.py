@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, recall_score
 
-from data_modules.store.clip_store import ClipStore, ClipSummary, FaceFrame
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import MACRO_F1, STD_ACCURACY, UAR, WAR, confusion_matrix, scores

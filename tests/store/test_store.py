@@ -7,7 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from data_modules.faces.settings import FaceSettings
-from data_modules.store.clip_store import ClipStore, ClipSummary, DamagedClipError, FaceFrame, settings_key
+from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.store.clip_store import ClipStore, settings_key
+from data_modules.store.stored_clip import DamagedClipError
 from data_modules.utils.files import atomic_file
 from fer_lightning.bench.store import FORMS, clips_to_store, compare_formats
 

@@ -132,7 +132,7 @@ def test_a_training_on_cached_features_is_the_training_on_the_fly(sampler):
 
 
 def test_the_cache_is_read_without_any_face(monkeypatch):
-    monkeypatch.setattr("data_modules.store.clip_store.StoredClip.crops", lambda *_: pytest.fail("decoded a crop"))
+    monkeypatch.setattr("data_modules.store.stored_clip.StoredClip.crops", lambda *_: pytest.fail("decoded a crop"))
     with pytest.raises(pytest.fail.Exception):
         trained(True, epochs=1)
     monkeypatch.undo()

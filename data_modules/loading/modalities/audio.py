@@ -5,7 +5,7 @@ from torch import Tensor
 
 from data_modules.loading.modalities.modality import ClipModality
 from data_modules.store.audio_cache import AudioCache
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 from data_modules.store.face_sequence import FaceSequence
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules.loading.modalities.modality import FrameModality, FrameSelection
-from data_modules.store.clip_store import LANDMARKS, ClipSummary
+from data_modules.store.clip_file import LANDMARKS, ClipSummary
 
 
 class Landmarks(FrameModality):

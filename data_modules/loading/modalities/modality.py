@@ -14,7 +14,7 @@ from torch import Tensor
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import Change
 from data_modules.store.audio_cache import AudioCache
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 from data_modules.store.face_sequence import FaceSequence
 
 

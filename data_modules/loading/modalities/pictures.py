@@ -8,7 +8,7 @@ from torch import Tensor
 
 from data_modules.loading.modalities.modality import FrameModality, FrameSelection
 from data_modules.loading.transforms import resize_clip
-from data_modules.store.clip_store import ClipSummary
+from data_modules.store.clip_file import ClipSummary
 
 
 class Pictures(FrameModality):

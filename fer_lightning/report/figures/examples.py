@@ -12,7 +12,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from data_modules.store.clip_store import ClipStore, StoredClip
+from data_modules.store.clip_store import ClipStore
+from data_modules.store.stored_clip import StoredClip
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.figures.style import FAINT, GREY, INK, RED, plain

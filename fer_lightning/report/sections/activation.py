@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from data_modules.store.clip_store import StoredClip
+from data_modules.store.stored_clip import StoredClip
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.evaluation.predictions import PredictionTable

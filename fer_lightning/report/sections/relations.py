@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
-from data_modules.store.clip_store import StoredClip
+from data_modules.store.stored_clip import StoredClip
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.elements import EvaluatedRun, Picture, Section
