@@ -10,7 +10,7 @@ import av
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.faces import ClipPreparer
+from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.utils.pool import run_to_end
 from fer_lightning.bench.faces import example_video
 

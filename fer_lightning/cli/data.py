@@ -17,7 +17,9 @@ from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, Vide
 from data_modules.datasets.doctor import Diagnosis, Finding, examine
 from data_modules.datasets.fold_files import fold_rows, write_folds
 from data_modules.manifest import misnamed
-from data_modules.prepare.faces import FAILED, WHOLE, Shard, prepare_faces
+from data_modules.prepare.faces import prepare_faces
+from data_modules.prepare.pending import FAILED
+from data_modules.prepare.shard import WHOLE, Shard
 from data_modules.utils.files import NotWritableError
 from fer_lightning.experiments.datasets import dataset_of
 from fer_lightning.experiments.request import data_names

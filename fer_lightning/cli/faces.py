@@ -18,9 +18,11 @@ from data_modules.faces.head_pose import ANGLES, head_pose_in_frame
 from data_modules.faces.makers import makers
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord, printable
+from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
-from data_modules.prepare.faces import FAILED, MISNAMED, TIME_LIMIT, UNREADABLE, ClipPreparer, work_through
+from data_modules.prepare.faces import MISNAMED
+from data_modules.prepare.pending import FAILED, TIME_LIMIT, UNREADABLE, work_through
 from data_modules.store.clip_file import Origin
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.stored_clip import StoredClip

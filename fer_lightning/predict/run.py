@@ -13,7 +13,8 @@ import torch
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.faces import TIME_LIMIT, ClipPreparer
+from data_modules.prepare.clip_preparer import ClipPreparer
+from data_modules.prepare.pending import TIME_LIMIT
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.utils.files import atomic_file, atomic_write

@@ -23,7 +23,9 @@ from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.faces import ClipPreparer, Shard, prepare_faces, store_of
+from data_modules.prepare.clip_preparer import ClipPreparer
+from data_modules.prepare.faces import prepare_faces, store_of
+from data_modules.prepare.shard import Shard
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
@@ -92,9 +94,9 @@ def test_what_is_there_stays(dataset, monkeypatch):
     store = prepare_faces(dataset, 0)
     times = {name: store.path(name).stat().st_mtime_ns for name in "abc"}
     monkeypatch.setattr(
-        "data_modules.prepare.faces.open_clip", lambda *_: pytest.fail("opened a clip that is prepared")
+        "data_modules.prepare.clip_preparer.open_clip", lambda *_: pytest.fail("opened a clip that is prepared")
     )
-    monkeypatch.setattr("data_modules.prepare.faces.StoredClip", lambda path: pytest.fail("read more than the index"))
+    monkeypatch.setattr("data_modules.prepare.pending.StoredClip", lambda path: pytest.fail("read more than the index"))
     again = prepare_faces(dataset, 0)
     assert again.folder == store.folder
     assert times == {name: store.path(name).stat().st_mtime_ns for name in "abc"}
@@ -185,7 +187,7 @@ class Killed(ClipPreparer):
 
 
 def test_a_killed_worker_costs_its_clip_two_tries_and_never_the_next_run(dataset, monkeypatch, capsys):
-    monkeypatch.setattr("data_modules.prepare.ClipPreparer", Killed)
+    monkeypatch.setattr("data_modules.prepare.faces.ClipPreparer", Killed)
     assert prepare_data(dataset, 2, None, Shard(), None) == 1
     index = store_of(dataset).read_index()
     assert index["b"].reason == "failed for now: the process that read it crashed (exit code -9)"
@@ -243,7 +245,7 @@ def test_a_forbidden_store_is_told_before_any_clip_is_read(dataset, monkeypatch)
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(store.folder))
 
     monkeypatch.setattr("tempfile.TemporaryFile", forbidden)
-    monkeypatch.setattr("data_modules.prepare.open_clip", lambda *_: pytest.fail("read a clip"))
+    monkeypatch.setattr("data_modules.prepare.clip_preparer.open_clip", lambda *_: pytest.fail("read a clip"))
     with pytest.raises(NotWritableError, match=f"cannot write to {store.folder}: permission denied"):
         prepare_faces(dataset, 0)
 
@@ -384,7 +386,7 @@ def test_faces_are_made_of_the_videos_whose_names_can_be_written(misnamed, tmp_p
 
 
 def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
-    from data_modules import makers
+    from data_modules.faces import makers
 
     found = {"facenet-pytorch": "2.6.0"}
 

@@ -1,0 +1,114 @@
+"""From a clip to its file in the store: faces, sound, and a summary of both."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+
+from data_modules.audio.settings import AUDIO_RATE
+from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
+from data_modules.faces.face_table import read_face_table, table_of
+from data_modules.faces.ground_truth import FrameTruth
+from data_modules.faces.settings import FaceSettings
+from data_modules.manifest import VideoRecord
+from data_modules.prepare.source_files import MISSING, ClipFiles
+from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_store import ClipStore
+from data_modules.store.clip_writer import ClipWriter
+from data_modules.utils.faults import is_passing
+from data_modules.video.audio_track import open_audio
+from data_modules.video.reader import is_video_file, open_clip
+
+DAMAGED = "sound unreadable: "
+
+
+class ClipPreparer:
+    """Makes one clip's file in the store; its networks are loaded once.
+
+    Args:
+        folder: of the clips.
+        settings: how faces are made.
+        store: folder of the store.
+        device: where the networks run; by default a GPU where there is one.
+        threads: frames that a detector looks at at a time, on a processor.
+
+    Raises:
+        DetectorNotFoundError: a package or weights are missing.
+    """
+
+    def __init__(
+        self, folder: Path, settings: FaceSettings, store: Path, device: str | None = None, threads: int = 1
+    ) -> None:
+        self._folder, self._settings, self._store = folder, settings, ClipStore(store)
+        self._extractor = FaceExtractor(settings, device, threads)
+        self.description = self._extractor.models.description
+
+    def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
+        """Reads the clip, writes its file; yields how far it is.
+
+        Raises:
+            UnreadableVideoError: its frames cannot be had.
+            ValueError: an annotation is missing or does not fit.
+            OSError: the disk does not give the file's bytes.
+            NotWritableError: the store takes no more files.
+        """
+        yield 0.0
+        files = ClipFiles.of(self._folder, record, self._settings)
+        stamp = files.stamp  # before it is read: what is written meanwhile counts as a change
+        content = "" if MISSING in stamp else (yield from files.content())
+        source = open_clip(self._folder, record)
+        annotations = self._annotations(record, (source.width, source.height))
+        locations = yield from self._extractor.locate(source, annotations)
+        with self._store.writing(record.clip_id) as writer:
+            faces = 0
+            for face in self._extractor.crop(source, locations, annotations):
+                writer.add(face)
+                faces += 1
+                yield (1 + face.index / source.num_frames) / 2
+            audio_reason = self._add_audio(record, writer)
+            count = source.num_frames
+            reason = "" if faces else f"no face found in {count} frame{'s' * (count != 1)}"
+            summary = ClipSummary(
+                record.clip_id,
+                count,
+                faces,
+                source.fps,
+                reason,
+                broken=source.broken,
+                width=source.width,
+                height=source.height,
+                audio_reason=audio_reason,
+                source=stamp,
+                content=content,
+            )
+            return writer.finish(summary, source.timestamps)
+
+    def _annotations(self, record: VideoRecord, size: tuple[int, int]) -> ClipAnnotations:
+        wants_table = "table" in (self._settings.detector, self._settings.landmarks)
+        path = table_of(self._folder, record) if wants_table else None
+        return ClipAnnotations(
+            record.clip_id,
+            FrameTruth.load(self._folder / record.truth) if record.truth else None,
+            read_face_table(path, size) if path else None,
+        )
+
+    def _add_audio(self, record: VideoRecord, writer: ClipWriter) -> str:
+        """Writes the clip's sound; returns what is wrong with it. A damaged sound is none, and costs no picture."""
+        path = self._folder / record.path
+        if not self._settings.audio or not is_video_file(path):
+            return ""
+        try:
+            track = open_audio(path, AUDIO_RATE)
+            for block in track or ():
+                writer.add_audio(np.round(block * 32767).astype(np.int16))
+        except Exception as error:  # whatever a damaged track brings a decoder to: the pictures are made already
+            if is_passing(error):
+                raise
+            writer.discard_audio()
+            return " ".join(f"{DAMAGED}{str(error) or type(error).__name__}".split())
+        wrong = []
+        if track and track.broken:
+            wrong.append(f"{track.broken} of {track.packets} packets of its sound do not decode")
+        if track and track.not_numbers:
+            wrong.append(f"{track.not_numbers} samples of its sound are no numbers; silence stands for them")
+        return "; ".join(wrong)
