@@ -1,7 +1,6 @@
 """From a data set to its store of faces: in parallel, resumable after a kill at any point, in parts on many hosts."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from data_modules.datasets.dataset import VideoDataset, store_root
@@ -11,12 +10,11 @@ from data_modules.manifest import VideoRecord, check_records, misnamed, printabl
 from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine, show_coverage
-from data_modules.prepare.pending import TIME_LIMIT, pending_clips, print_names, work_through
+from data_modules.prepare.pending import TIME_LIMIT, pending_clips, prepare_clips, print_names
 from data_modules.prepare.shard import WHOLE, Shard
-from data_modules.prepare.source_files import ClipFiles
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import NOTE, ClipStore
-from data_modules.utils.files import atomic_write, check_writable, remove_orphans
+from data_modules.utils.files import atomic_write, check_writable
 
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
 
@@ -81,19 +79,12 @@ def prepare_faces(
     done = store.read_index()
     before = dict(done)
     own = {record.clip_id for record in records}
-    files = {record.clip_id: ClipFiles.of(dataset.folder, record, dataset.faces) for record in records}
-    stamps = {clip_id: clip.stamp for clip_id, clip in files.items()}
-    todo = pending_clips(records, store, done, files, stamps)
-    if todo or done != before or not store.index_path(shard.name).exists():
+    pending = pending_clips(dataset.folder, dataset.faces, records, store, done)
+    if pending.records or done != before or not store.index_path(shard.name).exists():
         check_writable(store.folder)
         _tell_of_earlier_faces(store, dataset)
-        store.discard(record.clip_id for record in todo)
-        remove_orphans(store.folder)
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
-        work_through(make, todo, done, min(workers, len(todo)), time_limit, f"{dataset.name}: faces")
-        for clip_id in (record.clip_id for record in todo):
-            if not done[clip_id].source:  # it failed; of the others their files say what they were made of
-                done[clip_id] = replace(done[clip_id], source=stamps[clip_id])
+        prepare_clips(make, pending, store, done, workers, time_limit, f"{dataset.name}: faces")
         store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
         _describe(store, records, done, dataset.name, shard, left_out)
     return store

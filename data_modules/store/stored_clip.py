@@ -39,7 +39,8 @@ def reading(path: Path) -> Iterator[None]:
     except (SafetensorError, cv2.error, ValueError, TypeError, KeyError, IndexError) as error:
         raise DamagedClipError(
             f"clip {path.stem!r}: {path} is damaged ({' '.join(str(error).split())}); delete this file: "
-            "`fer data prepare`, and the beginning of every training, make again what is missing"
+            "`fer data prepare`, the beginning of every training, and `fer faces` for its videos make again what is "
+            "missing"
         ) from error
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+from data_modules.utils.files import NotWritableError
 from data_modules.utils.messages import first_line
 
 REPORT = "This is a fault of fer_lightning: please report it to its maintainers, with the command and all of the above"
@@ -48,7 +49,9 @@ HALF_WRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|ios
 
 def remedy(error: Exception) -> str | None:
     """What was found and what to do about it, where a user can; None for an error that is the suite's fault."""
-    if isinstance(error, (FileNotFoundError, ValueError)):  # raised where they arise, with all there is to say
+    if isinstance(
+        error, (FileNotFoundError, ValueError, NotWritableError)
+    ):  # raised where they arise, with all there is to say
         return str(error)
     if isinstance(error, subprocess.CalledProcessError):
         command = " ".join(map(str, error.cmd)) if isinstance(error.cmd, (list, tuple)) else str(error.cmd)

@@ -22,8 +22,8 @@ from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.contact_sheet import contact_sheet
 from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import MISNAMED
-from data_modules.prepare.pending import FAILED, TIME_LIMIT, UNREADABLE, work_through
-from data_modules.store.clip_file import Origin
+from data_modules.prepare.pending import FAILED, TIME_LIMIT, UNREADABLE, pending_clips, prepare_clips
+from data_modules.store.clip_file import ClipSummary, Origin
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.cells import cell, text_of
@@ -60,6 +60,8 @@ def main(arguments: list[str]) -> int:
 def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int) -> int:
     """Makes the faces of all videos that are not made yet, under these settings; returns 1 if one cannot be read.
 
+    Those of a video that has changed since, and those whose file in the store is damaged, are made again.
+
     Raises:
         DetectorNotFoundError: the detector is not installed.
         ValueError: the folder holds faces made under other settings.
@@ -75,11 +77,12 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
     for name in left_out:
         print(f"{name}: {MISNAMED}")
     records = records_of([video for video, name in zip(videos, names, strict=True) if printable(name) == name], out)
-    there = store.clip_ids()
-    done = {name: store.open(name).summary for name in there & {record.clip_id for record in records}}
-    todo = [record for record in records if record.clip_id not in there]
+    done = dict[str, ClipSummary]()
+    pending = pending_clips(Path.cwd(), settings, records, store, done)
+    for record in pending.records:
+        discard_export(out / record.clip_id)
     make = partial(ClipPreparer, Path.cwd(), settings, store.folder.absolute())
-    work_through(make, todo, done, min(workers, len(todo)), TIME_LIMIT, "faces")
+    prepare_clips(make, pending, store, done, workers, TIME_LIMIT, "faces")
     for record in records:
         summary = done[record.clip_id]
         said = (
@@ -112,6 +115,14 @@ def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     rows.writerows((cell(folder), cell(video)) for video, folder in names.items())
     atomic_write(listed, text.getvalue().encode())
     return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
+
+
+def discard_export(folder: Path) -> None:
+    """Deletes what `export` wrote of a video whose faces are made again: it may show what is not there any more."""
+    for path in folder.glob("*.jpg"):
+        if path.stem.isdecimal():
+            path.unlink()
+    (folder / TABLE).unlink(missing_ok=True)
 
 
 def export(clip: StoredClip, folder: Path) -> str:
