@@ -1,11 +1,13 @@
 """MMI (Valstar and Pantic, LREC workshops 2010): posed expressions from onset to offset, filmed in a laboratory."""
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import ClassVar
+
+from defusedxml import DTDForbidden
+from defusedxml.ElementTree import ParseError, fromstring
 
 from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.folds import split_by_fold
@@ -101,13 +103,6 @@ class _Element:
         return next((value for key, value in self.attributes if key == name), None)
 
 
-class _NoDoctype(ET.TreeBuilder):
-    """Refuses what entities are declared in: expanded, a few lines fill the memory."""
-
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        raise ValueError(f"a DOCTYPE {name!r}")
-
-
 def _elements(path: Path) -> tuple[_Element, ...]:
     """All elements of an annotation.
 
@@ -119,11 +114,11 @@ def _elements(path: Path) -> tuple[_Element, ...]:
         raise ValueError(f"{path}: there is no such file; {expected}")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: found {path.stat().st_size} bytes, more than {MAX_BYTES}; {expected}")
-    parser = ET.XMLParser(target=_NoDoctype())
     try:
-        parser.feed(path.read_bytes())
-        root = parser.close()
-    except (ET.ParseError, ValueError, LookupError) as error:
+        root = fromstring(path.read_bytes(), forbid_dtd=True)
+    except DTDForbidden as error:
+        raise ValueError(f"{path}: found a DOCTYPE {error.name!r}; {expected}") from error
+    except (ParseError, ValueError, LookupError) as error:
         raise ValueError(f"{path}: found {error}; {expected}") from error
     return tuple(
         _Element(
