@@ -1,6 +1,5 @@
 """A clip as an archive of its frame images, read in place: nothing is unpacked to disk."""
 
-import gzip
 import io
 import stat
 import tarfile
@@ -15,10 +14,11 @@ from typing import BinaryIO, cast
 from data_modules.video.images import IMAGE_SUFFIXES, BrokenImageError, FrameImages, is_frame, natural_order
 from data_modules.video.source import UnreadableVideoError, VideoLimits, describe
 
-ZIP, TAR, PACKED_TAR = (".zip",), (".tar",), (".tar.gz", ".tgz")
-ARCHIVE_SUFFIXES = (*ZIP, *TAR, *PACKED_TAR)
+ZIP, TAR = ".zip", ".tar"
+ARCHIVE_SUFFIXES = (ZIP, TAR)
+DECOMPRESSORS = {".tar.gz": "gunzip", ".tgz": "gunzip", ".tar.bz2": "bunzip2", ".tar.xz": "unxz"}
+"""Suffixes of compressed TAR archives, which cannot be read at random, and the commands that make a TAR of them."""
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError)
-GZIP_BLOCK = 1 << 16
 HEADERS = 1 << 16  # bytes that the headers before a member may have; names and attributes have a few hundred
 
 
@@ -38,22 +38,21 @@ class Member:
 
 
 def is_archive(path: PurePath) -> bool:
-    """Whether a file's name is that of an archive of frames."""
-    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+    """Whether a file's name is that of an archive of frames, compressed TAR archives included, which are refused."""
+    return path.name.lower().endswith((*ARCHIVE_SUFFIXES, *DECOMPRESSORS))
 
 
 def clip_stem(path: PurePath) -> str:
     """The name of a clip's file or folder without the suffix: `clip` of `clip.mp4` and `clip.tar.gz`."""
-    ends = [suffix for suffix in ARCHIVE_SUFFIXES if path.name.lower().endswith(suffix)]
+    ends = [suffix for suffix in (*DECOMPRESSORS, *ARCHIVE_SUFFIXES) if path.name.lower().endswith(suffix)]
     return path.name[: -len(ends[0])] if ends else path.stem
 
 
 def open_archive(path: Path, max_side: int | None, limits: VideoLimits, fps: float) -> FrameImages:
-    """The frames of a ZIP or TAR archive (of the latter also packed by gzip), which lie in one folder of it.
+    """The frames of a ZIP or TAR archive, which lie in one folder of it.
 
     What macOS adds (`__MACOSX`, `._1.jpg`) and files that are no images are passed over. Nothing is ever written to
     where a member's name says; an archive whose names, links or sizes are those of an attack is refused all the same.
-    A packed TAR archive cannot be read at random, so the images stay in memory as they are packed.
 
     Args:
         path: the archive.
@@ -65,13 +64,14 @@ def open_archive(path: Path, max_side: int | None, limits: VideoLimits, fps: flo
         UnreadableVideoError: it is none, is damaged, holds no images or those of several folders, or is refused.
     """
     name = path.name.lower()
+    for suffix, command in DECOMPRESSORS.items():
+        if name.endswith(suffix):
+            raise UnreadableVideoError(
+                f"{path}: found a compressed TAR archive; expected {' or '.join(ARCHIVE_SUFFIXES)} of frame images, of "
+                f"which each can be read by itself. Run `{command}` on it, which leaves a .tar."
+            )
     with _named(path):
-        if name.endswith(ZIP):
-            opened, members = _zip(path, limits)
-        elif name.endswith(TAR):
-            opened, members = _tar(path, limits)
-        else:
-            opened, members = _packed_tar(path, limits)
+        opened, members = _zip(path, limits) if name.endswith(ZIP) else _tar(path, limits)
     files = _frames(path, members)
     return FrameImages(path, files, max_side, limits, fps, opened)
 
@@ -94,7 +94,7 @@ Opener = Callable[[PurePath], BinaryIO]
 
 def _zip(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
     archive = zipfile.ZipFile(path)  # its table of contents is read once; it is closed when nobody reads on
-    members = list(_checked(path, map(_zip_member, archive.infolist()), limits, limits.max_archive_bytes))
+    members = list(_checked(path, map(_zip_member, archive.infolist()), limits))
     infos = {member.path: info for member, info in zip(members, archive.infolist(), strict=True)}
 
     def opened(file: PurePath) -> BinaryIO:
@@ -121,8 +121,10 @@ def _zip_member(info: zipfile.ZipInfo) -> Member:
 
 
 def _tar(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
-    with path.open("rb") as file, tarfile.open(fileobj=_bounded(file, path, HEADERS), mode="r:") as archive:
-        members = list(_checked(path, map(_tar_member, archive), limits, limits.max_archive_bytes))
+    with path.open("rb") as file:
+        bounded = cast(BinaryIO, _BoundedReader(file, path))
+        with tarfile.open(fileobj=bounded, mode="r:") as archive:
+            members = list(_checked(path, map(_tar_member, archive), limits))
     places = {member.path: member for member in members}
 
     def opened(image: PurePath) -> BinaryIO:
@@ -134,25 +136,6 @@ def _tar(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
     return opened, members
 
 
-def _packed_tar(path: Path, limits: VideoLimits) -> tuple[Opener, list[Member]]:
-    contents: dict[PurePosixPath, bytes] = {}
-    most = limits.max_held_bytes
-
-    def read(archive: tarfile.TarFile) -> Iterator[Member]:
-        for info in archive:
-            member = _tar_member(info)
-            yield member  # whoever asks for the next one has checked this one
-            content = archive.extractfile(info) if _is_frame(member) else None
-            if content is not None:
-                contents[member.path] = content.read(member.size)
-
-    with gzip.open(path) as unpacked:
-        bounded = _bounded(cast(BinaryIO, unpacked), path, GZIP_BLOCK, most)
-        with tarfile.open(fileobj=bounded, mode="r|", bufsize=GZIP_BLOCK) as archive:
-            members = list(_checked(path, read(archive), limits, most))
-    return lambda image: io.BytesIO(contents[PurePosixPath(image)]), members
-
-
 def _tar_member(info: tarfile.TarInfo) -> Member:
     kind = "folder" if info.isdir() else "file"
     if info.issym() or info.islnk():
@@ -162,23 +145,17 @@ def _tar_member(info: tarfile.TarInfo) -> Member:
     return Member(info.name, info.size, kind, info.offset_data)
 
 
-def _bounded(stream: BinaryIO, path: Path, once: int, total: int | None = None) -> BinaryIO:
-    return cast(BinaryIO, _Bounded(stream, path, once, total))
+class _BoundedReader:
+    """A stream of which not more is read at once than a header may have: headers lie about lengths, too."""
 
-
-class _Bounded:
-    """A stream of which not more is read at once, and in all, than so many bytes: headers lie about lengths, too."""
-
-    def __init__(self, stream: BinaryIO, path: Path, once: int, total: int | None = None) -> None:
-        self._stream, self._path, self._once, self._left = stream, path, once, total
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path = stream, path
         self.seek, self.tell = stream.seek, stream.tell
 
     def read(self, size: int) -> bytes:
         """As a file's."""
-        if self._left is not None:
-            self._left -= min(size, self._once)
-        if size > self._once or (self._left is not None and self._left < 0):
-            raise _refused(self._path, "headers or members of excessive length")
+        if size > HEADERS:
+            raise _refused(self._path, "headers of excessive length")
         return self._stream.read(size)
 
 
@@ -189,10 +166,10 @@ def _refused(path: Path, found: str) -> UnreadableVideoError:
     )
 
 
-def _checked(path: Path, members: Iterable[Member], limits: VideoLimits, total: int) -> Iterator[Member]:
+def _checked(path: Path, members: Iterable[Member], limits: VideoLimits) -> Iterator[Member]:
     """The members, each when it was found to be harmless."""
     seen: set[PurePosixPath] = set()
-    left = total
+    left = limits.max_archive_bytes
     for number, member in enumerate(members, start=1):
         name, left = f"{member.name[:80]!r}", left - member.size
         outside = member.path.is_absolute() or ".." in member.path.parts or PureWindowsPath(member.name).drive
@@ -202,7 +179,7 @@ def _checked(path: Path, members: Iterable[Member], limits: VideoLimits, total: 
             (member.kind not in ("file", "folder"), f"member {name}, which is {member.kind}"),
             (member.kind == "file" and member.path in seen, f"member {name} twice"),
             (member.size > limits.max_member_bytes, f"member {name} of {member.size} bytes"),
-            (left < 0, f"members of more than {total} bytes in all"),
+            (left < 0, f"members of more than {limits.max_archive_bytes} bytes in all"),
         ):
             if fault:
                 raise _refused(path, found)

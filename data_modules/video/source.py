@@ -27,7 +27,6 @@ class VideoLimits:
     max_members: int = 200_000  # of an archive
     max_member_bytes: int = 1 << 26  # of one file in an archive, unpacked
     max_archive_bytes: int = 1 << 33  # of all files in an archive, unpacked
-    max_held_bytes: int = 1 << 28  # of a compressed tar archive, which is held in memory: it cannot be read at random
 
     def check_size(self, path: Path, width: int, height: int) -> None:
         """Refuses pictures that are too large, or that have no size at all."""

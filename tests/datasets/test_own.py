@@ -31,7 +31,7 @@ def test_folders_of_emotions_hold_clips_of_any_kind(root):
     put_video(root / "Happy" / "a.b.mp4")
     write_named_frames(root / "Happy" / "c.d", ["1.jpg", "2.jpg"])
     write_named_frames(root / "sad", ["e.png"])
-    write_archive(root / "sad" / "f.tar.gz", archive_members())
+    write_archive(root / "sad" / "f.tar", archive_members())
     for name in ("sad/e.csv", "sad/.hidden.mp4", "sad/notes.txt", "readme.md", ".cache/x.mp4"):
         put_text(root / name, "x")
     dataset = Own(root, made_folds=2)
@@ -40,7 +40,7 @@ def test_folders_of_emotions_hold_clips_of_any_kind(root):
         ("Happy/a.b", "Happy/a.b.mp4", "happiness"),
         ("Happy/c.d", "Happy/c.d", "happiness"),
         ("sad/e", "sad/e.png", "sadness"),
-        ("sad/f", "sad/f.tar.gz", "sadness"),
+        ("sad/f", "sad/f.tar", "sadness"),
     }
     tested = [{r.clip_id for r in Own(root, fold, made_folds=2).records() if r.split == "test"} for fold in "12"]
     assert [len(part) for part in tested] == [2, 2]

@@ -28,7 +28,7 @@ def write_archive(path: Path, members: list[tuple[str, bytes]]) -> Path:
             for name, content in members:
                 archive.writestr(name, content)
         return path
-    with tarfile.open(path, "w" if path.suffix.lower() == ".tar" else "w:gz") as archive:
+    with tarfile.open(path, "w") as archive:
         for name, content in members:
             info = tarfile.TarInfo(name)
             info.size = len(content)

@@ -1,6 +1,5 @@
 """Clips as archives of frames: every kind gives the frames of the same folder, and hostile ones are refused."""
 
-import gzip
 import os
 import stat
 import tarfile
@@ -17,7 +16,7 @@ from data_modules.video.source import UnreadableVideoError, VideoLimits
 from tests.fakes import archive_members, picture, write_archive
 from tests.videos import numbered_frame, read_number
 
-KINDS = (".zip", ".tar", ".tar.gz", ".tgz")
+KINDS = (".zip", ".tar")
 of_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -86,10 +85,9 @@ def test_members_that_stand_twice_are_refused(tmp_path, kind):
     ("kind", "found"),
     [(tarfile.SYMTYPE, "a link"), (tarfile.LNKTYPE, "a link"), (tarfile.FIFOTYPE, "neither"), (tarfile.CHRTYPE, "nei")],
 )
-@pytest.mark.parametrize("end", [".tar", ".tgz"])
-def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind, found, end):
-    path = tmp_path / f"clip{end}"
-    with tarfile.open(path, "w" if end == ".tar" else "w:gz") as archive:
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, kind, found):
+    path = tmp_path / "clip.tar"
+    with tarfile.open(path, "w") as archive:
         info = tarfile.TarInfo("1.png")
         info.type, info.linkname = kind, "/etc/passwd"
         archive.addfile(info)
@@ -119,11 +117,11 @@ def test_links_and_encrypted_members_of_a_zip_are_refused(tmp_path):
     [
         (VideoLimits(max_members=3), "more than 3 members"),
         (VideoLimits(max_member_bytes=100), "member '10.png' of"),
-        (VideoLimits(max_archive_bytes=600, max_held_bytes=600), "members of more than 600|excessive"),
+        (VideoLimits(max_archive_bytes=600), "members of more than 600"),
     ],
 )
 def test_limits(tmp_path, kind, limits, found):
-    with pytest.raises(UnreadableVideoError, match=f"refused: found .*({found})"):
+    with pytest.raises(UnreadableVideoError, match=f"refused: found .*{found}"):
         open_video(write_archive(tmp_path / f"clip{kind}", archive_members()), limits=limits)
 
 
@@ -134,24 +132,33 @@ def test_too_many_frames(tmp_path):
 
 @of_kinds
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, kind):
-    """100 MB of zeros, which a packed archive holds in 100 kB."""
+    """100 MB of zeros, which a ZIP archive holds in 100 kB."""
     path = write_archive(tmp_path / f"clip{kind}", [*archive_members(), ("3.png", bytes(100_000_000))])
     with pytest.raises(UnreadableVideoError, match=r"member '3.png' of 100000000 bytes"):
         open_video(path)
 
 
-@pytest.mark.parametrize("end", [".tar", ".tar.gz"])
-def test_a_header_of_excessive_length_is_refused(tmp_path, end):
+def test_a_header_of_excessive_length_is_refused(tmp_path):
     """A name that is said to have 10 GB: read as it asks for, it would fill the memory."""
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 10_000_000_000
-    path, plain = tmp_path / f"clip{end}", tmp_path / "plain"
-    plain.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
-    os.truncate(plain, 20_000_000)
-    content = plain.read_bytes()
-    path.write_bytes(content if end == ".tar" else gzip.compress(content, 1))
-    with pytest.raises(UnreadableVideoError, match="refused: found headers or members of excessive length"):
-        open_video(path, limits=VideoLimits(max_held_bytes=10_000_000))
+    path = tmp_path / "clip.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, 20_000_000)
+    with pytest.raises(UnreadableVideoError, match="refused: found headers of excessive length"):
+        open_video(path)
+
+
+@pytest.mark.parametrize(
+    ("end", "mode", "command"),
+    [("tar.gz", "gz", "gunzip"), ("TGZ", "gz", "gunzip"), ("tar.bz2", "bz2", "bunzip2"), ("tar.xz", "xz", "unxz")],
+)
+def test_a_compressed_tar_says_how_to_decompress_it(tmp_path, end, mode, command):
+    plain, path = write_archive(tmp_path / "plain.tar", archive_members("clip/")), tmp_path / f"clip.{end}"
+    with tarfile.open(path, f"w:{mode}") as archive:
+        archive.add(plain, "clip.tar")
+    with pytest.raises(UnreadableVideoError, match=rf"compressed TAR archive; expected .zip or .tar .*`{command}`"):
+        open_video(path)
 
 
 def test_a_zip_that_understates_a_size_gives_no_more_than_it_says(tmp_path):
