@@ -20,7 +20,6 @@ from data_modules.manifest import misnamed
 from data_modules.prepare.faces import prepare_faces
 from data_modules.prepare.pending import FAILED
 from data_modules.prepare.shard import WHOLE, Shard
-from data_modules.utils.files import NotWritableError
 from fer_lightning.experiments.datasets import dataset_of
 from fer_lightning.experiments.request import data_names
 
@@ -63,12 +62,9 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
     may pass, or were left out because of their names.
 
     Raises:
-        ValueError: the store takes no more files.
+        NotWritableError: the store takes no more files.
     """
-    try:
-        store = prepare_faces(dataset, workers, limit, part, device=device)
-    except NotWritableError as error:
-        raise ValueError(f"{error} The variable FER_STORE names the store's folder.") from error
+    store = prepare_faces(dataset, workers, limit, part, device=device)
     index = store.read_index()
     records = part.of_records(dataset.records()[:limit])
     left_out = [record for record in records if misnamed(record)]

@@ -49,10 +49,10 @@ HALF_WRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|ios
 
 def remedy(error: Exception) -> str | None:
     """What was found and what to do about it, where a user can; None for an error that is the suite's fault."""
-    if isinstance(
-        error, (FileNotFoundError, ValueError, NotWritableError)
-    ):  # raised where they arise, with all there is to say
+    if isinstance(error, (FileNotFoundError, ValueError)):  # raised where they arise, with all there is to say
         return str(error)
+    if isinstance(error, NotWritableError):
+        return f"{error} The variable FER_RUNS names the folder of runs, FER_STORE that of faces."
     if isinstance(error, subprocess.CalledProcessError):
         command = " ".join(map(str, error.cmd)) if isinstance(error.cmd, (list, tuple)) else str(error.cmd)
         return f"`{command}` did not finish (status {error.returncode}); its messages stand above"

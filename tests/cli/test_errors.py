@@ -15,6 +15,7 @@ from safetensors.torch import load
 from torch.utils.data import DataLoader
 
 from data_modules.labels import SEVEN
+from data_modules.utils.files import HOPELESS
 from fer_lightning.cli import compare
 from fer_lightning.cli.errors import ADVICE, remedy
 from fer_lightning.cli.main import main
@@ -49,14 +50,20 @@ def said_of(arguments: list[str], capsys) -> str:
 def test_errors_of_the_system_are_one_message_with_the_file_and_what_to_do(tmp_path, monkeypatch, capsys, number):
     run = a_run(tmp_path / "made" / "1-0")
 
-    def broken(**options):
-        raise OSError(number, os.strerror(number), str(options["dir"]))
+    def broken(path, *_, **options):
+        raise OSError(number, os.strerror(number), str(path.parent))
 
-    monkeypatch.setattr("data_modules.utils.files.tempfile.mkstemp", broken)
+    monkeypatch.setattr(Path, "touch", broken)
     said = said_of(["report", str(run.path)], capsys)
-    assert os.strerror(number) in said
     assert str(run.report.parent) in said
-    assert ADVICE[number] in said
+    if number in HOPELESS:  # told by those who write files
+        assert f"cannot write to {run.report.parent}" in said
+        assert os.strerror(number).lower() in said
+        assert "Make room, allow writing, or give another folder" in said
+        assert "FER_RUNS" in said
+    else:
+        assert os.strerror(number) in said
+        assert ADVICE[number] in said
 
 
 def test_a_full_disk_in_a_process_that_loads_is_told_as_one(capsys, monkeypatch):

@@ -31,6 +31,7 @@ from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
 from fer_lightning.cli import faces as video_faces
 from fer_lightning.cli.data import prepare_data
+from fer_lightning.cli.errors import remedy
 from tests.videos import cut, numbered_frame, read_number, truth_of, write_audio, write_video
 
 ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
@@ -229,8 +230,9 @@ def test_a_store_that_takes_no_more_stops_everything_and_blames_no_clip(dataset,
         written.append(write(tensors, file))
 
     monkeypatch.setattr(TensorFile, "write_to", refuse)
-    with pytest.raises(ValueError, match=rf"cannot write to .*{os.strerror(number).lower()}.*goes on.*FER_STORE"):
+    with pytest.raises(NotWritableError, match=rf"cannot write to .*{os.strerror(number).lower()}.*goes on") as raised:
         prepare_data(dataset, 0, None, Shard(), None)
+    assert "FER_STORE" in str(remedy(raised.value))
     assert store_of(dataset).clip_ids() == {"a"}
     assert store_of(dataset).read_index() == {}
     monkeypatch.setattr(TensorFile, "write_to", write)
