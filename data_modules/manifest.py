@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_modules.utils.files import atomic_write
+from data_modules.utils.paths import safe_relative
 
 SPLITS = ("train", "inner", "test")
 """`test` is the reported split; `inner` is cut out of the training data for everything that is chosen."""
@@ -85,10 +86,9 @@ def _record(row: Mapping[str | None, str | None], place: str) -> VideoRecord:
     return VideoRecord(**values, quarter_turns=int(turns))  # type: ignore[arg-type]
 
 
-def leaves_root(path: str) -> bool:
-    """Whether a path is absolute or climbs out of the folder that it is relative to."""
-    suspicious = ".." in path or ":" in path or path[:1] in ("/", "\\")  # a `Path` costs far more than this look
-    return suspicious and (Path(path).is_absolute() or ".." in Path(path).parts)
+def outside_path(record: VideoRecord) -> str | None:
+    """The first of a record's id and paths that leaves the data set's root; None where all stay in it."""
+    return next((p for p in (record.clip_id, record.path, record.truth) if p and not safe_relative(p)), None)
 
 
 def check_records(records: Iterable[VideoRecord], source: str) -> None:
@@ -107,9 +107,9 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
             raise ValueError(
                 f"{source}: clip {record.clip_id!r} has {TURNS} {record.quarter_turns}; expected 0 to 3, clockwise"
             )
-        for path in (record.clip_id, record.path, record.truth):
-            if leaves_root(path):
-                raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {path!r}")
+        outside = outside_path(record)
+        if outside is not None:
+            raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {outside!r}")
         seen.add(record.clip_id)
 
 

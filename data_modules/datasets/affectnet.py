@@ -22,6 +22,7 @@ from data_modules.labels import (
     class_list,
 )
 from data_modules.manifest import VideoRecord
+from data_modules.utils.paths import safe_relative
 
 CODES = {0: NEUTRAL, 1: HAPPINESS, 2: SADNESS, 3: SURPRISE, 4: FEAR, 5: DISGUST, 6: ANGER, 7: CONTEMPT}
 NO_EMOTION = {8: "none", 9: "uncertain", 10: "no face"}
@@ -113,6 +114,6 @@ class AffectNet(StillDataset):
 def _listed(row: list[str], split: str) -> ListedImage:
     file, *_, expression, _, _ = row
     path = PurePosixPath(file)
-    if len(row) != len(COLUMNS) or not path.name or path.is_absolute() or ".." in path.parts or "\\" in file:
+    if len(row) != len(COLUMNS) or not (path.name and safe_relative(file)) or "\\" in file:
         raise ValueError(file)
     return ListedImage(str(path), (CODES | NO_EMOTION)[int(expression)], split)

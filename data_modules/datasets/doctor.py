@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import av
 
 from data_modules.datasets.dataset import SplitCount, VideoDataset
-from data_modules.manifest import SPLITS, VideoRecord, leaves_root, misnamed, printable
+from data_modules.manifest import SPLITS, VideoRecord, misnamed, outside_path, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
 from data_modules.video.images import IMAGE_SUFFIXES
@@ -75,8 +75,8 @@ def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
     """
     listed, folder = dataset.records(), dataset.folder.absolute()
     records, names = [r for r in listed if not misnamed(r)], [printable(r.path) for r in listed if misnamed(r)]
-    outside = [record for record in records if _leaves(record)]
-    inside = [record for record in records if not _leaves(record)]
+    outside = [record for record in records if outside_path(record) is not None]
+    inside = [record for record in records if outside_path(record) is None]
     states = _run(partial(_Reader, folder), inside, workers, f"{dataset.name}: opening")
     findings = [
         *_finding("names", "wrong", "clips have names that are not UTF-8 and were not opened; rename them", names),
@@ -158,11 +158,6 @@ def _has_audio(path: Path) -> bool:
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     with av.open(str(path), options=options) as container:
         return len(container.streams.audio) > 0
-
-
-def _leaves(record: VideoRecord) -> bool:
-    """Whether a path leaves the data set's root."""
-    return any(map(leaves_root, (record.clip_id, record.path, record.truth)))
 
 
 def _finding(kind: str, severity: Severity, text: str, clips: Iterable[str]) -> Iterator[Finding]:

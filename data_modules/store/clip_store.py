@@ -15,6 +15,7 @@ from data_modules.store.clip_writer import ClipWriter
 from data_modules.store.stored_clip import StoredClip
 from data_modules.store.tensor_file import METADATA, read_header, tensor_file
 from data_modules.utils.files import atomic_write, is_temporary
+from data_modules.utils.paths import safe_relative
 
 SUFFIX = ".safetensors"
 NOTE = "settings.json"  # in the store's folder: what made it
@@ -28,7 +29,7 @@ def clip_path(folder: Path, clip_id: str) -> Path:
     Raises:
         ValueError: the clip's id would leave it.
     """
-    if not clip_id or Path(clip_id).is_absolute() or ".." in Path(clip_id).parts:
+    if not safe_relative(clip_id):
         raise ValueError(f"clip id {clip_id!r} points outside the store; expected a relative name without `..`")
     return folder / f"{clip_id}{SUFFIX}"
 

@@ -8,9 +8,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import BinaryIO, cast
 
+from data_modules.utils.paths import safe_relative
 from data_modules.video.images import IMAGE_SUFFIXES, BrokenImageError, FrameImages, is_frame, natural_order
 from data_modules.video.source import UnreadableVideoError, VideoLimits, describe
 
@@ -172,10 +173,9 @@ def _checked(path: Path, members: Iterable[Member], limits: VideoLimits) -> Iter
     left = limits.max_archive_bytes
     for number, member in enumerate(members, start=1):
         name, left = f"{member.name[:80]!r}", left - member.size
-        outside = member.path.is_absolute() or ".." in member.path.parts or PureWindowsPath(member.name).drive
         for fault, found in (
             (number > limits.max_members, f"more than {limits.max_members} members"),
-            (bool(outside), f"member {name}, whose path leaves the archive"),
+            (not safe_relative(member.name), f"member {name}, whose path leaves the archive"),
             (member.kind not in ("file", "folder"), f"member {name}, which is {member.kind}"),
             (member.kind == "file" and member.path in seen, f"member {name} twice"),
             (member.size > limits.max_member_bytes, f"member {name} of {member.size} bytes"),

@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from data_modules.utils.files import atomic_file
-from fer_lightning.evaluation.predictions import TOLERANCE, PredictionTable, is_safe
+from data_modules.utils.paths import safe_relative
+from fer_lightning.evaluation.predictions import TOLERANCE, PredictionTable
 
 FORMAT = "fer_lightning outputs 1"
 STORED = {"frame_index": np.int64, "relation": np.float16, "standing": np.int32}  # the others as float32
@@ -61,7 +62,7 @@ class ClipOutputs:
 
     def __post_init__(self) -> None:
         rows = len(self.clip_id)
-        if len(set(self.clip_id)) != rows or not all(map(is_safe, self.clip_id)):
+        if len(set(self.clip_id)) != rows or not all(map(safe_relative, self.clip_id)):
             raise ValueError("clip ids must be unique relative paths")
         for name, axes in AXES.items():
             values = getattr(self, name)

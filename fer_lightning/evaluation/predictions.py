@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data_modules.utils.cells import cell, text_of
 from data_modules.utils.files import atomic_write
+from data_modules.utils.paths import safe_relative
 
 NONE = "none"
 """What stands for a class where no prediction was possible."""
@@ -128,7 +129,7 @@ class PredictionTable:
             first = seen.setdefault(key, row)
             if first != row:
                 yield row, f"stands in row {first + 1} already with seed {key[1]}; a table has a clip once per seed"
-            if not is_safe(key[0]):
+            if not safe_relative(key[0]):
                 yield row, "an id is a relative path that stays inside its folder"
             if str(self.emotion[row]) not in known:
                 yield row, f"emotion {str(self.emotion[row])!r} is not among {', '.join(self.class_names)}"
@@ -264,9 +265,3 @@ def _parse(cells: list[str], classes: int) -> _Row:
     return _Row(
         clip_id, subject, group, split, fold, int(seed), emotion, predicted, probabilities, float(coverage), reason
     )
-
-
-def is_safe(clip_id: str) -> bool:
-    """Whether a clip id, which is a part of paths in the store, stays inside of its folder."""
-    path = PurePosixPath(clip_id)
-    return bool(clip_id) and not path.is_absolute() and ".." not in path.parts and "\0" not in clip_id
