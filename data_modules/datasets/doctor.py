@@ -9,14 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import av
-
 from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.manifest import SPLITS, VideoRecord, misnamed, outside_path, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
+from data_modules.video.container import open_container
 from data_modules.video.images import IMAGE_SUFFIXES
-from data_modules.video.reader import CONTAINERS, is_video_file, open_clip
+from data_modules.video.reader import is_video_file, open_clip
 
 TIME_LIMIT = 120.0  # seconds for one clip
 BLOCK = 1 << 20
@@ -155,8 +154,7 @@ def _is_still(path: str) -> bool:
 
 
 def _has_audio(path: Path) -> bool:
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    with av.open(str(path), options=options) as container:
+    with open_container(path) as container:
         return len(container.streams.audio) > 0
 
 

@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.video.reader import CONTAINERS
+from data_modules.video.container import open_container
 from data_modules.video.source import UnreadableVideoError, describe
 
 LONGEST_GAP = 1.0  # seconds of silence for a packet that does not decode; what its header says may be nonsense
@@ -102,9 +102,7 @@ def read_audio(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0)
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        with av.open(
-            str(path.absolute()), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-        ) as file:
+        with open_container(path) as file:
             yield file
     except (av.error.FFmpegError, OSError) as error:
         found = describe(path) if path.is_file() else "no such file"

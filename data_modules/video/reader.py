@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from data_modules.manifest import VideoRecord
 from data_modules.video.archives import is_archive, open_archive
+from data_modules.video.container import open_container
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
 from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import (
@@ -41,10 +42,6 @@ __all__ = [
     "open_video",
 ]
 
-# Playlists (hls, concat, ...) are left out: they make the reader open other files and addresses.
-CONTAINERS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,h264,hevc,mjpeg,m4v,dv,mxf,wav,mp3,flac,aac"
-)
 FRAME_CODECS = frozenset({"h264", "hevc", "av1", "mjpeg"})  # one packet is one picture in a MOV/MP4 file
 SPARSE = 8  # at most one frame in so many: from here on, skipping pays
 
@@ -131,9 +128,8 @@ class VideoFile(VideoSource):
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
         try:
-            container = av.open(str(self.path.absolute()), options=options)
+            container = open_container(self.path)
         except (av.error.FFmpegError, OSError, UnicodeError) as error:
             raise UnreadableVideoError(
                 f"{self.path}: cannot be opened as a video ({error.__class__.__name__}); found {describe(self.path)}, "

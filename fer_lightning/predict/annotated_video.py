@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from data_modules.video.reader import CONTAINERS
+from data_modules.video.container import open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.timeline import Timeline
@@ -205,9 +205,8 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
         path: of the video.
         until: seconds after which nothing more is wanted.
     """
-    options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     try:
-        with av.open(str(path.absolute()), options=options) as file:
+        with open_container(path) as file:
             if not file.streams.audio:
                 return
             start, graph = _first_picture(file), None
