@@ -1,12 +1,11 @@
 """The manifest: one row per clip, whatever the data set and its layout on disk."""
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from data_modules.utils.files import atomic_write
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.paths import safe_relative
 
 SPLITS = ("train", "inner", "test")
@@ -41,11 +40,7 @@ TURNS, OLD_TURNS = "quarter_turns", "turns"  # version 0.1.0 wrote the latter
 
 def write_manifest(path: Path, records: Sequence[VideoRecord]) -> None:
     """Writes the records as one CSV table with a header, whole or not at all."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows([getattr(record, column) for column in COLUMNS] for record in records)
-    atomic_write(path, text.getvalue().encode())
+    write_csv(path, COLUMNS, map(astuple, records), protect=False)
 
 
 def read_manifest(path: Path) -> list[VideoRecord]:

@@ -1,7 +1,6 @@
 """Folds as a file: ours for others to use, and others' published ones in the place of ours."""
 
 import csv
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from data_modules.datasets.splits import person_or_film
 from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
-from data_modules.utils.files import atomic_write
+from data_modules.utils.csv_tables import write_csv
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,7 @@ def fold_rows(folds: Iterable[Sequence[VideoRecord]]) -> list[FoldRow]:
 
 def write_folds(path: Path, rows: Iterable[FoldRow]) -> None:
     """Writes the rows as one CSV table with a header, whole or not at all."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    table.writerows(astuple(row) for row in rows)
-    atomic_write(path, text.getvalue().encode())
+    write_csv(path, COLUMNS, map(astuple, rows), protect=False)
 
 
 def count_folds(path: Path) -> int:

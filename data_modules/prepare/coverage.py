@@ -1,7 +1,5 @@
 """What came of preparing clips: how many have faces, of each class and split, and why the others have none."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,6 +8,7 @@ from rich.text import Text
 
 from data_modules.manifest import SPLITS, VideoRecord
 from data_modules.store.clip_file import SILENT, ClipSummary
+from data_modules.utils.csv_tables import csv_bytes
 
 SHOWN = 10  # clips that are named in the terminal
 
@@ -95,10 +94,7 @@ def _broken(summary: ClipSummary) -> str:
 
 def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     """A table of the clips that something is wrong with, and what: CSV with the columns clip_id and reason."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("clip_id", "reason"))
-    table.writerows((summary.clip_id, summary.reason) for summary in summaries if summary.reason)
-    table.writerows((s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason)
-    table.writerows((s.clip_id, s.audio_reason) for s in summaries if _damaged(s))
-    return text.getvalue().encode()
+    rows = [(summary.clip_id, summary.reason) for summary in summaries if summary.reason]
+    rows += [(s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason]
+    rows += [(s.clip_id, s.audio_reason) for s in summaries if _damaged(s)]
+    return csv_bytes(("clip_id", "reason"), rows)

@@ -5,7 +5,6 @@ data are prepared and read in training. A folder is named after everything that 
 """
 
 import csv
-import io
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from data_modules.store.clip_store import ClipStore, clip_path, settings_key
 from data_modules.store.face_sequence import FaceSequence
 from data_modules.store.stored_clip import reading
 from data_modules.store.tensor_file import read_header
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
 
 FIELDS = ("descriptor", "spectrogram")
@@ -125,9 +125,7 @@ class FieldFiles:
     def write_failures(self, failures: Mapping[str, str]) -> None:
         """Writes the table anew."""
         if self.failed is not None:
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows([("clip_id", "reason"), *sorted(failures.items())])
-            atomic_write(self.failed, text.getvalue().encode())
+            write_csv(self.failed, ("clip_id", "reason"), sorted(failures.items()), protect=False)
 
     @cached_property
     def make(self) -> Callable[[Samples], NDArray[Any]]:

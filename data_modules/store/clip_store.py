@@ -3,17 +3,17 @@
 import csv
 import glob
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 
 from data_modules.store.clip_file import FORMAT, ClipSummary, FaceFrame
 from data_modules.store.clip_writer import ClipWriter
 from data_modules.store.stored_clip import StoredClip
 from data_modules.store.tensor_file import METADATA, read_header, tensor_file
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write, is_temporary
 from data_modules.utils.paths import safe_relative
 
@@ -153,11 +153,7 @@ class ClipStore:
             part: the name of a part of the data set (`2-of-8`), which has an index of its own until the whole one is
                 written, so that several machines can work at a time.
         """
-        text = io.StringIO()
-        table = csv.DictWriter(text, [field.name for field in fields(ClipSummary)], lineterminator="\n")
-        table.writeheader()
-        table.writerows(asdict(summary) for summary in summaries)
-        atomic_write(self.index_path(part), text.getvalue().encode())
+        write_csv(self.index_path(part), list(KINDS), map(astuple, summaries), protect=False)
 
     def index_path(self, part: str = "") -> Path:
         """Where the index, or that of a part, is or would be."""

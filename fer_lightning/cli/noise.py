@@ -1,8 +1,6 @@
 """`fer noise RUN...`: trained landmark systems when the points are found less exactly (VSHNN, figure 10)."""
 
 import argparse
-import csv
-import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -20,6 +18,7 @@ from torch import Tensor
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import NOISE_CROP
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
 from data_modules.utils.progress import progress
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
@@ -83,7 +82,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"--draws {known.draws} --sigmas {known.sigmas}: expected draws from 1 and sigmas from 0 on")
     found = measure([RunFolder(path) for path in known.runs], sorted(set(known.sigmas)), known.draws, known.workers)
     out = known.out or known.runs[0].absolute().parent / "noise"
-    atomic_write(out / "noise.csv", to_csv(found).encode())
+    rows = [score.row for score in found]
+    write_csv(out / "noise.csv", list(rows[0]), (row.values() for row in rows))
     atomic_write(out / "noise.png", png(noise_figure(found)))
     for score in found:
         values = "  ".join(
@@ -211,16 +211,6 @@ def _draw(seed: int, clip_id: str, frames: Tensor) -> Tensor:
     unique, place = np.unique(frames.cpu().numpy(), return_inverse=True)
     generator = np.random.default_rng([seed, zlib.crc32(clip_id.encode())])
     return torch.from_numpy(generator.standard_normal((len(unique), 68, 3))[place])
-
-
-def to_csv(found: Sequence[NoisyScore]) -> str:
-    """A row for each score."""
-    text = io.StringIO()
-    rows = [score.row for score in found]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 @styled

@@ -1,7 +1,6 @@
 """Curves that a resumed run continues: a CSV table in the run's folder, and Weights & Biases."""
 
 import csv
-import io
 import os
 import secrets
 import sys
@@ -18,6 +17,7 @@ from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
 from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.metrics import scores
@@ -50,11 +50,7 @@ def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _write(table: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    atomic_write(table, text.getvalue().encode())
+    write_csv(table, columns, ([row.get(column, "") for column in columns] for row in rows), protect=False)
 
 
 class _ContinuedWriter(ExperimentWriter):
