@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +25,8 @@ from data_modules.prepare.pending import FAILED, TIME_LIMIT, UNREADABLE, pending
 from data_modules.store.clip_file import ClipSummary, Origin
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.stored_clip import StoredClip
-from data_modules.utils.cells import cell, text_of
+from data_modules.utils.cells import text_of
+from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
 from fer_lightning.predict.video_files import folder_for, shown, videos_of
 
@@ -109,11 +109,7 @@ def records_of(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     for video in videos:
         path = str(video.resolve())
         names[path] = names.get(path) or folder_for(video, out, taken, lambda folder: None).name
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("folder", "video"))
-    rows.writerows((cell(folder), cell(video)) for video, folder in names.items())
-    atomic_write(listed, text.getvalue().encode())
+    write_csv(listed, ("folder", "video"), ((folder, video) for video, folder in names.items()))
     return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
 
 
@@ -146,11 +142,9 @@ def table(clip: StoredClip) -> bytes:
 
     The head pose is that in the frame, in degrees (`data_modules.faces.head_pose`), and empty where it is not known.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
+    rows = list[tuple[object, ...]]()
     points = clip.optional("landmarks")
     names = [f"crop_{axis}_{i}" for axis in "xyz" for i in range(68)] if points is not None else []
-    rows.writerow(("frame", "time", *CORNERS, "score", "found", *ANGLES, *names))
     if len(clip):
         columns = [clip.optional(name) for name in ("box", "score", "origin")]
         box, score, origin = (column for column in columns if column is not None)
@@ -160,5 +154,5 @@ def table(clip: StoredClip) -> bytes:
             further = np.round(points[i].T.ravel(), 2).tolist() if points is not None else []
             found = int(origin[i] == Origin.FOUND)
             angles = ("" if np.isnan(angle) else f"{angle:.2f}" for angle in poses[i])
-            rows.writerow((index, *(f"{number:.4f}" for number in numbers), found, *angles, *further))
-    return text.getvalue().encode()
+            rows.append((index, *(f"{number:.4f}" for number in numbers), found, *angles, *further))
+    return csv_bytes(("frame", "time", *CORNERS, "score", "found", *ANGLES, *names), rows)

@@ -4,7 +4,6 @@ Ensembles, cross-validation, the papers' tables and the reports read it and what
 """
 
 import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.utils.cells import cell, text_of
+from data_modules.utils.cells import text_of
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
 from data_modules.utils.paths import safe_relative
 
@@ -146,19 +146,13 @@ class PredictionTable:
         Text that a spreadsheet would compute has an apostrophe before it, see `cells`. How many rows there are stands
         in a small file beside the table, as nothing in a CSV tells that its end is missing.
         """
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(_header(self.class_names))
         first = zip(*(getattr(self, name).tolist() for name in FIRST), strict=True)
         middle = [["" if math.isnan(p) else repr(p) for p in row] for row in self.probabilities.tolist()]
         last = zip(self.coverage.tolist(), self.reason.tolist(), strict=True)
-        for identity, predicted, values, (coverage, reason) in zip(
-            first, self.predicted.tolist(), middle, last, strict=True
-        ):
-            names = [cell(value) if isinstance(value, str) else value for value in identity]
-            table.writerow([*names, cell(predicted), *values, coverage, cell(reason)])
+        columns = zip(first, self.predicted.tolist(), middle, last, strict=True)
+        rows = [(*identity, predicted, *values, *end) for identity, predicted, values, end in columns]
         rows_path(path).unlink(missing_ok=True)  # that of a table before; without one, a table is taken as it is
-        atomic_write(path, text.getvalue().encode())
+        write_csv(path, _header(self.class_names), rows)
         atomic_write(rows_path(path), f"{len(self)}\n".encode())
 
     @classmethod

@@ -1,7 +1,5 @@
 """Expressions over time of one video: which frames each row speaks for, what the model made of them, and the tables."""
 
-import csv
-import io
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -10,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.faces.head_pose import ANGLES
-from data_modules.utils.cells import cell
+from data_modules.utils.csv_tables import csv_bytes
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.settings import NO_FACE, PredictionSettings
@@ -177,18 +175,17 @@ class VideoExpressions:
 
     def csv(self) -> bytes:
         """A row per `hop`; confidence and probabilities are empty without an expression, angles where not known."""
-        timeline, text = self.timeline, io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
+        timeline, rows = self.timeline, list[list[object]]()
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
-        table.writerow(["time", "start", "end", "expression", "confidence", *probabilities, "faces", "audio", *ANGLES])
+        names = ["time", "start", "end", "expression", "confidence", *probabilities, "faces", "audio", *ANGLES]
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
         has_audio, angles = timeline.audio.astype(np.int64).tolist(), timeline.angles
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
             shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
             times = (f"{second:.3f}" for second in (time, start, end))
-            table.writerow([*times, cell(timeline.name(label)), *shown, has_audio[row], *angles[row]])
-        return text.getvalue().encode()
+            rows.append([*times, timeline.name(label), *shown, has_audio[row], *angles[row]])
+        return csv_bytes(names, rows)
 
     def json(self) -> bytes:
         """The same and what it was made from; null without an expression."""

@@ -24,8 +24,10 @@ from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.clip_preparer import ClipPreparer
+from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import prepare_faces, store_of
 from data_modules.prepare.shard import Shard
+from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
@@ -593,3 +595,12 @@ def test_a_whole_rendered_set_goes_through_detection(tmp_path):
     print(f"{found} of {shown} visible faces found, {right} of them the main one")
     assert found >= 0.95 * shown
     assert right >= 0.97 * found
+
+
+def test_no_cell_of_the_list_of_what_is_wrong_is_a_formula():
+    listed = quarantine([ClipSummary("=1+1", 4, 0, reason="@x"), ClipSummary("-dash", 4, 4, broken=2)])
+    assert listed.decode().splitlines() == [
+        "clip_id,reason",
+        "'=1+1,'@x",
+        "-dash,2 packets or images that do not decode",
+    ]
