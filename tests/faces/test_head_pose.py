@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from data_modules.faces.extraction import Known, extract
+from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
 from data_modules.faces.head_pose import RIGID, crop_angle, head_pose, head_pose_in_frame, head_rotation, upright
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
@@ -129,11 +129,8 @@ def test_a_crop_with_level_eyes_does_not_hide_the_roll(tmp_path):
     )
     clip, pose = render_clip(settings), plan_clip(settings).performance.pose
     write_video(tmp_path / "a.mp4", clip.frames, None)
-    faces = extract(
-        open_video(tmp_path / "a.mp4"),
-        FaceSettings("annotation", size=64, landmarks="annotation"),
-        known=Known("a", clip.truth),
-    )
+    extractor = FaceExtractor(FaceSettings("annotation", size=64, landmarks="annotation"))
+    faces = extractor.extract(open_video(tmp_path / "a.mp4"), ClipAnnotations("a", clip.truth))
     store = ClipStore(tmp_path / "store")
     store.write(ClipSummary("a", len(clip.frames), 0), faces)
     stored = store.open("a")
