@@ -153,6 +153,31 @@ def test_a_clip_without_landmarks_has_zeros_and_leaves_the_others_alone(descript
         torch.testing.assert_close(getattr(output, name)[::2], getattr(expected, name)[::2])
 
 
+@pytest.mark.parametrize("present", [12, 2, 1, 0])
+def test_in_training_clips_without_landmarks_take_no_part_in_the_statistics(present):
+    """Six of 18, all but two, all but one, and all of the clips have none."""
+    net, landmarks = fitted_net().train(), faces(18, seed=4)
+    absent = torch.arange(18) % 3 == 1 if present == 12 else torch.arange(18) >= present
+    landmarks[absent] = float("nan")
+    x, expected = net.features(landmarks[~absent], everywhere(landmarks[~absent]))[0], []
+    for linear, norm, _, _ in net.hidden:
+        x = value(torch.as_tensor(x)) @ value(linear.weight).T
+        before = value(norm.running_mean), value(norm.running_var)
+        mean, variance = (x.mean(axis=0), x.var(axis=0)) if present > 1 else before
+        seen = (mean, x.var(axis=0, ddof=1)) if present > 1 else before
+        expected += [0.9 * old + 0.1 * new for old, new in zip(before, seen, strict=True)]
+        x = np.maximum((x - mean) / np.sqrt(variance + norm.eps) * value(norm.weight) + value(norm.bias), 0)
+    scores = np.zeros((18, 7))
+    scores[~absent.numpy()] = x @ value(net.classifier.weight).T + value(net.classifier.bias)
+    output = net(landmarks, everywhere(landmarks))
+    np.testing.assert_allclose(value(output.scores), scores, atol=1e-6)
+    found = [value(x) for _, norm, _, _ in net.hidden for x in (norm.running_mean, norm.running_var)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    output.scores.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
 def test_gradients_are_finite_where_clips_have_no_landmarks():
     net, landmarks = fitted_net().train(), faces(4, seed=4)
     landmarks[1], landmarks[2, 3] = float("nan"), float("nan")

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_modules.loading.batch import ClipBatch
@@ -155,15 +156,28 @@ class LandmarkNet(nn.Module):
     def forward(self, landmarks: Tensor, mask: Tensor) -> LandmarkOutput:
         """Landmarks (B, N, 68, 3), NaN in frames where none were found, and mask (B, N)."""
         feature, present = self.features(landmarks, mask)
-        hidden = self.hidden(feature)
+        hidden = self.hidden(feature[present])  # zeros of the others would move BatchNorm's statistics
         scores = self.classifier(hidden)
-        hidden, scores = (torch.where(present[:, None], x, 0) for x in (hidden, scores))
+        hidden, scores = (x.new_zeros(len(present), x.shape[1]).index_put((present,), x) for x in (hidden, scores))
         return LandmarkOutput(feature, hidden, scores, present)
+
+
+class ClipNorm(nn.BatchNorm1d):
+    """BatchNorm over however many clips have landmarks: fewer than two have no statistics of their own.
+
+    [our choice] Those are normalised as in evaluation, and move no running statistics.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, W) -> (P, W)."""
+        if len(x) > 1 or not self.training:
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 def _module(size: int, width: int, dropout: float) -> nn.Sequential:
     # BatchNorm takes the mean away, so a bias before it would do nothing.
-    return nn.Sequential(nn.Linear(size, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(dropout))
+    return nn.Sequential(nn.Linear(size, width, bias=False), ClipNorm(width), nn.ReLU(), nn.Dropout(dropout))
 
 
 class LandmarkMLP(VideoClassifier):
