@@ -13,6 +13,10 @@ from .architectures.image_classifier import DenseNetFC as DenseNetFC
 from .architectures.image_classifier import ImageClassifier as ImageClassifier
 from .architectures.support_vectors import LandmarkSVM as LandmarkSVM
 from .architectures.support_vectors import OpenSmileSVM as OpenSmileSVM
+from .architectures.vshnn.fusion import IntermediateConcatenation as IntermediateConcatenation
+from .architectures.vshnn.fusion import LandmarkFusion as LandmarkFusion
+from .architectures.vshnn.fusion import LowRankMultiModalFusion as LowRankMultiModalFusion
+from .architectures.vshnn.fusion import WeightedSum as WeightedSum
 from .architectures.vshnn.landmark_mlp import LandmarkMLP as LandmarkMLP
 from .architectures.vshnn.landmark_mlp import LandmarkNet as LandmarkNet
 from .architectures.vshnn.network import VSHNN as VSHNN

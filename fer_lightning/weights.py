@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fer_lightning.paths import runs_root
+from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 
 RANDOM = "random"
 RUN = "run:"
@@ -44,7 +45,7 @@ def checkpoint_named(source: str) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, object]:
-    """What a checkpoint or weights file holds, read without unpickling code.
+    """What a checkpoint or weights file holds, read without unpickling code; one of version 0.1.0 in this one's words.
 
     Raises:
         ValueError: it is no checkpoint, or holds something else than tensors, lists, strings and numbers.
@@ -60,7 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, object]:
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}; expected a checkpoint or a table of weights")
-    return content
+    return upgrade_checkpoint(content)
 
 
 def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:

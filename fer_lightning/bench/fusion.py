@@ -7,7 +7,7 @@ import torch
 
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
-from fer_lightning.architectures.vshnn.fusion import ScoreFusion, WeightedSum
+from fer_lightning.architectures.vshnn.fusion import LowRankMultiModalFusion, ScoreFusion, WeightedSum
 from fer_lightning.architectures.vshnn.network import VSHNN
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.video_backbones import ClipBackbone
@@ -28,10 +28,15 @@ def run(quick: bool = False) -> None:
     batch = ClipBatch(names, torch.zeros(batch_size, dtype=torch.long), mask, mask.long().cumsum(1) - 1, frames)
     whole = milliseconds(lambda: model(batch), device, repeats=1)
     print(f"VSHNN's forward, {batch_size} clips of 16 frames of {size}² on {device.type}: {whole:.0f} ms")
-    fusions = {"WS": WeightedSum(7), "LRMF": ScoreFusion(7, 4, False), "LRMAF": ScoreFusion(7, 4, True)}
+    fusions: dict[str, ScoreFusion] = {
+        "WS": WeightedSum(),
+        "LRMF": LowRankMultiModalFusion(attention=False),
+        "LRMAF": LowRankMultiModalFusion(),
+    }
     scores = torch.randn(2, batch_size, 7, device=device)
     for name, fusion in fusions.items():
-        fuse = fusion.to(device).eval()
+        fusion.build(len(SEVEN), scene_size=1)
+        fuse = fusion.to(device).eval().fuse
         took = milliseconds(lambda fuse=fuse: fuse(*scores), device, REPEATS)  # type: ignore[misc]
         print(f"  {name} alone: {took:.3f} ms, {100 * took / whole:.4f} % of it")
     share = 100 * PAPER["LRMAF"] / PAPER["VSHNN"]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -17,7 +18,6 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import Request
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.runs.old_settings import current_settings
 
 MACHINE_KEYS = (
     "trainer.accelerator",
@@ -26,7 +26,13 @@ MACHINE_KEYS = (
     "trainer.strategy",
     "trainer.precision",
 )
-SESSION_KEYS = ("trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar", "experiment.summary")
+SESSION_KEYS = (
+    "trainer.default_root_dir",
+    "trainer.logger",
+    "trainer.enable_progress_bar",
+    "experiment.summary",
+    "experiment.small",
+)
 LOADING_KEYS = (
     "data.num_workers",
     "data.worker_timeout",
@@ -50,8 +56,22 @@ def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(config, dict) and config:
         for key, value in config.items():
             yield from settings(value, f"{prefix}.{key}" if prefix else key)
+    elif prefix.endswith("class_path") and isinstance(config, str):
+        yield prefix, _defined_in(config)
     else:
         yield prefix, config
+
+
+def _defined_in(class_path: str) -> str:
+    """A class of this suite by the module that defines it: it can be imported from several places."""
+    module, _, name = class_path.rpartition(".")
+    if module.split(".")[0] not in ("data_modules", "fer_lightning"):
+        return class_path
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return class_path  # making it will name it
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def begun(run: RunFolder) -> bool:
@@ -69,7 +89,7 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """
     if not (begun(run) and run.config.exists()):
         return
-    earlier, now = (dict(settings(values)) for values in (run.read_config(), current_settings(config)))
+    earlier, now = (dict(settings(values)) for values in (run.read_config(), config))
     differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
     if differing:
         lines = [f"  {key}: {earlier.get(key)} there, {now.get(key)} now" for key in differing[:10]]

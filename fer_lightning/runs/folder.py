@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.runs.old_settings import current_settings
+from fer_lightning.runs.version_0_1_0 import upgrade_configuration
 
 LIBRARIES = (
     "torch",
@@ -137,7 +137,7 @@ class RunFolder:
         atomic_write(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
 
     def read_config(self) -> dict[str, Any]:
-        """Reads `config.yaml`, under today's names.
+        """Reads `config.yaml`; what version 0.1.0 wrote is returned as this version writes it.
 
         Raises:
             FileNotFoundError: the run was never begun.
@@ -148,7 +148,7 @@ class RunFolder:
         values = read_yaml(self.config)
         if not isinstance(values, dict):
             raise ValueError(f"{self.config} is damaged: expected the settings of a run, found {str(values)[:80]!r}")
-        return current_settings(values)
+        return upgrade_configuration(values)
 
     def read_info(self) -> RunInfo:
         """Reads `run.json`.

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins import CheckpointIO
 
 from data_modules.utils.files import atomic_file
+from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 from fer_lightning.training.loggers import write_curves
 from fer_lightning.weights import read_checkpoint
 
@@ -22,6 +23,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's goes through the system's temporary folder, often another disk: a kill while it copies from there
     would leave half a `last.ckpt`, and nothing to go on from.
     """
+
+    def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Reads a checkpoint; one of version 0.1.0 in the words of this one."""
+        return upgrade_checkpoint(super().load_checkpoint(path, *arguments, **options))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint, whole or not at all; `last.ckpt` leaves the one that it replaces as its fallback."""

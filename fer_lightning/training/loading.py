@@ -17,7 +17,6 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import FrameSampler
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
-from fer_lightning.runs.old_settings import current_settings
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
 
@@ -87,7 +86,7 @@ def load_trained(run: Path) -> TrainedModel:
 def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
     """The model of a checkpoint's `fer_lightning` entry; its classes can only be models and samplers."""
     _refuse_foreign_modules(own["configuration"], path)
-    configuration = current_settings(own["configuration"])
+    configuration = own["configuration"]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
     parser.add_argument("--sampler", type=FrameSampler)

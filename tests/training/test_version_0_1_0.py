@@ -18,8 +18,10 @@ from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request
 from fer_lightning.experiments.resume import refuse_other_settings
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.runs.old_settings import current_settings
+from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint, upgrade_configuration
+from fer_lightning.training.checkpoints import AtomicCheckpointIO
 from fer_lightning.training.loading import load_trained
+from fer_lightning.weights import load_fitting_weights
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "version_0_1_0"
 CHECKPOINTS = sorted(path.stem for path in FIXTURES.glob("*.json"))
@@ -66,18 +68,42 @@ def batch_of(content: dict) -> ClipBatch:
     return ClipBatch(("a", "b"), torch.arange(2), mask, torch.arange(frames).expand(2, frames), **fields)
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_checkpoint_loads_and_gives_the_same_logits(name, tmp_path):
-    content = json.loads((FIXTURES / f"{name}.json").read_text())
+@pytest.fixture(params=CHECKPOINTS)
+def content(request) -> dict:
+    return json.loads((FIXTURES / f"{request.param}.json").read_text())
+
+
+@pytest.fixture
+def checkpoint(content, tmp_path) -> Path:
     state = {key: weight(key, shape, dtype, content) for key, (shape, dtype) in content["state"].items()}
     own = {"class_names": content["class_names"], "configuration": content["configuration"]}
     path = tmp_path / "checkpoints" / "best.ckpt"
     path.parent.mkdir()
     torch.save({"state_dict": state, "fer_lightning": own, "epoch": 0, "global_step": 0}, path)
-    model = load_trained(tmp_path).model
+    return path
+
+
+def test_a_checkpoint_loads_and_gives_the_same_logits(content, checkpoint):
+    model = load_trained(checkpoint).model
     with torch.no_grad():
         logits = model(batch_of(content)).logits
     torch.testing.assert_close(logits, torch.tensor(content["logits"]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_training_goes_on_from_it_or_begins_with_its_weights(content, checkpoint):
+    model = load_trained(checkpoint).model
+    state = AtomicCheckpointIO().load_checkpoint(checkpoint)["state_dict"]
+    # a backbone reads what that version noted of its pixels when it loads its weights
+    noted = {name for name in state if name.endswith((".scale", ".shift"))}
+    pixels = {name for name in model.state_dict() if ".conversion." in name}
+    assert state.keys() - noted == model.state_dict().keys() - pixels
+    parameters = [name for name, _ in model.named_parameters()]
+    assert [name for name in state if name in parameters] == parameters  # an optimiser's state knows them by place
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for name in before.keys() - pixels:
+        model.state_dict()[name].zero_()
+    assert load_fitting_weights(model, str(checkpoint)) == []
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_runs_settings_are_read_under_todays_names(tmp_path):
@@ -91,7 +117,7 @@ def test_a_runs_settings_are_read_under_todays_names(tmp_path):
     assert found["data"]["sampler"]["init_args"] == {"frames": 16, "eval_views": 1}
     assert found["data"]["dataset"]["init_args"]["faces"]["audio"] is True
     assert found["data"]["dataset"]["class_path"] == "data_modules.datasets.synthetic.Synthetic"
-    assert current_settings(found) == found
+    assert upgrade_configuration(found) == found
 
 
 def test_a_run_of_that_version_may_go_on(tmp_path):
@@ -115,3 +141,44 @@ def test_there_are_checkpoints_of_every_paper():
     }
     papers = {"CEFLNet", "VSHNN", "ContextTemporalPyramid", "CNNBiLSTM", "ECNNFSA", "AudioVisual"}
     assert papers <= {path.rsplit(".", 1)[-1] for path in models}
+
+
+def vshnn(**arguments) -> dict:
+    return {"data": {"size": 64}, "model": {"class_path": "fer_lightning.VSHNN", "init_args": arguments}}
+
+
+OLD = {"descriptor": "lmed", "modules": 2, "landmark_width": 64, "frames": 8, "alpha": 0.6, "rank": 3}
+NETWORK = {"descriptor": "lmed", "modules": 2, "width": 64, "frames": 8}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("none", None),
+        ("ic", ("IntermediateConcatenation", {"descriptor": "lmed", "frames": 8})),
+        ("ws", ("WeightedSum", {"alpha": 0.6, **NETWORK})),
+        ("lrmf", ("LowRankMultiModalFusion", {"rank": 3, "attention": False, **NETWORK})),
+        ("lrmaf", ("LowRankMultiModalFusion", {"rank": 3, "attention": True, **NETWORK})),
+    ],
+)
+def test_a_fusion_that_was_a_word_is_a_class(word, expected):
+    old = vshnn(hidden=16, fusion=word, **OLD)
+    kept = json.dumps(old)
+    new = expected and {"class_path": f"fer_lightning.{expected[0]}", "init_args": expected[1]}
+    assert upgrade_configuration(old) == vshnn(hidden=16, fusion=new)
+    assert json.dumps(old) == kept  # the function changes nothing that it is given
+
+
+def test_what_is_not_of_version_0_1_0_stays_as_it_is():
+    fusion = {"class_path": "fer_lightning.WeightedSum", "init_args": {"alpha": 0.5}}
+    others = {"model": {"class_path": "fer_lightning.LandmarkMLP", "init_args": {"descriptor": "lmed", "frames": 4}}}
+    for configuration in (vshnn(fusion=fusion), others, {"ensemble": {}}):
+        assert upgrade_configuration(configuration) == configuration
+    own = {"fer_lightning": {"configuration": others}, "state_dict": {"late.net.weight": 1}}
+    for content in (own, {"state_dict": {"late.net.weight": 1}}, {"late.net.weight": 1}):
+        assert upgrade_checkpoint(content) == content
+
+
+def test_a_fusion_that_never_was_is_refused():
+    with pytest.raises(ValueError, match=r"one of none, ic, ws, lrmf, lrmaf in version 0.1.0; found 'sum'"):
+        upgrade_configuration(vshnn(fusion="sum"))

@@ -1,3 +1,8 @@
+from .fusion import IntermediateConcatenation as IntermediateConcatenation
+from .fusion import LandmarkFusion as LandmarkFusion
+from .fusion import LowRankMultiModalFusion as LowRankMultiModalFusion
+from .fusion import ScoreFusion as ScoreFusion
+from .fusion import WeightedSum as WeightedSum
 from .landmark_mlp import LandmarkMLP as LandmarkMLP
 from .landmark_mlp import LandmarkNet as LandmarkNet
 from .network import VSHNN as VSHNN

@@ -56,7 +56,7 @@ def describe(landmarks: Tensor, mask: Tensor, descriptor: Descriptor, frames: in
     if landmarks.shape[1] != frames:
         raise ValueError(
             f"landmarks of {landmarks.shape[1]} frames, but the model is made for {frames}; state the same number as "
-            "model.init_args.frames and data.sampler.init_args.frames"
+            "`frames` of the model (of VSHNN's fusion) and data.sampler.init_args.frames"
         )
     found = mask & landmarks.isfinite().flatten(2).all(dim=2)
     points = torch.where(found[..., None, None], landmarks, 0)

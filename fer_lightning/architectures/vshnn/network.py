@@ -7,7 +7,7 @@ knows the scene classifies what is left (section 3.5). Facial landmarks are a se
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,14 @@ from torchmetrics import MeanMetric
 
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
-from fer_lightning.architectures.vshnn.fusion import IntermediateConcatenation, LateFusion, ScoreFusion, WeightedSum
-from fer_lightning.architectures.vshnn.landmark_mlp import Descriptor, LandmarkFeatures, LandmarkNet
-from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures, StreamScores
+from fer_lightning.architectures.vshnn.fusion import Fused, LandmarkFusion
+from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
 from fer_lightning.layers.frames import frames_at
 from fer_lightning.layers.recurrent import Cell, Connection, SceneAwareRNN
 from fer_lightning.layers.video_backbones import ClipBackbone
 from fer_lightning.training.classifier import VideoClassifier
-
-Fusion = Literal["none", "ic", "ws", "lrmf", "lrmaf"]
 
 
 class SceneFeature(nn.Sequential):
@@ -75,18 +72,14 @@ class VSHNNOutput(ClassifierOutput):
     """What the parts say; `relation` is R of section 3.4. There is no attention: R says which frames are alike."""
 
     auxiliary: Tensor | None = None  # (B, C) of the auxiliary classifier
-    video: Tensor | None = None  # (B, C) of SARNN, where scores are fused
-    landmarks: Tensor | None = None  # (B, C) of the landmarks, where scores are fused
-    present: Tensor | None = None  # (B,) bool, whether a clip has landmarks
+    fused: Fused | None = None  # what the fusion made of both modalities, where there is one
 
 
 class VSHNN(VideoClassifier):
-    """VSHNN, and with `fusion` its multi-modal variants (section 4.2).
+    """VSHNN, and with a `fusion` its multi-modal variants (section 4.2).
 
     The appearance network and the convolutions of the 3D CNN are frozen; their features can be cached. Trained are the
-    scene's FC layer, SARNN, both classifiers, and what belongs to the landmarks. Not stated in the paper, our choices:
-    both modalities are trained together; where scores are fused, each modality keeps a loss of its own beside that of
-    the fused scores (`ws` has only these, as α is no parameter); a clip without landmarks has the video's scores.
+    scene's FC layer, SARNN, both classifiers, and what belongs to the landmarks.
 
     Args:
         class_names: emotion names in alphabetical order.
@@ -99,19 +92,12 @@ class VSHNN(VideoClassifier):
         features: units of the FC layer behind SARNN (section 5.2.3).
         dropout: of SARNN's last hidden state and of the auxiliary classifier.
         auxiliary: λ, weight of the auxiliary classifier's loss (equation 15 and section 5.2.2).
-        fusion: `none`; `ic`: landmarks beside the scene feature; `ws`: weighted sum of the scores; `lrmf` and `lrmaf`:
-            low-rank fusion of the scores without and with attention.
-        descriptor: of the landmarks, `lmed_cf` in the paper.
-        modules: of the landmarks' MLP: 3 for AFEW, 2 for CK+ and MMI (section 5.2.4).
-        landmark_width: units of that MLP; not stated in the paper, our choice.
-        frames: of a sample, T; `lmed_cf` depends on it.
-        alpha: weight of the video's scores in `ws`: 0.6 for AFEW, 0.5 for CK+ and MMI in the paper; None to search it
-            on the inner split in every epoch.
-        rank: γ of the low-rank fusion; not stated in the paper, our choice.
+        fusion: with the landmarks: `IntermediateConcatenation`, `WeightedSum` or `LowRankMultiModalFusion`; None for
+            the faces alone.
         training: optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: no such fusion, or a 3D CNN that is not frozen.
+        ValueError: a 3D CNN that is not frozen.
     """
 
     def __init__(
@@ -126,19 +112,11 @@ class VSHNN(VideoClassifier):
         features: int = 1024,
         dropout: float = 0.5,
         auxiliary: float = 0.5,
-        fusion: Fusion = "none",
-        descriptor: Descriptor = "lmed_cf",
-        modules: int = 3,
-        landmark_width: int = 256,
-        frames: int = 16,
-        alpha: float | None = None,
-        rank: int = 4,
+        fusion: LandmarkFusion | None = None,
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        if fusion not in get_args(Fusion):
-            raise ValueError(f"the fusion is one of {', '.join(get_args(Fusion))}; found {fusion!r}")
-        self.substitution, self.auxiliary, self.fusion = substitution, auxiliary, fusion
+        self.substitution, self.auxiliary = substitution, auxiliary
         classes = len(class_names)
         self.backbone = backbone or FullyConnectedBackbone()
         self.scene = scene or ClipBackbone("c3d")
@@ -147,19 +125,12 @@ class VSHNN(VideoClassifier):
         self.freeze(self.backbone, self.scene)
         self.scene_feature = SceneFeature(self.scene.num_features, hidden)
         self.auxiliary_classifier = AuxiliaryClassifier(hidden, hidden, classes, dropout)
-        self.concatenation: IntermediateConcatenation | None = None
-        self.late: LateFusion | None = None
-        if fusion == "ic":
-            self.concatenation = IntermediateConcatenation(hidden, LandmarkFeatures(descriptor, frames))
-        elif fusion != "none":
-            net = LandmarkNet(classes, descriptor, modules, landmark_width, frames)
-            low_rank = fusion != "ws"
-            fuse = ScoreFusion(classes, rank, fusion == "lrmaf") if low_rank else WeightedSum(classes, alpha)
-            self.late = LateFusion(net, fuse)
-        if fusion != "none":
+        self.fusion = fusion
+        scene_size = hidden
+        if fusion is not None:
+            scene_size = fusion.build(classes, hidden)
             self.inputs = frozenset({"face", "landmarks"})
             self.without_landmarks = nn.ModuleDict({f"{split}_split": MeanMetric() for split in ("train", *EVALUATED)})
-        scene_size = self.concatenation.size if self.concatenation else hidden
         rnn = SceneAwareRNN(self.backbone.num_features, scene_size, hidden, cell, connection)
         self.sarnn = SceneAwareClassifier(rnn, features, classes, dropout)
 
@@ -174,9 +145,8 @@ class VSHNN(VideoClassifier):
 
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fits the scaler of the landmarks' descriptor."""
-        user = self.concatenation or (self.late.net if self.late else None)
-        if user:
-            user.features.fit(data.fitting_dataloader(frozenset({"landmarks"})))
+        if self.fusion is not None:
+            self.fusion.fit(data.fitting_dataloader(frozenset({"landmarks"})))
 
     def forward(self, batch: ClipBatch) -> VSHNNOutput:
         """Faces (B, T, 3, H, W), and landmarks (B, T, 68, 3) where they are fused -> logits of all there is."""
@@ -184,71 +154,58 @@ class VSHNN(VideoClassifier):
         assert made.frames is not None
         scene = self.scene_feature(made.clip)  # v, (B, S)
         auxiliary = self.auxiliary_classifier(scene)
-        present = None
-        if self.concatenation:
-            scene, present = self.concatenation(scene, batch)
         frame_source = self.substituted(made.frames, batch.mask)
         frames = frames_at(made.frames, frame_source)
-        logits, feature = self.sarnn(frames, scene, batch.mask)
-        output = VSHNNOutput(
+
+        def classify(scene_input: Tensor) -> tuple[Tensor, Tensor]:
+            return self.sarnn(frames, scene_input, batch.mask)  # type: ignore[no-any-return]
+
+        fused = None if self.fusion is None else self.fusion(scene, classify, batch)
+        logits, feature = classify(scene) if fused is None else (fused.logits, fused.feature)
+        return VSHNNOutput(
             logits,
             feature,
             auxiliary=auxiliary,
-            present=present,
+            fused=fused,
             relation=inter_frame_correlation(made.frames, batch.mask),
             frame_source=frame_source if self.substitution else None,
-        )
-        if self.late is None:
-            return output
-        scores = self.late(logits, batch)
-        absent = ~scores.present[:, None]
-        return replace(
-            output,
-            logits=scores.fused,
-            video=logits,
-            landmarks=scores.landmarks,
-            present=scores.present,
-            streams=(
-                StreamScores("video", logits),
-                StreamScores("landmarks", scores.landmarks.masked_fill(absent, torch.nan)),
-            ),
+            streams=() if fused is None else fused.streams,
         )
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
         """L + λ L_aux (equation 15), L being the sum of what is trained beside the auxiliary classifier."""
         assert isinstance(output, VSHNNOutput)
         assert output.auxiliary is not None
-        told = [output.logits] if self.fusion != "ws" else []
-        told += [scores for scores in (output.video, output.landmarks) if scores is not None]
-        main = torch.stack([self._cross_entropy(output, scores, batch) for scores in told]).sum()
+        supervised = (output.logits,) if output.fused is None else output.fused.supervised
+        main = torch.stack([self._cross_entropy(output, logits, batch) for logits in supervised]).sum()
         return main + self.auxiliary * self._cross_entropy(output, output.auxiliary, batch)
 
     def _cross_entropy(self, output: VSHNNOutput, logits: Tensor, batch: ClipBatch) -> Tensor:
         return super().loss(replace(output, logits=logits), batch)
 
     def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
-        """Counts the clips without landmarks, and how well each α does on the inner split."""
+        """Counts the clips without landmarks, and shows the fusion those of the inner split where it searches."""
         assert isinstance(output, VSHNNOutput)
-        if output.present is None:
+        if self.fusion is None or output.fused is None:
             return
         missing = self.without_landmarks[f"{split}_split"]
         assert isinstance(missing, MeanMetric)
-        missing.update((~output.present).float())
+        missing.update((~output.fused.present).float())
         name = "chosen" if split == "inner" and self.trainer.testing else split
         self.log(f"{name}/without_landmarks", missing, on_step=False, on_epoch=True, add_dataloader_idx=False)
-        if self.late and self.late.search is not None and split == "inner" and not self.trainer.testing:
-            assert output.video is not None
-            assert output.landmarks is not None
-            video, _ = self.clip_predictions(replace(output, logits=output.video), batch)
-            landmarks, _ = self.clip_predictions(replace(output, logits=output.landmarks), batch)
+        if self.fusion.searches and split == "inner" and not self.trainer.testing:
+            assert output.fused.video is not None
+            assert output.fused.landmarks is not None
+            video, _ = self.clip_predictions(replace(output, logits=output.fused.video), batch)
+            landmarks, _ = self.clip_predictions(replace(output, logits=output.fused.landmarks), batch)
             label = dict(zip(batch.clip_id, batch.label, strict=True))
             labels = torch.stack([label[clip] for clip in video.clip_id])
-            self.late.search.update(video.probabilities, landmarks.probabilities, labels)
+            self.fusion.search(video.probabilities, landmarks.probabilities, labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Sets α to the best one of the inner split, whose accuracies become those with it."""
-        if self.late and self.late.search is not None:
-            alpha, confusion = self.late.use_best(self.late.search)
-            self.metrics_of("inner").confusion.confmat.copy_(confusion)
-            self.log("inner/alpha", alpha)
+        """Lets the fusion choose on the inner split, whose accuracies become those with what is chosen."""
+        chosen = None if self.fusion is None else self.fusion.choose()
+        if chosen is not None:
+            self.metrics_of("inner").confusion.confmat.copy_(chosen.confusion)
+            self.log(f"inner/{chosen.name}", chosen.value)
         super().on_validation_epoch_end()
