@@ -483,6 +483,18 @@ def test_ws_finds_alpha_on_the_inner_split_and_its_accuracies_are_those_with_it(
     assert float(logged["inner/without_landmarks"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("selection", "batches", "reason"),
+    [("last", None, r"with `selection: last` there is none"), ("inner", 0, r"`limit_val_batches: 0` leaves it out")],
+)
+def test_alpha_is_not_searched_where_there_is_nothing_to_search_on(tmp_path, selection, batches, reason):
+    with pytest.raises(ValueError, match=rf"WeightedSum searches its alpha on the inner split, but {reason}; state"):
+        trained(tmp_path, small_vshnn("ws", optimizer=sgd), selection=selection, limit_val_batches=batches)
+    model = small_vshnn("ws", {"alpha": 0.6}, optimizer=sgd)
+    trained(tmp_path, model, selection=selection, limit_val_batches=batches, limit_train_batches=1)
+    assert float(model.fusion.alpha) == pytest.approx(0.6)
+
+
 def test_the_scaler_sees_the_training_clips_alone_and_clips_without_landmarks_are_counted(tmp_path):
     model = small_vshnn("lrmaf", optimizer=sgd)
     trainer, data = trained(tmp_path, model, limit_train_batches=1)

@@ -143,6 +143,22 @@ class VSHNN(VideoClassifier):
         """Which frame stands where after the substitution: (B, T, D), (B, T) -> (B, T), see `substitution_index`."""
         return substitution_index(frames, self.substitution, mask)
 
+    def on_fit_start(self) -> None:
+        """Begins as every training does.
+
+        Raises:
+            ValueError: the fusion searches a value on an inner split, but there is none.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        everything = isinstance(data, VideoDataModule) and data.selection == "last"
+        if self.fusion is not None and self.fusion.searches and (everything or not self.trainer.limit_val_batches):
+            raise ValueError(
+                f"{type(self.fusion).__name__} searches its alpha on the inner split, but "
+                f"{'with `selection: last` there is none' if everything else '`limit_val_batches: 0` leaves it out'}; "
+                "state one, such as --model.init_args.fusion.init_args.alpha 0.5, or use --data.selection inner"
+            )
+        super().on_fit_start()
+
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fits the scaler of the landmarks' descriptor."""
         if self.fusion is not None:
