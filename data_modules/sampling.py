@@ -31,8 +31,8 @@ def subvideo_indices(num_frames: int, clips: int = 7, frames: int = 5, generator
 
     The video is brought to 105 frames: shorter ones repeat frames evenly, longer ones are sampled over their whole
     length. From a start among the first 30, 75 consecutive frames are cut into sub-videos of 15 that share 5 with the
-    next. Not stated in the paper, our choices: the evaluation starts at 15 and takes evenly spaced frames; for another
-    number of clips the 75 frames are cut into that many windows, a third overlapping.
+    next. [our choice] The evaluation starts at 15 and takes evenly spaced frames; for another number of clips the 75
+    frames are cut into that many windows, a third overlapping.
 
     Returns:
         (clips, frames) int64.
@@ -150,7 +150,7 @@ class AllFramesSampler(FrameSampler):
     """All frames of a clip, in training too; of one longer than `max_frames` so many, evenly spaced.
 
     Samples differ in length: shorter ones of a batch are padded with frames that its mask leaves out. The limit keeps
-    memory from growing with a video's length; not stated in any paper, our choice.
+    memory from growing with a video's length [our choice].
     """
 
     num_clips: ClassVar[int] = 1  # type: ignore[misc]

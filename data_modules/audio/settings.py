@@ -8,7 +8,7 @@ AUDIO_RATE = 16000  # samples a second
 
 @dataclass(frozen=True)
 class AudioSettings:
-    """How sound becomes a spectrogram and descriptors. The paper names what is done; the numbers are our choices.
+    """How sound becomes a spectrogram and descriptors. The paper names what is done; the numbers are [our choice].
 
     Args:
         reduce_noise: remove what sounds all the time, by spectral gating.

@@ -15,7 +15,7 @@ Embed = Callable[[Frame, Detection], Vector]
 
 COLOURS = (10, 10)  # bins over hue and saturation, context paper, section 3.3.1
 BRIGHTNESS = 20  # bins over value
-GRID = 64  # not stated in the paper: our choice; of a larger face 64 x 64 pixels, evenly spaced, are counted
+GRID = 64  # [our choice] of a larger face 64 x 64 pixels, evenly spaced, are counted
 
 
 def colour_histograms(frame: Frame, box: NDArray[np.floating]) -> Vector:

@@ -20,7 +20,7 @@ SIZE_IN_BYTES = 1_242_398
 SHA256 = "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
 
 SIDE = 192  # of the square picture that the network looks at
-FIRST_MARGIN = 0.3  # our choice: the least error on rendered faces by points (0.25 to 0.4) and by box (0.25) alike
+FIRST_MARGIN = 0.3  # [our choice] the least error on rendered faces by points (0.25 to 0.4) and by box (0.25) alike
 SECOND_SCALE = 1.5  # MediaPipe's: the side of the cut over that of the points' box
 EYE_CORNERS = (33, 263)  # the outer ones, image left and right
 

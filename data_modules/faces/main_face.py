@@ -28,7 +28,7 @@ def vote(
         num_frames: the clip's length; where only some frames were looked at, how many.
         frame_size: (width, height) in pixels.
         weights: c_freq of the share of frames, c_size of the mean face area over the frame's, c_prob of the mean
-            detection probability. The defaults are not stated in the paper: our choice.
+            detection probability. The defaults are [our choice].
 
     Raises:
         ValueError: a clip without frames, or frames without pixels.
@@ -46,7 +46,7 @@ class MainFace:
     A person is never in one frame twice. So a further track joins, in the order of votes, if it lies wholly before,
     between or after what is already chosen; one that shares a frame with it is somebody else. So is one that looks
     otherwise, where the tracker was given frames: its mean histogram or embedding is further from the mean of those
-    chosen than the tracker's threshold. (The paper has the first track alone; joining is our choice.)
+    chosen than the tracker's threshold. (The paper has the first track alone; joining is [our choice].)
 
     Between detections of one track the box and the points are interpolated linearly, over `max_gap` frames at most;
     where a track begins or ends between two looks, its place there holds for half of the frames between, and after the

@@ -28,14 +28,12 @@ class TrackerSettings:
         ValueError: a weight is negative, a threshold not positive, `k` below 1, or `max_gap` negative.
     """
 
-    colour: CostTerm = CostTerm(1.0, 0.5)  # not stated in the paper: our choice; histograms, distances up to 2
-    embedding: CostTerm = CostTerm(1.0, 1.1)  # not stated in the paper: our choice; unit vectors, distances up to 2
-    position: CostTerm = CostTerm(
-        1.0, 0.6
-    )  # not stated in the paper: our choice; in sides of the face, after one frame
-    size: CostTerm = CostTerm(0.5, 0.7)  # not stated in the paper: our choice; log width and height, after one frame
-    k: int = 10  # not stated in the paper: our choice; features are compared with the mean of a track's last k
-    max_gap: int = 15  # not stated in the paper: our choice; a face unseen for more frames than this ends its track
+    colour: CostTerm = CostTerm(1.0, 0.5)  # [our choice] of colour histograms, distances up to 2
+    embedding: CostTerm = CostTerm(1.0, 1.1)  # [our choice] unit vectors, distances up to 2
+    position: CostTerm = CostTerm(1.0, 0.6)  # [our choice] in sides of the face, after one frame
+    size: CostTerm = CostTerm(0.5, 0.7)  # [our choice] of log width and log height, after one frame
+    k: int = 10  # [our choice] features are compared with the mean of a track's last k
+    max_gap: int = 15  # [our choice] a face unseen for more frames than this ends its track
 
     def __post_init__(self) -> None:
         for name in ("colour", "embedding", "position", "size"):

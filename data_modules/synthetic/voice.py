@@ -27,7 +27,7 @@ QUALITY = {  # tension, melody, tremor
     labels.HAPPINESS: (0.0, 0.7, 0.0), labels.NEUTRAL: (0.0, 0.0, 0.0), labels.SADNESS: (-1.0, -0.7, 0.3),
     labels.SURPRISE: (-0.3, 1.2, 0.0),
 }  # fmt: skip
-"""What else an emotion does to a voice (after Juslin and Laukka, 2003; the numbers are ours).
+"""What else an emotion does to a voice (after Juslin and Laukka, 2003; the numbers are [our choice]).
 
 Anger is tense, sadness breathy and falling, fear trembles, joy and surprise rise."""
 

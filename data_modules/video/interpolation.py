@@ -32,9 +32,9 @@ class Lengthened:
 def lengthen(crops: Sequence[Frame], length: int) -> Lengthened:
     """Brings a clip to at least `length` frames, evenly spaced in time, the first and the last of them kept.
 
-    The papers leave the method open, or use a learned one; ours is dense optical flow (DIS, Kroeger et al. 2016) in
-    both directions: both neighbours are warped to the time between them and blended by nearness. Where the flow does
-    not explain how they differ, they are blended as they are.
+    The papers leave the method open, or use a learned one; [our choice] is dense optical flow (DIS, Kroeger et al.
+    2016) in both directions: both neighbours are warped to the time between them and blended by nearness. Where the
+    flow does not explain how they differ, they are blended as they are.
 
     Args:
         crops: T frames (H, W, 3) of one size, at least 16 pixels each way. A clip of one frame is repeated, one of

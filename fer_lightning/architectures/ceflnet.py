@@ -22,7 +22,7 @@ from fer_lightning.training.classifier import VideoClassifier
 class SelfAttentionLearning(nn.Module):
     """SAL, equation 1: the frames of a clip attend to each other.
 
-    Not stated in the paper, our choice after the authors' code: 4 heads, residual, LayerNorm (equation 1 has one head).
+    [our choice] After the authors' code: 4 heads, residual, LayerNorm (equation 1 has one head).
     """
 
     def __init__(self, size: int, heads: int = 4) -> None:
@@ -45,7 +45,7 @@ class SelfAttentionLearning(nn.Module):
 class LocalGlobalRelation(nn.Module):
     """LRL, equations 2 and 3: each frame is weighed beside the whole clip.
 
-    Not stated in the paper, our choice: the clip is max-pooled, and the weighted mean is over the concatenated vectors,
+    [our choice] The clip is max-pooled, and the weighted mean is over the concatenated vectors,
     whose 2 D values go through the fully connected layer of equation 3.
     """
 
@@ -66,7 +66,7 @@ class LocalGlobalRelation(nn.Module):
 class EmotionalIntensityActivation(nn.Module):
     """EIAN, equations 5 to 8: scores of the clips' emotional intensity, and the emotion-rich representation.
 
-    Not stated in the paper, our choice: one channel of scores, where equation 5 reads as one per class.
+    [our choice] One channel of scores, where equation 5 reads as one per class.
     """
 
     def __init__(self, size: int) -> None:
@@ -114,7 +114,7 @@ class CEFLNet(VideoClassifier):
         self.sal = SelfAttentionLearning(size, heads) if sal else None
         self.lrl = LocalGlobalRelation(size) if lrl else None
         self.eian = EmotionalIntensityActivation(size) if eian else None
-        self.classifier = nn.Sequential(  # q^2; its layers are our choice, not stated in the paper
+        self.classifier = nn.Sequential(  # q^2; its layers [our choice]
             nn.Linear(size, 256),
             nn.ReLU(),
             nn.Dropout(dropout),

@@ -28,7 +28,7 @@ class RegressionModule(nn.Sequential):
     """Table 1's LayerNorm, ReLU, dropout and FC layer: (..., D) -> (..., C).
 
     With two FC layers (table 6) the first one, of feature mapping, stands before them (section 1.1); that it keeps the
-    feature's size is not stated in the paper, our choice.
+    feature's size is [our choice].
     """
 
     def __init__(self, size: int, num_classes: int, fc_layers: int, dropout: float) -> None:
@@ -46,8 +46,8 @@ class ECNNFSA(VideoClassifier):
     """ECNN-FSA, trained end to end; with `fusion: scores` the score-fusion baseline of tables 4 and 7.
 
     Its n is the number of sampled frames: `--data.sampler.init_args.frames`. Output sizes of backbone and branch (table
-    6) are arguments of `EnhancedVGG`. Not stated in the paper, our choices: the regression module sees the mean over
-    the frames' X*; the baseline averages the frames' probabilities.
+    6) are arguments of `EnhancedVGG`. [our choice] The regression module sees the mean over the frames' X*; the
+    baseline averages the frames' probabilities.
 
     Args:
         class_names: emotion names in alphabetical order.
@@ -107,14 +107,14 @@ class ECNNFSA(VideoClassifier):
 class CNNLSTM(VideoClassifier):
     """CNN-LSTM (tables 2, 8 and 9), and with `EnhancedVGG` as its backbone ECNN-LSTM (tables 3 and 7).
 
-    Not stated in the paper, our choices: the clip's feature is the last LSTM's state at the last frame; with `lbp` the
+    [our choice] The clip's feature is the last LSTM's state at the last frame; with `lbp` the
     network sees local binary patterns in the place of the pixels, which table 7 names and says no more of.
 
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames; VGG-16 up to FC7 at random where None.
         hidden: units of each LSTM, from the first to the last; one or two in table 2.
-        dropout: after backbone and LSTMs; not stated in the paper, our choice.
+        dropout: after backbone and LSTMs [our choice].
         lbp: see local binary patterns (table 7).
         training: optimiser, schedule and loss, see `VideoClassifier`.
 

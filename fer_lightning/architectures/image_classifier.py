@@ -57,7 +57,7 @@ class DenseNetFC(ImageClassifier):
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames; DenseNet-121 at random where None.
-        dropout: after the second FC layer; not stated in the paper, our choice.
+        dropout: after the second FC layer [our choice].
         training: optimiser, schedule and loss, see `VideoClassifier`.
     """
 

@@ -110,7 +110,7 @@ class OpenSmileSVM(SupportVectorClassifier):
     """Bi-modality fusion's other audio models (Li et al., ICMI 2019, section 2): openSMILE's functionals into an SVM.
 
     The set of 384 (IS09) or 1582 (IS10) is the data's: `--data.audio.functionals`. The paper says no more of its SVM.
-    Our choice: a linear kernel, as the two challenges that the sets are named after had, for there are more values
+    [our choice] A linear kernel, as the two challenges that the sets are named after had, for there are more values
     than clips of most data sets.
 
     Args:

@@ -15,8 +15,8 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.ensemble.sums import Predictions, average, checked_labels
 from fer_lightning.weights import read_checkpoint, tensors_in
 
-SHARPNESS = 5.0  # [ours] logits at the start are the average's probabilities times this
-DECAY = 0.5  # [ours] of the squared distance from the start, against the sum of the clips' losses
+SHARPNESS = 5.0  # [our choice] logits at the start are the average's probabilities times this
+DECAY = 0.5  # [our choice] of the squared distance from the start, against the sum of the clips' losses
 STEPS = 300
 
 
@@ -35,8 +35,8 @@ class JointLateFusion(nn.Module):
     concatenation operator"), so the groups' own branches say what each group is worth and do not change the joint one.
 
     The loss is convex and minimised with all clips at once (L-BFGS, double precision), from the plain average as the
-    start and with a penalty on the distance from it [ours; the paper names no optimiser]: with few clips the fusion
-    stays near the average. Nothing is random, so there is no seed.
+    start and with a penalty on the distance from it: with few clips the fusion stays near the average [our choice].
+    Nothing is random, so there is no seed.
 
     Args:
         groups: the names of the models of each group.
@@ -72,7 +72,7 @@ class JointLateFusion(nn.Module):
         """(B, G, C) averages of the groups -> the logits of all branches.
 
         A group that says nothing of a clip is a row of zeros: it is left out, and what the others weigh in the joint
-        branch is scaled up to the weight of all [ours], as in a weighted sum.
+        branch is scaled up to the weight of all [our choice], as in a weighted sum.
         """
         branches = torch.stack([branch(merged[:, g]) for g, branch in enumerate(self.branches)], dim=1)
         share = answered(merged).double().mean(dim=1).clamp_min(1 / len(self.groups))  # (B,) of the groups

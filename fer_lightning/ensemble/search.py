@@ -26,9 +26,9 @@ def search_weights(p: Predictions, labels: ArrayLike, step: float = 0.02) -> dic
     no three can be bettered; once from even weights, once from the best model alone. That never ends below the best
     model alone, but it may miss the best weights.
 
-    Many weights are right in the same clips [ours]: the most even are taken (the least sum of squares), then those
-    that give more to the model that is better alone, then to the first in the alphabet. So neither the order of the
-    models nor chance decides.
+    Many weights are right in the same clips. [our choice] The most even are taken (the least sum of squares), then
+    those that give more to the model that is better alone, then to the first in the alphabet. So neither the order of
+    the models nor chance decides.
 
     Args:
         p: name -> (M, C) probabilities; NaN where a model has no prediction, see `weighted_sum`.

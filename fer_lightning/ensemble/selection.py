@@ -15,8 +15,8 @@ def best_selection(p: Predictions, labels: ArrayLike, max_models: int = 5) -> li
 
     The models stand in the order of their accuracy. Each one in turn begins a list, to which the first model is added,
     from the left, that raises the accuracy of the list's average, again and again until there is none or the list holds
-    `max_models` (T = 5 in the paper). Of all lists the most accurate is kept, then the smallest, then [ours] the one
-    whose first model is best. Models of the same accuracy stand in alphabetical order [ours].
+    `max_models` (T = 5 in the paper). Of all lists the most accurate is kept, then the smallest, then [our choice] the
+    one whose first model is best. Models of the same accuracy stand in alphabetical order [our choice].
 
     Args:
         p: name -> (M, C) probabilities; NaN where a model has no prediction, see `average`.

@@ -193,9 +193,9 @@ class FullyConnected(nn.Sequential):
 class FullyConnectedBackbone(FrameBackbone):
     """An image network with fully connected layers in the place of its global average pooling, or behind it.
 
-    DenseNet-FC (VSHNN, section 3.2) is the one of DenseNet-121: frames (..., 3, H, W) -> FC7's values (..., 4096). Not
-    stated in the paper, our choice: the last map is averaged (or repeated) to `pool` x `pool` and flattened, so that
-    crops of any size fit; ReLU after every layer, dropout between two.
+    DenseNet-FC (Lee et al., 2020, section 3.2) is the one of DenseNet-121: frames (..., 3, H, W) -> FC7's values (...,
+    4096). [our choice] The last map is averaged (or repeated) to `pool` x `pool` and flattened, so that crops of any
+    size fit; ReLU after every layer, dropout between two.
 
     Args:
         name: of the network in timm.

@@ -20,7 +20,7 @@ def c3d_convolutions(width: float = 1.0) -> nn.Sequential:
     """The convolutional part: (B, 3, T, H, W) -> (B, 512 width, 1, 4, 4).
 
     Pooling rounds up, as the original's does: 7 x 7 becomes 4 x 4. Inputs of another size than 16 x 112 x 112 leave
-    another map, which is averaged (or repeated) to 1 x 4 x 4 [ours].
+    another map, which is averaged (or repeated) to 1 x 4 x 4 [our choice].
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 3
@@ -73,7 +73,7 @@ class C3D(nn.Module):
 
 
 def _initialise(module: nn.Module) -> None:
-    """He's initialisation [ours]: without BatchNorm, torch's own lets the signal die away over ten layers."""
+    """He's initialisation [our choice]: without BatchNorm, torch's own lets the signal die away over ten layers."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv3d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -12,7 +12,7 @@ TIE_DECIMALS = 10  # row means that differ by less differ by rounding alone, in 
 def inter_frame_correlation(x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Equations 1 and 2: the Pearson correlation of the columns of Y = X X^T.
 
-    Not stated in the paper, our choice: a constant column correlates 0 with the others; every real frame correlates 1
+    [our choice] A constant column correlates 0 with the others; every real frame correlates 1
     with itself, as equation 1 prints it, so that one constant frame does not lower its own mean twice; padded frames
     take no part, their rows and columns are 0.
 
@@ -50,7 +50,7 @@ def _unit_columns(centred: Tensor, x: Tensor) -> Tensor:
 def substitution_index(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Tensor:
     """Which frame stands where after the substitution.
 
-    Not stated in the paper, our choice: the lowest frame is replaced by the highest, the second lowest by the second
+    [our choice] The lowest frame is replaced by the highest, the second lowest by the second
     highest and so on; of equal frames the earlier one counts as the lower among the lowest and as the higher among the
     highest; no more pairs than half of the real frames.
 

@@ -17,7 +17,7 @@ class LowRankFusion(nn.Module):
         video_size: of the video's vector, its scores in the paper.
         landmark_size: of the landmarks' vector.
         output_size: of the result, the number of classes in the paper.
-        rank: γ; not stated in the paper, 4 is our choice.
+        rank: γ, 4 [our choice].
         attention: multiply each vector, its 1 included, by σ(FC(z)) first (equations 18 and 19).
     """
 
@@ -32,7 +32,7 @@ class LowRankFusion(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Factors with which inputs of variance 1 give outputs of variance 1 [ours]."""
+        """Factors with which inputs of variance 1 give outputs of variance 1 [our choice]."""
         for factor in (self.video_factor, self.landmark_factor):
             rank, size, _ = factor.shape
             nn.init.normal_(factor, std=(size * rank**0.5) ** -0.5)

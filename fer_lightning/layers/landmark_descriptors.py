@@ -21,7 +21,7 @@ class Distances:
     shows: str
 
 
-# Not stated in the paper, our choice: it cites 34 pairs and does not list them. Ours are distances that the facial
+# [our choice] The paper cites 34 pairs and does not list them. These are distances that the facial
 # action units of the basic emotions (Ekman and Friesen) change, and as a set the same for the mirrored face.
 DISTANCES = (
     Distances("brows", ((21, 22),), "inner ends drawn together: anger, fear, sadness (AU 4)"),
@@ -49,7 +49,7 @@ PAIRS = tuple(pair for distances in DISTANCES for pair in distances.pairs)
 
 
 def landmark_distances(landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """The distances of `DISTANCES`, divided by that between the outer eye corners [ours].
+    """The distances of `DISTANCES`, divided by that between the outer eye corners [our choice].
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
@@ -76,7 +76,7 @@ def landmark_distances(landmarks: Tensor) -> tuple[Tensor, Tensor]:
 def lmed(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
     """LMED: largest value, mean and standard deviation of each distance over the frames.
 
-    Not stated in the paper, our choice: the population's deviation. The descriptor does not change when the points are
+    [our choice] The population's deviation. The descriptor does not change when the points are
     rotated, moved or scaled, each frame by itself. Frames without a measurable face take no part, as padded ones.
 
     Args:

@@ -29,9 +29,9 @@ def temporal_pyramid(
     """Temporal-pyramid features (section 4.2, equations 26 to 28).
 
     Level k cuts the n real frames into 2^k parts (section 6.5; the equation prints k), part j being the frames
-    [floor((j - 1) n / 2^k), floor(j n / 2^k)). Not stated in the paper, our choice: a part of a clip that is too short
-    for it has the one frame that it lies in. Of each part: the mean of `face`, the mean of `context`, then the minimum,
-    mean and maximum of `probabilities`; parts and levels one after another.
+    [floor((j - 1) n / 2^k), floor(j n / 2^k)). [our choice] A part of a clip that is too short for it has the one frame
+    that it lies in. Of each part: the mean of `face`, the mean of `context`, then the minimum, mean and maximum of
+    `probabilities`; parts and levels one after another.
 
     Args:
         face: (B, T, F) features of the frames.

@@ -21,7 +21,7 @@ class SceneAwareRNN(nn.Module):
     (equations 11 to 14). A and C are the same functions, since W_x x + W_v v = [W_x, W_v][x, v]: both are the layer of
     `nn.LSTM` or `nn.GRU` over the joined input, and differ in how W_v begins.
 
-    Not stated in the paper, our choice: c_0 = 0; where scene and hidden state differ in size, type B has a linear layer
+    [our choice] c_0 = 0; where scene and hidden state differ in size, type B has a linear layer
     between them; A's W_v begins as a layer of its own over v would, C's as a part of the layer over [x, v].
 
     Args:
@@ -105,8 +105,8 @@ class LSTMStack(nn.Module):
 class SummedBiLSTM(nn.Module):
     """Bi-modality fusion's Bi-LSTM (section 2, equation 3): h_t = h_t^f + h_t^b, both read at the same frame t.
 
-    The paper's index T - t counts the reversed sequence, in which frame t stands there. Not stated in the paper, our
-    choice: between layers the directions are joined, as usual; they are summed behind the last one.
+    The paper's index T - t counts the reversed sequence, in which frame t stands there. [our choice] Between layers the
+    directions are joined, as usual; they are summed behind the last one.
 
     Args:
         input_size: D, features of a frame.

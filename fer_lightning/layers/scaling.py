@@ -9,7 +9,7 @@ ROUNDING = 16  # units of the last place within which a feature counts as consta
 class RangeScaler(nn.Module):
     """Scales every feature to [-1, 1] over the vectors that it was fitted to.
 
-    Not stated in the paper, our choices: a feature that was constant becomes 0, and values outside of the fitted range
+    [our choice] A feature that was constant becomes 0, and values outside of the fitted range
     are kept beyond [-1, 1] instead of clipped: how far they are from what was seen is worth knowing. Before a fit it
     changes nothing.
 

@@ -28,7 +28,7 @@ LOG_TEMPERATURES = (-4.0, 4.0)
 class SupportVectorMachine(nn.Module):
     """Scikit-learn's SVC, its arrays in buffers, and scores that a softmax makes probabilities of.
 
-    Not stated in the paper, our choices: the kernel; cost and width of the kernel are those with the highest accuracy
+    [our choice] The kernel; cost and width of the kernel are those with the highest accuracy
     in cross-validation over folds that share no subject, of equal ones the smallest cost, then the smallest width; the
     scores are the one-vs-rest decision values divided by a temperature with which the clips left out of these folds are
     likeliest.

@@ -14,7 +14,7 @@ from fer_lightning.layers.vgg_weights import load_vgg_weights
 from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; pooling after each
-ENHANCED = 3  # blocks before the enhanced branch: "from the seventh layer", after its pooling [ours]
+ENHANCED = 3  # blocks before the enhanced branch: "from the seventh layer", after its pooling [our choice]
 
 
 class VGGConvolutions(nn.Sequential):
@@ -90,7 +90,7 @@ class VGGBackbone(FrameBackbone):
 class VGG16(VGGBackbone):
     """VGG-16 up to FC7, the CNN of CNN-LSTM: frames (..., 3, H, W) -> (..., 4096).
 
-    The map is brought to 7 x 7 by averaging or repeating, so that crops of any size fit [ours, as torchvision].
+    The map is brought to 7 x 7 by averaging or repeating, so that crops of any size fit [our choice], as torchvision.
 
     Args:
         weights: as of `VGGBackbone`; files that hold no fc6 and fc7 leave these random.
@@ -132,9 +132,9 @@ class VGG16(VGGBackbone):
 class EnhancedVGG(VGGBackbone):
     """ECNN: three more convolutions behind VGG-16's, and an enhanced branch; (..., 3, H, W) -> (..., 2048).
 
-    Both ends are averaged over their maps and joined, so the size of the crop does not matter. Not stated in the paper,
-    our choices: the added convolutions stand behind the last pooling and have 512-1024-1024-1024 channels; the branch
-    begins behind the third pooling, a quarter of the cost; ReLU after every layer; the branch's map keeps its size.
+    Both ends are averaged over their maps and joined, so the size of the crop does not matter. [our choice] The added
+    convolutions stand behind the last pooling and have 512-1024-1024-1024 channels; the branch begins behind the third
+    pooling, a quarter of the cost; ReLU after every layer; the branch's map keeps its size.
 
     The paper begins with VGG-Face and goes on with SFEW and FER2013 (section 2.1): the experiments
     `ecnn_stills_fer2013`, told of VGG-Face's file, and `ecnn_stills_sfew`.

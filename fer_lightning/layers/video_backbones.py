@@ -15,7 +15,7 @@ from fer_lightning.layers.video_weights import PUBLISHED, load_clip_weights
 from fer_lightning.weights import RANDOM
 
 Network = Literal["c3d", "resnet3d", "resnext3d"]
-DEPTHS = {"resnet3d": 18, "resnext3d": 101}  # not stated in the paper: our choice, those with published weights
+DEPTHS = {"resnet3d": 18, "resnext3d": 101}  # [our choice] those with published weights
 
 
 class ClipBackbone(nn.Module, Pretrained):
@@ -29,10 +29,10 @@ class ClipBackbone(nn.Module, Pretrained):
         name: `c3d`, `resnet3d` or `resnext3d`.
         weights: `random`; `sports1m` (C3D) or `kinetics` (ResNet3D of depth 18), fetched when a training begins;
             `run:NAME` for those of a run of this suite; or the path of a checkpoint or weights file.
-        depth: of a residual network, 18 for ResNet3D and 101 for ResNeXt3D where None [ours].
+        depth: of a residual network, 18 for ResNet3D and 101 for ResNeXt3D where None [our choice].
         cardinality: groups of ResNeXt3D.
         width: share of the published channels; a small one makes a network for laptops.
-        frozen: weights and BatchNorm's statistics stay as they are (VSHNN, section 3.3; the statistics [ours]).
+        frozen: weights (Lee et al., 2020, section 3.3) and BatchNorm's statistics [our choice] stay as they are.
         size: larger frames are averaged down to this side; smaller ones stay.
         normalisation: convention of the pixels that the weights were trained with, one of `CONVENTIONS`. None takes
             that of the weights: of the named ones, what the checkpoint of a run says, ImageNet's where they are random;

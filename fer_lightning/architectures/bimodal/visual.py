@@ -27,12 +27,12 @@ from fer_lightning.weights import RANDOM, checkpoint_named, read_checkpoint, ten
 class CNNBiLSTM(VideoClassifier):
     """A CNN and a two-layer Bi-LSTM over its features: VGG-Face, ResNet-18 and DenseNet-121 in the paper (section 2).
 
-    Not stated in the paper, our choices: the mean over the frames' states is classified; dropout.
+    [our choice] The mean over the frames' states is classified; dropout.
 
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames; VGG-16 up to FC7 at random where None.
-        hidden: units of every layer and direction; not stated in the paper, our choice.
+        hidden: units of every layer and direction [our choice].
         layers: of the Bi-LSTM, 2 in the paper (section 2).
         dropout: of the frames' features, and of the clip's.
         frozen_convolutions: train the fully connected layers of the backbone, not its convolutions, nor the statistics

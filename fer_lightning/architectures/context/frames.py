@@ -25,7 +25,7 @@ LAST = "layer4"  # the last block of timm's ResNets
 class PooledVGG(VGGBackbone):
     """The context model (section 3.5): VGG-16's last map pooled to 2 x 2; (..., 3, H, W) -> (..., 2048).
 
-    The paper counts 2048 context features (section 6.5) and does not say how they are pooled: our choice.
+    The paper counts 2048 context features (section 6.5) and does not say how they are pooled [our choice].
 
     Args:
         weights: as of `VGGBackbone`; `timm` for ImageNet's.
@@ -253,7 +253,7 @@ def _in_pieces(network: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
 class ContextClassifier(nn.Module):
     """The classification block (equation 24): two FC layers, each with ReLU and dropout, and the last one.
 
-    Not stated in the paper, our choice: the sizes, and the dropout.
+    [our choice] The sizes, and the dropout.
     """
 
     def __init__(self, size: int, hidden: int, num_classes: int, dropout: float) -> None:

@@ -23,8 +23,8 @@ class ContextTemporalPyramid(ContextModel):
         scene: the context model; VGG-16 at random where None.
         context: whether the person around the face is looked at.
         levels: of the pyramid.
-        hidden: units of the classifier's FC layers; not stated in the paper, our choice.
-        dropout: after each of them; not stated in the paper, our choice.
+        hidden: units of the classifier's FC layers [our choice].
+        dropout: after each of them [our choice].
         face_classes: of the face model's probabilities, which need not be those of the clips.
         training: optimiser, schedule and loss, see `VideoClassifier`.
 

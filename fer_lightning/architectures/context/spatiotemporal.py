@@ -46,7 +46,7 @@ class SpatiotemporalVolume(nn.Module):
 class VolumeCNN(nn.Sequential):
     """3D convolutions of 3³ in four blocks with 2³ max pooling, and a global average (equation 23).
 
-    Not stated in the paper, our choice: BatchNorm and ReLU after every convolution; He's initialisation; rounding up
+    [our choice] BatchNorm and ReLU after every convolution; He's initialisation; rounding up
     where a side is odd.
     """
 
@@ -77,8 +77,8 @@ class ContextSpatiotemporal(ContextModel):
     """LSTMs over the frames, whose states make a volume that 3D convolutions see.
 
     Model 1 of table 3 has a frozen face model (`tuned: false`, `context: false`), model 2 tunes its last block
-    (`context: false`), model 3 looks at the person too. Not stated in the paper, our choice: of padded or left out
-    frames the model knows nothing; real ones are brought to `frames` by repeating them evenly.
+    (`context: false`), model 3 looks at the person too. [our choice] Of padded or left out frames the model knows
+    nothing; real ones are brought to `frames` by repeating them evenly.
 
     Args:
         class_names: emotion names in alphabetical order.
@@ -87,11 +87,11 @@ class ContextSpatiotemporal(ContextModel):
         context: whether the person around the face is looked at.
         tuned: whether the last of the face model's four blocks and its classifier learn.
         frames: K, steps of the volume, as many as the sampler draws.
-        lstm: units of each of the two LSTM layers; not stated in the paper, our choice.
-        side: S of the volume; not stated in the paper, our choice.
+        lstm: units of each of the two LSTM layers [our choice].
+        side: S of the volume [our choice].
         width: share of the 3D convolutions' channels; a small one makes a network for laptops.
-        hidden: units of the classifier's FC layers; not stated in the paper, our choice.
-        dropout: after each of them; not stated in the paper, our choice.
+        hidden: units of the classifier's FC layers [our choice].
+        dropout: after each of them [our choice].
         face_classes: of the face model's probabilities, which need not be those of the clips.
         training: optimiser, schedule and loss, see `VideoClassifier`.
 

@@ -87,7 +87,7 @@ class LandmarkFusion(nn.Module, ABC):
 class IntermediateConcatenation(LandmarkFusion):
     """IC, equation 16: SARNN's scene input is v' = [BatchNorm(v), l'], with l' the scaled descriptor.
 
-    [our choice] l' is 0, the middle of its scale, for clips without landmarks.
+    [our choice] L' is 0, the middle of its scale, for clips without landmarks.
 
     Args:
         descriptor: of the landmarks, `lmed_cf` in the paper.

@@ -70,7 +70,7 @@ def trajectory(landmarks: Tensor, mask: Tensor) -> Tensor:
     """DTGN's input (Jung et al., ICCV 2015, the paper's [34]): where the points go in the picture.
 
     In each frame the points are taken from the nose and divided by the deviation of their coordinates along each axis.
-    Our choices: the tip of the nose; a frame that is not real shows the nearest one that is, of two the earlier.
+    [our choice] The tip of the nose; a frame that is not real shows the nearest one that is, of two the earlier.
 
     Args:
         landmarks: (B, N, 68, 3), finite.
@@ -133,7 +133,7 @@ class LandmarkNet(nn.Module):
         num_classes: of the scores.
         descriptor: `lmed_cf`, `lmed`, or `trajectory` (DTGN's, which table 9 puts into the same MLP).
         modules: 3 for AFEW, 2 for CK+ and MMI.
-        width: of every hidden layer; not stated in the paper, our choice.
+        width: of every hidden layer [our choice].
         frames: N of a clip.
         dropout: after every module; the paper states none.
     """

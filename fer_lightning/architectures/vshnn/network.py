@@ -28,7 +28,7 @@ from fer_lightning.training.classifier import VideoClassifier
 class SceneFeature(nn.Sequential):
     """The FC layer that is trained in the place of a 3D CNN's head (section 3.3): (B, E) -> v (B, S).
 
-    Not stated in the paper, our choice: one layer with ReLU.
+    [our choice] One layer with ReLU.
     """
 
     def __init__(self, size: int, hidden: int) -> None:
@@ -51,7 +51,7 @@ class AuxiliaryClassifier(nn.Sequential):
 class SceneAwareClassifier(nn.Module):
     """SARNN (section 3.5), dropout, and the two FC layers behind it (section 5.2.3).
 
-    Not stated in the paper, our choice: ReLU between the two.
+    [our choice] ReLU between the two.
     """
 
     def __init__(self, rnn: SceneAwareRNN, features: int, num_classes: int, dropout: float) -> None:

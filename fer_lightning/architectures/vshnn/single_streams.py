@@ -25,7 +25,7 @@ class SceneCNN(VideoClassifier):
         class_names: emotion names in alphabetical order.
         scene: the 3D CNN without its head; C3D at random where None. One that is not frozen is trained whole.
         hidden: units of both FC layers (section 5.2.2).
-        dropout: of the classifier; not stated in the paper for it, our choice.
+        dropout: of the classifier [our choice].
         training: optimiser, schedule and loss, see `VideoClassifier`.
     """
 
