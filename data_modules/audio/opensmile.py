@@ -1,4 +1,4 @@
-"""openSMILE's functionals of a clip's speech (002, section 2.2): statistics of pitch, energy and spectrum.
+"""openSMILE's functionals of a clip's speech (Li et al., 2019, section 2.2): statistics of pitch, energy and spectrum.
 
 openSMILE's licence allows research and teaching, and no commercial use: it is an extra, installed and imported by those
 alone who ask for these descriptors.

@@ -1,4 +1,4 @@
-"""A sound as a picture: the magnitude of its short-time Fourier transform in decibels (002, section 2.2)."""
+"""A sound as a picture: its short-time Fourier transform's magnitude in decibels (Li et al., 2019, section 2.2)."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is heard of a clip: its settings, and the speech in its sound, without noise and pauses (002, section 3.1)."""
+"""What is heard of a clip: settings, and its speech without noise and pauses (Li et al., 2019, section 3.1)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -13,7 +13,7 @@ Vector = NDArray[np.float32]  # (D,)
 Embed = Callable[[Frame, Detection], Vector]
 """(H, W, 3) RGB frame and a face in it -> (D,) its encoding, such as the last layer of a network for identities."""
 
-COLOURS = (10, 10)  # bins over hue and saturation, context paper, section 3.3.1
+COLOURS = (10, 10)  # bins over hue and saturation, Do et al., 2021, section 3.3.1
 BRIGHTNESS = 20  # bins over value
 GRID = 64  # [our choice] of a larger face 64 x 64 pixels, evenly spaced, are counted
 

@@ -21,7 +21,7 @@ def vote(
     frame_size: tuple[int, int],
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> NDArray[np.float64]:
-    """(N,) how much speaks for each track as the main face: context paper, equations 11 and 12.
+    """(N,) how much speaks for each track as the main face: Do et al. (2021), equations 11 and 12.
 
     Args:
         tracks: of one clip.

@@ -1,4 +1,4 @@
-"""Faces over time: detections become tracks, as the context paper does it (sections 3.3 and 3.4, equations 1 to 13).
+"""Faces over time: detections become tracks, as Do et al. (2021) do it (sections 3.3 and 3.4, equations 1 to 13).
 
 A tracker works on streams: what it knows of a track is of constant size. Who the main face of a clip is, and where in
 each frame, is `main_face`'s matter.

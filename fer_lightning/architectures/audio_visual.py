@@ -1,6 +1,6 @@
 """Faces and voice in one network, trained end to end, either of which may be missing.
 
-It stands beside the papers: bi-modality fusion (Li et al., ICMI 2019) trains its networks apart and adds their scores.
+It stands beside the papers: bi-modality fusion (Li et al., 2019) trains its networks apart and adds their scores.
 Here frames of the face are tokens of one transformer, stretches of the spectrogram of another, and what the two say is
 multiplied: if face and voice depend on each other through the emotion alone, and no emotion is more frequent than
 others, the logarithm of its probability given both is, but for a constant, the sum of those given each (a product of

@@ -1,8 +1,11 @@
-"""CEFLNet: clip-aware expressive feature learning (Liu et al., Information Sciences 2022).
+"""CEFLNet: clip-aware expressive feature learning.
 
 A video is cut into short clips. A clip-based feature encoder (CFE, section 3.2) makes one vector of each clip's frames
 by self-attention (SAL) and local-global relation learning (LRL); an emotional intensity activation network (EIAN,
 section 3.3) weighs the clips and finds the emotion-rich one.
+
+Liu et al. (2022), "Clip-aware Expressive Feature Learning for Video-based Facial Expression Recognition",
+Information Sciences, https://doi.org/10.1016/j.ins.2022.03.062
 """
 
 from collections.abc import Sequence

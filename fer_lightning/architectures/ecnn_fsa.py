@@ -1,7 +1,9 @@
-"""ECNN-FSA: frame-level attention over an enhanced VGG-16 (Chen et al., 2022), and the models of its tables.
+"""ECNN-FSA: frame-level attention over an enhanced VGG-16, and the models that its tables compare it with.
 
 An enhanced CNN makes a feature of every frame (section 1.2), frame-level self-attention (FSA, section 1.3) relates the
 frames, and a regression module classifies their mean. CNN-LSTM and ECNN-LSTM (tables 2, 3 and 7) have LSTMs instead.
+
+Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
 """
 
 from collections import OrderedDict

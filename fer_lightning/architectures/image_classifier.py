@@ -1,4 +1,9 @@
-"""ImageClassifier: a network of still images. A still is a clip of one frame, so it has no code path of its own."""
+"""ImageClassifier: a network of still images. A still is a clip of one frame, so it has no code path of its own.
+
+DenseNet-FC (section 3.2):
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args

@@ -1,4 +1,13 @@
-"""Support vector machines as systems like all others: trained, evaluated and reported by the same commands."""
+"""Support vector machines as systems like all others: trained, evaluated and reported by the same commands.
+
+Of landmarks (table 9):
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+
+Of openSMILE's functionals (section 2):
+Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
+https://doi.org/10.1145/3340555.3355719
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -107,7 +116,7 @@ class LandmarkSVM(SupportVectorClassifier):
 
 
 class OpenSmileSVM(SupportVectorClassifier):
-    """Bi-modality fusion's other audio models (Li et al., ICMI 2019, section 2): openSMILE's functionals into an SVM.
+    """Bi-modality fusion's other audio models (Li et al., 2019, section 2): openSMILE's functionals into an SVM.
 
     The set of 384 (IS09) or 1582 (IS10) is the data's: `--data.audio.functionals`. The paper says no more of its SVM.
     [our choice] A linear kernel, as the two challenges that the sets are named after had, for there are more values

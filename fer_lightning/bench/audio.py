@@ -30,7 +30,7 @@ from fer_lightning.bench.store import clips_to_store
 
 CORES = 2
 SECONDS = 3.0  # of a clip
-BATCH, FRAMES, SIZE = 8, 16, 224  # of the paper's streams (002)
+BATCH, FRAMES, SIZE = 8, 16, 224  # of the streams of Li et al. (2019)
 
 
 def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, list[Clip]]:

@@ -1,4 +1,8 @@
-"""Joint late fusion: the ensemble of models in groups of the context paper, section 6.6."""
+"""Joint late fusion: the ensemble of models in groups (section 6.6).
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Best selection: the ensemble of the context paper, section 5."""
+"""Best selection (section 5).
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 from collections.abc import Callable, Sequence
 

@@ -13,7 +13,7 @@ DECIMALS = 12
 
 
 def average(p: Predictions) -> NDArray[np.float64]:
-    """The mean of the models' probabilities, (M, C) (context paper, equation 30).
+    """The mean of the models' probabilities, (M, C) (Do et al., 2021, equation 30).
 
     A clip's mean is that of the models that have a prediction of it; where none has, the row is NaN.
 

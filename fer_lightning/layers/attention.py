@@ -1,4 +1,7 @@
-"""Attention over the frames of a clip."""
+"""Attention over the frames of a clip (section 1.3).
+
+Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
+"""
 
 from contextlib import nullcontext
 

@@ -1,4 +1,8 @@
-"""C3D (Tran et al., ICCV 2015): eight 3x3x3 convolutions, then fully connected layers."""
+"""C3D: eight 3x3x3 convolutions, then fully connected layers.
+
+Tran et al. (2015), "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015,
+https://arxiv.org/abs/1412.0767
+"""
 
 import math
 from collections import OrderedDict

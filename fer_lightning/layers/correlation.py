@@ -1,4 +1,8 @@
-"""How alike the frames of a clip are, and the frame substitution that builds on it (VSHNN, section 3.4)."""
+"""How alike the frames of a clip are, and the frame substitution that builds on it (section 3.4).
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 import torch
 from torch import Tensor

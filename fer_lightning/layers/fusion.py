@@ -1,4 +1,11 @@
-"""Fusion of what several modalities say."""
+"""Low-rank fusion of two modalities, with attention and without.
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+
+Liu et al. (2018), "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018,
+https://arxiv.org/abs/1806.00064
+"""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +13,7 @@ from torch import Tensor, nn
 
 
 class LowRankFusion(nn.Module):
-    """LRMAF (VSHNN, section 4.2.3); without attention LRMF (Liu et al., ACL 2018).
+    """LRMAF (Lee et al., 2020, section 4.2.3); without attention LRMF (Liu et al., 2018).
 
     Both vectors get a 1 appended, so that their outer product holds each of them alone beside all products. A weight
     tensor over that outer product maps it to the output; it is a sum of `rank` outer products itself (equation 20),

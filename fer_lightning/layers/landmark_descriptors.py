@@ -1,4 +1,8 @@
-"""LMED and LMED-CF: what a face's landmark distances do over a clip (VSHNN, section 4.1)."""
+"""LMED and LMED-CF: what a face's landmark distances do over a clip (section 4.1).
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,8 @@
-"""Local binary patterns (Ojala et al., Pattern Recognition 1996): textures that do not depend on the lighting."""
+"""Local binary patterns: textures that do not depend on the lighting.
+
+Ojala et al. (1996), "A comparative study of texture measures with classification based on featured distributions",
+Pattern Recognition 29, 51-59, https://doi.org/10.1016/0031-3203(95)00067-4
+"""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,8 @@
-"""The temporal pyramid of the context models (section 4.2 of their paper): statistics of a clip's parts."""
+"""The temporal pyramid of the context models (section 4.2): statistics of a clip's parts.
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,13 @@
-"""Recurrent networks over the frames of a clip."""
+"""Recurrent networks over the frames of a clip.
+
+`SceneAwareRNN` (section 3.5):
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+
+`SummedBiLSTM` (section 2, equations 1 to 3):
+Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
+https://doi.org/10.1145/3340555.3355719
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,7 +24,7 @@ Connection = Literal["A", "B", "C"]
 
 
 class SceneAwareRNN(nn.Module):
-    """SARNN (VSHNN, section 3.5): one layer, one direction, that knows the scene beside the frames.
+    """SARNN (Lee et al., 2020, section 3.5): one layer, one direction, that knows the scene beside the frames.
 
     Type A adds W_v v to every gate (equations 3 to 6), type B begins with h_0 = v (equation 10), type C feeds [x_n, v]
     (equations 11 to 14). A and C are the same functions, since W_x x + W_v v = [W_x, W_v][x, v]: both are the layer of

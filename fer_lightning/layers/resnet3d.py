@@ -1,4 +1,8 @@
-"""Residual networks of 3x3x3 convolutions (Hara et al., CVPR 2018), of torchvision's blocks."""
+"""Residual networks of 3x3x3 convolutions, of torchvision's blocks.
+
+Hara et al. (2018), "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?", CVPR 2018,
+https://arxiv.org/abs/1711.09577
+"""
 
 from torch import Tensor, nn
 from torchvision.models.video.resnet import BasicBlock, Bottleneck  # type: ignore[import-untyped]

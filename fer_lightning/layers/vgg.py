@@ -1,4 +1,10 @@
-"""VGG-16, the enhanced one of ECNN-FSA (section 1.2, figure 2), and VGG-19."""
+"""VGG-16, the enhanced one of ECNN-FSA (section 1.2, figure 2), and VGG-19.
+
+Simonyan and Zisserman (2015), "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
+https://arxiv.org/abs/1409.1556
+
+Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
+"""
 
 from collections import OrderedDict
 from collections.abc import Sequence

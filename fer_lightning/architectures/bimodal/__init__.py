@@ -1,4 +1,8 @@
-"""Li et al., Bi-modality fusion for emotion recognition in the wild, ICMI 2019."""
+"""Bi-modality fusion: visual streams and one of spectrograms.
+
+Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
+https://doi.org/10.1145/3340555.3355719
+"""
 
 import lazy_loader
 

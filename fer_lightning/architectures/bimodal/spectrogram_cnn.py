@@ -1,4 +1,8 @@
-"""The deep audio model of bi-modality fusion (Li et al., ICMI 2019): a spectrogram, seen as an image by VGG-19."""
+"""The deep audio model of bi-modality fusion: a spectrogram, seen as an image by VGG-19 (section 2.2).
+
+Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
+https://doi.org/10.1145/3340555.3355719
+"""
 
 from collections.abc import Sequence
 from typing import Any

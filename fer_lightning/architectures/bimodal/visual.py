@@ -1,7 +1,10 @@
-"""The visual streams of bi-modality fusion (Li et al., ICMI 2019, 10.1145/3340555.3355719).
+"""The visual streams of bi-modality fusion.
 
 Three networks make a feature of every frame, which a bidirectional LSTM relates (section 2, equations 1 to 3); a fourth
 one classifies frames alone, and its labels are counted. `fer_lightning.ensemble` weighs their scores (equation 4).
+
+Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
+https://doi.org/10.1145/3340555.3355719
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,8 @@
-"""Do et al., Context-aware emotion recognition in the wild, Sensors 2021."""
+"""The context models: faces and the persons around them.
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 import lazy_loader
 

@@ -1,4 +1,8 @@
-"""What the context models make of every frame (context paper, section 3.5), and the classifier behind both of them."""
+"""What the context models make of every frame (section 3.5), and the classifier behind both of them.
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""The context temporal-pyramid model (context paper, section 4.2): models 4 to 9 of its table 4."""
+"""The context temporal-pyramid model (section 4.2): models 4 to 9 of table 4.
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,8 @@
-"""The context spatiotemporal LSTM-3DCNN model (context paper, section 4.1): models 1 to 3 of its table 3."""
+"""The context spatiotemporal LSTM-3DCNN model (section 4.1): models 1 to 3 of table 3.
+
+Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
+Sensors 21, 2344, https://doi.org/10.3390/s21072344
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,8 @@
-"""Lee et al., Visual scene-aware hybrid and multi-modal feature aggregation, Sensors 2020."""
+"""VSHNN, its fusions with facial landmarks, and its single streams.
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 import lazy_loader
 

@@ -1,4 +1,8 @@
-"""How VSHNN joins its video stream and the facial landmarks (section 4.2)."""
+"""How VSHNN joins its video stream and the facial landmarks (section 4.2).
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable

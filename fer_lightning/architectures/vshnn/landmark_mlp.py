@@ -1,4 +1,8 @@
-"""The landmark side of VSHNN (section 4.1): LMED-CF, LMED or trajectories of 68 points, classified by an MLP."""
+"""The landmark side of VSHNN (section 4.1): LMED-CF, LMED or trajectories of 68 points, classified by an MLP.
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,11 @@
-"""VSHNN: visual scene-aware hybrid neural network (Sensors 2020, 20, 5184).
+"""VSHNN: visual scene-aware hybrid neural network.
 
 DenseNet-FC makes an appearance feature of every frame (section 3.2), a 3D CNN the scene feature of the clip (section
 3.3). Frame substitution replaces the frames that are least like the others (section 3.4), and a recurrent network that
 knows the scene classifies what is left (section 3.5). Facial landmarks are a second modality (section 4).
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,8 @@
-"""VSHNN's streams alone: the single models that its table 2 compares it with."""
+"""VSHNN's streams alone: the single models that its table 2 compares it with.
+
+Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
+Sensors 20, 5184, https://doi.org/10.3390/s20185184
+"""
 
 from collections.abc import Sequence
 from typing import Any
