@@ -33,6 +33,7 @@ from .layers.video_backbones import ClipBackbone as ClipBackbone
 from .training.classifier import VideoClassifier as VideoClassifier
 from .training.loggers import CurvesLogger as CurvesLogger
 from .training.loggers import RunWandbLogger as RunWandbLogger
+from .training.random_batch import random_batch as random_batch
 from .training.schedules import WarmupCosine as WarmupCosine
 
 __version__: str

@@ -219,6 +219,12 @@ class AudioVisual(VideoClassifier):
 
     Its streams are what each branch says alone; its logits are their sum.
 
+    Example:
+        >>> from fer_lightning import AudioVisual, FrameBackbone, random_batch
+        >>> model = AudioVisual(("anger", "joy"), FrameBackbone("resnet10t"), width=32).eval()
+        >>> model(random_batch(model.inputs, size=64)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         face_backbone: of the frames; ResNet-18 at random where None.

@@ -86,6 +86,12 @@ class EmotionalIntensityActivation(nn.Module):
 class CEFLNet(VideoClassifier):
     """CEFLNet; without `sal`, `lrl` and `eian` it is table 6's ResNet-18, which averages its frames.
 
+    Example:
+        >>> from fer_lightning import CEFLNet, FrameBackbone, random_batch
+        >>> model = CEFLNet(("anger", "joy"), FrameBackbone("resnet10t")).eval()
+        >>> model(random_batch(frames=35)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames.

@@ -51,6 +51,12 @@ class ECNNFSA(VideoClassifier):
     6) are arguments of `EnhancedVGG`. [our choice] The regression module sees the mean over the frames' X*; the
     baseline averages the frames' probabilities.
 
+    Example:
+        >>> from fer_lightning import ECNNFSA, FrameBackbone, random_batch
+        >>> model = ECNNFSA(("anger", "joy"), FrameBackbone("resnet10t")).eval()
+        >>> model(random_batch(frames=5)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames; ECNN at random where None.
@@ -111,6 +117,12 @@ class CNNLSTM(VideoClassifier):
 
     [our choice] The clip's feature is the last LSTM's state at the last frame; with `lbp` the
     network sees local binary patterns in the place of the pixels, which table 7 names and says no more of.
+
+    Example:
+        >>> from fer_lightning import CNNLSTM, FrameBackbone, random_batch
+        >>> model = CNNLSTM(("anger", "joy"), FrameBackbone("resnet10t"), hidden=(16,)).eval()
+        >>> model(random_batch(frames=5)).logits.shape
+        torch.Size([2, 2])
 
     Args:
         class_names: emotion names in alphabetical order.

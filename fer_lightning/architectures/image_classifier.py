@@ -22,6 +22,12 @@ Crop = Literal["face", "person"]
 class ImageClassifier(VideoClassifier):
     """Backbone, dropout, one linear layer. Of a clip of several frames it classifies the mean feature.
 
+    Example:
+        >>> from fer_lightning import FrameBackbone, ImageClassifier, random_batch
+        >>> model = ImageClassifier(("anger", "joy"), FrameBackbone("resnet10t")).eval()
+        >>> model(random_batch(frames=1)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames.
@@ -58,6 +64,12 @@ class ImageClassifier(VideoClassifier):
 
 class DenseNetFC(ImageClassifier):
     """DenseNet-FC, which gives VSHNN its appearance features (section 3.2): DenseNet-121 with two FC layers.
+
+    Example:
+        >>> from fer_lightning import DenseNetFC, FrameBackbone, random_batch
+        >>> model = DenseNetFC(("anger", "joy"), FrameBackbone("resnet10t")).eval()
+        >>> model(random_batch(frames=1)).logits.shape
+        torch.Size([2, 2])
 
     Args:
         class_names: emotion names in alphabetical order.

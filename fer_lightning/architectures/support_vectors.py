@@ -90,6 +90,12 @@ class SupportVectorClassifier(GradientFreeClassifier):
 class LandmarkSVM(SupportVectorClassifier):
     """Table 9's support vector machines, on LMED or LMED-CF.
 
+    Example:
+        >>> from fer_lightning import LandmarkSVM, random_batch
+        >>> model = LandmarkSVM(("anger", "joy"))
+        >>> model.described(random_batch(model.inputs))[0].shape
+        torch.Size([2, 222])
+
     Args:
         class_names: emotion names in alphabetical order.
         descriptor: see `LandmarkNet`.
@@ -121,6 +127,12 @@ class OpenSmileSVM(SupportVectorClassifier):
     The set of 384 (IS09) or 1582 (IS10) is the data's: `--data.audio.functionals`. The paper says no more of its SVM.
     [our choice] A linear kernel, as the two challenges that the sets are named after had, for there are more values
     than clips of most data sets.
+
+    Example:
+        >>> from fer_lightning import OpenSmileSVM, random_batch
+        >>> model = OpenSmileSVM(("anger", "joy"))
+        >>> model.described(random_batch(model.inputs))[0].shape
+        torch.Size([2, 384])
 
     Args:
         class_names: emotion names in alphabetical order.

@@ -20,6 +20,12 @@ from fer_lightning.training.classifier import VideoClassifier
 class SpectrogramCNN(VideoClassifier):
     """Section 2, the audio model: the spectrogram of a clip's speech, "an image", goes through VGG-19 to a softmax.
 
+    Example:
+        >>> from fer_lightning import FrameBackbone, SpectrogramCNN, random_batch
+        >>> model = SpectrogramCNN(("anger", "joy"), FrameBackbone("resnet10t")).eval()
+        >>> model(random_batch(model.inputs, size=64)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the spectrogram; VGG-19 at random where None.

@@ -32,6 +32,12 @@ class CNNBiLSTM(VideoClassifier):
 
     [our choice] The mean over the frames' states is classified; dropout.
 
+    Example:
+        >>> from fer_lightning import CNNBiLSTM, FrameBackbone, random_batch
+        >>> model = CNNBiLSTM(("anger", "joy"), FrameBackbone("resnet10t"), hidden=16).eval()
+        >>> model(random_batch()).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames; VGG-16 up to FC7 at random where None.
@@ -103,6 +109,12 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
 
     It begins with the weights of that classifier's run and trains nothing; its one epoch measures the training clips.
     Of the run's classes it asks for those of the data alone, whatever the order of either.
+
+    Example:
+        >>> from fer_lightning import FrameBackbone, StaticFrameVote, random_batch
+        >>> model = StaticFrameVote(("anger", "joy"), FrameBackbone("resnet10t")).eval()
+        >>> model(random_batch()).logits.shape
+        torch.Size([2, 2])
 
     Args:
         class_names: emotion names in alphabetical order.

@@ -21,6 +21,12 @@ class ContextTemporalPyramid(ContextModel):
     Models 4, 5 and 6 have the levels {3}, {4} and {0, 1, 2, 3} without context, models 7, 8 and 9 the same with it.
     Face and context model are frozen; their features can be cached, and are the same for all levels.
 
+    Example:
+        >>> from fer_lightning import ContextTemporalPyramid, FrameBackbone, random_batch
+        >>> model = ContextTemporalPyramid(("anger", "joy"), FrameBackbone("resnet10t"), context=False).eval()
+        >>> model(random_batch()).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the face model; ResNet-50 at random where None. `fer train context_face_rafdb` trains one.

@@ -84,6 +84,12 @@ class ContextSpatiotemporal(ContextModel):
     (`context: false`), model 3 looks at the person too. [our choice] Of padded or left out frames the model knows
     nothing; real ones are brought to `frames` by repeating them evenly.
 
+    Example:
+        >>> from fer_lightning import ContextSpatiotemporal, FrameBackbone, random_batch
+        >>> model = ContextSpatiotemporal(("anger", "joy"), FrameBackbone("resnet10t"), context=False, width=0.1).eval()
+        >>> model(random_batch()).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the face model; ResNet-50 at random where None. `fer train context_face_rafdb` trains one.

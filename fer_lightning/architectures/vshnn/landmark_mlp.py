@@ -187,6 +187,12 @@ def _module(size: int, width: int, dropout: float) -> nn.Sequential:
 class LandmarkMLP(VideoClassifier):
     """The landmark network alone: table 9's MLPs.
 
+    Example:
+        >>> from fer_lightning import LandmarkMLP, random_batch
+        >>> model = LandmarkMLP(("anger", "joy"), width=32).eval()
+        >>> model(random_batch(model.inputs)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         descriptor: see `LandmarkNet`, as are the next four.

@@ -84,6 +84,14 @@ class VSHNN(VideoClassifier):
     The appearance network and the convolutions of the 3D CNN are frozen; their features can be cached. Trained are the
     scene's FC layer, SARNN, both classifiers, and what belongs to the landmarks.
 
+    Example:
+        >>> from fer_lightning import VSHNN, ClipBackbone, FrameBackbone, WeightedSum, random_batch
+        >>> model = VSHNN(
+        ...     ("anger", "joy"), FrameBackbone("resnet10t"), ClipBackbone("c3d", width=0.1), fusion=WeightedSum(0.6)
+        ... ).eval()
+        >>> model(random_batch(model.inputs)).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         backbone: of the frames, frozen; DenseNet-FC at random where None. `fer train densenet_fc_fer2013` trains one.

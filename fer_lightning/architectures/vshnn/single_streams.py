@@ -25,6 +25,12 @@ from fer_lightning.training.classifier import VideoClassifier
 class SceneCNN(VideoClassifier):
     """A 3D CNN alone (table 2): its FC layer and the classifier of figure 3 are trained, its convolutions frozen.
 
+    Example:
+        >>> from fer_lightning import ClipBackbone, SceneCNN, random_batch
+        >>> model = SceneCNN(("anger", "joy"), ClipBackbone("c3d", width=0.1), hidden=16).eval()
+        >>> model(random_batch()).logits.shape
+        torch.Size([2, 2])
+
     Args:
         class_names: emotion names in alphabetical order.
         scene: the 3D CNN without its head; C3D at random where None. One that is not frozen is trained whole.
@@ -64,6 +70,12 @@ class SceneCNN(VideoClassifier):
 
 class AppearanceRNN(VideoClassifier):
     """CNN-LSTM and CNN-GRU (table 2): a recurrent network over the appearance features, which knows no scene.
+
+    Example:
+        >>> from fer_lightning import AppearanceRNN, FrameBackbone, random_batch
+        >>> model = AppearanceRNN(("anger", "joy"), FrameBackbone("resnet10t"), hidden=16).eval()
+        >>> model(random_batch()).logits.shape
+        torch.Size([2, 2])
 
     Args:
         class_names: emotion names in alphabetical order.
