@@ -309,6 +309,8 @@ def test_alpha_is_the_one_with_the_most_right_answers_of_several_the_nearest_to_
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="frozen convolutions"):
         small_vshnn(scene=small_scene(frozen=False))
+    with pytest.raises(ValueError, match="this WeightedSum has the layers of another VSHNN"):
+        VSHNN(SEVEN, small_fc(), small_scene(), fusion=small_vshnn("ws").fusion)
     with pytest.raises(ValueError, match="from 0 to 1"):
         WeightedSum(1.5)
 

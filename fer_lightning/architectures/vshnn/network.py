@@ -108,7 +108,7 @@ class VSHNN(VideoClassifier):
         training: optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: a 3D CNN that is not frozen.
+        ValueError: a 3D CNN that is not frozen, or a fusion that belongs to another model.
     """
 
     def __init__(
@@ -139,6 +139,8 @@ class VSHNN(VideoClassifier):
         self.fusion = fusion
         scene_size = hidden
         if fusion is not None:
+            if next(fusion.parameters(), None) is not None:
+                raise ValueError(f"this {type(fusion).__name__} has the layers of another VSHNN; make one for each")
             scene_size = fusion.build(classes, hidden)
             self.inputs = frozenset({"face", "landmarks"})
             self.without_landmarks = nn.ModuleDict({f"{split}_split": MeanMetric() for split in ("train", *EVALUATED)})
