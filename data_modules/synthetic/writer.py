@@ -29,15 +29,15 @@ def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> N
         video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "20", "threads": "1"})
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
-        audio = None if audio is None else container.add_stream("aac", rate=RATE, layout="mono")
+        track = None if audio is None else container.add_stream("aac", rate=RATE, layout="mono")
         for image in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))
-        if audio is not None and audio is not None:
+        if audio is not None and track is not None:
             block = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
             block.sample_rate = RATE
-            container.mux(audio.encode(block))
-            container.mux(audio.encode(None))
+            container.mux(track.encode(block))
+            container.mux(track.encode(None))
 
 
 def write_clip(folder: Path, settings: ClipSettings | StillSettings) -> str:
