@@ -1,7 +1,7 @@
-"""Emotion names: the only form in which an emotion is stored.
+"""Emotion names, the only form in which an emotion is stored.
 
-Each data set and each repository numbers the emotions in its own way; indices exist only inside a class list, which is
-a tuple of names in alphabetical order and travels with every checkpoint.
+Every data set numbers the emotions differently. Indices exist only within a class list: a tuple of names in
+alphabetical order, which every checkpoint contains.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ ANGER, CONTEMPT, DISGUST, FEAR = "anger", "contempt", "disgust", "fear"
 HAPPINESS, NEUTRAL, SADNESS, SURPRISE = "happiness", "neutral", "sadness", "surprise"
 
 SEVEN = (ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE)
-"""The classes of AFEW, DFEW, FERV39k, FER2013, RAF-DB and the synthetic set."""
+"""The classes of AFEW, DFEW, FERV39k, FER2013, RAF-DB and the synthetic data set."""
 
 SPELLINGS = {
     "angry": ANGER,
@@ -26,11 +26,11 @@ SPELLINGS = {
 
 
 def emotion_name(spelling: str) -> str:
-    """The suite's name for an emotion as a data set spells it, such as `Angry` for `anger`."""
+    """Return the suite's name for an emotion as a data set spells it, such as `anger` for `Angry`."""
     word = spelling.strip().lower()
     return SPELLINGS.get(word, word)
 
 
 def class_list(names: Iterable[str]) -> tuple[str, ...]:
-    """Names as a class list: unique and in alphabetical order."""
+    """Return the unique names in alphabetical order."""
     return tuple(sorted(set(names)))

@@ -1,4 +1,4 @@
-"""The manifest: one row per clip, whatever the data set and its layout on disk."""
+"""The manifest: a table with one row for each clip of a data set, independent of the layout on disk."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,18 +9,26 @@ from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.paths import safe_relative
 
 SPLITS = ("train", "inner", "test")
-"""`test` is the reported split; `inner` is cut out of the training data for everything that is chosen."""
+"""`test` is the reported split; `inner` is held out of the training data and used for model selection."""
 
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """A clip: a video file, a folder or archive of frames, or a still image (a clip of one frame).
+    """A clip: a video file, a folder or archive of frames, or a still image, which is a clip of one frame.
 
-    `path` and `truth` are relative to the data set's root. `emotion` is a name, never an index. `subject` and `group`
-    (a film, say) are what folds and inner splits must be exclusive in; they are empty where the data set does not tell.
-    `truth` is the file that holds what is known of each frame (`truth.FrameTruth`), for the synthetic data set.
-    `quarter_turns` is how many of them, clockwise, bring the frames upright (0 to 3), beyond what the file itself asks
-    of players; whatever is known of the frames' pixels is of the upright ones.
+    Attributes:
+        clip_id: unique name of the clip within the data set.
+        path: path of the video, relative to the root of the data set.
+        emotion: name of the emotion, never an index.
+        subject: person in the clip; empty if unknown. No subject is in two folds, or in both the training and the inner
+            split.
+        group: source of the clip, such as a film, kept together in the same way; empty if unknown.
+        split: one of `SPLITS`.
+        fold: name of the fold that the split belongs to.
+        truth: file with the ground truth of each frame (`faces.ground_truth.FrameTruth`), relative to the root; empty
+            if there is none.
+        quarter_turns: clockwise quarter turns, 0 to 3, that bring the frames upright, in addition to the rotation that
+            the file itself states. Pixel coordinates refer to the upright frames.
     """
 
     clip_id: str
@@ -39,16 +47,16 @@ TURNS, OLD_TURNS = "quarter_turns", "turns"  # version 0.1.0 wrote the latter
 
 
 def write_manifest(path: Path, records: Sequence[VideoRecord]) -> None:
-    """Writes the records as one CSV table with a header, whole or not at all."""
+    """Write the records as a CSV table with a header; the file is replaced atomically."""
     write_csv(path, COLUMNS, map(astuple, records), protect=False)
 
 
 def read_manifest(path: Path) -> list[VideoRecord]:
-    """Reads what `write_manifest` wrote.
+    """Read a manifest that `write_manifest` has written.
 
     Raises:
-        ValueError: a column is missing, a row has too few or too many fields, a clip's id stands twice, a path leaves
-            the data set's root, or a number of quarter turns is none.
+        ValueError: a column is missing, a row has too few or too many fields, a clip id is not unique, a path leads
+            outside the root of the data set, or `quarter_turns` is not a number from 0 to 3.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
@@ -58,44 +66,48 @@ def read_manifest(path: Path) -> list[VideoRecord]:
         if {TURNS, OLD_TURNS} <= set(rows.fieldnames or ()):
             raise ValueError(f"{path}: found the columns {TURNS} and {OLD_TURNS}, its old name; expected one of them")
         try:
-            records = [_record(row, f"{path}, line {rows.line_num}") for row in rows]
-        except csv.Error as error:  # such as a field of endless length
+            records = [_parse_row(row, f"{path}, line {rows.line_num}") for row in rows]
+        except csv.Error as error:  # such as a field over the size limit
             raise ValueError(f"{path}, line {rows.line_num}: {error}; expected a table of clips") from error
     check_records(records, str(path))
     return records
 
 
 def manifest_columns(path: Path) -> frozenset[str]:
-    """The columns that a manifest has; those it lacks have the values of `VideoRecord`'s defaults."""
+    """Return the columns of a manifest; missing ones take the default values of `VideoRecord`."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         return frozenset(csv.DictReader(file).fieldnames or ())
 
 
-def _record(row: Mapping[str | None, str | None], place: str) -> VideoRecord:
+def _parse_row(row: Mapping[str | None, str | None], location: str) -> VideoRecord:
     if None in row or None in row.values():
-        raise ValueError(f"{place}: found {len(row)} fields or another number than the header has; mend the row")
+        raise ValueError(f"{location}: the number of fields differs from that of the header; correct the row")
     values = {key: value for key, value in row.items() if key in COLUMNS and key != TURNS}
     turns = (row.get(TURNS, row.get(OLD_TURNS)) or "0").strip()
     if not (turns.isascii() and turns.isdecimal()):
-        raise ValueError(f"{place}: found {TURNS} {turns!r}; expected a number of quarter turns clockwise, 0 to 3")
+        raise ValueError(f"{location}: found {TURNS} {turns!r}; expected a number of clockwise quarter turns, 0 to 3")
     return VideoRecord(**values, quarter_turns=int(turns))  # type: ignore[arg-type]
 
 
 def outside_path(record: VideoRecord) -> str | None:
-    """The first of a record's id and paths that leaves the data set's root; None where all stay in it."""
+    """The first of a record's id and paths that leads outside the root of the data set; None if none does."""
     return next((p for p in (record.clip_id, record.path, record.truth) if p and not safe_relative(p)), None)
 
 
 def check_records(records: Iterable[VideoRecord], source: str) -> None:
-    """Refuses records that would make results wrong: double ids, unknown splits, paths outside the root.
+    """Check records for errors that would invalidate results.
+
+    Args:
+        records: the records to check.
+        source: where they come from, for the error message.
 
     Raises:
-        ValueError: naming the source and the first clip concerned.
+        ValueError: a clip id is not unique, a split or number of turns is unknown, or a path leads outside the root.
     """
     seen: set[str] = set()
     for record in records:
         if record.clip_id in seen:
-            raise ValueError(f"{source}: clip id {record.clip_id!r} stands twice; ids must be unique")
+            raise ValueError(f"{source}: clip id {record.clip_id!r} occurs twice; ids must be unique")
         if record.split not in SPLITS:
             raise ValueError(f"{source}: clip {record.clip_id!r} has split {record.split!r}; expected one of {SPLITS}")
         if record.quarter_turns not in range(4):
@@ -109,7 +121,7 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
 
 
 def misnamed(record: VideoRecord) -> bool:
-    """Whether a record's id or a path of it is not UTF-8: no table that names the clip could be written."""
+    """Tell whether the id or a path of a record is not valid UTF-8, so that no table could name the clip."""
     try:
         for name in (record.clip_id, record.path, record.truth):
             name.encode()
@@ -119,5 +131,5 @@ def misnamed(record: VideoRecord) -> bool:
 
 
 def printable(name: str) -> str:
-    """A name with its bytes that are not UTF-8 as `\\xe9`, to be shown and written."""
+    """Escape the bytes of a name that are not valid UTF-8, such as `\\xe9`, so that it can be printed and written."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

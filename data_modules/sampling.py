@@ -1,7 +1,7 @@
-"""Which frames of a clip a model sees: pure index arithmetic, one function per paper's sampler.
+"""Choose the frames of a clip that a model sees: pure index arithmetic, one function for each paper's sampler.
 
-Every function gives indices within [0, num_frames), in order, whatever num_frames >= 1 is. Without a generator it is
-the deterministic sampling of the evaluation; with one it draws, as in training.
+Every function returns ascending indices within [0, num_frames) for any num_frames >= 1. Without a generator, sampling
+is deterministic, as in evaluation; with a generator it is random, as in training.
 """
 
 from abc import ABC, abstractmethod
@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-SEQUENCE = 105  # frames every video is brought to (CEFLNet, section 4.1)
-LATEST_START = 30  # the first of the 75 frames is among the first 30
+SEQUENCE = 105  # frames that every video is resampled to (CEFLNet, section 4.1)
+LATEST_START = 30  # the 75 frames start within the first 30
 SPAN = 75  # consecutive frames that are cut into sub-videos
 
 
@@ -22,20 +22,30 @@ def _check_count(num_frames: int) -> None:
 
 
 def window_length(clips: int) -> float:
-    """Frames in each of `clips` windows that cover `SPAN` frames, neighbours sharing a third: 15 for 7 clips."""
+    """Return the frames in each of `clips` windows that cover `SPAN` frames and overlap by a third: 15 for 7 clips."""
     return 3 * SPAN / (2 * clips + 1)
 
 
 def subvideo_indices(num_frames: int, clips: int = 7, frames: int = 5, generator: Generator | None = None) -> Tensor:
-    """CEFLNet's sampling (section 4.1): `frames` frames from each of `clips` overlapping sub-videos.
+    """Sample `frames` frames from each of `clips` overlapping sub-videos (CEFLNet, section 4.1).
 
-    The video is brought to 105 frames: shorter ones repeat frames evenly, longer ones are sampled over their whole
-    length. From a start among the first 30, 75 consecutive frames are cut into sub-videos of 15 that share 5 with the
-    next. [our choice] The evaluation starts at 15 and takes evenly spaced frames; for another number of clips the 75
-    frames are cut into that many windows, a third overlapping.
+    The video is first resampled to 105 frames: shorter videos repeat frames evenly, longer ones are sampled over their
+    whole length. From a start within the first 30 frames, 75 consecutive frames are cut into sub-videos of 15 frames,
+    each sharing 5 with the next. [our choice] Evaluation starts at
+    frame 15 and takes evenly spaced frames; for another number of clips, the 75 frames are cut into that many windows,
+    which overlap by a third.
+
+    Args:
+        num_frames: frames in the video.
+        clips: number of sub-videos.
+        frames: frames taken from each sub-video.
+        generator: source of randomness; None for deterministic sampling.
 
     Returns:
-        (clips, frames) int64.
+        (clips, frames) int64 frame numbers.
+
+    Raises:
+        ValueError: the video has no frames.
     """
     _check_count(num_frames)
     if generator is None:
@@ -43,39 +53,52 @@ def subvideo_indices(num_frames: int, clips: int = 7, frames: int = 5, generator
         within = (torch.arange(frames, dtype=torch.float64) + 0.5).expand(clips, frames) / frames
     else:
         start = int(torch.randint(LATEST_START, (), generator=generator))
-        within = torch.stack([_ordered_draw(frames, round(window_length(clips)), generator) for _ in range(clips)])
+        within = torch.stack([_draw_sorted(frames, round(window_length(clips)), generator) for _ in range(clips)])
     length = window_length(clips)
     first = start + torch.arange(clips, dtype=torch.float64) * (length * 2 / 3)
     position = (first[:, None] + within * length).floor()
     return _rescale(position, SEQUENCE, num_frames)
 
 
-def _ordered_draw(count: int, length: int, generator: Generator) -> Tensor:
-    """`count` of `length` places in order, as the middles of the places in (0, 1); repeats only if count > length."""
+def _draw_sorted(count: int, length: int, generator: Generator) -> Tensor:
+    """Draw `count` of `length` cells in ascending order, as centres within (0, 1); repeat only if count > length."""
     if count <= length:
-        places = torch.randperm(length, generator=generator)[:count]
+        cells = torch.randperm(length, generator=generator)[:count]
     else:
-        places = torch.randint(length, (count,), generator=generator)
-    return (places.sort().values.double() + 0.5) / length
+        cells = torch.randint(length, (count,), generator=generator)
+    return (cells.sort().values.double() + 0.5) / length
 
 
 def _rescale(position: Tensor, length: int, num_frames: int) -> Tensor:
-    """Positions on a timeline of `length` frames -> frames of a clip of `num_frames`."""
+    """Map positions on a timeline of `length` frames to frames of a clip of `num_frames`."""
     return ((position + 0.5) * num_frames / length).floor().long().clamp(0, num_frames - 1)
 
 
 def segment_indices(num_frames: int, n: int, generator: Generator | None = None) -> Tensor:
-    """One frame from each of `n` equal segments: its middle, or drawn at random. Returns (n,) int64."""
+    """Sample one frame from each of `n` equal segments: the middle one, or a random one if a generator is given.
+
+    Returns:
+        (n,) int64 frame numbers.
+
+    Raises:
+        ValueError: the video has no frames.
+    """
     _check_count(num_frames)
     within = torch.full((n,), 0.5) if generator is None else torch.rand(n, generator=generator)
     return ((torch.arange(n) + within.double()) * num_frames / n).floor().long().clamp(0, num_frames - 1)
 
 
 def random_indices(num_frames: int, k: int, generator: Generator | None = None) -> Tensor:
-    """`k` frames in order: drawn without repetition where the clip is long enough, or evenly spaced.
+    """Sample `k` frames in ascending order.
+
+    With a generator they are drawn at random, and no frame is repeated if the clip has at least `k`. Without one they
+    are evenly spaced.
 
     Returns:
-        (k,) int64.
+        (k,) int64 frame numbers.
+
+    Raises:
+        ValueError: the video has no frames.
     """
     _check_count(num_frames)
     if generator is None:
@@ -86,95 +109,108 @@ def random_indices(num_frames: int, k: int, generator: Generator | None = None) 
 
 
 class FrameSampler(ABC):
-    """A way of choosing frames, as experiments state it.
+    """Choose frames of a clip; experiments name a subclass and its settings."""
 
-    `num_clips` x `frames` is the shape of a sample. With `eval_views` > 1, the predictions for that many random
-    samples of a clip are averaged at evaluation; they are always the same ones.
-    """
+    @property
+    @abstractmethod
+    def num_clips(self) -> int:
+        """Sub-videos in a sample."""
 
-    num_clips: int
-    frames: int
-    eval_views: int
+    @property
+    @abstractmethod
+    def frames(self) -> int:
+        """Frames in each sub-video; the maximum if samples differ in length."""
+
+    @property
+    @abstractmethod
+    def eval_views(self) -> int:
+        """Views of each clip whose predictions are averaged at evaluation.
+
+        One view is the deterministic sample; several are random, but the same in every evaluation.
+        """
 
     @abstractmethod
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(T,) int64 frame numbers, T = num_clips * frames (at most that many where samples differ in length)."""
+        """Return the (T,) int64 frame numbers of a sample, T = num_clips * frames.
+
+        T is smaller for short clips if samples differ in length. Without a generator, sampling is deterministic.
+        """
 
 
 @dataclass
 class SubvideoSampler(FrameSampler):
-    """`subvideo_indices`: CEFLNet's `clips` sub-videos of `frames` frames."""
+    """Sample `frames` frames from each of CEFLNet's `clips` sub-videos; see `subvideo_indices`."""
 
     clips: int = 7
     frames: int = 5
     eval_views: int = 1
 
     @property
-    def num_clips(self) -> int:  # type: ignore[override]
+    def num_clips(self) -> int:
         """Sub-videos in a sample."""
         return self.clips
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(clips * frames,) int64."""
+        """Return (clips * frames,) int64 frame numbers."""
         return subvideo_indices(num_frames, self.clips, self.frames, generator).flatten()
 
 
 @dataclass
 class SegmentSampler(FrameSampler):
-    """`segment_indices`: one frame from each of `frames` segments."""
+    """Sample one frame from each of `frames` equal segments; see `segment_indices`."""
 
-    num_clips: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1
     frames: int = 16
     eval_views: int = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(frames,) int64."""
+        """Return (frames,) int64 frame numbers."""
         return segment_indices(num_frames, self.frames, generator)
 
 
 @dataclass
 class RandomSampler(FrameSampler):
-    """`random_indices`: `frames` frames in order."""
+    """Sample `frames` frames in ascending order; see `random_indices`."""
 
-    num_clips: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1
     frames: int = 32
     eval_views: int = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(frames,) int64."""
+        """Return (frames,) int64 frame numbers."""
         return random_indices(num_frames, self.frames, generator)
 
 
 @dataclass
 class AllFramesSampler(FrameSampler):
-    """All frames of a clip, in training too; of one longer than `max_frames` so many, evenly spaced.
+    """Take all frames of a clip, also in training; of a clip longer than `max_frames`, that many evenly spaced ones.
 
-    Samples differ in length: shorter ones of a batch are padded with frames that its mask leaves out. The limit keeps
-    memory from growing with a video's length [our choice].
+    Samples differ in length: the shorter ones in a batch are padded with frames that the mask excludes. The limit keeps
+    memory from growing with the length of a video; no paper states it [our choice].
     """
 
-    num_clips: ClassVar[int] = 1  # type: ignore[misc]
-    eval_views: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1
+    eval_views: ClassVar[int] = 1
     max_frames: int = 256
 
     @property
-    def frames(self) -> int:  # type: ignore[override]
-        """The most frames that a sample can have."""
+    def frames(self) -> int:
+        """The maximum number of frames in a sample."""
         return self.max_frames
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(min(num_frames, max_frames),) int64."""
+        """Return (min(num_frames, max_frames),) int64 frame numbers."""
         return segment_indices(num_frames, min(num_frames, self.max_frames))
 
 
 @dataclass
 class MiddleFrameSampler(FrameSampler):
-    """The middle frame alone, in training too: what a classifier of still images makes of a clip."""
+    """Take only the middle frame, also in training, so that a classifier of still images can classify a clip."""
 
-    num_clips: ClassVar[int] = 1  # type: ignore[misc]
-    frames: ClassVar[int] = 1  # type: ignore[misc]
-    eval_views: ClassVar[int] = 1  # type: ignore[misc]
+    num_clips: ClassVar[int] = 1
+    frames: ClassVar[int] = 1
+    eval_views: ClassVar[int] = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
-        """(1,) int64."""
+        """Return (1,) int64: the number of the middle frame."""
         return segment_indices(num_frames, 1)

@@ -361,7 +361,7 @@ def test_afew_takes_the_videos_or_the_faces_that_its_authors_aligned(tmp_path):
 def test_afew_with_a_clip_in_two_classes_is_refused(tmp_path):
     fakes.write_afew(tmp_path)
     shutil.copy(tmp_path / "Val_AFEW" / "Anger" / "000046280.avi", tmp_path / "Val_AFEW" / "Fear")
-    with pytest.raises(ValueError, match="'val/000046280' stands twice"):
+    with pytest.raises(ValueError, match="'val/000046280' occurs twice"):
         check_records(AFEW(tmp_path).records(), "afew")
 
 
@@ -438,7 +438,7 @@ def test_a_clip_that_stands_twice_is_refused(case, tmp_path):
     path = tmp_path / LISTED[case.dataset]
     first = path.read_text().splitlines()[0]
     path.write_text(path.read_text().rstrip() + "\n\n" + first)
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="occurs twice"):
         check_records(case.dataset(tmp_path).records(), case.dataset.name)
 
 

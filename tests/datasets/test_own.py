@@ -51,7 +51,7 @@ def test_clips_of_one_name_are_refused(root):
     for suffix in (".mp4", ".avi"):
         put_video(root / "fear" / f"a{suffix}")
         put_video(root / "anger" / f"a{suffix}")
-    with pytest.raises(ValueError, match="clip id 'anger/a' stands twice"):
+    with pytest.raises(ValueError, match="clip id 'anger/a' occurs twice"):
         check_records(Own(root, made_folds=2).records(), "own")
 
 

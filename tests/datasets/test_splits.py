@@ -103,11 +103,11 @@ def test_a_manifest_without_a_column_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a,b,fear,x", "line 3: found quarter_turns 'x'; expected a number of quarter turns"),
+        ("a,b,fear,x", "line 3: found quarter_turns 'x'; expected a number of clockwise quarter turns"),
         ("a,b,fear,-1", "line 3: found quarter_turns '-1'"),
         ("a,b,fear,4", "expected 0 to 3"),
-        ("a,b,fear", "line 3: found .* another number than the header"),
-        ("a,b,fear,1,2", "line 3: found .* another number than the header"),
+        ("a,b,fear", "line 3: the number of fields differs from that of the header"),
+        ("a,b,fear,1,2", "line 3: the number of fields differs from that of the header"),
     ],
 )
 def test_rows_of_a_manifest_that_do_not_fit_are_named(tmp_path, row, message):
