@@ -1,4 +1,4 @@
-"""Speech without noise and pauses, spectrograms, and openSMILE's functionals."""
+"""Process audio: extract speech, and compute spectrograms and openSMILE functionals."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
-"""openSMILE's functionals of a clip's speech (Li et al., 2019, section 2.2): statistics of pitch, energy and spectrum.
+"""openSMILE functionals of speech: statistics of pitch, energy and spectrum (Li et al., ICMI 2019, section 2.2).
 
-openSMILE's licence allows research and teaching, and no commercial use: it is an extra, installed and imported by those
-alone who ask for these descriptors.
+The licence of openSMILE permits research and teaching, but no commercial use. The package is therefore an optional
+dependency, which is imported only if descriptors are requested.
 """
 
 import warnings
@@ -15,18 +15,21 @@ from data_modules.audio.speech import AudioLibraryNotFoundError, Samples
 
 Functionals = Literal["is09", "is10"]
 SIZES: dict[Functionals, int] = {"is09": 384, "is10": 1582}
-SHORTEST = 0.1  # seconds: less gives openSMILE's longest window and its smoothing nothing to work with
+MIN_SECONDS = 0.1  # shorter than this, openSMILE's longest window and its smoothing have no frame
 
 
 class Descriptors:
-    """A set of functionals: the INTERSPEECH 2009 emotion challenge's, or the 2010 paralinguistic challenge's.
+    """Compute a set of functionals for a clip.
+
+    The sets are those of the INTERSPEECH 2009 Emotion Challenge (Schuller et al., 2009) and of the INTERSPEECH 2010
+    Paralinguistic Challenge (Schuller et al., 2010).
 
     Args:
         functionals: `is09`, 384 values, or `is10`, 1582.
 
     Raises:
-        SoundLibraryNotFoundError: the package opensmile is not installed.
-        ValueError: the installed version has another number of values.
+        AudioLibraryNotFoundError: the package opensmile is not installed.
+        ValueError: the installed version of openSMILE computes another number of values.
     """
 
     def __init__(self, functionals: Functionals) -> None:
@@ -35,7 +38,7 @@ class Descriptors:
             import opensmile
         except ImportError as error:
             raise AudioLibraryNotFoundError(
-                f"descriptors {functionals!r} need the package opensmile, which is not installed (for research alone; "
+                f"descriptors {functionals!r} need the package opensmile, which is not installed (for research only; "
                 "read its licence): pip install 'fer_lightning[opensmile]'"
             ) from error
         self._smile = opensmile.Smile(opensmile.FeatureSet[functionals.upper()], opensmile.FeatureLevel.Functionals)
@@ -46,18 +49,18 @@ class Descriptors:
             )
 
     def __call__(self, speech: Samples) -> NDArray[np.float32]:
-        """(n,) speech -> (384,) or (1582,), unscaled.
+        """Compute the (384,) or (1582,) functionals, unscaled, of (n,) samples of speech.
 
         Raises:
-            ValueError: the speech is too short, or openSMILE gives values that are no numbers.
+            ValueError: the speech is too short, or openSMILE returns values that are not finite.
         """
         seconds = len(speech) / AUDIO_RATE
-        if seconds < SHORTEST:
-            raise ValueError(f"{seconds:.3f} s of speech; openSMILE needs {SHORTEST} s or more")
+        if seconds < MIN_SECONDS:
+            raise ValueError(f"{seconds:.3f} s of speech; openSMILE needs at least {MIN_SECONDS} s")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it warns of is refused below
+            warnings.simplefilter("ignore")  # the checks below cover its warnings
             values = np.asarray(self._smile(speech, AUDIO_RATE), dtype=np.float32).reshape(-1)
         if values.shape != (self.size,) or not np.isfinite(values).all():
-            wrong = f"{values.size} values, {np.sum(~np.isfinite(values))} of them no numbers"
-            raise ValueError(f"openSMILE made {wrong} of {seconds:.2f} s of speech; expected {self.size} numbers")
+            found = f"{values.size} values, {np.sum(~np.isfinite(values))} of them not finite"
+            raise ValueError(f"openSMILE returned {found} for {seconds:.2f} s of speech; expected {self.size} numbers")
         return values

@@ -1,4 +1,4 @@
-"""A sound as a picture: its short-time Fourier transform's magnitude in decibels (Li et al., 2019, section 2.2)."""
+"""Spectrogram images: magnitudes of the short-time Fourier transform in decibels (Li et al., ICMI 2019, sec. 2.2)."""
 
 import cv2
 import numpy as np
@@ -9,27 +9,29 @@ from data_modules.audio.speech import Samples
 
 
 def magnitudes(samples: Samples, window: int, hop: int) -> NDArray[np.float32]:
-    """|STFT| with Hann's window, without padding but for sounds shorter than a window, which zeros follow.
+    """Compute the magnitude of the short-time Fourier transform with a Hann window.
+
+    Only audio shorter than a window is padded, with zeros at its end.
 
     Args:
-        samples: (n,) sound.
-        window: samples of each column.
+        samples: (n,) audio.
+        window: samples in each column.
         hop: samples from one column to the next.
 
     Returns:
-        (window // 2 + 1, columns) from low to high frequencies.
+        (window // 2 + 1, columns), from low to high frequencies.
     """
     padded = np.pad(samples, (0, max(0, window - len(samples))))
     columns = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    hann = np.hanning(window + 1)[:-1].astype(np.float32)  # periodic, as a Fourier transform wants it
+    hann = np.hanning(window + 1)[:-1].astype(np.float32)  # periodic, as usual for Fourier transforms
     return np.asarray(np.abs(np.fft.rfft(columns * hann, axis=1)).T, dtype=np.float32)
 
 
 def spectrogram(speech: Samples, audio: AudioSettings) -> NDArray[np.uint8]:
-    """(n,) speech -> (size, size) grey levels: time to the right, low frequencies below, white the loudest.
+    """Compute a (size, size) uint8 image of (n,) samples: time to the right, low frequencies at the bottom.
 
-    Silence is black. A longer sound is squeezed, a shorter one stretched, as the paper resizes its images; grey levels
-    rather than a colour map, of which the paper says nothing [our choice].
+    The loudest point is white and silence is black. The time axis is resized to fit, as the paper resizes its images.
+    The paper does not mention a colour map; grey levels are our choice.
     """
     spectrum = magnitudes(speech, round(audio.window * AUDIO_RATE), round(audio.hop * AUDIO_RATE))
     loudest = float(spectrum.max(initial=0.0))

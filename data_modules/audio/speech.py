@@ -1,4 +1,4 @@
-"""What is heard of a clip: settings, and its speech without noise and pauses (Li et al., 2019, section 3.1)."""
+"""Extract the speech in the audio of a clip, without noise and pauses (Li et al., ICMI 2019, section 3.1)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,46 +6,46 @@ from numpy.typing import NDArray
 from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 
 Samples = NDArray[np.float32]
-"""(n,) mono sound in [-1, 1] at `AUDIO_RATE`."""
-BLOCK = AUDIO_RATE * 30 // 1000  # samples that voice activity is decided for; WebRTC takes 10, 20 or 30 ms
-AGGRESSIVENESS = 2  # of the detector, 0 to 3: how sure it must be
-MARGIN = AUDIO_RATE // 10  # samples kept before and after each voice, so that no consonant is cut off
+"""(n,) mono audio in [-1, 1] at `AUDIO_RATE`."""
+BLOCK = AUDIO_RATE * 30 // 1000  # samples for each decision on voice activity; WebRTC accepts 10, 20 or 30 ms
+AGGRESSIVENESS = 2  # of the detector, 0 to 3; a higher value rejects more
+MARGIN = AUDIO_RATE // 10  # samples kept before and after each voiced block, so that no consonant is cut off
 
 
 class AudioLibraryNotFoundError(ImportError):
-    """A package that the settings need is missing; the message says how to get it or do without."""
+    """A package that the settings need is missing; the message says how to install it or do without it."""
 
 
 def check_libraries(audio: AudioSettings) -> None:
-    """Loads what the settings need, before work begins.
+    """Load the packages that the settings need, so that a missing one is reported before work begins.
 
     Raises:
-        SoundLibraryNotFoundError: a package is missing.
+        AudioLibraryNotFoundError: a package is not installed.
     """
-    speech_of(np.full(BLOCK, 1e-3, np.float32), audio)
+    extract_speech(np.full(BLOCK, 1e-3, np.float32), audio)
 
 
-def speech_of(samples: Samples, audio: AudioSettings) -> Samples:
-    """The speech in a clip's sound, as the settings ask for it; (m,) with m <= n.
+def extract_speech(samples: Samples, audio: AudioSettings) -> Samples:
+    """Reduce noise and cut out pauses, as the settings say; returns (m,) samples with m <= n.
 
     Raises:
-        SoundLibraryNotFoundError: the settings need a package that is not installed.
+        AudioLibraryNotFoundError: the settings need a package that is not installed.
     """
     if not samples.any():
         return samples
     if audio.reduce_noise:
-        samples = without_noise(samples)
-    return samples[voiced(samples)] if audio.speech else samples
+        samples = remove_noise(samples)
+    return samples[detect_voice(samples)] if audio.speech else samples
 
 
-def without_noise(samples: Samples) -> Samples:
-    """(n,) -> (n,): spectral gating (noisereduce) against a noise floor that follows the sound.
+def remove_noise(samples: Samples) -> Samples:
+    """Reduce noise in (n,) samples by non-stationary spectral gating (the package noisereduce).
 
-    A floor that is the same for the whole clip, the other way of that package, takes more of a clean voice, fails on
-    clips shorter than its window, and mutes all of a clip that is padded with zeros.
+    The stationary mode of that package removes more of a clean voice, fails on clips shorter than its window, and mutes
+    clips that are padded with zeros.
 
     Raises:
-        SoundLibraryNotFoundError: noisereduce is not installed.
+        AudioLibraryNotFoundError: noisereduce is not installed.
     """
     try:
         from noisereduce import reduce_noise
@@ -54,26 +54,29 @@ def without_noise(samples: Samples) -> Samples:
     return np.asarray(reduce_noise(samples, AUDIO_RATE, n_fft=512), dtype=np.float32)
 
 
-def voiced(samples: Samples) -> NDArray[np.bool_]:
-    """(n,) whether each sample belongs to a voice or is next to one (WebRTC's detector); all are where there is none.
+def detect_voice(samples: Samples) -> NDArray[np.bool_]:
+    """Detect which of (n,) samples belong to a voice or are next to one (WebRTC's detector).
+
+    Returns:
+        (n,) bool; all true if there is no voice.
 
     Raises:
-        SoundLibraryNotFoundError: webrtcvad is not installed.
+        AudioLibraryNotFoundError: webrtcvad is not installed.
     """
     try:
         from webrtcvad import Vad
     except ImportError as error:
         raise _missing("webrtcvad", "speech") from error
-    detector, kept = Vad(AGGRESSIVENESS), np.zeros(len(samples), dtype=bool)
+    detector, voiced = Vad(AGGRESSIVENESS), np.zeros(len(samples), dtype=bool)
     data = np.clip(np.round(samples * 32767), -32768, 32767).astype("<i2")
     for start in range(0, len(data) - BLOCK + 1, BLOCK):
         if detector.is_speech(data[start : start + BLOCK].tobytes(), AUDIO_RATE):
-            kept[max(0, start - MARGIN) : start + BLOCK + MARGIN] = True
-    return kept if kept.any() else ~kept
+            voiced[max(0, start - MARGIN) : start + BLOCK + MARGIN] = True
+    return voiced if voiced.any() else ~voiced
 
 
 def _missing(package: str, setting: str) -> AudioLibraryNotFoundError:
     return AudioLibraryNotFoundError(
-        f"sound with `{setting}: true` needs the package {package}, which is not installed: "
+        f"`data.audio.{setting}: true` needs the package {package}, which is not installed: "
         f"pip install 'fer_lightning[audio]', or set `data.audio.{setting}: false`"
     )

@@ -1,4 +1,4 @@
-"""Load batches: samples of clips, augmentation, balanced batches, the data module."""
+"""Load batches: samples of clips, augmentation, balanced batches, and the data module."""
 
 import lazy_loader
 

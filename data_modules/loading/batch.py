@@ -1,4 +1,4 @@
-"""ClipBatch: the contract between the two packages, and the table of what a model can ask for in it."""
+"""ClipBatch, the interface between the two packages, and the table of fields that a model can request."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -21,88 +21,88 @@ INPUTS: dict[str, Modality] = {
     modality.field: modality
     for modality in (Pictures("face"), Pictures("person"), Landmarks(), HeadPose(), Spectrogram(), Descriptor())
 }
-"""What a model can ask for in `inputs`, by the field of `ClipBatch`."""
+"""The modalities that a model can request in `inputs`, by their field of `ClipBatch`."""
 
 FACE_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "face")
-"""Those that need a face."""
+"""The inputs that need a face."""
 AUDIO_INPUTS = frozenset(name for name, modality in INPUTS.items() if modality.column == "audio")
-"""Those that need sound."""
+"""The inputs that need audio."""
 
 
 @dataclass(frozen=True)
 class ClipBatch:
-    """B samples of clips. What a model does not ask for is None and costs nothing.
+    """A batch of B samples. Fields that the model does not request are None and cost nothing.
 
-    Several samples of one clip (draws, augmented instances) stand one after another and share its `clip_id`; their
-    predictions are averaged before any metric.
+    Several views of one clip are consecutive samples with the same `clip_id`; their predictions are averaged before any
+    metric is computed.
     """
 
     clip_id: tuple[str, ...]
-    label: Tensor  # (B,) int64, a place in the class list; -1 where the class is not known
-    mask: Tensor  # (B, T) bool, true where a frame is real; nowhere in a clip without a face
-    frame_index: Tensor  # (B, T) int64, frame numbers in the source; -1 where there is no face
-    face: Tensor | None = None  # (B, T, 3, H, W) uint8 of red, green, blue, which each backbone normalises itself
+    label: Tensor  # (B,) int64, index into the class list; -1 if the class is unknown
+    mask: Tensor  # (B, T) bool, false for padding and for all frames of a clip without a face
+    frame_index: Tensor  # (B, T) int64, frame numbers in the source; -1 for a clip without a face
+    face: Tensor | None = None  # (B, T, 3, H, W) uint8 RGB, which each backbone normalises itself
     person: Tensor | None = None  # (B, T, 3, H, W) uint8
-    landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames where none were found
+    landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames without landmarks
     head_pose: Tensor | None = None  # (B, T, 3) yaw, pitch, roll in degrees; NaN in frames without landmarks
-    spectrogram: Tensor | None = None  # (B, 3, S, S) uint8; zeros, which is silence, where a clip has no sound
-    descriptor: Tensor | None = None  # (B, E) openSMILE's functionals, unscaled; zeros where a clip has no sound
-    features: Tensor | None = None  # (B, T, D) of the frames, cached
-    clip_features: Tensor | None = None  # (B, E) of the clips, cached
-    present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; with sound alone
-    intensity: Tensor | None = None  # (B, T) true intensity of the expression, where the data set knows it
+    spectrogram: Tensor | None = None  # (B, 3, S, S) uint8; zeros, like silence, for a clip without sound
+    descriptor: Tensor | None = None  # (B, E) openSMILE functionals, unscaled; zeros for a clip without sound
+    features: Tensor | None = None  # (B, T, D) cached features of the frames
+    clip_features: Tensor | None = None  # (B, E) cached features of the clips
+    present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; None without audio inputs
+    intensity: Tensor | None = None  # (B, T) true intensity of the expression, if the data set provides it
 
     def __len__(self) -> int:
         return len(self.clip_id)
 
     def has(self, modality: str) -> Tensor:
-        """(B,) bool, which samples have one of `MODALITIES`; all where the batch does not say."""
+        """Return (B,) bool, which samples have one of `MODALITIES`; all if `present` is None."""
         if self.present is None:
             return torch.ones_like(self.label, dtype=torch.bool)
         return self.present[:, MODALITIES.index(modality)]
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "ClipBatch":
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "ClipBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **changed)
+        tensors: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "ClipBatch":
-        """The batch on another device."""
+        """Return the batch on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "ClipBatch":
-        """The batch in page-locked memory."""
+        """Return the batch in page-locked memory."""
         return self._map(Tensor.pin_memory)
 
 
 ClipSample = ClipBatch
-"""One or several draws of one clip; S draws stand where B samples stand in a batch."""
+"""One or several views of one clip: a batch whose B samples are S views of the clip."""
 
 WITHOUT_FRAMES = frozenset({"label", "present", "clip_features"}) | {
     name for name, modality in INPUTS.items() if isinstance(modality, ClipModality)
 }
-"""The fields of `ClipBatch` that have no dimension of frames."""
+"""The fields of `ClipBatch` without a frame dimension."""
 
 
-def modalities_of(inputs: Iterable[str]) -> list[Modality]:
-    """The modalities of these names, in the order of the table.
+def modalities_for(inputs: Iterable[str]) -> list[Modality]:
+    """Return the modalities with the given names, in the order of `INPUTS`.
 
     Raises:
-        ValueError: there is no modality of a name.
+        ValueError: a name is unknown.
     """
     inputs = frozenset(inputs)
     if unknown := sorted(inputs - set(INPUTS)):
-        raise ValueError(f"a model asks for {', '.join(unknown)}; expected some of {', '.join(INPUTS)}")
+        raise ValueError(f"a model requests unknown inputs {', '.join(unknown)}; expected some of {', '.join(INPUTS)}")
     return [modality for name, modality in INPUTS.items() if name in inputs]
 
 
 def needed_settings(inputs: Iterable[str]) -> frozenset[str]:
-    """The fields of `FaceSettings` that have these inputs kept in the store."""
-    return frozenset(modality.setting for modality in modalities_of(inputs)) - {""}
+    """Return the fields of `FaceSettings` that have the store keep these inputs."""
+    return frozenset(modality.setting for modality in modalities_for(inputs)) - {""}
 
 
 def collate(samples: Sequence[ClipSample]) -> ClipBatch:
-    """Joins clips; shorter samples are padded with frames of zeros that the mask leaves out."""
+    """Join samples into a batch; shorter ones are padded with frames of zeros that the mask excludes."""
     length = max(sample.mask.shape[1] for sample in samples)
 
     def join(name: str) -> Tensor | None:
@@ -116,8 +116,8 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
 
 
 def _pad_frames(tensor: Tensor, length: int) -> Tensor:
-    """(S, T, ...) -> (S, length, ...)."""
-    missing = length - tensor.shape[1]
-    if missing == 0:
+    """Pad (S, T, ...) with zeros to (S, length, ...)."""
+    padding = length - tensor.shape[1]
+    if padding == 0:
         return tensor
-    return torch.cat([tensor, tensor.new_zeros(len(tensor), missing, *tensor.shape[2:])], dim=1)
+    return torch.cat([tensor, tensor.new_zeros(len(tensor), padding, *tensor.shape[2:])], dim=1)

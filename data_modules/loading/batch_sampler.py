@@ -1,4 +1,4 @@
-"""Which clips stand together in a training batch, on any number of processes."""
+"""Choose the clips of each training batch, on any number of processes."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -8,27 +8,31 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """A clip of the training set and the seed of what is random about this sight of it."""
+    """The index of a training clip, and the seed for its frames and augmentation."""
 
     clip: int
     seed: int
 
 
 class TrainingOrder(Sampler[Draw]):
-    """The order of training clips for one of `replicas` processes; all global batches are whole.
+    """The order of training clips for one of `replicas` processes; all global batches are complete.
 
-    Balanced, the clips of any global batch (`batch_size * replicas` of them) are spread over the classes so that their
-    counts differ by at most one, and so are those of one process's part. Each class's clips come in a shuffled order
-    and begin again once all were seen. Otherwise every epoch is a permutation, without the rest that would not fill a
-    batch. The seed of every draw depends on (seed, epoch, place) alone: resumed runs see what unbroken runs see.
+    Without balancing, every epoch is a permutation of the clips, without the remainder that does not fill a batch. With
+    balancing, the class counts in each global batch (`batch_size * replicas` clips), and in the part of each process,
+    differ by at most one. The clips of each class come in a shuffled order and are reshuffled once all have been used.
+    The seed of each draw depends only on the seed, the epoch and the position, so that a resumed run continues with the
+    same samples.
 
     Args:
         labels: class of each clip.
         batch_size: clips per process and step.
-        balanced: spread every batch over the classes.
+        balanced: distribute every batch evenly over the classes.
         replicas: number of processes.
-        rank: this process.
-        seed: of the order and of the draws.
+        rank: index of this process.
+        seed: seed of the order and of the draws.
+
+    Raises:
+        ValueError: there are no clips.
     """
 
     def __init__(
@@ -47,14 +51,14 @@ class TrainingOrder(Sampler[Draw]):
 
     @property
     def num_batches(self) -> int:
-        """Steps of an epoch; at least one, for which clips are repeated."""
+        """Steps in an epoch, at least one; clips are repeated if there are too few for one batch."""
         return max(1, len(self.labels) // (self.batch_size * self.replicas))
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer: each epoch has its own order."""
+        """Set the epoch, which determines the order; the trainer calls this."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Draw]:
@@ -62,23 +66,23 @@ class TrainingOrder(Sampler[Draw]):
         total = len(self) * self.replicas
         order = self._balanced(total, generator) if self.balanced else self._shuffled(total, generator)
         seeds = torch.randint(2**62, (total,), generator=generator)
-        mine = torch.arange(total).view(self.num_batches, self.replicas, self.batch_size)[:, self.rank].flatten()
-        for place in mine.tolist():
-            yield Draw(int(order[place]), int(seeds[place]))
+        positions = torch.arange(total).view(self.num_batches, self.replicas, self.batch_size)[:, self.rank].flatten()
+        for position in positions.tolist():
+            yield Draw(int(order[position]), int(seeds[position]))
 
     def _shuffled(self, total: int, generator: torch.Generator) -> torch.Tensor:
-        return _rounds(torch.arange(len(self.labels)), total, generator)
+        return _repeat_shuffled(torch.arange(len(self.labels)), total, generator)
 
     def _balanced(self, total: int, generator: torch.Generator) -> torch.Tensor:
         classes = torch.tensor(sorted(set(self.labels.tolist())))
         classes = classes[torch.randperm(len(classes), generator=generator)]
         per_class = -(-total // len(classes))
-        columns = [_rounds((self.labels == c).nonzero().flatten(), per_class, generator) for c in classes]
-        return torch.stack(columns, dim=1).flatten()[:total]  # the classes take turns
+        columns = [_repeat_shuffled((self.labels == c).nonzero().flatten(), per_class, generator) for c in classes]
+        return torch.stack(columns, dim=1).flatten()[:total]  # one clip of each class in turn
 
 
-def _rounds(items: torch.Tensor, total: int, generator: torch.Generator) -> torch.Tensor:
-    """`total` of the items: shuffled, and shuffled again each time all were taken."""
+def _repeat_shuffled(items: torch.Tensor, total: int, generator: torch.Generator) -> torch.Tensor:
+    """Return `total` items: shuffled, and reshuffled each time all have been used."""
     rounds = -(-total // len(items))
     shuffled = [items[torch.randperm(len(items), generator=generator)] for _ in range(rounds)]
     return torch.cat(shuffled)[:total]

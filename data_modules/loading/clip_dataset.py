@@ -1,4 +1,4 @@
-"""Samples of clips: what the store holds, as the frames that a sampler chooses and the sound that goes with them."""
+"""A dataset of clips: the frames that the sampler chooses from the store, augmented, and the audio of the clip."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,15 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from data_modules.loading.batch import ClipSample, modalities_of
+from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
-from data_modules.loading.transforms import Change, ClipAugmentation
+from data_modules.loading.transforms import ClipAugmentation, ClipTransform
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import FrameSampler
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_store import ClipStore, ClipSummary
 from data_modules.store.face_sequence import FaceSequence, FaceSource
 from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
 
@@ -26,56 +27,100 @@ FACES_ONLY = frozenset({"face"})
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of the manifest and what the store knows of it."""
+    """A clip of the manifest, with what the store contains of it."""
 
     record: VideoRecord
     faces: ClipSummary
-    label: int  # place in the class list
-    usable: bool = True  # whether there is anything that the model could see or hear
-    reason: str = ""  # why it is not
+    label: int  # index into the class list
+    usable: bool = True  # whether it has at least one input of the model
+    reason: str = ""  # why it is not usable
 
 
-def usable(clip: ClipSummary, inputs: frozenset[str], missing_audio: Mapping[str, str]) -> tuple[bool, str]:
-    """Whether a clip has anything that a model asks for, and if not, why.
+def check_usable(clip: ClipSummary, inputs: frozenset[str], missing_audio: Mapping[str, str]) -> tuple[bool, str]:
+    """Check whether a clip has at least one input of a model.
 
     Args:
-        clip: what the store knows of it.
-        inputs: the fields that the model asks for.
-        missing_audio: clip id -> why its sound could not be made into one of them.
+        clip: what the store contains of the clip.
+        inputs: the fields that the model requests.
+        missing_audio: reasons why an input could not be made from the audio of a clip, by clip id.
+
+    Returns:
+        Whether the clip is usable, and if not, why.
     """
     reasons = []
-    for modality in modalities_of(inputs):
-        failed = missing_audio.get(clip.clip_id, "") if modality.column == "audio" else ""
-        reason = failed or modality.missing(clip)
+    for modality in modalities_for(inputs):
+        failure = missing_audio.get(clip.clip_id, "") if modality.column == "audio" else ""
+        reason = failure or modality.missing_reason(clip)
         if not reason:
             return True, ""
         reasons.append(reason)
     return False, "; ".join(dict.fromkeys(reasons))
 
 
-@dataclass(frozen=True)
-class _Variant:
-    """What is random about one draw of a clip, and which of the cached draws it is."""
+def find_clips(
+    records: Sequence[VideoRecord],
+    store: ClipStore,
+    class_names: Sequence[str],
+    inputs: frozenset[str],
+    audio_cache: AudioCache,
+    dataset: str,
+) -> list[Clip]:
+    """Match the records of a data set with the contents of its store.
 
-    generator: Generator | None  # None: the deterministic draw of the evaluation
+    Args:
+        records: the clips of the manifest.
+        store: their prepared faces.
+        class_names: the class list, in the order of the labels.
+        inputs: the fields that the model requests.
+        audio_cache: the inputs that are made from audio.
+        dataset: name of the data set, for error messages.
+
+    Raises:
+        ValueError: a clip is not prepared, or its emotion is not in the class list.
+    """
+    index, labels = store.read_index(), {name: label for label, name in enumerate(class_names)}
+    unprepared = [record.clip_id for record in records if record.clip_id not in index]
+    if unprepared:
+        raise ValueError(
+            f"{dataset}: {len(unprepared)} of {len(records)} clips are not prepared in {store.folder}, such as "
+            f"{unprepared[0]!r}; run `fer data prepare`"
+        )
+    unlabelled = [record for record in records if record.emotion not in labels]
+    if unlabelled:
+        raise ValueError(
+            f"{dataset}: {len(unlabelled)} of {len(records)} clips have an emotion outside the class list: clip "
+            f"{unlabelled[0].clip_id!r} has emotion {unlabelled[0].emotion!r}; expected one of {', '.join(labels)}"
+        )
+    missing_audio = audio_cache.failures(inputs & AUDIO_INPUTS)
+    return [
+        Clip(r, index[r.clip_id], labels[r.emotion], *check_usable(index[r.clip_id], inputs, missing_audio))
+        for r in records
+    ]
+
+
+@dataclass(frozen=True)
+class _View:
+    """The randomness of one view of a clip, and its place in the feature cache."""
+
+    generator: Generator | None  # None for the deterministic view of the evaluation
     group: str = ""
     number: int = 0
 
 
 class ClipDataset(Dataset[ClipSample]):
-    """Samples of clips: frames chosen by the sampler, changed as the augmentation says.
+    """Samples of clips: frames chosen by the sampler and transformed by the augmentation.
 
     Args:
-        clips: with a face or a sound each, whatever the model asks for. Those without a face come as frames of zeros
-            that the mask leaves out, those without sound with zeros and `present` false.
-        store: of their faces.
-        sampler: chooses frames.
+        clips: usable clips. A clip without a face becomes frames of zeros that the mask excludes; a clip without sound
+            has zeros, and `present` is false.
+        store: the faces of the clips.
+        sampler: chooses the frames.
         inputs: names of the fields of `ClipBatch` to load.
-        size: of the crops, pixels.
-        augmentation: drawn anew for every `Draw`; the evaluation sees its middle.
-        train_views: train on so many draws and augmentations of each clip; 0 for ever new ones.
-        cache: of features that stand for the crops.
-        audio_cache: what is made of the clips' sound; by default it is made when it is asked for.
+        size: side of the crops, pixels.
+        augmentation: transforms each training view at random; evaluation uses its centre crop.
+        train_views: number of different training views of each clip; 0 draws a new one each time.
+        cache: cached features to load instead of the crops.
+        audio_cache: inputs made from audio; by default they are computed on demand.
     """
 
     def __init__(
@@ -98,92 +143,100 @@ class ClipDataset(Dataset[ClipSample]):
         return len(self.clips)
 
     def __getitem__(self, item: int | Draw) -> ClipSample:
-        """For training a `Draw`; for the evaluation the clip's number, which gives the sampler's number of draws."""
+        """Load one view for a `Draw`, in training; all evaluation views of the sampler for the index of a clip."""
         clip = self.clips[item.clip if isinstance(item, Draw) else item]
-        faces, views = self.store.open(clip.record.clip_id), self._variants(clip, item)
-        cached = [self._features(clip, variant) for variant in views]
-        draws, modalities = len(views), modalities_of(self.inputs)
-        asked = [each for each in modalities if isinstance(each, FrameModality)]
+        faces, views = self.store.open(clip.record.clip_id), self._views(clip, item)
+        cached = [self._features(clip, view) for view in views]
+        num_views, modalities = len(views), modalities_for(self.inputs)
+        of_frames = [each for each in modalities if isinstance(each, FrameModality)]
+        of_clip = [each for each in modalities if isinstance(each, ClipModality)]
         if self.cache:
-            asked = [each for each in asked if not each.frozen_parts_see_it]
-        frames = self._frames(faces, views, asked) if len(faces) else self._no_frames(clip, draws, asked)
-        heard = [each for each in modalities if isinstance(each, ClipModality)]
+            of_frames = [each for each in of_frames if not each.is_replaced_by_features]
+        if len(faces):
+            frames = self._frame_fields(faces, views, of_frames)
+        else:
+            frames = self._faceless_fields(clip, num_views, of_frames)
         return ClipSample(
-            clip_id=(clip.record.clip_id,) * draws,
-            label=torch.full((draws,), clip.label),
+            clip_id=(clip.record.clip_id,) * num_views,
+            label=torch.full((num_views,), clip.label),
             features=_stack([features.frames for features in cached]),
             clip_features=_stack([features.clip for features in cached]),
             **frames,
-            **self._whole_clip(faces, draws, heard),
+            **self._clip_fields(faces, num_views, of_clip),
         )
 
-    def _variants(self, clip: Clip, item: int | Draw) -> list[_Variant]:
-        """The draws of a clip that are one item."""
+    def _views(self, clip: Clip, item: int | Draw) -> list[_View]:
+        """Return the views of a clip that make up one sample."""
         if isinstance(item, Draw) and self.train_views:
             number = item.seed % self.train_views
             seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
-            return [_Variant(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
+            return [_View(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
         if isinstance(item, Draw):
-            return [_Variant(torch.Generator().manual_seed(item.seed))]
-        draws = self.sampler.eval_views  # one: the deterministic sample; several: random, yet the same every time
-        generators = [None] if draws == 1 else [torch.Generator().manual_seed(seed) for seed in range(draws)]
-        return [_Variant(generator, EVALUATION, number) for number, generator in enumerate(generators)]
+            return [_View(torch.Generator().manual_seed(item.seed))]
+        count = self.sampler.eval_views  # several views are random, but the same in every evaluation
+        generators = [None] if count == 1 else [torch.Generator().manual_seed(seed) for seed in range(count)]
+        return [_View(generator, EVALUATION, number) for number, generator in enumerate(generators)]
 
-    def _features(self, clip: Clip, variant: _Variant) -> Features:
-        return self.cache.read(clip.record.clip_id, variant.group, variant.number) if self.cache else Features()
+    def _features(self, clip: Clip, view: _View) -> Features:
+        return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else Features()
 
-    def _frames(self, faces: FaceSequence, views: Sequence[_Variant], asked: Sequence[FrameModality]) -> dict[str, Any]:
-        """The fields of a clip with faces that have a dimension of frames, (S, T, ...)."""
-        selections = [self._select(faces, variant) for variant in views]
-        positions, intensity = np.stack([chosen.positions for chosen in selections]), faces.optional("intensity")
+    def _frame_fields(
+        self, faces: FaceSequence, views: Sequence[_View], modalities: Sequence[FrameModality]
+    ) -> dict[str, Any]:
+        """Load the (S, T, ...) fields of a clip with faces."""
+        selections = [self._select(faces, view) for view in views]
+        positions, intensity = np.stack([each.positions for each in selections]), faces.optional("intensity")
         return {
             "mask": torch.ones(positions.shape, dtype=torch.bool),
             "frame_index": torch.from_numpy(faces.frame_index[positions]),
             "intensity": None if intensity is None else torch.from_numpy(intensity[positions]),
-            **{each.field: torch.stack([each.read(chosen) for chosen in selections]) for each in asked},
+            **{each.field: torch.stack([each.read(selection) for selection in selections]) for each in modalities},
         }
 
-    def _select(self, faces: FaceSequence, variant: _Variant) -> FrameSelection:
-        positions = self.sampler(len(faces), variant.generator).numpy()
-        change = self._change(None if variant.group == EVALUATION else variant.generator)
-        return FrameSelection(faces, positions, self.size, change)
+    def _select(self, faces: FaceSequence, view: _View) -> FrameSelection:
+        positions = self.sampler(len(faces), view.generator).numpy()
+        transform = self._transform(None if view.group == EVALUATION else view.generator)
+        return FrameSelection(faces, positions, self.size, transform)
 
-    def _change(self, generator: Generator | None) -> Change | None:
-        """A draw of the augmentation; without a generator, what the evaluation sees."""
+    def _transform(self, generator: Generator | None) -> ClipTransform | None:
+        """Draw a transform from the augmentation; without a generator, return the one for evaluation."""
         if self.augmentation is None:
             return None
-        return self.augmentation.draw(self.size, generator) if generator else self.augmentation.middle(self.size)
+        return self.augmentation.draw(self.size, generator) if generator else self.augmentation.evaluation(self.size)
 
-    def _no_frames(self, clip: Clip, draws: int, asked: Sequence[FrameModality]) -> dict[str, Any]:
-        """As many frames as the sampler takes, which the mask leaves out, of a clip without a face."""
-        frames = len(self.sampler(1, None))  # one where the number varies
-        truth = torch.full((draws, frames), torch.nan) if clip.record.truth else None  # as the clips with a face
+    def _faceless_fields(self, clip: Clip, num_views: int, modalities: Sequence[FrameModality]) -> dict[str, Any]:
+        """Return the (S, T, ...) fields of a clip without a face; the mask excludes all of its frames."""
+        frames = len(self.sampler(1, None))  # one if the number of frames varies
+        # not None if the clips with a face have an intensity, because the batch has it only if all samples do
+        intensity = torch.full((num_views, frames), torch.nan) if clip.record.truth else None
         return {
-            "mask": torch.zeros(draws, frames, dtype=torch.bool),
-            "frame_index": torch.full((draws, frames), -1),
-            "intensity": truth,
-            **{each.field: _repeat(each.nothing(frames, self.size), draws) for each in asked},
+            "mask": torch.zeros(num_views, frames, dtype=torch.bool),
+            "frame_index": torch.full((num_views, frames), -1),
+            "intensity": intensity,
+            **{each.field: _repeat(each.placeholder(frames, self.size), num_views) for each in modalities},
         }
 
-    def _whole_clip(self, faces: FaceSequence, draws: int, asked: Sequence[ClipModality]) -> dict[str, Tensor]:
-        """The fields of what is the same in all draws, (S, ...), and whether they are there; none if none are asked."""
-        if not asked:
+    def _clip_fields(
+        self, faces: FaceSequence, num_views: int, modalities: Sequence[ClipModality]
+    ) -> dict[str, Tensor]:
+        """Load the (S, ...) fields that all views share, and `present`; nothing if no such field is requested."""
+        if not modalities:
             return {}
-        found = [each.read(faces, self.audio_cache) for each in asked]
-        present = torch.tensor([len(faces) > 0, all(value is not None for value in found)])
-        values = {
-            each.field: _repeat(each.nothing(self.audio_cache) if value is None else value, draws)
-            for each, value in zip(asked, found, strict=True)
+        values = [each.read(faces, self.audio_cache) for each in modalities]
+        present = torch.tensor([len(faces) > 0, all(value is not None for value in values)])
+        fields = {
+            each.field: _repeat(each.placeholder(self.audio_cache) if value is None else value, num_views)
+            for each, value in zip(modalities, values, strict=True)
         }
-        return {"present": _repeat(present, draws), **values}
+        return {"present": _repeat(present, num_views), **fields}
 
 
-def _repeat(tensor: Tensor, draws: int) -> Tensor:
-    """(...) -> (S, ...), without a copy."""
-    return tensor.expand(draws, *tensor.shape)
+def _repeat(tensor: Tensor, num_views: int) -> Tensor:
+    """Expand (...) to (S, ...) without a copy."""
+    return tensor.expand(num_views, *tensor.shape)
 
 
-def _stack(parts: Sequence[Tensor | None]) -> Tensor | None:
-    """The draws' cached features -> (S, ...); None where there are none."""
-    there = [part for part in parts if part is not None]
-    return torch.stack(there) if there else None
+def _stack(features: Sequence[Tensor | None]) -> Tensor | None:
+    """Stack the cached features of all views, (S, ...); None if there are none."""
+    cached = [each for each in features if each is not None]
+    return torch.stack(cached) if cached else None

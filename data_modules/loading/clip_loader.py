@@ -1,4 +1,4 @@
-"""Batches of clips from worker processes: they are waited for only so long, and have room to hand them over."""
+"""Load batches in worker processes, with a time limit and a check that shared memory suffices."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,56 +15,58 @@ from data_modules.loading.batch import ClipBatch, ClipSample, collate
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
 
-PREFETCHED = 2
-"""Batches that each worker makes ahead of the training; torch's own default."""
+PREFETCH_FACTOR = 2
+"""Batches that each worker loads in advance; torch's default."""
 SHARED_MEMORY = Path("/dev/shm")
-OF_WORKERS = ("DataLoader timed out", "DataLoader worker (pid", "shared memory", "No space left on device")
-"""What stands in torch's errors where workers ended, hang, or found no room for a batch."""
+WORKER_ERRORS = ("DataLoader timed out", "DataLoader worker (pid", "shared memory", "No space left on device")
+"""Parts of torch's error messages for workers that ended, hang, or found no space for a batch."""
 
 
 class WorkerError(ValueError):
-    """The processes that load batches ended, do not answer, or find no shared memory; the message says what to do."""
+    """The worker processes ended, do not respond, or lack shared memory; the message says what to do."""
 
 
 class ClipLoader(DataLoader[ClipSample]):
-    """A `DataLoader` of a `ClipDataset`, whose workers are given up after `timeout` seconds without a batch.
+    """A `DataLoader` of a `ClipDataset` whose workers are ended after `timeout` seconds without a batch.
 
-    Torch's own errors name neither the data nor a way out, and a worker that hangs would keep the program from ending.
+    Torch's own errors name neither the data nor a solution, and a hanging worker would keep the program from ending.
     """
 
     def __iter__(self) -> "Iterator[ClipBatch]":  # type: ignore[override]
-        """The batches; workers begin at once, not when the first batch is asked for.
+        """Iterate over the batches; workers start immediately, not when the first batch is requested.
 
         Raises:
-            WorkerError: while iterating, where the workers fail.
+            WorkerError: a worker fails while batches are loaded.
         """
-        return self._told(super().__iter__())
+        return self._explain_errors(super().__iter__())
 
-    def _told(self, batches: _BaseDataLoaderIter) -> Iterator[ClipBatch]:
+    def _explain_errors(self, batches: _BaseDataLoaderIter) -> Iterator[ClipBatch]:
         try:
             yield from batches
         except RuntimeError as error:
-            if not self.num_workers or not any(part in str(error) for part in OF_WORKERS):
+            if not self.num_workers or not any(part in str(error) for part in WORKER_ERRORS):
                 raise
             _end_workers(batches)
-            raise WorkerError(self._what_to_do(str(error))) from error
+            raise WorkerError(self._message(str(error))) from error
 
-    def _what_to_do(self, error: str) -> str:
+    def _message(self, error: str) -> str:
         assert isinstance(self.dataset, ClipDataset)
         split, free = self.dataset.clips[0].record.split, free_shared_memory()
         timed_out = error.startswith("DataLoader timed out")
-        found = f"sent no batch for {self.timeout:.0f} s" if timed_out else f"failed: {error.strip().splitlines()[-1]}"
-        room = "" if free is None else f" ({SHARED_MEMORY} has {_mib(free)} free)"
-        longer = "; on a slow disk raise --data.worker_timeout" if timed_out else ""
+        failure = (
+            f"sent no batch for {self.timeout:.0f} s" if timed_out else f"failed: {error.strip().splitlines()[-1]}"
+        )
+        memory = "" if free is None else f" ({SHARED_MEMORY} has {_mib(free)} free)"
+        timeout = "; on a slow disk, raise --data.worker_timeout" if timed_out else ""
         return (
-            f"the {self.num_workers} worker processes that load the {split} split {found}. One may be stopped, killed, "
-            f"waiting for a disk, or out of memory or shared memory{room}. Run the same command again, with "
-            f"--data.num_workers 0 where it fails again{longer}"
+            f"the worker processes ({self.num_workers}) that load the {split} split {failure}. One may be stopped, "
+            f"killed, waiting for a disk, or out of memory or shared memory{memory}. Run the same command again; if it "
+            f"fails again, use --data.num_workers 0{timeout}"
         )
 
 
 def _end_workers(batches: _BaseDataLoaderIter) -> None:
-    """Ends workers, those too that do not listen."""
+    """End all workers, including those that do not respond."""
     assert isinstance(batches, _MultiProcessingDataLoaderIter)
     batches._shutdown_workers()
     for worker in batches._workers:
@@ -73,36 +75,36 @@ def _end_workers(batches: _BaseDataLoaderIter) -> None:
 
 
 def free_shared_memory() -> int | None:
-    """Bytes that are free where workers leave their batches; None where the system has no such place to look at."""
+    """Return the free bytes of shared memory; None if the system does not show them, as on macOS."""
     return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None
 
 
-def refuse_little_shared_memory(data: ClipDataset, item: Draw | int, batch_size: int, workers: int) -> None:
-    """Refuses to load with workers whose batches would not fit into shared memory: they would hang or be killed.
+def check_shared_memory(data: ClipDataset, item: Draw | int, batch_size: int, workers: int) -> None:
+    """Check that the batches of the workers fit into shared memory; otherwise workers would hang or be killed.
 
     Args:
         data: the clips.
-        item: the first one that is to be loaded; the others are taken to be as large.
+        item: the first item to be loaded; the others are assumed to be as large.
         batch_size: clips in a batch.
-        workers: of all processes of the training on this machine.
+        workers: number of workers of all training processes on this machine.
 
     Raises:
-        WorkerError: there is not enough room.
+        WorkerError: there is not enough shared memory.
     """
     free = free_shared_memory()
-    needed = PREFETCHED * workers * batch_size * sum(value.nbytes for value in _tensors(data[item]))
+    needed = PREFETCH_FACTOR * workers * batch_size * sum(value.nbytes for value in _tensors(data[item]))
     if free is not None and needed > free:
         raise WorkerError(
-            f"{workers} worker processes keep about {_mib(needed)} of batches in shared memory, but {SHARED_MEMORY} "
-            f"has {_mib(free)} free; load with fewer (--data.num_workers 0 needs none), in smaller batches "
-            "(--data.batch_size), or make it larger (a container's --shm-size)"
+            f"{workers} worker processes need about {_mib(needed)} of shared memory for their batches, but "
+            f"{SHARED_MEMORY} has {_mib(free)} free; use fewer workers (--data.num_workers 0 needs none) or smaller "
+            "batches (--data.batch_size), or increase shared memory (--shm-size of a container)"
         )
 
 
-def hand_over(samples: Sequence[ClipSample]) -> ClipBatch:
-    """Joins clips; in a worker, into shared memory.
+def collate_shared(samples: Sequence[ClipSample]) -> ClipBatch:
+    """Join samples into a batch; in a worker, in shared memory.
 
-    Torch would move them there in a thread whose errors reach nobody: with no room the batch would never come.
+    Torch would move the batch there in a thread whose errors are lost: without space it would never arrive.
     """
     batch = collate(samples)
     if get_worker_info() is not None:
@@ -111,21 +113,21 @@ def hand_over(samples: Sequence[ClipSample]) -> ClipBatch:
     return batch
 
 
-def begin_worker(worker: int) -> None:
-    """Called in each worker as it begins: one thread, as workers share the processors, and batches in named files.
+def init_worker(worker: int) -> None:
+    """Set up a worker: a single thread, because workers share the processors, and batches in named files.
 
-    By default torch fetches a batch's handle from the worker when it is received, without a time limit: one that was
-    stopped just after it had sent a batch would hold up the training for good.
+    By default, torch fetches the handle of a received batch from the worker without a time limit: a worker that was
+    stopped just after sending a batch would block training forever.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     torch.multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]
 
 
-def _tensors(values: ClipBatch | ClipSample) -> list[Tensor]:
-    found = [getattr(values, field.name) for field in fields(values)]
-    return [value for value in found if isinstance(value, Tensor)]
+def _tensors(batch: ClipBatch) -> list[Tensor]:
+    contents = [getattr(batch, field.name) for field in fields(batch)]
+    return [value for value in contents if isinstance(value, Tensor)]
 
 
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+def _mib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:.1f} MiB"

@@ -1,4 +1,4 @@
-"""Augmentation that is the same for all frames of a clip: what differs between frames must be the face alone."""
+"""Augment clips with one random transform for all frames, so that only the face differs between frames."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
-NOISE_CROP = 224  # side of the crop whose pixels measure noise on landmarks
+NOISE_CROP = 224  # side of the crop in whose pixels landmark noise is stated
 
-# Where each of the 68 iBUG points goes when the face is mirrored.
+# Index of the mirror image of each of the 68 iBUG points.
 MIRROR_68 = np.array(
     [
         *range(16, -1, -1),  # jaw
@@ -25,7 +25,7 @@ MIRROR_68 = np.array(
 
 
 def resize_clip(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(T, S, S, 3) -> (T, size, size, 3), averaging over area where it shrinks."""
+    """Resize (T, S, S, 3) crops to (T, size, size, 3): area averaging to shrink, bilinear interpolation to enlarge."""
     if crops.shape[1] == size:
         return crops
     method = cv2.INTER_AREA if crops.shape[1] > size else cv2.INTER_LINEAR
@@ -33,18 +33,18 @@ def resize_clip(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class Change:
-    """One draw of an augmentation, to be applied to every frame of a clip and to its landmarks."""
+class ClipTransform:
+    """A transform that is applied to every frame of a clip and to its landmarks."""
 
     matrix: NDArray[np.float64]  # (2, 3), old pixel -> new pixel
-    mirrored: bool
+    mirrored: bool  # whether `matrix` mirrors
     brightness: float  # factor
     contrast: float  # factor, about mid-grey
     noise: float = 0.0  # standard deviation on the landmarks, pixels
     noise_seed: int = 0
 
     def image(self, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(S, S, 3) -> (S, S, 3); what comes from outside of the picture repeats its border."""
+        """Transform an (S, S, 3) image; pixels from outside repeat its border."""
         size = (crop.shape[1], crop.shape[0])
         warped = cv2.warpAffine(crop, self.matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if self.brightness == 1 and self.contrast == 1:
@@ -53,37 +53,39 @@ class Change:
         return np.asarray(cv2.LUT(warped, levels.round().clip(0, 255).astype(np.uint8)), dtype=np.uint8)
 
     def points(self, landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T, 68, 3) -> (T, 68, 3); depth follows the change of scale, mirrored points change names.
+        """Transform (T, 68, 3) landmarks; depth is scaled like x and y, and mirrored points swap indices.
 
-        Noise, unlike all else, is another one in every frame: landmarks are found in each anew.
+        Noise is the only part that differs between frames, as a detector's errors do.
         """
         flat = landmarks[..., :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
         depth = landmarks[..., 2:] * np.sqrt(abs(np.linalg.det(self.matrix[:, :2])))
         moved = np.concatenate([flat, depth], axis=-1).astype(np.float32)
         if self.noise:
-            drawn = np.random.default_rng(self.noise_seed).standard_normal(moved.shape)
-            moved += (self.noise * drawn).astype(np.float32)
+            noise = np.random.default_rng(self.noise_seed).standard_normal(moved.shape)
+            moved += (self.noise * noise).astype(np.float32)
         return moved[:, MIRROR_68] if self.mirrored else moved
 
 
 @dataclass(frozen=True)
 class ClipAugmentation:
-    """What may change between two sights of the same clip; every value is the largest change to either side.
+    """Draw a random transform for each training view of a clip.
+
+    Rotation, scale, translation, brightness and contrast are uniform between minus and plus the given value.
 
     Args:
-        flip: mirror every other clip.
+        flip: mirror with a probability of 0.5.
         rotation: degrees.
-        scale: share of the size.
-        translation: share of the side.
-        brightness: share of the brightness.
-        contrast: share of the contrast.
-        crop: share of the side that is seen, cut at a random place: 0.875 for 224² pixels of 256². Unlike the other
-            values it is one of the evaluation too, which sees the middle.
-        landmark_noise: standard deviation of Gaussian noise on each coordinate of the landmarks, pixels of a crop of
-            224 (as `fer noise` has it).
+        scale: fraction of the size.
+        translation: fraction of the side.
+        brightness: fraction of the brightness.
+        contrast: fraction of the contrast.
+        crop: fraction of the side that is cut out at a random position and enlarged to the full side: 0.875 for 224 of
+            256 pixels. Evaluation cuts out the centre.
+        landmark_noise: standard deviation of Gaussian noise on each landmark coordinate, in pixels of a crop with a
+            side of 224, as in `fer noise`.
 
     Raises:
-        ValueError: a crop of nothing, or of more than there is, or a negative noise.
+        ValueError: `crop` is not above 0 and at most 1, or `landmark_noise` is negative.
     """
 
     flip: bool = True
@@ -97,33 +99,37 @@ class ClipAugmentation:
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
-            raise ValueError(f"the share of the side that is cut is above 0 and at most 1; found crop = {self.crop}")
+            raise ValueError(f"crop = {self.crop}: expected a fraction of the side above 0 and at most 1")
         if self.landmark_noise < 0:
-            raise ValueError(f"noise has a deviation of 0 or more pixels; found landmark_noise = {self.landmark_noise}")
+            raise ValueError(
+                f"landmark_noise = {self.landmark_noise}: expected a standard deviation of 0 or more pixels"
+            )
 
-    def middle(self, size: int) -> Change | None:
-        """What the evaluation sees of crops of side `size`: the middle; None where that is all."""
-        return None if self.crop == 1 else Change(self._window(size, (0.5, 0.5)), False, 1.0, 1.0)
+    def evaluation(self, size: int) -> ClipTransform | None:
+        """Return the transform for evaluation, for crops of side `size`: the centre crop; None for the whole image."""
+        return None if self.crop == 1 else ClipTransform(self._crop_matrix(size, (0.5, 0.5)), False, 1.0, 1.0)
 
-    def _window(self, size: int, place: tuple[float, float]) -> NDArray[np.float64]:
-        """(2, 3), old pixel -> new pixel; places from 0, leftmost and topmost, to 1."""
-        start = (1 - self.crop) * size * np.array(place)  # of the window, counted from the picture's corner
+    def _crop_matrix(self, size: int, position: tuple[float, float]) -> NDArray[np.float64]:
+        """Return the (2, 3) matrix of a crop; `position` runs from (0, 0), the top left, to (1, 1)."""
+        start = (1 - self.crop) * size * np.array(position)  # of the crop, from the corner of the image
         return np.column_stack([np.eye(2) / self.crop, (0.5 - start) / self.crop - 0.5])
 
-    def draw(self, size: int, generator: Generator) -> Change:
-        """One change for a clip with crops of side `size`."""
+    def draw(self, size: int, generator: Generator) -> ClipTransform:
+        """Draw a transform for a clip with crops of side `size`."""
         mirrored = self.flip and bool(torch.rand((), generator=generator) < 0.5)
         angle, scale, right, down, brightness, contrast = (
             torch.rand(6, generator=generator, dtype=torch.float64) * 2 - 1
         ).tolist()
-        middle = (size - 1) / 2
-        matrix = cv2.getRotationMatrix2D((middle, middle), angle * self.rotation, 1 + scale * self.scale)
+        centre = (size - 1) / 2
+        matrix = cv2.getRotationMatrix2D((centre, centre), angle * self.rotation, 1 + scale * self.scale)
         matrix[:, 2] += np.array([right, down]) * self.translation * size
         if self.crop < 1:
             x, y = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-            matrix = self._window(size, (x, y)) @ np.vstack([matrix, [0, 0, 1]])
+            matrix = self._crop_matrix(size, (x, y)) @ np.vstack([matrix, [0, 0, 1]])
         if mirrored:
             matrix = np.array([[-1.0, 0.0, size - 1], [0.0, 1.0, 0.0]]) @ np.vstack([matrix, [0, 0, 1]])
         noise = self.landmark_noise * size / NOISE_CROP
         seed = int(torch.randint(2**62, (), generator=generator)) if noise else 0
-        return Change(matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed)
+        return ClipTransform(
+            matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed
+        )

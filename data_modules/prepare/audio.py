@@ -24,7 +24,7 @@ class AudioPreparer:
         fields: which ones.
 
     Raises:
-        SoundLibraryNotFoundError: a package is missing.
+        AudioLibraryNotFoundError: a package is missing.
     """
 
     def __init__(self, store: ClipStore, audio_cache: AudioCache, fields: AbstractSet[str]) -> None:
@@ -69,7 +69,7 @@ def prepare_audio(
         limit: seconds for a clip.
 
     Raises:
-        SoundLibraryNotFoundError: a package is missing.
+        AudioLibraryNotFoundError: a package is missing.
     """
     if not fields:
         return

@@ -1,14 +1,14 @@
-"""What models hear of clips, made once: spectrograms and descriptors in files beside the crops.
+"""Cache of the spectrograms and descriptors that are made from audio, in files beside the crops.
 
-They are always the same for a clip, and reducing its noise costs more than decoding its crops, so they are made when
-data are prepared and read in training. A folder is named after everything that its files depend on.
+They never change for a clip, and reducing noise takes longer than decoding crops. They are therefore computed when a
+data set is prepared, and read in training. The name of a folder contains a key of everything that its files depend on.
 """
 
 import csv
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from data_modules.audio.opensmile import SIZES, Descriptors
 from data_modules.audio.settings import AudioSettings
 from data_modules.audio.spectrogram import spectrogram
-from data_modules.audio.speech import Samples, speech_of
+from data_modules.audio.speech import Samples, extract_speech
 from data_modules.store.clip_store import ClipStore, clip_path, settings_key
 from data_modules.store.face_sequence import FaceSequence
 from data_modules.store.stored_clip import reading
@@ -30,34 +30,38 @@ from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
 
 FIELDS = ("descriptor", "spectrogram")
-"""The fields of `ClipBatch` that are made of sound."""
+"""The fields of `ClipBatch` that are made from audio."""
 FAILED = "failed.csv"
-METHOD = "fer_lightning sound 1"  # another number when speech or pictures come to be made differently here
+METHOD = "fer_lightning sound 1"  # to be increased when this package computes speech or images differently
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a field depends on besides the clip."""
+    """Everything that a field depends on besides the clip."""
 
     field: str
-    audio: AudioSettings  # with defaults where the field does not depend on it
-    libraries: tuple[str, ...]  # names and versions, our own the first
+    audio: AudioSettings  # settings that do not affect the field have their default values
+    libraries: tuple[str, ...]  # names and versions, this package first
 
     @classmethod
-    def of(cls, field: str, audio: AudioSettings) -> "Recipe":
-        """Of one of `FIELDS`."""
-        wanted = {"noisereduce": audio.reduce_noise, "webrtcvad-wheels": audio.speech, "opensmile": field == FIELDS[0]}
-        libraries = (METHOD, *(f"{package} {_version(package)}" for package, wants in wanted.items() if wants))
+    def from_settings(cls, field: str, audio: AudioSettings) -> "Recipe":
+        """Return the recipe of one of `FIELDS`."""
+        is_used = {
+            "noisereduce": audio.reduce_noise,
+            "webrtcvad-wheels": audio.speech,
+            "opensmile": field == "descriptor",
+        }
+        libraries = (METHOD, *(f"{package} {_version(package)}" for package, used in is_used.items() if used))
         default = AudioSettings()
         if field == "descriptor":
-            picture = {name: getattr(default, name) for name in ("size", "window", "hop", "decibels")}
-            return cls(field, replace(audio, **picture), libraries)
+            image = {name: getattr(default, name) for name in ("size", "window", "hop", "decibels")}
+            return cls(field, replace(audio, **image), libraries)
         return cls(field, replace(audio, functionals=default.functionals), libraries)
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the folder."""
         return f"{self.audio.functionals if self.field == 'descriptor' else self.field}-{settings_key(self)}"
 
 
@@ -69,34 +73,34 @@ def _version(package: str) -> str:
 
 
 class FieldFiles:
-    """One field of all clips: a file each, and a table of those for which it could not be made.
+    """One field of all clips: a file for each clip, and a table of the clips for which it could not be made.
 
     Args:
-        recipe: how it is made.
-        folder: in which its folder lies; None keeps nothing.
+        recipe: how the field is made.
+        folder: parent of the folder of the field; None to keep no files.
     """
 
     def __init__(self, recipe: Recipe, folder: Path | None) -> None:
         self.recipe, self.folder = recipe, folder and folder / recipe.name
 
     def path(self, clip_id: str) -> Path | None:
-        """Where a clip's field is or would be.
+        """Return the path of the file of a clip, whether it exists or not; None without a folder.
 
         Raises:
-            ValueError: the clip's id would leave the folder.
+            ValueError: the clip id leads outside the folder.
         """
         return self.folder and clip_path(self.folder, clip_id)
 
     def has(self, clip_id: str) -> bool:
-        """Whether it is there, whole."""
+        """Tell whether the file of a clip exists and is complete."""
         path = self.path(clip_id)
         return path is not None and path.exists() and read_header(path) is not None
 
     def read(self, clip_id: str) -> NDArray[Any] | None:
-        """A clip's field, or None where it was not made.
+        """Read the field of a clip; None if there is no file.
 
         Raises:
-            DamagedClipError: its file is damaged.
+            DamagedClipError: the file is damaged.
         """
         path = self.path(clip_id)
         if path is None or not path.exists():
@@ -105,100 +109,107 @@ class FieldFiles:
             return np.asarray(file.get_tensor(self.recipe.field))
 
     def write(self, clip_id: str, values: NDArray[Any]) -> None:
-        """Writes a clip's field, whole or not at all; nothing without a folder."""
+        """Write the field of a clip; the file is replaced atomically. Without a folder, nothing is written."""
         path = self.path(clip_id)
         if path is not None:
             atomic_write(path, save({self.recipe.field: np.ascontiguousarray(values)}))
 
     @property
     def failed(self) -> Path | None:
-        """The table of clips whose field could not be made."""
+        """Path of the table of clips for which the field could not be made; None without a folder."""
         return self.folder and self.folder / FAILED
 
     def failures(self) -> dict[str, str]:
-        """Clip id -> why its field could not be made."""
+        """Return why the field could not be made, by clip id."""
         if self.failed is None or not self.failed.exists():
             return {}
         with self.failed.open(newline="", encoding="utf-8") as file:
             return {row["clip_id"]: row["reason"] for row in csv.DictReader(file)}
 
     def write_failures(self, failures: Mapping[str, str]) -> None:
-        """Writes the table anew."""
+        """Replace the table of failures."""
         if self.failed is not None:
             write_csv(self.failed, ("clip_id", "reason"), sorted(failures.items()), protect=False)
 
     @cached_property
     def make(self) -> Callable[[Samples], NDArray[Any]]:
-        """Makes the field of a clip's speech; its library is loaded once.
+        """The function that makes the field from the speech of a clip; its library is loaded only once.
 
         Raises:
-            SoundLibraryNotFoundError: a package is missing.
+            AudioLibraryNotFoundError: a package is not installed.
         """
         audio = self.recipe.audio
-        return Descriptors(audio.functionals) if self.recipe.field == "descriptor" else _Spectrogram(audio)
+        return (
+            Descriptors(audio.functionals) if self.recipe.field == "descriptor" else partial(spectrogram, audio=audio)
+        )
 
     @property
-    def nothing(self) -> NDArray[Any]:
-        """What stands for a clip without sound: zeros."""
+    def placeholder(self) -> NDArray[Any]:
+        """The value for a clip without sound: zeros."""
         audio = self.recipe.audio
         if self.recipe.field == "descriptor":
             return np.zeros(SIZES[audio.functionals], np.float32)
         return np.zeros((audio.size, audio.size), np.uint8)
 
 
-@dataclass(frozen=True)
-class _Spectrogram:
-    audio: AudioSettings
-
-    def __call__(self, speech: Samples) -> NDArray[np.uint8]:
-        return spectrogram(speech, self.audio)
-
-
 class AudioCache:
-    """What models hear of clips: read from the files, or made where these lack it.
+    """The fields that are made from audio: read from files, or computed if there is no file.
 
     Args:
-        audio: how it is made; None for the defaults.
-        folder: where it is kept; None keeps nothing.
+        audio: how the fields are made; None for the defaults.
+        folder: where the files are kept; None to keep none.
     """
 
     def __init__(self, audio: AudioSettings | None = None, folder: Path | None = None) -> None:
         self.audio = audio or AudioSettings()
-        self.files = {field: FieldFiles(Recipe.of(field, self.audio), folder) for field in FIELDS}
+        self.files = {field: FieldFiles(Recipe.from_settings(field, self.audio), folder) for field in FIELDS}
 
     @classmethod
-    def of(cls, store: ClipStore, audio: AudioSettings | None) -> "AudioCache":
-        """The files beside a store's crops."""
+    def from_store(cls, store: ClipStore, audio: AudioSettings | None) -> "AudioCache":
+        """Return the cache beside the crops of a store."""
         return cls(audio, store.folder / "audio")
 
     def failures(self, fields: Iterable[str]) -> dict[str, str]:
-        """Clip id -> why one of the fields could not be made."""
-        return {clip: f"no {field}: {why}" for field in fields for clip, why in self.files[field].failures().items()}
+        """Return why one of the fields could not be made, by clip id."""
+        return {
+            clip_id: f"no {field}: {reason}"
+            for field in fields
+            for clip_id, reason in self.files[field].failures().items()
+        }
 
-    def read(self, stored: FaceSequence, field: str) -> NDArray[Any] | None:
-        """A clip's field, (size, size) uint8 or (E,) float32, or None where it has no sound or making it failed."""
-        clip_id, files = stored.summary.clip_id, self.files[field]
-        values = files.read(clip_id)
-        if values is not None or stored.summary.audio == 0 or clip_id in files.failures():
-            return values
-        made, reason = self.make(stored, [field])
-        if reason:
-            log.warning("clip %r has no %s: %s", clip_id, field, reason)
-        return made.get(field)
-
-    def make(self, stored: FaceSequence, fields: Iterable[str]) -> tuple[dict[str, NDArray[Any]], str]:
-        """The fields of a clip's speech, and why there are not all of them.
+    def read(self, clip: FaceSequence, field: str) -> NDArray[Any] | None:
+        """Return a field of a clip, (size, size) uint8 or (E,) float32; None without sound or if making it failed.
 
         Raises:
-            SoundLibraryNotFoundError: a package is missing.
+            DamagedClipError: the file of the clip is damaged.
+            AudioLibraryNotFoundError: there is no file, and a package is not installed.
         """
-        samples = stored.audio(0.0, self.audio.max_seconds)
+        clip_id, files = clip.summary.clip_id, self.files[field]
+        values = files.read(clip_id)
+        if values is not None or clip.summary.audio == 0 or clip_id in files.failures():
+            return values
+        fields, reason = self.make(clip, [field])
+        if reason:
+            log.warning("clip %r has no %s: %s", clip_id, field, reason)
+        return fields.get(field)
+
+    def make(self, clip: FaceSequence, fields: Iterable[str]) -> tuple[dict[str, NDArray[Any]], str]:
+        """Make fields of a clip from its audio, without reading or writing files.
+
+        Returns:
+            The fields by name, and why some are missing; empty if none is.
+
+        Raises:
+            AudioLibraryNotFoundError: a package is not installed.
+        """
+        samples = clip.audio(0.0, self.audio.max_seconds)
         if samples is None or not samples.any():
             return {}, "no sound"
-        speech, made, reason = speech_of(samples, self.audio), dict[str, NDArray[Any]](), ""
+        speech, reason = extract_speech(samples, self.audio), ""
+        values: dict[str, NDArray[Any]] = {}
         for field in fields:
             try:
-                made[field] = self.files[field].make(speech)
+                values[field] = self.files[field].make(speech)
             except ValueError as error:
                 reason = str(error)
-        return made, reason
+        return values, reason

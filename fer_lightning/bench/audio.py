@@ -83,13 +83,12 @@ def run(quick: bool = False) -> None:
     audio, sampler = AudioSettings(), SegmentSampler(2 if quick else FRAMES)
     with tempfile.TemporaryDirectory() as folder:
         store, clips = write_clips(Path(folder), 4 if quick else 40, 64 if quick else 256)
-        kept = AudioCache.of(store, audio)
+        kept = AudioCache.from_store(store, audio)
         fields = {f"spectrogram, {audio.size}²": (kept, "spectrogram")}
         if find_spec("opensmile"):
-            fields |= {
-                f"openSMILE, {size} values": (AudioCache.of(store, replace(audio, functionals=name)), "descriptor")
-                for name, size in SIZES.items()
-            }
+            for functionals, size in SIZES.items():
+                cache = AudioCache.from_store(store, replace(audio, functionals=functionals))
+                fields[f"openSMILE, {size} values"] = cache, "descriptor"
         workers = 0 if quick else CORES
         print(f"noise reduction and voice activity included, {workers or 1} processes, clips of {SECONDS:.0f} s:")
         for name, (cache, field) in fields.items():

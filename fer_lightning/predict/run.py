@@ -79,7 +79,7 @@ def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tup
     Raises:
         DetectorNotFoundError: the detector is not installed.
         FileNotFoundError: there is no checkpoint, or an ensemble lacks a member.
-        SoundLibraryNotFoundError: a package is missing that the model's sound needs.
+        AudioLibraryNotFoundError: a package is missing that the model's sound needs.
         ValueError: the checkpoint cannot be used, or an ensemble's members do not fit together.
     """
     trained, device = load_run(request.checkpoint), device_of(request.device)

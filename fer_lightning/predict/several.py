@@ -20,7 +20,7 @@ class EnsembleClassifier(RowClassifier):
         device: where they run.
 
     Raises:
-        SoundLibraryNotFoundError: a package is missing that a member's sound needs.
+        AudioLibraryNotFoundError: a package is missing that a member's sound needs.
         ValueError: a member needs what is not made from videos.
     """
 
@@ -55,7 +55,7 @@ def classifier_of(trained: Trained, device: torch.device) -> RowClassifier:
     """What recognises expressions with a trained model or ensemble.
 
     Raises:
-        SoundLibraryNotFoundError: a package is missing that a model's sound needs.
+        AudioLibraryNotFoundError: a package is missing that a model's sound needs.
         ValueError: a model needs what is not made from videos.
     """
     if isinstance(trained, TrainedEnsemble):

@@ -102,7 +102,7 @@ class WindowClassifier(RowClassifier):
         device: where it runs.
 
     Raises:
-        SoundLibraryNotFoundError: a package is missing that the model's sound needs.
+        AudioLibraryNotFoundError: a package is missing that the model's sound needs.
         ValueError: the model needs what is not made from videos here.
     """
 

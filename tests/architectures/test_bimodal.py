@@ -467,6 +467,6 @@ def test_the_evaluation_sees_the_middle_of_what_the_training_cuts_from():
     augmentation = ClipAugmentation(flip=False, crop=0.75)
     options = {"sampler": SegmentSampler(frames=2), "size": 32}
     cut, whole = (made_data(augmentation=a, **options).clip_dataset("test")[1].face for a in (augmentation, None))
-    middle = augmentation.middle(32)
+    middle = augmentation.evaluation(32)
     for found, frame in zip(cut.flatten(0, 1), whole.flatten(0, 1), strict=True):
         assert (found.permute(1, 2, 0).numpy() == middle.image(frame.permute(1, 2, 0).numpy().copy())).all()

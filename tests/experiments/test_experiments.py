@@ -34,7 +34,7 @@ from fer_lightning.weights import RANDOM
 MADE = (  # with all arguments: what is not stated would stay as the experiment's data set has it
     '{"class_path": "tests.small_runs.MadeFaces", "init_args": {"root": null, "subjects": 4, "tested": 1, '
     '"faces": {"detector": "crop", "size": 48, "margin": 0, "jitter": 0, "every": 1, "landmarks": "none", '
-    '"person": "frame", "sound": true}}}'
+    '"person": "frame", "audio": true}}}'
 )
 
 

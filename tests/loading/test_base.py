@@ -1,4 +1,4 @@
-"""The data module: what is in which split, and that a batch is what the store holds."""
+"""The data module: which clips are in which split, and that a batch contains what the store holds."""
 
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -23,7 +23,7 @@ from tests.small_runs import MadeFaces, made_data
 
 
 def in_process(data: VideoDataModule, processes: int, rank: int = 0, epoch: int = 0) -> VideoDataModule:
-    """The data module as the trainer of one of several processes has it when so many epochs are trained."""
+    """The data module as one of several processes has it once the given number of epochs is trained."""
     trained = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
     devices = {"num_devices": processes, "world_size": processes, "global_rank": rank}
     data.trainer = SimpleNamespace(fit_loop=trained, **devices)
@@ -82,15 +82,15 @@ def test_a_batch_holds_what_numpy_makes_of_the_stored_crops(size):
     assert batch.mask.all()
     for row, clip in enumerate(tested[4:8]):
         stored = store_of(data.dataset).open(clip.record.clip_id)
-        places = subvideo_indices(len(stored), 2, 2).flatten().numpy()
-        crops = stored.crops(range(len(stored)))[places]
+        positions = subvideo_indices(len(stored), 2, 2).flatten().numpy()
+        crops = stored.crops(range(len(stored)))[positions]
         if size != 48:
             crops = np.stack([cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA) for crop in crops])
         np.testing.assert_array_equal(batch.face[row].numpy(), crops.transpose(0, 3, 1, 2))
-        assert batch.frame_index[row].tolist() == (3 * places).tolist()  # faces are in every third frame
+        assert batch.frame_index[row].tolist() == (3 * positions).tolist()  # faces are in every third frame
         assert batch.label[row] == SEVEN.index(clip.record.emotion)
-        np.testing.assert_array_equal(batch.intensity[row], stored.optional("intensity")[places])
-    assert batch.landmarks is None  # nobody asked
+        np.testing.assert_array_equal(batch.intensity[row], stored.optional("intensity")[positions])
+    assert batch.landmarks is None  # not requested
 
 
 def test_a_model_gets_the_inputs_that_it_asks_for_and_landmarks_in_pixels_of_its_crop():
@@ -98,8 +98,8 @@ def test_a_model_gets_the_inputs_that_it_asks_for_and_landmarks_in_pixels_of_its
     batch = next(iter(data.test_dataloader()[1]))
     assert batch.face is None
     stored = store_of(data.dataset).open(batch.clip_id[0])
-    places = subvideo_indices(len(stored), 2, 2).flatten().numpy()
-    points = stored.optional("landmarks")[places]
+    positions = subvideo_indices(len(stored), 2, 2).flatten().numpy()
+    points = stored.optional("landmarks")[positions]
     points[..., :2] += 0.5  # a pixel's centre
     points *= 32 / 48
     points[..., :2] -= 0.5
@@ -124,7 +124,7 @@ def test_landmarks_and_pixels_are_augmented_alike():
     assert mirrored > 5
 
 
-def test_landmarks_that_are_not_there_are_asked_for_by_name(dfew):
+def test_missing_landmarks_are_named(dfew):
     data = VideoDataModule(dfew.dataset, dfew.sampler, size=32, num_workers=0)
     data.inputs = frozenset({"face", "landmarks"})
     data.setup()
@@ -132,7 +132,7 @@ def test_landmarks_that_are_not_there_are_asked_for_by_name(dfew):
         next(iter(data.test_dataloader()[1]))
 
 
-def test_draws_of_a_clip_stand_together_and_are_the_same_in_every_evaluation():
+def test_views_of_a_clip_are_consecutive_and_the_same_in_every_evaluation():
     data = made_data(sampler=RandomSampler(frames=3, eval_views=4), batch_size=2)
     first, again = (list(data.test_dataloader()[1]) for _ in range(2))
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
@@ -141,17 +141,17 @@ def test_draws_of_a_clip_stand_together_and_are_the_same_in_every_evaluation():
     assert batch.clip_id == (names[0],) * 4 + (names[1],) * 4
     assert batch.label.tolist() == [SEVEN.index(name.split("-")[1]) for name in batch.clip_id]
     assert batch.face.shape[:2] == (8, 3)
-    assert len({tuple(index) for index in batch.frame_index[4:].tolist()}) > 1  # draws differ
+    assert len({tuple(index) for index in batch.frame_index[4:].tolist()}) > 1  # views differ
 
 
 def training(workers: int = 0, epochs: tuple[int, ...] = (0, 1), **options) -> list[list[ClipBatch]]:
     data = made_data(num_workers=workers, augmentation=ClipAugmentation(rotation=10, brightness=0.2), **options)
     loader = data.train_dataloader()
-    found = []
+    batches = []
     for epoch in epochs:
         loader.sampler.set_epoch(epoch)
-        found.append(list(loader))
-    return found
+        batches.append(list(loader))
+    return batches
 
 
 def test_training_batches_depend_on_seed_and_epoch_alone():
@@ -164,8 +164,8 @@ def test_training_batches_depend_on_seed_and_epoch_alone():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_loader_begins_with_the_epoch_that_the_trainer_stands_at(workers):
-    """Lightning makes its iterator, and workers fetch ahead, before it tells the order the epoch."""
+def test_a_loader_starts_with_the_epoch_of_the_trainer(workers):
+    """Lightning creates the iterator, and workers load ahead, before it sets the epoch of the sampler."""
     loader = in_process(made_data(num_workers=workers), 1, epoch=3).train_dataloader()
     iterator = iter(loader)
     loader.sampler.set_epoch(3)
@@ -180,7 +180,7 @@ def test_balanced_batches_hold_every_class_alike():
         assert sorted(batch.label.tolist()) == list(range(7))
 
 
-def test_last_trains_on_everything_and_chooses_nothing():
+def test_last_trains_on_everything_and_selects_nothing():
     data = made_data(selection="last")
     assert len(data.split("train")) == 49
     assert data.val_dataloader() == []
@@ -213,7 +213,7 @@ def test_balance_holds_over_the_batches_of_all_processes():
 
 def test_fewer_clips_than_processes_is_an_error_that_says_so():
     data = in_process(made_data(), processes=21)
-    with pytest.raises(ValueError, match="inner split of made has 7 clips that the model can see or hear for 21"):
+    with pytest.raises(ValueError, match="inner split of made has 7 usable clips for 21"):
         data.test_dataloader()
 
 
@@ -241,12 +241,12 @@ def test_a_model_that_looks_at_persons_needs_a_set_prepared_with_them():
         data.prepare_data()
 
 
-def test_what_is_loaded_is_settled_before_the_clips_are_chosen():
+def test_inputs_cannot_change_after_setup():
     data = VideoDataModule(MadeFaces(), SubvideoSampler(2, 2), size=32, num_workers=0)
     assert data.inputs == {"face"}
     data.inputs = frozenset({"landmarks"})
     data.prepare_data()
     data.setup()
     data.inputs = frozenset({"landmarks"})  # the same again
-    with pytest.raises(ValueError, match=r"set up to load landmarks; it cannot load face, person any more"):
+    with pytest.raises(ValueError, match=r"set up to load landmarks, and can no longer load face, person"):
         data.inputs = frozenset({"person", "face"})

@@ -1,4 +1,4 @@
-"""A model that asks for head pose gets it from the real data module, on rendered people whose pose is known."""
+"""The data module loads the head pose, checked on rendered people whose pose is known."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -20,16 +20,16 @@ from tests.small_runs import MadeFaces, made_data
 
 
 @cache
-def wanted_clips() -> list[ClipSettings]:
+def leaning_clips() -> list[ClipSettings]:
     """The shortest wild clips in which the head leans by more than 5 degrees and is seen throughout."""
-    found = []
+    candidates = []
     for subject in range(30):
         settings = ClipSettings("wild", subject, "fear", seed=3, size=96)
         pose = plan_clip(settings).performance.pose
         inside = ((pose.centre > 20) & (pose.centre < 76)).all() and np.abs(pose.yaw).max() < 1
         if inside and np.degrees(np.abs(pose.roll)).mean() > 5:
-            found.append((len(pose.yaw), settings))
-    return [settings for _, settings in sorted(found, key=lambda each: each[0])[:4]]
+            candidates.append((len(pose.yaw), settings))
+    return [settings for _, settings in sorted(candidates, key=lambda each: each[0])[:4]]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Leaning(RenderedDataset):
     variant: ClassVar[str] = "one"  # type: ignore[assignment]
 
     def wanted(self):
-        return [(settings, f"s{number}") for number, settings in enumerate(wanted_clips())]
+        return [(settings, f"s{number}") for number, settings in enumerate(leaning_clips())]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def data_of(root: Path, landmarks: str = "annotation", **options) -> VideoDataMo
 
 @cache
 def true_poses(clip_id: str) -> np.ndarray:
-    (settings,) = (each for each in wanted_clips() if each.clip_id == clip_id)
+    (settings,) = (each for each in leaning_clips() if each.clip_id == clip_id)
     pose = plan_clip(settings).performance.pose
     return np.degrees(np.stack([pose.yaw, pose.pitch, pose.roll], axis=1))
 
@@ -80,27 +80,27 @@ def test_the_augmentation_turns_and_mirrors_head_poses_too(root):
     (batch,) = data.test_dataloader()[1]
     assert batch.face.shape == (1, 6, 3, 32, 32)
     assert (batch.head_pose.shape, batch.head_pose.dtype) == ((1, 6, 3), torch.float32)
-    assert batch.landmarks is None  # nobody asked
+    assert batch.landmarks is None  # not requested
     for clip_id, frames, pose in zip(batch.clip_id, batch.frame_index, batch.head_pose, strict=True):
         assert np.abs(pose.numpy() - true_pose(clip_id, frames.numpy())).max() < 4
 
-    changed = data_of(root, augmentation=ClipAugmentation(flip=True, rotation=20))
-    order, mirrored, turns = changed.train_dataloader(), 0, []
+    augmented = data_of(root, augmentation=ClipAugmentation(flip=True, rotation=20))
+    loader, mirrored, rotations = augmented.train_dataloader(), 0, []
     for epoch in range(4):
-        order.sampler.set_epoch(epoch)
-        for batch in order:
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
             for clip_id, frames, pose in zip(batch.clip_id, batch.frame_index, batch.head_pose, strict=True):
                 yaw, pitch, roll = true_pose(clip_id, frames.numpy()).T
-                found = pose.numpy().T
-                sign = 1 if np.abs(found[0] - yaw).max() < np.abs(found[0] + yaw).max() else -1
+                loaded = pose.numpy().T
+                sign = 1 if np.abs(loaded[0] - yaw).max() < np.abs(loaded[0] + yaw).max() else -1
                 mirrored += sign < 0
-                assert np.abs(found[0] - sign * yaw).max() < 4
-                assert np.abs(found[1] - pitch).max() < 4
-                turn = found[2] - sign * roll
-                assert np.ptp(turn) < 3  # the same in all frames of a clip
-                turns.append(turn.mean())
-    assert 0 < mirrored < len(turns)
-    assert 5 < np.abs(turns).max() < 23
+                assert np.abs(loaded[0] - sign * yaw).max() < 4
+                assert np.abs(loaded[1] - pitch).max() < 4
+                rotation = loaded[2] - sign * roll
+                assert np.ptp(rotation) < 3  # the same in all frames of a clip
+                rotations.append(rotation.mean())
+    assert 0 < mirrored < len(rotations)
+    assert 5 < np.abs(rotations).max() < 23
 
 
 def test_a_set_that_is_prepared_without_landmarks_is_named(root):
@@ -110,10 +110,10 @@ def test_a_set_that_is_prepared_without_landmarks_is_named(root):
 
 
 def test_a_store_that_does_not_say_how_faces_were_cut_is_named():
-    """Made faces have no matrix, as those of the first version."""
+    """The fake faces have no crop matrix, like those of the first version."""
     data = made_data(MadeFaces(), frozenset({"head_pose"}))
     with pytest.raises(
-        ValueError, match=r"prepared before the store kept how faces are cut.*delete the store's folder"
+        ValueError, match=r"prepared before the store kept the crop matrix.*delete the folder of the store"
     ):
         next(iter(data.test_dataloader()[1]))
 

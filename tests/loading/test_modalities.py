@@ -1,4 +1,4 @@
-"""The table of modalities: it agrees with the batch and with what the store keeps, and errors name what is wrong."""
+"""The table of modalities agrees with the batch and the store, and errors name the cause."""
 
 from dataclasses import fields
 
@@ -13,16 +13,16 @@ from data_modules.loading.batch import (
     MODALITIES,
     ClipBatch,
     collate,
-    modalities_of,
+    modalities_for,
     needed_settings,
 )
-from data_modules.loading.clip_dataset import usable
+from data_modules.loading.clip_dataset import check_usable
 from data_modules.store.clip_file import ClipSummary
 
 FULL = ClipSummary("full", 9, 5, audio=2.0, num_landmarks=5)
-SEEN = ClipSummary("seen", 9, 5, audio_reason="its sound track is silent")
-HEARD = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", audio=2.0)
-NEITHER = ClipSummary("neither", 9, 0)
+SILENT_CLIP = ClipSummary("seen", 9, 5, audio_reason="its sound track is silent")
+FACELESS = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", audio=2.0)
+EMPTY = ClipSummary("neither", 9, 0)
 
 
 def test_every_modality_is_a_field_of_the_batch_and_a_column_of_what_is_present():
@@ -35,35 +35,40 @@ def test_every_modality_is_a_field_of_the_batch_and_a_column_of_what_is_present(
 
 
 @pytest.mark.parametrize(
-    ("clip", "inputs", "missing_audio", "answer"),
+    ("clip", "inputs", "missing_audio", "expected"),
     [
         (FULL, {"face"}, "", (True, "")),
         (FULL, {"landmarks"}, "", (True, "")),
-        (SEEN, {"landmarks"}, "", (False, "no landmarks found")),
-        (SEEN, {"landmarks", "face"}, "", (True, "")),
-        (SEEN, {"spectrogram"}, "", (False, "its sound track is silent")),
-        (HEARD, {"face", "person", "landmarks"}, "", (False, "no face found in 9 frames")),  # the reason stands once
-        (HEARD, {"face", "descriptor"}, "", (True, "")),
-        (HEARD, {"face", "descriptor"}, "too short", (False, "no face found in 9 frames; too short")),
-        (NEITHER, {"spectrogram", "descriptor", "person"}, "", (False, "no face found; no sound track")),
+        (SILENT_CLIP, {"landmarks"}, "", (False, "no landmarks found")),
+        (SILENT_CLIP, {"landmarks", "face"}, "", (True, "")),
+        (SILENT_CLIP, {"spectrogram"}, "", (False, "its sound track is silent")),
+        (
+            FACELESS,
+            {"face", "person", "landmarks"},
+            "",
+            (False, "no face found in 9 frames"),
+        ),  # one reason
+        (FACELESS, {"face", "descriptor"}, "", (True, "")),
+        (FACELESS, {"face", "descriptor"}, "too short", (False, "no face found in 9 frames; too short")),
+        (EMPTY, {"spectrogram", "descriptor", "person"}, "", (False, "no face found; no sound track")),
     ],
 )
-def test_a_clip_is_used_where_it_has_anything_that_is_asked_for(clip, inputs, missing_audio, answer):
-    assert usable(clip, frozenset(inputs), {clip.clip_id: missing_audio} if missing_audio else {}) == answer
+def test_a_clip_is_usable_if_it_has_any_requested_input(clip, inputs, missing_audio, expected):
+    assert check_usable(clip, frozenset(inputs), {clip.clip_id: missing_audio} if missing_audio else {}) == expected
 
 
-def test_an_input_that_nobody_makes_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"asks for faces, voice; expected some of face, person, landmarks"):
-        modalities_of({"voice", "face", "faces"})
+def test_unknown_inputs_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"unknown inputs faces, voice; expected some of face, person, landmarks"):
+        modalities_for({"voice", "face", "faces"})
 
 
-def test_prediction_keeps_what_the_models_inputs_are_made_of():
+def test_inputs_name_the_settings_that_they_need():
     assert needed_settings({"face"}) == frozenset()
     assert needed_settings({"face", "person", "landmarks", "descriptor"}) == {"person", "landmarks", "audio"}
 
 
-def test_frames_are_padded_and_what_is_of_the_whole_clip_is_not():
-    """By hand: two draws of a clip of one frame beside one of a clip of three."""
+def test_fields_with_frames_are_padded_and_others_are_not():
+    """By hand: two views of a clip of one frame beside one of a clip of three."""
     short = ClipBatch(
         ("short",) * 2, torch.tensor([4, 4]), torch.ones(2, 1, dtype=torch.bool), torch.tensor([[7], [8]]),
         landmarks=torch.full((2, 1, 68, 3), 2.0), features=torch.ones(2, 1, 3), clip_features=torch.ones(2, 6),

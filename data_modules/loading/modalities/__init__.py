@@ -1,1 +1,1 @@
-"""Modalities: one object for each field of `ClipBatch` that a model can ask for."""
+"""Modalities: one object for each field of `ClipBatch` that a model can request."""

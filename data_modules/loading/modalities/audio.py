@@ -1,4 +1,4 @@
-"""What models hear of a clip: made by `prepare.audio`, kept by `store.audio_cache`."""
+"""The modalities that are made from audio: computed by `prepare.audio`, kept by `store.audio_cache`."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ from data_modules.store.face_sequence import FaceSequence
 
 
 class AudioModality(ClipModality):
-    """One of `audio_cache.FIELDS`; zeros stand for no sound."""
+    """One of `audio_cache.FIELDS`; zeros for a clip without sound."""
 
     setting, choices = "audio", ("true",)
 
-    def missing(self, clip: ClipSummary) -> str:
-        """See `Modality.missing`."""
+    def missing_reason(self, clip: ClipSummary) -> str:
+        """See `Modality.missing_reason`."""
         return "" if clip.audio > 0 else clip.audio_reason or "no sound track"
 
     def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
@@ -23,19 +23,19 @@ class AudioModality(ClipModality):
         values = audio_cache.read(clip, self.field)
         return None if values is None else torch.from_numpy(values)
 
-    def nothing(self, audio_cache: AudioCache) -> Tensor:
-        """See `ClipModality.nothing`."""
-        return torch.from_numpy(audio_cache.files[self.field].nothing)
+    def placeholder(self, audio_cache: AudioCache) -> Tensor:
+        """See `ClipModality.placeholder`."""
+        return torch.from_numpy(audio_cache.files[self.field].placeholder)
 
 
 class Descriptor(AudioModality):
-    """(E,) openSMILE's functionals, unscaled."""
+    """The (E,) openSMILE functionals of a clip, unscaled."""
 
     field = "descriptor"
 
 
 class Spectrogram(AudioModality):
-    """(3, S, S) uint8, three times the same, as backbones for pictures want it."""
+    """The (3, S, S) uint8 spectrogram of a clip; the three channels are equal, for backbones that expect RGB."""
 
     field = "spectrogram"
 
@@ -44,7 +44,7 @@ class Spectrogram(AudioModality):
         grey = super().read(clip, audio_cache)
         return None if grey is None else grey.expand(3, *grey.shape)
 
-    def nothing(self, audio_cache: AudioCache) -> Tensor:
-        """See `ClipModality.nothing`."""
-        grey = super().nothing(audio_cache)
+    def placeholder(self, audio_cache: AudioCache) -> Tensor:
+        """See `ClipModality.placeholder`."""
+        grey = super().placeholder(audio_cache)
         return grey.expand(3, *grey.shape)

@@ -1,4 +1,4 @@
-"""68 landmarks of the face in three dimensions."""
+"""The modality of 68 three-dimensional face landmarks."""
 
 import numpy as np
 import torch
@@ -10,38 +10,38 @@ from data_modules.store.clip_file import LANDMARKS, ClipSummary
 
 
 class Landmarks(FrameModality):
-    """(T, 68, 3) in pixels of the crop that the model sees; NaN in frames where none were found."""
+    """The (T, 68, 3) landmarks in pixels of the crop that the model receives; NaN in frames without any."""
 
     field, setting = "landmarks", "landmarks"
 
-    def missing(self, clip: ClipSummary) -> str:
-        """See `Modality.missing`."""
+    def missing_reason(self, clip: ClipSummary) -> str:
+        """See `Modality.missing_reason`."""
         if clip.num_landmarks > 0:
             return ""
         return "no landmarks found" if clip.num_faces > 0 else clip.reason or "no face found"
 
     def read(self, frames: FrameSelection) -> Tensor:
         """See `FrameModality.read`."""
-        return torch.from_numpy(changed_landmarks(frames))
+        return torch.from_numpy(transformed_landmarks(frames))
 
-    def nothing(self, frames: int, size: int) -> Tensor:
-        """See `FrameModality.nothing`."""
+    def placeholder(self, frames: int, size: int) -> Tensor:
+        """See `FrameModality.placeholder`."""
         return torch.zeros(frames, *LANDMARKS)
 
 
-def changed_landmarks(frames: FrameSelection) -> NDArray[np.float32]:
-    """(T, 68, 3) in pixels of the crop, changed as the pictures are.
+def transformed_landmarks(frames: FrameSelection) -> NDArray[np.float32]:
+    """Return (T, 68, 3) landmarks in pixels of the crop, transformed like the images.
 
     Raises:
-        ValueError: the clip's file has no landmarks.
+        ValueError: the file of the clip contains no landmarks.
     """
     points = frames.clip.optional("landmarks")
     if points is None:
         raise ValueError(
-            f"clip {frames.clip.summary.clip_id!r} has no landmarks, but the model asks for them; prepare the data set "
-            "with `faces.landmarks: mesh` or another that finds them"
+            f"clip {frames.clip.summary.clip_id!r} has no landmarks, but the model needs them; prepare the data set "
+            "with `faces.landmarks: mesh` or another landmark detector"
         )
-    centre = np.array([0.5, 0.5, 0.0], dtype=np.float32)  # of a pixel
+    centre = np.array([0.5, 0.5, 0.0], dtype=np.float32)  # centre of a pixel
     scale = np.float32(frames.size / frames.clip.crop_size)
     points = (points[frames.positions] + centre) * scale - centre
-    return frames.change.points(points) if frames.change else points
+    return frames.transform.points(points) if frames.transform else points

@@ -1,6 +1,6 @@
-"""What a modality is: all that the suite needs to know of a field of `ClipBatch` that a model can ask for.
+"""The base classes of modalities: how a field of `ClipBatch` that a model can request is prepared, read and padded.
 
-`loading.batch.INPUTS` is the table of them.
+`loading.batch.INPUTS` is the table of all modalities.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_modules.faces.settings import FaceSettings
-from data_modules.loading.transforms import Change
+from data_modules.loading.transforms import ClipTransform
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.face_sequence import FaceSequence
@@ -20,24 +20,23 @@ from data_modules.store.face_sequence import FaceSequence
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """One draw of a clip: the frames that the sampler chose, and how the augmentation changes them."""
+    """One view of a clip: the frames that the sampler chose, and the transform that is applied to them."""
 
     clip: FaceSequence
-    positions: NDArray[np.int64]  # (T,) of the clip's faces
-    size: int  # of the crops that the model sees, pixels
-    change: Change | None = None  # in pixels of those crops
+    positions: NDArray[np.int64]  # (T,) positions within the clip's faces
+    size: int  # side of the crops that the model receives, pixels
+    transform: ClipTransform | None = None  # in pixels of those crops
 
 
 class Modality(ABC):
-    """A field of `ClipBatch` that a model can ask for by its name.
+    """A field of `ClipBatch` that a model can request by name.
 
     Attributes:
-        field: its name.
-        column: what of a clip it needs, one of the columns of `ClipBatch.present`.
-        setting: the field of `FaceSettings` that has it kept in the store, in prediction as in training; empty where
-            every store has it.
-        choices: its values, the usual one first, that `refuse_left_out` names; without any it refuses nothing, and what
-            is missing is named when a clip is read.
+        field: name of the field.
+        column: the column of `ClipBatch.present` that the modality belongs to.
+        setting: the field of `FaceSettings` that has the store keep the modality; empty if every store has it.
+        choices: values of that setting, the usual one first, that `check_prepared` suggests. If empty, `check_prepared`
+            checks nothing, and a missing modality is an error when a clip is read.
     """
 
     field: str
@@ -46,62 +45,62 @@ class Modality(ABC):
     choices: tuple[str, ...] = ()
 
     @abstractmethod
-    def missing(self, clip: ClipSummary) -> str:
-        """Why the store has nothing of it for a clip; empty where it has."""
+    def missing_reason(self, clip: ClipSummary) -> str:
+        """Return why the store does not have the modality for a clip; empty if it does."""
 
-    def refuse_left_out(self, faces: FaceSettings, dataset: str) -> None:
-        """Checks, before a data set is prepared, that its settings have the modality kept.
+    def check_prepared(self, faces: FaceSettings, dataset: str) -> None:
+        """Check, before a data set is prepared, that its settings have the store keep the modality.
 
         Raises:
-            ValueError: they leave it out.
+            ValueError: the settings leave it out.
         """
         value = getattr(faces, self.setting) if self.choices else None
         if value in (False, "none"):
             first, *others = self.choices
             raise ValueError(
-                f"the model asks for {self.field}, but {dataset} is prepared with `faces.{self.setting}: "
+                f"the model needs {self.field}, but {dataset} is prepared with `faces.{self.setting}: "
                 f"{str(value).lower()}`; set `data.dataset.init_args.faces.{self.setting}: {first}`"
                 + (f", or {', or '.join(others)}" if others else "")
             )
 
 
 class FrameModality(Modality):
-    """A modality of each frame with a face: T is its first dimension, along which samples are padded.
+    """A modality with a value for each frame with a face; samples are padded along T, its first dimension.
 
     Attributes:
-        frozen_parts_see_it: cached features of a model's frozen parts stand in its place.
+        is_replaced_by_features: whether it is not loaded if the features of a model's frozen parts are cached.
     """
 
     column = "face"
-    frozen_parts_see_it: bool = False
+    is_replaced_by_features: bool = False
 
     @abstractmethod
     def read(self, frames: FrameSelection) -> Tensor:
-        """(T, ...) of one draw.
+        """Return the (T, ...) values of one view.
 
         Raises:
-            ValueError: the clip's file lacks it.
+            ValueError: the file of the clip does not contain the modality.
         """
 
     @abstractmethod
-    def nothing(self, frames: int, size: int) -> Tensor:
-        """(T, ...) what stands, under a mask that is false, for a clip without a face.
+    def placeholder(self, frames: int, size: int) -> Tensor:
+        """Return the (T, ...) values of a clip without a face, whose mask is false.
 
         Args:
             frames: T.
-            size: of the crops, pixels.
+            size: side of the crops, pixels.
         """
 
 
 class ClipModality(Modality):
-    """A modality of a whole clip, the same in all of its draws."""
+    """A modality of a whole clip, which is the same in all of its views."""
 
     column = "audio"
 
     @abstractmethod
     def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
-        """What the clip has of it; None where that is nothing."""
+        """Return the value of a clip; None if it has none."""
 
     @abstractmethod
-    def nothing(self, audio_cache: AudioCache) -> Tensor:
-        """What stands, with `ClipBatch.present` false, for a clip that has none."""
+    def placeholder(self, audio_cache: AudioCache) -> Tensor:
+        """Return the value of a clip that has none, whose entry in `ClipBatch.present` is false."""

@@ -1,4 +1,4 @@
-"""Crops of the face, and of the person around it."""
+"""The modalities of image crops: the face, and the person around it."""
 
 from typing import Literal
 
@@ -12,31 +12,31 @@ from data_modules.store.clip_file import ClipSummary
 
 
 class Pictures(FrameModality):
-    """(T, 3, S, S) uint8 RGB crops.
+    """The (T, 3, S, S) uint8 RGB crops.
 
     Args:
         field: `face` or `person`.
     """
 
-    frozen_parts_see_it = True
+    is_replaced_by_features = True
 
     def __init__(self, field: Literal["face", "person"]) -> None:
         self.field = field
         if field == "person":
             self.setting = "person"
-            self.choices = ("insightface", "frame", "annotation where the data set has boxes of persons")
+            self.choices = ("insightface", "frame", "annotation if the data set has person boxes")
 
-    def missing(self, clip: ClipSummary) -> str:
-        """See `Modality.missing`."""
+    def missing_reason(self, clip: ClipSummary) -> str:
+        """See `Modality.missing_reason`."""
         return "" if clip.num_faces > 0 else clip.reason or "no face found"
 
     def read(self, frames: FrameSelection) -> Tensor:
         """See `FrameModality.read`."""
         crops = resize_clip(frames.clip.crops(frames.positions, frames.size, self.field), frames.size)
-        if frames.change:
-            crops = np.stack([frames.change.image(crop) for crop in crops])
+        if frames.transform:
+            crops = np.stack([frames.transform.image(crop) for crop in crops])
         return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
 
-    def nothing(self, frames: int, size: int) -> Tensor:
-        """See `FrameModality.nothing`."""
+    def placeholder(self, frames: int, size: int) -> Tensor:
+        """See `FrameModality.placeholder`."""
         return torch.zeros(frames, 3, size, size, dtype=torch.uint8)

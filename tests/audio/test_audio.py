@@ -1,4 +1,4 @@
-"""From sound to what models hear: speech, spectrogram, descriptors, their files, and batches of clips without some."""
+"""Speech, spectrograms and descriptors, their files, and batches with clips that lack some of them."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ import torch
 from data_modules.audio.opensmile import Descriptors
 from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 from data_modules.audio.spectrogram import magnitudes, spectrogram
-from data_modules.audio.speech import AudioLibraryNotFoundError, speech_of, voiced, without_noise
+from data_modules.audio.speech import AudioLibraryNotFoundError, detect_voice, extract_speech, remove_noise
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.batch import MODALITIES, ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
@@ -27,7 +27,7 @@ from data_modules.prepare.faces import prepare_faces
 from data_modules.sampling import AllFramesSampler, RandomSampler, SegmentSampler
 from data_modules.store.audio_cache import FAILED, AudioCache, FieldFiles, Recipe
 from data_modules.store.clip_file import SILENT
-from data_modules.synthetic.dynamics import speech
+from data_modules.synthetic.dynamics import speech as sample_speech
 from data_modules.synthetic.voice import Voice, speak
 from data_modules.video.audio_track import read_audio
 from tests.prepare.test_prepare import Clips
@@ -43,7 +43,7 @@ def tone(seconds: float, frequency: float = 1000, rate: int = AUDIO_RATE, loudne
 def voice(seconds: float, seed: int = 0, pitch: float = 150) -> tuple[np.ndarray, np.ndarray]:
     """A rendered voice, and where it speaks."""
     rng = np.random.default_rng(seed)
-    words = speech(seconds, 4.0, rng)
+    words = sample_speech(seconds, 4.0, rng)
     audio = speak(words, seconds, Voice(pitch), rng)
     return audio, words.loudness(np.arange(len(audio), dtype=np.float32) / AUDIO_RATE) > 0.05
 
@@ -52,9 +52,9 @@ def pink(count: int, seed: int = 0) -> np.ndarray:
     return scipy.signal.lfilter([1], [1, -0.95], np.random.default_rng(seed).standard_normal(count))
 
 
-def signal_to_noise(heard: np.ndarray, clean: np.ndarray) -> float:
-    """Decibels, whatever the loudness of what is heard."""
-    share = np.corrcoef(heard, clean)[0, 1] ** 2
+def signal_to_noise(signal: np.ndarray, clean: np.ndarray) -> float:
+    """Decibels, independent of the loudness of the signal."""
+    share = np.corrcoef(signal, clean)[0, 1] ** 2
     return float(10 * np.log10(share / (1 - share)))
 
 
@@ -67,10 +67,10 @@ def test_noise_is_reduced(decibels):
     for noise in (pink(len(clean)), np.random.default_rng(1).standard_normal(len(clean))):
         noise = noise / noise.std() * clean[spoken].std() * 10 ** (-decibels / 20)
         noisy = (clean + noise).astype(np.float32)
-        heard = without_noise(noisy)
-        assert heard.shape == noisy.shape
-        assert heard.dtype == np.float32
-        assert signal_to_noise(heard, clean) > signal_to_noise(noisy, clean) + 1
+        reduced = remove_noise(noisy)
+        assert reduced.shape == noisy.shape
+        assert reduced.dtype == np.float32
+        assert signal_to_noise(reduced, clean) > signal_to_noise(noisy, clean) + 1
 
 
 def test_pauses_are_cut_and_voices_stay():
@@ -78,37 +78,37 @@ def test_pauses_are_cut_and_voices_stay():
     for seed in range(4):
         audio, spoken = voice(4, seed, pitch=110 + 30 * seed)
         pause = np.zeros(AUDIO_RATE, np.float32)  # and a second of silence at either end
-        kept = voiced(np.concatenate([pause, audio, pause]))
+        kept = detect_voice(np.concatenate([pause, audio, pause]))
         kept_speech.append(kept[AUDIO_RATE:-AUDIO_RATE][spoken].mean())
         kept_pauses.append(kept[: AUDIO_RATE // 2].mean())
     assert np.mean(kept_speech) > 0.9
     assert np.mean(kept_pauses) < 0.1
 
 
-def test_a_sound_without_a_voice_is_kept_whole():
+def test_audio_without_a_voice_is_kept_whole():
     quiet = (1e-4 * np.random.default_rng(0).standard_normal(8000)).astype(np.float32)
-    assert voiced(quiet).all()
-    assert len(speech_of(quiet, AudioSettings(reduce_noise=False))) == 8000
+    assert detect_voice(quiet).all()
+    assert len(extract_speech(quiet, AudioSettings(reduce_noise=False))) == 8000
 
 
 @pytest.mark.parametrize("count", [0, 1, 100, 479, 481, 700])
 def test_short_sounds_and_silence_go_through(count):
     for samples in (np.zeros(count, np.float32), tone(1)[:count]):
-        heard = speech_of(samples, AudioSettings())
-        assert len(heard) <= count
-        assert np.isfinite(heard).all()
-        assert spectrogram(heard, AudioSettings()).shape == (224, 224)
+        speech = extract_speech(samples, AudioSettings())
+        assert len(speech) <= count
+        assert np.isfinite(speech).all()
+        assert spectrogram(speech, AudioSettings()).shape == (224, 224)
 
 
-def test_without_the_extra_sound_is_heard_as_it_is_or_the_extra_is_named(monkeypatch):
+def test_a_missing_package_is_named_with_the_extra_that_installs_it(monkeypatch):
     for package in ("noisereduce", "webrtcvad", "opensmile"):
         monkeypatch.setitem(sys.modules, package, None)
     samples = tone(0.5)
-    assert speech_of(samples, PLAIN) is samples
-    for wanted, package in (("reduce_noise", "noisereduce"), ("speech", "webrtcvad")):
-        message = rf"{package}.*fer_lightning\[sound\].*sound.{wanted}: false"
+    assert extract_speech(samples, PLAIN) is samples
+    for setting, package in (("reduce_noise", "noisereduce"), ("speech", "webrtcvad")):
+        message = rf"{package}.*fer_lightning\[audio\].*data\.audio\.{setting}: false"
         with pytest.raises(AudioLibraryNotFoundError, match=message):
-            speech_of(samples, replace(PLAIN, **{wanted: True}))
+            extract_speech(samples, replace(PLAIN, **{setting: True}))
     with pytest.raises(AudioLibraryNotFoundError, match=r"opensmile.*fer_lightning\[opensmile\]"):
         Descriptors("is09")
 
@@ -129,22 +129,22 @@ def test_magnitudes_are_those_of_scipy(window, hop, count):
         samples, AUDIO_RATE, "hann", window, window - hop, detrend=False, scaling="spectrum", mode="magnitude"
     )
     expected *= scipy.signal.get_window("hann", window).sum()
-    found = magnitudes(samples, window, hop)
-    assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    computed = magnitudes(samples, window, hop)
+    assert computed.shape == expected.shape
+    np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_the_picture_is_what_scipy_gives_on_a_fixed_scale():
     samples, _ = voice(2.0)
-    _, _, columns = scipy.signal.spectrogram(
+    _, _, magnitude = scipy.signal.spectrogram(
         samples, AUDIO_RATE, "hann", 400, 240, detrend=False, scaling="spectrum", mode="magnitude"
     )
-    decibels = 20 * np.log10(np.maximum(columns / columns.max(), 1e-4))
+    decibels = 20 * np.log10(np.maximum(magnitude / magnitude.max(), 1e-4))
     size = 201  # as many rows as frequencies, so that only time is resized
     picture = spectrogram(samples, AudioSettings(size=size))
     grey = np.flipud(255 * (1 + decibels / 80))
-    places = (np.arange(size) + 0.5) * grey.shape[1] / size - 0.5
-    expected = np.stack([np.interp(places, np.arange(grey.shape[1]), row) for row in grey])
+    columns = (np.arange(size) + 0.5) * grey.shape[1] / size - 0.5
+    expected = np.stack([np.interp(columns, np.arange(grey.shape[1]), row) for row in grey])
     assert np.abs(picture - expected).mean() < 1
     assert np.abs(picture - expected).max() < 3
 
@@ -194,10 +194,10 @@ def test_any_rate_and_number_of_channels_sounds_alike(tmp_path, rate, layout):
     audio = read_audio(write_track(tmp_path / "s.mkv", chord, rate, layout))
     assert audio is not None
     assert len(audio) == pytest.approx(AUDIO_RATE, abs=50)
-    found = spectrogram(audio[800:15200], PLAIN).astype(float)
+    image = spectrogram(audio[800:15200], PLAIN).astype(float)
     expected = spectrogram((tone(1, 700) + tone(1, 2500, loudness=0.1))[800:15200], PLAIN)
-    loud = expected > 128  # a resampler leaves its own, much softer, traces
-    assert np.abs(found - expected)[loud].max() < 8
+    loud = expected > 128  # a resampler adds much softer artefacts
+    assert np.abs(image - expected)[loud].max() < 8
 
 
 # Descriptors
@@ -211,8 +211,8 @@ def sawtooth(pitch: float) -> np.ndarray:
     ("functionals", "size", "name", "factor"),
     [("is09", 384, "pcm_zcr_sma_amean", 2 / AUDIO_RATE), ("is10", 1582, "F0final_sma_percentile99.0", 1)],
 )
-def test_opensmile_gives_exactly_the_papers_numbers(functionals, size, name, factor):
-    """Zero crossings and pitch of a sawtooth are known; its other values are those of the library called by itself."""
+def test_opensmile_gives_as_many_values_as_the_paper(functionals, size, name, factor):
+    """Zero crossings and pitch of a sawtooth are known; its other values are those of the library called directly."""
     opensmile = pytest.importorskip("opensmile")
     describe = Descriptors(functionals)
     own = opensmile.Smile(opensmile.FeatureSet[functionals.upper()], opensmile.FeatureLevel.Functionals)
@@ -240,7 +240,7 @@ def own_store(tmp_path, monkeypatch):
 
 
 def clip(root: Path, name: str, audio: np.ndarray | None, split: str = "train", faces: bool = True) -> VideoRecord:
-    """A video of 12 frames, the face hidden in all of them or in none."""
+    """A video of 12 frames; the face is visible in all of them or in none."""
     root.mkdir(exist_ok=True)
     write_video(root / f"{name}.mp4", [numbered_frame(i) for i in range(12)], audio=audio)
     truth_of(12, hidden=() if faces else range(12)).save(root / f"{name}.safetensors")
@@ -250,7 +250,7 @@ def clip(root: Path, name: str, audio: np.ndarray | None, split: str = "train", 
 
 @pytest.fixture
 def clips(tmp_path):
-    """Clips with a face and a sound, a face alone, a sound alone, a silent track, neither; too short a sound."""
+    """Clips with a face and audio, only a face, only audio, a silent track, neither, and too little audio."""
     root, spoken = tmp_path / "clips", voice(0.6)[0]
     records = [
         clip(root, "both", spoken),
@@ -277,21 +277,21 @@ def for_model(clips: Clips, *inputs: str, **options) -> VideoDataModule:
 
 
 def rows(data: VideoDataModule, loader) -> dict[str, SimpleNamespace]:
-    """Clip id -> its row of every field, as the model gets it."""
-    found = {}
+    """Clip id -> its row of every field, as the model receives it."""
+    result = {}
     for batch in loader:
         for row, name in enumerate(batch.clip_id):
             values = {key: value[row] for key, value in vars(batch).items() if isinstance(value, torch.Tensor)}
-            found[name] = SimpleNamespace(**values)
-    return found
+            result[name] = SimpleNamespace(**values)
+    return result
 
 
-def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(clips):
+def test_clips_without_a_face_or_sound_are_batched_with_complete_ones(clips):
     data = for_model(clips, "face", "spectrogram")
-    found = rows(data, data.fitting_dataloader())
-    assert set(found) == {"both", "longer", "face", "audio", "silent", "click"}
+    loaded = rows(data, data.fitting_dataloader())
+    assert set(loaded) == {"both", "longer", "face", "audio", "silent", "click"}
     assert MODALITIES == ("face", "audio")
-    present = {name: tuple(row.present.tolist()) for name, row in found.items()}
+    present = {name: tuple(row.present.tolist()) for name, row in loaded.items()}
     assert present == {
         "both": (True, True),
         "longer": (True, True),
@@ -301,33 +301,33 @@ def test_clips_that_lack_a_face_or_a_sound_stand_beside_those_that_have_both(cli
         "click": (True, True),
     }
     store = prepare_faces(clips, 0)
-    for name, row in found.items():
-        faces, heard = present[name]
+    for name, row in loaded.items():
+        has_face, has_audio = present[name]
         assert row.face.shape == (4, 3, 32, 32)
-        assert row.mask.tolist() == [faces] * 4
-        assert (row.frame_index >= 0).tolist() == [faces] * 4
+        assert row.mask.tolist() == [has_face] * 4
+        assert (row.frame_index >= 0).tolist() == [has_face] * 4
         assert row.spectrogram.shape == (3, 32, 32)
         assert row.spectrogram.dtype == torch.uint8
         assert row.face.dtype == torch.uint8
-        grey = spectrogram(store.open(name).audio(), PLAIN) if heard else np.zeros((32, 32))
+        grey = spectrogram(store.open(name).audio(), PLAIN) if has_audio else np.zeros((32, 32))
         np.testing.assert_array_equal(row.spectrogram, np.broadcast_to(grey, (3, 32, 32)))
     alone = rows(data, data.loader(data.clip_dataset("train"), batches=[[i] for i in range(6)]))
-    assert all(torch.equal(alone[name].spectrogram, row.spectrogram) for name, row in found.items())
-    assert all(torch.equal(alone[name].face, row.face) for name, row in found.items())
+    assert all(torch.equal(alone[name].spectrogram, row.spectrogram) for name, row in loaded.items())
+    assert all(torch.equal(alone[name].face, row.face) for name, row in loaded.items())
     assert [c.record.clip_id for c in data.without_input("train")] == ["nothing"]
     assert data.without_input("train")[0].reason == "no face found in 12 frames; no sound track"
 
 
-def test_a_model_that_only_listens_sees_no_clip_without_sound(clips):
+def test_a_model_of_audio_alone_gets_no_clip_without_sound(clips):
     data = for_model(clips, "spectrogram")
-    found = rows(data, data.fitting_dataloader())
-    assert set(found) == {"both", "longer", "audio", "click"}
-    assert all(row.present[1] and not hasattr(row, "face") for row in found.values())
+    loaded = rows(data, data.fitting_dataloader())
+    assert set(loaded) == {"both", "longer", "audio", "click"}
+    assert all(row.present[1] and not hasattr(row, "face") for row in loaded.values())
     reasons = {c.record.clip_id: c.reason for c in data.without_input("train")}
     assert reasons == {"face": "no sound track", "silent": SILENT, "nothing": "no sound track"}
 
 
-def test_who_does_not_listen_gets_no_sound_and_needs_no_files(clips):
+def test_a_model_without_audio_gets_no_sound_and_needs_no_files(clips):
     data = for_model(clips, "face")
     batch = next(iter(data.train_dataloader()))
     assert batch.spectrogram is None
@@ -336,9 +336,9 @@ def test_who_does_not_listen_gets_no_sound_and_needs_no_files(clips):
     assert not (data.store.folder / "audio").exists()
 
 
-def test_a_model_that_listens_to_a_set_prepared_without_sound_is_refused(clips):
+def test_a_model_of_audio_needs_a_set_prepared_with_sound(clips):
     clips.faces = replace(clips.faces, audio=False)
-    with pytest.raises(ValueError, match=r"asks for spectrogram.*faces\.audio: true"):
+    with pytest.raises(ValueError, match=r"needs spectrogram.*faces\.audio: true"):
         for_model(clips, "face", "spectrogram")
 
 
@@ -346,7 +346,7 @@ def test_a_model_that_listens_to_a_set_prepared_without_sound_is_refused(clips):
     ("sampler", "frames"),
     [(AllFramesSampler(), (12, 1)), (RandomSampler(3, eval_views=2), (3, 3)), (SegmentSampler(5), (5, 5))],
 )
-def test_draws_share_a_clips_sound_and_missing_frames_are_left_out(clips, sampler, frames):
+def test_views_share_the_sound_of_a_clip_and_missing_frames_are_masked(clips, sampler, frames):
     data = for_model(clips, "face", "spectrogram", sampler=sampler)
     samples = {sample.clip_id[0]: sample for sample in data.clip_dataset("train")}
     assert {name: samples[name].mask.shape for name in ("both", "audio")} == {
@@ -355,11 +355,11 @@ def test_draws_share_a_clips_sound_and_missing_frames_are_left_out(clips, sample
     }
     assert samples["both"].spectrogram.shape == (sampler.eval_views, 3, 32, 32)
     batch = next(iter(data.loader(data.clip_dataset("train"), batches=[[0, 2, 3]])))  # both, face, sound
-    draws = sampler.eval_views
-    assert batch.mask.shape == batch.face.shape[:2] == (3 * draws, frames[0])
-    assert batch.present.tolist() == [[True, True]] * draws + [[True, False]] * draws + [[False, True]] * draws
-    assert not batch.mask[2 * draws :].any()
-    assert batch.intensity.isnan()[2 * draws :, : frames[1]].all()  # not known, where there is no face
+    views = sampler.eval_views
+    assert batch.mask.shape == batch.face.shape[:2] == (3 * views, frames[0])
+    assert batch.present.tolist() == [[True, True]] * views + [[True, False]] * views + [[False, True]] * views
+    assert not batch.mask[2 * views :].any()
+    assert batch.intensity.isnan()[2 * views :, : frames[1]].all()  # unknown without a face
 
 
 def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(clips, capsys, monkeypatch):
@@ -368,37 +368,37 @@ def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(cl
     out = capsys.readouterr().out
     assert "click: no descriptor: 0.0" in out
     assert "clips: descriptor of 4 of 9 clips; 4 have no sound" in out
-    found = rows(data, data.fitting_dataloader())
-    assert found["both"].descriptor.shape == (384,)
+    loaded = rows(data, data.fitting_dataloader())
+    assert loaded["both"].descriptor.shape == (384,)
     expected = Descriptors("is09")(data.store.open("both").audio())
-    np.testing.assert_allclose(found["both"].descriptor, expected, rtol=1e-6)
+    np.testing.assert_allclose(loaded["both"].descriptor, expected, rtol=1e-6)
     for name in ("click", "face", "silent"):
-        assert not found[name].descriptor.any()
-        assert found[name].present.tolist() == [True, False]
-    monkeypatch.setattr("data_modules.prepare.audio.SoundPreparer", lambda *_: pytest.fail("made them again"))
+        assert not loaded[name].descriptor.any()
+        assert loaded[name].present.tolist() == [True, False]
+    monkeypatch.setattr("data_modules.prepare.audio.AudioPreparer", lambda *_: pytest.fail("computed them again"))
     for_model(clips, "face", "descriptor")
-    listens = for_model(clips, "descriptor")
-    reasons = {c.record.clip_id: c.reason for c in listens.without_input("train")}
+    audio_only = for_model(clips, "descriptor")
+    reasons = {c.record.clip_id: c.reason for c in audio_only.without_input("train")}
     assert reasons["click"].startswith("no descriptor: 0.0")
-    assert "click" not in rows(listens, listens.fitting_dataloader())
+    assert "click" not in rows(audio_only, audio_only.fitting_dataloader())
 
 
 def test_what_is_missing_is_made_and_what_is_there_stays(clips):
     store = prepare_faces(clips, 0)
-    audio_cache = AudioCache.of(store, PLAIN)
+    audio_cache = AudioCache.from_store(store, PLAIN)
     fields = frozenset({"spectrogram"})
     prepare_audio(store, audio_cache, fields, 0, "clips")
     path = {name: audio_cache.files["spectrogram"].path(name) for name in ("both", "longer")}
-    kept = path["both"].stat().st_mtime_ns
+    before = path["both"].stat().st_mtime_ns
     path["longer"].unlink()
     prepare_audio(store, audio_cache, fields, 2, "clips")  # as after a killed run, in processes
     assert path["longer"].exists()
-    assert path["both"].stat().st_mtime_ns == kept
+    assert path["both"].stat().st_mtime_ns == before
 
 
 def test_a_clip_that_failed_is_tried_again_when_it_changed(clips):
     store = prepare_faces(clips, 0)
-    audio_cache = AudioCache.of(store, PLAIN)
+    audio_cache = AudioCache.from_store(store, PLAIN)
     files = audio_cache.files["spectrogram"]
     prepare_audio(store, audio_cache, frozenset({"spectrogram"}), 0, "clips")
     files.path("both").unlink()
@@ -413,9 +413,9 @@ def test_a_clip_that_failed_is_tried_again_when_it_changed(clips):
     assert files.failures() == {}
 
 
-def test_a_crash_in_a_process_is_told(clips, monkeypatch, capsys):
+def test_a_crash_in_a_process_is_reported(clips, monkeypatch, capsys):
     store = prepare_faces(clips, 0)
-    audio_cache = AudioCache.of(store, PLAIN)
+    audio_cache = AudioCache.from_store(store, PLAIN)
 
     def broken(speech):
         raise OSError("no space left on device")
@@ -429,14 +429,16 @@ def test_a_crash_in_a_process_is_told(clips, monkeypatch, capsys):
 def test_a_folder_is_named_after_all_that_made_its_files():
     changes = {"reduce_noise": True, "speech": True, "max_seconds": 5.0}
     pictures = {"size": 64, "window": 0.05, "hop": 0.005, "decibels": 60.0}
-    for field, own, foreign in (
+    for field, relevant, irrelevant in (
         ("spectrogram", changes | pictures, {"functionals": "is10"}),
         ("descriptor", changes | {"functionals": "is10"}, pictures),
     ):
-        plain = Recipe.of(field, PLAIN)
-        names = {Recipe.of(field, replace(PLAIN, **{key: value})).name for key, value in own.items()}
-        assert len(names | {plain.name}) == len(own) + 1
-        assert {Recipe.of(field, replace(PLAIN, **{key: value})).name for key, value in foreign.items()} == {plain.name}
+        plain = Recipe.from_settings(field, PLAIN)
+        names = {Recipe.from_settings(field, replace(PLAIN, **{key: value})).name for key, value in relevant.items()}
+        assert len(names | {plain.name}) == len(relevant) + 1
+        assert {
+            Recipe.from_settings(field, replace(PLAIN, **{key: value})).name for key, value in irrelevant.items()
+        } == {plain.name}
         assert replace(plain, libraries=("opensmile 9",)).name != plain.name
 
 
@@ -444,21 +446,21 @@ def test_without_files_a_field_is_made_when_it_is_read(clips, caplog):
     pytest.importorskip("opensmile")
     store = prepare_faces(clips, 0)
     audio_cache = AudioCache(PLAIN)
-    found = audio_cache.read(store.open("both"), "spectrogram")
-    np.testing.assert_array_equal(found, spectrogram(store.open("both").audio(), PLAIN))
+    image = audio_cache.read(store.open("both"), "spectrogram")
+    np.testing.assert_array_equal(image, spectrogram(store.open("both").audio(), PLAIN))
     assert audio_cache.read(store.open("face"), "spectrogram") is None
     assert audio_cache.read(store.open("click"), "descriptor") is None
     assert "clip 'click' has no descriptor" in caplog.text
 
 
-def test_only_the_first_seconds_are_heard(clips):
+def test_only_the_first_seconds_are_used(clips):
     store = prepare_faces(clips, 0)
-    found = AudioCache(replace(PLAIN, max_seconds=0.5)).read(store.open("longer"), "spectrogram")
-    np.testing.assert_array_equal(found, spectrogram(store.open("longer").audio(0, 0.5), PLAIN))
+    image = AudioCache(replace(PLAIN, max_seconds=0.5)).read(store.open("longer"), "spectrogram")
+    np.testing.assert_array_equal(image, spectrogram(store.open("longer").audio(0, 0.5), PLAIN))
 
 
-class Listener(L.LightningModule):
-    """The smallest model that looks and listens."""
+class AudioModel(L.LightningModule):
+    """The smallest model of faces and audio."""
 
     inputs = frozenset({"face", "spectrogram", "descriptor"})
 
@@ -469,19 +471,19 @@ class Listener(L.LightningModule):
 
     def training_step(self, batch: ClipBatch, index: int) -> torch.Tensor:
         self.seen.append(batch)
-        heard = torch.cat([batch.spectrogram.float().mean((2, 3)), batch.descriptor / 1000], dim=1)
-        return torch.nn.functional.cross_entropy(self.head(heard), batch.label)
+        inputs = torch.cat([batch.spectrogram.float().mean((2, 3)), batch.descriptor / 1000], dim=1)
+        return torch.nn.functional.cross_entropy(self.head(inputs), batch.label)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-def test_a_trainer_prepares_what_its_model_hears(clips):
+def test_a_trainer_prepares_the_audio_inputs_of_its_model(clips):
     pytest.importorskip("opensmile")
     data = VideoDataModule(
         clips, SegmentSampler(2), batch_size=3, size=32, num_workers=0, selection="last", audio=PLAIN
     )
-    model = Listener()
+    model = AudioModel()
     data.inputs = model.inputs
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -503,18 +505,18 @@ def test_a_trainer_prepares_what_its_model_hears(clips):
 
 
 def audio_packets(path: Path) -> list[tuple[int, int]]:
-    """Place and size of each packet of sound in the file."""
+    """Offset and size of each audio packet in the file."""
     with av.open(str(path)) as file:
         return [(packet.pos, packet.size) for packet in file.demux(file.streams.audio[0]) if packet.size]
 
 
-def test_a_damaged_sound_costs_no_picture_and_is_named(tmp_path, capsys):
+def test_damaged_audio_costs_no_picture_and_is_named(tmp_path, capsys):
     root = tmp_path / "clips"
     records = [clip(root, name, voice(1.0)[0]) for name in ("fine", "noise", "partly")]
     for name, first, last in (("noise", 0, None), ("partly", 5, 8)):
         data = bytearray((root / f"{name}.mp4").read_bytes())
-        for place, size in audio_packets(root / f"{name}.mp4")[first:last]:
-            data[place : place + size] = b"\xff" * size
+        for offset, size in audio_packets(root / f"{name}.mp4")[first:last]:
+            data[offset : offset + size] = b"\xff" * size
         (root / f"{name}.mp4").write_bytes(data)
     whole = read_audio(root / "fine.mp4")
     store = prepare_faces(Clips(root, faces=FaceSettings("crop", size=48), clips=records), 0)
@@ -546,9 +548,9 @@ def test_sound_that_is_longer_or_shorter_than_the_picture_is_kept_as_it_is(clips
     assert (index["face"].audio, index["face"].audio_reason) == (0, "")
 
 
-def test_a_damaged_file_of_a_sound_is_told_in_training_and_made_again_by_preparing(clips):
+def test_a_damaged_audio_file_is_an_error_in_training_and_repaired_by_preparing(clips):
     store = prepare_faces(clips, 0)
-    audio_cache, fields = AudioCache.of(store, PLAIN), frozenset({"spectrogram"})
+    audio_cache, fields = AudioCache.from_store(store, PLAIN), frozenset({"spectrogram"})
     prepare_audio(store, audio_cache, fields, 0, "clips")
     path = audio_cache.files["spectrogram"].path("both")
     whole = path.read_bytes()
@@ -560,7 +562,7 @@ def test_a_damaged_file_of_a_sound_is_told_in_training_and_made_again_by_prepari
 
 
 def with_pcm(root: Path, name: str, samples: np.ndarray) -> VideoRecord:
-    """A clip of 12 frames whose sound is these samples as they are: 32-bit floats may be anything."""
+    """A clip of 12 frames with these samples as uncompressed 32-bit floats, which may have any value."""
     root.mkdir(exist_ok=True)
     with av.open(str(root / f"{name}.mkv"), "w") as file:
         stream = file.add_stream("libx264", rate=25)
@@ -575,7 +577,7 @@ def with_pcm(root: Path, name: str, samples: np.ndarray) -> VideoRecord:
     return VideoRecord(name, f"{name}.mkv", "sadness")
 
 
-def test_samples_that_are_no_numbers_are_silence_and_loud_ones_are_cut_off(tmp_path):
+def test_samples_that_are_not_finite_become_silence_and_loud_ones_are_clipped(tmp_path):
     plain = tone(0.4)
     spoilt, loud = plain.copy(), plain * 4
     spoilt[[100, 200, 300]] = np.nan, np.inf, -np.inf
@@ -586,12 +588,12 @@ def test_samples_that_are_no_numbers_are_silence_and_loud_ones_are_cut_off(tmp_p
     store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=records), 0)
     index = store.read_index()
     assert [index[name].num_faces for name in given] == [12, 12, 12, 12]
-    heard = {name: store.open(name).audio() for name in given}
-    np.testing.assert_allclose(heard["plain"], plain, atol=1e-4)
+    stored = {name: store.open(name).audio() for name in given}
+    np.testing.assert_allclose(stored["plain"], plain, atol=1e-4)
     expected = np.where(np.isfinite(spoilt), spoilt, 0)
-    np.testing.assert_allclose(heard["spoilt"], expected, atol=1e-4)
-    np.testing.assert_allclose(heard["loud"], np.clip(loud, -1, 1), atol=1e-4)
-    assert heard["nothing"] is None
+    np.testing.assert_allclose(stored["spoilt"], expected, atol=1e-4)
+    np.testing.assert_allclose(stored["loud"], np.clip(loud, -1, 1), atol=1e-4)
+    assert stored["nothing"] is None
     assert index["spoilt"].audio_reason == "3 samples of its sound are no numbers; silence stands for them"
     assert index["nothing"].audio_reason.startswith("6400 samples")
     assert (index["plain"].audio_reason, index["loud"].audio_reason) == ("", "")
@@ -601,13 +603,13 @@ def test_samples_that_are_no_numbers_are_silence_and_loud_ones_are_cut_off(tmp_p
 
 
 @pytest.mark.parametrize("error", [ValueError("no such layout"), av.error.InvalidDataError(1, "odd"), OverflowError()])
-def test_whatever_a_sound_track_brings_a_decoder_to_the_pictures_stay(tmp_path, monkeypatch, error):
+def test_no_error_of_an_audio_decoder_costs_pictures(tmp_path, monkeypatch, error):
     record = clip(tmp_path / "clips", "loud", voice(1.0)[0])
 
     def refused(*_, **__):
         raise error
 
-    monkeypatch.setattr("data_modules.audio.av.AudioResampler", refused)
+    monkeypatch.setattr("data_modules.video.audio_track.av.AudioResampler", refused)
     store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=[record]), 0)
     row = store.read_index()["loud"]
     assert (row.num_faces, row.reason, row.audio) == (12, "", 0)
