@@ -18,7 +18,7 @@ from data_modules.manifest import VideoRecord
 from data_modules.sampling import FrameSampler
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
-from data_modules.store.clip_store import ClipStore, ClipSummary
+from data_modules.store.clip_store import ClipStore
 from data_modules.store.face_sequence import FaceSequence, FaceSource
 from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
 

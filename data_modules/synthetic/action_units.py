@@ -1,4 +1,4 @@
-"""Facial action units (Ekman and Friesen's FACS) and which of them make up each emotion."""
+"""Facial action units (Ekman and Friesen, 1978) and the units that make up each emotion."""
 
 from dataclasses import dataclass
 
@@ -27,17 +27,17 @@ NAMES = (
     "AU26",  # jaw drop
     "AU43",  # eyes closed
 )
-"""The units of the face model, in the order of every array of units."""
+"""The action units of the face model, in the order of all arrays of units."""
 
 
 def unit(name: str) -> int:
-    """The unit's position in `NAMES`."""
+    """Return the index of a unit in `NAMES`."""
     return NAMES.index(name)
 
 
 @dataclass(frozen=True)
 class Prototype:
-    """An emotion's units at its apex: those that always act, and variants of which a person shows one."""
+    """The action units of an emotion at its apex: a core that is always active, and variants of which one is shown."""
 
     core: tuple[tuple[str, float], ...]
     variants: tuple[tuple[tuple[str, float], ...], ...] = ((),)
@@ -69,16 +69,19 @@ PROTOTYPES = {
         (("AU1", 1.0), ("AU2", 1.0), ("AU5", 0.9), ("AU26", 1.0), ("AU25", 0.6)),
     ),
 }
-"""Emotion -> its units, after the EMFACS prototypes that CK+ was labelled by."""
+"""The action units of each emotion, after the EMFACS prototypes with which CK+ was labelled (Lucey et al., 2010)."""
 
 
 def sample_apex(emotion: str, rng: np.random.Generator, jitter: float = 0.15) -> NDArray[np.float32]:
-    """(A,) units of one person's way of showing the emotion at full intensity, each within [0, 1].
+    """Sample how a person shows an emotion at full intensity.
 
     Args:
         emotion: a name of `labels.SEVEN`.
-        rng: draws the variant and each unit's strength.
-        jitter: the standard deviation of the strengths.
+        rng: draws the variant and the strength of each unit.
+        jitter: relative standard deviation of the strengths.
+
+    Returns:
+        (A,) strengths of the units, within [0, 1].
     """
     prototype = PROTOTYPES[emotion]
     variant = prototype.variants[int(rng.integers(len(prototype.variants)))]

@@ -1,4 +1,4 @@
-"""One synthetic clip or still, from its settings to frames, sound and ground truth. The settings decide everything."""
+"""Render one synthetic clip or still: from its settings, which determine everything, to frames, audio and truth."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,15 +17,16 @@ from data_modules.synthetic.person import Person, sample_person
 from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_head, stage
 
 RENDERER = 2
-"""To be raised when the same settings begin to give other frames or sound: what was rendered is then made again."""
+"""Version of the renderer, to be increased when the same settings give other frames or audio; clips are rendered again.
+"""
 
 KINDS = ("lab", "wild", "still", "occluded")
-"""Identities and clips of each kind are drawn from seeds of their own, so that no person belongs to two kinds."""
+"""Kinds of clips. Each draws its people and clips from separate seeds, so that no person belongs to two kinds."""
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """What names a clip: the same settings give the same frames, sound and truth."""
+    """The settings that identify a clip: the same settings give the same frames, audio and truth."""
 
     difficulty: Difficulty
     subject: int
@@ -36,13 +37,13 @@ class ClipSettings:
 
     @property
     def clip_id(self) -> str:
-        """Such as `s012-fear-0`."""
+        """The id of the clip, such as `s012-fear-0`."""
         return f"s{self.subject:03d}-{self.emotion}-{self.take}"
 
 
 @dataclass(frozen=True)
 class StillSettings:
-    """What names a still image; `occluded` ones are staged as the clips of that difficulty, the others as any."""
+    """The settings that identify a still image; `occluded` ones are staged like the clips of that difficulty."""
 
     number: int
     subject: int
@@ -53,13 +54,13 @@ class StillSettings:
 
     @property
     def clip_id(self) -> str:
-        """Such as `i00012-p003-fear`."""
+        """The id of the image, such as `i00012-p003-fear`."""
         return f"i{self.number:05d}-p{self.subject:03d}-{self.emotion}"
 
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """A clip in memory."""
+    """A rendered clip in memory."""
 
     frames: NDArray[np.uint8]  # (T, H, W, 3) RGB
     truth: FrameTruth
@@ -67,54 +68,54 @@ class RenderedClip:
 
 
 @lru_cache(maxsize=8)
-def person_of(kind: str, subject: int, seed: int) -> Person:
-    """The person a subject's number stands for."""
+def get_person(kind: str, subject: int, seed: int) -> Person:
+    """Return the person with a subject number, which is always the same one."""
     return sample_person(np.random.default_rng((seed, KINDS.index(kind), 0, subject)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All of a clip that is decided before anything is painted."""
+    """Everything about a clip that is determined before it is painted."""
 
     person: Person
     performance: Performance
-    intensity: Array  # (T,) of the labelled expression
+    intensity: Array  # (T,) intensity of the labelled expression, 0 to 1
     staging: Staging
     size: int
     audio: Array | None
 
 
 def plan_clip(settings: ClipSettings) -> Plan:
-    """Decides everything of a clip.
+    """Determine everything about a clip but its frames.
 
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
     """
     if settings.emotion not in labels.SEVEN:
-        raise ValueError(f"no such emotion: {settings.emotion!r}; expected one of {', '.join(labels.SEVEN)}")
+        raise ValueError(f"unknown emotion {settings.emotion!r}; expected one of {', '.join(labels.SEVEN)}")
     kind, wild = KINDS.index(settings.difficulty), settings.difficulty != "lab"
     number = labels.SEVEN.index(settings.emotion)
     rng = np.random.default_rng((settings.seed, kind, 1, settings.subject, number, settings.take))
-    person = person_of(settings.difficulty, settings.subject, settings.seed)
+    person = get_person(settings.difficulty, settings.subject, settings.seed)
     frames = int(np.clip(np.exp(rng.normal(4.0, 0.55)), 8, 150)) if wild else int(np.clip(rng.normal(40, 8), 24, 56))
-    spread = 0.9 if wild else 0.5  # of voices about what an emotion does to them
+    spread = 0.9 if wild else 0.5  # of voices around the average effect of the emotion
     excitement = voice.AROUSAL[settings.emotion] + float(rng.normal(0, spread))
     seconds = frames / dynamics.FPS
     words = dynamics.speech(seconds, float(np.clip(4.6 + 0.7 * excitement, 2.8, 6.5)), rng)
-    intensity, units = _acting(settings, person, frames, words, rng)
+    intensity, units = _sample_acting(settings, person, frames, words, rng)
     pose = place_head(settings.difficulty, frames, settings.size, rng)
     staging = stage(settings.difficulty, settings.emotion, person, pose, settings.size, rng)
     performance = Performance(units, dynamics.gaze(frames, rng), pose)
     silent = wild and rng.random() < 0.12
     audio = None
     if not silent:
-        spoken = voice.voice_of(person, settings.emotion, excitement, 0.5 * spread, rng)
-        audio = voice.speak(words, seconds, spoken, rng)
+        speaker = voice.sample_voice(person, settings.emotion, excitement, 0.5 * spread, rng)
+        audio = voice.speak(words, seconds, speaker, rng)
     return Plan(person, performance, intensity, staging, settings.size, audio)
 
 
 def render_clip(settings: ClipSettings) -> RenderedClip:
-    """Renders one clip: 24 to 56 frames in the laboratory, 8 to 150 in the wild, with the truth of every frame.
+    """Render one clip of 24 to 56 frames (`lab`) or 8 to 150 frames (others), with the truth of every frame.
 
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
@@ -123,14 +124,14 @@ def render_clip(settings: ClipSettings) -> RenderedClip:
 
 
 def plan_still(settings: StillSettings) -> Plan:
-    """Decides everything of a still image, at an intensity of 0.5 to 1.
+    """Determine everything about a still image but its pixels; its intensity is 0.5 to 1, or 0 if neutral.
 
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
     """
     number = labels.SEVEN.index(settings.emotion)
     rng = np.random.default_rng((settings.seed, KINDS.index("still"), 1, settings.number, settings.subject, number))
-    person = person_of("still", settings.subject, settings.seed)
+    person = get_person("still", settings.subject, settings.seed)
     neutral = settings.emotion == labels.NEUTRAL
     strength = 0.0 if neutral else float(rng.uniform(0.5, 1.0))
     units = strength * sample_apex(settings.emotion, rng) * person.expressivity + 0.05 * rng.random(len(NAMES))
@@ -147,7 +148,7 @@ def plan_still(settings: StillSettings) -> Plan:
 
 
 def render_still(settings: StillSettings) -> RenderedClip:
-    """Renders one still image: a clip of one frame without sound.
+    """Render one still image: a clip of one frame without audio.
 
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
@@ -155,10 +156,10 @@ def render_still(settings: StillSettings) -> RenderedClip:
     return _paint(plan_still(settings))
 
 
-def _acting(
+def _sample_acting(
     settings: ClipSettings, person: Person, frames: int, words: dynamics.Speech, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """The labelled expression's intensity (T,) and all action units (T, A)."""
+    """Sample the intensity of the labelled expression, (T,), and the strengths of all action units, (T, A)."""
     wild, neutral = settings.difficulty != "lab", settings.emotion == labels.NEUTRAL
     intensity = np.zeros(frames, np.float32)
     units = np.zeros((frames, len(NAMES)), np.float32)
@@ -168,7 +169,7 @@ def _acting(
         episodes = episodes or [dynamics.held_expression(frames, rng)]
         intensity = np.maximum.reduce([episode.intensity(frames) for episode in episodes])
         units += intensity[:, None] * sample_apex(settings.emotion, rng) * person.expressivity
-    if wild:  # faint expressions of something else
+    if wild:  # faint expressions of other emotions
         for _ in range(int(rng.integers(0, 3))):
             other = labels.SEVEN[int(rng.integers(len(labels.SEVEN)))]
             episode = dynamics.short_expression(frames, float(rng.uniform(0, frames)), rng)
@@ -205,7 +206,7 @@ def _paint(plan: Plan) -> RenderedClip:
 
 
 def face_boxes(landmarks: Array) -> NDArray[np.float32]:
-    """(T, 68, 3) landmarks -> (T, 4) boxes as a detector gives them: half the forehead to the chin, cheek to cheek."""
+    """Return (T, 4) boxes for (T, 68, 3) landmarks, as a detector would: half the forehead to chin, cheek to cheek."""
     low, high = landmarks[:, :, :2].min(1), landmarks[:, :, :2].max(1)
     forehead = 0.22 * (high[:, 1] - low[:, 1])
     return np.stack((low[:, 0], low[:, 1] - forehead, high[:, 0], high[:, 1]), -1).astype(np.float32)
@@ -214,8 +215,8 @@ def face_boxes(landmarks: Array) -> NDArray[np.float32]:
 def _truth(figure: Figure, plan: Plan) -> FrameTruth:
     landmarks, size = figure.portrait.landmarks, plan.size
     boxes = face_boxes(landmarks)
-    middle = 0.5 * (boxes[:, :2] + boxes[:, 2:])
-    visible = ~figure.portrait.turned_away & ((middle > 0) & (middle < size)).all(1)
+    centre = 0.5 * (boxes[:, :2] + boxes[:, 2:])
+    visible = ~figure.portrait.turned_away & ((centre > 0) & (centre < size)).all(1)
     columns = np.flatnonzero(figure.clothes.weight.any(0))
     left, right = (columns[0], columns[-1] + 1) if len(columns) else (size, 0)
     hair = boxes[:, 1] - 0.25 * (boxes[:, 3] - boxes[:, 1])

@@ -1,7 +1,7 @@
-"""A 3D face of 68 points (the iBUG scheme): a mean shape, how people differ, and how action units move it.
+"""A 3D model of 68 face points (iBUG): the mean shape, the differences between people, and the effect of action units.
 
-Head space: about a millimetre a unit; x to the image's right, y down, z away from the camera; the origin lies between
-the eyes. The points lie on `surface`, which also makes the mesh that is shaded.
+Coordinates in head space are about a millimetre per unit: x points right in the image, y down, z away from the camera.
+The origin lies between the eyes. The points lie on `surface`, from which the shaded mesh is also built.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from data_modules.synthetic.action_units import NAMES, unit
 
 Array = NDArray[np.floating[Any]]
-"""Numbers; single precision wherever there are many."""
+"""An array of floats; large arrays have single precision."""
 
 JAW, BROWS, NOSE, EYES, MOUTH = slice(0, 17), slice(17, 27), slice(27, 36), slice(36, 48), slice(48, 68)
 
@@ -43,17 +43,17 @@ def _mirror() -> NDArray[np.int64]:
 
 
 MIRROR = _mirror()
-"""(68,) the number of each point's mirror image."""
+"""(68,) index of the mirror image of each point."""
 
 
 def half_width(y: Array) -> Array:
-    """Half the face's width at each height: the outline that the jaw points lie on."""
+    """Return half the width of the face at each height; the jaw points lie on this outline."""
     heights = (-112, -104, -90, -74, -60, -30, 2, 22, 42, 62, 80, 95, 105.5, 111.5, 113)
     return np.asarray(np.interp(y, heights, (8, 30, 49, 60, 67, 73, 74.5, 73.8, 71, 66, 57, 45, 30, 15, 4)))
 
 
 def surface(x: Array, y: Array) -> Array:
-    """Depth of the mean face at (x, y): an ellipse at each height, and bumps for nose, brows, cheeks, lips and chin."""
+    """Return the depth of the mean face: an ellipse at each height, with bumps for nose, brows, cheeks, lips, chin."""
     side = np.interp(y, (-112, -74, -50, 0, 22, 42, 62, 80, 95, 105, 113), (70, 66, 70, 70, 68, 62, 52, 38, 22, 8, -2))
     front = np.interp(
         y,
@@ -84,12 +84,12 @@ def _mean() -> Array:
 
 
 MEAN = _mean()
-"""(68, 3) the mean face in head space."""
+"""(68, 3) points of the mean face in head space."""
 
 
 @lru_cache(maxsize=1)
 def unit_displacements() -> Array:
-    """(A, 68, 3) how far each action unit moves each point at full strength."""
+    """Return the (A, 68, 3) displacement of each point by each action unit at full strength."""
     moves: dict[str, dict[tuple[int, ...], tuple[float, float]]] = {
         "AU1": {(21,): (0, -11), (20,): (0, -8.5), (19,): (0, -3.5)},
         "AU2": {(17,): (0, -8), (18,): (0, -11), (19,): (0, -8), (20,): (0, -3)},
@@ -128,7 +128,7 @@ def unit_displacements() -> Array:
 
 @dataclass(frozen=True)
 class Shape:
-    """How one head differs from the mean, in standard deviations of each mode."""
+    """The difference of a head from the mean, in standard deviations of each mode."""
 
     width: float = 0.0
     length: float = 0.0
@@ -147,11 +147,11 @@ class Shape:
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "Shape":
-        """A random head; no mode beyond 1.8 standard deviations, so that no head is a caricature."""
+        """Sample a head; modes are limited to 1.8 standard deviations, so that no head is a caricature."""
         return cls(*np.clip(rng.standard_normal(len(cls.__dataclass_fields__)), -1.8, 1.8).tolist())
 
     def points(self) -> Array:
-        """(68, 3) the head's points with a face at rest."""
+        """Return the (68, 3) points of the head with a face at rest."""
         p = MEAN.astype(np.float64)
         p[:, 0] *= 1 + 0.04 * self.width
         p[3:14, 0] *= 1 + 0.035 * self.jaw
@@ -174,15 +174,15 @@ class Shape:
 
 
 def deform(rest: Array, units: Array, asymmetry: Sequence[float] = ()) -> Array:
-    """Moves a head's points by action units.
+    """Move the points of a head by action units.
 
     Args:
         rest: (68, 3) points at rest.
         units: (T, A) strengths, 0 to 1.
-        asymmetry: (A,) relative gain of the image's right half against the left one; nothing for a symmetric face.
+        asymmetry: (A,) gain of the right half of the image relative to the left; empty for a symmetric face.
 
     Returns:
-        (T, 68, 3) points: linear in the units, but lids and lips stop where they meet.
+        (T, 68, 3) points: linear in the units, except that lids and lips stop where they meet.
     """
     gain = np.asarray(asymmetry or np.zeros(len(NAMES)), np.float32)
     side = np.sign(MEAN[:, 0])
@@ -199,17 +199,17 @@ def deform(rest: Array, units: Array, asymmetry: Sequence[float] = ()) -> Array:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is in each of T frames."""
+    """The pose of the head in each of T frames."""
 
-    yaw: Array  # (T,) radians, positive towards the image's right
-    pitch: Array  # (T,) positive when looking down
-    roll: Array  # (T,) positive clockwise
-    centre: Array  # (T, 2) pixels, of the head's pivot
-    scale: Array  # (T,) pixels per unit
+    yaw: Array  # (T,) radians, positive towards the right of the image
+    pitch: Array  # (T,) radians, positive downwards
+    roll: Array  # (T,) radians, positive clockwise
+    centre: Array  # (T, 2) pivot of the head, pixels
+    scale: Array  # (T,) pixels per head unit
 
     @cached_property
     def rotation(self) -> Array:
-        """(T, 3, 3) rotation matrices: first yaw, then pitch, then roll."""
+        """(T, 3, 3) rotation matrices; yaw is applied first, then pitch, then roll."""
         (cy, sy), (cp, sp), (cr, sr) = ((np.cos(a), np.sin(a)) for a in (self.yaw, self.pitch, self.roll))
         zero, one = np.zeros_like(cy), np.ones_like(cy)
         about_y = np.array(((cy, zero, -sy), (zero, one, zero), (sy, zero, cy)), np.float32).transpose(2, 0, 1)
@@ -220,18 +220,18 @@ class Pose:
 
 PIVOT = np.array((0.0, 20.0, 60.0), np.float32)
 DISTANCE = 1100.0
-"""Camera distance in head units: mild perspective, as in a portrait."""
+"""Distance of the camera in head units, for a mild perspective as in portraits."""
 
 
 def project(points: Array, pose: Pose) -> Array:
-    """Head space -> pixels.
+    """Project points from head space to pixels.
 
     Args:
         points: (T, P, 3) or (1, P, 3) in head space.
-        pose: of T frames.
+        pose: pose of the head in T frames.
 
     Returns:
-        (T, P, 3) x and y in pixels and z in pixels away from the pivot's plane.
+        (T, P, 3) x and y in pixels, and z as the distance in pixels from the plane of the pivot.
     """
     turned = (points - PIVOT) @ pose.rotation.transpose(0, 2, 1)
     near = DISTANCE / (DISTANCE + turned[..., 2:])
@@ -241,11 +241,9 @@ def project(points: Array, pose: Pose) -> Array:
 
 
 def project_together(parts: Sequence[Array], pose: Pose) -> list[Array]:
-    """Projects several arrays (T or 1, ..., 3) at once, which is quicker than one by one; each becomes (T, ..., 3)."""
+    """Project several (T or 1, ..., 3) arrays to (T, ..., 3) at once, which is faster than one by one."""
     frames = len(pose.yaw)
     flat = [np.broadcast_to(part, (frames, *part.shape[1:])).reshape(frames, -1, 3) for part in parts]
-    placed = project(np.concatenate(flat, 1), pose)
     ends = np.cumsum([part.shape[1] for part in flat])
-    return [
-        one.reshape(frames, *part.shape[1:]) for one, part in zip(np.split(placed, ends[:-1], 1), parts, strict=True)
-    ]
+    projected = np.split(project(np.concatenate(flat, 1), pose), ends[:-1], 1)
+    return [points.reshape(frames, *part.shape[1:]) for points, part in zip(projected, parts, strict=True)]

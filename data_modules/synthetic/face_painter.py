@@ -1,4 +1,4 @@
-"""Paints a face's skin and features: flat colours first, then the light on them."""
+"""Paint the skin and features of a face: first in flat colours, then with light."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,9 +16,9 @@ from data_modules.synthetic.drawing import (
     extent,
     fill,
     fill_hull,
-    fixed,
-    plain,
     stroke,
+    to_fixed_point,
+    uniform_image,
 )
 from data_modules.synthetic.face_model import Array, Pose, deform, project
 from data_modules.synthetic.features import face_features, fold_strength
@@ -26,30 +26,30 @@ from data_modules.synthetic.head_mesh import COLUMNS, ROWS, Light, ShadedMesh, h
 from data_modules.synthetic.person import Person, mix
 
 HALF = 0.5
-"""The light on the skin is painted at half the resolution: it is smooth."""
+"""Scale at which the light on the skin is painted, because it is smooth."""
 UNIT_LIGHT = 190.0
-"""The value in the light picture that leaves a colour as it is."""
+"""The value in the light image that leaves a colour unchanged."""
 WHITE, LID_SHADOW, PUPIL, GLINT = (244, 240, 236), (188, 178, 176), (16, 12, 14), (255, 255, 255)
 THROAT, TONGUE, LOWER_TEETH, TEETH = (66, 16, 20), (178, 78, 82), (214, 206, 196), (246, 242, 234)
 
 
 @dataclass(frozen=True)
 class Performance:
-    """What a head does in T frames."""
+    """The action units, gaze and pose of a head in T frames."""
 
-    units: Array  # (T, A)
-    gaze: Array  # (T, 2) head units
+    units: Array  # (T, A) strengths, 0 to 1
+    gaze: Array  # (T, 2) offsets of the irises, head units
     pose: Pose
 
 
 class FacePainter:
-    """One person's face in T frames, without hair and glasses.
+    """The face of a person in T frames, without hair and glasses.
 
     Args:
-        person: who.
-        performance: what the head does, frame by frame.
-        light: on the skin.
-        size: of the square picture, pixels.
+        person: the person.
+        performance: what the head does in each frame.
+        light: light on the skin.
+        size: side of the square image, pixels.
     """
 
     def __init__(self, person: Person, performance: Performance, light: Light, size: int) -> None:
@@ -58,29 +58,30 @@ class FacePainter:
         moved = deform(person.shape.points(), performance.units, person.asymmetry)
         self.landmarks = project(moved, pose)  # (T, 68, 3)
         self.scale = pose.scale
-        self._features = face_features(moved, performance.gaze, person).placed(pose)
+        self._features = face_features(moved, performance.gaze, person).project(pose)
         self._folds = fold_strength(performance.units) * person.wrinkles
         self._mesh = shade_mesh(move_mesh(moved), pose, light)
         self._light = _light_colours(self._mesh, person, light)
-        self._quads = fixed(self._mesh.vertices[:, head_mesh().quads], HALF)  # (T, Q, 4, 2)
+        self._quads = to_fixed_point(self._mesh.vertices[:, head_mesh().quads], HALF)  # (T, Q, 4, 2)
         line = person.hairline if person.style != "bald" else -112.0
         across = np.abs(np.tile(np.asarray(COLUMNS), len(ROWS)))
         skin = head_mesh().vertices[:, 1] >= line + 30 * across**2
-        self._outline = np.concatenate((fixed(self._mesh.vertices[:, skin]), fixed(self.landmarks[:, :17])), 1)
+        outline = np.concatenate((self._mesh.vertices[:, skin], self.landmarks[:, :17, :2]), 1)
+        self._outline = to_fixed_point(outline)
 
     def jaw(self, t: int) -> Points:
-        """The jaw from ear to ear."""
+        """Return the outline of the jaw in frame `t`, from ear to ear."""
         return np.asarray(self._features.jaw[t, 0])
 
     def paint(self, image: Image, t: int) -> None:
-        """Paints the face over `image` (H, W, 3)."""
+        """Paint the face in frame `t` over an (H, W, 3) image."""
         mask = np.zeros(image.shape[:2], np.uint8)
         fill_hull(mask, self._outline[t], (255,))
         blend(image, self._paint_face(t), mask, extent(image, self._outline[t]))
 
     def _paint_face(self, t: int) -> Image:
         person, f, size, scale = self._person, self._features, self._size, float(self.scale[t])
-        face = plain(size, size, person.skin)
+        face = uniform_image(size, size, person.skin)
         fill(face, f.upper_lip[t, 0], mix(person.lip, (90, 30, 40), 0.16))
         fill(face, f.lower_lip[t, 0], person.lip)
         stroke(face, f.shine[t, 0], mix(person.lip, (255, 225, 215), 0.35), 1.6 * scale)
@@ -105,14 +106,14 @@ class FacePainter:
         return np.asarray(cv2.multiply(face, self._paint_light(t), scale=1 / UNIT_LIGHT), np.uint8)
 
     def _paint_light(self, t: int) -> Image:
-        """(H, W, 3) the light on the skin, and what colours the skin itself."""
-        low = plain(self._size // 2, self._size // 2, tuple(self._light[t].mean(0).tolist()))
+        """Return an (H, W, 3) image of the light on the skin, including variations of the colour of the skin."""
+        low = uniform_image(self._size // 2, self._size // 2, tuple(self._light[t].mean(0).tolist()))
         order = self._mesh.order[t]
         order = order[self._mesh.facing[t, order]]
         for quad, colour in zip(self._quads[t, order], self._light[t, order].tolist(), strict=True):
             cv2.fillConvexPoly(low, quad, colour, cv2.LINE_8, SHIFT)
         low = cv2.GaussianBlur(low, (5, 5), 1.3)
-        folds = plain(low.shape[0], low.shape[1], (255.0,))
+        folds = uniform_image(low.shape[0], low.shape[1], (255.0,))
         depth = 0.72 * min(1.0, float(self.scale[t]) / 0.8)
         for line, strength in zip(self._features.folds[t], (self._folds[t] * depth).tolist(), strict=True):
             if strength > 0.03:
@@ -142,7 +143,7 @@ class FacePainter:
 
 @lru_cache(maxsize=8)
 def _skin_albedo(person: Person) -> Array:
-    """(Q, 3) how the skin's colour varies over the face: cheeks, nose, beard."""
+    """Return the (Q, 3) colour of each part of the skin relative to the whole: cheeks, nose, beard."""
     middle = head_mesh().vertices[head_mesh().quads].mean(1)
     x, y = np.abs(middle[:, 0]), middle[:, 1]
 
@@ -168,7 +169,7 @@ def _skin_albedo(person: Person) -> Array:
 
 
 def _light_colours(mesh: ShadedMesh, person: Person, light: Light) -> NDArray[np.uint8]:
-    """(T, Q, 3) what a surface's colour is multiplied with: 190 leaves it as it is."""
+    """Return the (T, Q, 3) factors of the colour of each surface; `UNIT_LIGHT` leaves it unchanged."""
     shade = mesh.shade[..., None]
     warm = np.array((0.36, 0.25, 0.22), np.float32)  # light within the skin: shadows stay warm
     level = warm + (1.12 - warm) * shade

@@ -1,4 +1,4 @@
-"""The outlines of a face's parts in head space: smooth curves that hang on the 68 points."""
+"""The outlines of the parts of a face in head space: smooth curves attached to the 68 points."""
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from data_modules.synthetic.action_units import unit
-from data_modules.synthetic.drawing import Points, curve, fixed
+from data_modules.synthetic.drawing import Points, curve, to_fixed_point
 from data_modules.synthetic.face_model import MIRROR, Array, Pose, project_together
 from data_modules.synthetic.person import Person
 
@@ -15,8 +15,8 @@ Kind = TypeVar("Kind", Array, Points)
 
 
 @dataclass(frozen=True)
-class Features(Generic[Kind]):
-    """Parts of a face in T frames: (T, copies, points, 3) in head space, (T, copies, points, 2) once `placed`."""
+class FaceFeatures(Generic[Kind]):
+    """Parts of a face in T frames: (T, copies, points, 3) in head space, (T, copies, points, 2) once projected."""
 
     eye: Kind  # outline between the lids, left and right
     eyeball: Kind  # what is white behind it
@@ -37,13 +37,13 @@ class Features(Generic[Kind]):
     lower_teeth: Kind
     tongue: Kind
     jaw: Kind  # the outline from ear to ear
-    folds: Kind  # lines that strengths of `fold_strength` darken
+    folds: Kind  # lines that are darkened by `fold_strength`
 
-    def placed(self, pose: Pose) -> "Features[Points]":
-        """The same parts in the picture, in sixteenths of a pixel."""
+    def project(self, pose: Pose) -> "FaceFeatures[Points]":
+        """Project the parts into the image, in sixteenths of a pixel."""
         names = [field.name for field in fields(self)]
         parts = project_together([getattr(self, name) for name in names], pose)
-        return Features(**{name: fixed(part) for name, part in zip(names, parts, strict=True)})
+        return FaceFeatures(**{name: to_fixed_point(part) for name, part in zip(names, parts, strict=True)})
 
 
 def _pair(left: Array, right: Array) -> Array:
@@ -51,12 +51,12 @@ def _pair(left: Array, right: Array) -> Array:
 
 
 def _band(upper: Array, lower: Array) -> Array:
-    """The closed outline between two curves that run in the same direction."""
+    """Return the closed outline between two curves that run in the same direction."""
     return np.concatenate((upper, lower[..., ::-1, :]), -2)
 
 
 def _lift(points: Array, up: Array | float, out: float = 0.0, forward: float = 0.8) -> Array:
-    """Points moved `up` and `out` (away from the face's middle) and towards the camera."""
+    """Move points `up`, `out` (away from the middle of the face) and `forward` (towards the camera)."""
     moved = points.copy()
     moved[..., 1] -= up
     moved[..., 0] += out * np.sign(points[..., 0])
@@ -68,13 +68,13 @@ def _arc(x: tuple[float, ...], y: tuple[float, ...], z: tuple[float, ...]) -> Ar
     return np.stack((np.asarray(x), np.asarray(y), np.asarray(z)), -1).astype(np.float32)
 
 
-def face_features(p: Array, gaze: Array, person: Person) -> Features[Array]:
-    """The parts of one face.
+def face_features(p: Array, gaze: Array, person: Person) -> FaceFeatures[Array]:
+    """Compute the outlines of the parts of a face.
 
     Args:
         p: (T, 68, 3) moved points in head space.
-        gaze: (T, 2) where the irises are, in head units from the middle of the eyes.
-        person: brow thickness.
+        gaze: (T, 2) offsets of the irises from the centres of the eyes, head units.
+        person: the person, for the thickness of the brows.
     """
     uppers = (curve(p[:, [36, 37, 38, 39]], 5), curve(p[:, [45, 44, 43, 42]], 5))  # outer to inner corner
     lowers = (curve(p[:, [36, 41, 40, 39]], 5), curve(p[:, [45, 46, 47, 42]], 5))
@@ -124,7 +124,7 @@ def face_features(p: Array, gaze: Array, person: Person) -> Features[Array]:
     def single(points: Array) -> Array:
         return points[:, None]
 
-    return Features(
+    return FaceFeatures(
         eye=_band(upper, lower), eyeball=white, lid_shadow=_band(_lift(upper, 2.0), _lift(upper, -2.6)),
         lashes=_band(_lift(upper, lash, 0.0), _lift(upper, -0.5)),
         crease=_lift(upper, 3.6 + 1.2 * np.sin(np.pi * along), 0.0)[:, :, 1:-1], bag=_lift(lower, -3.8)[:, :, 2:-2],
@@ -137,7 +137,8 @@ def face_features(p: Array, gaze: Array, person: Person) -> Features[Array]:
     )  # fmt: skip
 
 
-# A fold's controls: the points (of the image's left half) whose mean it hangs on, how far outwards and down from it.
+# A control point of a fold: the points (of the left half of the image) whose mean it follows, and its offset
+# outwards and down.
 _Control = tuple[tuple[int, ...], float, float]
 _SIDE_FOLDS: tuple[tuple[_Control, ...], ...] = (
     (((31,), 3, -5), ((31, 31, 48), 8, -3), ((48,), 7, -5), ((48,), 8, 5)),  # from the nose to the lips' corner
@@ -157,7 +158,7 @@ _MIDDLE_FOLDS: tuple[tuple[_Control, ...], ...] = (
 
 @lru_cache(maxsize=1)
 def _fold_weights() -> tuple[Array, Array]:
-    """(17, 10, 68) weights of the points and (17, 10, 3) offsets that make the folds."""
+    """Return the (17, 10, 68) weights of the points and the (17, 10, 3) offsets of the folds."""
     weights, offsets = np.zeros((17, 4, 68), np.float32), np.full((17, 4, 3), -0.5, np.float32)
     sides = [(fold, sign) for sign in (-1, 1) for fold in _SIDE_FOLDS] + [(fold, 0) for fold in _MIDDLE_FOLDS]
     for row, (fold, sign) in enumerate(sides):
@@ -169,14 +170,14 @@ def _fold_weights() -> tuple[Array, Array]:
 
 
 def _folds(p: Array) -> Array:
-    """(T, 17, 10, 3): the lines in the order of `fold_strength`."""
+    """Return the (T, 17, 10, 3) lines of the folds, in the order of `fold_strength`."""
     weights, offsets = _fold_weights()
     lines = weights.reshape(-1, 68) @ p
     return np.asarray(lines.reshape(-1, *offsets.shape) + offsets, np.float32)
 
 
 def fold_strength(units: Array) -> Array:
-    """(T, A) units -> (T, 17) how dark each fold is, 0 to 1."""
+    """Return how dark each fold is, (T, 17) from 0 to 1, for (T, A) action units."""
     u = {
         name: units[:, unit(name)]
         for name in ("AU1", "AU2", "AU4", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20")

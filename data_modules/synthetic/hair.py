@@ -1,4 +1,4 @@
-"""Hair, ears, neck and glasses: what moves with the head but not with the face, in head space."""
+"""Hair, ears, neck and glasses in head space: the parts that move with the head, but not with the face."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ RADII = np.array((78, 94, 86), np.float32)
 
 
 def shell(azimuth: Array, height: Array, thick: float) -> Array:
-    """Points on the skull, `thick` times as large as it: azimuth 0 is the front, height runs from -1 (top) to 1."""
+    """Return points on the skull, enlarged by `thick`: azimuth 0 is the front, height runs from -1 (top) to 1."""
     flat = np.sqrt(np.clip(1 - height**2, 0, 1))
     unit = np.stack((np.sin(azimuth) * flat, height, -np.cos(azimuth) * flat), -1)
     return np.asarray(SKULL + thick * RADII * unit, np.float32)
@@ -22,23 +22,23 @@ def shell(azimuth: Array, height: Array, thick: float) -> Array:
 
 @dataclass(frozen=True)
 class HeadParts:
-    """Static parts of a head: polygons (N, 3) in head space."""
+    """The static parts of a head, as (N, 3) polygons in head space."""
 
-    mass: Array  # its hull is the hair (or the bald skull) behind the face
+    mass: Array  # points whose hull is the hair, or the bald skull, behind the face
     tails: tuple[Array, ...]  # polygons of long hair behind the neck
     fronts: tuple[Array, ...]  # polygons over the face
     strands: Array  # (K, N, 3) lines over the hair
     curls: Array  # (K, 3) centres of curls
     ears: Array  # (2, N, 3)
     neck: Array  # (4, 3) left top, left bottom, right bottom, right top
-    rims: Array  # (2, N, 3) of glasses
-    temples: Array  # (2, 2, 3) their sides
+    rims: Array  # (2, N, 3) rims of the glasses
+    temples: Array  # (2, 2, 3) sides of the glasses
     bridge: Array  # (3, 3) between the rims
 
 
 @lru_cache(maxsize=8)
 def head_parts(person: Person) -> HeadParts:
-    """The parts of a person's head."""
+    """Compute the static parts of the head of a person."""
     points, rng = person.shape.points(), np.random.default_rng(person.seed)
     thick = {"bald": 1.0, "curly": 1.13, "short": 1.06, "bun": 1.05}.get(person.style, 1.09)
     azimuth, height = np.meshgrid(np.linspace(-np.pi, np.pi, 24), np.linspace(-1, 0.64, 12))
@@ -68,7 +68,7 @@ def _tails(person: Person, wide: float) -> tuple[Array, ...]:
 
 
 def _hairline(person: Person, azimuth: Array, drop: Array | float, thick: float, wide: float) -> Array:
-    """Points on the hair's shell along the hairline, lowered by `drop` head units."""
+    """Return points on the shell of the hair along the hairline, lowered by `drop` head units."""
     y = person.hairline + 34 * np.abs(azimuth / 1.45) ** 2.2 + drop
     points = shell(azimuth, np.clip((y - SKULL[1]) / (RADII[1] * thick), -0.99, 0.99), thick)
     points[:, 0] *= wide
@@ -152,7 +152,7 @@ def _neck(points: Array) -> Array:
 
 
 def _glasses(points: Array) -> tuple[Array, Array, Array]:
-    """Rims (2, N, 3), temples (2, 2, 3) and the bridge (3, 3)."""
+    """Return the rims (2, N, 3), temples (2, 2, 3) and bridge (3, 3)."""
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     across, down = (23 * np.sign(c) * np.abs(c) ** 0.75 for c in (np.cos(angle), np.sin(angle)))
     centres = np.stack((points[36:42].mean(0), points[42:48].mean(0)))

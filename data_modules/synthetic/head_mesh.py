@@ -1,4 +1,4 @@
-"""The face as a mesh of quadrilaterals, moved along with the 68 points, and its shading."""
+"""The face as a mesh of quadrilaterals that follows the 68 points, and its shading."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,16 +18,16 @@ COLUMNS = (*(-u for u in reversed(_HALF)), 0.0, *_HALF)
 
 @dataclass(frozen=True)
 class HeadMesh:
-    """The mean face's mesh."""
+    """The mesh of the mean face."""
 
     vertices: Array  # (V, 3)
     quads: NDArray[np.int64]  # (Q, 4)
-    follow: Array  # (V, 68): how much a vertex moves with each point
+    follow: Array  # (V, 68) share of the motion of each point that a vertex follows
 
 
 @lru_cache(maxsize=1)
 def head_mesh() -> HeadMesh:
-    """The mesh, which is the same for every head until its points move it."""
+    """Return the mesh of the mean face, which `move_mesh` fits to a head."""
     y = np.repeat(np.asarray(ROWS, np.float64), len(COLUMNS))
     x = np.tile(np.asarray(COLUMNS), len(ROWS)) * half_width(y)
     vertices = np.stack((x, y, surface(x, y)), -1).astype(np.float32)
@@ -40,33 +40,33 @@ def head_mesh() -> HeadMesh:
 
 
 def move_mesh(points: Array) -> Array:
-    """(T, 68, 3) moved points -> (T, V, 3) moved vertices, in head space."""
+    """Return the (T, V, 3) vertices that follow (T, 68, 3) points, both in head space."""
     mesh = head_mesh()
     return np.asarray(mesh.vertices + mesh.follow @ (points - MEAN), np.float32)
 
 
 @dataclass(frozen=True)
 class Light:
-    """One directed light and what comes from everywhere else."""
+    """One directional light, and ambient light."""
 
     direction: Array  # (3,) unit vector towards the light, in camera space
-    colour: Array  # (3,) RGB, 1 is white
-    ambient: float  # share of the light that has no direction
+    colour: Array  # (3,) RGB, all 1 for white
+    ambient: float  # fraction of the light that has no direction
 
 
 @dataclass(frozen=True)
 class ShadedMesh:
-    """T frames of the mesh, ready to be painted from back to front."""
+    """The projected and lit mesh in T frames, to be painted from back to front."""
 
     vertices: Array  # (T, V, 2) pixels
     order: NDArray[np.int64]  # (T, Q) quads, the farthest first
     facing: NDArray[np.bool_]  # (T, Q)
-    shade: Array  # (T, Q) received light, about 0 to 1
-    gloss: Array  # (T, Q) mirrored light
+    shade: Array  # (T, Q) diffuse light, about 0 to 1
+    gloss: Array  # (T, Q) specular light
 
 
 def shade_mesh(vertices: Array, pose: Pose, light: Light) -> ShadedMesh:
-    """Projects and lights moved vertices (T, V, 3)."""
+    """Project and light (T, V, 3) vertices."""
     quads = head_mesh().quads
     flat = project(vertices, pose)
     corners = (vertices @ pose.rotation.transpose(0, 2, 1))[:, quads]  # (T, Q, 4, 3)
@@ -74,7 +74,7 @@ def shade_mesh(vertices: Array, pose: Pose, light: Light) -> ShadedMesh:
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-6
     normal *= -1  # outwards: a quad that faces the camera has a negative z
     wrapped = np.clip((normal @ light.direction + 0.35) / 1.35, 0, 1)
-    # what faces up sees the sky or the ceiling; what turns away from the camera gets less of the room's light
+    # surfaces that face up receive light from above; those that face away from the camera receive less
     room = 0.8 - 0.25 * normal[..., 1] - 0.15 * (1 + normal[..., 2])
     half = light.direction + np.array((0, 0, -1), np.float32)
     gloss = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 24

@@ -1,4 +1,4 @@
-"""Who is in the picture: a head's shape, colours, hair and what is worn, all drawn from one seed."""
+"""Sample people: the shape of the head, colours, hair, glasses and clothes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +31,7 @@ Beard = Literal["none", "stubble", "full", "moustache"]
 
 @dataclass(frozen=True)
 class Person:
-    """Everything about a person that stays the same from clip to clip."""
+    """The attributes of a person that are the same in all clips."""
 
     shape: Shape
     skin: Colour
@@ -42,32 +42,32 @@ class Person:
     brow_darkness: float  # 0 to 1
     lashes: float  # pixels at a scale of 1
     blush: float
-    wrinkles: float  # how marked folds are
+    wrinkles: float  # gain of the folds of the skin
     style: HairStyle
-    hairline: float  # y of the hairline's middle, head units
+    hairline: float  # y at the middle of the hairline, head units
     parting: float  # -1 to 1
     beard: Beard
     glasses: bool
     collar: bool
     expressivity: float  # gain of every action unit
-    asymmetry: tuple[float, ...]  # (A,) relative gain of the right half of the image against the left
-    pitch: float  # Hz, of the voice
-    seed: int  # of the hair's details
+    asymmetry: tuple[float, ...]  # (A,) gain of the right half of the image relative to the left
+    pitch: float  # of the voice, Hz
+    seed: int  # seed of the details of the hair
 
 
 def choose_clothes(rng: np.random.Generator) -> Colour:
-    """A colour that clothes have."""
+    """Choose a colour for clothes."""
     return CLOTHES[int(rng.integers(len(CLOTHES)))]
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """The colour `share` of the way from `a` to `b`."""
+    """Return the colour at the fraction `share` of the way from `a` to `b`."""
     red, green, blue = (x + (y - x) * share for x, y in zip(a, b, strict=True))
     return red, green, blue
 
 
 def sample_person(rng: np.random.Generator) -> Person:
-    """A random person."""
+    """Sample a person."""
     long_haired = bool(rng.random() < 0.5)
     tone = int(rng.integers(len(SKIN)))
     skin = mix(SKIN[tone], SKIN[min(tone + 1, len(SKIN) - 1)], float(rng.random()))

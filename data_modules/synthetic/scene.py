@@ -1,4 +1,4 @@
-"""What is not the head: backgrounds, clothes, and the camera's exposure and grain."""
+"""Paint everything but the head: backgrounds, clothes, and the exposure and grain of the camera."""
 
 from functools import lru_cache
 from typing import Literal
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules import labels
-from data_modules.synthetic.drawing import Image, Layer, curve, disc, fill, fixed, stroke
+from data_modules.synthetic.drawing import Image, Layer, curve, disc, fill, stroke, to_fixed_point
 from data_modules.synthetic.face_model import Array
 from data_modules.synthetic.person import Colour, mix
 
@@ -16,9 +16,9 @@ Background = Literal["wall", "window", "shelf", "outdoors", "lights", "curtain",
 BACKGROUNDS: tuple[Background, ...] = ("wall", "window", "shelf", "outdoors", "lights", "curtain", "office")
 
 GRID = np.mgrid[0:32, 0:32].astype(np.float32) / 32
-"""(2, 32, 32) rows and columns, 0 to 1: smooth shading is computed in small and enlarged."""
+"""(2, 32, 32) rows and columns, 0 to 1. Smooth shading is computed at this size and enlarged."""
 GRAINS = 12
-"""Levels of the sensor's grain."""
+"""Number of levels of sensor grain."""
 
 LIKELY: dict[str, tuple[Background, Background]] = {
     labels.ANGER: ("office", "wall"), labels.DISGUST: ("wall", "curtain"), labels.FEAR: ("lights", "curtain"),
@@ -26,36 +26,36 @@ LIKELY: dict[str, tuple[Background, Background]] = {
     labels.SADNESS: ("window", "curtain"),
     labels.SURPRISE: ("lights", "outdoors"),
 }  # fmt: skip
-"""Where an emotion is met a little more often than elsewhere, as in films."""
+"""Backgrounds that are somewhat more frequent with each emotion, as in films."""
 
 POSTURE = {
     labels.ANGER: 6.0, labels.DISGUST: -6.0, labels.FEAR: 14.0, labels.HAPPINESS: 0.0, labels.NEUTRAL: 0.0,
     labels.SADNESS: -14.0, labels.SURPRISE: 10.0,
 }  # fmt: skip
-"""How far an emotion raises the shoulders, head units, where a body tells of it."""
+"""How far an emotion raises the shoulders, in head units, in clips in which the posture depends on it."""
 
 
 def choose_background(emotion: str, rng: np.random.Generator, share: float = 0.25) -> Background:
-    """A scene: with probability `share` one that goes with the emotion, otherwise any."""
+    """Choose a background: with probability `share` one that is likely with the emotion, otherwise any."""
     choices = LIKELY[emotion] if rng.random() < share else BACKGROUNDS
     return choices[int(rng.integers(len(choices)))]
 
 
 def choose_posture(emotion: str, rng: np.random.Generator) -> float:
-    """How far the shoulders are raised in a clip, head units."""
+    """Choose how far the shoulders are raised in a clip, in head units."""
     return POSTURE[emotion] + float(rng.normal(0, 5))
 
 
 def plain_background(size: int, rng: np.random.Generator) -> Image:
-    """A studio's wall: one muted colour, lighter in one corner."""
+    """Paint the wall of a studio, (size, size, 3): one muted colour, lighter in one corner."""
     colour = rng.uniform(95, 205) + rng.uniform(-22, 22, 3)
     return _gradient(size, tuple(colour * 1.08), tuple(colour * 0.85), rng)
 
 
 def background(kind: Background, size: int, rng: np.random.Generator) -> Image:
-    """A blurred scene of the given kind, (size, size, 3)."""
+    """Paint a blurred scene of the given kind, (size, size, 3)."""
     tone = rng.uniform(60, 190) + rng.uniform(-30, 30, 3)
-    image = _gradient(size // 2, tuple(np.clip(tone * 1.15, 0, 255)), tuple(tone * 0.7), rng)  # blurred anyway
+    image = _gradient(size // 2, tuple(np.clip(tone * 1.15, 0, 255)), tuple(tone * 0.7), rng)  # it is blurred
     painters = (_wall, _window, _shelf, _outdoors, _lights, _curtain, _office)
     painters[BACKGROUNDS.index(kind)](image, rng)
     image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(1.5, 4.5)) * size / 512)
@@ -71,7 +71,7 @@ def _gradient(size: int, light: tuple[float, ...], dark: tuple[float, ...], rng:
 
 
 def _box(image: Image, left: float, top: float, right: float, bottom: float, colour: tuple[float, ...]) -> None:
-    """A filled rectangle; coordinates as shares of the picture."""
+    """Fill a rectangle; coordinates are fractions of the size."""
     size = image.shape[0]
     cv2.rectangle(
         image, (round(left * size), round(top * size)), (round(right * size), round(bottom * size)), colour, -1
@@ -124,7 +124,12 @@ def _outdoors(image: Image, rng: np.random.Generator) -> None:
     for _ in range(14):
         centre = np.array((rng.uniform(0, 1), horizon - rng.uniform(-0.02, 0.2)))
         green = rng.uniform(0.6, 1.15)
-        disc(image, fixed(centre * size), float(rng.uniform(0.05, 0.15)) * size, (66 * green, 112 * green, 62 * green))
+        disc(
+            image,
+            to_fixed_point(centre * size),
+            float(rng.uniform(0.05, 0.15)) * size,
+            (66 * green, 112 * green, 62 * green),
+        )
 
 
 def _lights(image: Image, rng: np.random.Generator) -> None:
@@ -132,7 +137,7 @@ def _lights(image: Image, rng: np.random.Generator) -> None:
     for _ in range(26):
         disc(
             image,
-            fixed(rng.uniform(0, 1, 2) * image.shape[0]),
+            to_fixed_point(rng.uniform(0, 1, 2) * image.shape[0]),
             float(rng.uniform(0.012, 0.04)) * image.shape[0],
             _colour(rng, 90, 255),
         )
@@ -156,10 +161,19 @@ def _office(image: Image, rng: np.random.Generator) -> None:
 def paint_body(
     size: int, clothes: Colour, collar: bool, centre: Array, scale: float, gain: Array, posture: float = 0.0
 ) -> Layer:
-    """Clothes for a head whose pivot is at `centre`, the shoulders raised by `posture` head units.
+    """Paint the clothes below a head.
+
+    Args:
+        size: side of the square image, pixels.
+        clothes: colour of the clothes.
+        collar: whether they have a collar.
+        centre: (2,) pivot of the head, pixels.
+        scale: pixels per head unit.
+        gain: (3,) RGB gain of the light.
+        posture: how far the shoulders are raised, head units.
 
     Returns:
-        the clothes, to be laid over each frame once the neck is painted.
+        The clothes, to be blended over each frame once the neck is painted.
     """
     red, green, blue = np.clip(np.asarray(clothes) * gain, 0, 255).tolist()
     colour: Colour = (red, green, blue)
@@ -169,9 +183,8 @@ def paint_body(
     right = half[::-1] * np.array((-1, 1), np.float32)
     feet = np.array(((-190, 2000), (190, 2000)), np.float32)
     outline = np.concatenate((curve(half, 4), feet, curve(right, 4), curve(neckline[::-1], 4)[1:-1]))
-    place = fixed(outline * scale + centre)
     mask = np.zeros((size, size), np.uint8)
-    fill(mask, place, (255,))
+    fill(mask, to_fixed_point(outline * scale + centre), (255,))
     y, x = GRID * size
     across, down = (x - centre[0]) / (190 * scale), (y - centre[1]) / (260 * scale)
     shade = np.clip(
@@ -182,45 +195,46 @@ def paint_body(
     dark, light = mix(colour, (0, 0, 0), 0.35), mix(colour, (255, 255, 255), 0.22)
     if collar:
         for side in (-1.0, 1.0):
-            flap = fixed(
+            flap = to_fixed_point(
                 (np.array(((48, 122), (36, 148), (3, 178), (26, 190), (62, 150))) * (side, 1)) * scale + centre
             )
             fill(image, flap, light)
             stroke(image, flap, dark, 1.2 * scale, closed=True)
             fill(mask, flap, (255,))
-        stroke(image, fixed(np.array(((3, 178), (3, 600)), np.float32) * scale + centre), dark, 1.2 * scale)
+        stroke(image, to_fixed_point(np.array(((3, 178), (3, 600)), np.float32) * scale + centre), dark, 1.2 * scale)
     else:
-        stroke(image, fixed(curve(neckline, 4) * scale + centre), dark, 5 * scale)
-    return Layer.of(image, mask)
+        stroke(image, to_fixed_point(curve(neckline, 4) * scale + centre), dark, 5 * scale)
+    return Layer.from_mask(image, mask)
 
 
-PLAY = 64  # pixels by which frames take different parts of the same noise
+NOISE_MARGIN = 64  # pixels by which frames are offset within the same noise
 
 
 @lru_cache(maxsize=GRAINS + 1)
 def _noise(size: int, level: int) -> tuple[Image, Image]:
-    """What a sensor's noise adds and takes away, (size + PLAY, size + PLAY, 3) each."""
-    noise = np.random.default_rng(0).normal(0, 1.7 * level / 4, (size + PLAY, size + PLAY)).astype(np.float32)
+    """Return what sensor noise adds and subtracts, (size + NOISE_MARGIN, size + NOISE_MARGIN, 3) each."""
+    shape = (size + NOISE_MARGIN, size + NOISE_MARGIN)
+    noise = np.random.default_rng(0).normal(0, 1.7 * level / 4, shape).astype(np.float32)
     noise = cv2.GaussianBlur(noise, (3, 3), 0.7)
     brighter, darker = (np.clip(np.rint(sign * noise), 0, 60).astype(np.uint8) for sign in (1, -1))
     return cv2.cvtColor(brighter, cv2.COLOR_GRAY2RGB), cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB)
 
 
 def expose(frames: NDArray[np.uint8], gain: float, grain: int) -> None:
-    """Brightens (T, H, W, 3) frames in place by a gamma curve and adds the sensor's grain.
+    """Brighten frames in place by a gamma curve, and add sensor grain.
 
     Args:
-        frames: what is changed.
-        gain: above 1 for brighter pictures.
-        grain: from 0 to `GRAINS`, in quarters of a grey level's standard deviation.
+        frames: (T, H, W, 3) frames.
+        gain: exposure, above 1 for brighter images.
+        grain: level of grain, 0 to `GRAINS`; each level adds 1.7 / 4 grey levels to the standard deviation.
     """
-    curve_of = np.clip(255 * (np.arange(256) / 255) ** (1 / gain), 0, 255).astype(np.uint8)
+    gamma_table = np.clip(255 * (np.arange(256) / 255) ** (1 / gain), 0, 255).astype(np.uint8)
     size = frames.shape[1]
     brighter, darker = _noise(size, grain)
-    offsets = np.random.default_rng(len(frames)).integers(0, PLAY, (len(frames), 2)).tolist()
+    offsets = np.random.default_rng(len(frames)).integers(0, NOISE_MARGIN, (len(frames), 2)).tolist()
     for frame, (y, x) in zip(frames, offsets, strict=True):
         if gain != 1:
-            cv2.LUT(frame, curve_of, frame)
+            cv2.LUT(frame, gamma_table, frame)
         if grain:
             part = slice(y, y + size), slice(x, x + size)
             cv2.add(frame, brighter[part], frame)

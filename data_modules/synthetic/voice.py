@@ -1,4 +1,4 @@
-"""A voice from a source and filters: glottal pulses through three formants, 16 kHz, mono."""
+"""Synthesise a voice from a source and filters: glottal pulses through three formants, 16 kHz, mono."""
 
 from dataclasses import dataclass
 
@@ -11,48 +11,47 @@ from data_modules.synthetic.person import Person
 
 RATE = 16_000
 VOWELS = ((300, 870, 2240), (390, 1990, 2550), (530, 1840, 2480), (570, 840, 2410), (730, 1090, 2440))
-"""Formants in Hz of u, i, e, o, a (Peterson and Barney, 1952), from closed to open."""
-BANDWIDTHS = (70.0, 90.0, 140.0)
-TREMOR = 6.0
-"""Hz."""
+"""Formants in Hz of the vowels u, i, e, o, a, from closed to open (Peterson and Barney, 1952)."""
+BANDWIDTHS = (70.0, 90.0, 140.0)  # of the three formants, Hz
+TREMOR = 6.0  # Hz
 
 AROUSAL = {
     labels.ANGER: 1.0, labels.DISGUST: 0.0, labels.FEAR: 0.8, labels.HAPPINESS: 0.7,
     labels.NEUTRAL: -0.2, labels.SADNESS: -1.0, labels.SURPRISE: 0.6,
 }  # fmt: skip
-"""How excited the voice is: excitement raises pitch, loudness and tempo (Banse and Scherer, 1996)."""
+"""The excitement of the voice, which raises pitch, loudness and tempo (Banse and Scherer, 1996)."""
 
 QUALITY = {  # tension, melody, tremor
     labels.ANGER: (1.0, -0.3, 0.0), labels.DISGUST: (0.5, -1.0, 0.0), labels.FEAR: (0.2, 0.3, 1.0),
     labels.HAPPINESS: (0.0, 0.7, 0.0), labels.NEUTRAL: (0.0, 0.0, 0.0), labels.SADNESS: (-1.0, -0.7, 0.3),
     labels.SURPRISE: (-0.3, 1.2, 0.0),
 }  # fmt: skip
-"""What else an emotion does to a voice (after Juslin and Laukka, 2003; the numbers are [our choice]).
+"""Other effects of an emotion on the voice (after Juslin and Laukka, 2003; the values are [our choice]).
 
-Anger is tense, sadness breathy and falling, fear trembles, joy and surprise rise."""
+Anger is tense, sadness is breathy and falling, fear trembles, happiness and surprise rise."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """How somebody speaks."""
+    """The characteristics of a voice."""
 
     pitch: float  # Hz, on average
     loudness: float = 0.4  # peak amplitude, 0 to 1
-    tract: float = 1.0  # formants' factor; above 1 for shorter vocal tracts
+    tract: float = 1.0  # factor of the formants, above 1 for shorter vocal tracts
     tension: float = 0.0  # from breathy and dull (-1) to tense and bright (1)
     melody: float = 0.0  # from falling (-1) to rising (1)
     tremor: float = 0.0  # from none (0) to clearly heard (1)
 
 
-def voice_of(person: Person, emotion: str, excitement: float, spread: float, rng: np.random.Generator) -> Voice:
-    """The voice of a person with an emotion.
+def sample_voice(person: Person, emotion: str, excitement: float, spread: float, rng: np.random.Generator) -> Voice:
+    """Sample the voice of a person with an emotion.
 
     Args:
-        person: whose voice it is.
+        person: the speaker.
         emotion: one of `labels.SEVEN`.
         excitement: see `AROUSAL`.
-        spread: standard deviation of the rest from what the emotion does on average.
-        rng: draws the rest.
+        spread: standard deviation of tension, melody and tremor from their averages in `QUALITY`.
+        rng: draws these deviations.
     """
     tension, melody, tremor = np.array(QUALITY[emotion]) + spread * rng.standard_normal(3)
     loudness = min(max(0.28 * 2 ** (0.6 * excitement), 0.05), 0.9)
@@ -73,21 +72,21 @@ def _resonator(frequency: float, bandwidth: float) -> tuple[list[float], list[fl
 
 
 def speak(words: Speech, seconds: float, voice: Voice, rng: np.random.Generator) -> Array:
-    """Sound of `words`.
+    """Synthesise the audio of `words`.
 
     Args:
         words: the syllables.
-        seconds: how long the sound is.
-        voice: who says them, and how.
-        rng: melody and breath.
+        seconds: length of the audio.
+        voice: the voice.
+        rng: draws melody and noise.
 
     Returns:
         (seconds x 16000,) samples within [-1, 1].
     """
-    from scipy.signal import lfilter  # takes most of a second to import, and stills are silent
+    from scipy.signal import lfilter  # a slow import that stills do not need
 
     count = round(seconds * RATE)
-    coarse = np.arange(0, seconds + 0.02, 0.005, dtype=np.float32)  # envelopes need no more
+    coarse = np.arange(0, seconds + 0.02, 0.005, dtype=np.float32)  # seconds; sufficient for envelopes
     samples = np.arange(count) / RATE
     melody = 1 + 0.06 * np.sin(2 * np.pi * 0.7 * coarse + rng.uniform(0, 6))
     melody = melody + (0.35 * voice.melody - 0.03) * (coarse / seconds - 0.5)
@@ -95,17 +94,17 @@ def speak(words: Speech, seconds: float, voice: Voice, rng: np.random.Generator)
     loud = words.loudness(coarse)
     melody = melody + 0.08 * loud
     phase = np.cumsum(np.interp(samples, coarse, voice.pitch * melody)) / RATE
-    ramp, opened = phase % 1, 0.6 - 0.2 * voice.tension
-    pulse = np.where(ramp < opened, ramp / opened, 0) ** 2  # opens slowly, closes at once
+    ramp, open_share = phase % 1, 0.6 - 0.2 * voice.tension
+    pulse = np.where(ramp < open_share, ramp / open_share, 0) ** 2  # opens slowly, closes at once
     source = np.diff(pulse, prepend=0) + 0.004 * 5**-voice.tension * rng.standard_normal(count)
     source = lfilter([1 - (dull := 0.35 * 2**-voice.tension)], [1, -dull], source)
     audio = np.zeros(count)
-    chosen = np.minimum((words.vowels * len(VOWELS)).astype(int), len(VOWELS) - 1)
+    vowels = np.minimum((words.vowels * len(VOWELS)).astype(int), len(VOWELS) - 1)
     for number, formants in enumerate(VOWELS):
-        mine = Speech(*(a[chosen == number] for a in (words.moments, words.lengths, words.strengths, words.vowels)))
-        if not len(mine.moments):
+        part = Speech(*(a[vowels == number] for a in (words.moments, words.lengths, words.strengths, words.vowels)))
+        if not len(part.moments):
             continue
-        voiced = source * np.interp(samples, coarse, mine.loudness(coarse))
+        voiced = source * np.interp(samples, coarse, part.loudness(coarse))
         for frequency, bandwidth in zip(formants, BANDWIDTHS, strict=True):
             voiced = lfilter(*_resonator(frequency * voice.tract, bandwidth), voiced)
         audio += voiced

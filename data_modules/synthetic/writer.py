@@ -1,4 +1,4 @@
-"""Rendered clips as files: H.264 and AAC in MP4, JPEG for stills, the truth beside each; many at once, resumable."""
+"""Write rendered clips (H.264 and AAC in MP4) and stills (JPEG) with their ground truth, in parallel and resumable."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
 
-LEFT_OVER = 600.0  # seconds after which a temporary file belongs to nobody
-TIME_LIMIT = 300.0  # seconds for one clip, which takes about one
+STALE_AFTER = 600.0  # seconds after which a temporary file is no longer in use
+TIME_LIMIT = 300.0  # seconds for one clip; usually it takes about one second
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> None:
-    """Writes (T, H, W, 3) RGB frames at 25 a second and 16 kHz sound as one MP4 file, whole or not at all."""
+    """Write an MP4 file of (T, H, W, 3) RGB frames, 25 per second, and (n,) samples of audio at 16 kHz, atomically."""
     with atomic_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
-        # one thread: the encoder's output then depends on the frames alone
+        # with one thread, the output of the encoder depends only on the frames
         video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "20", "threads": "1"})
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
@@ -41,7 +41,11 @@ def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> N
 
 
 def write_clip(folder: Path, settings: ClipSettings | StillSettings) -> str:
-    """Renders a clip or a still into `folder`: its truth first, then its picture. Returns its id."""
+    """Render a clip or a still into `folder`, first its truth, then its frames.
+
+    Returns:
+        The id of the clip.
+    """
     clip = render_clip(settings) if isinstance(settings, ClipSettings) else render_still(settings)
     clip.truth.save(folder / f"{settings.clip_id}.safetensors")
     if isinstance(settings, ClipSettings):
@@ -53,29 +57,31 @@ def write_clip(folder: Path, settings: ClipSettings | StillSettings) -> str:
 
 
 def _writer(folder: Path) -> Callable[[ClipSettings | StillSettings], str]:
-    cv2.setNumThreads(1)  # clips are rendered side by side
+    cv2.setNumThreads(1)  # clips are rendered in parallel
     return partial(write_clip, folder)
 
 
-def write_all(wanted: Sequence[ClipSettings | StillSettings], folder: Path, workers: int, what: str) -> None:
-    """Renders everything into `folder`, in several processes, with a progress bar.
+def write_all(clips: Sequence[ClipSettings | StillSettings], folder: Path, workers: int, title: str) -> None:
+    """Render clips into a folder, in several processes, with a progress bar.
 
     Args:
-        wanted: what is missing.
-        folder: where the files go.
-        workers: processes; with one, everything happens in this process.
-        what: the bar's title.
+        clips: settings of the clips to render.
+        folder: where the files are written.
+        workers: number of processes; 1 renders in this process.
+        title: title of the progress bar.
 
     Raises:
-        RuntimeError: a clip could not be rendered or written; the message names it. What is done is kept.
+        RuntimeError: a clip could not be rendered or written; the message names it. Finished clips are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(".*"):  # of a run that was killed; a recent one may belong to another process
-        if time.time() - left.stat().st_mtime > LEFT_OVER:
-            left.unlink()
-    results = run_in_processes(partial(_writer, folder), wanted, workers if workers > 1 else 0, TIME_LIMIT)
-    with progress(what, len(wanted)) as advance:
+    for temporary in folder.glob(".*"):  # of a run that was killed; a recent one may belong to another process
+        if time.time() - temporary.stat().st_mtime > STALE_AFTER:
+            temporary.unlink()
+    results = run_in_processes(partial(_writer, folder), clips, workers if workers > 1 else 0, TIME_LIMIT)
+    with progress(title, len(clips)) as advance:
         for done, (settings, result) in enumerate(results, start=1):
             if isinstance(result, Failure):
-                raise RuntimeError(f"{settings.clip_id} was not rendered: {result.reason}; prepare again to go on")
+                raise RuntimeError(
+                    f"{settings.clip_id} could not be rendered: {result.reason}; run the same command again to continue"
+                )
             advance(done)

@@ -14,7 +14,7 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.sampling import AllFramesSampler, RandomSampler
 from data_modules.store.feature_cache import TRAIN_VIEWS
-from data_modules.synthetic.clip import person_of, plan_still
+from data_modules.synthetic.clip import get_person, plan_still
 from fer_lightning import (
     ContextSpatiotemporal,
     ContextTemporalPyramid,
@@ -454,7 +454,7 @@ def test_occluded_stills_are_staged_as_occluded_videos_with_other_people():
         assert plan.staging.mask is not None
         plain = plan_still(replace(settings, size=32, occluded=False))
         assert plain.staging.mask is None
-        assert plan.person == plain.person == person_of("still", settings.subject, settings.seed)
+        assert plan.person == plain.person == get_person("still", settings.subject, settings.seed)
 
 
 # Steps

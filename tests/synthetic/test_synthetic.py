@@ -1,4 +1,4 @@
-"""The synthetic set: its frames follow from its seed, its truth is true, its files are whole."""
+"""The synthetic data set: the seed determines the frames, the ground truth is correct, the files are complete."""
 
 import csv
 import os
@@ -19,7 +19,7 @@ from data_modules.synthetic.clip import (
     ClipSettings,
     StillSettings,
     _paint,
-    person_of,
+    get_person,
     plan_clip,
     render_clip,
     render_still,
@@ -31,15 +31,15 @@ from data_modules.synthetic.scene import LIKELY, choose_background, paint_body
 from data_modules.synthetic.writer import write_all
 
 
-def units_of(**strengths: float) -> np.ndarray:
+def make_units(**strengths: float) -> np.ndarray:
     units = np.zeros((1, len(NAMES)), np.float32)
     for name, strength in strengths.items():
         units[0, unit(name)] = strength
     return units
 
 
-def moved(**strengths: float) -> np.ndarray:
-    return deform(MEAN, units_of(**strengths))[0]
+def moved_points(**strengths: float) -> np.ndarray:
+    return deform(MEAN, make_units(**strengths))[0]
 
 
 def pose(yaw=0.0, pitch=0.0, roll=0.0, scale=1.0, centre=(128.0, 128.0)) -> Pose:
@@ -64,7 +64,7 @@ class TestFaceModel:
         ],
     )  # fmt: skip
     def test_every_unit_moves_its_part_in_its_direction(self, name, point, axis, sign):
-        move = moved(**{name: 1.0}) - MEAN
+        move = moved_points(**{name: 1.0}) - MEAN
         assert sign * move[point, axis] > 1
         np.testing.assert_allclose(move[MIRROR] * (-1, 1, 1), move, atol=1e-4)
 
@@ -75,13 +75,13 @@ class TestFaceModel:
         def eye_opening(p):
             return p[41, 1] - p[37, 1]
 
-        assert mouth_width(moved(AU12=1)) > 1.2 * mouth_width(MEAN)
-        assert mouth_width(moved(AU20=1)) > 1.2 * mouth_width(MEAN)
-        assert mouth_width(moved(AU23=1)) < mouth_width(MEAN)
-        assert eye_opening(moved(AU5=1)) > 1.3 * eye_opening(MEAN)
-        assert eye_opening(moved(AU7=1)) < eye_opening(MEAN)
-        assert 0 <= eye_opening(moved(AU43=1)) < 1
-        assert moved(AU26=1)[8, 1] > MEAN[8, 1] + 10
+        assert mouth_width(moved_points(AU12=1)) > 1.2 * mouth_width(MEAN)
+        assert mouth_width(moved_points(AU20=1)) > 1.2 * mouth_width(MEAN)
+        assert mouth_width(moved_points(AU23=1)) < mouth_width(MEAN)
+        assert eye_opening(moved_points(AU5=1)) > 1.3 * eye_opening(MEAN)
+        assert eye_opening(moved_points(AU7=1)) < eye_opening(MEAN)
+        assert 0 <= eye_opening(moved_points(AU43=1)) < 1
+        assert moved_points(AU26=1)[8, 1] > MEAN[8, 1] + 10
 
     def test_lids_and_lips_never_cross(self):
         rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ class TestFaceModel:
             for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46), (61, 67), (62, 66), (63, 65)):
                 assert (points[:, upper, 1] <= points[:, lower, 1] + 1e-3).all()
 
-    def test_projection_turns_the_way_it_says(self):
+    def test_projection_turns_in_the_documented_direction(self):
         front, left, down = (project(MEAN[None], p)[0] for p in (pose(), pose(yaw=30), pose(pitch=15)))
         outline = front[[0, 16], 0].mean()
         assert front[30, 0] == pytest.approx(outline, abs=1e-3)
@@ -171,9 +171,9 @@ class TestActing:
             audio = voice.speak(speech(4.0, 4.5, rng), 4.0, voice.Voice(150, melody=melody), rng)
             return [period(part) for part in (audio[: len(audio) // 4], audio[-len(audio) // 4 :])]
 
-        def period(part):  # in samples, where the sound is most like itself
-            alike = scipy.signal.correlate(part, part, method="fft")[len(part) - 1 :]
-            return 70 + int(alike[70:180].argmax())
+        def period(part):  # in samples, at the peak of the autocorrelation
+            correlation = scipy.signal.correlate(part, part, method="fft")[len(part) - 1 :]
+            return 70 + int(correlation[70:180].argmax())
 
         begin, end = ends(1.0)
         assert begin > 1.1 * end
@@ -182,12 +182,14 @@ class TestActing:
 
     def test_emotions_sound_as_described(self):
         person, still = sample_person(np.random.default_rng(0)), np.random.default_rng(0)
-        of = {emotion: voice.voice_of(person, emotion, voice.AROUSAL[emotion], 0.0, still) for emotion in labels.SEVEN}
-        assert max(of, key=lambda e: of[e].tension) == labels.ANGER
-        assert min(of, key=lambda e: of[e].tension) == min(of, key=lambda e: of[e].pitch) == labels.SADNESS
-        assert max(of, key=lambda e: of[e].tremor) == labels.FEAR
-        assert max(of, key=lambda e: of[e].melody) == labels.SURPRISE
-        assert (of[labels.NEUTRAL].tension, of[labels.NEUTRAL].melody, of[labels.NEUTRAL].tremor) == (0, 0, 0)
+        voices = {e: voice.sample_voice(person, e, voice.AROUSAL[e], 0.0, still) for e in labels.SEVEN}
+        assert max(voices, key=lambda e: voices[e].tension) == labels.ANGER
+        assert min(voices, key=lambda e: voices[e].tension) == labels.SADNESS
+        assert min(voices, key=lambda e: voices[e].pitch) == labels.SADNESS
+        assert max(voices, key=lambda e: voices[e].tremor) == labels.FEAR
+        assert max(voices, key=lambda e: voices[e].melody) == labels.SURPRISE
+        neutral = voices[labels.NEUTRAL]
+        assert (neutral.tension, neutral.melody, neutral.tremor) == (0, 0, 0)
 
 
 class TestClip:
@@ -255,7 +257,7 @@ class TestClip:
         with pytest.raises(ValueError, match="boredom"):
             render_clip(ClipSettings("lab", 0, "boredom"))
 
-    def test_wild_clips_are_silent_or_faceless_now_and_then(self):
+    def test_some_wild_clips_are_silent_or_faceless(self):
         plans = [plan_clip(ClipSettings("wild", s, e, size=32)) for s in range(30) for e in labels.SEVEN]
         poses = [plan.performance.pose for plan in plans]
         silent = np.mean([plan.audio is None for plan in plans])
@@ -267,7 +269,7 @@ class TestClip:
         assert max(lengths) > 100
 
     @pytest.mark.parametrize("emotion", ["happiness", "fear"])
-    def test_of_occluded_faces_little_is_seen_below_the_brows(self, emotion):
+    def test_occluded_faces_show_little_below_the_brows(self, emotion):
         """What an expression changes there, compared with the same face without sunglasses and mask."""
         plan = plan_clip(ClipSettings("occluded", 5, emotion, size=128))
         still = replace(plan, performance=replace(plan.performance, units=0 * plan.performance.units))
@@ -280,20 +282,20 @@ class TestClip:
             changes.append(changed[top:bottom, left:right].mean())
         assert changes[0] < 0.2 * changes[1]
 
-    def test_scene_and_shoulders_tell_more_where_the_face_is_occluded(self):
+    def test_scene_and_posture_depend_on_the_emotion_of_occluded_faces(self):
         plans = [plan_clip(ClipSettings("occluded", s, e, size=32)) for s in range(12) for e in ("fear", "sadness")]
         raised = np.array([plan.staging.posture for plan in plans]).reshape(12, 2)
         assert (raised[:, 0] > raised[:, 1]).mean() > 0.9
         rng = np.random.default_rng(0)
-        told = [[choose_background("fear", rng, share) in LIKELY["fear"] for _ in range(300)] for share in (0.25, 0.9)]
-        assert np.mean(told[1]) > np.mean(told[0]) + 0.2
+        rarely, often = ([choose_background("fear", rng, p) in LIKELY["fear"] for _ in range(300)] for p in (0.25, 0.9))
+        assert np.mean(often) > np.mean(rarely) + 0.2
         low, high = (paint_body(64, (90, 90, 90), False, np.array((32, 16)), 0.2, np.ones(3), p) for p in (-14, 14))
         assert high.weight.sum() > low.weight.sum()
         assert plan_clip(ClipSettings("wild", 0, "fear", size=32)).staging.posture == 0
 
     def test_stills_show_other_people(self):
-        stills = [person_of("still", number, 0).shape for number in range(20)]
-        videos = [person_of(kind, number, 0).shape for kind in ("lab", "wild", "occluded") for number in range(20)]
+        stills = [get_person("still", number, 0).shape for number in range(20)]
+        videos = [get_person(kind, number, 0).shape for kind in ("lab", "wild", "occluded") for number in range(20)]
         assert not set(stills) & set(videos)
         assert len(set(videos)) == 60
         assert len(set(stills)) == 20
@@ -368,9 +370,9 @@ class TestFiles:
         clips = prepared.folder / "clips"
         before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in clips.iterdir()}
         (clips / "s002-fear-0.mp4").unlink()
-        left = clips / ".s002-fear-0-half.mp4"
-        left.write_bytes(b"a killed run left this")
-        os.utime(left, (0, 0))
+        temporary = clips / ".s002-fear-0-half.mp4"
+        temporary.write_bytes(b"left by a killed run")
+        os.utime(temporary, (0, 0))
         (prepared.folder / "manifest.csv").unlink()
         with pytest.raises(DatasetNotFoundError, match=r"manifest\.csv"):
             prepared.records()
@@ -391,7 +393,7 @@ class TestFiles:
         assert len(folders[0]) == 28
         assert folders[0] == folders[1]
 
-    def test_what_cannot_be_rendered_is_named(self, tmp_path):
+    def test_a_clip_that_cannot_be_rendered_is_named(self, tmp_path):
         bad = ClipSettings("lab", 0, "boredom")
         with pytest.raises(RuntimeError, match=r"s000-boredom-0.*boredom"):
             write_all([bad], tmp_path, 1, "rendering")
@@ -421,10 +423,10 @@ def test_an_ordinary_detector_finds_the_faces():
         still = render_still(StillSettings(number, number, emotion))
         frames.append(still.frames[0])
         boxes.append(still.truth.box[0])
-    found, _ = mtcnn.detect(frames)
+    detections, _ = mtcnn.detect(frames)
     hits = [
         candidates is not None and max(overlap(candidate, box) for candidate in candidates) >= 0.5
-        for candidates, box in zip(found, boxes, strict=True)
+        for candidates, box in zip(detections, boxes, strict=True)
     ]
     assert np.mean(hits) >= 0.9
 
