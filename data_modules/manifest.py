@@ -82,11 +82,11 @@ def manifest_columns(path: Path) -> frozenset[str]:
 def _parse_row(row: Mapping[str | None, str | None], location: str) -> VideoRecord:
     if None in row or None in row.values():
         raise ValueError(f"{location}: the number of fields differs from that of the header; correct the row")
-    values = {key: value for key, value in row.items() if key in COLUMNS and key != TURNS}
+    values = {key: value for key, value in row.items() if key in COLUMNS and key != TURNS and value is not None}
     turns = (row.get(TURNS, row.get(OLD_TURNS)) or "0").strip()
     if not (turns.isascii() and turns.isdecimal()):
         raise ValueError(f"{location}: found {TURNS} {turns!r}; expected a number of clockwise quarter turns, 0 to 3")
-    return VideoRecord(**values, quarter_turns=int(turns))  # type: ignore[arg-type]
+    return VideoRecord(**values, quarter_turns=int(turns))
 
 
 def outside_path(record: VideoRecord) -> str | None:

@@ -98,8 +98,8 @@ def test_random_indices_repeat_only_where_they_must():
 
 
 def test_the_same_generator_gives_the_same_frames():
-    one, two = (subvideo_indices(60, generator=torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(one, two)
+    first, second = (subvideo_indices(60, generator=torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("function", [subvideo_indices, segment_indices, random_indices])

@@ -68,6 +68,38 @@ def _arc(x: tuple[float, ...], y: tuple[float, ...], z: tuple[float, ...]) -> Ar
     return np.stack((np.asarray(x), np.asarray(y), np.asarray(z)), -1).astype(np.float32)
 
 
+def _oval(width: float, height: float) -> Array:
+    """Return (12, 3) points of an ellipse with the given half axes."""
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False, dtype=np.float32)
+    return np.asarray(np.stack((width * np.cos(angle), height * np.sin(angle), 0 * angle), -1), np.float32)
+
+
+def _nose(p: Array) -> tuple[Array, Array]:
+    """Return the nostrils and the wings of the nose."""
+    wings = _pair(p[:, 31], p[:, 35])[:, :, None]
+    oval = _oval(5.0, 2.4)
+    holes = _pair(p[:, 31:33].mean(1), p[:, 34:36].mean(1))[:, :, None]
+    nostril = holes + oval + np.array((0, 0.8, -2), np.float32)
+    side = np.sign(wings[..., :1])
+    hook = _arc((1.0, 3.6, 4.6, 2.4, -2.5), (-9.0, -6.5, -1.5, 2.2, 3.0), (0, 0, 0, 0, 0))
+    wing = curve(wings + hook * np.concatenate((side, np.ones_like(side), np.ones_like(side)), -1), 3)
+    return nostril, wing
+
+
+def _inside_of_mouth(p: Array) -> tuple[Array, Array, Array]:
+    """Return the upper teeth, the lower teeth and the tongue."""
+    skull = _arc((-22, -17, -9, 0, 9, 17, 22), (68, 69, 69, 69, 69, 69, 68), (4, 0, -3, -4, -3, 0, 4))
+    edge = skull + np.array((0, 10.5, 0), np.float32)
+    mouth_shift = (p[:, 33:34] - np.array((0, 48.5, -8), np.float32)) * np.array((0, 1, 0), np.float32)
+    teeth = _band(curve(skull, 2), curve(edge, 2)) + mouth_shift
+    jaw = p[:, 8:9] - np.array((0, 113, 0), np.float32)
+    jaw = jaw * np.array((0, 0.93, 0), np.float32)
+    low = _arc((-18, -10, 0, 10, 18), (80, 79.5, 79.2, 79.5, 80), (4, -1, -3, -1, 4))
+    lower_teeth = _band(curve(low, 2), curve(low + np.array((0, 9, 0), np.float32), 2)) + jaw
+    tongue = jaw + _oval(14, 4.5) + np.array((0, 82.5, 4), np.float32)
+    return teeth, lower_teeth, tongue
+
+
 def face_features(p: Array, gaze: Array, person: Person) -> FaceFeatures[Array]:
     """Compute the outlines of the parts of a face.
 
@@ -93,14 +125,7 @@ def face_features(p: Array, gaze: Array, person: Person) -> FaceFeatures[Array]:
     thick = person.brow_thickness * (0.25 + 0.75 * np.sqrt(np.clip(inward * 1.4, 0, 1)))
     thick[-1] *= 0.7
 
-    wings = _pair(p[:, 31], p[:, 35])[:, :, None]
-    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False, dtype=np.float32)
-    oval = np.asarray(np.stack((5.0 * np.cos(angle), 2.4 * np.sin(angle), 0 * angle), -1), np.float32)
-    holes = _pair(p[:, 31:33].mean(1), p[:, 34:36].mean(1))[:, :, None]
-    nostril = holes + oval + np.array((0, 0.8, -2), np.float32)
-    side = np.sign(wings[..., :1])
-    hook = _arc((1.0, 3.6, 4.6, 2.4, -2.5), (-9.0, -6.5, -1.5, 2.2, 3.0), (0, 0, 0, 0, 0))
-    wing = curve(wings + hook * np.concatenate((side, np.ones_like(side), np.ones_like(side)), -1), 3)
+    nostril, wing = _nose(p)
 
     top = curve(p[:, [48, 49, 50, 51, 52, 53, 54]], 4)
     bottom = curve(p[:, [48, 59, 58, 57, 56, 55, 54]], 4)
@@ -111,15 +136,7 @@ def face_features(p: Array, gaze: Array, person: Person) -> FaceFeatures[Array]:
     seam_bottom = np.concatenate((corner_left, inner_bottom, corner_right), 1)
     shine = bottom[:, 8:17] * 0.55 + inner_bottom[:, 8:17] * 0.45
 
-    skull = _arc((-22, -17, -9, 0, 9, 17, 22), (68, 69, 69, 69, 69, 69, 68), (4, 0, -3, -4, -3, 0, 4))
-    edge = skull + np.array((0, 10.5, 0), np.float32)
-    mouth_shift = (p[:, 33:34] - np.array((0, 48.5, -8), np.float32)) * np.array((0, 1, 0), np.float32)
-    teeth = _band(curve(skull, 2), curve(edge, 2)) + mouth_shift
-    jaw = p[:, 8:9] - np.array((0, 113, 0), np.float32)
-    jaw = jaw * np.array((0, 0.93, 0), np.float32)
-    low = _arc((-18, -10, 0, 10, 18), (80, 79.5, 79.2, 79.5, 80), (4, -1, -3, -1, 4))
-    lower_teeth = _band(curve(low, 2), curve(low + np.array((0, 9, 0), np.float32), 2)) + jaw
-    tongue = jaw + np.stack((14 * np.cos(angle), 82.5 + 4.5 * np.sin(angle), 0 * angle + 4), -1)
+    teeth, lower_teeth, tongue = _inside_of_mouth(p)
 
     def single(points: Array) -> Array:
         return points[:, None]

@@ -161,4 +161,4 @@ def _glasses(points: Array) -> tuple[Array, Array, Array]:
     y = float(centres[:, 1].mean())
     temples = [((edge, y - 2, -1.0), (1.12 * edge, 2.0, 75.0)) for edge in (x[0].min(), x[1].max())]
     bridge = ((x[0].max(), y, -7.0), (0.0, y - 3, -9.0), (x[1].min(), y, -7.0))
-    return tuple(np.asarray(part, np.float32) for part in (rims, temples, bridge))  # type: ignore[return-value]
+    return rims.astype(np.float32), np.asarray(temples, np.float32), np.asarray(bridge, np.float32)

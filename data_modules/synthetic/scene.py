@@ -158,6 +158,17 @@ def _office(image: Image, rng: np.random.Generator) -> None:
     _box(image, 0, 0.8, 1, 1, (136, 110, 84))
 
 
+def _paint_cloth(size: int, colour: Colour, centre: Array, scale: float) -> Image:
+    """Paint an image, (size, size, 3), of cloth with folds and shade, for a head whose pivot is at `centre`."""
+    y, x = GRID * size
+    across, down = (x - centre[0]) / (190 * scale), (y - centre[1]) / (260 * scale)
+    shade = np.clip(
+        1.12 - 0.35 * across**2 - 0.18 * np.clip(down - 0.5, 0, 1) + 0.05 * np.sin(9 * across + 4 * down), 0.3, 1.2
+    )
+    small = np.clip(np.asarray(colour) * shade[..., None], 0, 255).astype(np.uint8)
+    return np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
 def paint_body(
     size: int, clothes: Colour, collar: bool, centre: Array, scale: float, gain: Array, posture: float = 0.0
 ) -> Layer:
@@ -185,13 +196,7 @@ def paint_body(
     outline = np.concatenate((curve(half, 4), feet, curve(right, 4), curve(neckline[::-1], 4)[1:-1]))
     mask = np.zeros((size, size), np.uint8)
     fill(mask, to_fixed_point(outline * scale + centre), (255,))
-    y, x = GRID * size
-    across, down = (x - centre[0]) / (190 * scale), (y - centre[1]) / (260 * scale)
-    shade = np.clip(
-        1.12 - 0.35 * across**2 - 0.18 * np.clip(down - 0.5, 0, 1) + 0.05 * np.sin(9 * across + 4 * down), 0.3, 1.2
-    )
-    small = np.clip(np.asarray(colour) * shade[..., None], 0, 255).astype(np.uint8)
-    image = np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+    image = _paint_cloth(size, colour, centre, scale)
     dark, light = mix(colour, (0, 0, 0), 0.35), mix(colour, (255, 255, 255), 0.22)
     if collar:
         for side in (-1.0, 1.0):

@@ -78,9 +78,9 @@ def test_pauses_are_cut_and_voices_stay():
     for seed in range(4):
         audio, spoken = voice(4, seed, pitch=110 + 30 * seed)
         pause = np.zeros(AUDIO_RATE, np.float32)  # and a second of silence at either end
-        kept = detect_voice(np.concatenate([pause, audio, pause]))
-        kept_speech.append(kept[AUDIO_RATE:-AUDIO_RATE][spoken].mean())
-        kept_pauses.append(kept[: AUDIO_RATE // 2].mean())
+        voiced = detect_voice(np.concatenate([pause, audio, pause]))
+        kept_speech.append(voiced[AUDIO_RATE:-AUDIO_RATE][spoken].mean())
+        kept_pauses.append(voiced[: AUDIO_RATE // 2].mean())
     assert np.mean(kept_speech) > 0.9
     assert np.mean(kept_pauses) < 0.1
 
@@ -582,8 +582,8 @@ def test_samples_that_are_not_finite_become_silence_and_loud_ones_are_clipped(tm
     spoilt, loud = plain.copy(), plain * 4
     spoilt[[100, 200, 300]] = np.nan, np.inf, -np.inf
     loud[[100, 200]] = 1e30, -1e30
-    nothing = np.full(6400, np.nan, np.float32)
-    given = {"plain": plain, "spoilt": spoilt, "loud": loud, "nothing": nothing}
+    not_finite = np.full(6400, np.nan, np.float32)
+    given = {"plain": plain, "spoilt": spoilt, "loud": loud, "nothing": not_finite}
     records = [with_pcm(tmp_path / "clips", name, samples) for name, samples in given.items()]
     store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=records), 0)
     index = store.read_index()

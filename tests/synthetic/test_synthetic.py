@@ -102,8 +102,8 @@ class TestFaceModel:
         assert rolled[45, 1] > rolled[36, 1]
 
     def test_size_and_place_follow_scale_and_centre(self):
-        one, two = project(MEAN[None], pose())[0], project(MEAN[None], pose(scale=2, centre=(20, 30)))[0]
-        np.testing.assert_allclose((one[:, :2] - 128) * 2, two[:, :2] - (20, 30), atol=1e-3)
+        small, large = project(MEAN[None], pose())[0], project(MEAN[None], pose(scale=2, centre=(20, 30)))[0]
+        np.testing.assert_allclose((small[:, :2] - 128) * 2, large[:, :2] - (20, 30), atol=1e-3)
 
 
 class TestActing:

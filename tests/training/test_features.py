@@ -184,7 +184,7 @@ def test_variants_are_few_and_differ():
 
 
 def test_a_cache_needs_a_number_of_variants():
-    with pytest.raises(ValueError, match="only a number of variants can be cached"):
+    with pytest.raises(ValueError, match="expected 0 or more views, and 1 or more to cache"):
         made_data(cache=True)
 
 

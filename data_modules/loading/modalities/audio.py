@@ -15,16 +15,16 @@ class AudioModality(ClipModality):
     setting, choices = "audio", ("true",)
 
     def missing_reason(self, clip: ClipSummary) -> str:
-        """See `Modality.missing_reason`."""
+        """Return why a clip has no audio; empty if it has."""
         return "" if clip.audio > 0 else clip.audio_reason or "no sound track"
 
     def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
-        """See `ClipModality.read`."""
+        """Read the field from the cache, or compute it; None without audio."""
         values = audio_cache.read(clip, self.field)
         return None if values is None else torch.from_numpy(values)
 
     def placeholder(self, audio_cache: AudioCache) -> Tensor:
-        """See `ClipModality.placeholder`."""
+        """Return zeros, like silence."""
         return torch.from_numpy(audio_cache.files[self.field].placeholder)
 
 
@@ -40,11 +40,11 @@ class Spectrogram(AudioModality):
     field = "spectrogram"
 
     def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
-        """See `ClipModality.read`."""
+        """Read or compute the spectrogram, and repeat it in three channels; None without audio."""
         grey = super().read(clip, audio_cache)
         return None if grey is None else grey.expand(3, *grey.shape)
 
     def placeholder(self, audio_cache: AudioCache) -> Tensor:
-        """See `ClipModality.placeholder`."""
+        """Return a black image with three channels, like silence."""
         grey = super().placeholder(audio_cache)
         return grey.expand(3, *grey.shape)

@@ -18,7 +18,11 @@ class HeadPose(Landmarks):
     field = "head_pose"
 
     def read(self, frames: FrameSelection) -> Tensor:
-        """See `FrameModality.read`."""
+        """Compute the (T, 3) head pose from the landmarks.
+
+        Raises:
+            ValueError: the file of the clip contains no landmarks, or no crop matrix.
+        """
         pose, matrix = head_pose(transformed_landmarks(frames)), frames.clip.optional("matrix")
         if matrix is None:
             raise ValueError(
@@ -30,5 +34,5 @@ class HeadPose(Landmarks):
         return torch.from_numpy(upright(pose, -angle if frames.transform and frames.transform.mirrored else angle))
 
     def placeholder(self, frames: int, size: int) -> Tensor:
-        """See `FrameModality.placeholder`."""
+        """Return (T, 3) zeros."""
         return torch.zeros(frames, len(ANGLES))

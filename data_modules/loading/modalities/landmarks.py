@@ -15,17 +15,21 @@ class Landmarks(FrameModality):
     field, setting = "landmarks", "landmarks"
 
     def missing_reason(self, clip: ClipSummary) -> str:
-        """See `Modality.missing_reason`."""
+        """Return why a clip has no landmarks; empty if it has."""
         if clip.num_landmarks > 0:
             return ""
         return "no landmarks found" if clip.num_faces > 0 else clip.reason or "no face found"
 
     def read(self, frames: FrameSelection) -> Tensor:
-        """See `FrameModality.read`."""
+        """Read the (T, 68, 3) landmarks, transformed like the images.
+
+        Raises:
+            ValueError: the file of the clip contains no landmarks.
+        """
         return torch.from_numpy(transformed_landmarks(frames))
 
     def placeholder(self, frames: int, size: int) -> Tensor:
-        """See `FrameModality.placeholder`."""
+        """Return (T, 68, 3) zeros."""
         return torch.zeros(frames, *LANDMARKS)
 
 

@@ -27,16 +27,16 @@ class Pictures(FrameModality):
             self.choices = ("insightface", "frame", "annotation if the data set has person boxes")
 
     def missing_reason(self, clip: ClipSummary) -> str:
-        """See `Modality.missing_reason`."""
+        """Return why a clip has no crops; empty if it has."""
         return "" if clip.num_faces > 0 else clip.reason or "no face found"
 
     def read(self, frames: FrameSelection) -> Tensor:
-        """See `FrameModality.read`."""
+        """Read the (T, 3, S, S) crops, resized and transformed."""
         crops = resize_clip(frames.clip.crops(frames.positions, frames.size, self.field), frames.size)
         if frames.transform:
             crops = np.stack([frames.transform.image(crop) for crop in crops])
         return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
 
     def placeholder(self, frames: int, size: int) -> Tensor:
-        """See `FrameModality.placeholder`."""
+        """Return (T, 3, S, S) black images."""
         return torch.zeros(frames, 3, size, size, dtype=torch.uint8)
