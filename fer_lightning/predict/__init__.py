@@ -1,1 +1,1 @@
-"""Any video in, expressions over time out."""
+"""Recognition of expressions over time in videos, as `fer predict` does it."""

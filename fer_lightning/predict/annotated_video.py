@@ -1,4 +1,4 @@
-"""The video again with what was found in it: the face's box, its expression, all probabilities, and the sound."""
+"""Writes a copy of a video with the box of the face, its expression and all probabilities drawn in, and the sound."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -16,37 +16,37 @@ from data_modules.video.container import open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.timeline import Timeline
-from fer_lightning.predict.timeline_figure import colours, readable_on
+from fer_lightning.predict.timeline_figure import class_colours, text_colour_on
 from fer_lightning.report.figures.style import plain
 
 MAX_SIDE = 1280  # pixels
-CLOCK = 90_000  # ticks a second, as in every MPEG stream
-RATE = 48_000  # samples of sound a second
+CLOCK = 90_000  # ticks per second, as in every MPEG stream
+RATE = 48_000  # audio samples per second
 DARK, GROOVE, PALE, DIM = (18, 18, 20), (52, 52, 56), (245, 245, 245), (170, 170, 174)
-OPACITY = 190  # of the panel's ground, of 255
+OPACITY = 190  # of the panel's background, of 255
 
 
 @lru_cache(maxsize=16)
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"  # they come with matplotlib
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"  # both come with matplotlib
     return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", name), size)
 
 
-class Sticker:
-    """A small picture with transparency, made ready once to be laid over many frames.
+class OverlayImage:
+    """A small image with transparency that is converted once and pasted onto many frames.
 
     Args:
-        picture: RGBA.
+        image: RGBA.
     """
 
-    def __init__(self, picture: Image.Image) -> None:
-        pixels = np.asarray(picture, dtype=np.uint16)  # (h, w, 4)
+    def __init__(self, image: Image.Image) -> None:
+        pixels = np.asarray(image, dtype=np.uint16)  # (h, w, 4)
         alpha = pixels[..., 3:]
         self.height, self.width = pixels.shape[:2]
         self._colour, self._rest = pixels[..., :3] * alpha + 127, 255 - alpha
 
-    def lay(self, frame: Frame, left: int, top: int) -> None:
-        """Lays it over a frame as far as it lies in it."""
+    def paste(self, frame: Frame, left: int, top: int) -> None:
+        """Pastes the image onto a frame; what lies outside of the frame is cut off."""
         x, y = max(left, 0), max(top, 0)
         region = frame[y : max(top + self.height, 0), x : max(left + self.width, 0)]
         if region.size:
@@ -55,33 +55,33 @@ class Sticker:
             region[:] = (region * self._rest[rows, columns] + self._colour[rows, columns]) // 255
 
 
-class Overlay:
-    """Draws a timeline into frames.
+class TimelineOverlay:
+    """Draws a timeline onto frames.
 
     Args:
         timeline: of the video.
-        width: of the frames.
-        height: of the frames.
-        right: the panel stands at the right.
+        width: of the frames in pixels.
+        height: of the frames in pixels.
+        right: whether the panel is drawn at the right.
     """
 
     def __init__(self, timeline: Timeline, width: int, height: int, right: bool) -> None:
         self._timeline, self._labels = timeline, timeline.label
         self._size, self._right = (width, height), right
         self._names = [plain(name, 16).replace(r"\$", "$") for name in timeline.class_names]
-        self._colours = colours(timeline.class_names)
+        self._colours = class_colours(timeline.class_names)
         self._text = max(10, round(min(width, height * 1.6) / 48))
         self._panel = lru_cache(maxsize=2)(self._draw_panel)
         self._tag = lru_cache(maxsize=2)(self._draw_tag)
 
     def draw(self, frame: Frame, seconds: float, box: NDArray[np.float32] | None) -> None:
-        """Draws into the (H, W, 3) frame what is known of that moment; the box is in pixels of the frame."""
+        """Draws the row of a moment onto an (H, W, 3) frame; the box is in pixels of the frame, None without a face."""
         row = self._timeline.row_at(seconds)
         label = int(self._labels[row])
         panel, margin = self._panel(row), self._text
         width, height = self._size
         if panel.width <= 0.5 * width and panel.height <= 0.8 * height:
-            panel.lay(frame, width - panel.width - margin if self._right else margin, height - panel.height - margin)
+            panel.paste(frame, width - panel.width - margin if self._right else margin, height - panel.height - margin)
         if box is None:
             return
         left, top, right, bottom = (round(float(value)) for value in np.clip(box, -width, 2 * width + height))
@@ -90,54 +90,54 @@ class Overlay:
         if label >= 0:
             tag = self._tag(row)
             above = top - tag.height if top >= tag.height else min(bottom, height - tag.height)
-            tag.lay(frame, min(max(left, 0), max(width - tag.width, 0)), above)
+            tag.paste(frame, min(max(left, 0), max(width - tag.width, 0)), above)
 
-    def _draw_tag(self, row: int) -> Sticker:
-        """`happiness 87 %` in the expression's colour."""
+    def _draw_tag(self, row: int) -> OverlayImage:
+        """Draws a tag such as `happiness 87 %` in the expression's colour."""
         label = int(self._labels[row])
-        said = f"{self._names[label]}  {100 * self._timeline.probabilities[row, label]:.0f} %"
+        text = f"{self._names[label]}  {100 * self._timeline.probabilities[row, label]:.0f} %"
         font, space = _font(round(1.2 * self._text), bold=True), self._text // 2
-        width = round(font.getlength(said)) + 2 * space
+        width = round(font.getlength(text)) + 2 * space
         height = round(1.9 * self._text)
         picture = Image.new("RGBA", (width, height), self._colours[label])
-        ink = readable_on(self._colours[label])
-        ImageDraw.Draw(picture).text((space, height / 2), said, fill=ink, font=font, anchor="lm")
-        return Sticker(picture)
+        ink = text_colour_on(self._colours[label])
+        ImageDraw.Draw(picture).text((space, height / 2), text, fill=ink, font=font, anchor="lm")
+        return OverlayImage(picture)
 
-    def _draw_panel(self, row: int) -> Sticker:
-        """A bar for each class; without bars where there is no expression."""
+    def _draw_panel(self, row: int) -> OverlayImage:
+        """Draws a bar for each class, or only the label of a row without an expression."""
         label, text = int(self._labels[row]), self._text
         font, strong = _font(text), _font(text, bold=True)
         line, pad, bar = round(1.55 * text), text, 7 * text
         if label < 0:
-            missing = self._timeline.missing
+            missing = self._timeline.missing_label
             picture = Image.new("RGB", (round(strong.getlength(missing)) + 2 * pad, line + pad), DARK)
             ImageDraw.Draw(picture).text((pad, picture.height / 2), missing, fill=PALE, font=strong, anchor="lm")
-            return Sticker(_see_through(picture, text // 2))
+            return OverlayImage(_with_translucent_background(picture, text // 2))
         names = round(max(strong.getlength(name) for name in self._names))
         left = pad + names + text // 2
         width = left + bar + round(strong.getlength(" 100 %")) + pad
         picture = Image.new("RGB", (width, pad * 2 + line * len(self._names)), DARK)
         pen = ImageDraw.Draw(picture)
-        for place, (name, colour) in enumerate(zip(self._names, self._colours, strict=True)):
-            middle, ink = pad + line * (place + 0.5), PALE if place == label else DIM
-            share = float(self._timeline.probabilities[row, place])
+        for index, (name, colour) in enumerate(zip(self._names, self._colours, strict=True)):
+            middle, ink = pad + line * (index + 0.5), PALE if index == label else DIM
+            share = float(self._timeline.probabilities[row, index])
             top, bottom = middle - 0.36 * text, middle + 0.36 * text
-            pen.text((pad + names, middle), name, fill=ink, font=strong if place == label else font, anchor="rm")
+            pen.text((pad + names, middle), name, fill=ink, font=strong if index == label else font, anchor="rm")
             pen.rectangle((left, top, left + bar, bottom), fill=GROOVE)
             pen.rectangle((left, top, left + max(1.0, share * bar), bottom), fill=colour)
             pen.text((width - pad, middle), f"{100 * share:.0f} %", fill=ink, font=font, anchor="rm")
-        return Sticker(_see_through(picture, text // 2))
+        return OverlayImage(_with_translucent_background(picture, text // 2))
 
 
-def _see_through(picture: Image.Image, radius: int) -> Image.Image:
-    """The picture with round corners and a ground that lets the video through, but not its text and bars."""
-    fine = Image.new("L", (4 * picture.width, 4 * picture.height), 0)
-    ImageDraw.Draw(fine).rounded_rectangle((0, 0, fine.width - 1, fine.height - 1), 4 * radius, fill=OPACITY)
+def _with_translucent_background(picture: Image.Image, radius: int) -> Image.Image:
+    """Rounds the corners and makes the background translucent, but not text and bars."""
+    mask = Image.new("L", (4 * picture.width, 4 * picture.height), 0)
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), 4 * radius, fill=OPACITY)
     pixels = np.asarray(picture, dtype=np.float32)
     drawn = np.clip(np.abs(pixels - np.array(DARK, np.float32)).max(axis=-1) / 120, 0, 1)
-    ground = np.asarray(fine.reduce(4), dtype=np.float32)
-    alpha = Image.fromarray((ground + (255 - ground) * drawn).astype(np.uint8))
+    background = np.asarray(mask.reduce(4), dtype=np.float32)
+    alpha = Image.fromarray((background + (255 - background) * drawn).astype(np.uint8))
     picture.putalpha(alpha)
     return picture
 
@@ -145,51 +145,51 @@ def _see_through(picture: Image.Image, radius: int) -> Image.Image:
 def write_annotated(
     source: VideoSource, timeline: Timeline, faces: VideoFaces, scale: float, path: Path
 ) -> Iterator[int]:
-    """Writes the annotated video as H.264 and AAC, each frame at its time; yields the number of each frame.
+    """Writes the annotated video as H.264 and AAC, each frame at its own time; yields the index of each frame.
 
     Args:
-        source: the video, at most `MAX_SIDE` long and wide.
+        source: the video, at most `MAX_SIDE` pixels wide and high.
         timeline: its expressions.
         faces: its faces.
-        scale: pixels of the source's frames per pixel in which the faces were found.
-        path: written under this very name, so give a temporary one.
+        scale: size of the source's frames divided by that of the frames in which the faces were found.
+        path: of the new file, which is written in place; pass a temporary one.
     """
     times = source.timestamps
     width, height = max(2, source.width // 2 * 2), max(2, source.height // 2 * 2)
     middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
-    overlay = Overlay(timeline, width, height, right=middle < width / 2)
-    samples = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
-    heard = next(samples, None)
+    overlay = TimelineOverlay(timeline, width, height, right=middle < width / 2)
+    audio_blocks = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
+    block = next(audio_blocks, None)
     with av.open(str(path.absolute()), "w", options={"movflags": "faststart"}) as file:
         rate = Fraction(min(max(source.fps, 1), 240)).limit_denominator(1001)
         video = file.add_stream("libx264", rate=rate, options={"preset": "superfast", "crf": "21"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.time_base = video.codec_context.time_base = Fraction(1, CLOCK)
-        audio = file.add_stream("aac", rate=RATE, layout="stereo") if heard is not None else None
+        audio = file.add_stream("aac", rate=RATE, layout="stereo") if block is not None else None
         last = -1
         for index, picture in source.frames():
-            frame = np.ascontiguousarray(_even(picture, width, height))
-            place = int(np.searchsorted(faces.frame_index, index))
-            found = place < len(faces) and faces.frame_index[place] == index
-            overlay.draw(frame, float(times[index]), faces.box[place] * scale if found else None)
-            last = max(last + 1, round(float(times[index]) * CLOCK))  # two frames at one time are none
+            frame = np.ascontiguousarray(_fit(picture, width, height))
+            position = int(np.searchsorted(faces.frame_index, index))
+            has_face = position < len(faces) and faces.frame_index[position] == index
+            overlay.draw(frame, float(times[index]), faces.box[position] * scale if has_face else None)
+            last = max(last + 1, round(float(times[index]) * CLOCK))  # timestamps must increase
             encoded = av.VideoFrame.from_ndarray(frame, format="rgb24")
             encoded.pts, encoded.time_base = last, Fraction(1, CLOCK)
             file.mux(video.encode(encoded))
-            while audio is not None and heard is not None and heard.time <= times[index]:
-                file.mux(audio.encode(heard))
-                heard = next(samples, None)
+            while audio is not None and block is not None and block.time <= times[index]:
+                file.mux(audio.encode(block))
+                block = next(audio_blocks, None)
             yield index
         file.mux(video.encode(None))
-        while audio is not None and heard is not None:
-            file.mux(audio.encode(heard))
-            heard = next(samples, None)
+        while audio is not None and block is not None:
+            file.mux(audio.encode(block))
+            block = next(audio_blocks, None)
         if audio is not None:
             file.mux(audio.encode(None))
 
 
-def _even(picture: Frame, width: int, height: int) -> Frame:
-    """The picture without its last row or column where H.264 wants an even number; one pixel is repeated."""
+def _fit(picture: Frame, width: int, height: int) -> Frame:
+    """Crops a picture to a size, or repeats its last row or column, as H.264 needs an even width and height."""
     down, right = max(0, height - len(picture)), max(0, width - picture.shape[1])
     if down or right:
         picture = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
@@ -197,13 +197,13 @@ def _even(picture: Frame, width: int, height: int) -> Frame:
 
 
 def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
-    """The first sound track as stereo blocks from the first picture on, silence where it has gaps.
+    """Yields the first sound track as stereo blocks from the first picture on; gaps are filled with silence.
 
-    Ends early where it does not decode any more.
+    The blocks end early if the rest of the track cannot be decoded.
 
     Args:
         path: of the video.
-        until: seconds after which nothing more is wanted.
+        until: time in seconds at which to stop.
     """
     try:
         with open_container(path) as file:
@@ -216,16 +216,16 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
                 graph = graph or _audio_graph(frame)
                 frame.pts -= round(start / frame.time_base)
                 graph.push(frame)
-                yield from _pulled(graph)
+                yield from _filtered_frames(graph)
             if graph is not None:
                 graph.push(None)
-                yield from _pulled(graph)
+                yield from _filtered_frames(graph)
     except (av.error.FFmpegError, OSError):
         return
 
 
 def _first_picture(file: av.container.InputContainer) -> Fraction:
-    """When the first picture is shown, on the clock that the sound is on too."""
+    """Returns the time of the first picture in seconds, on the clock of the file."""
     video = next(iter(file.streams.video), None)
     if video is None or video.start_time is None or video.time_base is None:
         return Fraction(0)
@@ -233,7 +233,7 @@ def _first_picture(file: av.container.InputContainer) -> Fraction:
 
 
 def _audio_graph(frame: av.AudioFrame) -> av.filter.Graph:
-    """Brings any sound to what the encoder takes; before the first picture it is cut, after it filled with silence."""
+    """Returns filters that convert sound for the encoder, cut what precedes the first picture and fill gaps."""
     graph = av.filter.Graph()
     graph.link_nodes(
         graph.add_abuffer(
@@ -247,7 +247,7 @@ def _audio_graph(frame: av.AudioFrame) -> av.filter.Graph:
     return graph
 
 
-def _pulled(graph: av.filter.Graph) -> Iterator[av.AudioFrame]:
+def _filtered_frames(graph: av.filter.Graph) -> Iterator[av.AudioFrame]:
     while True:
         try:
             yield graph.pull()

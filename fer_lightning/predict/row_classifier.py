@@ -1,4 +1,4 @@
-"""What recognises expressions in the rows of a video, be it one model or an ensemble of several."""
+"""The interface of whatever recognises expressions in the rows of a video: one model, or an ensemble of several."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,36 +9,45 @@ from numpy.typing import NDArray
 
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import ModelFacts
-from fer_lightning.predict.timeline import Rows
+from fer_lightning.predict.timeline import TimelineRows
 
 Advance = Callable[[float], None]
-"""Is told how many rows are done."""
+"""A function that receives the number of rows that are done."""
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What is said of K rows."""
+class RowPredictions:
+    """Predictions for the K rows of a video."""
 
-    probabilities: NDArray[np.float64]  # (K, C); rows of NaN without an answer
-    members: "tuple[tuple[str, Answers], ...]" = ()  # of an ensemble, by name
+    probabilities: NDArray[np.float64]  # (K, C); NaN in rows without an expression
+    members: "tuple[tuple[str, RowPredictions], ...]" = ()  # of an ensemble, by name
 
     @property
-    def answered(self) -> NDArray[np.bool_]:
-        """(K,) whether there is an answer."""
+    def has_expression(self) -> NDArray[np.bool_]:
+        """Whether each row, (K,), has an expression."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), dtype=np.bool_)
 
     def left_out(self) -> tuple[tuple[str, int], ...]:
-        """Of an ensemble, in how many of its answers a member has no say, for each member with such rows."""
-        counts = ((name, int((self.answered & ~member.answered).sum())) for name, member in self.members)
+        """Counts, for each member of an ensemble, the rows with an expression to which it did not contribute.
+
+        Members that contributed to all of them are not listed.
+        """
+        counts = ((name, int((self.has_expression & ~member.has_expression).sum())) for name, member in self.members)
         return tuple((name, count) for name, count in counts if count)
 
 
 class RowClassifier(ABC):
-    """Recognises expressions in any video; its models are loaded once."""
+    """Recognises expressions in any number of videos with models that are loaded once."""
 
     class_names: tuple[str, ...]
     facts: ModelFacts
 
     @abstractmethod
-    def answer(self, faces: VideoFaces, rows: Rows, advance: Advance) -> Answers:
-        """What is said of each row of a video."""
+    def predict(self, faces: VideoFaces, rows: TimelineRows, advance: Advance) -> RowPredictions:
+        """Predicts the expression of each row of a video.
+
+        Args:
+            faces: of the video.
+            rows: of its timeline.
+            advance: receives the number of rows that are done.
+        """

@@ -1,4 +1,4 @@
-"""`fer predict`: any video in, expressions over time out."""
+"""Predicts the expressions of videos over time and writes their tables, figures and annotated videos."""
 
 import os
 import tempfile
@@ -23,23 +23,23 @@ from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
+from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio, head_poses
-from fer_lightning.predict.predicted import Predicted
 from fer_lightning.predict.row_classifier import RowClassifier
 from fer_lightning.predict.settings import PredictionSettings
-from fer_lightning.predict.several import classifier_of
-from fer_lightning.predict.shared_faces import Detector, face_settings
+from fer_lightning.predict.shared_faces import Detector, shared_face_settings
 from fer_lightning.predict.stages import Stages
-from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows, video_duration
+from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows, video_duration
 from fer_lightning.predict.timeline_figure import timeline_png
-from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, folder_for
+from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, output_folder
+from fer_lightning.predict.video_result import VideoResult
 
-MAX_THREADS = 4  # frames that the detector sees at once on processors
+MAX_THREADS = 4  # frames that the detector processes at once on a CPU
 
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What one call of `fer predict` was asked for."""
+    """The arguments of one call of `fer predict`."""
 
     videos: tuple[Path, ...]
     checkpoint: Path
@@ -49,16 +49,16 @@ class PredictionRequest:
     hop: float = 0.5  # seconds from one expression to the next
     every: int = FaceSettings.every
     device: str = "auto"
-    video: bool = True  # write the annotated one
+    video: bool = True  # write the annotated video
     workers: int = 1
-    head_pose: bool = False  # find landmarks for it, whatever the model looks at
+    head_pose: bool = False  # find the landmarks that it needs even if the model does not use them
 
 
-def device_of(name: str) -> torch.device:
-    """The device of that name, or the fastest there is for `auto`.
+def select_device(name: str) -> torch.device:
+    """Returns the device with that name; `auto` is the fastest one that is available.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: the device is unknown or not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -66,25 +66,25 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {name}: not to be had on this machine; try auto, or cpu") from error
+        raise ValueError(f"--device {name}: not available on this machine; try auto, or cpu") from error
     return device
 
 
-def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tuple[Path, Predicted | Failure]]":
-    """Writes the files of all videos; yields what was done for each, or why nothing could be.
+def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tuple[Path, VideoResult | Failure]]":
+    """Writes the files of all videos; yields the result of each, or why it has none.
 
-    Faces are made in processes of their own, the next video's while this one's are looked at: a file on which a decoder
-    hangs or crashes is named, and the others go on.
+    Faces are extracted in separate processes, those of the next video while the current one is classified. A file on
+    which a decoder hangs or crashes yields a failure and does not stop the others.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
-        FileNotFoundError: there is no checkpoint, or an ensemble lacks a member.
+        FileNotFoundError: there is no checkpoint, or a member of an ensemble is missing.
         AudioLibraryNotFoundError: a package is missing that the model's sound needs.
-        ValueError: the checkpoint cannot be used, or an ensemble's members do not fit together.
+        ValueError: the checkpoint cannot be used, or the members of an ensemble do not fit together.
     """
-    trained, device = load_run(request.checkpoint), device_of(request.device)
-    settings = face_settings(trained.models, request.detector, request.every, request.head_pose)
-    classifier = classifier_of(trained, device)
+    trained, device = load_run(request.checkpoint), select_device(request.device)
+    settings = shared_face_settings(trained.models, request.detector, request.every, request.head_pose)
+    classifier = make_classifier(trained, device)
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
         store = ClipStore(Path(scratch).absolute())
@@ -93,7 +93,7 @@ def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tup
         make = partial(ClipPreparer, Path.cwd(), settings, store.folder, kind, threads)
         records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(videos)]
         predictor, stages = Predictor(request, classifier, store), Stages()
-        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.faces):
+        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces):
             path = videos[int(record.clip_id)]
             if isinstance(result, Failure):
                 yield path, Failure(result.reason.removeprefix("UnreadableVideoError: "))
@@ -105,7 +105,13 @@ def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tup
 
 
 class Predictor:
-    """A model or an ensemble, and what it makes of the faces of one video after the other."""
+    """Applies a model or an ensemble to the faces of one video after another, and writes the results.
+
+    Args:
+        request: the arguments of the call.
+        classifier: the model or the ensemble.
+        store: holds the faces of the videos.
+    """
 
     def __init__(self, request: PredictionRequest, classifier: RowClassifier, store: ClipStore) -> None:
         self._request, self._classifier, self._store = request, classifier, store
@@ -114,17 +120,17 @@ class Predictor:
         )
         self._taken: set[Path] = set()
 
-    def __call__(self, path: Path, summary: ClipSummary, stages: Stages) -> Predicted:
-        """Writes all files of a video whose faces are made.
+    def __call__(self, path: Path, summary: ClipSummary, stages: Stages) -> VideoResult:
+        """Writes all files of a video whose faces have been extracted.
 
         Raises:
-            UnreadableVideoError: its frames, which are read once more to draw on them, cannot be had.
+            UnreadableVideoError: its frames cannot be read again to draw on them.
         """
-        begin = stages.begin(path, summary.clip_id)
-        folder = folder_for(path, self._request.out, self._taken)
+        begin = stages.finish_faces(path, summary.clip_id)
+        folder = output_folder(path, self._request.out, self._taken)
         faces = VideoFaces(self._store.open(summary.clip_id))
         expressions = self._recognise(path, faces, stages)
-        (folder / VIDEO).unlink(missing_ok=True)  # it would show what is no longer in the tables
+        (folder / VIDEO).unlink(missing_ok=True)  # an earlier one would not agree with the new tables
         atomic_write(folder / TABLE, expressions.csv())
         atomic_write(folder / CONTENT, expressions.json())
         atomic_write(folder / PICTURE, timeline_png(expressions, faces, faces.clip.times))
@@ -133,27 +139,27 @@ class Predictor:
             small = open_video(path, max_side=MAX_SIDE)
             with atomic_file(folder / VIDEO) as temporary:
                 scale = small.width / summary.width
-                with stages.watch(summary.num_frames, "writing video") as advance:
+                with stages.track(summary.num_frames, "writing video") as advance:
                     for index in write_annotated(small, expressions.timeline, faces, scale, temporary):
                         advance(index + 1)
         self._store.path(summary.clip_id).unlink()
         files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if self._request.video else ()))
-        return Predicted(expressions, folder, files, recognised, time.perf_counter() - begin)
+        return VideoResult(expressions, folder, files, recognised, time.perf_counter() - begin)
 
     def _recognise(self, path: Path, faces: VideoFaces, stages: Stages) -> VideoExpressions:
         clip, times = faces.clip.summary, faces.clip.times
         duration = video_duration(times, clip.fps)
-        rows = lay_rows(times, duration, self._request.window, self._request.hop)
-        with stages.watch(len(rows.start), "recognising expressions") as advance:
-            found = self._classifier.answer(faces, rows, advance)
+        rows = plan_rows(times, duration, self._request.window, self._request.hop)
+        with stages.track(len(rows.start), "recognising expressions") as advance:
+            predictions = self._classifier.predict(faces, rows, advance)
         timeline = Timeline(
             self._classifier.class_names,
             rows.start,
             rows.end,
             face_shares(faces, rows),
             has_audio(faces, rows),
-            found.probabilities,
-            self._settings.missing,
+            predictions.probabilities,
+            self._settings.missing_label,
             head_poses(faces, rows),
         )
         video = VideoFacts(
@@ -168,4 +174,4 @@ class Predictor:
             audio=clip.audio,
             audio_reason=clip.audio_reason,
         )
-        return VideoExpressions(video, self._settings, timeline, found.left_out())
+        return VideoExpressions(video, self._settings, timeline, predictions.left_out())

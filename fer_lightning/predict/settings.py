@@ -1,4 +1,4 @@
-"""How expressions were had from a video: by which model or ensemble, of what it looks at and hears."""
+"""How the expressions of a video were recognised: by which model or ensemble, and with which settings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,27 +11,27 @@ NEITHER = "no face or sound"
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a model is, or an ensemble and its members."""
+    """What is recorded about a model, or about an ensemble and its members."""
 
-    checkpoint: str  # of an ensemble its run's folder
-    model: str  # class name; of an ensemble its method
-    inputs: tuple[str, ...]  # what it looks at and hears
-    sampler: str  # empty of an ensemble, whose models have one each
+    checkpoint: str  # the run's folder for an ensemble
+    model: str  # class name; the method for an ensemble
+    inputs: tuple[str, ...]  # fields of `ClipBatch`
+    sampler: str  # empty for an ensemble, each of whose models has its own
     members: "tuple[MemberFacts, ...]" = ()
 
     @property
-    def looks(self) -> bool:
-        """Whether the model sees anything of faces."""
+    def uses_faces(self) -> bool:
+        """Whether any of the inputs is made from faces."""
         return bool(FACE_INPUTS & set(self.inputs))
 
     @property
-    def hears(self) -> bool:
-        """Whether the model hears anything."""
+    def uses_audio(self) -> bool:
+        """Whether any of the inputs is made from sound."""
         return bool(AUDIO_INPUTS & set(self.inputs))
 
     @property
     def shares(self) -> str:
-        """The members with their weights or groups, those of ensembles among them in brackets."""
+        """The members with their weights or groups; members of nested ensembles follow in brackets."""
         return ", ".join(
             f"{member.name} {member.share}" + f" ({member.facts.shares})" * bool(member.facts.members)
             for member in self.members
@@ -40,33 +40,33 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class MemberFacts:
-    """A member of an ensemble that has a say."""
+    """What is recorded about a member of an ensemble."""
 
     name: str
-    share: str  # its weight or its group, in words
-    weight: float | None  # None where it has none
+    share: str  # its weight or its group, as text
+    weight: float | None  # None if the method has no weights
     facts: ModelFacts
 
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How expressions were had from a video."""
+    """The settings with which the expressions of a video were recognised."""
 
-    by: ModelFacts
+    model_facts: ModelFacts
     detector: str
-    every: int  # the detector looked at each n-th frame
+    every: int  # the detector looked at every n-th frame
     window: float  # seconds
     hop: float  # seconds
 
     @property
-    def missing(self) -> str:
-        """What is said of a row in which the model finds nothing that it looks at or hears."""
-        if self.by.hears:
-            return NEITHER if self.by.looks else NO_AUDIO
+    def missing_label(self) -> str:
+        """The label of a row in which there is nothing that the model uses."""
+        if self.model_facts.uses_audio:
+            return NEITHER if self.model_facts.uses_faces else NO_AUDIO
         return NO_FACE
 
-    def plain(self) -> dict[str, Any]:
-        """All of it under the names that tables have, the model's facts beside the others."""
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all settings as plain values, those of the model beside the others."""
         values = asdict(self)
-        by: dict[str, Any] = values.pop("by")
-        return by | values
+        facts: dict[str, Any] = values.pop("model_facts")
+        return facts | values

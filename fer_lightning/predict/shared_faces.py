@@ -1,4 +1,4 @@
-"""How the faces of a video from outside are made for one model, or for several that share them."""
+"""The settings with which the faces of a video are extracted for one model, or for several that share them."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -10,37 +10,37 @@ from fer_lightning.training.loading import TrainedModel
 
 Detector = Literal["mtcnn", "insightface"]
 
-OPTIONAL = ("landmarks", "person")  # settings of what is not found for every model
+OPTIONAL = ("landmarks", "person")  # settings of what not every model needs
 
 
-def face_settings(
+def shared_face_settings(
     models: Sequence[TrainedModel], detector: Detector, every: int, head_pose: bool = False
 ) -> FaceSettings:
-    """The settings with which all models see what they saw in training.
+    """Returns the settings with which all models see faces as they did in training.
 
-    Crops are as large as those of the model that had the largest; for others they are made smaller, as clips' crops
-    are. Landmarks and persons are found where a model looks at them. Models that only hear have no say, unless all of
-    them do: then faces are made for the pictures, as for the first one. The sound is kept whatever the models hear,
-    for the pictures: reading it takes about a hundredth of the time of finding faces.
+    The size of the crops is the largest of all models; the others resize them, as they do with crops of clips.
+    Landmarks and persons are found if a model uses them. Models that only use sound are ignored, unless all of them
+    do: then faces are extracted for the figures, as the first model states. The sound is always kept for the figures:
+    reading it takes about a hundredth of the time of finding faces.
 
     Args:
         models: one or more.
-        detector: finds the faces, whoever did in training.
-        every: look for faces in each n-th frame.
-        head_pose: find landmarks, which it is measured on, even where no model looks at them.
+        detector: finds the faces, instead of the one of training.
+        every: look for faces in every n-th frame.
+        head_pose: find the landmarks on which the head pose is measured even if no model uses them.
 
     Raises:
-        ValueError: models saw faces that were made otherwise; the message names the setting.
+        ValueError: the models were trained on faces with different settings; the message names the setting.
     """
-    looking = [model for model in models if model.model.inputs & FACE_INPUTS] or models[:1]
-    wanted = [(model, _from_outside(model, detector, every)) for model in looking]
-    shared = {field.name: _shared(field.name, wanted) for field in fields(FaceSettings)}
+    with_faces = [model for model in models if model.model.inputs & FACE_INPUTS] or models[:1]
+    required = [(model, _settings_for_videos(model, detector, every)) for model in with_faces]
+    shared = {field.name: _shared_value(field.name, required) for field in fields(FaceSettings)}
     settings = FaceSettings(**shared)
     return replace(settings, landmarks="mesh") if head_pose and settings.landmarks == "none" else settings
 
 
-def _from_outside(model: TrainedModel, detector: Detector, every: int) -> FaceSettings:
-    """How a video is prepared for a model: as in training, but without ground truth, which it lacks."""
+def _settings_for_videos(model: TrainedModel, detector: Detector, every: int) -> FaceSettings:
+    """Returns the settings of training, with networks in place of ground truth, which a video does not have."""
     faces, needed = model.faces, needed_settings(model.model.inputs)
     landmarks = "mesh" if faces.landmarks in ("annotation", "table") else faces.landmarks
     person = "insightface" if faces.person == "annotation" else faces.person
@@ -56,19 +56,19 @@ def _from_outside(model: TrainedModel, detector: Detector, every: int) -> FaceSe
     )
 
 
-def _shared(name: str, wanted: Sequence[tuple[TrainedModel, FaceSettings]]) -> Any:
-    """The value of a setting that all models can do with."""
-    values = [(model, getattr(settings, name)) for model, settings in wanted]
+def _shared_value(name: str, required: Sequence[tuple[TrainedModel, FaceSettings]]) -> Any:
+    """Returns the value of a setting that suits all models."""
+    values = [(model, getattr(settings, name)) for model, settings in required]
     if name == "size":
         return max(size for _, size in values)
     if name in OPTIONAL:
         values = [pair for pair in values if pair[1] != "none"] or values
     first, shared = values[0]
-    for model, value in values:
+    for model, value in values[1:]:
         if value != shared:
             raise ValueError(
                 f"the models of an ensemble share the faces of a video, but faces.{name} is {shared} in "
                 f"{first.checkpoint} and {value} in {model.checkpoint}: predict with each of them alone, or train both "
-                "with the same faces"
+                "with the same face settings"
             )
     return shared

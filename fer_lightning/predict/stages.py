@@ -1,4 +1,4 @@
-"""How far the work on a video is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of the work on each video: a bar on a terminal, a line from time to time elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -7,34 +7,35 @@ from pathlib import Path
 
 from data_modules.manifest import VideoRecord
 from data_modules.utils.progress import progress
-from fer_lightning.predict.video_files import shown
+from fer_lightning.predict.video_files import printable_line
 
 
 class Stages:
-    """Shows how far the work on each video is, and remembers when it began."""
+    """Shows the progress of each video through its stages, and records when work on it began."""
 
     def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
+        self._start_times: dict[str, float] = {}
         self._bar = ExitStack()
-        self._shown = ""  # the video whose faces the bar is about
+        self._current_clip = ""  # the video whose faces the bar shows; empty for none
         self._advance: Callable[[float], None] = lambda done: None
-        self._video = ""
+        self._name = ""
 
-    def faces(self, record: VideoRecord, share: float) -> None:
-        """Is told how much of a video's faces is made."""
-        self._begun.setdefault(record.clip_id, time.perf_counter())
-        if not self._shown:
-            what = f"{shown(Path(record.path).name)}: making faces, per cent"
-            self._shown, self._advance = record.clip_id, self._bar.enter_context(progress(what, 100, transient=True))
-        if self._shown == record.clip_id:
+    def update_faces(self, record: VideoRecord, share: float) -> None:
+        """Shows the share of a video, from 0 to 1, whose faces have been extracted."""
+        self._start_times.setdefault(record.clip_id, time.perf_counter())
+        if not self._current_clip:
+            title = f"{printable_line(Path(record.path).name)}: extracting faces, per cent"
+            self._current_clip = record.clip_id
+            self._advance = self._bar.enter_context(progress(title, 100, transient=True))
+        if self._current_clip == record.clip_id:
             self._advance(round(100 * share))
 
-    def begin(self, path: Path, clip_id: str) -> float:
-        """The faces of a video are made: its bar goes; returns when the work on it began."""
+    def finish_faces(self, path: Path, clip_id: str) -> float:
+        """Removes the bar of a video's faces, and returns the `time.perf_counter` at which work on it began."""
         self._bar.close()
-        self._shown, self._video = "", shown(path.name)
-        return self._begun.pop(clip_id, time.perf_counter())
+        self._current_clip, self._name = "", printable_line(path.name)
+        return self._start_times.pop(clip_id, time.perf_counter())
 
-    def watch(self, total: int, what: str) -> AbstractContextManager[Callable[[float], None]]:
-        """Yields a function that is told how many of `total` are done."""
-        return progress(f"{self._video}: {what}", total, transient=True)
+    def track(self, total: int, what: str) -> AbstractContextManager[Callable[[float], None]]:
+        """Shows the progress of a stage; yields a function that receives how many of `total` steps are done."""
+        return progress(f"{self._name}: {what}", total, transient=True)

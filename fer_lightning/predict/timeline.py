@@ -1,4 +1,4 @@
-"""Expressions over time of one video: which frames each row speaks for, what the model made of them, and the tables."""
+"""The expressions of one video over time: the frames of each row, its prediction, and the tables that are written."""
 
 import json
 import math
@@ -12,68 +12,68 @@ from data_modules.utils.csv_tables import csv_bytes
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.settings import NO_FACE, PredictionSettings
+from fer_lightning.predict.video_files import FORMAT
 
-FORMAT = "fer_lightning expressions 1"
 MAX_ROWS = 500_000  # three days at two rows a second
-TOLERANCE = 1e-6  # seconds; times of frames are sums of fractions
+TOLERANCE = 1e-6  # seconds, for rounding errors in the times of frames
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """K rows that follow each other without gaps, and the frames [first, stop) that belong to each."""
+class TimelineRows:
+    """K rows that follow each other without gaps, and the frames [first, stop) of each."""
 
     start: NDArray[np.float64]  # (K,) seconds
     end: NDArray[np.float64]  # (K,) seconds
-    own: NDArray[np.int64]  # (K, 2) frames that the row speaks for
-    seen: NDArray[np.int64]  # (K, 2) frames of the window around it, its own among them
-    window: NDArray[np.float64]  # (K, 2) seconds, where that window begins and ends
+    own_frames: NDArray[np.int64]  # (K, 2) frames between the row's start and end
+    window_frames: NDArray[np.int64]  # (K, 2) frames of the window around the row, its own included
+    window: NDArray[np.float64]  # (K, 2) start and end of that window in seconds
 
     @property
     def time(self) -> NDArray[np.float64]:
-        """(K,) the middle of each row in seconds."""
+        """The middle of each row, (K,), in seconds."""
         return (self.start + self.end) / 2
 
 
 def video_duration(timestamps: NDArray[np.float64], fps: float) -> float:
-    """Seconds from the first frame to the end of the last one, which stays for as long as frames usually do."""
+    """Returns the seconds from the first frame to the end of the last one, which is shown for the median interval."""
     gaps = np.diff(timestamps)
     gaps = gaps[gaps > 0]
     return float(timestamps.max()) + (float(np.median(gaps)) if len(gaps) else 1 / fps)
 
 
-def lay_rows(timestamps: NDArray[np.float64], duration: float, window: float, hop: float) -> Rows:
-    """A row every `hop` seconds over the whole video; the last one is between a half and one and a half of that.
+def plan_rows(timestamps: NDArray[np.float64], duration: float, window: float, hop: float) -> TimelineRows:
+    """Divides a video into rows of `hop` seconds; the last one lasts between 0.5 and 1.5 times as long.
 
     Args:
-        timestamps: (T,) when each frame appears, in seconds from the first one on.
+        timestamps: (T,) time at which each frame appears, in seconds after the first one.
         duration: of the video in seconds.
-        window: seconds around a row's middle that its expression is taken from, as far as there is video.
+        window: seconds around a row's middle from which its expression is predicted, within the video.
         hop: seconds from row to row, at most `window`.
 
     Raises:
-        UnreadableVideoError: so long that there would be more than `MAX_ROWS` rows.
+        UnreadableVideoError: the video would have more than `MAX_ROWS` rows.
     """
     if not duration / hop < MAX_ROWS:
         raise UnreadableVideoError(
             f"{len(timestamps)} frames over {duration:.0f} s, which makes more than {MAX_ROWS} rows; expected a video "
-            "with sensible times: cut it, encode it again, or use a longer --hop"
+            "with plausible times: cut it, encode it again, or use a longer --hop"
         )
-    times = np.maximum.accumulate(timestamps)  # damaged files go back in time
+    times = np.maximum.accumulate(timestamps)  # times in damaged files may decrease
     start = np.arange(max(1, math.floor(duration / hop + 0.5)), dtype=np.float64) * np.float64(hop)
     end = np.append(start[1:], duration)
     middle = (start + end) / 2
     own = _frames_between(times, start, end)
     around = _frames_between(times, middle - window / 2, middle + window / 2)
-    seen = np.stack([np.minimum(own[:, 0], around[:, 0]), np.maximum(own[:, 1], around[:, 1])], axis=1)
+    frames = np.stack([np.minimum(own[:, 0], around[:, 0]), np.maximum(own[:, 1], around[:, 1])], axis=1)
     first, last = np.maximum(middle - window / 2, 0), np.minimum(middle + window / 2, duration)
     seconds = np.stack([np.minimum(start, first), np.maximum(end, last)], axis=1)
-    return Rows(start, end, own, seen, seconds)
+    return TimelineRows(start, end, own, frames, seconds)
 
 
 def _frames_between(
     times: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """(K, 2): the frames [first, stop) that appear in [start, end), or the one still on show where none does."""
+    """Returns, (K, 2), the frames [first, stop) that appear in [start, end), or the one still shown if none appears."""
     first = np.searchsorted(times, start - TOLERANCE)
     stop = np.searchsorted(times, end - TOLERANCE)
     stop = np.maximum(stop, 1)
@@ -82,55 +82,55 @@ def _frames_between(
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """K rows of one video."""
+    """The K rows of one video with their predictions."""
 
     class_names: tuple[str, ...]
     start: NDArray[np.float64]  # (K,) seconds
     end: NDArray[np.float64]  # (K,) seconds
-    faces: NDArray[np.float64]  # (K,) share of the row's frames with a face
-    audio: NDArray[np.bool_]  # (K,) whether there is any in the row's window
-    probabilities: NDArray[np.float64]  # (K, C); rows of NaN without an expression
-    missing: str = NO_FACE  # what is said of rows without an expression
-    head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN where not known
+    faces: NDArray[np.float64]  # (K,) share of the row's own frames that have a face, 0 to 1
+    audio: NDArray[np.bool_]  # (K,) whether there is sound in the row's window
+    probabilities: NDArray[np.float64]  # (K, C); NaN in rows without an expression
+    missing_label: str = NO_FACE  # of rows without an expression
+    head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN if unknown
 
     @property
     def angles(self) -> list[list[float | None]]:
-        """Yaw, pitch and roll of each row, as tables have them: with two digits, None where not known."""
+        """Yaw, pitch and roll of each row, rounded to two digits; None if unknown."""
         if self.head_pose is None:
             return [[None] * len(ANGLES) for _ in self.start]
         return [[None if math.isnan(angle) else round(angle, 2) for angle in row] for row in self.head_pose.tolist()]
 
     @property
     def time(self) -> NDArray[np.float64]:
-        """(K,) the middle of each row in seconds."""
+        """The middle of each row, (K,), in seconds."""
         return (self.start + self.end) / 2
 
     @property
-    def answered(self) -> NDArray[np.bool_]:
-        """(K,) whether the row has an expression."""
+    def has_expression(self) -> NDArray[np.bool_]:
+        """Whether each row, (K,), has an expression."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), dtype=np.bool_)
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """(K,) place of each row's expression in the class list, -1 for none."""
+        """The index, (K,), of each row's expression in the class list; -1 for none."""
         best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
-        return np.where(self.answered, best, -1)
+        return np.where(self.has_expression, best, -1)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """(K,) the expression's probability, NaN for none."""
-        return np.where(self.answered, np.nan_to_num(self.probabilities, nan=-1.0).max(axis=1), np.nan)
+        """The probability, (K,), of each row's expression; NaN for none."""
+        return np.where(self.has_expression, np.nan_to_num(self.probabilities, nan=-1.0).max(axis=1), np.nan)
 
     def name(self, label: int) -> str:
-        """The class of that label, or what is missing."""
-        return self.class_names[label] if label >= 0 else self.missing
+        """Returns the name of a class, or the label of rows without an expression for -1."""
+        return self.class_names[label] if label >= 0 else self.missing_label
 
     def row_at(self, seconds: float) -> int:
-        """The row that speaks for a moment."""
+        """Returns the row that contains a moment."""
         return max(0, int(np.searchsorted(self.start, seconds + TOLERANCE, side="right")) - 1)
 
     def shares(self) -> list[tuple[str, float]]:
-        """Each expression that occurs with its share of the video's time, the largest first, what is missing last."""
+        """Returns the share of time of each expression that occurs, the largest first, time without expression last."""
         length, label = self.end - self.start, self.label
         shares = [(float(length[label == i].sum() / length.sum()), i) for i in set(label.tolist())]
         return [(self.name(i), share) for share, i in sorted(shares, key=lambda entry: (entry[1] < 0, -entry[0]))]
@@ -138,7 +138,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video is, in how much of it a face was found, and how long its sound is."""
+    """Properties of a video: its size, how many of its frames have a face, and how long its sound is."""
 
     path: str
     width: int
@@ -146,49 +146,59 @@ class VideoFacts:
     fps: float
     frames: int
     duration: float  # seconds
-    broken: int  # packets that do not decode
+    broken: int  # packets or images that cannot be decoded
     frames_with_face: int
-    audio: float  # seconds; 0 where there is no sound, or nothing but silence
-    audio_reason: str  # what is wrong with the sound track, where there is one
+    audio: float  # seconds; 0 if there is no sound, or only silence
+    audio_reason: str  # what is wrong with the sound track; empty if nothing is
 
     @property
     def face_share(self) -> float:
-        """The share of the frames with a face."""
+        """The share of frames that have a face."""
         return self.frames_with_face / max(self.frames, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class VideoExpressions:
-    """The expressions of one video, and all there is to say of them."""
+    """The expressions of one video with everything that the tables record about them."""
 
     video: VideoFacts
     settings: PredictionSettings
     timeline: Timeline
-    left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and in how many expressions they have no say
+    left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
 
     @property
     def all_missing(self) -> str:
-        """What is said of rows without an expression, with more to it where nothing of the kind is in the video."""
-        if self.settings.by.looks and not self.settings.by.hears and not self.video.frames_with_face:
+        """The label of rows without an expression; more explicit if no frame of the video has a face."""
+        if (
+            self.settings.model_facts.uses_faces
+            and not self.settings.model_facts.uses_audio
+            and not self.video.frames_with_face
+        ):
             return f"{NO_FACE} in any of {self.video.frames} frames"
-        return self.timeline.missing
+        return self.timeline.missing_label
 
     def csv(self) -> bytes:
-        """A row per `hop`; confidence and probabilities are empty without an expression, angles where not known."""
-        timeline, rows = self.timeline, list[list[object]]()
+        """Returns the table with a line per row.
+
+        `time`, `start` and `end` are seconds. `faces` is the share, from 0 to 1, of the row's frames that have a face;
+        `audio` is 1 if there is sound in the row's window. `confidence` and probabilities are empty without an
+        expression, angles (degrees) if unknown.
+        """
+        timeline, text = self.timeline, io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
         names = ["time", "start", "end", "expression", "confidence", *probabilities, "faces", "audio", *ANGLES]
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
         has_audio, angles = timeline.audio.astype(np.int64).tolist(), timeline.angles
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
-            shown = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
+            numbers = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
             times = (f"{second:.3f}" for second in (time, start, end))
-            rows.append([*times, timeline.name(label), *shown, has_audio[row], *angles[row]])
-        return csv_bytes(names, rows)
+            table.writerow([*times, cell(timeline.name(label)), *numbers, has_audio[row], *angles[row]])
+        return text.getvalue().encode()
 
     def json(self) -> bytes:
-        """The same and what it was made from; null without an expression."""
+        """Returns the rows of the table with the video, the settings and a summary; missing values are null."""
         timeline = self.timeline
         rows = [
             {
@@ -218,7 +228,7 @@ class VideoExpressions:
         content = {
             "format": FORMAT,
             "video": asdict(self.video) | {"face_share": round(self.video.face_share, 4)},
-            "settings": self.settings.plain(),
+            "settings": self.settings.to_dict(),
             "class_names": list(timeline.class_names),
             "summary": [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()],
             "left_out": [{"member": name, "rows": count} for name, count in self.left_out],
@@ -228,5 +238,5 @@ class VideoExpressions:
 
 
 def _digits(value: float) -> str:
-    """A share with five digits, empty where there is none."""
+    """Formats a share with five digits; NaN is empty."""
     return "" if math.isnan(value) else f"{value:.5f}"

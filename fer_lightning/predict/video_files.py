@@ -1,4 +1,4 @@
-"""Names that come from outside: which videos lie below a folder, where their results go, how names are printed."""
+"""Finds the videos that a user names, chooses the folders of their results, and prints arbitrary names safely."""
 
 import json
 import re
@@ -6,43 +6,46 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from data_modules.video.images import natural_order
-from fer_lightning.predict.timeline import FORMAT
 
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf"),
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
 )
 TABLE, CONTENT, PICTURE, VIDEO = "expressions.csv", "expressions.json", "timeline.png", "annotated.mp4"
-LONGEST_NAME = 80  # characters of an output folder
+FORMAT = "fer_lightning expressions 1"  # of `CONTENT`, which states it
+MAX_NAME_LENGTH = 80  # characters of an output folder
 
 
-def videos_of(paths: Sequence[Path]) -> list[Path]:
-    """The videos that are named, and those below folders that are, in natural order; each of them once.
+def find_videos(paths: Sequence[Path]) -> list[Path]:
+    """Returns the videos that are named and those below named folders, in natural order, each of them once.
 
-    What an earlier run wrote is not predicted again.
+    Annotated videos that an earlier run wrote are left out.
 
     Raises:
-        FileNotFoundError: a folder without any video.
+        FileNotFoundError: a folder has no videos.
     """
-    found: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        below = list(_videos_below(path))
-        own = [video for video in below if video.name == VIDEO and owner_of(video.parent) is not None]
-        if own:
-            print(f"{shown(path)}: {len(own)} annotated video(s) of an earlier run are left out")
-        if len(below) == len(own):
-            raise FileNotFoundError(
-                f"{shown(path)}: a folder without any video; expected files ending in {' '.join(SUFFIXES)}, in "
-                "it or in folders below"
-            )
-        found += [video for video in below if video not in own]
     unique: dict[Path, Path] = {}
-    for video in found:
-        unique.setdefault(video.resolve(), video)
+    for path in paths:
+        for video in _videos_of_folder(path) if path.is_dir() else [path]:
+            unique.setdefault(video.resolve(), video)
     return list(unique.values())
+
+
+def _videos_of_folder(folder: Path) -> list[Path]:
+    """Returns the videos below a folder without annotated videos of an earlier run."""
+    below = list(_videos_below(folder))
+    videos = [video for video in below if video.name != VIDEO or source_video(video.parent) is None]
+    annotated = len(below) - len(videos)
+    if annotated:
+        verb = "is" if annotated == 1 else "are"
+        name = printable_line(folder)
+        print(f"{name}: {annotated} annotated video{'s' * (annotated != 1)} of an earlier run {verb} left out")
+    if not videos:
+        raise FileNotFoundError(
+            f"{printable_line(folder)}: a folder without any video; expected files ending in {' '.join(SUFFIXES)}, in "
+            "it or in folders below"
+        )
+    return videos
 
 
 def _videos_below(folder: Path) -> Iterator[Path]:
@@ -55,8 +58,8 @@ def _videos_below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def owner_of(folder: Path) -> str | None:
-    """The video whose expressions lie in that folder, or None if no expressions do."""
+def source_video(folder: Path) -> str | None:
+    """Returns the path of the video whose expressions are in a folder, None if it holds no expressions."""
     try:
         content = json.loads((folder / CONTENT).read_bytes())
     except (OSError, ValueError):
@@ -66,16 +69,16 @@ def owner_of(folder: Path) -> str | None:
     return str(content["video"].get("path"))
 
 
-def folder_for(video: Path, out: Path, taken: set[Path], owner: Callable[[Path], str | None] = owner_of) -> Path:
-    """Where a video's results go: a folder named after it, with a number where another video has that name.
+def output_folder(video: Path, out: Path, taken: set[Path], owner: Callable[[Path], str | None] = source_video) -> Path:
+    """Returns the folder of a video's results: named after it, with a number if another video has that folder.
 
     Args:
-        video: whose results.
+        video: the video.
         out: the folder of all results.
-        taken: folders of videos before; this one's is added.
-        owner: says which video a folder belongs to.
+        taken: folders of the videos before; the new one is added.
+        owner: returns the path of the video that a folder belongs to, None if it belongs to none.
     """
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]', "_", video.stem)[:LONGEST_NAME].strip(". ") or "video"
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]', "_", video.stem)[:MAX_NAME_LENGTH].strip(". ") or "video"
     folder, number = out / name, 1
     while folder in taken or (folder.exists() and owner(folder) not in (None, str(video.resolve()))):
         number += 1
@@ -84,7 +87,7 @@ def folder_for(video: Path, out: Path, taken: set[Path], owner: Callable[[Path],
     return folder
 
 
-def shown(text: object) -> str:
-    """A name or message that may hold anything, as it can be printed on one line."""
+def printable_line(text: object) -> str:
+    """Escapes what cannot be printed in a name or message, line breaks included."""
     line = str(text).encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in line)
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)

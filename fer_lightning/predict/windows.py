@@ -1,7 +1,6 @@
-"""A trained model over a long video: windows of its faces and its sound, each as if it were a clip of its own.
+"""A trained model applied to a long video: each window of faces and sound is classified as a clip.
 
-Frames are chosen and cut, and sound is made a spectrogram or descriptors, by the very code that evaluates clips
-(`data_modules.loading.clip_dataset.ClipDataset`).
+The inputs are made by the code that evaluates clips (`data_modules.loading.clip_dataset.ClipDataset`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,32 +19,32 @@ from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
 from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio
-from fer_lightning.predict.row_classifier import Advance, Answers, RowClassifier
+from fer_lightning.predict.row_classifier import Advance, RowClassifier, RowPredictions
 from fer_lightning.predict.settings import ModelFacts
-from fer_lightning.predict.timeline import Rows
+from fer_lightning.predict.timeline import TimelineRows
 from fer_lightning.training.loading import TrainedModel
 from fer_lightning.training.precision import fastest_precision
 
-PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # of the crops and spectrograms in one batch
-ENOUGH = 0.5  # of a row's frames need a face
+PIXELS_CPU, PIXELS_GPU = 2_000_000, 32_000_000  # crops and spectrograms of one batch
+MIN_FACE_SHARE = 0.5  # of a row's own frames
 
 
 class FaceWindow:
-    """Some successive faces of a video and the sound of that time: a `FaceSequence`.
+    """Successive faces of a video and the sound of the same time, as a `FaceSequence`.
 
     Args:
         name: of the window.
         faces: of the video.
-        places: [first, stop) of the faces.
-        seconds: when the window begins and ends.
+        positions: range [first, stop) of the faces.
+        seconds: start and end of the window.
     """
 
-    def __init__(self, name: str, faces: VideoFaces, places: tuple[int, int], seconds: tuple[float, float]) -> None:
-        self._faces, self._span = faces, slice(*places)
+    def __init__(self, name: str, faces: VideoFaces, positions: tuple[int, int], seconds: tuple[float, float]) -> None:
+        self._faces, self._span = faces, slice(*positions)
         self._audio = faces.audio(*seconds)
         self.frame_index = faces.frame_index[self._span]
-        has_audio = len(self._audio) / AUDIO_RATE if self._audio.any() else 0.0
-        self.summary = ClipSummary(name, len(self.frame_index), len(self.frame_index), audio=has_audio)
+        audio_seconds = len(self._audio) / AUDIO_RATE if self._audio.any() else 0.0
+        self.summary = ClipSummary(name, len(self.frame_index), len(self.frame_index), audio=audio_seconds)
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -71,47 +70,47 @@ class FaceWindow:
         return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what)
 
     def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """See `FaceSequence.audio`; seconds count from the beginning of the window."""
+        """See `FaceSequence.audio`; seconds are counted from the start of the window."""
         last = None if stop is None else round(stop * AUDIO_RATE)
         return self._audio[round(start * AUDIO_RATE) : last] if len(self._audio) else None
 
 
-class _Windows:
-    """Windows of a video by their number: a `FaceSource`.
+class _WindowSource:
+    """Windows of a video by their number, as a `FaceSource`.
 
     Args:
         faces: of the video.
-        places: (K, 2) the faces [first, stop) of each window.
-        seconds: (K, 2) when each window begins and ends.
+        positions: (K, 2) range [first, stop) of the faces of each window.
+        seconds: (K, 2) start and end of each window.
     """
 
-    def __init__(self, faces: VideoFaces, places: NDArray[np.int64], seconds: NDArray[np.float64]) -> None:
-        self._faces, self._places, self._seconds = faces, places, seconds
+    def __init__(self, faces: VideoFaces, positions: NDArray[np.int64], seconds: NDArray[np.float64]) -> None:
+        self._faces, self._positions, self._seconds = faces, positions, seconds
 
     def open(self, clip_id: str) -> FaceWindow:
-        """The window of that number."""
-        (first, stop), (start, end) = self._places[int(clip_id)].tolist(), self._seconds[int(clip_id)].tolist()
+        """Returns the window of that number."""
+        (first, stop), (start, end) = self._positions[int(clip_id)].tolist(), self._seconds[int(clip_id)].tolist()
         return FaceWindow(clip_id, self._faces, (first, stop), (start, end))
 
 
 class WindowClassifier(RowClassifier):
-    """A trained model on a device, for windows of any video.
+    """Classifies the windows of videos with one trained model.
 
     Args:
-        trained: the model and how its input was made.
+        trained: the model and the settings of its input.
         device: where it runs.
 
     Raises:
         AudioLibraryNotFoundError: a package is missing that the model's sound needs.
-        ValueError: the model needs what is not made from videos here.
+        ValueError: the model needs an input that is not made from videos here.
     """
 
     def __init__(self, trained: TrainedModel, device: torch.device) -> None:
-        further = sorted(trained.model.inputs - set(INPUTS))
-        if further:
+        unavailable = sorted(trained.model.inputs - set(INPUTS))
+        if unavailable:
             raise ValueError(
-                f"{trained.checkpoint}: {type(trained.model).__name__} needs {', '.join(further)}, which is not made "
-                f"from videos here; use the checkpoint of a model of {', '.join(INPUTS)}"
+                f"{trained.checkpoint}: {type(trained.model).__name__} needs {', '.join(unavailable)}, which is not "
+                f"made from videos here; use the checkpoint of a model whose inputs are among {', '.join(INPUTS)}"
             )
         self.trained, self.device, self.class_names = trained, device, trained.class_names
         self.facts = ModelFacts(
@@ -122,33 +121,34 @@ class WindowClassifier(RowClassifier):
         )
         self._model = trained.model.to(device).eval()
         self._audio_cache = AudioCache(trained.audio)
-        if self.facts.hears:  # a package that is missing is named before the work on a long video begins
+        if self.facts.uses_audio:  # a missing package is reported before the work on a long video begins
             check_libraries(trained.audio)
             for field in AUDIO_INPUTS & trained.model.inputs:
                 _ = self._audio_cache.files[field].make
 
-    def answer(self, faces: VideoFaces, rows: Rows, advance: Advance) -> Answers:
-        """See `RowClassifier.answer`."""
+    def predict(self, faces: VideoFaces, rows: TimelineRows, advance: Advance) -> RowPredictions:
+        """See `RowClassifier.predict`."""
         probabilities = np.full((len(rows.start), len(self.class_names)), np.nan)
-        for row, values in self.rows(faces, rows):
+        for row, values in self.predict_rows(faces, rows):
             probabilities[row] = values
             advance(row + 1)
-        return Answers(probabilities)
+        return RowPredictions(probabilities)
 
-    def rows(self, faces: VideoFaces, rows: Rows) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Yields (row, its (C,) probabilities) for each row in which there is what the model looks at or hears.
+    def predict_rows(self, faces: VideoFaces, rows: TimelineRows) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Yields the index and the (C,) probabilities of each row that has an input of the model.
 
-        That is a face in at least a half of the row's frames, or sound in its window; where there is too little of the
-        one, the model gets the other alone and is told so (`ClipBatch.present`).
+        A row has an input if at least half of its own frames have a face, or if there is sound in its window. If only
+        one of a model's two modalities is present, `ClipBatch.present` says so.
         """
-        nowhere = np.zeros(len(rows.start), dtype=np.bool_)
-        seen = face_shares(faces, rows) >= ENOUGH if self.facts.looks else nowhere
-        wanted = np.flatnonzero(seen | (has_audio(faces, rows) if self.facts.hears else nowhere)).tolist()
-        if not wanted:
+        none = np.zeros(len(rows.start), dtype=np.bool_)
+        with_face = face_shares(faces, rows) >= MIN_FACE_SHARE if self.facts.uses_faces else none
+        with_audio = has_audio(faces, rows) if self.facts.uses_audio else none
+        selected = np.flatnonzero(with_face | with_audio).tolist()
+        if not selected:
             return
-        trained, places = self.trained, faces.between(rows.seen)
-        store = _Windows(faces, np.where(seen[:, None], places, places[:, :1]), rows.window)
-        clips = [Clip(VideoRecord(str(row), "", ""), ClipSummary(str(row), 0, 0), -1) for row in wanted]
+        trained, positions = self.trained, faces.position_ranges(rows.window_frames)
+        store = _WindowSource(faces, np.where(with_face[:, None], positions, positions[:, :1]), rows.window)
+        clips = [Clip(VideoRecord(str(row), "", ""), ClipSummary(str(row), 0, 0), -1) for row in selected]
         data = ClipDataset(
             clips,
             store,
@@ -160,14 +160,16 @@ class WindowClassifier(RowClassifier):
         )
         for batch in DataLoader(data, batch_size=self._batch_size(), collate_fn=collate):
             names, probabilities = self._classify(batch)
-            there = {name for name, has in zip(batch.clip_id, _present(batch), strict=True) if has}
-            yield from ((int(name), p) for name, p in zip(names, probabilities, strict=True) if name in there)
+            valid = {name for name, has_input in zip(batch.clip_id, _has_input(batch), strict=True) if has_input}
+            yield from ((int(name), p) for name, p in zip(names, probabilities, strict=True) if name in valid)
 
     def _batch_size(self) -> int:
-        """Windows whose pixels fit."""
+        """Returns the number of windows whose pixels fit in memory."""
         trained, sampler = self.trained, self.trained.sampler
-        pixels = sampler.num_clips * sampler.frames * sampler.eval_views * trained.size**2 if self.facts.looks else 0
-        pixels += sampler.eval_views * trained.audio.size**2 if self.facts.hears else 0
+        pixels = (
+            sampler.num_clips * sampler.frames * sampler.eval_views * trained.size**2 if self.facts.uses_faces else 0
+        )
+        pixels += sampler.eval_views * trained.audio.size**2 if self.facts.uses_audio else 0
         return max(1, (PIXELS_GPU if self.device.type == "cuda" else PIXELS_CPU) // max(pixels, 1))
 
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:
@@ -177,15 +179,15 @@ class WindowClassifier(RowClassifier):
         return predicted.clip_id, predicted.probabilities.cpu().double().numpy()
 
 
-def _present(batch: ClipBatch) -> list[bool]:
-    """Which samples hold anything: of sound that is too short, there may be no descriptors."""
+def _has_input(batch: ClipBatch) -> list[bool]:
+    """Whether each sample has any input: sound that is too short may have no descriptors."""
     return [True] * len(batch) if batch.present is None else batch.present.any(dim=1).tolist()
 
 
 def _autocast(device: torch.device) -> torch.autocast | nullcontext[None]:
-    """The precision that training takes on this processor."""
-    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    kind = kinds.get(fastest_precision())
-    if kind is None or device.type not in ("cpu", "cuda") or (device.type == "cpu" and torch.cuda.is_available()):
+    """Returns the precision that training uses on this device."""
+    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = dtypes.get(fastest_precision())
+    if dtype is None or device.type not in ("cpu", "cuda") or (device.type == "cpu" and torch.cuda.is_available()):
         return nullcontext()
-    return torch.autocast(device.type, kind)
+    return torch.autocast(device.type, dtype)

@@ -12,8 +12,8 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.clip_dataset import Clip
 from data_modules.manifest import VideoRecord
-from data_modules.store.clip_file import ClipSummary
-from fer_lightning.cli.faces import VIDEOS, records_of
+from data_modules.store.clip_store import ClipSummary
+from fer_lightning.cli.faces import VIDEOS, video_records
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, StreamScores
@@ -412,8 +412,8 @@ def test_clips_of_batches_that_differ_in_length_stand_in_one_table() -> None:
 
 def test_names_of_videos_stand_as_text_and_come_back(tmp_path: Path) -> None:
     video, out = tmp_path / "=1+1.mp4", tmp_path / "out"
-    (record,) = records_of([video], out)
+    (record,) = video_records([video], out)
     with (out / VIDEOS).open(newline="") as file:
         assert list(csv.reader(file)) == [["folder", "video"], ["'=1+1", str(video)]]
     other = tmp_path / "deeper" / "=1+1.mp4"
-    assert [each.clip_id for each in records_of([other, video], out)] == ["=1+1-2", record.clip_id]
+    assert [each.clip_id for each in video_records([other, video], out)] == ["=1+1-2", record.clip_id]

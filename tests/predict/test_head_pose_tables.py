@@ -20,8 +20,8 @@ from tests.predict.test_predict import frame_rows, table, write_checkpoint
 
 ANGLES = ("yaw", "pitch", "roll")
 SETTINGS = ClipSettings("wild", 4, "neutral", seed=1, size=200)  # 21 frames; looks to the right by about 23 degrees
-there = find_spec("mediapipe") and find_spec("ai_edge_litert") and find_spec("facenet_pytorch")
-with_networks = pytest.mark.skipif(not there, reason="the face mesh or MTCNN is not installed")
+has_networks = find_spec("mediapipe") and find_spec("ai_edge_litert") and find_spec("facenet_pytorch")
+with_networks = pytest.mark.skipif(not has_networks, reason="the face mesh or MTCNN is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_mean_over_a_window_is_one_of_directions_and_takes_the_frames_with_l
     points[4] = np.nan
     clip = SimpleNamespace(optional={"landmarks": points, "matrix": np.tile(np.eye(2, 3), (5, 1, 1))}.get)
     index = np.array([0, 1, 4, 5, 6])
-    faces = SimpleNamespace(clip=clip, between=lambda frames: np.searchsorted(index, frames))
+    faces = SimpleNamespace(clip=clip, position_ranges=lambda frames: np.searchsorted(index, frames))
     seen = np.array([[0, 2], [4, 6], [5, 7], [6, 9], [2, 4]])
     found = head_poses(faces, frame_rows(seen, seen))
     assert found[:3, :2] == pytest.approx(np.tile([10, -5], (3, 1)), abs=0.3)

@@ -25,9 +25,9 @@ from fer_lightning.cli import predict
 from fer_lightning.predict.annotated_video import write_annotated
 from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.settings import NO_FACE
-from fer_lightning.predict.timeline import Rows, Timeline, VideoExpressions, lay_rows, video_duration
-from fer_lightning.predict.timeline_figure import colours, length
-from fer_lightning.predict.video_files import folder_for, owner_of, shown, videos_of
+from fer_lightning.predict.timeline import Timeline, TimelineRows, VideoExpressions, plan_rows, video_duration
+from fer_lightning.predict.timeline_figure import class_colours, format_duration
+from fer_lightning.predict.video_files import find_videos, output_folder, printable_line, source_video
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.training.loading import load_trained
 
@@ -37,7 +37,7 @@ SKIN = (200, 140, 120)
 
 def write_checkpoint(run: Path, detector: str = "annotation") -> Path:
     torch.manual_seed(0)
-    model = CEFLNet(SEVEN, FrameBackbone("resnet10t", channels=CHANNELS), clips=3)
+    model = CEFLNet(SEVEN, FrameBackbone("resnet10t", channels=CHANNELS), num_clips=3)
     backbone = {"name": "resnet10t", "channels": CHANNELS, "weights": "run:not_there"}
     arguments = {"backbone": {"class_path": "fer_lightning.FrameBackbone", "init_args": backbone}}
     faces = {"detector": detector, "size": 48, "margin": 0.25, "jitter": 0.03, "every": 1}
@@ -117,19 +117,19 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_rows_tile_the_video_and_windows_are_clipped_to_it():
     times = np.arange(20) / 10  # two seconds
-    rows = lay_rows(times, 2.0, window=1.0, hop=0.5)
+    rows = plan_rows(times, 2.0, window=1.0, hop=0.5)
     assert rows.start.tolist() == [0, 0.5, 1, 1.5]
     assert rows.end.tolist() == [0.5, 1, 1.5, 2]
     assert rows.time.tolist() == [0.25, 0.75, 1.25, 1.75]
-    assert rows.own.tolist() == [[0, 5], [5, 10], [10, 15], [15, 20]]
+    assert rows.own_frames.tolist() == [[0, 5], [5, 10], [10, 15], [15, 20]]
     # [-0.25, 0.75), [0.25, 1.25), [0.75, 1.75), [1.25, 2.25)
-    assert rows.seen.tolist() == [[0, 8], [3, 13], [8, 18], [13, 20]]
+    assert rows.window_frames.tolist() == [[0, 8], [3, 13], [8, 18], [13, 20]]
     assert rows.window.tolist() == [[0, 0.75], [0.25, 1.25], [0.75, 1.75], [1.25, 2]]
 
 
 @pytest.mark.parametrize(("duration", "ends"), [(0.04, [0.04]), (0.74, [0.74]), (0.75, [0.5, 0.75]), (1.2, [0.5, 1.2])])
 def test_the_last_row_is_neither_tiny_nor_twice_as_long(duration, ends):
-    rows = lay_rows(np.arange(0, duration - 1e-9, 0.04), duration, window=2.0, hop=0.5)
+    rows = plan_rows(np.arange(0, duration - 1e-9, 0.04), duration, window=2.0, hop=0.5)
     assert rows.end.tolist() == ends
 
 
@@ -137,24 +137,24 @@ def test_the_last_row_is_neither_tiny_nor_twice_as_long(duration, ends):
 @pytest.mark.parametrize(("window", "hop"), [(2.0, 0.5), (0.1, 0.1), (1.0, 0.3)])
 def test_every_frame_belongs_to_exactly_one_row_and_windows_hold_their_rows(fps, window, hop):
     times = np.arange(217) / fps
-    rows = lay_rows(times, video_duration(times, fps), window, hop)
-    counted = np.concatenate([np.arange(first, stop) for first, stop in rows.own])
+    rows = plan_rows(times, video_duration(times, fps), window, hop)
+    counted = np.concatenate([np.arange(first, stop) for first, stop in rows.own_frames])
     assert counted.tolist() == list(range(217))
-    assert (rows.seen[:, 0] <= rows.own[:, 0]).all()
-    assert (rows.seen[:, 1] >= rows.own[:, 1]).all()
+    assert (rows.window_frames[:, 0] <= rows.own_frames[:, 0]).all()
+    assert (rows.window_frames[:, 1] >= rows.own_frames[:, 1]).all()
 
 
 def test_a_picture_that_stays_speaks_for_all_the_time_it_is_on_show():
     times = np.array([0.0, 0.1, 0.2, 3.0, 3.1])
     assert video_duration(times, 10.0) == pytest.approx(3.2)
-    rows = lay_rows(times, 3.2, window=1.0, hop=0.5)
-    assert rows.own.tolist() == [[0, 3], [2, 3], [2, 3], [2, 3], [2, 3], [3, 5]]
-    assert rows.seen[2].tolist() == [2, 3]
+    rows = plan_rows(times, 3.2, window=1.0, hop=0.5)
+    assert rows.own_frames.tolist() == [[0, 3], [2, 3], [2, 3], [2, 3], [2, 3], [3, 5]]
+    assert rows.window_frames[2].tolist() == [2, 3]
 
 
 def test_absurd_times_are_refused():
     with pytest.raises(ValueError, match="more than 500000 rows"):
-        lay_rows(np.array([0.0, 1e9]), 1e9, 2.0, 0.5)
+        plan_rows(np.array([0.0, 1e9]), 1e9, 2.0, 0.5)
 
 
 # Faces and windows
@@ -176,13 +176,13 @@ def test_faces_are_found_by_frame_and_position(tmp_path):
     assert faces.box[:, 0].tolist() == frames
     shades = faces.crops(np.array([7, 0, 3, 4, 0]))[:, 8, 8, 0]
     assert np.abs(shades.astype(int) - [20, 0, 5, 6, 0]).max() <= 1
-    assert faces.between(np.array([[0, 3], [3, 5], [5, 21]])).tolist() == [[0, 3], [3, 3], [3, 8]]
+    assert faces.position_ranges(np.array([[0, 3], [3, 5], [5, 21]])).tolist() == [[0, 3], [3, 3], [3, 8]]
 
 
-def frame_rows(own: np.ndarray, seen: np.ndarray) -> Rows:
+def frame_rows(own: np.ndarray, seen: np.ndarray) -> TimelineRows:
     """Rows of a second each, for what asks for frames alone."""
     start = np.arange(len(own), dtype=float)
-    return Rows(start, start + 1, own, seen, np.stack([start, start + 1], axis=1))
+    return TimelineRows(start, start + 1, own, seen, np.stack([start, start + 1], axis=1))
 
 
 def test_a_row_needs_a_face_in_half_of_its_own_frames(tmp_path, run):
@@ -190,7 +190,7 @@ def test_a_row_needs_a_face_in_half_of_its_own_frames(tmp_path, run):
     own = np.array([[0, 10], [6, 14], [10, 20], [14, 24], [20, 30]])
     rows = frame_rows(own, np.stack([own[:, 0] - 6, own[:, 1] + 6], axis=1))
     assert face_shares(faces, rows).tolist() == [1, 1, 0.9, 0.5, 0]
-    answered = [row for row, _ in WindowClassifier(load_trained(run), torch.device("cpu")).rows(faces, rows)]
+    answered = [row for row, _ in WindowClassifier(load_trained(run), torch.device("cpu")).predict_rows(faces, rows)]
     assert answered == [0, 1, 2, 3]
 
 
@@ -201,9 +201,9 @@ def test_windows_are_classified_as_clips_of_their_faces_alone(tmp_path, run, mon
     rows = frame_rows(np.array([[10, 20], [40, 60]]), np.array([[5, 40], [30, 65]]))
     batches, predict_clips = [], trained.model.predict_clips
     monkeypatch.setattr(trained.model, "predict_clips", lambda batch: batches.append(batch) or predict_clips(batch))
-    found = dict(WindowClassifier(trained, torch.device("cpu")).rows(faces, rows))
+    found = dict(WindowClassifier(trained, torch.device("cpu")).predict_rows(faces, rows))
     seen = torch.cat([batch.face for batch in batches]), torch.cat([batch.frame_index for batch in batches])
-    for row, (first, stop) in enumerate(rows.seen.tolist()):
+    for row, (first, stop) in enumerate(rows.window_frames.tolist()):
         frames = trained.sampler(stop - first, None).numpy() + first
         crops = torch.from_numpy(resize_clip(faces.crops(frames - 5), 32)).permute(0, 3, 1, 2)
         mask = torch.ones(1, len(frames), dtype=torch.bool)
@@ -236,15 +236,15 @@ def test_timeline_names_and_shares_of_time():
 
 
 def test_colours_do_not_depend_on_the_class_list():
-    assert colours(SEVEN)[SEVEN.index("fear")] == colours(("boredom", "fear"))[1]
-    assert len(set(colours((*SEVEN, "contempt", "boredom", "awe")))) == 10
+    assert class_colours(SEVEN)[SEVEN.index("fear")] == class_colours(("boredom", "fear"))[1]
+    assert len(set(class_colours((*SEVEN, "contempt", "boredom", "awe")))) == 10
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(6.43, "6.4 s"), (65, "1:05 min"), (59.97, "60.0 s"), (3725, "1:02:05 h")]
+    ("seconds", "text"), [(6.43, "6.4 s"), (65, "1:05 min"), (59.97, "60.0 s"), (3725, "1:02:05 h")]
 )
-def test_lengths(seconds, said):
-    assert length(seconds) == said
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text
 
 
 # The command
@@ -280,10 +280,10 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
     assert content["summary"][-1] == {"expression": NO_FACE, "share": 0.5}
     assert sum(entry["share"] for entry in content["summary"]) == pytest.approx(1)
 
-    said = capsys.readouterr().out
-    assert "a face in 50 % of 40 frames" in said
-    assert "no face 50 %" in said
-    assert "x real time" in said
+    output = capsys.readouterr().out
+    assert "a face in 50 % of 40 frames" in output
+    assert "no face 50 %" in output
+    assert "x real time" in output
 
 
 def test_the_annotated_video_keeps_times_size_and_sound(tmp_path, run, fake_detector):
@@ -331,11 +331,11 @@ def test_unreadable_videos_are_named_and_the_others_go_on(tmp_path, run, fake_de
     text.write_text("<script>alert(1)</script>")
     arguments = (cut, text, tmp_path / "none.mp4", good, "--checkpoint", run, "--out", tmp_path / "out", "--no-video")
     assert fer_predict(*arguments) == 1
-    said = capsys.readouterr().out
-    assert "cut.mp4: not predicted" in said
-    assert r"text\n[red].mp4: not predicted" in said
-    assert "no such file" in said
-    assert "3 of 4 videos could not be read" in said
+    output = capsys.readouterr().out
+    assert "cut.mp4: not predicted" in output
+    assert r"text\n[red].mp4: not predicted" in output
+    assert "no such file" in output
+    assert "3 of 4 videos could not be read" in output
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
     assert not (tmp_path / "out" / "good" / "annotated.mp4").exists()
 
@@ -350,29 +350,29 @@ def test_folders_duplicates_and_a_second_run_over_its_own_results(tmp_path, run,
         (videos / "x2.mp4").read_bytes()  # somebody's own: no results beside it
     )
     names = ["deep/x2.mp4", "more/annotated.mp4", "x2.mkv", "x2.mp4", "x10.mp4"]
-    assert [p.relative_to(videos).as_posix() for p in videos_of([videos, videos / "x2.mp4"])] == names
+    assert [p.relative_to(videos).as_posix() for p in find_videos([videos, videos / "x2.mp4"])] == names
     out = videos / "predictions"
     assert fer_predict(videos, "--checkpoint", run, "--out", out) == 0
-    folders = {p.name: owner_of(p) for p in out.iterdir()}
+    folders = {p.name: source_video(p) for p in out.iterdir()}
     assert sorted(folders) == ["annotated", "x10", "x2", "x2-2", "x2-3"]
     assert set(folders.values()) == {str((videos / name).resolve()) for name in names}
 
     capsys.readouterr()
     assert fer_predict(videos, "--checkpoint", run, "--out", out, "--no-video") == 0
-    assert "5 annotated video(s) of an earlier run are left out" in capsys.readouterr().out
-    assert {p.name: owner_of(p) for p in out.iterdir()} == folders  # the same folders for the same videos
+    assert "5 annotated videos of an earlier run are left out" in capsys.readouterr().out
+    assert {p.name: source_video(p) for p in out.iterdir()} == folders  # the same folders for the same videos
     assert not list(out.rglob("annotated.mp4"))  # they would show what is no longer in the tables
 
 
 def test_names_that_would_leave_the_folder_or_cannot_be_printed(tmp_path):
     taken: set[Path] = set()
     for name in ("...mp4", "a/..mp4", "..\\..\\x.mp4", "con\x1b[31m.mp4", "\udcff.mp4", "x" * 200 + ".mp4", ".mp4"):
-        folder = folder_for(Path(name), tmp_path, taken)
+        folder = output_folder(Path(name), tmp_path, taken)
         assert folder.parent == tmp_path
         assert folder.name.strip(". ")
         assert len(folder.name) < 100
     assert len(taken) == 7
-    assert shown("a\n\x1b[31m\udcff") == r"a\n\x1b[31m\udcff"
+    assert printable_line("a\n\x1b[31m\udcff") == r"a\n\x1b[31m\udcff"
 
 
 def test_errors_that_a_user_can_mend(tmp_path, run, capsys):

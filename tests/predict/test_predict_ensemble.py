@@ -20,11 +20,11 @@ from fer_lightning.ensemble import JointLateFusion, result, trained
 from fer_lightning.ensemble.trained import load_run
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NEITHER
-from fer_lightning.predict.several import classifier_of
-from fer_lightning.predict.shared_faces import face_settings
-from fer_lightning.predict.timeline import lay_rows
+from fer_lightning.predict.shared_faces import shared_face_settings
+from fer_lightning.predict.timeline import plan_rows
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.classifier import VideoClassifier
@@ -125,24 +125,24 @@ def video(tmp_path) -> VideoFaces:
     return VideoFaces(ClipStore(tmp_path / "store").open("a"))
 
 
-ROWS = lay_rows(np.arange(80) / FPS, 8.0, window=1.0, hop=0.5)
+ROWS = plan_rows(np.arange(80) / FPS, 8.0, window=1.0, hop=0.5)
 
 
 def alone(run: str, faces: VideoFaces) -> np.ndarray:
-    return classifier_of(load_trained(Path(run)), CPU).answer(faces, ROWS, lambda done: None).probabilities
+    return make_classifier(load_trained(Path(run)), CPU).predict(faces, ROWS, lambda done: None).probabilities
 
 
 def together(run: str, faces: VideoFaces) -> np.ndarray:
-    return classifier_of(load_run(Path(run)), CPU).answer(faces, ROWS, lambda done: None).probabilities
+    return make_classifier(load_run(Path(run)), CPU).predict(faces, ROWS, lambda done: None).probabilities
 
 
-def plain_sum(said: list[np.ndarray], weights: list[float]) -> np.ndarray:
+def plain_sum(predictions: list[np.ndarray], weights: list[float]) -> np.ndarray:
     """Row by row; whoever says nothing is left out, and the weights of the others scaled up."""
-    found = np.full_like(said[0], np.nan)
+    found = np.full_like(predictions[0], np.nan)
     for row in range(len(found)):
-        there = [(p[row], w) for p, w in zip(said, weights, strict=True) if w and not np.isnan(p[row]).any()]
-        if there:
-            found[row] = sum(w * p for p, w in there) / sum(w for _, w in there)
+        valid = [(p[row], w) for p, w in zip(predictions, weights, strict=True) if w and not np.isnan(p[row]).any()]
+        if valid:
+            found[row] = sum(w * p for p, w in valid) / sum(w for _, w in valid)
     return found
 
 
@@ -162,12 +162,12 @@ def plain_sum(said: list[np.ndarray], weights: list[float]) -> np.ndarray:
 def test_each_row_is_the_weighted_sum_of_what_the_members_say_of_it(tmp_path, members, video, arguments, weights):
     run = fuse(*members, *arguments, out=tmp_path / "both" / "1-0")
     weights = weights or [part.weight for part in Record.read(RunFolder(Path(run))).members]
-    said = [alone(member, video) for member in members]
-    assert min(float(np.ptp(p[~np.isnan(p)])) for p in said) > 0.1
-    there = [np.flatnonzero(~np.isnan(p[:, 0])).tolist() for p in said]
-    assert there == [list(range(10)), list(range(10)), list(range(3, 15))]
+    predictions = [alone(member, video) for member in members]
+    assert min(float(np.ptp(p[~np.isnan(p)])) for p in predictions) > 0.1
+    valid = [np.flatnonzero(~np.isnan(p[:, 0])).tolist() for p in predictions]
+    assert valid == [list(range(10)), list(range(10)), list(range(3, 15))]
     found = together(run, video)
-    np.testing.assert_allclose(found, plain_sum(said, weights), atol=1e-12)
+    np.testing.assert_allclose(found, plain_sum(predictions, weights), atol=1e-12)
     assert np.isnan(found[-1]).all()
 
 
@@ -178,10 +178,10 @@ def test_joint_late_fusion_is_kept_with_the_ensemble(tmp_path, members, video, c
     tables = [PredictionTable.read(RunFolder(Path(member)).predictions("inner")) for member in members]
     searched = {name: each.probabilities for name, each in zip(names, tables, strict=True)}
     fusion = JointLateFusion([["low", "sharp"], ["soft"]], 2).fit(searched, tables[0].label)
-    said = {name: alone(member, video) for name, member in zip(names, members, strict=True)}
-    expected = fusion.predict(said)
+    predictions = {name: alone(member, video) for name, member in zip(names, members, strict=True)}
+    expected = fusion.predict(predictions)
     np.testing.assert_array_equal(together(run, video), expected)
-    assert np.nanmax(np.abs(expected - plain_sum(list(said.values()), [1, 1, 1]))) > 0.01
+    assert np.nanmax(np.abs(expected - plain_sum(list(predictions.values()), [1, 1, 1]))) > 0.01
 
     kept, content = out / "ensemble.safetensors", (out / "ensemble.safetensors").read_bytes()
     kept.write_bytes(b"no tensors")
@@ -192,9 +192,9 @@ def test_joint_late_fusion_is_kept_with_the_ensemble(tmp_path, members, video, c
         load_run(out)
     kept.unlink()
     assert main(["predict", "a.mp4", "--checkpoint", run, "--out", str(tmp_path / "out")]) == 2
-    said_of_it = capsys.readouterr().err
-    assert f"{kept} is missing" in said_of_it
-    assert f"delete {out} and make the ensemble again" in said_of_it
+    output = capsys.readouterr().err
+    assert f"{kept} is missing" in output
+    assert f"delete {out} and make the ensemble again" in output
     kept.write_bytes(content)
     np.testing.assert_array_equal(together(run, video), expected)
     assert load_file(kept)["joint.weight"].dtype == torch.float64
@@ -210,12 +210,12 @@ def test_members_may_be_ensembles(tmp_path, members, video):
     np.testing.assert_allclose(together(outer, video), expected, atol=1e-12)
     found = load_run(Path(outer))
     assert [model.model.__class__ for model in found.models] == [Bright, Bright, Low]
-    assert classifier_of(found, CPU).facts.shares == "soft 0.4, inner 0.6 (sharp 0.25, low 0.75)"
+    assert make_classifier(found, CPU).facts.shares == "soft 0.4, inner 0.6 (sharp 0.25, low 0.75)"
 
 
 def test_progress_grows_to_all_rows(tmp_path, members, video):
     run, reached = fuse(*members, out=tmp_path / "both" / "1-0"), []
-    classifier_of(load_run(Path(run)), CPU).answer(video, ROWS, reached.append)
+    make_classifier(load_run(Path(run)), CPU).predict(video, ROWS, reached.append)
     assert reached == sorted(reached)
     assert len(reached) == 10 + 10 + 12
     assert 0 < reached[0] < reached[-1] <= len(ROWS.start)
@@ -240,7 +240,7 @@ def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
     monkeypatch.setattr(trained, "load_trained", lambda run: read.append(run) or load_trained(run))
     capsys.readouterr()
     assert fer_predict(first, mute, "--checkpoint", tmp_path / "both", "--out", tmp_path / "all", *arguments) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert len(looked) == 80 + 20
     assert len(read) == 3
 
@@ -255,17 +255,17 @@ def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
     settings = content["settings"]
     assert (settings["checkpoint"], settings["model"]) == (run, "weighted sum, weights as given")
     assert settings["inputs"] == ["face", "spectrogram"]
-    told = [(part["name"], part["weight"], part["facts"]["model"]) for part in settings["members"]]
-    assert told == [("soft", 0.5, "Bright"), ("sharp", 0.25, "Bright"), ("low", 0.25, "Low")]
+    recorded = [(part["name"], part["weight"], part["facts"]["model"]) for part in settings["members"]]
+    assert recorded == [("soft", 0.5, "Bright"), ("sharp", 0.25, "Bright"), ("low", 0.25, "Low")]
     assert settings["members"][2]["facts"]["checkpoint"] == f"{members[2]}/checkpoints/last.ckpt"
     silent = [{"member": "soft", "rows": 2}, {"member": "sharp", "rows": 2}, {"member": "low", "rows": 2}]
     assert content["left_out"] == silent
 
-    assert f"Ensemble {run}, weighted sum, weights as given: soft 0.5, sharp 0.25, low 0.25." in said
-    some, mute_said = said.split("[2 of 2]")
+    assert f"Ensemble {run}, weighted sum, weights as given: soft 0.5, sharp 0.25, low 0.25." in output
+    some, mute_output = output.split("[2 of 2]")
     assert "sharp has no say in 2 of 6 rows. low has no say in 2 of 6 rows." in some
-    assert "It has no sound: expressions are of its faces alone. " in mute_said
-    assert "low has no say in 2 of 2 rows." in mute_said
+    assert "It has no sound: expressions are of its faces alone. " in mute_output
+    assert "low has no say in 2 of 2 rows." in mute_output
     assert "no sound" not in some
 
 
@@ -285,10 +285,10 @@ def test_members_that_are_gone_or_moved(tmp_path, members, video, capsys, monkey
     assert f"{moved}, member sharp: no checkpoint in" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "elsewhere" / "sharp")
     assert main(["predict", "a.mp4", "--checkpoint", str(moved), "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert f"whose member sharp is missing: looked for its run in {members[1]} and in" in said
-    assert "bring the folder back or train it again" in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert f"whose member sharp is missing: looked for its run in {members[1]} and in" in output
+    assert "bring the folder back or train it again" in output
+    assert "Traceback" not in output
     assert not (tmp_path / "out").exists()
 
 
@@ -329,9 +329,9 @@ def test_commands_that_take_one_model_say_so(tmp_path, members, capsys):
     run = fuse(*members[:2], out=tmp_path / "both" / "1-0")
     for command in (["test", "--checkpoint", run, "--data", "synthetic"], ["noise", run]):
         assert main(command) == 2
-        said = capsys.readouterr().err
-        assert f"{run} is an ensemble, which has no checkpoint of its own" in said
-        assert members[1] in said
+        output = capsys.readouterr().err
+        assert f"{run} is an ensemble, which has no checkpoint of its own" in output
+        assert members[1] in output
 
 
 # The faces that members share
@@ -344,21 +344,23 @@ def models_of(*runs: str):
 def test_faces_are_cut_once_as_large_as_any_member_wants_them(members):
     soft, sharp, low = models_of(*members)
     larger = replace(sharp, faces=replace(sharp.faces, size=64))
-    assert face_settings([soft, larger, low], "insightface", 2) == FaceSettings("insightface", 64, every=2)
-    assert face_settings([low, soft], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4), "a margin of 0.9 is not seen"
-    assert face_settings([low], "mtcnn", 4) == FaceSettings("mtcnn", 48, margin=0.9, every=4)
+    assert shared_face_settings([soft, larger, low], "insightface", 2) == FaceSettings("insightface", 64, every=2)
+    assert shared_face_settings([low, soft], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4), (
+        "a margin of 0.9 is not seen"
+    )
+    assert shared_face_settings([low], "mtcnn", 4) == FaceSettings("mtcnn", 48, margin=0.9, every=4)
 
 
 def test_landmarks_and_persons_are_found_for_those_that_look_at_them(tmp_path, members):
     truth = {"landmarks": "annotation", "person": "annotation"}
     (looks,) = models_of(write_run(tmp_path, "points", Pointed, faces=truth))
     (only_has,) = models_of(write_run(tmp_path, "has", faces=truth))
-    found = face_settings([*models_of(members[0]), looks], "mtcnn", 4)
+    found = shared_face_settings([*models_of(members[0]), looks], "mtcnn", 4)
     assert (found.landmarks, found.person) == ("mesh", "insightface")
-    assert face_settings([only_has], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4)
+    assert shared_face_settings([only_has], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4)
     other = replace(looks, faces=replace(looks.faces, landmarks="insightface"))
     with pytest.raises(ValueError, match=r"faces\.landmarks is mesh in .*points.* and insightface in"):
-        face_settings([looks, other], "mtcnn", 4)
+        shared_face_settings([looks, other], "mtcnn", 4)
 
 
 @pytest.mark.parametrize(("name", "value"), [("margin", 0.4), ("align", "eyes"), ("max_gap", 3)])
@@ -366,15 +368,17 @@ def test_faces_that_cannot_be_shared_are_refused(tmp_path, members, name, value,
     other = write_run(tmp_path, "other", seed=4, faces={name: value})
     run = fuse(members[0], other, out=tmp_path / "both" / "1-0")
     assert main(["predict", "a.mp4", "--checkpoint", run, "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert f"faces.{name} is {getattr(FaceSettings(), name)} in {members[0]}/checkpoints/last.ckpt and {value}" in said
-    assert "predict with each of them alone" in said
+    output = capsys.readouterr().err
+    assert (
+        f"faces.{name} is {getattr(FaceSettings(), name)} in {members[0]}/checkpoints/last.ckpt and {value}" in output
+    )
+    assert "predict with each of them alone" in output
 
 
 def test_settings_that_prediction_makes_its_own_may_differ(tmp_path, members):
     faces = {"detector": "mtcnn", "every": 8, "jitter": 0.05, "lengthen": 16, "audio": True}
     (other,) = models_of(write_run(tmp_path, "other", faces=faces))
-    assert face_settings([other, *models_of(members[0])], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4)
+    assert shared_face_settings([other, *models_of(members[0])], "mtcnn", 4) == FaceSettings("mtcnn", 48, every=4)
 
 
 def test_sound_rate_of_the_made_video(video):

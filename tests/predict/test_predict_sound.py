@@ -18,10 +18,10 @@ from data_modules.video.audio_track import read_audio
 from fer_lightning.cli import main as cli
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.predict.faces import VideoFaces, has_audio
-from fer_lightning.predict.predicted import Predicted
 from fer_lightning.predict.settings import NEITHER, NO_AUDIO, ModelFacts, PredictionSettings
-from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, lay_rows
+from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows
 from fer_lightning.predict.timeline_figure import timeline_figure
+from fer_lightning.predict.video_result import VideoResult
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.training.classifier import VideoClassifier
@@ -53,7 +53,7 @@ class EyeAndEar(VideoClassifier):
         face, audio = batch.present.unbind(1)
         assert torch.equal(face, batch.mask.any(1))
         assert (batch.face[~face] == 0).all()  # black
-        logits = 100.0 * torch.stack([face & audio, face & ~audio, audio & ~face], 1)
+        logits = 100.0 * torch.stack([audio & ~face, face & audio, face & ~audio], 1)
         return ClassifierOutput(logits, logits)
 
 
@@ -67,7 +67,7 @@ class Describer(VideoClassifier):
         return ClassifierOutput(logits, logits)
 
 
-CLASSES = {Ear: ("anger", "fear"), EyeAndEar: ("both", "face", "audio"), Describer: ("anger", "fear")}
+CLASSES = {Ear: ("anger", "fear"), EyeAndEar: ("audio", "both", "face"), Describer: ("anger", "fear")}
 
 
 def write_checkpoint(run: Path, kind: type[VideoClassifier], audio: dict[str, object] | None) -> Path:
@@ -134,14 +134,14 @@ def test_a_row_hears_the_sound_of_its_own_time(tmp_path, ear, capsys):
     video = write_video(tmp_path / "tones.mp4", pictures([False] * 60), FPS, audio=audio)
     assert fer_predict(video, "--checkpoint", ear, "--out", tmp_path, "--window", 1, "--no-video") == 0
     rows = table(tmp_path / "tones")
-    said = [row["expression"] for row in rows]
-    assert said[:5] == ["anger"] * 5  # windows of [-0.25, 0.75) to [1.75, 2.75)
-    assert said[7:] == ["fear"] * 5  # from [3.25, 4.25) on
+    labels = [row["expression"] for row in rows]
+    assert labels[:5] == ["anger"] * 5  # windows of [-0.25, 0.75) to [1.75, 2.75)
+    assert labels[7:] == ["fear"] * 5  # from [3.25, 4.25) on
     assert min(float(row["confidence"]) for row in rows[:5] + rows[7:]) > 0.99
     assert {row["audio"] for row in rows} == {"1"}
-    said = capsys.readouterr().out
-    assert "no face in any of 60 frames. anger 5" in said
-    assert "has no sound" not in said
+    output = capsys.readouterr().out
+    assert "no face in any of 60 frames. anger 5" in output
+    assert "has no sound" not in output
 
 
 def test_windows_are_heard_as_clips_of_their_sound_alone(tmp_path, ear, monkeypatch):
@@ -153,10 +153,10 @@ def test_windows_are_heard_as_clips_of_their_sound_alone(tmp_path, ear, monkeypa
     faces = stored(tmp_path / "store", whole, 40)
     trained = load_trained(ear)
     assert trained.audio == RAW
-    rows = lay_rows(np.arange(40) / FPS, 4.0, window=1.0, hop=0.5)
+    rows = plan_rows(np.arange(40) / FPS, 4.0, window=1.0, hop=0.5)
     batches, predict_clips = [], trained.model.predict_clips
     monkeypatch.setattr(trained.model, "predict_clips", lambda batch: batches.append(batch) or predict_clips(batch))
-    found = [row for row, _ in WindowClassifier(trained, torch.device("cpu")).rows(faces, rows)]
+    found = [row for row, _ in WindowClassifier(trained, torch.device("cpu")).predict_rows(faces, rows)]
     assert found == list(range(8))
     pictures_heard = torch.cat([batch.spectrogram for batch in batches])
     assert not torch.cat([batch.present for batch in batches])[:, 0].any()  # there is no face that it looks at
@@ -213,8 +213,8 @@ def test_descriptors_of_windows(tmp_path):
     run = write_checkpoint(tmp_path / "run", Describer, SETTINGS)
     audio = np.random.default_rng(0).normal(0, 0.1, 2 * AUDIO_RATE).astype(np.float32)
     faces = stored(tmp_path / "store", audio, 20)
-    rows = lay_rows(np.arange(20) / FPS, 2.0, window=1.0, hop=0.5)
-    found = dict(WindowClassifier(load_trained(run), torch.device("cpu")).rows(faces, rows))
+    rows = plan_rows(np.arange(20) / FPS, 2.0, window=1.0, hop=0.5)
+    found = dict(WindowClassifier(load_trained(run), torch.device("cpu")).predict_rows(faces, rows))
     assert sorted(found) == [0, 1, 2, 3]
     values = np.log1p(np.abs(Descriptors("is09")(faces.audio(0.25, 1.25))[:2]))
     assert found[1] == pytest.approx(np.exp(values) / np.exp(values).sum(), abs=5e-3)
@@ -227,10 +227,10 @@ def test_descriptors_of_windows(tmp_path):
 def test_a_video_without_sound_is_said_to_have_none(tmp_path, ear, both, track, capsys):
     video = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS, audio=track)
     assert fer_predict(video, "--checkpoint", ear, "--out", tmp_path / "ear") == 0
-    said = capsys.readouterr().out
-    assert "a face in 100 % of 20 frames. It has no sound" in said
-    assert said.count("no sound") == 1
-    assert ("its sound track is silent" in said) == (track is not None)
+    output = capsys.readouterr().out
+    assert "a face in 100 % of 20 frames. It has no sound" in output
+    assert output.count("no sound") == 1
+    assert ("its sound track is silent" in output) == (track is not None)
     rows = table(tmp_path / "ear" / "mute")
     assert {(row["expression"], row["confidence"], row["audio"], row["faces"]) for row in rows} == {
         (NO_AUDIO, "", "0", "1.00000")
@@ -238,9 +238,9 @@ def test_a_video_without_sound_is_said_to_have_none(tmp_path, ear, both, track, 
     assert (tmp_path / "ear" / "mute" / "annotated.mp4").stat().st_size > 500
 
     assert fer_predict(video, "--checkpoint", both, "--out", tmp_path / "both", "--no-video") == 0
-    said = capsys.readouterr().out
-    assert "no sound" in said
-    assert "expressions are of its faces alone. face 100 % of the time" in said
+    output = capsys.readouterr().out
+    assert "no sound" in output
+    assert "expressions are of its faces alone. face 100 % of the time" in output
     assert {row["expression"] for row in table(tmp_path / "both" / "mute")} == {"face"}
 
 
@@ -249,7 +249,7 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
 
 
 @pytest.mark.parametrize(
-    ("inputs", "faces", "audio", "reason", "answered", "said"),
+    ("inputs", "faces", "audio", "reason", "has_expression", "expected"),
     [
         (EYES, 0, 0.0, "", False, "no face in any of 4 frames, so no expression. Files"),
         (EYES, 4, 0.0, BROKEN, True, "a face in 100 % of 4 frames. anger"),
@@ -261,7 +261,7 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
             1.0,
             BROKEN,
             True,
-            r"4 frames. Its sound is not whole (3 of 9 packets\n of its sound do not decode). a",
+            r"4 frames. Its sound is not complete (3 of 9 packets\n of its sound do not decode). a",
         ),
         (
             EYES + EARS,
@@ -273,18 +273,25 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
         ),
         (EYES + EARS, 0, 1.0, "", True, "no face in any of 4 frames: expressions are of its sound alone. anger 100"),
         (EYES + EARS, 0, 0.0, "", False, "no face in any of 4 frames. It has no sound: no expression. Files"),
-        (EYES + EARS, 1, 0.0, "", False, f"No row has a face in half of its frames, so all of them say `{NEITHER}`."),
+        (
+            EYES + EARS,
+            1,
+            0.0,
+            "",
+            False,
+            f"No row has a face in half of its frames, so all rows are labelled `{NEITHER}`.",
+        ),
     ],
 )
-def test_what_is_said_of_a_video(tmp_path, inputs, faces, audio, reason, answered, said):
+def test_what_is_said_of_a_video(tmp_path, inputs, faces, audio, reason, has_expression, expected):
     video = VideoFacts("a.mp4", 8, 8, 4.0, 4, 1.0, 0, faces, audio, reason)
     settings = PredictionSettings(ModelFacts("run", "Ear", inputs, "sampler"), "mtcnn", 4, 1.0, 1.0)
-    probabilities = np.array([[1.0, 0.0] if answered else [np.nan] * 2])
+    probabilities = np.array([[1.0, 0.0] if has_expression else [np.nan] * 2])
     shares, heard = np.array([faces / 4]), np.array([audio > 0])
     rows = np.array([0.0]), np.array([1.0])
-    timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, settings.missing)
+    timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, settings.missing_label)
     expressions = VideoExpressions(video, settings, timeline)
-    assert said in Predicted(expressions, tmp_path, ("expressions.csv",), 1.0, 1.0).paragraph()
+    assert expected in VideoResult(expressions, tmp_path, ("expressions.csv",), 1.0, 1.0).paragraph()
 
 
 def test_a_file_without_pictures_is_refused_by_name(tmp_path, ear, capsys):
@@ -328,7 +335,7 @@ def test_an_envelope_is_that_of_the_samples_and_reads_one_part_at_a_time(tmp_pat
 
 def test_rows_with_a_sound(tmp_path):
     faces = stored(tmp_path, np.concatenate([silence(1), tone(1, 300), silence(1)]), 50)
-    rows = lay_rows(np.arange(50) / FPS, 5.0, window=1.0, hop=1.0)
+    rows = plan_rows(np.arange(50) / FPS, 5.0, window=1.0, hop=1.0)
     assert has_audio(faces, rows).tolist() == [False, True, False, False, False]
 
 

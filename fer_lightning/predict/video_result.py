@@ -1,0 +1,76 @@
+"""What `fer predict` reports about one video, in a paragraph."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_lightning.predict.timeline import VideoExpressions
+from fer_lightning.predict.timeline_figure import format_duration
+from fer_lightning.predict.video_files import VIDEO, printable_line
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """The expressions of one video, the files that were written, and how long it took."""
+
+    expressions: VideoExpressions
+    folder: Path
+    files: tuple[str, ...]
+    recognised: float  # seconds of work without the annotated video, start-up excluded
+    total: float  # seconds of work
+
+    def paragraph(self) -> str:
+        """Describes the result for the terminal."""
+        video = self.expressions.video
+        size = f"{format_duration(video.duration)}, {video.width} x {video.height}"
+        text = f"{size}, {self._faces()}. {self._missing_audio()}{self._ensemble()}{self._expressions()}"
+        if video.broken:
+            text += f"{video.broken} packets or images cannot be decoded and were skipped. "
+        text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "
+        text += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
+        if VIDEO in self.files:
+            text += f" ({video.duration / self.recognised:.1f} x without {VIDEO})"
+        return text + "."
+
+    def _expressions(self) -> str:
+        """Lists the share of time of each expression."""
+        video, timeline = self.expressions.video, self.expressions.timeline
+        if timeline.has_expression.any():
+            return ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
+        if video.frames_with_face and self.expressions.settings.model_facts.uses_faces:
+            return f"No row has a face in half of its frames, so all rows are labelled `{timeline.missing_label}`. "
+        return ""
+
+    def _ensemble(self) -> str:
+        """Lists the members of an ensemble with their weights and omitted rows; empty for a single model."""
+        facts = self.expressions.settings.model_facts
+        if not facts.members:
+            return ""
+        members = f"{printable_line(facts.model)}: {printable_line(facts.shares)}"
+        text = f"Ensemble {printable_line(facts.checkpoint)}, {members}. "
+        total = int(self.expressions.timeline.has_expression.sum())
+        for name, count in self.expressions.left_out:
+            text += f"{printable_line(name)} has no say in {count} of {total} rows. "
+        return text
+
+    def _faces(self) -> str:
+        """States how many frames have a face, and what follows if none has."""
+        video, facts = self.expressions.video, self.expressions.settings.model_facts
+        count = f"{video.frames} frame{'s' * (video.frames != 1)}"
+        if video.frames_with_face:
+            return f"a face in {100 * video.face_share:.3g} % of {count}"
+        if not facts.uses_faces:
+            return f"no face in any of {count}"
+        if self.expressions.timeline.has_expression.any():
+            return f"no face in any of {count}: expressions are of its sound alone"
+        return f"no face in any of {count}" + ", so no expression" * (not facts.uses_audio)
+
+    def _missing_audio(self) -> str:
+        """States that sound which the model uses is missing or damaged, and why; empty otherwise."""
+        video, timeline = self.expressions.video, self.expressions.timeline
+        if not self.expressions.settings.model_facts.uses_audio:
+            return ""
+        reason = f" ({printable_line(video.audio_reason)})" if video.audio_reason else ""
+        if timeline.audio.any():
+            return f"Its sound is not complete{reason}. " if reason else ""
+        consequence = "expressions are of its faces alone" if timeline.has_expression.any() else "no expression"
+        return f"It has no sound{reason}: {consequence}. "
