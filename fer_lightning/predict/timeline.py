@@ -156,6 +156,15 @@ class VideoFacts:
         """The share of frames that have a face."""
         return self.frames_with_face / max(self.frames, 1)
 
+    @property
+    def face_text(self) -> str:
+        """The same in words, such as `a face in 42 % of 1120 frames`."""
+        if self.frames == 1:
+            return f"{'a' if self.frames_with_face else 'no'} face in its only frame"
+        if not self.frames_with_face:
+            return f"no face in any of {self.frames} frames"
+        return f"a face in {100 * self.face_share:.3g} % of {self.frames} frames"
+
 
 @dataclass(frozen=True, eq=False)
 class VideoExpressions:
@@ -174,7 +183,7 @@ class VideoExpressions:
             and not self.settings.model_facts.uses_audio
             and not self.video.frames_with_face
         ):
-            return f"{NO_FACE} in any of {self.video.frames} frames"
+            return self.video.face_text
         return self.timeline.missing_label
 
     def csv(self) -> bytes:

@@ -114,10 +114,7 @@ def _title(figure: Figure, expressions: VideoExpressions, size: tuple[float, flo
     left, top = LEFT / size[0], 1 - 0.1 / size[1]
     figure.text(left, top, plain(Path(video.path).name, 70), va="top", weight="bold", fontsize=11)
     duration, model = format_duration(video.duration), plain(settings.model_facts.model, 30)
-    subtitle = (
-        f"{duration}, {video.frames} frames, a face in {100 * video.face_share:.3g} % of them   ·   "
-        f"{model}, windows of {settings.window:g} s every {settings.hop:g} s"
-    )
+    subtitle = f"{duration}, {video.face_text}   ·   {model}, windows of {settings.window:g} s every {settings.hop:g} s"
     figure.text(left, top - 0.24 / size[1], subtitle, va="top", color=GREY, fontsize=8.5)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_lightning.predict.settings import NO_FACE
 from fer_lightning.predict.timeline import VideoExpressions
 from fer_lightning.predict.timeline_figure import format_duration
 from fer_lightning.predict.video_files import VIDEO, printable_line
@@ -35,9 +36,17 @@ class VideoResult:
         """Lists the share of time of each expression."""
         video, timeline = self.expressions.video, self.expressions.timeline
         if timeline.has_expression.any():
-            return ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares()) + " of the time. "
+            shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares())
+            return f"{shares} of the time{self._no_face_rule()}. "
         if video.frames_with_face and self.expressions.settings.model_facts.uses_faces:
             return f"No row has a face in half of its frames, so all rows are labelled `{timeline.missing_label}`. "
+        return ""
+
+    def _no_face_rule(self) -> str:
+        """Explains why the share of time without a face differs from the share of frames without one."""
+        timeline = self.expressions.timeline
+        if timeline.missing_label == NO_FACE and not timeline.has_expression.all():
+            return f" (`{NO_FACE}` labels rows with a face in fewer than half of their frames)"
         return ""
 
     def _ensemble(self) -> str:
@@ -55,14 +64,11 @@ class VideoResult:
     def _faces(self) -> str:
         """States how many frames have a face, and what follows if none has."""
         video, facts = self.expressions.video, self.expressions.settings.model_facts
-        count = f"{video.frames} frame{'s' * (video.frames != 1)}"
-        if video.frames_with_face:
-            return f"a face in {100 * video.face_share:.3g} % of {count}"
-        if not facts.uses_faces:
-            return f"no face in any of {count}"
+        if video.frames_with_face or not facts.uses_faces:
+            return video.face_text
         if self.expressions.timeline.has_expression.any():
-            return f"no face in any of {count}: expressions are of its sound alone"
-        return f"no face in any of {count}" + ", so no expression" * (not facts.uses_audio)
+            return f"{video.face_text}: expressions are of its sound alone"
+        return video.face_text + ", so no expression" * (not facts.uses_audio)
 
     def _missing_audio(self) -> str:
         """States that sound which the model uses is missing or damaged, and why; empty otherwise."""

@@ -294,6 +294,19 @@ def test_what_is_said_of_a_video(tmp_path, inputs, faces, audio, reason, has_exp
     assert expected in VideoResult(expressions, tmp_path, ("expressions.csv",), 1.0, 1.0).paragraph()
 
 
+@pytest.mark.parametrize(
+    ("frames", "with_face", "text"),
+    [
+        (1, 1, "a face in its only frame"),
+        (1, 0, "no face in its only frame"),
+        (1120, 470, "a face in 42 % of 1120 frames"),
+        (12, 0, "no face in any of 12 frames"),
+    ],
+)
+def test_faces_in_words(frames, with_face, text):
+    assert VideoFacts("a.mp4", 8, 8, 4.0, frames, 1.0, 0, with_face, 0.0, "").face_text == text
+
+
 def test_a_file_without_pictures_is_refused_by_name(tmp_path, ear, capsys):
     audio = write_audio(tmp_path / "only.m4a", tone(2, 500))
     assert fer_predict(audio, "--checkpoint", ear, "--out", tmp_path / "out") == 1
