@@ -14,7 +14,8 @@ from data_modules.synthetic.writer import write_video
 from data_modules.utils.pool import Failure
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import Request as Experiment
-from fer_lightning.predict.run import PredictionRequest, predict
+from fer_lightning.predict.request import PredictionRequest
+from fer_lightning.predict.run import predict
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 
@@ -49,7 +50,7 @@ def run(quick: bool = False) -> None:
         for annotated in (False, True):
             request = PredictionRequest((video,), checkpoint, folder / "out", video=annotated)
             with contextlib.redirect_stdout(io.StringIO()):
-                ((_, done),) = predict(request, [video])
+                ((_, done),) = predict(request)
             if isinstance(done, Failure):
                 raise RuntimeError(done.reason)
             took = done.total

@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     """Runs `fer faces VIDEO...`; returns 0, or 1 if a video could not be read.
 
     Raises:
-        FileNotFoundError: a folder has no videos.
+        FileNotFoundError: none of the videos exists, or a folder has no videos.
         ValueError: an option is invalid, or the detector is not installed.
     """
     parser = ArgumentParser(prog="fer faces", description=__doc__, formatter_class=argparse.HelpFormatter)
@@ -48,11 +48,14 @@ def main(arguments: list[str]) -> int:
     parser.add_class_arguments(FaceSettings, skip={"jitter", "lengthen"})
     options = parser.parse_args(arguments[1:])
     settings = FaceSettings(**{name: options[name] for name in FaceSettings.__dataclass_fields__ if name in options})
-    videos, out = find_videos([Path(video) for video in options.videos]), Path(options.out)
+    out = Path(options.out)
+    videos, missing = find_videos(options.videos)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; expected a folder, or a name that is not in use")
+    for name in missing:
+        print(f"{printable_line(name)}: there is no such file or folder")
     try:
-        return make_faces(videos, out, settings, options.workers)
+        return max(bool(missing), make_faces(videos, out, settings, options.workers))
     except DetectorNotFoundError as error:
         raise ValueError(str(error)) from error
 

@@ -6,78 +6,96 @@ from pathlib import Path
 
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
-from data_modules.faces.settings import FaceSettings
 from data_modules.utils.pool import Failure
-from fer_lightning.predict.run import PredictionRequest, predict
+from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.video_files import find_videos, printable_line
+from fer_lightning.runs.lookup import find_run
+
+COLUMNS = """columns of expressions.csv, a line for each row:
+  time, start, end  middle, start and end of the row in seconds
+  expression        the most probable class, or "no face", "no sound", "no face or sound"
+  confidence        its probability, 0 to 1; empty without an expression
+  p_CLASS           probability of each class, 0 to 1
+  faces             share of the row's frames that have a face, 0 to 1 (not a number of faces); models of faces
+                    need 0.5, so a row may say "no face" although some of its frames have one
+  audio             1 if there is sound in the row's window, else 0
+  yaw, pitch, roll  mean head pose in degrees; empty if unknown"""
 
 
 def main(arguments: list[str]) -> int:
     """Runs `fer predict VIDEO... --checkpoint RUN`; returns 0, or 1 if a video could not be read.
 
     Raises:
-        FileNotFoundError: there is no checkpoint, or a folder has no videos.
+        FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
         ValueError: an option is invalid, the checkpoint cannot be used, or a package is not installed.
     """
-    request = parse(arguments[1:])
-    videos = find_videos(request.videos)
-    if request.out.exists() and not request.out.is_dir():
-        raise ValueError(f"--out {request.out} is a file; expected a folder, or a name that is not in use")
-    unreadable = 0
+    request, missing = parse(arguments[1:])
+    total, unreadable = len(request.videos) + len(missing), len(missing)
+
+    def show(number: int, text: str) -> None:
+        print(f"[{number} of {total}] " * (total > 1) + text, flush=True)
+
+    for number, name in enumerate(missing, start=1):
+        show(number, f"{printable_line(name)}: not predicted. There is no such file or folder")
+
+    from fer_lightning.predict.run import predict  # takes seconds, so names are checked before
+
     try:
-        for done, (path, result) in enumerate(predict(request, videos), start=1):
-            unreadable += isinstance(result, Failure)
+        for number, (path, result) in enumerate(predict(request), start=len(missing) + 1):
             if isinstance(result, Failure):
-                text = f"{printable_line(path)}: not predicted. {printable_line(result.reason)}"
+                unreadable += 1
+                show(number, f"{printable_line(path)}: not predicted. {printable_line(result.reason)}")
             else:
-                text = f"{printable_line(path.name)}: {result.paragraph()}"
-            print(f"[{done} of {len(videos)}] " * (len(videos) > 1) + text, flush=True)
+                show(number, f"{printable_line(path.name)}: {result.paragraph()}")
     except (DetectorNotFoundError, AudioLibraryNotFoundError) as error:
         raise ValueError(str(error)) from error
-    if unreadable and len(videos) > 1:
-        print(f"{unreadable} of {len(videos)} videos could not be read; the reasons are given above")
+    if unreadable and total > 1:
+        print(f"{unreadable} of {total} videos could not be read; the reasons are given above")
     return 1 if unreadable else 0
 
 
-def parse(arguments: Sequence[str]) -> PredictionRequest:
-    """Parses the command line.
+def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
+    """Parses the command line; returns the request, and the named videos that do not exist.
 
     Raises:
+        FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
         ValueError: an option has an invalid value.
     """
-    parser = argparse.ArgumentParser("fer predict", description="Recognises expressions over time in videos.")
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="a file, or a folder with videos")
-    parser.add_argument(
+    default = PredictionRequest
+    parser = argparse.ArgumentParser(
+        "fer predict",
+        description="Recognises expressions over time in videos.",
+        epilog=COLUMNS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("videos", nargs="+", metavar="VIDEO", help="a file, or a folder with videos")
+    add(
         "--checkpoint",
-        type=Path,
+        action="append",
         required=True,
         metavar="RUN",
-        help="folder of a run or of an ensemble, or a checkpoint",
+        help="folder of a run or of an ensemble, its name below runs/, or a checkpoint",
     )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder for the results (predictions/)")
-    parser.add_argument("--detector", choices=("mtcnn", "insightface"), default="mtcnn", help="finds the faces (mtcnn)")
-    parser.add_argument("--window", type=float, default=2.0, help="seconds of video for each expression (2)")
-    parser.add_argument("--hop", type=float, default=0.5, help="seconds from one row to the next (0.5)")
-    parser.add_argument("--every", type=int, default=FaceSettings.every, help="look for faces in every n-th frame (4)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    parser.add_argument("--workers", type=int, default=1, help="videos read at the same time, each by a process (1)")
-    parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
-    parser.add_argument(
-        "--head-pose", action="store_true", help="measure yaw, pitch and roll even if the model needs no landmarks"
-    )
+    add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
+    add("--detector", choices=("mtcnn", "insightface"), default=default.detector, help="finds the faces (mtcnn)")
+    add("--window", type=float, default=default.window, help="seconds of video for each expression (2)")
+    add("--hop", type=float, default=default.hop, help="seconds from one row to the next (0.5)")
+    add("--every", type=int, default=default.every, help="look for faces in every n-th frame (4)")
+    add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
+    add("--workers", type=int, default=default.workers, help="videos read at the same time, each by a process (1)")
+    add("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
+    add("--head-pose", action="store_true", help="measure yaw, pitch and roll even if the model needs no landmarks")
     options = parser.parse_args(arguments)
-    if not 0 < options.hop <= options.window < float("inf"):
+    if len(options.checkpoint) > 1:
         raise ValueError(
-            f"--hop {options.hop:g} --window {options.window:g}: expected 0 < hop <= window, in seconds; with a longer "
-            "hop, parts of the video would not be in any window"
+            f"--checkpoint is given {len(options.checkpoint)} times ({', '.join(options.checkpoint)}); expected one "
+            "run. To combine several, make an ensemble of them with `fer ensemble`"
         )
-    if options.workers < 0:
-        raise ValueError(f"--workers {options.workers}: expected 1 or more, or 0 to read videos in this process")
-    if options.every < 1:
-        raise ValueError(f"--every {options.every}: expected 1 (every frame) or more")
-    return PredictionRequest(
-        tuple(options.videos),
-        options.checkpoint,
+    videos, missing = find_videos(options.videos)
+    request = PredictionRequest(
+        tuple(videos),
+        find_run(options.checkpoint[0]),
         options.out,
         options.detector,
         options.window,
@@ -88,3 +106,4 @@ def parse(arguments: Sequence[str]) -> PredictionRequest:
         options.workers,
         options.head_pose,
     )
+    return request, missing

@@ -3,15 +3,13 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import av
 import torch
 
-from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.pending import TIME_LIMIT
@@ -25,9 +23,10 @@ from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
 from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio, head_poses
+from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.row_classifier import RowClassifier
 from fer_lightning.predict.settings import PredictionSettings
-from fer_lightning.predict.shared_faces import Detector, shared_face_settings
+from fer_lightning.predict.shared_faces import shared_face_settings
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows, video_duration
 from fer_lightning.predict.timeline_figure import timeline_png
@@ -35,23 +34,6 @@ from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, ou
 from fer_lightning.predict.video_result import VideoResult
 
 MAX_THREADS = 4  # frames that the detector processes at once on a CPU
-
-
-@dataclass(frozen=True)
-class PredictionRequest:
-    """The arguments of one call of `fer predict`."""
-
-    videos: tuple[Path, ...]
-    checkpoint: Path
-    out: Path = Path("predictions")
-    detector: Detector = "mtcnn"
-    window: float = 2.0  # seconds of video for one expression
-    hop: float = 0.5  # seconds from one expression to the next
-    every: int = FaceSettings.every
-    device: str = "auto"
-    video: bool = True  # write the annotated video
-    workers: int = 1
-    head_pose: bool = False  # find the landmarks that it needs even if the model does not use them
 
 
 def select_device(name: str) -> torch.device:
@@ -70,7 +52,7 @@ def select_device(name: str) -> torch.device:
     return device
 
 
-def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tuple[Path, VideoResult | Failure]]":
+def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | Failure]]":
     """Writes the files of all videos; yields the result of each, or why it has none.
 
     Faces are extracted in separate processes, those of the next video while the current one is classified. A file on
@@ -91,10 +73,10 @@ def predict(request: PredictionRequest, videos: Sequence[Path]) -> "Iterator[tup
         threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(request.workers, 1))
         kind = "cuda" if device.type == "cuda" else "cpu"
         make = partial(ClipPreparer, Path.cwd(), settings, store.folder, kind, threads)
-        records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(videos)]
+        records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(request.videos)]
         predictor, stages = Predictor(request, classifier, store), Stages()
         for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces):
-            path = videos[int(record.clip_id)]
+            path = request.videos[int(record.clip_id)]
             if isinstance(result, Failure):
                 yield path, Failure(result.reason.removeprefix("UnreadableVideoError: "))
                 continue

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.batch import FACE_INPUTS, needed_settings
+from fer_lightning.predict.request import Detector
 from fer_lightning.training.loading import TrainedModel
-
-Detector = Literal["mtcnn", "insightface"]
 
 OPTIONAL = ("landmarks", "person")  # settings of what not every model needs
 

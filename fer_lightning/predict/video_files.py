@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_modules.video.images import natural_order
 
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf"),
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
@@ -16,19 +17,39 @@ FORMAT = "fer_lightning expressions 1"  # of `CONTENT`, which states it
 MAX_NAME_LENGTH = 80  # characters of an output folder
 
 
-def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """Returns the videos that are named and those below named folders, in natural order, each of them once.
+def find_videos(names: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Finds the videos that are named, as files or by their folders.
 
-    Annotated videos that an earlier run wrote are left out.
+    Annotated videos that an earlier run wrote are left out of folders.
+
+    Returns:
+        The videos in natural order, each of them once, and the names for which there is no file or folder.
 
     Raises:
-        FileNotFoundError: a folder has no videos.
+        FileNotFoundError: none of the names exists, or a folder has no videos.
+        ValueError: a name is a web address or the number of a camera.
     """
     unique: dict[Path, Path] = {}
-    for path in paths:
+    missing = []
+    for name in names:
+        path = Path(name)
+        if not path.exists():
+            _refuse_streams(name)
+            missing.append(name)
+            continue
         for video in _videos_of_folder(path) if path.is_dir() else [path]:
             unique.setdefault(video.resolve(), video)
-    return list(unique.values())
+    if not unique:
+        listed = ", ".join(map(printable_line, missing))
+        raise FileNotFoundError(f"no such file or folder: {listed}; expected videos, or folders with videos")
+    return list(unique.values()), missing
+
+
+def _refuse_streams(name: str) -> None:
+    if URL.match(name):
+        raise ValueError(f"{printable_line(name)}: web addresses cannot be read; download the video, and name the file")
+    if name.isdecimal():
+        raise ValueError(f"{name}: no such file, and cameras cannot be read; record a video, and name the file")
 
 
 def _videos_of_folder(folder: Path) -> list[Path]:

@@ -94,12 +94,14 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     assert "the same command goes on" in capsys.readouterr().err
 
 
-def test_ctrl_c_promises_nothing_where_a_command_begins_anew(monkeypatch, capsys):
-    def stop(request, videos):
+def test_ctrl_c_promises_nothing_where_a_command_begins_anew(tmp_path, monkeypatch, capsys):
+    def stop(request):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fer_lightning.cli.predict.predict", stop)
-    assert main(["predict", "a.mp4", "--checkpoint", "run"]) == 130
+    monkeypatch.setattr("fer_lightning.predict.run.predict", stop)
+    video = tmp_path / "a.mp4"
+    video.touch()
+    assert main(["predict", str(video), "--checkpoint", str(tmp_path)]) == 130
     said = capsys.readouterr().err
     assert "begins anew" in said
     assert "goes on" not in said

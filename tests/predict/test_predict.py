@@ -2,6 +2,9 @@ import csv
 import io
 import json
 import os
+import re
+import subprocess
+import sys
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -282,7 +285,7 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
 
     output = capsys.readouterr().out
     assert "a face in 50 % of 40 frames" in output
-    assert "no face 50 %" in output
+    assert "no face 50 % of the time (`no face` labels rows with a face in fewer than half of their frames)" in output
     assert "x real time" in output
 
 
@@ -350,7 +353,7 @@ def test_folders_duplicates_and_a_second_run_over_its_own_results(tmp_path, run,
         (videos / "x2.mp4").read_bytes()  # somebody's own: no results beside it
     )
     names = ["deep/x2.mp4", "more/annotated.mp4", "x2.mkv", "x2.mp4", "x10.mp4"]
-    assert [p.relative_to(videos).as_posix() for p in find_videos([videos, videos / "x2.mp4"])] == names
+    assert [p.relative_to(videos).as_posix() for p in find_videos([str(videos), str(videos / "x2.mp4")])[0]] == names
     out = videos / "predictions"
     assert fer_predict(videos, "--checkpoint", run, "--out", out) == 0
     folders = {p.name: source_video(p) for p in out.iterdir()}
@@ -391,6 +394,68 @@ def test_errors_that_a_user_can_mend(tmp_path, run, capsys):
     for arguments, message in cases:
         assert cli.main(["predict", *map(str, arguments)]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_second_checkpoint_is_refused(tmp_path, run, capsys):
+    video = write_video(tmp_path / "a.mp4", [True] * 2)
+    assert cli.main(["predict", str(video), "--checkpoint", "first", "--checkpoint", str(run)]) == 2
+    message = capsys.readouterr().err
+    assert f"--checkpoint is given 2 times (first, {run})" in message
+    assert "fer ensemble" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("https://example.org/a.mp4", ["https://example.org/a.mp4: web addresses cannot be read", "download"]),
+        ("0", ["0: no such file, and cameras cannot be read", "record"]),
+        ("none.mp4", ["no such file or folder: none.mp4"]),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "faces"])
+def test_videos_that_do_not_exist_are_refused(tmp_path, run, command, name, parts, capsys):
+    options = {"predict": ["--checkpoint", str(run)], "faces": []}[command]
+    assert cli.main([command, name, *options, "--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert all(part in message for part in parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_are_checked_before_torch_is_imported(tmp_path):
+    program = (
+        "import sys; from fer_lightning.cli.main import main\n"
+        "print(main(sys.argv[1:]), main(['predict', __import__('os').devnull, '--checkpoint', 'ceflnet_synthetc']))\n"
+        "print([name for name in ('torch', 'timm', 'matplotlib') if name in sys.modules])"
+    )
+    (tmp_path / "runs" / "ceflnet_synthetic").mkdir(parents=True)
+    command = [sys.executable, "-c", program, "predict", "none.mp4", "--checkpoint", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "2 2\n[]\n"
+    assert "no such file or folder: none.mp4" in done.stderr
+    assert "no run or checkpoint ceflnet_synthetc" in done.stderr
+    assert "did you mean ceflnet_synthetic?" in done.stderr
+
+
+def test_a_run_is_found_by_its_name(tmp_path, fake_detector):
+    write_checkpoint(tmp_path / "runs" / "mine" / "1-0")  # FER_RUNS
+    video = write_video(tmp_path / "a.mp4", [True] * 3)
+    for name in ("mine", "mine/1-0"):
+        assert fer_predict(video, "--checkpoint", name, "--out", tmp_path / name, "--no-video") == 0
+        content = json.loads((tmp_path / name / "a" / "expressions.json").read_text())
+        assert content["settings"]["checkpoint"] == str(tmp_path / "runs/mine/1-0/checkpoints/last.ckpt")
+
+
+def test_help_says_what_the_columns_mean(tmp_path, run, fake_detector, capsys):
+    """A column for each in the table, in the same order."""
+    video = write_video(tmp_path / "a.mp4", [True] * 3)
+    assert fer_predict(video, "--checkpoint", run, "--out", tmp_path, "--no-video") == 0
+    columns = [name for name in table(tmp_path / "a")[0] if not name.startswith("p_")]
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        fer_predict("--help")
+    output = capsys.readouterr().out
+    names = re.findall(r"(?m)^  ((?:\w+, )*\w+) {2,}", output[output.index("columns of expressions.csv") :])
+    assert [name for line in names for name in line.split(", ") if name != "p_CLASS"] == columns
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (17, 400), (161, 121)])

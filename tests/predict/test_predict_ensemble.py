@@ -125,6 +125,12 @@ def video(tmp_path) -> VideoFaces:
     return VideoFaces(ClipStore(tmp_path / "store").open("a"))
 
 
+def any_video(folder: Path) -> str:
+    """A file that is there, for errors about the checkpoint."""
+    (folder / "a.mp4").touch()
+    return str(folder / "a.mp4")
+
+
 ROWS = plan_rows(np.arange(80) / FPS, 8.0, window=1.0, hop=0.5)
 
 
@@ -191,7 +197,7 @@ def test_joint_late_fusion_is_kept_with_the_ensemble(tmp_path, members, video, c
     with pytest.raises(ValueError, match="does not fit 2 groups of models with 2 classes"):
         load_run(out)
     kept.unlink()
-    assert main(["predict", "a.mp4", "--checkpoint", run, "--out", str(tmp_path / "out")]) == 2
+    assert main(["predict", any_video(tmp_path), "--checkpoint", run, "--out", str(tmp_path / "out")]) == 2
     output = capsys.readouterr().err
     assert f"{kept} is missing" in output
     assert f"delete {out} and make the ensemble again" in output
@@ -281,10 +287,10 @@ def test_members_that_are_gone_or_moved(tmp_path, members, video, capsys, monkey
     moved = tmp_path / "elsewhere" / "both" / "1-0"
     np.testing.assert_array_equal(together(str(moved), video), expected)
     shutil.rmtree(tmp_path / "elsewhere" / "sharp" / "1-0" / "checkpoints")
-    assert main(["predict", "a.mp4", "--checkpoint", str(moved), "--out", str(tmp_path / "out")]) == 2
+    assert main(["predict", any_video(tmp_path), "--checkpoint", str(moved), "--out", str(tmp_path / "out")]) == 2
     assert f"{moved}, member sharp: no checkpoint in" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "elsewhere" / "sharp")
-    assert main(["predict", "a.mp4", "--checkpoint", str(moved), "--out", str(tmp_path / "out")]) == 2
+    assert main(["predict", any_video(tmp_path), "--checkpoint", str(moved), "--out", str(tmp_path / "out")]) == 2
     output = capsys.readouterr().err
     assert f"whose member sharp is missing: looked for its run in {members[1]} and in" in output
     assert "bring the folder back or train it again" in output
@@ -367,7 +373,7 @@ def test_landmarks_and_persons_are_found_for_those_that_look_at_them(tmp_path, m
 def test_faces_that_cannot_be_shared_are_refused(tmp_path, members, name, value, capsys):
     other = write_run(tmp_path, "other", seed=4, faces={name: value})
     run = fuse(members[0], other, out=tmp_path / "both" / "1-0")
-    assert main(["predict", "a.mp4", "--checkpoint", run, "--out", str(tmp_path / "out")]) == 2
+    assert main(["predict", any_video(tmp_path), "--checkpoint", run, "--out", str(tmp_path / "out")]) == 2
     output = capsys.readouterr().err
     assert (
         f"faces.{name} is {getattr(FaceSettings(), name)} in {members[0]}/checkpoints/last.ckpt and {value}" in output

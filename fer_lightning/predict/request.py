@@ -1,0 +1,43 @@
+"""The arguments of one call of `fer predict`, checked before anything heavy is imported."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data_modules.faces.settings import FaceSettings
+
+Detector = Literal["mtcnn", "insightface"]
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """The arguments of one call of `fer predict`.
+
+    Raises:
+        ValueError: a value is invalid, or `out` is a file; the message names the option.
+    """
+
+    videos: tuple[Path, ...]
+    checkpoint: Path
+    out: Path = Path("predictions")
+    detector: Detector = "mtcnn"
+    window: float = 2.0  # seconds of video for one expression
+    hop: float = 0.5  # seconds from one expression to the next
+    every: int = FaceSettings.every
+    device: str = "auto"
+    video: bool = True  # write the annotated video
+    workers: int = 1
+    head_pose: bool = False  # find the landmarks that it needs even if the model does not use them
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop <= self.window < float("inf"):
+            raise ValueError(
+                f"--hop {self.hop:g} --window {self.window:g}: expected 0 < hop <= window, in seconds; with a longer "
+                "hop, parts of the video would not be in any window"
+            )
+        if self.workers < 0:
+            raise ValueError(f"--workers {self.workers}: expected 1 or more, or 0 to read videos in this process")
+        if self.every < 1:
+            raise ValueError(f"--every {self.every}: expected 1 (every frame) or more")
+        if self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"--out {self.out} is a file; expected a folder, or a name that is not in use")
