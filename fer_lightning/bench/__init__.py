@@ -1,0 +1,1 @@
+"""Benchmarks of speed and memory, each against an alternative measured in the same run."""

@@ -1,4 +1,4 @@
-"""What sound costs: making spectrograms and descriptors, once a clip, and the loader's steps with them and without."""
+"""Time to compute spectrograms and descriptors, and to load batches with and without them."""
 
 import tempfile
 import time
@@ -30,11 +30,11 @@ from fer_lightning.bench.store import clips_to_store
 
 CORES = 2
 SECONDS = 3.0  # of a clip
-BATCH, FRAMES, SIZE = 8, 16, 224  # of the streams of Li et al. (2019)
+BATCH, FRAMES, SIZE = 8, 16, 224  # a typical batch
 
 
 def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, list[Clip]]:
-    """Clips of 75 faces and three seconds of a rendered voice in room noise, each as `fer data prepare` stores it."""
+    """Writes clips of 75 faces and three seconds of a synthetic voice in noise, as `fer data prepare` stores them."""
     store, clips = ClipStore(folder), []
     for number, crops in enumerate(islice(clips_to_store(crop_size), count)):
         rng = np.random.default_rng(number)
@@ -50,58 +50,72 @@ def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, li
 
 
 def seconds_per_second(store: ClipStore, clips: list[Clip], audio_cache: AudioCache, field: str, workers: int) -> float:
-    """Seconds of sound of which the processes make the field in a second, their start left out; 0 for this one."""
+    """Returns how many seconds of sound are processed per second, start-up excluded.
+
+    Args:
+        store: holds the clips.
+        clips: of `SECONDS` each.
+        audio_cache: with the settings of the field.
+        field: of `ClipBatch` to compute.
+        workers: processes; 0 for the current one.
+
+    Raises:
+        RuntimeError: the field of a clip cannot be computed.
+    """
     work = partial(AudioPreparer, store, audio_cache, frozenset({field}))
     times = []
     for clip_id, reason in run_in_processes(work, [clip.record.clip_id for clip in clips], workers, 300.0):
         if reason:
             raise RuntimeError(f"no {field} of clip {clip_id}: {reason}")
         times.append(time.perf_counter())
-    warm = max(2 * workers - 1, 0)  # after so many results all processes are at work, and their libraries are loaded
+    warm = max(2 * workers - 1, 0)  # results until all processes have loaded their libraries
     return (len(times) - 1 - warm) * SECONDS / (times[-1] - times[warm])
 
 
 def step_times(datasets: list[ClipDataset], steps: int) -> list[float]:
-    """The least seconds in which one process loads a batch of each data set; they take turns.
+    """Returns the shortest time in seconds to load a batch of each data set in one process, the data sets in turn.
 
-    The least, because whatever else the machine does only adds to it.
+    It is the shortest because other work on the machine only adds time.
     """
     times: list[list[float]] = [[] for _ in datasets]
     for step in range(steps + 1):
-        for mine, data in zip(times, datasets, strict=True):
+        for dataset_times, data in zip(times, datasets, strict=True):
             draws = [Draw((step * BATCH + row) % len(data), step * BATCH + row) for row in range(BATCH)]
             start = time.perf_counter()
             collate([data[draw] for draw in draws])
-            mine.append(time.perf_counter() - start)
-    return [min(mine[1:]) for mine in times]
+            dataset_times.append(time.perf_counter() - start)
+    return [min(dataset_times[1:]) for dataset_times in times]
 
 
 def run(quick: bool = False) -> None:
-    """Prints how fast both fields are made, and how much longer a step of the loader takes with them."""
+    """Prints how fast both fields are computed, and how much longer loading a batch takes with them."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     audio, sampler = AudioSettings(), SegmentSampler(2 if quick else FRAMES)
     with tempfile.TemporaryDirectory() as folder:
         store, clips = write_clips(Path(folder), 4 if quick else 40, 64 if quick else 256)
-        kept = AudioCache.from_store(store, audio)
-        fields = {f"spectrogram, {audio.size}²": (kept, "spectrogram")}
+        cached = AudioCache.of(store, audio)
+        fields = {f"spectrogram, {audio.size}²": (cached, "spectrogram")}
         if find_spec("opensmile"):
             for functionals, size in SIZES.items():
                 cache = AudioCache.from_store(store, replace(audio, functionals=functionals))
                 fields[f"openSMILE, {size} values"] = cache, "descriptor"
         workers = 0 if quick else CORES
-        print(f"noise reduction and voice activity included, {workers or 1} processes, clips of {SECONDS:.0f} s:")
+        count = "1 process" if workers < 2 else f"{workers} processes"
+        print(f"noise reduction and voice activity included, {count}, clips of {SECONDS:.0f} s:")
         for name, (cache, field) in fields.items():
             speed = seconds_per_second(store, clips, cache, field, workers)
-            print(f"  {name}: {speed:.1f} s of sound a second")
-        heard = frozenset(field for _, field in fields.values())
-        ways = {
-            "faces": (FACES_ONLY, kept),
-            f"faces, {' and '.join(sorted(heard))}": (FACES_ONLY | heard, kept),
-            "faces and spectrogram, made anew in each step": (FACES_ONLY | {"spectrogram"}, AudioCache(audio)),
+            print(f"  {name}: {speed:.1f} s of sound per second")
+        audio_fields = frozenset(field for _, field in fields.values())
+        variants = {
+            "faces": (FACES_ONLY, cached),
+            f"faces, {' and '.join(sorted(audio_fields))}": (FACES_ONLY | audio_fields, cached),
+            "faces and spectrogram, computed in each step": (FACES_ONLY | {"spectrogram"}, AudioCache(audio)),
         }
-        data = [ClipDataset(clips, store, sampler, inputs, SIZE, audio_cache=cache) for inputs, cache in ways.values()]
+        data = [
+            ClipDataset(clips, store, sampler, inputs, SIZE, audio_cache=cache) for inputs, cache in variants.values()
+        ]
         times = step_times(data, 2 if quick else 20)
         print(f"loading a batch of {BATCH} clips of {sampler.frames} frames in one process:")
-        for way, seconds in zip(ways, times, strict=True):
-            print(f"  {way}: {1000 * seconds:.1f} ms, {seconds / times[0]:.3f} x")
+        for name, seconds in zip(variants, times, strict=True):
+            print(f"  {name}: {1000 * seconds:.1f} ms, {seconds / times[0]:.3f} x")

@@ -1,4 +1,4 @@
-"""Faces of a real video: the default way against the same detector on every frame, one by one."""
+"""Speed of face extraction: the default pipeline against the same detector on every single frame."""
 
 import os
 import tempfile
@@ -28,14 +28,14 @@ Result = TypeVar("Result")
 LANDMARKS: tuple[Literal["none", "mesh"], ...] = ("none", "mesh")
 
 
-def locate_by_default(source: VideoSource, settings: FaceSettings, models: FaceModels) -> FaceLocator:
-    """What the pipeline does: each n-th frame, several at a time, tracked."""
-    return run_to_end(FaceExtractor(settings, models=models).locate(source, ClipAnnotations())).faces
+def places_by_default(source: VideoSource, settings: FaceSettings, tools: Tools) -> FacePlaces:
+    """Locates faces as the pipeline does: in every n-th frame, several frames at a time, with tracking."""
+    return run_to_end(find_places(source, settings, tools, Known())).faces
 
 
-def locate_one_by_one(source: VideoSource, settings: FaceSettings, models: FaceModels) -> FaceLocator:
-    """Each frame looked at for itself."""
-    assert models.faces is not None
+def places_one_by_one(source: VideoSource, settings: FaceSettings, tools: Tools) -> FacePlaces:
+    """Runs the detector on every frame, one at a time."""
+    assert tools.faces is not None
     tracker = FaceTracker()
     for index, frame in source.frames():
         tracker.update(index, models.faces.detect([frame])[0], frame)
@@ -43,51 +43,52 @@ def locate_one_by_one(source: VideoSource, settings: FaceSettings, models: FaceM
 
 
 def run(quick: bool = False) -> None:
-    """Prints frames per second of both ways, how well they agree, and the speed of everything with crops."""
+    """Prints the speed of both methods, how well their boxes agree, and the speed of extraction with crops."""
     torch.set_num_threads(1)
     settings = FaceSettings()
     models = FaceModels(make_detector("mtcnn"))
     with tempfile.TemporaryDirectory() as name:
         path = example_video(Path(name), quick)
-        ways = {"default": locate_by_default, "every frame, one by one": locate_one_by_one}
-        locations, seconds = {}, {}
-        for title, way in ways.items():
-            open_and_warm(path, models)
-            locations[title], seconds[title] = timed(partial(way, open_video(path), settings, models))
+        methods = {"default": places_by_default, "every frame, one by one": places_one_by_one}
+        places, seconds = {}, {}
+        for title, method in methods.items():
+            open_and_warm(path, tools)
+            places[title], seconds[title] = timed(partial(method, open_video(path), settings, tools))
         count = open_video(path).num_frames
-        print(f"{path.name}: {count} frames, MTCNN on {models.faces.device if models.faces else ''}")
-        for title, took in seconds.items():
-            print(f"  locations, {title}: {count / took:.1f} frames/s")
-        default, full = locations.values()
+        print(f"{path.name}: {count} frames, MTCNN on {tools.faces.device if tools.faces else ''}")
+        for title, elapsed in seconds.items():
+            print(f"  locating faces, {title}: {count / elapsed:.1f} frames/s")
+        default, full = places.values()
         pairs = [(default.at(i), full.at(i)) for i in range(count)]
-        shares = [overlaps(a.box, [b.box])[0] if a is not None else 0.0 for a, b in pairs if b is not None]
+        ious = [overlaps(a.box, [b.box])[0] if a is not None else 0.0 for a, b in pairs if b is not None]
         missed = sum(a is None for a, b in pairs if b is not None)
         ratio = seconds["every frame, one by one"] / seconds["default"]
-        print(f"  {ratio:.2f} x as fast; mean IoU {np.mean(shares):.3f} over {len(shares)} faces, {missed} missed")
+        print(f"  {ratio:.2f} x as fast; mean IoU {np.mean(ious):.3f} over {len(ious)} faces, {missed} missed")
         for landmarks in LANDMARKS:
-            wanted = replace(settings, landmarks=landmarks)
-            extractor = FaceExtractor(wanted, models=replace(FaceModels.from_settings(wanted), faces=models.faces))
+            with_landmarks = replace(settings, landmarks=landmarks)
+            models = replace(Tools.of(with_landmarks), faces=tools.faces)
+            faces = extract(open_video(path), with_landmarks, models)
             start = time.perf_counter()
-            made = len(list(extractor.extract(open_video(path))))
-            took = time.perf_counter() - start
-            print(f"  aligned crops, landmarks {landmarks}: {made} in {took:.1f} s, {count / took:.1f} frames/s")
+            crops = len(list(faces))
+            elapsed = time.perf_counter() - start
+            print(f"  aligned crops, landmarks {landmarks}: {crops} in {elapsed:.1f} s, {count / elapsed:.1f} frames/s")
 
 
-def open_and_warm(path: Path, models: FaceModels) -> None:
-    """One look before the clock runs."""
-    assert models.faces is not None
-    models.faces.detect([next(open_video(path).frames())[1]])
+def open_and_warm(path: Path, tools: Tools) -> None:
+    """Runs the detector once before time is measured."""
+    assert tools.faces is not None
+    tools.faces.detect([next(open_video(path).frames())[1]])
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    """What the work returns, and its seconds."""
+    """Returns the result of a function and how many seconds it took."""
     start = time.perf_counter()
     result = work()
     return result, time.perf_counter() - start
 
 
 def example_video(folder: Path, quick: bool) -> Path:
-    """A real video where there is one, else a rendered one."""
+    """Returns `single_face.mp4` of the folder FER_TEST_CLIPS if it exists, else a rendered video."""
     clips = os.environ.get("FER_TEST_CLIPS")
     if clips and not quick and (Path(clips) / "single_face.mp4").exists():
         return Path(clips) / "single_face.mp4"

@@ -1,4 +1,4 @@
-"""VSHNN's second training step on cached features of its frozen parts, against computing them anew each time."""
+"""Speed of an epoch of VSHNN on cached features of its frozen parts, against computing them each time."""
 
 import tempfile
 import time
@@ -13,29 +13,29 @@ EXPERIMENT = "vshnn_synthetic"
 
 
 class EpochClock(L.Callback):
-    """Seconds of the last epoch's training steps, waiting for data included."""
+    """Measures the seconds of the last epoch's training steps, including waiting for data."""
 
     seconds = 0.0
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """Starts the clock."""
+        """Records the start of the epoch."""
         self._start = time.perf_counter()
 
     def on_train_epoch_end(self, *_: Any) -> None:
-        """Stops it."""
+        """Computes the duration of the epoch."""
         self.seconds = time.perf_counter() - self._start
 
 
 def run(quick: bool = False) -> None:
-    """Prints the seconds of a training epoch both ways; the second epoch, when everything is warm."""
+    """Prints the duration of a training epoch with and without cached features."""
     seconds = {cache: epoch(cache, steps=2 if quick else None) for cache in (False, True)}
-    for cache, took in seconds.items():
-        print(f"{EXPERIMENT}, {'cached features' if cache else 'computed anew'}: {took:.2f} s an epoch")
+    for cache, elapsed in seconds.items():
+        print(f"{EXPERIMENT}, {'cached features' if cache else 'computed each time'}: {elapsed:.2f} s per epoch")
     print(f"{seconds[False] / seconds[True]:.1f} x as fast")
 
 
 def epoch(cache: bool, steps: int | None) -> float:
-    """Seconds of the second of two epochs."""
+    """Trains two epochs and returns the seconds of the second one, as the first includes start-up."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = Request(EXPERIMENT, size="small").command_line()
         arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]

@@ -1,4 +1,4 @@
-"""What fusing faces and landmarks costs: each way alone, against the forward pass of VSHNN at the paper's size."""
+"""Time of each fusion of faces and landmarks, against a forward pass of VSHNN at the size of its paper."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ REPEATS = 20
 
 
 def run(quick: bool = False) -> None:
-    """Prints milliseconds of a batch and the share of VSHNN's forward."""
+    """Prints the milliseconds of each fusion for a batch, and their share of VSHNN's forward pass."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batch_size, size = (4, 32) if quick else (32, 224)
     backbone, scene = (FrameBackbone("resnet10t"), ClipBackbone("c3d", width=0.125)) if quick else (None, None)
@@ -26,30 +26,25 @@ def run(quick: bool = False) -> None:
     mask = torch.ones(batch_size, 16, dtype=torch.bool, device=device)
     names = tuple(map(str, range(batch_size)))
     batch = ClipBatch(names, torch.zeros(batch_size, dtype=torch.long), mask, mask.long().cumsum(1) - 1, frames)
-    whole = milliseconds(lambda: model(batch), device, repeats=1)
-    print(f"VSHNN's forward, {batch_size} clips of 16 frames of {size}² on {device.type}: {whole:.0f} ms")
-    fusions: dict[str, ScoreFusion] = {
-        "WS": WeightedSum(),
-        "LRMF": LowRankMultiModalFusion(attention=False),
-        "LRMAF": LowRankMultiModalFusion(),
-    }
+    forward = milliseconds(lambda: model(batch), device, repeats=1)
+    print(f"VSHNN's forward pass, {batch_size} clips of 16 frames of {size}² on {device.type}: {forward:.0f} ms")
+    fusions = {"WS": WeightedSum(7), "LRMF": ScoreFusion(7, 4, False), "LRMAF": ScoreFusion(7, 4, True)}
     scores = torch.randn(2, batch_size, 7, device=device)
     for name, fusion in fusions.items():
-        fusion.build(len(SEVEN), scene_size=1)
-        fuse = fusion.to(device).eval().fuse
-        took = milliseconds(lambda fuse=fuse: fuse(*scores), device, REPEATS)  # type: ignore[misc]
-        print(f"  {name} alone: {took:.3f} ms, {100 * took / whole:.4f} % of it")
+        fuse = fusion.to(device).eval()
+        elapsed = milliseconds(lambda fuse=fuse: fuse(*scores), device, REPEATS)  # type: ignore[misc]
+        print(f"  {name} alone: {elapsed:.3f} ms, {100 * elapsed / forward:.4f} % of it")
     share = 100 * PAPER["LRMAF"] / PAPER["VSHNN"]
     print(f"  the paper's LRMAF: {PAPER['LRMAF']:.0f} ms where its VSHNN takes {PAPER['VSHNN']} ms, {share:.0f} %")
 
 
 def milliseconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Mean time of a call after one to warm up."""
+    """Returns the mean time of a call, after one call to warm up; the GPU is only synchronised at the end."""
     with torch.inference_mode():
-        for turn in range(repeats + 1):
+        for repeat in range(repeats + 1):
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            if turn == 1:
+            if repeat == 1:
                 start = time.perf_counter()
             work()
         if device.type == "cuda":

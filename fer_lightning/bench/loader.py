@@ -1,4 +1,4 @@
-"""How long training waits for its data: a real training on the synthetic set, a few steps of it."""
+"""The share of time for which training on the synthetic set waits for data."""
 
 import tempfile
 
@@ -8,14 +8,14 @@ from fer_lightning.training.callbacks import DataWait
 
 
 def run(quick: bool = False) -> None:
-    """Prints the share of the second epoch's steps that was waiting, for 0 and 2 workers."""
+    """Prints the share of a training step that is spent waiting for data, with 0 and 2 workers."""
     for workers in (0, 2):
         share = waiting_share("ceflnet_synthetic", workers, steps=5 if quick else 40)
         print(f"{workers} workers: {100 * share:.1f} % of a training step is waiting for data")
 
 
 def waiting_share(experiment: str, workers: int, steps: int) -> float:
-    """Trains two short epochs; the share of the second, when everything is warm."""
+    """Trains two short epochs and returns the share of the second one, as the first includes start-up."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = Request(experiment).command_line()
         arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]

@@ -1,4 +1,4 @@
-"""How long a large data set takes to open: its manifest from the disk, and a prepared one for training."""
+"""Time to open a large data set: to read its manifest, and to set up training on it."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ REPEATS = 3
 
 
 def write_tree(root: Path, clips: int) -> None:
-    """DFEW's layout with so many clips of one empty file each: what reading the manifest could look at."""
+    """Writes a data set with the layout of DFEW, in which each clip is one empty file."""
     codes = sorted(CODES)
     for number in range(1, clips + 1):
         folder = root / CLIPS / f"{number:05d}"
@@ -40,17 +40,17 @@ def write_tree(root: Path, clips: int) -> None:
 
 
 def seconds(work: Callable[[], object]) -> list[float]:
-    """How long a call takes, the first time and again."""
-    taken = []
+    """Returns the seconds of each of several calls."""
+    times = []
     for _ in range(REPEATS):
         start = time.perf_counter()
         work()
-        taken.append(time.perf_counter() - start)
-    return taken
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def opening(root: Path, clips: int) -> Iterator[tuple[str, list[float]]]:
-    """Makes the tree below `root`; yields each part of opening it, and its seconds."""
+    """Writes a data set below `root`; yields the name of each part of opening it, with its seconds."""
     write_tree(root, clips)
     dataset = DFEW(root)
     yield "manifest", seconds(lambda: check_records(dataset.records(), dataset.name))
@@ -61,7 +61,7 @@ def opening(root: Path, clips: int) -> Iterator[tuple[str, list[float]]]:
 
 @contextmanager
 def _store_in(folder: Path) -> Iterator[None]:
-    """The variable FER_STORE, for the time of the measurement."""
+    """Sets the variable FER_STORE during the measurement."""
     before = os.environ.get("FER_STORE")
     os.environ["FER_STORE"] = str(folder)
     try:
@@ -78,5 +78,5 @@ def run(quick: bool = False) -> None:
     """Prints the seconds of each part."""
     clips = 700 if quick else CLIP_COUNT
     with tempfile.TemporaryDirectory() as folder, _store_in(Path(folder) / "store"):
-        for part, taken in opening(Path(folder) / "dfew", clips):
-            print(f"{part} of {clips} clips: {taken[0]:.2f} s, again {min(taken[1:]):.2f} s")
+        for part, times in opening(Path(folder) / "dfew", clips):
+            print(f"{part} of {clips} clips: {times[0]:.2f} s, again {min(times[1:]):.2f} s")

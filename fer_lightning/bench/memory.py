@@ -1,4 +1,4 @@
-"""The peak of memory of a process that makes faces, for a short and for a long video of the same pictures."""
+"""Peak memory of a process that extracts faces, for a short and a long video of the same frames."""
 
 import multiprocessing
 import resource
@@ -18,40 +18,40 @@ SHORT, LONG = 20.0, 1200.0  # seconds
 
 
 def run(quick: bool = False) -> None:
-    """Prints the peak for both lengths; each is measured in a process of its own."""
+    """Prints the peak for both lengths, each measured in a separate process."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         video = example_video(folder, quick)
         for seconds in (2.0, 6.0) if quick else (SHORT, LONG):
             long = write_repeated(video, folder / f"{seconds:.0f}s.mp4", seconds)
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_measure, args=(theirs, long, folder / "store"))
+            receiver, sender = context.Pipe()
+            process = context.Process(target=_measure, args=(sender, long, folder / "store"))
             start = time.perf_counter()
             process.start()
-            theirs.close()
-            peak, summary = ours.recv()
+            sender.close()
+            peak, summary = receiver.recv()
             process.join()
-            took = time.perf_counter() - start
+            elapsed = time.perf_counter() - start
             print(
                 f"{seconds:.0f} s of video: {summary.num_faces} faces in {summary.num_frames} frames, "
-                f"peak {peak / 2**20:.0f} MiB, {took:.0f} s of work",
+                f"peak {peak / 2**20:.0f} MiB, {elapsed:.0f} s of work",
                 flush=True,
             )
 
 
 def write_repeated(video: Path, path: Path, seconds: float) -> Path:
-    """A video that shows another one again and again until it lasts `seconds`; its packets are copied."""
+    """Writes a video that repeats another one until it lasts about `seconds`; packets are copied without decoding."""
     with av.open(str(video)) as source, av.open(str(path), "w") as target:
         track = source.streams.video[0]
         copy = target.add_stream_from_template(track)
         packets = [packet for packet in source.demux(track) if packet.dts is not None]
         assert track.time_base is not None
         step = sum(packet.duration or 0 for packet in packets)
-        for turn in range(round(seconds / float(step * track.time_base)) or 1):
+        for repeat in range(round(seconds / float(step * track.time_base)) or 1):
             for packet in packets:
                 packet.stream = copy
-                if turn:
+                if repeat:
                     packet.pts, packet.dts = (packet.pts or 0) + step, (packet.dts or 0) + step
                 pts, dts, base = packet.pts, packet.dts, packet.time_base  # muxing changes them
                 target.mux(packet)

@@ -1,4 +1,4 @@
-"""Prediction against the length of the video: a rendered person in a 640 x 360 picture, MTCNN, the small model."""
+"""Time of prediction against the length of a video: a rendered person at 640 x 360, MTCNN, the small model."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ WIDTH, HEIGHT, FPS = 640, 360, 25
 
 
 def write_long_video(path: Path, seconds: int) -> None:
-    """One rendered person after another, each 256², in the middle of a grey 640 x 360 picture."""
+    """Writes a video of rendered persons, each 256² pixels, one after another in the middle of grey frames."""
     people = [render_clip(ClipSettings("lab", n, SEVEN[n % len(SEVEN)])).frames for n in range(seconds)]
     faces = np.concatenate(people)[: seconds * FPS]  # each lasts at least about a second
     frames = np.full((len(faces), HEIGHT, WIDTH, 3), 96, np.uint8)
@@ -31,7 +31,7 @@ def write_long_video(path: Path, seconds: int) -> None:
 
 
 def write_untrained(path: Path) -> None:
-    """A checkpoint of the default experiment's model; how fast it is does not depend on what it has learnt."""
+    """Writes a checkpoint of the default experiment's untrained model, which is as fast as a trained one."""
     cli = FerCLI([*Experiment("ceflnet_synthetic").command_line(), "--trainer.logger", "false"], run=False)
     content = {"state_dict": cli.model.state_dict(), "epoch": 0, "global_step": 0}
     cli.model.configuration = cli.plain_config()
@@ -40,7 +40,7 @@ def write_untrained(path: Path) -> None:
 
 
 def run(quick: bool = False) -> None:
-    """Prints how many times faster than the video lasts each way of predicting is, start-up apart."""
+    """Prints the speed relative to real time with and without the annotated video, start-up excluded."""
     seconds = 2 if quick else 30
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -50,10 +50,9 @@ def run(quick: bool = False) -> None:
         for annotated in (False, True):
             request = PredictionRequest((video,), checkpoint, folder / "out", video=annotated)
             with contextlib.redirect_stdout(io.StringIO()):
-                ((_, done),) = predict(request)
-            if isinstance(done, Failure):
-                raise RuntimeError(done.reason)
-            took = done.total
+                ((_, result),) = predict(request)
+            if isinstance(result, Failure):
+                raise RuntimeError(result.reason)
             what = f"{'with' if annotated else 'without'} the annotated video"
-            speed = f"{seconds} s of video in {took:.1f} s, {seconds / took:.2f} x real time"
+            speed = f"{seconds} s of video in {result.total:.1f} s, {seconds / result.total:.2f} x real time"
             print(f"{WIDTH} x {HEIGHT} at {FPS} fps, {what}: {speed}")

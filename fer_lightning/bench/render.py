@@ -1,4 +1,4 @@
-"""Frames of the synthetic data set rendered per second, encoding, sound and ground truth included."""
+"""Frames of the synthetic data set rendered per second, including encoding, sound and ground truth."""
 
 import os
 import tempfile
@@ -16,20 +16,20 @@ DIFFICULTIES: tuple[Difficulty, ...] = ("lab", "wild")
 
 
 def run(quick: bool = False) -> None:
-    """Prints the speed of both difficulties, the start of the processes included."""
+    """Prints the speed for both difficulties, including the start of the processes."""
     workers = os.cpu_count() or 1
     for difficulty in DIFFICULTIES:
-        wanted = [ClipSettings(difficulty, s, emotion) for s in range(1 if quick else 12) for emotion in SEVEN]
+        clips = [ClipSettings(difficulty, s, emotion) for s in range(1 if quick else 12) for emotion in SEVEN]
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            write_all(wanted, Path(folder), workers, f"rendering {difficulty}")
+            write_all(clips, Path(folder), workers, f"rendering {difficulty}")
             seconds = time.perf_counter() - start
-            frames = sum(map(frames_of, Path(folder).glob("*.mp4")))
+            frames = sum(map(count_frames, Path(folder).glob("*.mp4")))
         speed = frames / seconds
         print(f"{difficulty}: {frames} frames of 256² in {seconds:.1f} s on {workers} cores, {speed:.0f} per second")
 
 
-def frames_of(path: Path) -> int:
-    """How many frames a video file says it has."""
+def count_frames(path: Path) -> int:
+    """Returns the number of frames that a video file declares."""
     with av.open(str(path)) as container:
         return int(container.streams.video[0].frames)

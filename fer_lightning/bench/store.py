@@ -1,9 +1,9 @@
-"""Compares forms in which face crops could be stored: time of a random read, and bytes a clip.
+"""Compares formats in which face crops could be stored: time of a random read, and bytes per clip.
 
-What is read is what training reads: 5 of 75 frames (one short clip of CEFLNet's) and 35 of 75 (all seven), from files
-that the operating system has in memory, so that decoding and opening are measured, not the disk. Crops come from a
-real clip where the variable FER_TEST_CLIPS names a folder of some (`single_face.mp4`, its middle square); otherwise
-they are drawn: a smooth background and a few moving shapes with fine grain, which compress like a face.
+Reads are those of training: 5 of 75 frames (one clip of CEFLNet) and 35 of 75 (all seven clips). The files are in the
+cache of the operating system, so opening and decoding are measured, not the disk. Crops are the middle square of
+`single_face.mp4` in the folder FER_TEST_CLIPS if it exists; otherwise they are drawn: a smooth background and a few
+moving shapes with fine grain, which compress like a face.
 """
 
 import os
@@ -34,10 +34,10 @@ QUALITY = 95
 
 @dataclass(frozen=True)
 class FormatResult:
-    """What one form costs."""
+    """Measurements of one format."""
 
     name: str
-    size: int  # pixels, the crops' side
+    size: int  # side of the crops in pixels
     bytes_per_clip: float
     ms_per_read: tuple[float, ...]  # for each of `READS`
     files_per_clip: int
@@ -46,8 +46,8 @@ class FormatResult:
 
 
 @dataclass(frozen=True)
-class Form:
-    """One way to store a clip."""
+class Format:
+    """A format in which a clip can be stored."""
 
     name: str
     write: Callable[[Path, Crops], None]  # into an empty folder
@@ -105,60 +105,68 @@ def _write_mp4(keyframes: int) -> Callable[[Path, Crops], None]:
 
 
 def _read_mp4(folder: Path, indices: NDArray[np.int64]) -> Crops:
-    """With few frames it seeks from one to the next, with many it reads through: whatever is faster."""
-    import torch  # noqa: F401 - decord imported before torch brings the process down
+    """Reads the frames at some indices; the library seeks for few frames and decodes all for many."""
+    import torch  # noqa: F401 - importing decord before torch crashes the process
     import decord  # isort: skip
 
     reader = decord.VideoReader(str(folder / "clip.mp4"), num_threads=1)
     return np.asarray(reader.get_batch(indices.tolist()).asnumpy(), dtype=np.uint8)
 
 
-FORMS = (
-    Form("JPEG files in a folder", _write_images, _read_images),
-    Form("JPEGs in one file (the store)", _write_store, _read_store),
-    Form("uint8 .npy, mapped", _write_npy, _read_npy),
-    Form("uint8 safetensors", _write_tensor, _read_tensor),
-    Form("H.264, key frame every 8", _write_mp4(8), _read_mp4),
-    Form("H.264, key frame every 75", _write_mp4(75), _read_mp4),
+FORMATS = (
+    Format("JPEG files in a folder", _write_images, _read_images),
+    Format("JPEGs in one file (the store)", _write_store, _read_store),
+    Format("uint8 .npy, mapped", _write_npy, _read_npy),
+    Format("uint8 safetensors", _write_tensor, _read_tensor),
+    Format("H.264, key frame every 8", _write_mp4(8), _read_mp4),
+    Format("H.264, key frame every 75", _write_mp4(75), _read_mp4),
 )
 
 
 def compare_formats(folder: Path, clips: int = 8, size: int = 128, reads: int = 40) -> list[FormatResult]:
-    """Writes `clips` clips of 75 crops in each form below `folder`, and reads `reads` random choices of frames.
+    """Writes clips of 75 crops in each format below a folder, and reads random frames from them.
 
-    Every form reads the same frames; the median time is told, so that another process's burst does not count.
+    Every format reads the same frames. Times are medians, so that bursts of other processes do not count.
+
+    Args:
+        folder: for the files.
+        clips: how many clips to write.
+        size: side of the crops in pixels.
+        reads: how often to read each number of frames in `READS`.
     """
-    made = list(islice(clips_to_store(size), clips))
-    return [_measure(form, folder, made, size, reads) for form in FORMS]
+    contents = list(islice(clips_to_store(size), clips))
+    return [_measure(each, folder, contents, size, reads) for each in FORMATS]
 
 
-def _measure(form: Form, folder: Path, made: list[Crops], size: int, reads: int) -> FormatResult:
-    places = [folder / f"{size}" / form.name.replace(" ", "_").replace(".", "") / f"{i}" for i in range(len(made))]
+def _measure(format_: Format, folder: Path, clips: list[Crops], size: int, reads: int) -> FormatResult:
+    base = folder / f"{size}" / format_.name.replace(" ", "_").replace(".", "")
+    folders = [base / f"{i}" for i in range(len(clips))]
     start = time.perf_counter()
-    for place, crops in zip(places, made, strict=True):
-        place.mkdir(parents=True)
-        form.write(place, crops)
-    written = (time.perf_counter() - start) / len(made) * 1000
-    everything = np.arange(NUM_FRAMES)
+    for path, crops in zip(folders, clips, strict=True):
+        path.mkdir(parents=True)
+        format_.write(path, crops)
+    write_ms = (time.perf_counter() - start) / len(clips) * 1000
+    all_frames = np.arange(NUM_FRAMES)
     error = np.mean(
-        [np.abs(form.read(p, everything).astype(int) - c).mean() for p, c in zip(places, made, strict=True)]
+        [np.abs(format_.read(p, all_frames).astype(int) - c).mean() for p, c in zip(folders, clips, strict=True)]
     )
     times: list[float] = []
     for count in READS:
-        rng, taken = np.random.default_rng(0), []
-        for place in islice(cycle(places), reads):
+        rng, elapsed = np.random.default_rng(0), []
+        for path in islice(cycle(folders), reads):
             indices = np.sort(rng.choice(NUM_FRAMES, count, replace=False))
             start = time.perf_counter()
-            form.read(place, indices)
-            taken.append(time.perf_counter() - start)
-        times.append(float(np.median(taken)) * 1000)
-    files = [path for path in places[0].rglob("*") if path.is_file()]
-    total = sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
-    return FormatResult(form.name, size, total / len(made), tuple(times), len(files), written, float(error))
+            format_.read(path, indices)
+            elapsed.append(time.perf_counter() - start)
+        times.append(float(np.median(elapsed)) * 1000)
+    files = [path for path in base.rglob("*") if path.is_file()]
+    total = sum(path.stat().st_size for path in files)
+    files_per_clip = len(files) // len(clips)
+    return FormatResult(format_.name, size, total / len(clips), tuple(times), files_per_clip, write_ms, float(error))
 
 
 def clips_to_store(size: int) -> Iterator[Crops]:
-    """(75, size, size, 3) clips without end: of a real recording where there is one, otherwise drawn."""
+    """Yields many different clips, (75, size, size, 3), of a real recording if there is one, otherwise drawn."""
     path = Path(os.environ.get("FER_TEST_CLIPS", "")) / "single_face.mp4"
     frames = [frame for _, frame in open_video(path).frames()] if path.is_file() else []
     for number in range(10_000):
@@ -166,12 +174,12 @@ def clips_to_store(size: int) -> Iterator[Crops]:
 
 
 def _real_clip(frames: list[NDArray[np.uint8]], size: int, number: int) -> Crops:
-    """The middle square of the recording, forwards and backwards, each clip from another frame on."""
+    """Cuts the middle square of the recording, played back and forth; each clip starts at another frame."""
     height, width = frames[0].shape[:2]
     left = (width - height) // 2
-    there_and_back = cycle(frames + frames[::-1])
-    taken = islice(there_and_back, number * 7 % len(frames), number * 7 % len(frames) + NUM_FRAMES)
-    squares = [cv2.resize(f[:, left : left + height], (size, size), interpolation=cv2.INTER_AREA) for f in taken]
+    back_and_forth = cycle(frames + frames[::-1])
+    selected = islice(back_and_forth, number * 7 % len(frames), number * 7 % len(frames) + NUM_FRAMES)
+    squares = [cv2.resize(f[:, left : left + height], (size, size), interpolation=cv2.INTER_AREA) for f in selected]
     return np.stack(squares).astype(np.uint8)
 
 
@@ -195,10 +203,10 @@ def _drawn_clip(size: int, number: int) -> Crops:
 
 
 def run(quick: bool = False) -> None:
-    """Measures all forms and prints the table."""
+    """Measures all formats and prints a table."""
     sizes, clips = ((128,), 2) if quick else ((128, 224), 8)
     heads = "".join(f"{f'{count} of {NUM_FRAMES}':>12}" for count in READS)
-    print(f"{'form':<32}{'pixels':>7}{'kB/clip':>10}{heads}{'write':>10}{'error':>7}   (times in ms)")
+    print(f"{'format':<32}{'pixels':>7}{'kB/clip':>10}{heads}{'write':>10}{'error':>7}   (times in ms)")
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             for row in compare_formats(Path(folder), clips, size):

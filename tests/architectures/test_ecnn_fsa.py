@@ -10,7 +10,7 @@ from torch import nn
 
 from data_modules.labels import SEVEN
 from fer_lightning import CNNLSTM, ECNNFSA, VGG16, EnhancedVGG, ImageClassifier
-from fer_lightning.bench.ecnn import counted
+from fer_lightning.bench.ecnn import count_multiply_adds
 from fer_lightning.cli.bench import main
 from fer_lightning.layers import LSTMStack, local_binary_codes, local_binary_image
 from fer_lightning.layers.vgg import BLOCKS
@@ -501,8 +501,8 @@ def test_multiply_adds_are_those_counted_by_hand():
     branch = 28**2 * 49 * 256 * 1024
     attention = 3 * 2048**2 + 2 * 5 * 2048  # with five frames
     clip = 5 * (convolutions + added + branch + attention) + 2048 * 7
-    assert counted(lambda: ECNNFSA(SEVEN), 224) == clip
+    assert count_multiply_adds(lambda: ECNNFSA(SEVEN), 224) == clip
     assert attention < 0.01 * (convolutions + added + branch)
     fully_connected = 512 * 49 * 4096 + 4096**2
     lstms = 4 * 2048 * (4096 + 2048) + 4 * 2048 * (2048 + 2048)
-    assert counted(lambda: CNNLSTM(SEVEN), 224) == 5 * (convolutions + fully_connected + lstms) + 2048 * 7
+    assert count_multiply_adds(lambda: CNNLSTM(SEVEN), 224) == 5 * (convolutions + fully_connected + lstms) + 2048 * 7

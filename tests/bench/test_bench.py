@@ -1,4 +1,4 @@
-"""That the benchmarks run; how fast anything is, no test says."""
+"""The benchmarks run and print their figures; their speed is not tested."""
 
 import pytest
 

@@ -11,7 +11,7 @@ from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore, settings_key
 from data_modules.store.stored_clip import DamagedClipError
 from data_modules.utils.files import atomic_file
-from fer_lightning.bench.store import FORMS, clips_to_store, compare_formats
+from fer_lightning.bench.store import FORMATS, clips_to_store, compare_formats
 
 
 def smooth_crop(number: int, size: int = 64) -> np.ndarray:
@@ -170,7 +170,7 @@ def test_any_changed_setting_is_another_store(tmp_path):
 def test_formats_are_compared_on_equal_terms(tmp_path, monkeypatch):
     monkeypatch.delenv("FER_TEST_CLIPS", raising=False)
     rows = {row.name: row for row in compare_formats(tmp_path, clips=1, size=64, reads=2)}
-    assert set(rows) == {form.name for form in FORMS}
+    assert set(rows) == {each.name for each in FORMATS}
     raw, jpeg = rows["uint8 .npy, mapped"], rows["JPEGs in one file (the store)"]
     assert raw.bytes_per_clip == pytest.approx(75 * 64 * 64 * 3, rel=0.01)
     assert raw.error == 0
