@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 
 from data_modules.labels import SEVEN
-from data_modules.loading.batch import ClipBatch
-from fer_lightning.architectures.vshnn.fusion import LowRankMultiModalFusion, ScoreFusion, WeightedSum
+from fer_lightning.architectures.vshnn.fusion import ScoreFusion, WeightedSum
 from fer_lightning.architectures.vshnn.network import VSHNN
+from fer_lightning.bench.measure import random_clips
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.video_backbones import ClipBackbone
 
@@ -22,10 +22,7 @@ def run(quick: bool = False) -> None:
     batch_size, size = (4, 32) if quick else (32, 224)
     backbone, scene = (FrameBackbone("resnet10t"), ClipBackbone("c3d", width=0.125)) if quick else (None, None)
     model = VSHNN(SEVEN, backbone, scene).to(device).eval()
-    frames = torch.randn(batch_size, 16, 3, size, size, device=device)
-    mask = torch.ones(batch_size, 16, dtype=torch.bool, device=device)
-    names = tuple(map(str, range(batch_size)))
-    batch = ClipBatch(names, torch.zeros(batch_size, dtype=torch.long), mask, mask.long().cumsum(1) - 1, frames)
+    batch = random_clips(batch_size, 16, size, device)
     forward = milliseconds(lambda: model(batch), device, repeats=1)
     print(f"VSHNN's forward pass, {batch_size} clips of 16 frames of {size}² on {device.type}: {forward:.0f} ms")
     fusions = {"WS": WeightedSum(7), "LRMF": ScoreFusion(7, 4, False), "LRMAF": ScoreFusion(7, 4, True)}
