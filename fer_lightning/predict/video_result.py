@@ -25,7 +25,8 @@ class VideoResult:
         size = f"{format_duration(video.duration)}, {video.width} x {video.height}"
         text = f"{size}, {self._faces()}. {self._missing_audio()}{self._ensemble()}{self._expressions()}"
         if video.broken:
-            text += f"{video.broken} packets or images cannot be decoded and were skipped. "
+            count = "1 packet or image" if video.broken == 1 else f"{video.broken} packets or images"
+            text += f"{count} skipped, as decoding failed. "
         text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "
         text += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
         if VIDEO in self.files:
