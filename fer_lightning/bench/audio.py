@@ -94,7 +94,7 @@ def run(quick: bool = False) -> None:
     audio, sampler = AudioSettings(), SegmentSampler(2 if quick else FRAMES)
     with tempfile.TemporaryDirectory() as folder:
         store, clips = write_clips(Path(folder), 4 if quick else 40, 64 if quick else 256)
-        cached = AudioCache.of(store, audio)
+        cached = AudioCache.from_store(store, audio)
         fields = {f"spectrogram, {audio.size}²": (cached, "spectrogram")}
         if find_spec("opensmile"):
             for functionals, size in SIZES.items():

@@ -28,14 +28,14 @@ Result = TypeVar("Result")
 LANDMARKS: tuple[Literal["none", "mesh"], ...] = ("none", "mesh")
 
 
-def places_by_default(source: VideoSource, settings: FaceSettings, tools: Tools) -> FacePlaces:
+def locate_by_default(source: VideoSource, settings: FaceSettings, models: FaceModels) -> FaceLocator:
     """Locates faces as the pipeline does: in every n-th frame, several frames at a time, with tracking."""
-    return run_to_end(find_places(source, settings, tools, Known())).faces
+    return run_to_end(FaceExtractor(settings, models=models).locate(source, ClipAnnotations())).faces
 
 
-def places_one_by_one(source: VideoSource, settings: FaceSettings, tools: Tools) -> FacePlaces:
+def locate_one_by_one(source: VideoSource, settings: FaceSettings, models: FaceModels) -> FaceLocator:
     """Runs the detector on every frame, one at a time."""
-    assert tools.faces is not None
+    assert models.faces is not None
     tracker = FaceTracker()
     for index, frame in source.frames():
         tracker.update(index, models.faces.detect([frame])[0], frame)
@@ -49,16 +49,16 @@ def run(quick: bool = False) -> None:
     models = FaceModels(make_detector("mtcnn"))
     with tempfile.TemporaryDirectory() as name:
         path = example_video(Path(name), quick)
-        methods = {"default": places_by_default, "every frame, one by one": places_one_by_one}
-        places, seconds = {}, {}
+        methods = {"default": locate_by_default, "every frame, one by one": locate_one_by_one}
+        locations, seconds = {}, {}
         for title, method in methods.items():
-            open_and_warm(path, tools)
-            places[title], seconds[title] = timed(partial(method, open_video(path), settings, tools))
+            open_and_warm(path, models)
+            locations[title], seconds[title] = timed(partial(method, open_video(path), settings, models))
         count = open_video(path).num_frames
-        print(f"{path.name}: {count} frames, MTCNN on {tools.faces.device if tools.faces else ''}")
+        print(f"{path.name}: {count} frames, MTCNN on {models.faces.device if models.faces else ''}")
         for title, elapsed in seconds.items():
             print(f"  locating faces, {title}: {count / elapsed:.1f} frames/s")
-        default, full = places.values()
+        default, full = locations.values()
         pairs = [(default.at(i), full.at(i)) for i in range(count)]
         ious = [overlaps(a.box, [b.box])[0] if a is not None else 0.0 for a, b in pairs if b is not None]
         missed = sum(a is None for a, b in pairs if b is not None)
@@ -66,18 +66,18 @@ def run(quick: bool = False) -> None:
         print(f"  {ratio:.2f} x as fast; mean IoU {np.mean(ious):.3f} over {len(ious)} faces, {missed} missed")
         for landmarks in LANDMARKS:
             with_landmarks = replace(settings, landmarks=landmarks)
-            models = replace(Tools.of(with_landmarks), faces=tools.faces)
-            faces = extract(open_video(path), with_landmarks, models)
+            all_models = replace(FaceModels.from_settings(with_landmarks), faces=models.faces)
+            faces = FaceExtractor(with_landmarks, models=all_models).extract(open_video(path))
             start = time.perf_counter()
             crops = len(list(faces))
             elapsed = time.perf_counter() - start
             print(f"  aligned crops, landmarks {landmarks}: {crops} in {elapsed:.1f} s, {count / elapsed:.1f} frames/s")
 
 
-def open_and_warm(path: Path, tools: Tools) -> None:
+def open_and_warm(path: Path, models: FaceModels) -> None:
     """Runs the detector once before time is measured."""
-    assert tools.faces is not None
-    tools.faces.detect([next(open_video(path).frames())[1]])
+    assert models.faces is not None
+    models.faces.detect([next(open_video(path).frames())[1]])
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:

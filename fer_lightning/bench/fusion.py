@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from data_modules.labels import SEVEN
-from fer_lightning.architectures.vshnn.fusion import ScoreFusion, WeightedSum
+from fer_lightning.architectures.vshnn.fusion import LowRankMultiModalFusion, ScoreFusion, WeightedSum
 from fer_lightning.architectures.vshnn.network import VSHNN
 from fer_lightning.bench.measure import random_clips
 from fer_lightning.layers.backbones import FrameBackbone
@@ -25,10 +25,15 @@ def run(quick: bool = False) -> None:
     batch = random_clips(batch_size, 16, size, device)
     forward = milliseconds(lambda: model(batch), device, repeats=1)
     print(f"VSHNN's forward pass, {batch_size} clips of 16 frames of {size}² on {device.type}: {forward:.0f} ms")
-    fusions = {"WS": WeightedSum(7), "LRMF": ScoreFusion(7, 4, False), "LRMAF": ScoreFusion(7, 4, True)}
+    fusions: dict[str, ScoreFusion] = {
+        "WS": WeightedSum(),
+        "LRMF": LowRankMultiModalFusion(attention=False),
+        "LRMAF": LowRankMultiModalFusion(),
+    }
     scores = torch.randn(2, batch_size, 7, device=device)
     for name, fusion in fusions.items():
-        fuse = fusion.to(device).eval()
+        fusion.build(len(SEVEN), scene_size=1)
+        fuse = fusion.to(device).eval().fuse
         elapsed = milliseconds(lambda fuse=fuse: fuse(*scores), device, REPEATS)  # type: ignore[misc]
         print(f"  {name} alone: {elapsed:.3f} ms, {100 * elapsed / forward:.4f} % of it")
     share = 100 * PAPER["LRMAF"] / PAPER["VSHNN"]

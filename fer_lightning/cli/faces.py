@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
 def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int) -> int:
     """Extracts the faces of all videos that do not have them yet; returns 1 if a video cannot be read, else 0.
 
-    Those of a video that has changed since, and those whose file in the store is damaged, are made again.
+    Faces are extracted again if the video has changed since, or if their file in the store is damaged.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
@@ -80,9 +80,10 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
     for name in left_out:
         print(f"{name}: {MISNAMED}")
     records = video_records([video for video, name in zip(videos, names, strict=True) if printable(name) == name], out)
-    stored = store.clip_ids()
-    done = {name: store.open(name).summary for name in stored & {record.clip_id for record in records}}
-    todo = [record for record in records if record.clip_id not in stored]
+    done = dict[str, ClipSummary]()
+    pending = pending_clips(Path.cwd(), settings, records, store, done)
+    for record in pending.records:
+        discard_export(out / record.clip_id)
     make = partial(ClipPreparer, Path.cwd(), settings, store.folder.absolute())
     prepare_clips(make, pending, store, done, workers, TIME_LIMIT, "faces")
     for record in records:
@@ -108,16 +109,12 @@ def video_records(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     for video in videos:
         path = str(video.resolve())
         names[path] = names.get(path) or output_folder(video, out, taken, lambda folder: None).name
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("folder", "video"))
-    rows.writerows((cell(folder), cell(video)) for video, folder in names.items())
-    atomic_write(index, text.getvalue().encode())
+    write_csv(index, ("folder", "video"), ((folder, video) for video, folder in names.items()))
     return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
 
 
 def discard_export(folder: Path) -> None:
-    """Deletes what `export` wrote of a video whose faces are made again: it may show what is not there any more."""
+    """Deletes what `export` wrote for a video whose faces are extracted again: it may be out of date."""
     for path in folder.glob("*.jpg"):
         if path.stem.isdecimal():
             path.unlink()
@@ -158,5 +155,5 @@ def table(clip: StoredClip) -> bytes:
             landmarks = np.round(points[i].T.ravel(), 2).tolist() if points is not None else []
             detected = int(origin[i] == Origin.FOUND)
             angles = ("" if np.isnan(angle) else f"{angle:.2f}" for angle in poses[i])
-            rows.writerow((index, *(f"{number:.4f}" for number in numbers), detected, *angles, *landmarks))
-    return text.getvalue().encode()
+            rows.append((index, *(f"{number:.4f}" for number in numbers), detected, *angles, *landmarks))
+    return csv_bytes(("frame", "time", *CORNERS, "score", "found", *ANGLES, *names), rows)

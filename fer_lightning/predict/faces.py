@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.head_pose import head_pose_in_frame
-from data_modules.store.clip_store import StoredClip
+from data_modules.store.stored_clip import StoredClip
 from fer_lightning.predict.timeline import TimelineRows
 
 CACHED_CROPS = 256  # decoded crops, as successive windows overlap

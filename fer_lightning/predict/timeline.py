@@ -193,8 +193,7 @@ class VideoExpressions:
         `audio` is 1 if there is sound in the row's window. `confidence` and probabilities are empty without an
         expression, angles (degrees) if unknown.
         """
-        timeline, text = self.timeline, io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
+        timeline, rows = self.timeline, list[list[object]]()
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
         names = ["time", "start", "end", "expression", "confidence", *probabilities, "faces", "audio", *ANGLES]
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
@@ -203,8 +202,8 @@ class VideoExpressions:
             time, start, end, label, confidence, faces = values
             numbers = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
             times = (f"{second:.3f}" for second in (time, start, end))
-            table.writerow([*times, cell(timeline.name(label)), *numbers, has_audio[row], *angles[row]])
-        return text.getvalue().encode()
+            rows.append([*times, timeline.name(label), *numbers, has_audio[row], *angles[row]])
+        return csv_bytes(names, rows)
 
     def json(self) -> bytes:
         """Returns the rows of the table with the video, the settings and a summary; missing values are null."""
