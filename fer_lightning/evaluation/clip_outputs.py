@@ -1,4 +1,4 @@
-"""What a run keeps of each clip beside its prediction: features, attention, relations between frames, streams."""
+"""What a run stores for each clip besides its prediction: features, attention, frame relations, streams."""
 
 import json
 from collections.abc import Sequence
@@ -15,39 +15,40 @@ from data_modules.utils.paths import safe_relative
 from fer_lightning.evaluation.predictions import TOLERANCE, PredictionTable
 
 FORMAT = "fer_lightning outputs 1"
-STORED = {"frame_index": np.int64, "relation": np.float16, "standing": np.int32}  # the others as float32
-AXES = {"feature": 2, "frame_index": 2, "attention": 2, "intensity": 2, "relation": 3, "standing": 2, "streams": 3}
+FILE_TYPES = {"frame_index": np.int64, "relation": np.float16, "frame_source": np.int32}  # the others are float32
+FILE_KEYS = {"frame_source": "standing"}  # fields that have another name in files
+AXES = {"feature": 2, "frame_index": 2, "attention": 2, "intensity": 2, "relation": 3, "frame_source": 2, "streams": 3}
 PADDING = {"frame_index": -1, "attention": 0.0, "intensity": np.nan, "relation": 0.0}
-"""What stands for the frames that a clip lacks of the longest one."""
+"""The values that fill up a clip with fewer frames than the longest one."""
 
 
 def stacked(name: str, clips: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    """The values of a field, those of N clips one after the other.
+    """Stacks the values of one field over N clips.
 
-    Batches are padded each to its own longest clip, so samples of all frames differ in length: these are padded again.
-    A padded place shows itself (`frame_source`).
+    Each batch is padded to its own longest clip, so clips of different batches may differ in their number of frames.
+    They are padded to the longest of all; in `frame_source`, a padded position refers to itself.
 
     Raises:
-        ValueError: shapes differ in a field that has nothing to do with frames.
+        ValueError: shapes differ in a field that does not depend on the number of frames.
     """
     shapes = {clip.shape for clip in clips}
-    if len(shapes) == 1 or (name not in PADDING and name != "standing"):
+    if len(shapes) == 1 or (name not in PADDING and name != "frame_source"):
         return np.stack(clips)
     longest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-    filling = np.arange(longest[-1]) if name == "standing" else PADDING[name]
-    whole = np.full((len(clips), *longest), filling, dtype=clips[0].dtype)
-    for row, clip in zip(whole, clips, strict=True):
+    filling = np.arange(longest[-1]) if name == "frame_source" else PADDING[name]
+    padded = np.full((len(clips), *longest), filling, dtype=clips[0].dtype)
+    for row, clip in zip(padded, clips, strict=True):
         row[tuple(slice(size) for size in clip.shape)] = clip
-    return whole
+    return padded
 
 
 @dataclass(frozen=True, eq=False)
 class ClipOutputs:
-    """What there is to look at of N clips; a row per clip, T sampled frames each; see `ClassifierOutput`.
+    """A model's outputs for N clips with T sampled frames each, one row per clip; see `ClassifierOutput`.
 
     Raises:
-        ValueError: shapes that do not fit, a clip or a stream that stands twice, T frames that A groups do not divide,
-            frames that stand nowhere, or probabilities that are not.
+        ValueError: shapes do not match, a clip or a stream occurs twice, T is not a multiple of A, `frame_source`
+            refers to frames outside 0 to T - 1, or a row of stream probabilities is not a distribution.
     """
 
     clip_id: tuple[str, ...]
@@ -56,7 +57,7 @@ class ClipOutputs:
     attention: NDArray[np.float32] | None = None  # (N, A) over A groups of T / A consecutive sampled frames
     intensity: NDArray[np.float32] | None = None  # (N, T) true intensity of the expression; NaN where unknown
     relation: NDArray[np.floating] | None = None  # (N, T, T) of the sampled frames; half precision in files
-    frame_source: NDArray[np.integer] | None = None  # (N, T) which sampled frame stands at each place
+    frame_source: NDArray[np.integer] | None = None  # (N, T) which sampled frame is used at each position
     streams: NDArray[np.float32] | None = None  # (N, S, C) probabilities of each stream alone; NaN where it is absent
     stream_names: tuple[str, ...] = ()  # of the S streams
 
@@ -73,10 +74,10 @@ class ClipOutputs:
         groups = frames if self.attention is None else self.attention.shape[1]
         if groups > frames or (frames and (not groups or frames % groups)):
             raise ValueError(
-                f"attention over {groups} groups; {frames} sampled frames do not make equal groups of them"
+                f"attention over {groups} groups; {frames} sampled frames cannot be divided into {groups} equal groups"
             )
         if self.intensity is not None and self.intensity.shape[1] != frames:
-            raise ValueError(f"intensity of {self.intensity.shape[1]} frames, expected one for each of the {frames}")
+            raise ValueError(f"intensity of {self.intensity.shape[1]} frames, expected {frames}")
         self._check_relation(frames)
         self._check_streams()
 
@@ -86,9 +87,9 @@ class ClipOutputs:
         if self.frame_source is None:
             return
         if self.frame_source.shape[1] != frames:
-            raise ValueError(f"standing tells of {self.frame_source.shape[1]} places, expected {frames}")
+            raise ValueError(f"frame_source has {self.frame_source.shape[1]} positions, expected {frames}")
         if self.frame_source.dtype.kind not in "iu" or ((self.frame_source < 0) | (self.frame_source >= frames)).any():
-            raise ValueError(f"standing holds places of sampled frames: whole numbers from 0 to {frames - 1}")
+            raise ValueError(f"frame_source must hold whole numbers from 0 to {frames - 1}, one per sampled frame")
 
     def _check_streams(self) -> None:
         names = self.stream_names
@@ -98,37 +99,39 @@ class ClipOutputs:
         if self.streams is None:
             return
         absent = np.isnan(self.streams).all(axis=2)
-        there = self.streams[~absent].astype(np.float64)  # (..., C)
-        if not ((there >= 0).all() and (np.abs(there.sum(axis=1) - 1) <= TOLERANCE).all()):
+        present = self.streams[~absent].astype(np.float64)  # (..., C)
+        if not ((present >= 0).all() and (np.abs(present.sum(axis=1) - 1) <= TOLERANCE).all()):
             raise ValueError("streams hold values that are neither a distribution (sum 1) nor all missing")
 
     def __len__(self) -> int:
         return len(self.clip_id)
 
     def stream_table(self, name: str, table: PredictionTable) -> PredictionTable:
-        """The table of the same clips with what one stream says alone; a clip in which it is absent has no prediction.
+        """Returns the table of the same clips with the predictions of one stream alone.
+
+        A clip in which the stream is absent has no prediction.
 
         Raises:
-            ValueError: there is no such stream, or it has other classes than the table.
+            ValueError: the stream does not exist, or its number of classes differs from the table's.
         """
         if self.streams is None or name not in self.stream_names:
             raise ValueError(f"no stream {name!r}; found {', '.join(self.stream_names) or 'none'}")
-        said = self.streams[:, self.stream_names.index(name)]
-        if said.shape[1] != len(table.class_names):
-            raise ValueError(f"streams of {said.shape[1]} classes; the table has {len(table.class_names)}")
+        stream = self.streams[:, self.stream_names.index(name)]
+        if stream.shape[1] != len(table.class_names):
+            raise ValueError(f"streams of {stream.shape[1]} classes; the table has {len(table.class_names)}")
         rows = {clip_id: row for row, clip_id in enumerate(self.clip_id)}
         probabilities = np.full_like(table.probabilities, np.nan)
-        for place, clip_id in enumerate(table.clip_id.tolist()):
+        for position, clip_id in enumerate(table.clip_id.tolist()):
             if clip_id in rows:
-                probabilities[place] = said[rows[clip_id]]
+                probabilities[position] = stream[rows[clip_id]]
         missing = np.isnan(probabilities).all(axis=1)
         reason = np.where(missing, np.where(table.missing, table.reason, f"no {name}"), "")
         return replace(table, probabilities=probabilities, reason=reason)
 
     def write(self, path: Path) -> None:
-        """Writes one safetensors file, whole or not at all."""
+        """Writes one safetensors file atomically."""
         tensors = {
-            name: np.ascontiguousarray(getattr(self, name), STORED.get(name, np.float32))
+            FILE_KEYS.get(name, name): np.ascontiguousarray(getattr(self, name), FILE_TYPES.get(name, np.float32))
             for name in AXES
             if getattr(self, name) is not None
         }
@@ -138,20 +141,21 @@ class ClipOutputs:
 
     @classmethod
     def read(cls, path: Path) -> "ClipOutputs":
-        """Reads what `write` wrote.
+        """Reads a file that `write` wrote.
 
         Raises:
-            FileNotFoundError: there is none at `path`.
-            ValueError: it is not such a file.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged or has another format.
         """
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: no features or attention were kept; evaluate the run again")
+        fields = {key: name for name, key in FILE_KEYS.items()}
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
                     raise ValueError(f"format {metadata.get('format')!r}, not {FORMAT!r}")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                tensors = {fields.get(key, key): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             clip_id, streams = (
                 tuple(map(str, json.loads(text))) for text in (metadata["clip_id"], metadata.get("streams", "[]"))
             )

@@ -1,4 +1,4 @@
-"""From the predictions of batches to a prediction table and to what there is to look at."""
+"""Collects the predictions of batches into a prediction table and the clips' outputs."""
 
 from typing import Any
 
@@ -15,9 +15,11 @@ from fer_lightning.evaluation.predictions import PredictionTable
 def prediction_table(
     clips: list[Clip], parts: list[ClipPredictions], class_names: tuple[str, ...], seed: int
 ) -> PredictionTable:
-    """A row for every clip, those that no model could see included."""
-    found = {clip: row for part in parts for clip, row in zip(part.clip_id, part.probabilities.double(), strict=True)}
-    nothing = torch.full((len(class_names),), float("nan"), dtype=torch.float64)
+    """Returns a table with one row per clip, including the clips for which there is no prediction."""
+    predicted = {
+        clip: row for part in parts for clip, row in zip(part.clip_id, part.probabilities.double(), strict=True)
+    }
+    missing = torch.full((len(class_names),), float("nan"), dtype=torch.float64)
     records = [clip.record for clip in clips]
     return PredictionTable(
         class_names=class_names,
@@ -28,23 +30,22 @@ def prediction_table(
         fold=np.array([record.fold for record in records]),
         seed=np.full(len(records), seed),
         emotion=np.array([record.emotion for record in records]),
-        probabilities=torch.stack([found.get(record.clip_id, nothing) for record in records]).numpy(),
+        probabilities=torch.stack([predicted.get(record.clip_id, missing) for record in records]).numpy(),
         coverage=np.array([clip.faces.coverage for clip in clips]),
         reason=np.array(["" if clip.usable else clip.reason or clip.faces.reason or "no face found" for clip in clips]),
     )
 
 
 def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs:
-    """What there is to look at of the clips that were seen, in the manifest's order."""
+    """Returns the outputs of the clips that have a prediction, in the manifest's order."""
     rows = {clip: (part, row) for part in parts for row, clip in enumerate(part.clip_id)}
-    seen = [clip.record.clip_id for clip in clips if clip.record.clip_id in rows]
+    clip_ids = [clip.record.clip_id for clip in clips if clip.record.clip_id in rows]
 
     def column(name: str) -> Any:
-        values = [getattr(part, name) for part, _ in map(rows.__getitem__, seen)]
+        values = [getattr(part, name) for part, _ in map(rows.__getitem__, clip_ids)]
         if not values or values[0] is None:
             return None
-        return stacked(name, [value[rows[clip][1]].numpy() for clip, value in zip(seen, values, strict=True)])
+        return stacked(name, [value[rows[clip][1]].numpy() for clip, value in zip(clip_ids, values, strict=True)])
 
-    return ClipOutputs(
-        tuple(seen), **{name: column(name) for name in AXES}, stream_names=parts[0].stream_names if seen else ()
-    )
+    stream_names = parts[0].stream_names if clip_ids else ()
+    return ClipOutputs(tuple(clip_ids), **{name: column(name) for name in AXES}, stream_names=stream_names)

@@ -20,7 +20,7 @@ from fer_lightning.cli.train import train as train_here
 from fer_lightning.ensemble import FixedWeights, average, result, training, weighted_sum
 from fer_lightning.ensemble.experiment import decisive, read_ensemble, split_arguments
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments import resume as standing
+from fer_lightning.experiments import resume
 from fer_lightning.experiments.request import Request, experiments_folder
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunInfo
@@ -87,7 +87,7 @@ def apart(monkeypatch):
         train_here(request)
         return 0
 
-    monkeypatch.setattr(training, "train_apart", train_member)
+    monkeypatch.setattr(training, "train_in_subprocess", train_member)
     monkeypatch.setattr(train, "write_report", page)
     return started
 
@@ -111,8 +111,8 @@ def made_apart(monkeypatch):
         page(run)
         return 0
 
-    monkeypatch.setattr(training, "train_apart", train_made)
-    monkeypatch.setattr(protocol, "train_apart", train_made)
+    monkeypatch.setattr(training, "train_in_subprocess", train_made)
+    monkeypatch.setattr(protocol, "train_in_subprocess", train_made)
     monkeypatch.setattr(protocol, "make_ready", lambda cli: None)
     monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(result, "write_report", page)
@@ -268,7 +268,7 @@ def test_members_may_be_ensembles(folder, made_apart, capsys):
     assert main(["train", "both"]) == 0, capsys.readouterr().err
     assert made_apart == ["points.deaf/1-0", "frame/1-0"]
     said = capsys.readouterr().out
-    assert "sound: left out in 1 of 56 clips" in said
+    assert "audio: left out in 1 of 56 clips" in said
     table, whole = tables_of(Request("frame")), tables_of(request)
     assert not whole.missing.any()
     np.testing.assert_allclose(whole.probabilities[3], table.probabilities[3], atol=1e-11)
@@ -277,7 +277,7 @@ def test_members_may_be_ensembles(folder, made_apart, capsys):
 
 def test_a_member_that_does_not_finish_is_named(folder, capsys, monkeypatch):
     write(folder, "both")
-    monkeypatch.setattr(training, "train_apart", lambda request: 1)
+    monkeypatch.setattr(training, "train_in_subprocess", lambda request: 1)
     assert main(["train", "both"]) == 2
     assert "points/1-0 did not finish" in capsys.readouterr().err
     assert not Request("both").run.path.exists()
@@ -318,12 +318,12 @@ def test_weights_by_place_are_those_by_name():
 def test_members_are_trained_by_the_same_command(monkeypatch):
     started = []
     monkeypatch.setattr(
-        standing.subprocess,
+        resume.subprocess,
         "run",
         lambda command, env, check: started.append((command[1:], env["HERE"])) or SimpleNamespace(returncode=3),
     )
     request = Request("points", "made", "small", "2", 5, "x", ("--data.size", "32"))
-    assert standing.train_in_subprocess(request, {"HERE": "yes"}) == 3
+    assert resume.train_in_subprocess(request, {"HERE": "yes"}) == 3
     ((command, environment),) = started
     assert command[:3] == ["-m", "fer_lightning", "train"]
     assert parse(command[3:]) == request

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from data_modules.labels import SEVEN
@@ -250,6 +250,21 @@ def test_relations_and_streams_come_back_and_stay_small(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.relation, back.relation, "what was read is written as it is")
 
 
+def test_frame_sources_have_the_files_old_name(tmp_path: Path) -> None:
+    path = tmp_path / "test.safetensors"
+    tensors = {
+        "feature": np.ones((1, 2), np.float32),
+        "frame_index": np.arange(3)[None],
+        "standing": np.array([[0, 2, 2]], np.int32),
+    }
+    save_file(tensors, path, {"format": "fer_lightning outputs 1", "clip_id": '["a"]'})
+    back = ClipOutputs.read(path)
+    assert back.frame_source is not None
+    assert back.frame_source.tolist() == [[0, 2, 2]]
+    back.write(tmp_path / "again.safetensors")
+    np.testing.assert_array_equal(load_file(tmp_path / "again.safetensors")["standing"], [[0, 2, 2]])
+
+
 def test_files_of_before_there_were_relations_and_streams_are_read(tmp_path: Path) -> None:
     path = tmp_path / "test.safetensors"
     tensors = {"feature": np.ones((1, 2), np.float32), "frame_index": np.arange(3)[None]}
@@ -295,10 +310,10 @@ def test_a_streams_table_is_of_the_same_clips_with_its_own_predictions() -> None
         ({"relation": np.ones((2, 6), np.float32)}, "three dimensions"),
         ({"relation": np.ones((3, 6, 6), np.float32)}, r"\(2, ...\) with three"),
         ({"relation": np.ones((2, 6, 5), np.float32)}, r"relation of \(6, 5\) frames, expected \(6, 6\)"),
-        ({"standing": np.zeros((2, 5), np.int64)}, "standing tells of 5 places, expected 6"),
-        ({"standing": np.full((2, 6), 6)}, "from 0 to 5"),
-        ({"standing": np.full((2, 6), -1)}, "from 0 to 5"),
-        ({"standing": np.zeros((2, 6), np.float32)}, "whole numbers"),
+        ({"frame_source": np.zeros((2, 5), np.int64)}, "frame_source has 5 positions, expected 6"),
+        ({"frame_source": np.full((2, 6), 6)}, "from 0 to 5"),
+        ({"frame_source": np.full((2, 6), -1)}, "from 0 to 5"),
+        ({"frame_source": np.zeros((2, 6), np.float32)}, "whole numbers"),
         ({"streams": some_streams()}, "2 streams with the names"),
         ({"streams": some_streams(), "stream_names": ("video",)}, "2 streams with the names"),
         ({"streams": some_streams(), "stream_names": ("video", "video")}, "different name"),
@@ -344,7 +359,7 @@ class Streams(VideoClassifier):
 
 
 def test_draws_of_a_clip_from_the_model_to_the_file(tmp_path: Path) -> None:
-    """Relation and standing are the first draw's; streams are averaged over the draws in which there are any."""
+    """Relation and frame source are the first draw's; streams are averaged over the draws in which there are any."""
     draws = torch.Generator().manual_seed(0)
     logits, video, landmarks = (torch.randn(5, 7, generator=draws) for _ in range(3))
     landmarks[1] = torch.nan  # one draw of the first clip
