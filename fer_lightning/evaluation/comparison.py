@@ -1,4 +1,4 @@
-"""Paired comparisons: how two tables of the same clips differ, in numbers and in words."""
+"""Paired comparisons of two prediction tables of the same clips, as numbers and as text."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import (
     DRAWS,
     LEVEL,
@@ -22,28 +23,28 @@ from fer_lightning.evaluation.predictions import PredictionTable
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of the first table minus that of the second."""
+    """A metric's value for the first table minus its value for the second."""
 
     value: float
-    interval: Interval  # paired bootstrap; unknown for a metric that has none
+    interval: Interval  # paired bootstrap; `UNKNOWN` for a metric without an interval
 
     def written(self, metric: Metric) -> str:
-        """The difference with its sign and its interval, as people read it."""
+        """Returns the difference as text, with its sign and its interval."""
         spec = f"+{metric.spec}"
         value = "–" if np.isnan(self.value) else f"{self.value:{spec}}"
-        return f"{value} {self.interval:{spec}}" if self.interval.known else value
+        return f"{value} {self.interval:{spec}}" if self.interval.is_known else value
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How two tables of the same clips differ: `found[WAR]` is the first one's WAR minus the second one's."""
+    """The difference between two tables of the same clips; `difference[WAR]` is the first WAR minus the second."""
 
     by_name: Mapping[str, Difference]
     level: float
-    unit: str  # over what the bootstrap draws, see `Intervals`
-    only_first: int  # clips that only the first has right
+    unit: str  # the unit of the bootstrap, see `Intervals`
+    only_first: int  # clips that only the first table predicts correctly
     only_second: int
-    p_value: float  # McNemar's exact test; it takes clips as independent, the intervals do not
+    p_value: float  # McNemar's exact test; it assumes independent clips, which the intervals do not
     clips: int
 
     def __getitem__(self, metric: Metric) -> Difference:
@@ -53,79 +54,92 @@ class PairedDifference:
 def paired_difference(
     first: PredictionTable, second: PredictionTable, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> PairedDifference:
-    """Compares two systems on the same clips, in every metric: both see the same resampled clusters.
+    """Compares two systems on the same clips in every metric; both are resampled with the same clusters.
 
     Raises:
-        ValueError: the tables are empty, hold a clip under several seeds, or differ in classes, clips, true names,
+        ValueError: the tables are empty, hold a clip under several seeds, or differ in classes, clips, true classes,
             subjects or films.
     """
     second = _matching(first, second)
     cluster, clusters = clusters_of(first)
     counts = np.stack([confusions_of(table, cluster, clusters) for table in (first, second)], axis=1)
-    whole, drawn = counts.sum(axis=0), resampled(counts, draws, seed)  # (2, C, C + 1), (draws, 2, C, C + 1)
+    observed, drawn = counts.sum(axis=0), resampled(counts, draws, seed)  # (2, C, C + 1), (draws, 2, C, C + 1)
     differences = {}
     for metric in METRICS:
-        ours, theirs = metric.of(whole).tolist()
+        value, other_value = metric.of(observed).tolist()
         interval = UNKNOWN
         if metric.has_interval:
             values = metric.of(drawn)
             interval = percentile_interval(values[:, 0] - values[:, 1], level, clusters)
-        differences[metric.name] = Difference(ours - theirs, interval)
-    right, other = first.correct, second.correct
-    only_first, only_second = int((right & ~other).sum()), int((other & ~right).sum())
-    unequal = only_first + only_second
-    p_value = float(binomtest(only_first, unequal, 0.5).pvalue) if unequal else 1.0
+        differences[metric.name] = Difference(value - other_value, interval)
+    only_first = int((first.correct & ~second.correct).sum())
+    only_second = int((second.correct & ~first.correct).sum())
+    discordant = only_first + only_second
+    p_value = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
     return PairedDifference(differences, level, cluster_unit(first), only_first, only_second, p_value, len(first))
 
 
-def difference_line(found: PairedDifference, first: str, second: str) -> str:
-    """The difference in the headline metrics in one line; names the two that are compared."""
-    values = ", ".join(_written(found, HEADLINE))
-    return f"{first} minus {second}: {values} {_method(found)}, N = {found.clips}; {_right_alone(found, first, second)}"
-
-
-def difference_lines(found: PairedDifference, first: str, second: str) -> list[str]:
-    """The difference in every metric, a line for each; the first line says what is subtracted from what."""
-    head = f"{first} minus {second}, N = {found.clips} {_method(found)}:"
-    return [head, *(f"  {line}" for line in _written(found, METRICS)), _right_alone(found, first, second)]
-
-
-def _written(found: PairedDifference, metrics: Iterable[Metric]) -> list[str]:
-    """Each metric's difference; one of which less is better says so."""
-    lower = {True: "", False: " (lower is better)"}
-    return [f"{metric.short} {found[metric].written(metric)}{lower[metric.higher_is_better]}" for metric in metrics]
-
-
-def _method(found: PairedDifference) -> str:
-    """What the intervals are, or why there are none."""
-    if not found[WAR].interval.known:
-        return f"(no interval: one {found.unit})"
-    return f"({100 * found.level:.0f} % paired bootstrap over {found.unit}s)"
-
-
-def _right_alone(found: PairedDifference, first: str, second: str) -> str:
+def difference_line(difference: PairedDifference, first: str, second: str) -> str:
+    """Returns the difference in the headline metrics as one line that names both systems."""
+    values = ", ".join(_metric_texts(difference, HEADLINE))
     return (
-        f"right alone: {first} in {found.only_first} clips, {second} in {found.only_second} "
-        f"(McNemar p = {found.p_value:.2g})"
+        f"{first} minus {second}: {values} {_method(difference)}, N = {difference.clips}; "
+        f"{_discordant_clips(difference, first, second)}"
+    )
+
+
+def difference_lines(difference: PairedDifference, first: str, second: str) -> list[str]:
+    """Returns the difference in every metric, one line each, after a line that names both systems."""
+    head = f"{first} minus {second}, N = {difference.clips} {_method(difference)}:"
+    lines = [f"  {line}" for line in _metric_texts(difference, METRICS)]
+    return [head, *lines, _discordant_clips(difference, first, second)]
+
+
+def _metric_texts(difference: PairedDifference, metrics: Iterable[Metric]) -> list[str]:
+    """Returns the difference in each metric, marked where lower values are better."""
+    lower = {True: "", False: " (lower is better)"}
+    return [
+        f"{metric.short} {difference[metric].written(metric)}{lower[metric.higher_is_better]}" for metric in metrics
+    ]
+
+
+def _method(difference: PairedDifference) -> str:
+    """Describes the intervals, or says why there are none."""
+    if not difference[WAR].interval.is_known:
+        return f"(no interval: one {difference.unit})"
+    return f"({100 * difference.level:.0f} % paired bootstrap over {difference.unit}s)"
+
+
+def _discordant_clips(difference: PairedDifference, first: str, second: str) -> str:
+    """Says in how many clips only one of the two systems is correct, with the p-value of McNemar's test."""
+    return (
+        f"right alone: {first} in {counted(difference.only_first, 'clip')}, {second} in {difference.only_second} "
+        f"(McNemar p = {difference.p_value:.2g})"
     )
 
 
 def _matching(first: PredictionTable, second: PredictionTable) -> PredictionTable:
-    """The second table in the order of the first, if they are comparable."""
+    """Returns the second table in the order of the first, if they are comparable."""
     if first.class_names != second.class_names:
         raise ValueError(f"the tables have different classes: {first.class_names} and {second.class_names}")
     for table in (first, second):
         if not len(table) or len(set(table.clip_id.tolist())) != len(table):
-            raise ValueError(f"a paired comparison needs each clip once; found {len(table)} rows: compare seed by seed")
+            raise ValueError(
+                f"a paired comparison needs each clip exactly once; found {len(table)} rows with "
+                f"{len(set(table.clip_id.tolist()))} different clips. Compare each seed separately"
+            )
     position = {name: row for row, name in enumerate(second.clip_id.tolist())}
     unmatched = sorted(set(position) ^ set(first.clip_id.tolist()))
     if unmatched:
-        raise ValueError(f"{len(unmatched)} clips stand in one table only, such as {unmatched[0]!r}")
+        raise ValueError(
+            f"the tables must hold the same clips; found {counted(len(unmatched), 'clip')} in one table only, such as "
+            f"{unmatched[0]!r}"
+        )
     second = second.select(np.array([position[name] for name in first.clip_id.tolist()]))
     for name in ("emotion", "subject", "group"):
         differing = np.flatnonzero(getattr(first, name) != getattr(second, name))
         if len(differing):
             row = differing[0]
-            found = (str(getattr(first, name)[row]), str(getattr(second, name)[row]))
-            raise ValueError(f"clip {str(first.clip_id[row])!r}: the tables differ in its {name}: {found}")
+            values = (str(getattr(first, name)[row]), str(getattr(second, name)[row]))
+            raise ValueError(f"clip {str(first.clip_id[row])!r}: the tables differ in its {name}: {values}")
     return second

@@ -1,9 +1,9 @@
 """Every metric of the suite, declared once.
 
-Training logs, run tables, reports, `fer compare`, `fer cv`, `fer ensemble` and `fer noise` go through `METRICS`. All of
-them are functions of the confusion matrix, whose last column is `none`: a clip without a prediction is an error of its
-class and never drops out of a mean. They can therefore be counted over any number of processes or resampled clusters:
-confusion matrices add up, metrics do not.
+Training logs, run tables, reports, `fer compare`, `fer cv`, `fer ensemble` and `fer noise` iterate over `METRICS`. Each
+metric is a function of the confusion matrix, whose last column is `none`: a clip without a prediction counts as an
+error of its class and is never left out of a mean. Confusion matrices of several processes or resampled clusters can be
+added; metrics cannot.
 """
 
 from collections.abc import Callable
@@ -20,21 +20,22 @@ Confusion = NDArray[np.integer] | NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that says how well the clips of a table are recognised.
+    """A measure of how well the clips of a table are recognised.
 
     Args:
         name: in files and logs, such as the `war` of `inner/war`.
         short: in the columns of tables.
-        title: at the head of a report.
-        meaning: what it is, in a few words.
-        function: from confusion matrices (..., C, C + 1) of floats to values (...); NaN where it is undefined.
-        spec: how a value is written, a format specification such as `.3f` (a fraction) or `.1%` (per cent). Files hold
-            fractions in full precision, whatever this is.
-        higher_is_better: which way is up.
-        has_interval: whether bootstrap intervals of it are given.
-        headline: whether one line and narrow tables have room for it.
-        baseline: what always guessing the most frequent class gives is called so in reports; nothing if empty.
-        spread_of: the metric whose spread this one is: a report writes it behind that one's value.
+        title: at the top of a report.
+        meaning: a definition in a few words.
+        function: maps confusion matrices (..., C, C + 1) of floats to values (...); NaN where undefined.
+        spec: format specification of a value, such as `.3f` (a fraction) or `.1%` (per cent). Files always hold
+            fractions in full precision.
+        higher_is_better: whether a higher value is better.
+        has_interval: whether bootstrap intervals are computed.
+        headline: whether the metric is shown in summary lines and narrow tables.
+        baseline: the name in reports of the value obtained by always predicting the most frequent class; if empty,
+            reports do not show that value.
+        spread_of: the metric whose spread this metric measures; reports show it as that metric's ± value.
     """
 
     name: str
@@ -50,27 +51,27 @@ class Metric:
     spread_of: "Metric | None" = None
 
     def of(self, confusion: Confusion) -> NDArray[np.float64]:
-        """Its values (...) of confusion matrices (..., C, C + 1); NaN where there are no clips."""
+        """Returns the values (...) for confusion matrices (..., C, C + 1); NaN where there are no clips."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(self.function(np.asarray(confusion, dtype=np.float64)), dtype=np.float64)
 
     def write(self, value: float) -> str:
-        """A value as people read it; a dash where it is undefined."""
+        """Formats a value; a dash where it is undefined."""
         return "–" if np.isnan(value) else f"{value:{self.spec}}"
 
 
 def war(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted average recall: the share of right clips."""
+    """Weighted average recall: the share of clips classified correctly."""
     return np.asarray(_hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1)))
 
 
 def uar(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unweighted average recall: the mean of the class accuracies, MeanAcc of the papers."""
+    """Unweighted average recall: the mean of the class accuracies, called MeanAcc in some papers."""
     return _class_mean(recall(confusion), confusion)
 
 
 def weighted_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """F1 of the classes, weighted by their clips."""
+    """The mean F1 of the classes, weighted by their number of clips."""
     support = confusion.sum(axis=-1)
     return np.asarray((f1(confusion) * support).sum(axis=-1) / support.sum(axis=-1))
 
@@ -81,10 +82,10 @@ def macro_f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def std_accuracy(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sample deviation (n - 1) of the accuracies of the n classes that occur; NaN for a single class.
+    """The sample standard deviation (n - 1) of the accuracies of the n classes that occur; NaN for a single class.
 
-    Do et al. (2021, https://doi.org/10.3390/s21072344) divide by n in equation 34, but what they print beside each of
-    their confusion matrices is the sample deviation.
+    Do et al. (2021, https://doi.org/10.3390/s21072344) divide by n in equation 34, but the values beside their
+    confusion matrices are sample standard deviations.
     """
     accuracy, occurs = recall(confusion), confusion.sum(axis=-1) > 0
     squares = np.where(occurs, (accuracy - _class_mean(accuracy, confusion)[..., None]) ** 2, 0).sum(axis=-1)
@@ -92,19 +93,27 @@ def std_accuracy(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(squares / np.where(degrees > 0, degrees, np.nan)))
 
 
-WAR = Metric("war", "WAR", "WAR (accuracy)", "share of right clips", war, headline=True, baseline="most frequent class")
+WAR = Metric(
+    "war",
+    "WAR",
+    "WAR (accuracy)",
+    "share of clips classified correctly",
+    war,
+    headline=True,
+    baseline="most frequent class",
+)
 UAR = Metric(
     "uar", "UAR", "UAR (mean recall)", "mean accuracy of the classes that occur", uar, headline=True, baseline="chance"
 )
 WEIGHTED_F1 = Metric(
-    "weighted_f1", "weighted F1", "weighted F1", "F1 of the classes, weighted by their clips", weighted_f1
+    "weighted_f1", "weighted F1", "weighted F1", "mean F1, weighted by the clips of each class", weighted_f1
 )
 MACRO_F1 = Metric("macro_f1", "macro F1", "macro F1", "mean F1 of the classes that occur", macro_f1)
 STD_ACCURACY = Metric(
     "std_accuracy",
     "StdAcc",
     "MeanAcc ± StdAcc",
-    "UAR and the sample deviation of the class accuracies",
+    "UAR and the standard deviation of the class accuracies",
     std_accuracy,
     higher_is_better=False,
     has_interval=False,
@@ -119,53 +128,53 @@ HEADLINE = tuple(metric for metric in METRICS if metric.headline)
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a confusion matrix is worth: `scores[WAR]`. Classes that do not occur are NaN and left out of means."""
+    """The metrics of a confusion matrix, such as `scores[WAR]`; means leave out classes that do not occur."""
 
-    confusion: NDArray[np.int64]  # (C, C + 1) true classes by predicted ones; the last column is `none`
+    confusion: NDArray[np.int64]  # (C, C + 1) true classes by predicted classes; the last column is `none`
 
     def __getitem__(self, metric: Metric) -> float:
         return float(metric.of(self.confusion))
 
     def written(self, metric: Metric) -> str:
-        """A metric's value as people read it, a spread behind the value that it belongs to."""
+        """Formats a metric's value; a spread is shown as `mean ± spread`."""
         value = metric.write(self[metric])
         return value if metric.spread_of is None else f"{self.written(metric.spread_of)} ± {value}"
 
     @property
     def class_accuracy(self) -> NDArray[np.float64]:
-        """(C,) recall: the diagonal of the normalised confusion matrix."""
+        """(C,) recall, the diagonal of the normalised confusion matrix; NaN for a class that does not occur."""
         return recall(self.confusion.astype(np.float64))
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(C,) 0 for a class that is never predicted."""
+        """(C,) precision; 0 for a class that is never predicted."""
         return precision(self.confusion.astype(np.float64))
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """(C,) 0 for a class that neither occurs nor is predicted."""
+        """(C,) F1; 0 for a class that neither occurs nor is predicted."""
         return f1(self.confusion.astype(np.float64))
 
     @property
     def support(self) -> NDArray[np.int64]:
-        """(C,) clips of each class."""
+        """(C,) number of clips of each class."""
         return np.asarray(self.confusion.sum(axis=1))
 
     @property
     def clips(self) -> int:
-        """Rows of the table."""
+        """The number of clips."""
         return int(self.confusion.sum())
 
     @property
     def most_frequent_class(self) -> "Scores":
-        """The scores of always guessing the most frequent class on the same clips."""
-        guessed = np.zeros_like(self.confusion)
-        guessed[:, self.support.argmax()] = self.support
-        return Scores(guessed)
+        """The scores of always predicting the most frequent class on the same clips."""
+        confusion = np.zeros_like(self.confusion)
+        confusion[:, self.support.argmax()] = self.support
+        return Scores(confusion)
 
 
 def scores(table: PredictionTable) -> Scores:
-    """The scores of a table.
+    """Computes the scores of a table.
 
     Raises:
         ValueError: the table is empty.
@@ -176,37 +185,37 @@ def scores(table: PredictionTable) -> Scores:
 
 
 def confusion_matrix(table: PredictionTable) -> NDArray[np.int64]:
-    """(C, C + 1) clips by true class (row) and predicted class (column); the last column is `none`."""
-    whole = confusions_of(table, np.zeros(len(table), np.int64), 1)
-    return np.asarray(whole[0], dtype=np.int64)
+    """Counts clips by true class (row) and predicted class (column): (C, C + 1), the last column is `none`."""
+    (confusion,) = confusions_of(table, np.zeros(len(table), np.int64), 1)
+    return np.asarray(confusion, dtype=np.int64)
 
 
 def confusions_of(table: PredictionTable, cluster: NDArray[np.int64], clusters: int) -> NDArray[np.float64]:
-    """(K, C, C + 1) the confusion matrix of each cluster's clips."""
+    """Returns the confusion matrix of the clips of each of K clusters: (K, C, C + 1)."""
     counts = np.zeros((clusters, len(table.class_names), len(table.class_names) + 1))
     np.add.at(counts, (cluster, table.label, table.choice), 1)
     return counts
 
 
 def recall(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., C) the share of each class's clips that are right; NaN for a class without clips."""
+    """(..., C) the share of each class's clips that are classified correctly; NaN for a class without clips."""
     support = confusion.sum(axis=-1)
     return np.where(support > 0, _hits(confusion) / np.maximum(support, 1), np.nan)
 
 
 def precision(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., C) the share of the clips predicted as each class that belong to it; 0 for one never predicted."""
+    """(..., C) the share of the clips predicted as each class that belong to it; 0 if it is never predicted."""
     return np.asarray(_hits(confusion) / np.maximum(confusion[..., :-1].sum(axis=-2), 1))
 
 
 def f1(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., C) the harmonic mean of recall and precision; 0 for a class that neither occurs nor is predicted."""
-    support, claimed = confusion.sum(axis=-1), confusion[..., :-1].sum(axis=-2)
-    return np.asarray(2 * _hits(confusion) / np.maximum(support + claimed, 1))
+    support, predicted = confusion.sum(axis=-1), confusion[..., :-1].sum(axis=-2)
+    return np.asarray(2 * _hits(confusion) / np.maximum(support + predicted, 1))
 
 
 def _hits(confusion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., C) right clips of each class."""
+    """(..., C) correctly classified clips of each class."""
     return np.diagonal(confusion, axis1=-2, axis2=-1)
 
 

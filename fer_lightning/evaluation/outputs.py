@@ -1,4 +1,4 @@
-"""What a model gives back: scores, features, and what there is to look at."""
+"""The outputs of a model: logits, features, attention, frame relations and streams."""
 
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StreamScores:
-    """What one stream of a model says alone of B samples; NaN where a sample has nothing for it to see."""
+    """The logits of one stream of a model for B samples; NaN where a sample has no input for the stream."""
 
     name: str
     logits: Tensor  # (B, C)
@@ -17,11 +17,12 @@ class StreamScores:
 
 @dataclass(frozen=True)
 class ClassifierOutput:
-    """What a model makes of B samples.
+    """The output of a model for B samples of T frames.
 
-    `attention` weighs A groups of T / A consecutive sampled frames: A is T for attention over frames, or the number of
-    sub-videos. `relation` says at [:, i, j] how alike frames i and j are, or how much frame i attends to frame j, and
-    `frame_source` which sampled frame stands at each place of what comes after a substitution.
+    `attention` weights A groups of T / A consecutive sampled frames: A is T for attention over frames, or the number of
+    sub-videos. `relation[:, i, j]` is the similarity of frames i and j, or the attention of frame i to frame j.
+    `frame_source` holds, for each position after a frame substitution, the number of the sampled frame that is used
+    there.
     """
 
     logits: Tensor  # (B, C)
@@ -35,7 +36,7 @@ class ClassifierOutput:
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What a model's frozen parts make of B samples; computed once, they can be cached."""
+    """The output of a model's frozen parts for B samples, which can be cached because it never changes."""
 
     frames: Tensor | None = None  # (B, T, D)
     clip: Tensor | None = None  # (B, E)
@@ -43,7 +44,7 @@ class FrozenFeatures:
 
 @dataclass(frozen=True)
 class ClipPredictions:
-    """A batch's clips, their draws averaged."""
+    """The predictions for the M clips of a batch, averaged over the draws of each clip."""
 
     clip_id: tuple[str, ...]
     probabilities: Tensor  # (M, C)
@@ -53,11 +54,11 @@ class ClipPredictions:
     intensity: Tensor | None = None  # (M, T) of the first draw
     relation: Tensor | None = None  # (M, T, T) of the first draw
     frame_source: Tensor | None = None  # (M, T) of the first draw
-    streams: Tensor | None = None  # (M, S, C) probabilities of each stream alone; NaN where it sees nothing
+    streams: Tensor | None = None  # (M, S, C) probabilities of each stream alone; NaN where it has no input
     stream_names: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str) -> "ClipPredictions":
-        """The predictions on another device."""
+        """Returns the predictions on another device."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         moved: dict[str, Any] = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **moved)

@@ -1,6 +1,6 @@
-"""The prediction table: a row per clip of a split.
+"""The prediction table, with one row per clip of a split.
 
-Ensembles, cross-validation, the papers' tables and the reports read it and what `clip_outputs` keeps, nothing else.
+Ensembles, cross-validation, comparisons and reports read this table and the clips' outputs, and nothing else of a run.
 """
 
 import csv
@@ -19,17 +19,17 @@ from data_modules.utils.files import atomic_write
 from data_modules.utils.paths import safe_relative
 
 NONE = "none"
-"""What stands for a class where no prediction was possible."""
+"""The predicted class of a clip without a prediction."""
 
-FIRST = ("clip_id", "subject", "group", "split", "fold", "seed", "emotion")
-LAST = ("coverage", "reason")
-PREFIX = "p_"  # of a probability's column
-TOLERANCE = 1e-3  # of a row's sum of probabilities
-MAX_BYTES = 1 << 30  # of a table that is read: some four million clips
+LEADING_COLUMNS = ("clip_id", "subject", "group", "split", "fold", "seed", "emotion")
+TRAILING_COLUMNS = ("coverage", "reason")
+PREFIX = "p_"  # of the columns that hold probabilities
+TOLERANCE = 1e-3  # for the sum of a row's probabilities
+MAX_BYTES = 1 << 30  # of a table that is read, about four million clips
 
 
 class RowError(ValueError):
-    """A row that contradicts itself or an earlier one; `row` counts from 0."""
+    """An inconsistent row, or a row that contradicts an earlier one; `row` counts from 0."""
 
     def __init__(self, row: int, problem: str) -> None:
         super().__init__(problem)
@@ -38,21 +38,21 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class PredictionTable:
-    """One row per clip (and seed); several draws of a clip are averaged before they come here.
+    """Predictions with one row per clip and seed; several draws of a clip are already averaged.
 
     Raises:
-        ValueError: columns of different lengths, a clip that stands twice under one seed, an emotion outside of
-            `class_names`, probabilities that are not, or a clip without a prediction and without a reason.
+        ValueError: columns differ in length, a clip occurs twice with one seed, an emotion is not in `class_names`,
+            probabilities are not a distribution, or a clip has neither a prediction nor a reason.
     """
 
     class_names: tuple[str, ...]
     clip_id: NDArray[np.str_]  # (N,)
-    subject: NDArray[np.str_]  # (N,) empty where the data set does not tell
-    group: NDArray[np.str_]  # (N,) the film or recording that a clip was cut from; empty likewise
+    subject: NDArray[np.str_]  # (N,) empty if unknown
+    group: NDArray[np.str_]  # (N,) the film or recording from which a clip was cut; empty if unknown
     split: NDArray[np.str_]  # (N,) inner or test
     fold: NDArray[np.str_]  # (N,)
     seed: NDArray[np.int64]  # (N,)
-    emotion: NDArray[np.str_]  # (N,) the true name
+    emotion: NDArray[np.str_]  # (N,) the true class
     probabilities: NDArray[np.float64]  # (N, C); rows of NaN where no prediction was possible
     coverage: NDArray[np.float64]  # (N,) share of the frames with a face
     reason: NDArray[np.str_]  # (N,) why there is no prediction; empty where there is one
@@ -81,28 +81,28 @@ class PredictionTable:
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """(N,) the true classes as positions in `class_names`."""
+        """(N,) the true classes as indices into `class_names`."""
         position = {name: i for i, name in enumerate(self.class_names)}
         return np.array([position[name] for name in self.emotion.tolist()], dtype=np.int64)
 
     @property
     def choice(self) -> NDArray[np.int64]:
-        """(N,) the predicted classes as positions in `class_names`; C, one past the last, where there is none."""
+        """(N,) the predicted classes as indices into `class_names`; C where there is no prediction."""
         best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
         return np.where(self.missing, len(self.class_names), best)
 
     @property
     def predicted(self) -> NDArray[np.str_]:
-        """(N,) the predicted names, or `none`."""
+        """(N,) the names of the predicted classes, `none` where there is no prediction."""
         return np.array([*self.class_names, NONE])[self.choice]
 
     @property
     def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether the prediction is right; a clip without one is an error."""
+        """(N,) whether the prediction is correct; false for a clip without a prediction."""
         return np.asarray(self.choice == self.label)
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "PredictionTable":
-        """The table of some rows: a mask (N,) or positions, in their order."""
+        """Returns the table of some rows, given as a mask (N,) or as indices; rows keep that order."""
         return PredictionTable(self.class_names, **{c.name: getattr(self, c.name)[rows] for c in fields(self)[1:]})
 
     @classmethod
@@ -110,7 +110,7 @@ class PredictionTable:
         """Pools the tables of folds or seeds.
 
         Raises:
-            ValueError: no tables, different class lists, or a clip that two of them hold under the same seed.
+            ValueError: there are no tables, their class lists differ, or two of them hold a clip with the same seed.
         """
         if not tables:
             raise ValueError("no prediction tables to pool")
@@ -121,37 +121,37 @@ class PredictionTable:
         return cls(names, **{c.name: np.concatenate([getattr(t, c.name) for t in tables]) for c in fields(cls)[1:]})
 
     def _problems(self) -> Iterator[tuple[int, str]]:
-        """Rows that contradict themselves or an earlier row, and why."""
-        known, sums, missing = set(self.class_names), self.probabilities.sum(axis=1), self.missing
+        """Yields the inconsistent rows with a description of the problem."""
+        class_names, sums, missing = set(self.class_names), self.probabilities.sum(axis=1), self.missing
         seen: dict[tuple[str, int], int] = {}
         for row, key in enumerate(zip(self.clip_id.tolist(), self.seed.tolist(), strict=True)):
             values = self.probabilities[row]
             first = seen.setdefault(key, row)
             if first != row:
-                yield row, f"stands in row {first + 1} already with seed {key[1]}; a table has a clip once per seed"
+                yield row, f"is already in row {first + 1} with seed {key[1]}; expected each clip once per seed"
             if not safe_relative(key[0]):
-                yield row, "an id is a relative path that stays inside its folder"
-            if str(self.emotion[row]) not in known:
+                yield row, "expected as clip id a relative path that stays inside its folder"
+            if str(self.emotion[row]) not in class_names:
                 yield row, f"emotion {str(self.emotion[row])!r} is not among {', '.join(self.class_names)}"
             if not 0.0 <= self.coverage[row] <= 1.0:
                 yield row, f"coverage {self.coverage[row]} is not a share between 0 and 1"
             if missing[row] and not self.reason[row]:
-                yield row, "it has neither a prediction nor a reason why; has the model diverged to NaN?"
+                yield row, "has neither a prediction nor a reason why; has the model diverged to NaN?"
             if not missing[row] and not (abs(sums[row] - 1.0) <= TOLERANCE and values.min() >= 0.0):
                 yield row, f"probabilities {values.tolist()} are neither a distribution (sum 1) nor all missing"
 
     def write(self, path: Path) -> None:
-        """Writes the table as CSV, whole or not at all; every number is read back as the same number.
+        """Writes the table atomically as CSV; reading it restores exactly the same numbers.
 
-        Text that a spreadsheet would compute has an apostrophe before it, see `cells`. How many rows there are stands
-        in a small file beside the table, as nothing in a CSV tells that its end is missing.
+        Text that a spreadsheet would evaluate as a formula is written with an apostrophe before it, see `cells`. The
+        number of rows is written to a small file beside the table, because a truncated CSV file looks complete.
         """
-        first = zip(*(getattr(self, name).tolist() for name in FIRST), strict=True)
-        middle = [["" if math.isnan(p) else repr(p) for p in row] for row in self.probabilities.tolist()]
-        last = zip(self.coverage.tolist(), self.reason.tolist(), strict=True)
-        columns = zip(first, self.predicted.tolist(), middle, last, strict=True)
+        leading = zip(*(getattr(self, name).tolist() for name in LEADING_COLUMNS), strict=True)
+        probabilities = [["" if math.isnan(p) else repr(p) for p in row] for row in self.probabilities.tolist()]
+        trailing = zip(self.coverage.tolist(), self.reason.tolist(), strict=True)
+        columns = zip(leading, self.predicted.tolist(), probabilities, trailing, strict=True)
         rows = [(*identity, predicted, *values, *end) for identity, predicted, values, end in columns]
-        rows_path(path).unlink(missing_ok=True)  # that of a table before; without one, a table is taken as it is
+        rows_path(path).unlink(missing_ok=True)  # an earlier table's number must not be compared with this table
         write_csv(path, _header(self.class_names), rows)
         atomic_write(rows_path(path), f"{len(self)}\n".encode())
 
@@ -160,8 +160,8 @@ class PredictionTable:
         """Reads a table that `write` wrote.
 
         Raises:
-            FileNotFoundError: there is none at `path`.
-            ValueError: it is not such a table, or not the whole of it; the message names the file and the line.
+            FileNotFoundError: the file does not exist.
+            ValueError: the file is damaged, incomplete or not a prediction table; the message names file and line.
         """
         if not path.exists():
             raise FileNotFoundError(f"{path} is missing: no prediction table; evaluate the run first (`fer train`)")
@@ -178,7 +178,7 @@ class PredictionTable:
             except (ValueError, csv.Error) as error:
                 raise ValueError(f"{path}, line {max(reader.line_num, 1)}: {error}") from error
         try:
-            table = cls._of_rows(names, rows)
+            table = cls._from_rows(names, rows)
         except RowError as error:
             raise ValueError(f"{path}, line {lines[error.row]}: {error}") from error
         except (ValueError, OverflowError) as error:  # such as a seed of thirty digits
@@ -188,19 +188,19 @@ class PredictionTable:
                 raise ValueError(
                     f"{path}, line {line}: predicted {row.predicted!r}, its probabilities say {predicted!r}"
                 )
-        _refuse_other_count(path, len(table))
+        _check_row_count(path, len(table))
         return table
 
     @classmethod
-    def _of_rows(cls, names: tuple[str, ...], rows: Sequence["_Row"]) -> "PredictionTable":
-        columns = {name: [getattr(row, name) for row in rows] for name in (*FIRST, *LAST)}
+    def _from_rows(cls, names: tuple[str, ...], rows: Sequence["_TableRow"]) -> "PredictionTable":
+        columns = {name: [getattr(row, name) for row in rows] for name in (*LEADING_COLUMNS, *TRAILING_COLUMNS)}
         probabilities = np.array([row.probabilities for row in rows], np.float64).reshape(len(rows), len(names))
         return cls(names, probabilities=probabilities, **columns)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One line of a table."""
+class _TableRow:
+    """One row of a CSV file."""
 
     clip_id: str
     subject: str
@@ -216,46 +216,47 @@ class _Row:
 
 
 def rows_path(table: Path) -> Path:
-    """The file beside a prediction table that holds the number of its rows."""
+    """Returns the path of the file beside a prediction table that holds its number of rows."""
     return table.with_name(f"{table.name}.rows")
 
 
-def _refuse_other_count(path: Path, rows: int) -> None:
-    """Refuses a table of another number of rows than were written; tables of before had no such number.
+def _check_row_count(path: Path, rows: int) -> None:
+    """Checks that no rows were lost; tables of older versions have no recorded number of rows.
 
     Raises:
-        ValueError: rows are missing, or there are more.
+        ValueError: the number of rows differs from the recorded one.
     """
-    stated = rows_path(path)
-    if not stated.exists():
+    record = rows_path(path)
+    if not record.exists():
         return
-    written = stated.read_text(encoding="utf-8", errors="replace").strip()
-    if written != str(rows):
+    expected = record.read_text(encoding="utf-8", errors="replace").strip()
+    if expected != str(rows):
         raise ValueError(
-            f"{path} has {rows} rows, expected {written[:20]!r} as {stated.name} says: a part of it may be lost. Bring "
-            f"the whole table back, or evaluate the run again; if the table was changed on purpose, delete {stated}"
+            f"{path} has {rows} rows, expected {expected[:20]!r} according to {record.name}: the table may be "
+            f"incomplete. Restore the file or evaluate the run again; if you changed it on purpose, delete {record}"
         )
 
 
 def _header(class_names: Sequence[str]) -> list[str]:
-    return [*FIRST, "predicted", *(PREFIX + name for name in class_names), *LAST]
+    return [*LEADING_COLUMNS, "predicted", *(PREFIX + name for name in class_names), *TRAILING_COLUMNS]
 
 
 def _class_names(header: list[str]) -> tuple[str, ...]:
-    """The class names that a table's header tells."""
+    """Returns the class names in a table's header."""
     names = tuple(cell.removeprefix(PREFIX) for cell in header if cell.startswith(PREFIX))
     if not names or header != _header(names):
         raise ValueError(f"columns {header}; expected {_header(['<class>', '...'])}, a probability for each class")
     return names
 
 
-def _parse(cells: list[str], classes: int) -> _Row:
-    """A line's cells as a row."""
+def _parse(cells: list[str], classes: int) -> _TableRow:
+    """Parses the cells of one row."""
     cells = [text_of(value) for value in cells]
-    if len(cells) != len(FIRST) + 1 + classes + len(LAST):
-        raise ValueError(f"{len(cells)} cells, expected {len(FIRST) + 1 + classes + len(LAST)}")
+    expected = len(LEADING_COLUMNS) + 1 + classes + len(TRAILING_COLUMNS)
+    if len(cells) != expected:
+        raise ValueError(f"{len(cells)} cells, expected {expected}")
     clip_id, subject, group, split, fold, seed, emotion, predicted, *values, coverage, reason = cells
     probabilities = [float(value) if value else float("nan") for value in values]
-    return _Row(
+    return _TableRow(
         clip_id, subject, group, split, fold, int(seed), emotion, predicted, probabilities, float(coverage), reason
     )

@@ -1,4 +1,4 @@
-"""How well the clips of each subject are recognised."""
+"""Measures how well the clips of each subject are recognised."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,21 @@ from fer_lightning.evaluation.predictions import PredictionTable
 
 @dataclass(frozen=True, eq=False)
 class SubjectScores:
-    """The S subjects of a table, best first, and how many clips have none."""
+    """The results of the S subjects of a table, most accurate first."""
 
     subject: NDArray[np.str_]  # (S,)
-    clips: NDArray[np.int64]  # (S,)
-    correct: NDArray[np.int64]  # (S,)
-    without_subject: int
+    clips: NDArray[np.int64]  # (S,) number of clips
+    correct: NDArray[np.int64]  # (S,) number of correct clips
+    without_subject: int  # clips whose subject is unknown
 
     @property
     def accuracy(self) -> NDArray[np.float64]:
-        """(S,) share of right clips."""
+        """(S,) share of clips classified correctly."""
         return self.correct / self.clips
 
 
 def subject_scores(table: PredictionTable) -> SubjectScores:
-    """Right clips of each subject, the best subject first; ties by name."""
+    """Counts the correct clips of each subject and sorts the subjects by accuracy, then by name."""
     known = table.subject != ""
     names, cluster = np.unique(table.subject[known], return_inverse=True)
     clips = np.bincount(cluster, minlength=len(names))

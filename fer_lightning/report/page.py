@@ -118,7 +118,9 @@ def _tile_notes(metric: Metric, found: Scores, intervals: Intervals) -> tuple[st
     if metric.has_interval:
         interval = intervals[metric]
         level = f"{100 * intervals.level:.0f} %"
-        notes.append(f"{level}: {interval.written(metric)}" if interval.known else f"no interval: one {intervals.unit}")
+        notes.append(
+            f"{level}: {interval.written(metric)}" if interval.is_known else f"no interval: one {intervals.unit}"
+        )
     if metric.baseline:
         notes.append(f"{metric.baseline}: {found.most_frequent_class.written(metric)}")
     return (*notes, metric.meaning)

@@ -38,7 +38,7 @@ def metric_cells(table: PredictionTable, metrics: Sequence[Metric] = HEADLINE) -
 
 
 def _bracket(intervals: Intervals, metric: Metric) -> str:
-    return f" {intervals[metric].written(metric)}" if intervals[metric].known else ""
+    return f" {intervals[metric].written(metric)}" if intervals[metric].is_known else ""
 
 
 def sample_size(table: PredictionTable) -> str:
@@ -53,6 +53,6 @@ def sample_size(table: PredictionTable) -> str:
 
 def interval_method(intervals: Intervals) -> str:
     """What the intervals are."""
-    if not intervals[WAR].known:
+    if not intervals[WAR].is_known:
         return f"no interval: it takes two {intervals.unit}s"
     return f"{100 * intervals.level:.0f} % bootstrap over {intervals.unit}s"

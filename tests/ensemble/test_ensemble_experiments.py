@@ -34,7 +34,7 @@ init_args:
   subjects: 6
   tested: 2
   faceless: [s0-anger, s4-fear]
-  faces: {detector: crop, size: 48, margin: 0, jitter: 0, every: 1, landmarks: none, person: none, sound: false}
+  faces: {detector: crop, size: 48, margin: 0, jitter: 0, every: 1, landmarks: none, person: none, audio: false}
 """
 TINY = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "devices": 1}
 SUMS = "fer_lightning.ensemble"

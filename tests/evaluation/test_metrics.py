@@ -284,7 +284,7 @@ def test_paired_differences_of_every_metric_against_every_resample() -> None:
     low, high = np.quantile(np.array(drawn)[:, :4], [0.15, 0.85], axis=0, method="inverted_cdf")
     np.testing.assert_allclose([found[metric].interval.low for metric in order[:4]], low, atol=1e-12)
     np.testing.assert_allclose([found[metric].interval.high for metric in order[:4]], high, atol=1e-12)
-    assert not found[STD_ACCURACY].interval.known, "its bootstrap would be biased"
+    assert not found[STD_ACCURACY].interval.is_known, "its bootstrap would be biased"
 
 
 def test_a_comparison_in_words_says_what_is_subtracted_from_what() -> None:
@@ -313,14 +313,14 @@ def test_tables_that_cannot_be_compared_are_refused() -> None:
     table = random_table(20, 0)
     with pytest.raises(ValueError, match="different classes"):
         paired_difference(table, random_table(20, 0, 6))
-    with pytest.raises(ValueError, match="5 clips stand in one table only, such as 'clip00000'"):
+    with pytest.raises(ValueError, match="5 clips in one table only, such as 'clip00000'"):
         paired_difference(table, table.select(np.arange(5, 20)))
     other = table_of((table.label + 1) % 7, table.choice, SEVEN)
     with pytest.raises(ValueError, match=r"'clip00000'.*differ in its emotion"):
         paired_difference(table, other)
     with pytest.raises(ValueError, match="differ in its subject"):
         paired_difference(table, table_of(table.label, table.choice, SEVEN, ["x"] * 20))
-    with pytest.raises(ValueError, match=r"empty|each clip once"):
+    with pytest.raises(ValueError, match=r"empty|each clip exactly once"):
         paired_difference(table.select(np.arange(0)), table.select(np.arange(0)))
 
 

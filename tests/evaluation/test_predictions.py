@@ -97,7 +97,7 @@ def test_an_empty_table_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clip_id": ["c", "x", "c"]}, "row 3, clip 'c': stands in row 1 already"),
+        ({"clip_id": ["c", "x", "c"]}, "row 3, clip 'c': is already in row 1"),
         ({"emotion": ["anger", "joy", "anger"]}, "emotion 'joy' is not among anger"),
         ({"probabilities": [[0.7, 0.2, 0.0]] * 3}, "neither a distribution"),
         ({"probabilities": [[1.2, -0.2, 0.0]] * 3}, "neither a distribution"),
@@ -123,7 +123,7 @@ def test_contradictions_are_refused(changes: dict[str, object], message: str) ->
         ("anger,anger,0.7", "anger,anger,0.9", 2, "distribution"),
         ("anger,anger,0.7", "anger,anger,zero", 2, "zero"),
         ("anger,anger,0.7", "anger,neutral,0.7", 2, "predicted 'neutral'"),
-        ("c,s2", "a/1,s2", 5, "stands in row 1 already"),  # the second row has two lines
+        ("c,s2", "a/1,s2", 5, "is already in row 1"),  # the second row has two lines
         (",0.125,", ",0.125,,", 5, "14 cells, expected 13"),
         ("c,s2,,test,1,0", "c,s2,,test,1,zero", 5, "zero"),
         ("c,s2", '"c,s2', 5, "unexpected end of data"),
@@ -186,7 +186,7 @@ def test_pooling_folds_and_seeds() -> None:
     pooled = PredictionTable.concat([first, a_table(seed=[1] * 3)])
     assert len(pooled) == 6
     assert pooled.predicted.tolist() == [*first.predicted, *first.predicted]
-    with pytest.raises(ValueError, match="stands in row 1 already"):
+    with pytest.raises(ValueError, match="is already in row 1"):
         PredictionTable.concat([first, a_table(fold=["2"] * 3)])
     with pytest.raises(ValueError, match="different classes"):
         PredictionTable.concat([first, a_table(class_names=("anger", "happiness", "neutral2"), emotion=["anger"] * 3)])

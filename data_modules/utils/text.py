@@ -1,0 +1,6 @@
+"""Small pieces of English text for messages and reports."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun in the right form, such as `1 clip` and `2 clips`; for nouns that take an s."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
