@@ -16,8 +16,8 @@ from data_modules.video.container import open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.timeline import Timeline
-from fer_lightning.predict.timeline_figure import class_colours, text_colour_on
-from fer_lightning.report.figures.style import plain
+from fer_lightning.predict.timeline_figure import text_colour_on
+from fer_lightning.report.figures.style import class_colours, plain
 
 MAX_SIDE = 1280  # pixels
 CLOCK = 90_000  # ticks per second, as in every MPEG stream

@@ -14,20 +14,7 @@ from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NO_AUDIO, NO_FACE
 from fer_lightning.predict.timeline import Timeline, VideoExpressions
 from fer_lightning.predict.waveform import envelope
-from fer_lightning.report.figures.style import GREY, INK, PALETTE, plain, png, share_axis, styled
-
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, _, OLIVE = PALETTE
-COLOURS = (
-    ("anger", RED),
-    ("contempt", OLIVE),
-    ("disgust", GREEN),
-    ("fear", PURPLE),
-    ("happiness", ORANGE),
-    ("neutral", "#A6A6A6"),
-    ("sadness", BLUE),
-    ("surprise", SKY),
-)
-EXTRA_COLOURS = ("#6A3D9A", "#7F5539", "#2F4B4B", "#B04A7A")  # for class names beyond these
+from fer_lightning.report.figures.style import GREY, INK, class_colours, plain, png, share_axis, styled
 
 BLANK = "#F2F2F2"  # where there is nothing to show
 FACE_CELLS = 14  # faces side by side
@@ -36,13 +23,6 @@ CELL_SIDE = (WIDTH - LEFT - RIGHT) / FACE_CELLS
 AUDIO_HEIGHT = 0.42  # inches
 MIN_AMPLITUDE = 0.01  # of the strip: near silence is not scaled up to fill it
 MIN_LABEL_SHARE = 0.075  # share of the video's length from which a label fits
-
-
-def class_colours(class_names: tuple[str, ...]) -> list[str]:
-    """Returns a colour for each class; an expression has the same colour whatever the class list."""
-    fixed = dict(COLOURS)
-    others = [name for name in class_names if name not in fixed]
-    return [fixed.get(name) or EXTRA_COLOURS[others.index(name) % len(EXTRA_COLOURS)] for name in class_names]
 
 
 def text_colour_on(colour: str) -> str:

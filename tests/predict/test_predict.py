@@ -32,6 +32,7 @@ from fer_lightning.predict.timeline import Timeline, TimelineRows, VideoExpressi
 from fer_lightning.predict.timeline_figure import class_colours, format_duration
 from fer_lightning.predict.video_files import find_videos, output_folder, printable_line, source_video
 from fer_lightning.predict.windows import WindowClassifier
+from fer_lightning.report.figures.style import class_colours
 from fer_lightning.training.loading import load_trained
 
 CHANNELS = [8, 16, 32, 64]
