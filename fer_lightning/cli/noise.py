@@ -228,7 +228,7 @@ def noise_figure(found: Sequence[NoisyScore]) -> Figure:
         band = [score.intervals[WAR] for score in curve]
         low, high = [interval.low for interval in band], [interval.high for interval in band]
         axes.fill_between(sigma, low, high, color=colour, alpha=0.15, linewidth=0)
-    share_axis(axes, "share of right clips (WAR)")
+    share_axis(axes, "share of correct clips (WAR)")
     axes.set_xlabel(f"standard deviation of the noise, pixels of a crop of {NOISE_CROP}")
     axes.set_title(f"mean of {max(score.draws for score in found)} draws; bands: 95 %, bootstrap")
     axes.grid(axis="x", color=FAINT)

@@ -1,4 +1,4 @@
-"""What a report's page shows, from top to bottom."""
+"""The list of a report's sections in the order of the page."""
 
 from collections.abc import Callable
 
@@ -32,4 +32,4 @@ CONTENTS: tuple[Callable[[EvaluatedRun], Section | None], ...] = (
     cost.section,
     configuration.section,
 )
-"""Each makes a section of an evaluated run, or nothing where the run has nothing of the kind."""
+"""Functions that make a section of an evaluated run, or return None if the section does not apply to it."""

@@ -1,4 +1,4 @@
-"""What a report's sections are made of, and what they are made from."""
+"""The elements of a report's sections, and the evaluated run from which they are made."""
 
 import base64
 from dataclasses import dataclass
@@ -13,34 +13,39 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.figures.style import png
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
-CSS_DPI = 96  # a page's pixels in an inch
+CSS_DPI = 96  # CSS pixels per inch
+MAX_ROWS_OF_A_PAGE = 30  # longer tables may be split when the page is printed
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure inside of the page."""
+    """A figure embedded in the page."""
 
     uri: str
-    width: int  # on the page, pixels
+    width: int  # on the page, in CSS pixels
     alt: str
     caption: str = ""
-    wide: bool = False  # scrolls on a phone instead of shrinking until nothing can be read
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first cell of a row names it."""
+    """A table whose rows begin with their heading."""
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    numbers: bool = True
-    collapsed: bool = False
+    numbers: bool = True  # aligns all cells but the headings to the right
+    collapsed: bool = False  # shown only when the reader opens it
+
+    @property
+    def fits_a_page(self) -> bool:
+        """Whether the table is short enough to be kept on one printed page."""
+        return len(self.rows) <= MAX_ROWS_OF_A_PAGE
 
 
 @dataclass(frozen=True)
 class Section:
-    """What stands under one heading."""
+    """A section of the page: its heading, texts, notes on missing data, figures, tables and code."""
 
     name: str
     title: str
@@ -53,22 +58,22 @@ class Section:
 
 
 class Gallery:
-    """The folder of a report's PNG files; each is written there and embedded in the page."""
+    """The folder with a report's figures; each is written as a PNG file and embedded in the page."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names: set[str] = set()
 
-    def add(self, name: str, figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Picture:
+    def add(self, name: str, figure: Figure, alt: str, caption: str = "") -> Picture:
         """Writes the figure as `name.png` and returns it for the page."""
         content = png(figure)
         atomic_write(self.folder / f"{name}.png", content)
         self.names.add(f"{name}.png")
         uri = "data:image/png;base64," + base64.b64encode(content).decode()
-        return Picture(uri, round(figure.get_figwidth() * CSS_DPI), alt, caption, wide)
+        return Picture(uri, round(figure.get_figwidth() * CSS_DPI), alt, caption)
 
-    def tidy(self) -> None:
-        """Deletes pictures of an earlier report that this one does not have."""
+    def delete_others(self) -> None:
+        """Deletes the figures of an earlier report that are not part of this one."""
         for path in self.folder.glob("*.png"):
             if path.name not in self.names:
                 path.unlink()
@@ -76,12 +81,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """An evaluated run as its report's sections see it, on the reported split."""
+    """The results of a run on the reported split, from which the sections of its report are made."""
 
     folder: RunFolder
     info: RunInfo
     table: PredictionTable
     scores: Scores
     outputs: ClipOutputs | None
-    no_outputs: str  # why there are none; empty where there are
-    gallery: Gallery  # of the report's pictures
+    no_outputs: str  # why `outputs` is None; empty otherwise
+    gallery: Gallery

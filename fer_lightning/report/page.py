@@ -1,4 +1,4 @@
-"""A run's report: one HTML page that needs nothing beside it, and its figures as PNG files."""
+"""Writes the report of a run: one self-contained HTML page, and its figures as PNG files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import jinja2
 
 from data_modules.utils.files import atomic_write
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
@@ -21,14 +22,14 @@ SELECTIONS = {
     "best_on_test": "epoch chosen on the reported split itself",
 }
 OPTIMISTIC = (
-    "selection is best_on_test: the epoch was chosen on the very split that is reported here. These numbers are better "
-    "than what new data will give, and not comparable with those of runs that chose on an inner split."
+    "selection is best_on_test: the epoch was chosen on the very split that is reported here. Expect lower values on "
+    "new data, and do not compare these values with those of runs whose epoch was chosen on an inner split."
 )
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline number."""
+    """One of the values at the top of the page."""
 
     label: str
     value: str
@@ -37,7 +38,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Page:
-    """What the template shows."""
+    """The content of the page, as the template reads it."""
 
     title: str
     lead: str
@@ -48,41 +49,46 @@ class Page:
 
 
 def write_report(run: RunFolder) -> Path:
-    """Writes a run's page and figures; the page comes last, so that where it is, all of it is.
+    """Writes the page and the figures of a run and returns the page's path.
+
+    The page is written last, so that an existing page means a complete report.
 
     Raises:
         FileNotFoundError: the run has no `run.json` or no prediction table of the reported split.
-        ValueError: one of these is damaged.
+        ValueError: one of these files is damaged.
     """
     info, table = run.read_info(), PredictionTable.read(run.predictions("test"))
     if info.class_names != table.class_names:
-        raise ValueError(f"{run.path}: run.json has the classes {info.class_names}, its table {table.class_names}")
-    found, intervals = scores(table), bootstrap(table)
-    outputs, missing = _outputs(run, table)
+        raise ValueError(
+            f"{run.path}: run.json has the classes {info.class_names}, but the prediction table has "
+            f"{table.class_names}; evaluate the run again"
+        )
+    result, intervals = scores(table), bootstrap(table)
+    outputs, no_outputs = _read_outputs(run, table)
     gallery = Gallery(run.report.parent / "figures")
-    evaluated = EvaluatedRun(run, info, table, found, outputs, missing, gallery)
-    shown = [section(evaluated) for section in CONTENTS]
+    evaluated = EvaluatedRun(run, info, table, result, outputs, no_outputs, gallery)
+    sections = [section(evaluated) for section in CONTENTS]
     page = Page(
         f"{info.model} on {info.dataset}",
-        f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_chosen(info)}",
+        f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_selection(info)}",
         (OPTIMISTIC,) if info.selection == "best_on_test" else (),
-        _tiles(found, intervals),
-        _notes(run, table, found, intervals),
-        tuple(section for section in shown if section is not None),
+        _tiles(result, intervals),
+        _notes(run, table, intervals),
+        tuple(section for section in sections if section is not None),
     )
-    gallery.tidy()
+    gallery.delete_others()
     atomic_write(run.report, _render(page).encode())
     return run.report
 
 
-def _chosen(info: RunInfo) -> str:
-    """How the epoch was chosen, and which; ensembles have none."""
-    how = SELECTIONS.get(info.selection, info.selection)
-    return f"{how} (epoch {info.epoch}, counted from 0)" if info.epoch >= 0 else how
+def _selection(info: RunInfo) -> str:
+    """Describes how the epoch was chosen, with its number except for ensembles, which have no epochs."""
+    selection = SELECTIONS.get(info.selection, info.selection)
+    return f"{selection} (epoch {info.epoch}, counted from 0)" if info.epoch >= 0 else selection
 
 
 def _render(page: Page) -> str:
-    """The page as HTML; whatever comes from files is escaped."""
+    """Renders the page as HTML; all texts are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -93,27 +99,31 @@ def _render(page: Page) -> str:
     return environment.get_template("report.html").render(page=page)
 
 
-def _outputs(run: RunFolder, table: PredictionTable) -> tuple[ClipOutputs | None, str]:
-    """What there is to look at, or why there is nothing."""
+def _read_outputs(run: RunFolder, table: PredictionTable) -> tuple[ClipOutputs | None, str]:
+    """Reads the clips' outputs, or returns None and the reason why they cannot be used."""
     try:
         outputs = ClipOutputs.read(run.outputs("test"))
     except (FileNotFoundError, ValueError) as error:
         return None, str(error)
     unknown = sorted(set(outputs.clip_id) - set(table.clip_id.tolist()))
     if unknown:
-        return None, f"{run.outputs('test')}: {len(unknown)} clips are not in the table, such as {unknown[0]!r}"
+        missing = f"{counted(len(unknown), 'clip')} missing from the prediction table, such as {unknown[0]!r}"
+        return None, f"{run.outputs('test')}: {missing}"
     if outputs.streams is not None and outputs.streams.shape[2] != len(table.class_names):
         classes = outputs.streams.shape[2]
         return None, f"{run.outputs('test')}: streams of {classes} classes, the table has {len(table.class_names)}"
     return outputs, ""
 
 
-def _tiles(found: Scores, intervals: Intervals) -> tuple[Tile, ...]:
-    """The headline: a tile for each metric, with its interval, what guessing would give, and what it is."""
-    return tuple(Tile(metric.title, found.written(metric), _tile_notes(metric, found, intervals)) for metric in METRICS)
+def _tiles(result: Scores, intervals: Intervals) -> tuple[Tile, ...]:
+    """Returns one tile per metric."""
+    return tuple(
+        Tile(metric.title, result.written(metric), _tile_notes(metric, result, intervals)) for metric in METRICS
+    )
 
 
-def _tile_notes(metric: Metric, found: Scores, intervals: Intervals) -> tuple[str, ...]:
+def _tile_notes(metric: Metric, result: Scores, intervals: Intervals) -> tuple[str, ...]:
+    """Returns a metric's interval, its value for always predicting the most frequent class, and its definition."""
     notes = []
     if metric.has_interval:
         interval = intervals[metric]
@@ -122,20 +132,20 @@ def _tile_notes(metric: Metric, found: Scores, intervals: Intervals) -> tuple[st
             f"{level}: {interval.written(metric)}" if interval.is_known else f"no interval: one {intervals.unit}"
         )
     if metric.baseline:
-        notes.append(f"{metric.baseline}: {found.most_frequent_class.written(metric)}")
+        notes.append(f"{metric.baseline}: {result.most_frequent_class.written(metric)}")
     return (*notes, metric.meaning)
 
 
-def _notes(run: RunFolder, table: PredictionTable, found: Scores, intervals: Intervals) -> tuple[str, ...]:
-    """What the headline is counted over, and the inner split beside it."""
+def _notes(run: RunFolder, table: PredictionTable, intervals: Intervals) -> tuple[str, ...]:
+    """Describes the sample behind the tiles, and the results on the inner split."""
     missing = int(table.missing.sum())
     notes = [f"Reported split: {sample_size(table)}; {interval_method(intervals)}."]
     if missing:
-        notes.append(f"{missing} of {found.clips} clips have no prediction; each counts as an error in every number.")
+        notes.append(f"Without a prediction: {missing} of {counted(len(table), 'clip')}; each counts as an error.")
     try:
         notes.append(f"Inner split, for comparison: {summary_line(PredictionTable.read(run.predictions('inner')))}.")
     except FileNotFoundError:
-        notes.append("There is no table of an inner split.")
+        notes.append("There is no prediction table of an inner split.")
     except ValueError as error:
-        notes.append(f"The inner split's table cannot be used: {error}")
+        notes.append(f"The prediction table of the inner split cannot be read: {error}")
     return tuple(notes)

@@ -25,7 +25,7 @@ from fer_lightning.report.sections import relations, streams
 from fer_lightning.report.sections.activation import ActivationExample, activation_figure, load_example
 from fer_lightning.report.sections.confusion import confusion_figure
 from fer_lightning.report.sections.curves import read_curves
-from fer_lightning.report.sections.features import tsne
+from fer_lightning.report.sections.features import embedding_figure, tsne
 from fer_lightning.report.sections.relations import RelationExample, load_relation, relation_figure
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
@@ -240,7 +240,7 @@ def test_numbers_on_the_page(reported: RunFolder) -> None:
     assert "most frequent class: 0.250" in text
     assert "chance: 0.250" in text
     assert "24 clips of 6 subjects" in text
-    assert "1 of 24 clips have no prediction" in text
+    assert "Without a prediction: 1 of 24 clips" in text
     assert "12.83 M" in text
     assert "63.80 G" in text
     assert "87.30 ms per clip (some device, bf16, batches of 8)" in text
@@ -250,13 +250,13 @@ def test_numbers_on_the_page(reported: RunFolder) -> None:
     assert "would in 33.3 %" in text
     inner = summary_line(PredictionTable.read(reported.predictions("inner")))
     assert f"Inner split, for comparison: {' '.join(inner.split())}" in text
-    assert "Mind:" not in text
+    assert "Warning:" not in text
 
 
 def test_a_best_on_test_run_is_called_so(run: RunFolder) -> None:
     run.write_info(replace(run.read_info(), selection="best_on_test"))
     text = page_of(run).text
-    assert "Mind:" in text
+    assert "Warning:" in text
     assert "chosen on the very split that is reported" in text
 
 
@@ -342,7 +342,7 @@ def test_missing_files_are_named_and_do_not_stop_the_report(run: RunFolder) -> N
     assert "test.safetensors is missing" in section(page, run, "features")
     assert "metrics.csv is missing" in section(page, run, "curves")
     assert "config.yaml is missing" in section(page, run, "configuration")
-    assert "no table of an inner split" in page.text
+    assert "no prediction table of an inner split" in page.text
 
 
 def test_a_missing_store_and_missing_clips(run: RunFolder, tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_a_run_without_a_table_is_refused(run: RunFolder) -> None:
 def test_a_run_where_nothing_could_be_predicted(run: RunFolder) -> None:
     some_table(none=tuple(range(CLIPS))).write(run.predictions("test"))
     page = page_of(run)
-    assert "24 clips have no prediction" in page.text
+    assert "Without a prediction: 24 clips." in page.text
     assert "is not shown" not in page.text
     assert "No clip has both" in section(page, run, "activation")
 
@@ -528,5 +528,27 @@ def test_the_summary_line() -> None:
     expected = f"WAR {found[WAR]:.3f} {intervals[WAR]:.3f}  UAR {found[UAR]:.3f} {intervals[UAR]:.3f}"
     assert summary_line(table) == f"{expected}  N = 24 clips of 6 subjects (95 % bootstrap over subjects)"
     alone = table.select(np.arange(4))
-    assert summary_line(alone).endswith("N = 4 clips of 1 subject (no interval: it takes two subjects)")
+    assert summary_line(alone).endswith("N = 4 clips of 1 subject (no interval: it needs at least two subjects)")
     assert "[" not in summary_line(alone)
+    assert summary_line(table.select(np.array([0]))).split("N = ")[1].startswith("1 clip of 1 subject (")
+
+
+def test_a_class_has_the_same_colour_in_the_map_as_in_timelines() -> None:
+    names = ("neutral", "anger", "fear")
+    legend = embedding_figure(np.zeros((3, 2), np.float32), names, names).legends[0]
+    drawn = {
+        text.get_text().split()[0]: mpl.colors.to_hex(handle.get_facecolor()[0], keep_alpha=False).upper()
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    assert drawn == {"neutral": "#A6A6A6", "anger": "#D55E00", "fear": "#CC79A7"}
+
+
+def test_curves_are_listed_as_a_table(reported: RunFolder) -> None:
+    rows = re.findall(r"<tr>(.*?)</tr>", section(Page(""), reported, "curves"))
+    cells = [re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", row) for row in rows]
+    assert cells[0] == ["epoch", "train/loss", "train/war", "inner/loss", "inner/war", "inner/uar", "lr-Adam"]
+    assert cells[1:] == [
+        ["0", "1.8", "0.4", "1.9", "0.3", "0.3", "0.001"],
+        ["1", "1.2", "0.6", "1.5", "0.5", "0.45", ""],
+        ["2", "nan", "0.7", "1.4", "0.5", "0.5", ""],
+    ]

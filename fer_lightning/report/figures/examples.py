@@ -1,4 +1,4 @@
-"""Clips to show as examples: which ones, and how their sampled frames are drawn."""
+"""Chooses the clips that reports show as examples, and draws their sampled frames."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,20 +19,20 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.figures.style import FAINT, GREY, INK, RED, plain
 from fer_lightning.runs.folder import RunInfo
 
-CLASSES, WRONG = 8, 3  # examples: one of each of the commonest classes, and wrong ones
+MAX_CLASSES, MAX_WRONG = 8, 3  # examples: one of each of the most frequent classes, and wrong predictions
 
 Example = TypeVar("Example")
 
 Slot = tuple[float, float, int]
-"""Where a frame is drawn: its left and right end, and which of the T sampled frames it is."""
+"""Where a frame is drawn: its left and right end, and its index among the T sampled frames."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipExample:
-    """What every picture shows of a clip with T sampled frames."""
+    """The data of a clip with T sampled frames that every example figure shows."""
 
     clip_id: str
-    emotion: str
+    emotion: str  # the true class
     predicted: str
     probability: float  # of the predicted class
     crops: NDArray[np.uint8]  # (T, S, S, 3) RGB
@@ -40,15 +40,15 @@ class ClipExample:
 
 
 def choose_examples(
-    table: PredictionTable, outputs: ClipOutputs, classes: int = CLASSES, wrong: int = WRONG
+    table: PredictionTable, outputs: ClipOutputs, classes: int = MAX_CLASSES, wrong: int = MAX_WRONG
 ) -> list[str]:
-    """Clip ids to show: always the same for the same table, and not the most flattering ones.
+    """Returns the ids of the clips to show; the choice depends on the table alone and avoids the most flattering clips.
 
-    Of each of the commonest classes the right clip of middling confidence (a wrong one where none is right), then the
-    wrong clips with the highest confidence, each of another class.
+    For each of the most frequent classes, it is the correctly classified clip of median confidence (a wrong one if none
+    is correct). The wrong predictions of the highest confidence follow, each of another true class.
     """
-    shown = set(outputs.clip_id)
-    usable = np.array([name in shown for name in table.clip_id.tolist()], dtype=bool) & ~table.missing
+    available = set(outputs.clip_id)
+    usable = np.array([name in available for name in table.clip_id.tolist()], dtype=bool) & ~table.missing
     confidence = np.where(usable, np.nan_to_num(table.probabilities).max(axis=1, initial=0.0), 0.0)
     order = [row for row in np.lexsort((table.clip_id, -confidence)).tolist() if usable[row]]
     support = np.bincount(table.label[usable], minlength=len(table.class_names))
@@ -67,20 +67,20 @@ def choose_examples(
 
 
 def load_clip(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: StoredClip) -> ClipExample:
-    """One clip with the crops of its sampled frames.
+    """Loads one clip with the crops of its sampled frames.
 
     Raises:
-        ValueError: the store is not the one that the outputs were made from.
+        ValueError: the store holds none of the sampled frames.
     """
     row = table.clip_id.tolist().index(clip_id)
-    wanted, stored = outputs.frame_index[outputs.clip_id.index(clip_id)], clip.frame_index
-    position = np.searchsorted(stored, wanted).clip(0, max(len(stored) - 1, 0))
-    present = stored[position] == wanted if len(stored) else np.zeros(len(wanted), bool)
+    sampled, stored = outputs.frame_index[outputs.clip_id.index(clip_id)], clip.frame_index
+    position = np.searchsorted(stored, sampled).clip(0, max(len(stored) - 1, 0))
+    present = stored[position] == sampled if len(stored) else np.zeros(len(sampled), bool)
     if not present.any():
-        raise ValueError(f"clip {clip_id!r}: the store has none of the frames that the model saw")
-    found = clip.crops(position[present])
-    crops = np.zeros((len(wanted), *found.shape[1:]), np.uint8)
-    crops[present] = found
+        raise ValueError(f"clip {clip_id!r}: the store has none of the frames that the model saw; prepare it again")
+    stored_crops = clip.crops(position[present])
+    crops = np.zeros((len(sampled), *stored_crops.shape[1:]), np.uint8)
+    crops[present] = stored_crops
     probability = float(np.nan_to_num(table.probabilities[row]).max())
     return ClipExample(clip_id, str(table.emotion[row]), str(table.predicted[row]), probability, crops, present)
 
@@ -88,10 +88,10 @@ def load_clip(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: 
 def load_examples(
     info: RunInfo, chosen: Sequence[str], load: Callable[[str, StoredClip], Example]
 ) -> tuple[list[Example], tuple[str, ...]]:
-    """Example clips with their frames, and why there are not all of them."""
+    """Loads example clips, and returns them with the reasons why some cannot be shown."""
     store = ClipStore(Path(info.store))
     if not store.folder.is_dir():
-        return [], (f"{store.folder} is missing: without the face store no frames.",)
+        return [], (f"{store.folder} is missing: frames cannot be shown without the face store.",)
     examples: list[Example] = []
     problems: list[str] = []
     for clip_id in chosen:
@@ -103,16 +103,17 @@ def load_examples(
 
 
 def draw_title(figure: Figure, example: ClipExample, left: float, middle: float, top: float) -> None:
-    """The true name, the predicted one with its probability, and the clip."""
-    right = example.emotion == example.predicted
+    """Writes the true class, the predicted class with its probability, and the clip's id."""
+    correct = example.emotion == example.predicted
     figure.text(left, top, f"true: {plain(example.emotion, 16)}", va="top", weight="bold")
-    said = f"predicted: {plain(example.predicted, 16)} (p = {example.probability:.2f}), {'right' if right else 'wrong'}"
-    figure.text(middle, top, said, va="top", color=INK if right else RED)
+    prediction = f"predicted: {plain(example.predicted, 16)} (p = {example.probability:.2f})"
+    verdict = "correct" if correct else "wrong"
+    figure.text(middle, top, f"{prediction}, {verdict}", va="top", color=INK if correct else RED)
     figure.text(0.985, top, plain(example.clip_id, 22), va="top", ha="right", color=GREY, fontsize=8)
 
 
 def draw_frames(axes: Axes, example: ClipExample, slots: Iterable[Slot], width: float) -> None:
-    """The frames of a clip beside each other; `width` is the right end of all."""
+    """Draws the frames of a clip side by side; `width` is the right end of the last slot."""
     axes.set_ylim(0, 1)
     for number, (start, stop, frame) in enumerate(slots):
         if example.present[frame]:

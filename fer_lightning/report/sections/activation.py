@@ -1,4 +1,4 @@
-"""Emotional activation maps: the frames of a clip, and what the model attends to below them (CEFLNet, figure 6)."""
+"""The section with emotional activation maps: a clip's frames and the attention to them (CEFLNet, figure 6)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from data_modules.store.stored_clip import StoredClip
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -25,39 +26,39 @@ from fer_lightning.report.figures.examples import (
 )
 from fer_lightning.report.figures.style import BLUE, GREEN, ORANGE, styled
 
-SLOTS = 14  # frames that stand beside each other
+SLOTS = 14  # frames side by side
 SIDE, LEFT, RIGHT = 0.74, 0.62, 0.15  # inches
 
 
 @dataclass(frozen=True, eq=False)
 class ActivationExample(ClipExample):
-    """What an activation map shows of one clip with T sampled frames and attention over A groups of them."""
+    """The data of an activation map of one clip with T sampled frames and attention over A groups of them."""
 
     attention: NDArray[np.float32]  # (A,)
-    intensity: NDArray[np.float32] | None = None  # (T,)
+    intensity: NDArray[np.float32] | None = None  # (T,) the true intensity of the expression; NaN where unknown
 
 
 def load_example(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: StoredClip) -> ActivationExample:
-    """One clip with the crops of its sampled frames.
+    """Loads one clip with the crops of its sampled frames and the attention to them.
 
     Raises:
-        ValueError: the outputs hold no attention, or the store is not the one that they were made from.
+        ValueError: the outputs hold no attention, or the store holds none of the sampled frames.
     """
     if outputs.attention is None:
         raise ValueError("the model has no attention over frames")
-    shown = outputs.clip_id.index(clip_id)
+    row = outputs.clip_id.index(clip_id)
     return ActivationExample(
         **vars(load_clip(clip_id, table, outputs, clip)),
-        attention=outputs.attention[shown],
-        intensity=None if outputs.intensity is None else outputs.intensity[shown],
+        attention=outputs.attention[row],
+        intensity=None if outputs.intensity is None else outputs.intensity[row],
     )
 
 
 def _slots(frames: int, attention: NDArray[np.float32]) -> Iterator[Slot]:
-    """Where frames are drawn: left and right end in units of frames, and which frame, for each place in the row.
+    """Yields the slots in which frames are drawn, with their ends in units of frames.
 
-    Groups of frames share the places evenly; where there are more groups than places, the most attended frame of each
-    place is shown.
+    Groups of frames share the slots evenly. If there are more groups than slots, each slot shows its most attended
+    frame.
     """
     groups = len(attention)
     per_group = frames // groups
@@ -72,7 +73,7 @@ def _slots(frames: int, attention: NDArray[np.float32]) -> Iterator[Slot]:
 
 @styled
 def activation_figure(example: ActivationExample) -> Figure:
-    """Frames above, attention below, the most attended group in orange; the true intensity below where it is known."""
+    """Draws frames, attention and, where it is known, the true intensity; the most attended group is orange."""
     frames, groups = len(example.crops), len(example.attention)
     slots = list(_slots(frames, example.attention))
     known = example.intensity is not None and bool(np.isfinite(example.intensity).any())
@@ -102,7 +103,7 @@ def activation_figure(example: ActivationExample) -> Figure:
 
 
 def _strip(axes: Axes, example: ActivationExample, slots: list[Slot], span: tuple[float, float]) -> None:
-    """The frames, with an orange frame around the most attended group."""
+    """Draws the frames, with an orange border around the most attended group."""
     draw_frames(axes, example, slots, len(example.crops))
     inside = [(start, stop) for start, stop, _ in slots if start < span[1] and stop > span[0]]
     left, right = inside[0][0], inside[-1][1]
@@ -112,7 +113,7 @@ def _strip(axes: Axes, example: ActivationExample, slots: list[Slot], span: tupl
 
 
 def _bars(axes: Axes, attention: NDArray[np.float32], best: int, frames: int) -> None:
-    """The attention weights; the largest in orange with its value."""
+    """Draws the attention weights; the largest is orange, with its value on the axis."""
     groups = len(attention)
     colours = [ORANGE if group == best else BLUE for group in range(groups)]
     width = frames / groups
@@ -124,7 +125,7 @@ def _bars(axes: Axes, attention: NDArray[np.float32], best: int, frames: int) ->
 
 
 def _intensity(axes: Axes, intensity: NDArray[np.float32], span: tuple[float, float]) -> None:
-    """The true intensity of the expression in each sampled frame, the most attended group shaded."""
+    """Draws the true intensity of the expression in each sampled frame; the most attended group is shaded."""
     axes.axvspan(*span, color=ORANGE, alpha=0.2, linewidth=0)
     axes.plot(np.arange(len(intensity)) + 0.5, intensity, color=GREEN, marker=".", markersize=4, linewidth=1.4)
     axes.set_ylim(-0.06, 1.08)
@@ -133,14 +134,14 @@ def _intensity(axes: Axes, intensity: NDArray[np.float32], span: tuple[float, fl
 
 
 def section(run: EvaluatedRun) -> Section:
-    """Emotional activation maps of example clips."""
+    """Shows emotional activation maps of example clips."""
     name, title, table, outputs = "activation", "Emotional activation maps", run.table, run.outputs
     if outputs is None or outputs.attention is None or not outputs.frame_index.size:
         reason = run.no_outputs if outputs is None else f"{run.info.model} gives no attention over frames."
         return Section(name, title, missing=(reason,))
     texts = [
-        "Sampled frames and the weight that the model gives them; the most attended group of frames in orange. Of each "
-        "class the right clip of middling confidence, then the wrong clips of the highest."
+        "Sampled frames and the model's attention to them; the most attended group of frames is orange. For each "
+        "class, the correctly classified clip of median confidence is shown; the most confident errors follow."
     ]
     texts += _localization(outputs)
     chosen = choose_examples(table, outputs)
@@ -151,22 +152,22 @@ def section(run: EvaluatedRun) -> Section:
     for example in examples:
         alt = f"Clip {example.clip_id}: frames and attention; true {example.emotion}, predicted {example.predicted}"
         number = f"activation-{len(pictures) + 1:02d}"
-        pictures.append(run.gallery.add(number, activation_figure(example), alt, wide=True))
+        pictures.append(run.gallery.add(number, activation_figure(example), alt))
     if not pictures and not problems:
         problems = ("No clip has both a prediction and attention to show.",)
     return Section(name, title, tuple(texts), problems, tuple(pictures))
 
 
 def _localization(outputs: ClipOutputs) -> list[str]:
-    """How often attention finds the expression, where its intensity is known."""
+    """Says how often attention finds the expression, if its intensity is known."""
     if outputs.intensity is None:
         return []
-    found = peak_localization(outputs)
-    if not found.clips:
-        return ["No clip has an expression of known intensity to be found."]
-    left_out = f"{found.flat} clips without a marked expression"
-    left_out += f" and {found.unknown} of unknown intensity" if found.unknown else ""
+    result = peak_localization(outputs)
+    if not result.clips:
+        return ["Peak localization is not measured: no clip has a marked expression of known intensity."]
+    left_out = f"{counted(result.flat, 'clip')} without a marked expression"
+    left_out += f" and {result.unknown} of unknown intensity" if result.unknown else ""
     return [
-        f"The most attended group holds the peak of the expression in {100 * found.hit_rate:.1f} % of {found.clips} "
-        f"clips; a group drawn at random would in {100 * found.chance:.1f} %. Left out: {left_out}."
+        f"The most attended group holds the peak of the expression in {100 * result.hit_rate:.1f} % of "
+        f"{counted(result.clips, 'clip')}; a random group would in {100 * result.chance:.1f} %. Left out: {left_out}."
     ]

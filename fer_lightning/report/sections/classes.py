@@ -1,16 +1,15 @@
-"""Recall, precision and F1 of each class."""
+"""The section with recall, precision and F1 of each class."""
 
 from fer_lightning.report.elements import EvaluatedRun, Section, Table
 
 
 def section(run: EvaluatedRun) -> Section:
-    """Recall, precision and F1 of each class."""
-    found, rows = run.scores, []
+    """Shows recall, precision and F1 of each class."""
+    scores, rows = run.scores, []
     for i, name in enumerate(run.table.class_names):
-        values = (found.class_accuracy[i], found.precision[i], found.f1[i])
-        shown = tuple(f"{value:.3f}" for value in values) if found.support[i] else ("–",) * 3
-        rows.append((name, str(found.support[i]), *shown))
-    caption = "Recall is the class accuracy. A dash: the class does not occur in this split."
-    return Section(
-        "classes", "Classes", tables=(Table(caption, ("class", "N", "recall", "precision", "F1"), tuple(rows)),)
-    )
+        values = (scores.class_accuracy[i], scores.precision[i], scores.f1[i])
+        cells = tuple(f"{value:.3f}" for value in values) if scores.support[i] else ("–",) * 3
+        rows.append((name, str(scores.support[i]), *cells))
+    caption = "Recall is the class accuracy. A dash marks a class that does not occur in this split."
+    table = Table(caption, ("class", "N", "recall", "precision", "F1"), tuple(rows))
+    return Section("classes", "Classes", tables=(table,))

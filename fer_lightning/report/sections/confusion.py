@@ -1,4 +1,4 @@
-"""The confusion matrix."""
+"""The section with the confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from fer_lightning.report.figures.style import GREY, INK, plain, styled
 
 @styled
 def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -> Figure:
-    """The confusion matrix (C, C + 1), each row in per cent of its class with the counts below.
+    """Draws a confusion matrix (C, C + 1): each row in per cent of its class, with the number of clips below.
 
     The column `none` is drawn only if there are clips without a prediction.
     """
@@ -30,7 +30,7 @@ def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -
             ink = "white" if share > 0.55 else INK
             if count:
                 axes.text(column, row - 0.12, f"{100 * share:.0f}", ha="center", va="center", color=ink, fontsize=10)
-                axes.text(column, row + 0.26, f"{count}", ha="center", va="center", color=ink, fontsize=6.5)
+                axes.text(column, row + 0.26, f"{count}", ha="center", va="center", color=ink, fontsize=8)
             else:
                 axes.text(column, row, "·", ha="center", va="center", color=GREY)
     axes.set_xticks(range(columns), [*names, NONE][:columns], rotation=35, ha="right", rotation_mode="anchor")
@@ -48,13 +48,13 @@ def confusion_figure(confusion: NDArray[np.int64], class_names: Sequence[str]) -
 
 
 def section(run: EvaluatedRun) -> Section:
-    """The confusion matrix."""
-    figure = confusion_figure(run.scores.confusion, run.table.class_names)
-    table, found = run.table, run.scores
-    alt = f"Confusion matrix of {len(table.class_names)} classes; the same counts stand in the table below"
-    names = (*table.class_names, "none")[: len(table.class_names) + int(table.missing.any())]
-    rows = [(name, *map(str, row[: len(names)])) for name, row in zip(table.class_names, found.confusion, strict=True)]
-    counts = Table("The same as counts", ("true", *names), tuple(rows), collapsed=True)
+    """Shows the confusion matrix, and its counts as a table."""
+    table, confusion = run.table, run.scores.confusion
+    figure = confusion_figure(confusion, table.class_names)
+    alt = f"Confusion matrix of {len(table.class_names)} classes; the table below holds the same counts"
+    names = (*table.class_names, NONE)[: len(table.class_names) + int(table.missing.any())]
+    rows = [(name, *map(str, row[: len(names)])) for name, row in zip(table.class_names, confusion, strict=True)]
+    counts = Table("Number of clips", ("true", *names), tuple(rows), collapsed=True)
     caption = "Rows are the true classes and add up to 100 per cent."
     if table.missing.any():
         caption += " The last column holds the clips without a prediction."

@@ -1,4 +1,4 @@
-"""Learning curves: what the logger wrote, and their figure."""
+"""The section with the learning curves, read from the table of the CSV logger."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -12,29 +12,30 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.evaluation.metrics import HEADLINE
-from fer_lightning.report.elements import EvaluatedRun, Section
+from fer_lightning.report.elements import EvaluatedRun, Section, Table
 from fer_lightning.report.figures.style import BLUE, FAINT, GREY, ORANGE, PALETTE, plain, share_axis, styled
 
 MAX_BYTES = 1 << 28
 NOT_CURVES = ("epoch", "step")
+TITLES = {"loss": "loss", "accuracy": "share of correct clips", "rate": "learning rate"}
 LINES = dict(zip((metric.name for metric in HEADLINE), ("-", "--", ":", "-."), strict=False))
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One logged column: its last value in each epoch that has one."""
+    """One logged column, with the last value of each epoch in which it was logged."""
 
     name: str
     epoch: NDArray[np.int64]  # (E,) ascending
-    value: NDArray[np.float64]  # (E,) may be infinite or NaN where training was
+    value: NDArray[np.float64]  # (E,) infinite or NaN where the training diverged
 
 
 def read_curves(path: Path) -> tuple[Curve, ...]:
-    """The columns of a CSVLogger's table, in its order; cells that a row does not log are empty.
+    """Reads the columns of a CSVLogger's table; a row leaves the columns empty that it does not log.
 
     Raises:
-        FileNotFoundError: there is none at `path`.
-        ValueError: not such a table; names the file and the line.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not such a table; the message names file and line.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing: no curves were logged")
@@ -63,22 +64,28 @@ def _curve(name: str, column: dict[int, float]) -> Curve:
 
 @styled
 def curves_figure(curves: Sequence[Curve], chosen: int | None = None) -> Figure:
-    """Loss, accuracies and learning rate over epochs; `chosen` marks the epoch that is reported."""
-    named = {curve.name: curve for curve in curves}
-    losses = [named[name] for name in ("train/loss", "inner/loss") if name in named]
-    drawn_shares = (f"train/{HEADLINE[0].name}", *(f"inner/{metric.name}" for metric in HEADLINE))
-    shares = [named[name] for name in drawn_shares if name in named]
-    rates = [curve for curve in curves if curve.name.startswith("lr")]
-    panels = [(name, group) for name, group in (("loss", losses), ("accuracy", shares), ("rate", rates)) if group]
+    """Draws loss, accuracies and learning rate over epochs; `chosen` marks the epoch that is reported.
+
+    Raises:
+        ValueError: none of these was logged.
+    """
+    by_name = {curve.name: curve for curve in curves}
+    accuracy_names = (f"train/{HEADLINE[0].name}", *(f"inner/{metric.name}" for metric in HEADLINE))
+    groups = {
+        "loss": [by_name[name] for name in ("train/loss", "inner/loss") if name in by_name],
+        "accuracy": [by_name[name] for name in accuracy_names if name in by_name],
+        "rate": [curve for curve in curves if curve.name.startswith("lr")],
+    }
+    panels = [(name, group) for name, group in groups.items() if group]
     if not panels:
-        found = ", ".join(named) or "none"
-        raise ValueError(f"no curve to draw; logged columns: {found}; expected train/loss, inner/loss, inner/war ...")
+        logged = ", ".join(by_name) or "none"
+        raise ValueError(f"no curve to draw; logged columns: {logged}; expected train/loss, inner/loss, inner/war ...")
     ratios = [0.7 if name == "rate" else 1.0 for name, _ in panels]
     figure = Figure(figsize=(1 + 3.3 * sum(ratios), 2.9), layout="constrained")
-    drawn = figure.subplots(1, len(panels), width_ratios=ratios, squeeze=False)[0]
-    for (name, group), axes in zip(panels, drawn, strict=True):
+    subplots = figure.subplots(1, len(panels), width_ratios=ratios, squeeze=False)[0]
+    for (name, group), axes in zip(panels, subplots, strict=True):
         _lines(axes, group, rates=name == "rate")
-        axes.set_title({"loss": "loss", "accuracy": "share of right clips", "rate": "learning rate"}[name])
+        axes.set_title(TITLES[name])
         if name == "accuracy":
             share_axis(axes, "")
         if chosen is not None:
@@ -87,7 +94,7 @@ def curves_figure(curves: Sequence[Curve], chosen: int | None = None) -> Figure:
 
 
 def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
-    """Curves with a legend; what belongs to training is blue, to the inner split orange."""
+    """Draws curves with a legend; those of the training are blue, those of the inner split orange."""
     for number, curve in enumerate(curves):
         colour = PALETTE[number % len(PALETTE)]
         if not rates:
@@ -104,16 +111,27 @@ def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
 
 
 def section(run: EvaluatedRun) -> Section | None:
-    """Learning curves; None for ensembles, which have no epochs."""
+    """Shows the learning curves, and their values as a table; None for ensembles, which have no epochs."""
     if run.info.epoch < 0:
         return None
     try:
-        logged = read_curves(run.folder.curves)
-        figure = curves_figure(logged, run.info.epoch)
+        curves = read_curves(run.folder.curves)
+        figure = curves_figure(curves, run.info.epoch)
     except (FileNotFoundError, ValueError) as error:
         return Section("curves", "Learning curves", missing=(str(error),))
-    broken = [curve.name for curve in logged if not np.isfinite(curve.value).all()]
-    missing = (f"Not finite in some epochs: {', '.join(broken)}.",) if broken else ()
+    diverged = [curve.name for curve in curves if not np.isfinite(curve.value).all()]
+    missing = (f"Not finite in some epochs: {', '.join(diverged)}.",) if diverged else ()
     caption = "The dotted line marks the epoch that is reported; epochs are counted from 0."
-    picture = run.gallery.add("curves", figure, "Loss, accuracies and learning rate by epoch", caption, wide=True)
-    return Section("curves", "Learning curves", missing=missing, pictures=(picture,))
+    alt = "Loss, accuracies and learning rate by epoch; the table below holds the same numbers"
+    picture = run.gallery.add("curves", figure, alt, caption)
+    return Section("curves", "Learning curves", missing=missing, pictures=(picture,), tables=(_values(curves),))
+
+
+def _values(curves: Sequence[Curve]) -> Table:
+    """Lists the values of all curves, one row per epoch."""
+    columns = [dict(zip(curve.epoch.tolist(), curve.value.tolist(), strict=True)) for curve in curves]
+    epochs = sorted({epoch for column in columns for epoch in column})
+    rows = (
+        (str(epoch), *(f"{column[epoch]:.4g}" if epoch in column else "" for column in columns)) for epoch in epochs
+    )
+    return Table("Values of each epoch", ("epoch", *(curve.name for curve in curves)), tuple(rows), collapsed=True)

@@ -1,4 +1,4 @@
-"""How the frames of a clip relate: the frames, what a substitution makes of them, the matrix (VSHNN, figure 4)."""
+"""The section on relations between a clip's frames: their matrix, and substituted frames (VSHNN, figure 4)."""
 
 from dataclasses import dataclass
 
@@ -25,40 +25,42 @@ from fer_lightning.report.figures.examples import (
 )
 from fer_lightning.report.figures.style import BLUE, FAINT, GREEN, GREY, INK, ORANGE, styled
 
-RELATED = 4  # clips that are shown
-SLOTS = 16  # frames that stand beside each other, the paper's clips
+MAX_EXAMPLES = 4
+SLOTS = 16  # frames side by side, as many as the clips of the paper have
 SIDE, NUMBERS, MATRIX = 0.62, 0.24, 2.55  # inches: a frame, the line of numbers below it, the matrix
 LEFT, RIGHT, TITLE, GAP, BOTTOM = 0.62, 0.15, 0.3, 0.2, 0.45  # inches
 
 
 @dataclass(frozen=True, eq=False)
 class RelationExample(ClipExample):
-    """How the T sampled frames of one clip relate."""
+    """The relations between the T sampled frames of one clip."""
 
-    relation: NDArray[np.float32]  # (T, T) NaN in rows and columns of places without a frame
-    frame_source: NDArray[np.int64] | None = None  # (T,) which frame stands at each place
+    relation: NDArray[np.float32]  # (T, T) NaN in rows and columns of positions without a frame
+    frame_source: NDArray[np.int64] | None = None  # (T,) which frame is used at each position
 
     @property
     def means(self) -> NDArray[np.float32]:
-        """(T,) how like the others each frame is, or how much it is attended to on average: the columns' means.
+        """(T,) the mean similarity of each frame to the others, or the mean attention to it: the column means.
 
-        Of a correlation matrix they are those of the rows, too; rows of attention weights all have the same mean.
+        Column means are used because rows of attention weights all have the same mean; a correlation matrix is
+        symmetric.
         """
-        known = np.isfinite(self.relation)
-        return np.asarray(np.where(known, self.relation, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.float32)
+        finite = np.isfinite(self.relation)
+        sums = np.where(finite, self.relation, 0).sum(axis=0)
+        return np.asarray(sums / np.maximum(finite.sum(axis=0), 1), np.float32)
 
     @property
     def replaced(self) -> NDArray[np.bool_]:
-        """(T,) whether another frame stands at a frame's place."""
-        places = np.arange(len(self.relation))
-        return np.zeros(len(places), bool) if self.frame_source is None else self.frame_source != places
+        """(T,) whether a frame is replaced by another one."""
+        positions = np.arange(len(self.relation))
+        return np.zeros(len(positions), bool) if self.frame_source is None else self.frame_source != positions
 
 
 def load_relation(clip_id: str, table: PredictionTable, outputs: ClipOutputs, clip: StoredClip) -> RelationExample:
-    """One clip with the crops of its sampled frames.
+    """Loads one clip with the crops of its sampled frames and the relations between them.
 
     Raises:
-        ValueError: the outputs hold no relation, or the store is not the one that they were made from.
+        ValueError: the outputs hold no relation, or the store holds none of the sampled frames.
     """
     if outputs.relation is None:
         raise ValueError("the model does not say how frames relate")
@@ -73,22 +75,23 @@ def load_relation(clip_id: str, table: PredictionTable, outputs: ClipOutputs, cl
 
 @styled
 def relation_figure(example: RelationExample) -> Figure:
-    """The sampled frames; below them the frames after the substitution, replaced ones in orange; matrix and means."""
-    places = shown_places(example)
-    strips = 1 if example.frame_source is None else 2
-    width = LEFT + SIDE * max(len(places), 10) + RIGHT
-    height = TITLE + strips * (SIDE + NUMBERS) + GAP + MATRIX + BOTTOM
+    """Draws the sampled frames, the frames after substitution, the matrix and its means; replaced frames are orange."""
+    positions = visible_positions(example)
+    sources = [np.arange(len(example.crops))]
+    if example.frame_source is not None:
+        sources.append(example.frame_source)
+    width = LEFT + SIDE * max(len(positions), 10) + RIGHT
+    height = TITLE + len(sources) * (SIDE + NUMBERS) + GAP + MATRIX + BOTTOM
     figure = Figure(figsize=(width, height))
     draw_title(figure, example, LEFT / width, (LEFT + 2.0) / width, 1 - 0.06 / height)
 
     def panel(left: float, top: float, wide: float, high: float) -> Axes:
-        """Axes in inches, from the left and from the top."""
+        """Adds axes whose position and size are given in inches from the left and from the top."""
         return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
 
     top = TITLE
-    for frame_source in (np.arange(len(example.crops)), example.frame_source)[:strips]:
-        assert frame_source is not None
-        _strip(panel(LEFT, top, SIDE * len(places), SIDE), example, places, frame_source)
+    for frame_source in sources:
+        _strip(panel(LEFT, top, SIDE * len(positions), SIDE), example, positions, frame_source)
         top += SIDE + NUMBERS
     top += GAP
     _matrix(panel(LEFT, top, MATRIX, MATRIX), panel(LEFT + MATRIX + 0.1, top, 0.12, MATRIX), example)
@@ -97,27 +100,27 @@ def relation_figure(example: RelationExample) -> Figure:
     return figure
 
 
-def shown_places(example: RelationExample) -> NDArray[np.int64]:
-    """Which of the T places are drawn, in their order: all, or those of replaced frames and evenly chosen others."""
+def visible_positions(example: RelationExample) -> NDArray[np.int64]:
+    """Returns which of the T positions are drawn: all, or those of replaced frames and evenly spaced others."""
     frames = len(example.crops)
-    wanted = [
+    candidates = [
         *np.flatnonzero(example.replaced)[: SLOTS // 2],
         *np.linspace(0, frames - 1, SLOTS).round(),
         *range(frames),
     ]
-    chosen = list(dict.fromkeys(map(int, wanted)))[:SLOTS]
+    chosen = list(dict.fromkeys(map(int, candidates)))[:SLOTS]
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _strip(axes: Axes, example: RelationExample, places: NDArray[np.int64], frame_source: NDArray[np.int64]) -> None:
-    """The frames that stand at the places with their numbers; those at another frame's place in orange."""
-    slots = [(float(slot), slot + 1.0, int(frame_source[place])) for slot, place in enumerate(places)]
-    draw_frames(axes, example, slots, len(places))
-    substituted = frame_source[places] != places
+def _strip(axes: Axes, example: RelationExample, positions: NDArray[np.int64], frame_source: NDArray[np.int64]) -> None:
+    """Draws the frames that are used at the positions, with their numbers; replaced frames have an orange border."""
+    slots = [(float(slot), slot + 1.0, int(frame_source[position])) for slot, position in enumerate(positions)]
+    draw_frames(axes, example, slots, len(positions))
+    substituted = frame_source[positions] != positions
     for slot in np.flatnonzero(substituted).tolist():
-        framed = Rectangle((slot + 0.03, 0.02), 0.94, 0.96, fill=False, edgecolor=ORANGE, linewidth=3, zorder=5)
-        axes.add_patch(framed)
-    axes.set_xticks(np.arange(len(places)) + 0.5, [str(frame + 1) for _, _, frame in slots])
+        border = Rectangle((slot + 0.03, 0.02), 0.94, 0.96, fill=False, edgecolor=ORANGE, linewidth=3, zorder=5)
+        axes.add_patch(border)
+    axes.set_xticks(np.arange(len(positions)) + 0.5, [str(frame + 1) for _, _, frame in slots])
     axes.tick_params(axis="x", length=0, pad=2, labelsize=7.5)
     for label, other in zip(axes.get_xticklabels(), substituted, strict=True):
         label.set_fontweight("bold" if other else "normal")
@@ -125,17 +128,17 @@ def _strip(axes: Axes, example: RelationExample, places: NDArray[np.int64], fram
 
 
 def _matrix(axes: Axes, beside: Axes, example: RelationExample) -> None:
-    """The matrix as a heat map: blue to red around 0 where there are negative values, else from the lowest value."""
+    """Draws the matrix as a heat map, from blue to red around 0 if there are negative values, else in blue."""
     frames = len(example.relation)
     values = example.relation[np.isfinite(example.relation)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
     signed = low < 0
     high = max(high, -low, 1e-9)
     axes.set_facecolor(to_rgba(FAINT))  # where there is no frame
-    drawn = axes.imshow(
+    image = axes.imshow(
         np.ma.masked_invalid(example.relation),
         cmap="RdBu_r" if signed else "Blues",
-        vmin=-high if signed else min(low, 0.99 * high),  # values that are the same have one colour
+        vmin=-high if signed else min(low, 0.99 * high),  # not equal to `vmax`, even if all values are the same
         vmax=high,
         extent=(0.5, frames + 0.5, frames + 0.5, 0.5),
         interpolation="nearest",
@@ -146,13 +149,13 @@ def _matrix(axes: Axes, beside: Axes, example: RelationExample) -> None:
     axes.tick_params(length=2, labelsize=7)
     axes.set_xlabel("sampled frame", labelpad=2)
     axes.set_ylabel("sampled frame", labelpad=2)
-    bar = beside.figure.colorbar(drawn, cax=beside)
+    bar = beside.figure.colorbar(image, cax=beside)
     bar.outline.set_visible(False)
     beside.tick_params(length=2, labelsize=7)
 
 
 def _means(axes: Axes, example: RelationExample) -> None:
-    """The mean of each frame; replaced frames in orange, those that stand in for them in green."""
+    """Draws the mean of each frame; replaced frames are orange, their replacements green."""
     frames = len(example.relation)
     colours = np.full(frames, BLUE, dtype=object)
     replaced = example.replaced
@@ -170,42 +173,42 @@ def _means(axes: Axes, example: RelationExample) -> None:
     symmetric = np.allclose(example.relation, example.relation.T, atol=0.005, equal_nan=True)  # in half precision
     axes.set_title("row mean" if symmetric else "column mean", fontsize=8, color=INK)
     if replaced.any():
-        named = ((ORANGE, "replaced"), (GREEN, "stands in"))
+        labels = ((ORANGE, "replaced"), (GREEN, "replacement"))
         axes.legend(
-            handles=[Patch(color=colour, label=name) for colour, name in named],
+            handles=[Patch(color=colour, label=name) for colour, name in labels],
             loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2, handlelength=1, columnspacing=1,
         )  # fmt: skip
 
 
 def _number(axis: Axis, frames: int) -> None:
-    """Frame numbers from 1, all of them where they can be read."""
+    """Numbers the frames from 1; if there are too many to be legible, only some of them."""
     axis.set_major_locator(FixedLocator(range(1, frames + 1)) if frames <= SLOTS else MaxNLocator(10, integer=True))
 
 
 def section(run: EvaluatedRun) -> Section | None:
-    """How the sampled frames of example clips relate; None where the model does not tell."""
+    """Shows the relations between the sampled frames of example clips; None for models that do not compute them."""
     table, outputs = run.table, run.outputs
     if outputs is None or outputs.relation is None or not outputs.frame_index.size:
         return None
     texts = [
-        "The sampled frames, and how they relate: each cell of the matrix says how alike the frames of its row and its "
-        "column are, or how much the one of the row attends to the one of the column. The bars are the matrix's means."
+        "The sampled frames and the relations between them: each cell of the matrix is the similarity of two frames, "
+        "or the attention of the row's frame to the column's frame. The bars are the means of the matrix."
     ]
     if outputs.frame_source is not None:
         changed = (outputs.frame_source != np.arange(outputs.frame_source.shape[1])).sum(axis=1)
         texts.append(
-            "The second row of frames is what the model goes on with after the substitution: replaced frames are "
-            f"framed in orange, and the number below tells which frame stands there. {changed.mean():.1f} of "
-            f"{outputs.frame_source.shape[1]} frames are replaced in a clip on average."
+            "The second row of frames shows the model's input after the substitution: replaced frames have an orange "
+            f"border, and the number below is that of the frame used instead. On average, {changed.mean():.1f} of "
+            f"{outputs.frame_source.shape[1]} frames are replaced."
         )
-    chosen = choose_examples(table, outputs, RELATED - 1, 1)
+    chosen = choose_examples(table, outputs, MAX_EXAMPLES - 1, 1)
     examples, problems = load_examples(
         run.info, chosen, lambda clip_id, clip: load_relation(clip_id, table, outputs, clip)
     )
     pictures: list[Picture] = []
     for example in examples:
-        replaced = ", ".join(str(place + 1) for place in np.flatnonzero(example.replaced)) or "none"
-        alt = f"Clip {example.clip_id}: how its frames relate; replaced frames: {replaced}"
+        replaced = ", ".join(str(position + 1) for position in np.flatnonzero(example.replaced)) or "none"
+        alt = f"Clip {example.clip_id}: relations between its frames; replaced frames: {replaced}"
         number = f"relations-{len(pictures) + 1:02d}"
-        pictures.append(run.gallery.add(number, relation_figure(example), alt, wide=True))
-    return Section("relations", "How the frames relate", tuple(texts), problems, tuple(pictures))
+        pictures.append(run.gallery.add(number, relation_figure(example), alt))
+    return Section("relations", "Relations between frames", tuple(texts), problems, tuple(pictures))

@@ -1,8 +1,9 @@
-"""The accuracy of each subject."""
+"""The section with the accuracy of each subject."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.evaluation.subjects import SubjectScores, subject_scores
 from fer_lightning.report.elements import EvaluatedRun, Section, Table
@@ -13,12 +14,12 @@ NAMED_SUBJECTS = 45  # more names than this cannot be read on one axis
 
 @styled
 def subjects_figure(subjects: SubjectScores, war: float) -> Figure:
-    """The accuracy of each subject, best first, with the number of its clips, beside the accuracy of all clips."""
+    """Draws the accuracy of each subject, best first, with its number of clips and the accuracy over all clips."""
     count = len(subjects.subject)
     named = count <= NAMED_SUBJECTS
     figure = Figure(figsize=(min(10.0, max(5.0, 1.6 + 0.3 * count)), 3.0), layout="constrained")
     axes = figure.add_subplot()
-    share_axis(axes, "share of right clips")
+    share_axis(axes, "share of correct clips")
     position = np.arange(count)
     if named:
         axes.vlines(position, 0, subjects.accuracy, color=FAINT, linewidth=3)
@@ -37,22 +38,25 @@ def subjects_figure(subjects: SubjectScores, war: float) -> Figure:
 
 
 def section(run: EvaluatedRun) -> Section:
-    """The accuracy of each subject."""
-    people = subject_scores(run.table)
-    if not len(people.subject):
-        return Section("subjects", "Subjects", missing=("The data set does not tell who is seen in a clip.",))
-    accuracy = people.accuracy
+    """Shows the accuracy of each subject."""
+    subjects = subject_scores(run.table)
+    if not len(subjects.subject):
+        return Section("subjects", "Subjects", missing=("The data set does not say who appears in which clip.",))
+    accuracy = subjects.accuracy
     text = (
-        f"{len(accuracy)} subjects: accuracy {accuracy.mean():.3f} ± {accuracy.std():.3f} (mean and standard deviation "
-        f"over subjects), from {accuracy.min():.3f} to {accuracy.max():.3f}, median {np.median(accuracy):.3f}."
+        f"{counted(len(accuracy), 'subject')}: accuracy {accuracy.mean():.3f} ± {accuracy.std():.3f} (mean and "
+        f"standard deviation over subjects), from {accuracy.min():.3f} to {accuracy.max():.3f}, median "
+        f"{np.median(accuracy):.3f}."
     )
-    unknown = people.without_subject
-    texts = (text, f"{unknown} clips are of unknown subject and not shown here.") if unknown else (text,)
+    unknown = subjects.without_subject
+    texts = (text, f"Not shown: {counted(unknown, 'clip')} of unknown subject.") if unknown else (text,)
     rows = tuple(
         (str(name), str(clips), str(correct), f"{share:.3f}")
-        for name, clips, correct, share in zip(people.subject, people.clips, people.correct, accuracy, strict=True)
+        for name, clips, correct, share in zip(
+            subjects.subject, subjects.clips, subjects.correct, accuracy, strict=True
+        )
     )
-    alt = "Accuracy of each subject, best first; the same numbers stand in the table below"
-    picture = run.gallery.add("subjects", subjects_figure(people, run.scores[WAR]), alt, wide=True)
-    listed = Table("Each subject", ("subject", "clips", "right", "accuracy"), rows, collapsed=True)
-    return Section("subjects", "Subjects", texts, pictures=(picture,), tables=(listed,))
+    alt = "Accuracy of each subject, best first; the table below holds the same numbers"
+    picture = run.gallery.add("subjects", subjects_figure(subjects, run.scores[WAR]), alt)
+    table = Table("All subjects", ("subject", "clips", "correct", "accuracy"), rows, collapsed=True)
+    return Section("subjects", "Subjects", texts, pictures=(picture,), tables=(table,))
