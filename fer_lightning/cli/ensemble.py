@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
     members = read_members(known.runs)
     names = [member.name for member in members]
     method = method_of(known, names)
-    method.refuse(names)
+    method.check_members(names)
     ensemble = combine(members, method, known.selection)
     print_ensemble(ensemble)
     if known.out:

@@ -1,8 +1,8 @@
-"""Several models as one: average, weighted sum, joint late fusion, best selection.
+"""Ensembles of models: average, weighted sum, joint late fusion, best selection.
 
-The mathematics are functions on arrays: `p` maps a model's name to its (M, C) probabilities of the same M clips, with
+The algorithms are functions on arrays: `p` maps a model's name to its (M, C) probabilities for the same M clips, with
 rows of NaN where it has no prediction. The methods apply them to the prediction tables of runs, for `fer ensemble` and
-for experiments that are made of others.
+for experiments that combine other experiments.
 """
 
 from fer_lightning.ensemble.joint import JointLateFusion

@@ -1,4 +1,4 @@
-"""Ensembles as experiments: a file that names other experiments and how they become one model."""
+"""Ensembles as experiments: files that name other experiments and the method that combines them."""
 
 import difflib
 import re
@@ -14,18 +14,18 @@ from fer_lightning.ensemble.methods import Average, Method
 from fer_lightning.experiments.request import ExperimentInfo, Request
 from fer_lightning.experiments.resume import RUNTIME_ONLY_KEYS
 
-OWN = ("ensemble", "experiment")  # what an ensemble's file holds, and begins the arguments that are its own
+SECTIONS = ("ensemble", "experiment")  # of an ensemble's file; arguments that begin with these are the ensemble's own
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A member, under `members:`; a name alone stands for `{run: NAME}`.
+class MemberSettings:
+    """The settings of a member, an item of `members:`; a plain name means `{run: NAME}`.
 
     Args:
-        run: name of its experiment, which may be an ensemble.
-        name: of a variant of it, as `fer train --name`.
-        arguments: that make the variant, as on the command line of `fer train`.
-        published: its accuracy in the paper, per cent.
+        run: name of the member's experiment, which may be an ensemble.
+        name: of a variant of the experiment, as for `fer train --name`.
+        arguments: of the variant, as on the command line of `fer train`.
+        published: the member's accuracy in the paper, per cent.
     """
 
     run: str
@@ -35,25 +35,27 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """What it is called in weights, groups, tables."""
+        """The member's name in weights, groups and tables."""
         return f"{self.run}.{self.name}" if self.name else self.run
 
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    """What an ensemble is made of, under `ensemble:`.
+    """The settings of an ensemble, under `ensemble:`.
 
     Args:
-        members: in the order in which tables show them.
-        method: how they become one.
-        selection: what a search looks at: the inner split, or the very split that is reported, as the papers do.
+        members: in the order of the tables.
+        method: how the members are combined.
+        selection: the split on which a method is fitted: the inner split, or the reported split itself, as in the
+            papers.
         published: the ensemble's accuracy in the paper, per cent.
 
     Raises:
-        ValueError: no members, two of one name, a variant without a name, or a method of other members.
+        ValueError: there are no members, two have the same name, a member has arguments but no name, or the method
+            does not fit the members.
     """
 
-    members: tuple[Entry, ...]
+    members: tuple[MemberSettings, ...]
     method: Method = field(default_factory=Average)
     selection: Literal["inner", "best_on_test"] = "inner"
     published: float | None = None
@@ -63,50 +65,52 @@ class EnsembleSettings:
             raise ValueError("ensemble.members is empty: expected names of experiments")
         for entry in self.members:
             if [other.label for other in self.members].count(entry.label) > 1:
-                raise ValueError(f"ensemble.members: {entry.label} stands there twice; give variants names")
+                raise ValueError(f"ensemble.members: {entry.label} is listed twice; give its variants different names")
             if entry.arguments and not entry.name:
-                raise ValueError(f"ensemble.members: {entry.run} has arguments and no `name`, under which it is kept")
-        self.method.refuse([entry.label for entry in self.members])
+                raise ValueError(
+                    f"ensemble.members: {entry.run} has arguments but no `name`; its run needs a name of its own"
+                )
+        self.method.check_members([entry.label for entry in self.members])
 
 
 @dataclass(frozen=True)
 class EnsembleExperiment:
-    """An ensemble as it was asked for."""
+    """A request for an ensemble with its settings."""
 
     request: Request
     settings: EnsembleSettings
-    plain: dict[str, Any]  # all that decides it, as lists, strings and numbers
+    plain: dict[str, Any]  # the settings as lists, strings and numbers, to compare and to save
 
     def requests(self) -> tuple[Request, ...]:
-        """What is asked of each member: the same data set, size, fold and seed, and what is meant for members.
+        """Returns the request for each member: same data set, size, fold and seed, and the members' arguments.
 
-        Members that are told anything that may decide a result stand under the ensemble's `--name` too.
+        If these arguments may change results, the names of the members' runs end with the ensemble's `--name`.
         """
-        asked, (_, further) = self.request, split_arguments(self.request.arguments)
-        variant = asked.name if decisive(further) else ""
+        request, (_, member_arguments) = self.request, split_arguments(self.request.arguments)
+        variant = request.name if may_change_results(member_arguments) else ""
         return tuple(
             Request(
                 entry.run,
-                asked.data,
-                asked.size or asked.default_size,
-                asked.fold,
-                asked.seed,
+                request.data,
+                request.size or request.default_size,
+                request.fold,
+                request.seed,
                 ".".join(name for name in (entry.name, variant) if name),
-                (*entry.arguments, *further),
+                (*entry.arguments, *member_arguments),
             )
             for entry in self.settings.members
         )
 
 
 def read_ensemble(request: Request) -> EnsembleExperiment:
-    """The ensemble of an experiment's file, its own arguments laid over it.
+    """Reads the ensemble of an experiment's file, overridden by the request's own arguments.
 
     Raises:
-        FileNotFoundError: there is no such experiment.
-        ValueError: a key does not exist or a value does not fit; the message names what is near.
+        FileNotFoundError: the experiment does not exist.
+        ValueError: a key does not exist or a value is not valid; the message suggests similar names.
     """
     content = request.content()
-    own, further = split_arguments(request.arguments)
+    own, member_arguments = split_arguments(request.arguments)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ExperimentInfo, "experiment")
     parser.add_class_arguments(EnsembleSettings, "ensemble")
@@ -119,34 +123,35 @@ def read_ensemble(request: Request) -> EnsembleExperiment:
             parsed = parser.parse_args(own, namespace=parsed)
         settings = parser.instantiate_classes(parsed).ensemble
     except (ArgumentError, ValueError, TypeError) as error:
-        raise ValueError(f"{request.file}: {error}{_near(str(error))}") from error
+        raise ValueError(f"{request.file}: {error}{_suggestion(content, own)}") from error
     plain = yaml.safe_load(parser.dump(parsed, skip_none=False))
-    return EnsembleExperiment(request, settings, plain | {"members_arguments": further if decisive(further) else []})
+    plain["members_arguments"] = member_arguments if may_change_results(member_arguments) else []
+    return EnsembleExperiment(request, settings, plain)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments that are an ensemble's own, and those that are meant for its members."""
+    """Splits arguments into those of the ensemble itself and those of its members."""
     own: list[str] = []
-    further: list[str] = []
-    into = further
+    member_arguments: list[str] = []
+    target = member_arguments
     for argument in arguments:
         if argument.startswith("--"):
-            into = own if re.split(r"[.=]", argument[2:])[0] in OWN else further
-        into.append(argument)
-    return own, further
+            target = own if re.split(r"[.=]", argument[2:])[0] in SECTIONS else member_arguments
+        target.append(argument)
+    return own, member_arguments
 
 
-def decisive(arguments: Sequence[str]) -> bool:
-    """Whether Lightning's arguments may decide a result; devices and paths, say, do not."""
+def may_change_results(arguments: Sequence[str]) -> bool:
+    """Checks whether arguments may change a run's results, unlike those for devices and paths."""
     return any(each.startswith("--") and not each[2:].startswith(RUNTIME_ONLY_KEYS) for each in arguments)
 
 
 def model_requests(request: Request, above: tuple[str, ...] = ()) -> Iterator[Request]:
-    """The requests of all models that a request comes down to: itself, or its members', however deep.
+    """Yields the requests of all models below a request: itself, or its members at any depth.
 
     Raises:
-        FileNotFoundError: a member is no experiment.
-        ValueError: an ensemble is a part of itself.
+        FileNotFoundError: a member's experiment does not exist.
+        ValueError: an ensemble contains itself.
     """
     if request.experiment in above:
         raise ValueError(f"{' > '.join((*above, request.experiment))}: an ensemble cannot be a part of itself")
@@ -157,14 +162,30 @@ def model_requests(request: Request, above: tuple[str, ...] = ()) -> Iterator[Re
         yield from model_requests(member, (*above, request.experiment))
 
 
-def _near(message: str) -> str:
-    """The options and classes that are near to what a message complains of."""
-    schema = (Entry, EnsembleSettings, ExperimentInfo, *Method.__subclasses__())
-    known = [each.__name__ for each in Method.__subclasses__()]
-    known += [each.name for of in schema for each in fields(of)]
-    wrong = re.findall(
-        r"(?:option|attribute) '(\w+)'|string: (\S+)|arguments: --(?:\w+\.)*(\w+)", message, re.IGNORECASE
-    )
-    words = [word.rsplit(".", 1)[-1] for groups in wrong for word in groups if word]
-    near = [name for word in words for name in difflib.get_close_matches(word, dict.fromkeys(known), 3, 0.6)]
-    return f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+def _suggestion(content: dict[str, Any], arguments: Sequence[str]) -> str:
+    """Suggests options and methods similar to those in a file and its arguments that do not exist."""
+    methods = Method.__subclasses__()
+    options = [
+        option.name
+        for schema in (MemberSettings, EnsembleSettings, ExperimentInfo, *methods)
+        for option in fields(schema)
+    ]
+    existing = dict.fromkeys([*(method.__name__ for method in methods), *options, *SECTIONS, "class_path", "init_args"])
+    names = [*_names(content), *(name for argument in arguments for name in re.split(r"[.=]", argument.lstrip("-")))]
+    unknown = [name for name in names if name not in existing]
+    similar = [match for name in unknown for match in difflib.get_close_matches(name, existing, 3, 0.6)]
+    return f"; did you mean {' or '.join(dict.fromkeys(similar))}?" if similar else ""
+
+
+def _names(value: object) -> Iterator[str]:
+    """Yields all keys of nested settings, and the names of classes; the keys of `weights` are names of members."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            if key in ("class_path", "method") and isinstance(inner, str):
+                yield inner.rsplit(".", 1)[-1]
+            elif key != "weights":
+                yield from _names(inner)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names(item)

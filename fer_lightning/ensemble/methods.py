@@ -1,4 +1,4 @@
-"""The ways to make one model of several, behind one protocol: fitted on some clips, applied to any."""
+"""The methods that combine several models, with one interface: fit on some clips, predict for any."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from data_modules.datasets.folds import assign_folds
 from data_modules.datasets.splits import person_or_film
 from data_modules.manifest import VideoRecord
+from data_modules.utils.text import counted
 from fer_lightning.ensemble.joint import JointLateFusion
 from fer_lightning.ensemble.search import search_weights
 from fer_lightning.ensemble.selection import best_selection
@@ -25,59 +26,64 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fitted:
-    """An ensemble that can be applied."""
+    """A fitted ensemble."""
 
     predict: Callable[[Predictions], Probabilities]
-    weights: dict[str, float] | None  # of all members, summing to 1; None where they have no single weight
+    weights: dict[str, float] | None  # of all members, summing to 1; None if the method has no weights per member
     fusion: JointLateFusion | None = None  # the network of a joint late fusion
 
 
 class Method(ABC):
-    """A way to make one model of several."""
+    """A method that combines several models into one."""
 
     name: ClassVar[str]
-    """What it is called in a run's `run.json`."""
+    """The model's name in a run's `run.json`."""
     searches: ClassVar[bool]
-    """Whether it looks at true classes."""
+    """Whether the method is fitted to true classes."""
 
     @abstractmethod
     def describe(self) -> str:
-        """In words, for people."""
+        """Returns a short description of the method for messages and reports."""
 
     @abstractmethod
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
-        """Fitted on the clips of a table (whose own predictions do not matter); p: name -> (M, C) of these clips."""
+        """Fits the method on M clips.
 
-    def refuse(self, names: Sequence[str]) -> None:  # noqa: B027 - most take any members
-        """Refuses members that it cannot be made of, before these are trained.
+        Args:
+            p: each member's name -> its (M, C) probabilities for these clips.
+            table: the clips with their true classes; its probabilities are not used.
+        """
+
+    def check_members(self, names: Sequence[str]) -> None:  # noqa: B027 - most methods take any members
+        """Checks that the method can combine these members, before they are trained.
 
         Raises:
-            ValueError: it speaks of other members.
+            ValueError: the method's weights or groups do not fit the members.
         """
 
 
 @dataclass(frozen=True)
 class Average(Method):
-    """The mean of all members."""
+    """The mean of all members' probabilities."""
 
     name = "Average"
     searches = False
 
     def describe(self) -> str:
-        """In words."""
+        """Returns a short description of the method."""
         return "average"
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
-        """The same whatever the clips."""
+        """Returns the average of the members, which does not depend on the clips."""
         return Fitted(average, dict.fromkeys(p, 1 / len(p)))
 
 
 @dataclass(frozen=True)
 class FixedWeights(Method):
-    """A weighted sum whose weights somebody gives, of any sum.
+    """A weighted sum with given weights, which are scaled to sum to 1.
 
     Args:
-        weights: a member's name -> its weight; or one for each member, in their order.
+        weights: a member's name -> its weight, or one weight per member in the order of the members.
     """
 
     weights: dict[str, float] | list[float]
@@ -86,15 +92,19 @@ class FixedWeights(Method):
     searches = False
 
     def describe(self) -> str:
-        """In words."""
+        """Returns a short description of the method."""
         return "weighted sum, weights as given"
 
-    def refuse(self, names: Sequence[str]) -> None:
-        """Refuses weights that are not of these members."""
+    def check_members(self, names: Sequence[str]) -> None:
+        """Checks that there is a weight for each member and no other.
+
+        Raises:
+            ValueError: the weights do not fit the members.
+        """
         weights_of(names, self._by_name(names))
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
-        """The same whatever the clips."""
+        """Returns the weighted sum of the members, which does not depend on the clips."""
         return _weighted(self._by_name(list(p)))
 
     def _by_name(self, names: Sequence[str]) -> dict[str, float]:
@@ -102,7 +112,8 @@ class FixedWeights(Method):
             return self.weights
         if len(self.weights) != len(names):
             raise ValueError(
-                f"{len(self.weights)} weights for {len(names)} members: expected one each, in the order of "
+                f"{counted(len(self.weights), 'weight')} for {counted(len(names), 'member')}: expected one weight for "
+                f"each of "
                 f"{', '.join(names)}"
             )
         return dict(zip(names, self.weights, strict=True))
@@ -110,7 +121,11 @@ class FixedWeights(Method):
 
 @dataclass(frozen=True)
 class SearchedWeights(Method):
-    """A weighted sum whose weights are searched; see `search_weights`."""
+    """A weighted sum whose weights are searched on a grid; see `search_weights`.
+
+    Args:
+        step: of the grid.
+    """
 
     step: float = 0.02
 
@@ -118,17 +133,21 @@ class SearchedWeights(Method):
     searches = True
 
     def describe(self) -> str:
-        """In words."""
+        """Returns a short description of the method."""
         return f"weighted sum, weights searched in steps of {self.step}"
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
-        """Searches."""
+        """Searches the weights with which most clips are classified correctly."""
         return _weighted(search_weights(p, table.label, self.step))
 
 
 @dataclass(frozen=True)
 class BestSelection(Method):
-    """The average of the selected members; see `best_selection`."""
+    """The average of the selected members; see `best_selection`.
+
+    Args:
+        max_models: the largest number of members to select.
+    """
 
     max_models: int = 5
 
@@ -136,11 +155,11 @@ class BestSelection(Method):
     searches = True
 
     def describe(self) -> str:
-        """In words."""
+        """Returns a short description of the method."""
         return f"best selection of at most {self.max_models}"
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
-        """Selects."""
+        """Selects members on the clips; the others get the weight 0."""
         chosen = best_selection(p, table.label, self.max_models)
         return _weighted({name: float(name in chosen) for name in p})
 
@@ -150,7 +169,7 @@ class JointFusion(Method):
     """Joint late fusion of groups of members; see `JointLateFusion`.
 
     Args:
-        groups: the members of each group, by their names or their places, counted from 1.
+        groups: the members of each group, by name or by number, counted from 1.
     """
 
     groups: tuple[tuple[str | int, ...], ...]
@@ -159,28 +178,32 @@ class JointFusion(Method):
     searches = True
 
     def describe(self) -> str:
-        """In words."""
+        """Returns a short description of the method."""
         return f"joint late fusion of the groups {' / '.join(', '.join(map(str, group)) for group in self.groups)}"
 
-    def named(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-        """The groups by their members' names.
+    def named_groups(self, names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        """Returns the groups as names of members.
 
         Raises:
-            ValueError: what is no member, or groups that do not hold every member once.
+            ValueError: a group holds something other than a member, or a member is not in exactly one group.
         """
         groups = tuple(tuple(_member(str(item), names) for item in group) for group in self.groups)
         if sorted(name for group in groups for name in group) != sorted(names) or not all(groups):
-            said = "/".join(",".join(map(str, group)) for group in self.groups)
-            raise ValueError(f"groups {said}: expected each of {', '.join(names)} in one group; such as a,b/c")
+            text = "/".join(",".join(map(str, group)) for group in self.groups)
+            raise ValueError(f"groups {text}: expected each of {', '.join(names)} in one group; such as a,b/c")
         return groups
 
-    def refuse(self, names: Sequence[str]) -> None:
-        """Refuses groups that do not hold each of these members once."""
-        self.named(names)
+    def check_members(self, names: Sequence[str]) -> None:
+        """Checks that each member is in exactly one group.
+
+        Raises:
+            ValueError: the groups do not fit the members.
+        """
+        self.named_groups(names)
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
-        """Trains."""
-        fusion = JointLateFusion(self.named(list(p)), len(table.class_names)).fit(p, table.label)
+        """Trains the fusion network on the clips."""
+        fusion = JointLateFusion(self.named_groups(list(p)), len(table.class_names)).fit(p, table.label)
         return Fitted(fusion.predict, None, fusion)
 
 
@@ -195,11 +218,19 @@ def _weighted(weights: dict[str, float]) -> Fitted:
 def cross_fitted(
     method: Method, p: Predictions, table: PredictionTable, advance: Callable[[float], None] = lambda done: None
 ) -> Probabilities | None:
-    """(M, C) what the method says of each clip of a table when it is fitted on clips of other films or subjects.
+    """Predicts each clip of a table with the method fitted on clips of other films or subjects (cross-fitting).
 
-    The folds are exclusive in films, or in subjects where films are not known, and depend on the clips alone. None
-    where there are not two of them: the clips are of one film or subject, or no two of one emotion. `advance` is told
-    how many of `FOLDS` folds are done.
+    No film, or subject if films are unknown, occurs in two folds. The folds depend on the clips alone.
+
+    Args:
+        method: to fit.
+        p: each member's name -> its (M, C) probabilities.
+        table: the M clips with their true classes.
+        advance: called with the progress, from 0 to `FOLDS`, after each fold.
+
+    Returns:
+        Probabilities (M, C), or None if there cannot be two folds: all clips are of one film or subject, or no two
+        clips have the same emotion.
     """
     columns = (getattr(table, name).tolist() for name in ("clip_id", "emotion", "subject", "group"))
     records = [
@@ -212,13 +243,13 @@ def cross_fitted(
         return None
     fold = np.array(assign_folds(records, folds, "ensemble"))
     values = {name: np.asarray(array) for name, array in p.items()}
-    found = np.full((len(table), len(table.class_names)), np.nan)
+    probabilities = np.full((len(table), len(table.class_names)), np.nan)
     for number in range(1, folds + 1):
         held_out = fold == number
         fitted = method.fit({name: array[~held_out] for name, array in values.items()}, table.select(~held_out))
-        found[held_out] = fitted.predict({name: array[held_out] for name, array in values.items()})
+        probabilities[held_out] = fitted.predict({name: array[held_out] for name, array in values.items()})
         advance(number / folds * FOLDS)
-    return found
+    return probabilities
 
 
 def _member(item: str, names: Sequence[str]) -> str:
@@ -226,4 +257,4 @@ def _member(item: str, names: Sequence[str]) -> str:
         return item
     if item.isascii() and item.isdecimal() and 1 <= int(item) <= len(names):
         return names[int(item) - 1]
-    raise ValueError(f"groups: no member {item!r}; expected {', '.join(names)}, or a place from 1 to {len(names)}")
+    raise ValueError(f"groups: no member {item!r}; expected {', '.join(names)}, or a number from 1 to {len(names)}")

@@ -1,4 +1,4 @@
-"""What an ensemble comes to: printed, and written as a run like any other."""
+"""The result of an ensemble: printed, and written as a run like that of a single model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.ensemble.members import Member, ensemble_table, probabilities_of
+from data_modules.utils.text import counted
+from fer_lightning.ensemble.members import EnsembleMember, ensemble_table, probabilities_of
 from fer_lightning.ensemble.methods import Fitted, JointFusion, Method
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import PairedDifference, difference_line, paired_difference
@@ -27,58 +28,57 @@ WIDTH = 160
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """One model of several runs, and what it says."""
+    """A combination of several runs with its predictions."""
 
-    members: tuple[Member, ...]
+    members: tuple[EnsembleMember, ...]
     method: Method
     selection: str  # inner, last or best_on_test; see `members.combined_selection`
     fitted: Fitted
     test: PredictionTable
-    inner: PredictionTable | None  # of a search: each clip by a search without its film or subject
-    on_searched: PredictionTable | None  # the clips it was searched on; better than what others would give
+    inner: PredictionTable | None  # cross-fitted if the method is fitted: without the clip's film or subject
+    on_searched: PredictionTable | None  # the clips on which the method was fitted, with optimistic results
     problem: str  # why there is no inner table
-    published: float | None = None  # accuracy that the paper gives for the whole, per cent
+    published: float | None = None  # the ensemble's accuracy in the paper, per cent
 
-    def with_published(self, parts: Sequence[float | None], whole: float | None) -> "Ensemble":
-        """The same with the accuracies that a paper gives, per cent: of the members in their order, of the whole."""
-        pairs = zip(self.members, parts, strict=True)
-        members = tuple(replace(member, published=published) for member, published in pairs)
-        return replace(self, members=members, published=whole)
+    def with_published(self, members: Sequence[float | None], ensemble: float | None) -> "Ensemble":
+        """Returns a copy with the published accuracies, in per cent, of the members and of the ensemble."""
+        pairs = zip(self.members, members, strict=True)
+        return replace(
+            self,
+            members=tuple(replace(member, published=published) for member, published in pairs),
+            published=ensemble,
+        )
 
     @property
-    def best_member(self) -> Member:
-        """The member that is most accurate on the reported split, the hardest to beat; ties by name."""
+    def best_member(self) -> EnsembleMember:
+        """The most accurate member on the reported split; the first by name if several are equally accurate."""
         return min(self.members, key=lambda member: (-int(member.test.correct.sum()), member.name))
 
     @property
     def gain(self) -> PairedDifference:
-        """Over the best member, on the reported split."""
+        """The difference between the ensemble and its best member on the reported split."""
         return paired_difference(self.test, self.best_member.test)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The members' names in the groups of a joint late fusion; other methods have none."""
+        """The members' names in the groups of a joint late fusion; empty for other methods."""
         names = [member.name for member in self.members]
-        return self.method.named(names) if isinstance(self.method, JointFusion) else ()
+        return self.method.named_groups(names) if isinstance(self.method, JointFusion) else ()
 
     @property
     def branches(self) -> list[tuple[str, PredictionTable]]:
-        """What each group of a joint late fusion says alone on the reported split, by the group's name."""
+        """The names and predictions of the branches of a joint late fusion on the reported split."""
         if self.fitted.fusion is None:
             return []
-        said = self.fitted.fusion.predict_branches(
-            probabilities_of({member.name: member.test for member in self.members})
-        )
+        tables = {member.name: member.test for member in self.members}
+        branches = self.fitted.fusion.predict_branches(probabilities_of(tables))
         return [
-            (
-                f"branch of group {number}",
-                ensemble_table({m.name: m.test for m in self.members if m.name in group}, values),
-            )
-            for number, (group, values) in enumerate(zip(self.groups, said, strict=True), start=1)
+            (f"branch of group {number}", ensemble_table({name: tables[name] for name in group}, probabilities))
+            for number, (group, probabilities) in enumerate(zip(self.groups, branches, strict=True), start=1)
         ]
 
-    def part(self, member: Member) -> Part:
-        """A member as `ensemble.json` tells it."""
+    def part(self, member: EnsembleMember) -> Part:
+        """Returns a member's entry in `ensemble.json`."""
         weights = self.fitted.weights
         group = next((n for n, names in enumerate(self.groups, 1) if member.name in names), None)
         weight = None if weights is None else weights[member.name]
@@ -87,25 +87,25 @@ class Ensemble:
 
     @property
     def record(self) -> Record:
-        """What `ensemble.json` tells."""
+        """The content of `ensemble.json`."""
         branches = (Part(name, "", self.selection, None, n) for n, (name, _) in enumerate(self.branches, 1))
         parts = (*map(self.part, self.members), *branches)
-        return Record(self.method.describe(), self.selection, _inner(self), parts, self.published)
+        return Record(self.method.describe(), self.selection, _describe_inner(self), parts, self.published)
 
     @property
-    def counted(self) -> list[Member]:
-        """The members that have a say."""
+    def used_members(self) -> list[EnsembleMember]:
+        """The members that contribute to predictions: all but those of weight 0."""
         weights = self.fitted.weights
         return [member for member in self.members if weights is None or weights[member.name] > 0]
 
 
 def print_ensemble(ensemble: Ensemble) -> None:
-    """Members and weights, measures beside published ones, the confusion matrix, and the gain over the best member."""
+    """Prints the members with weights, metrics and published accuracies, the confusion matrix, and the gain."""
     console = Console(width=WIDTH, markup=False, highlight=False)
-    mark = _mark(ensemble)
+    mark = _selection_note(ensemble)
     console.print(_members_table(ensemble, mark))
     if ensemble.on_searched is not None:
-        print(f"where it was searched: {summary_line(ensemble.on_searched)}")
+        print(f"on the clips of the search: {summary_line(ensemble.on_searched)}")
     if ensemble.inner is None:
         print(f"no inner table: {ensemble.problem}")
     elif ensemble.inner is not ensemble.test:
@@ -114,15 +114,16 @@ def print_ensemble(ensemble: Ensemble) -> None:
     for member in ensemble.members:
         left_out = int((member.test.missing & ~ensemble.test.missing).sum())
         if left_out:
-            print(f"{member.name}: left out in {left_out} of {len(ensemble.test)} clips, of which it says nothing")
+            total = counted(len(ensemble.test), "clip")
+            print(f"{member.name}: left out in {left_out} of {total}, for which it has no prediction")
     console.print(_confusion_table(ensemble.test, mark))
     print(f"reported split: {summary_line(ensemble.test)}{mark}")
     gain = difference_line(ensemble.gain, "the ensemble", ensemble.best_member.name)
     print(f"gain over the best member, {gain}{mark}")
 
 
-def _mark(ensemble: Ensemble) -> str:
-    """What stands wherever a number does that was chosen on what it measures."""
+def _selection_note(ensemble: Ensemble) -> str:
+    """Returns the note beside results on clips on which the ensemble or a member was chosen; else nothing."""
     if ensemble.selection != "best_on_test":
         return ""
     searched = ensemble.method.searches
@@ -134,8 +135,8 @@ def _members_table(ensemble: Ensemble, mark: str) -> Table:
     for column in ("member", "weight", "published %", *metric_header(METRICS), "none", "selection"):
         table.add_column(column, justify="left" if column in ("member", "selection") else "right", overflow="fold")
     record, branches = ensemble.record, dict(ensemble.branches)
-    said = {member.name: member.test for member in ensemble.members} | branches
-    rows = [(part.name, part.share, part.published, said[part.name], part.selection) for part in record.parts]
+    tables = {member.name: member.test for member in ensemble.members} | branches
+    rows = [(part.name, part.share, part.published, tables[part.name], part.selection) for part in record.parts]
     for name, share, published, predictions, selection in [
         *rows,
         ("ensemble", "", ensemble.published, ensemble.test, ensemble.selection),
@@ -160,39 +161,43 @@ def _confusion_table(predictions: PredictionTable, mark: str) -> Table:
 
 
 def refuse_other_folder(out: Path, runs: Sequence[Path]) -> None:
-    """Keeps an ensemble from being written over something else.
+    """Refuses to write an ensemble over something else.
 
     Raises:
-        ValueError: the folder is one of the members, or holds what is no ensemble.
+        ValueError: the folder is one of the members, or holds something other than an ensemble.
     """
     if out.resolve() in [run.resolve() for run in runs]:
-        raise ValueError(f"--out {out} is one of the members; give the ensemble a folder of its own")
+        raise ValueError(f"--out {out} is one of the members; choose another folder for the ensemble")
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not path_of(RunFolder(out)).is_file():
-        raise ValueError(f"--out {out} holds something other than an ensemble; give this one a folder of its own")
+        raise ValueError(f"--out {out} holds something other than an ensemble; choose an empty or new folder")
 
 
-def write_ensemble(ensemble: Ensemble, out: Path, asked: dict[str, object] | None = None) -> Path:
-    """Writes a run's folder: configuration, what was fitted, prediction tables, members as streams, `run.json`, report.
+def write_ensemble(ensemble: Ensemble, out: Path, config: dict[str, object] | None = None) -> Path:
+    """Writes an ensemble as a run's folder, with a report.
+
+    The folder holds the configuration, the fitted weights of a joint late fusion, the prediction tables, the members'
+    predictions as streams, and `run.json`.
 
     Args:
-        ensemble: what to write.
+        ensemble: the ensemble to write.
         out: the folder.
-        asked: what `config.yaml` is to say; None for the members' folders and the method.
+        config: the content of `config.yaml`; None to list the members' folders and the method.
 
-    Returns the report's page.
+    Returns:
+        The path of the report's page.
     """
     run = RunFolder(out)
-    run.report.unlink(missing_ok=True)  # where it is, all of it is
-    content = configuration(ensemble) if asked is None else asked
+    run.report.unlink(missing_ok=True)  # an existing report means a complete run
+    content = configuration(ensemble) if config is None else config
     atomic_write(run.config, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
     ensemble.record.write(run)
     if ensemble.fitted.fusion is None:
-        fusion_path(run).unlink(missing_ok=True)  # of an earlier ensemble
+        fusion_path(run).unlink(missing_ok=True)  # an earlier ensemble may have left one
     else:
         ensemble.fitted.fusion.write(fusion_path(run))
     ensemble.test.write(run.predictions("test"))
     if ensemble.inner is None:
-        run.predictions("inner").unlink(missing_ok=True)  # of an earlier ensemble
+        run.predictions("inner").unlink(missing_ok=True)  # an earlier ensemble may have left one
     else:
         ensemble.inner.write(run.predictions("inner"))
     outputs_of(ensemble).write(run.outputs("test"))
@@ -201,18 +206,18 @@ def write_ensemble(ensemble: Ensemble, out: Path, asked: dict[str, object] | Non
 
 
 def configuration(ensemble: Ensemble) -> dict[str, object]:
-    """What `config.yaml` says of an ensemble of runs."""
+    """Returns the content of `config.yaml` for an ensemble of given runs."""
     return {
         "ensemble": {
             "method": ensemble.method.describe(),
-            "selection": ensemble.selection + _mark(ensemble),
+            "selection": ensemble.selection + _selection_note(ensemble),
             "members": [str(member.run.path) for member in ensemble.members],
         }
     }
 
 
-def _inner(ensemble: Ensemble) -> str:
-    """What the inner table is."""
+def _describe_inner(ensemble: Ensemble) -> str:
+    """Describes the predictions of the inner table."""
     if ensemble.inner is None:
         return f"no table: {ensemble.problem}"
     if ensemble.inner is ensemble.test:
@@ -221,15 +226,18 @@ def _inner(ensemble: Ensemble) -> str:
 
 
 def outputs_of(ensemble: Ensemble) -> ClipOutputs:
-    """What each part says, as streams, and the members' probabilities as the clip's feature; clips that any answers."""
-    said = [(member.name, member.test) for member in ensemble.members]
-    parts = [*said, *ensemble.branches]
+    """Returns the predictions of members and branches as streams, and those of the members as the clips' features.
+
+    Clips for which no part has a prediction are left out.
+    """
+    members = [(member.name, member.test) for member in ensemble.members]
+    parts = [*members, *ensemble.branches]
     probabilities = np.stack([table.probabilities for _, table in parts], axis=1)  # (N, S, C)
-    seen = ~np.isnan(probabilities).all(axis=(1, 2))
-    streams = probabilities[seen].astype(np.float32)
+    predicted = ~np.isnan(probabilities).all(axis=(1, 2))
+    streams = probabilities[predicted].astype(np.float32)
     return ClipOutputs(
-        tuple(ensemble.test.clip_id[seen].tolist()),
-        feature=streams[:, : len(said)].reshape(len(streams), -1),
+        tuple(ensemble.test.clip_id[predicted].tolist()),
+        feature=streams[:, : len(members)].reshape(len(streams), -1),
         frame_index=np.empty((len(streams), 0), np.int64),
         streams=streams,
         stream_names=tuple(name for name, _ in parts),
@@ -237,12 +245,12 @@ def outputs_of(ensemble: Ensemble) -> ClipOutputs:
 
 
 def info_of(ensemble: Ensemble, out: Path) -> RunInfo:
-    """What `run.json` says. Costs are the sums of those of the members that have a say, where all of them are known."""
-    first, infos = ensemble.members[0].info, [member.info for member in ensemble.counted]
+    """Returns the content of `run.json`; costs are summed over the used members if all of them are known."""
+    first, infos = ensemble.members[0].info, [member.info for member in ensemble.used_members]
     operations = [info.multiply_adds for info in infos if info.multiply_adds is not None]
     seconds = [info.seconds_per_clip for info in infos if info.seconds_per_clip is not None]
-    alike = len({(info.device, info.precision, info.batch_size) for info in infos}) == 1
-    timed = alike and len(seconds) == len(infos)
+    same_conditions = len({(info.device, info.precision, info.batch_size) for info in infos}) == 1
+    timed = same_conditions and len(seconds) == len(infos)
     return RunInfo(
         experiment=out.resolve().parent.name,
         model=ensemble.method.name,

@@ -1,4 +1,4 @@
-"""Sums of what several models say of the same clips, and what all ensembles check first."""
+"""Average and weighted sum of models' probabilities, and the checks that all ensembles share."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,42 +6,42 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Predictions = Mapping[str, ArrayLike]
-"""A model's name -> its (M, C) probabilities; a row of NaN is a clip of which it has no prediction."""
+"""A model's name -> its (M, C) probabilities; a row of NaN is a clip without a prediction."""
 
 DECIMALS = 12
-"""Sums are rounded to so many: classes that tie on paper tie here, whatever order the models are summed in."""
+"""Sums are rounded to this number of decimals, so that ties do not depend on the order of summation."""
 
 
 def average(p: Predictions) -> NDArray[np.float64]:
-    """The mean of the models' probabilities, (M, C) (Do et al., 2021, equation 30).
+    """Returns the mean of the models' probabilities, (M, C) (Do et al., 2021, equation 30).
 
-    A clip's mean is that of the models that have a prediction of it; where none has, the row is NaN.
+    Models without a prediction for a clip are left out of its mean; if no model has one, the row is NaN.
 
     Raises:
-        ValueError: no model, shapes that differ, or rows that are NaN in parts.
+        ValueError: there are no models, shapes differ, or a row is only partly NaN.
     """
     names, values = stacked(p)
     return combined(values, np.full(len(names), 1 / len(names)))
 
 
 def weighted_sum(p: Predictions, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """The sum of weight times probability, (M, C) (bi-modality paper, equation 4); a row adds up to the sum of weights.
+    """Returns the weighted sum of probabilities, (M, C) (bi-modality paper, equation 4).
 
-    Where a model has no prediction, the weights of the others are scaled up to the same sum; where no model of a weight
-    above zero has one, the row is NaN.
+    A row adds up to the sum of the weights. Where a model has no prediction, the weights of the others are scaled up to
+    the same sum; if no model with a weight above zero has a prediction, the row is NaN.
 
     Raises:
-        ValueError: as `average`; weights for other models, below zero, not finite, or all zero.
+        ValueError: as for `average`, or the weights are for other models, negative, not finite, or all zero.
     """
     names, values = stacked(p)
     return combined(values, weights_of(names, weights))
 
 
 def weights_of(names: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """(K,) the weights in the order of the names.
+    """Returns the weights (K,) in the order of the names.
 
     Raises:
-        ValueError: there are weights for other models, below zero, not finite, or all zero.
+        ValueError: the weights are for other models, negative, not finite, or all zero.
     """
     if set(weights) != set(names):
         raise ValueError(f"weights for {', '.join(sorted(weights))}; expected one for each of {', '.join(names)}")
@@ -52,19 +52,18 @@ def weights_of(names: Sequence[str], weights: Mapping[str, float]) -> NDArray[np
 
 
 def combined(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(K, M, C) probabilities of K models and their weights (K,) -> their sum (M, C); see `weighted_sum`."""
-    there = answered(values).astype(np.float64)  # (K, M)
-    mass = weights @ there  # (M,) what the models with a prediction weigh
+    """Sums the probabilities (K, M, C) of K models with their weights (K,) to (M, C); see `weighted_sum`."""
+    mass = weights @ has_prediction(values).astype(np.float64)  # (M,) total weight of the models with a prediction
     total = np.einsum("k,kmc->mc", weights, np.nan_to_num(values, nan=0.0))
     scale = np.divide(weights.sum(), mass, out=np.full_like(mass, np.nan), where=mass > 0)
     return np.asarray(np.round(total * scale[:, None], DECIMALS), dtype=np.float64)
 
 
 def stacked(p: Predictions) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """The models' names in alphabetical order, and their probabilities (K, M, C).
+    """Returns the models' names in alphabetical order, and their probabilities (K, M, C).
 
     Raises:
-        ValueError: no model, shapes that differ, or rows that are NaN in parts.
+        ValueError: there are no models, shapes differ, or a row is only partly NaN.
     """
     if not p:
         raise ValueError("an ensemble of no models: expected at least one")
@@ -85,25 +84,28 @@ def stacked(p: Predictions) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     return names, np.stack(arrays)
 
 
-def answered(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(..., M) whether there is a prediction, of probabilities (..., M, C)."""
+def has_prediction(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns whether there is a prediction (..., M), from probabilities (..., M, C)."""
     return np.asarray(~np.isnan(values).any(axis=-1))
 
 
 def checked_labels(labels: ArrayLike, clips: int, classes: int) -> NDArray[np.int64]:
-    """(M,) the true classes.
+    """Returns the true classes (M,) after checking them.
 
     Raises:
-        ValueError: there is no clip, or these are not the positions of M clips' classes.
+        ValueError: there are no clips, or the labels are not M class indices.
     """
-    found = np.asarray(labels)
-    if found.shape != (clips,) or not clips or found.dtype.kind not in "iu":
-        raise ValueError(f"labels of shape {found.shape} and type {found.dtype}; expected {clips} whole numbers, not 0")
-    if found.min() < 0 or found.max() >= classes:
-        raise ValueError(f"labels from {found.min()} to {found.max()}; expected positions from 0 to {classes - 1}")
-    return found.astype(np.int64)
+    values = np.asarray(labels)
+    if values.shape != (clips,) or not clips or values.dtype.kind not in "iu":
+        raise ValueError(
+            f"labels of shape {values.shape} and type {values.dtype}; expected whole numbers, one for each of at least "
+            f"one clip, of shape ({clips},)"
+        )
+    if values.min() < 0 or values.max() >= classes:
+        raise ValueError(f"labels from {values.min()} to {values.max()}; expected indices from 0 to {classes - 1}")
+    return values.astype(np.int64)
 
 
-def right_clips(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> int:
-    """How many of M clips have their highest score (M, C) at their label; the first of equal ones counts."""
-    return int(((scores.argmax(axis=1) == labels) & answered(scores)).sum())
+def count_correct(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> int:
+    """Counts the clips whose highest score (M, C) is that of their label (M,); the first of equal scores counts."""
+    return int(((scores.argmax(axis=1) == labels) & has_prediction(scores)).sum())

@@ -1,4 +1,4 @@
-"""An ensemble's run with the trained models of its members, which may be ensembles again."""
+"""Loads an ensemble with the trained models of its members, which may be ensembles themselves."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from fer_lightning.training.loading import TrainedModel, load_trained
 
 @dataclass(frozen=True)
 class TrainedMember:
-    """A member that has a say, and the weight or group that it has it with."""
+    """A member with a weight above zero or a group, and its trained model."""
 
     part: Part
     trained: "Trained"
@@ -23,16 +23,16 @@ class TrainedMember:
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """Trained members, and how what they say becomes one."""
+    """Trained members, and the function that combines their predictions."""
 
     run: RunFolder
-    method: str  # in words
+    method: str  # a short description
     members: tuple[TrainedMember, ...]
-    fuse: Callable[[Predictions], Probabilities]  # member's name -> (M, C) probabilities; to (M, C)
+    fuse: Callable[[Predictions], Probabilities]  # from (M, C) probabilities by member's name to (M, C)
 
     @property
     def models(self) -> tuple[TrainedModel, ...]:
-        """All models below, however deep."""
+        """All models of the ensemble, including those of members that are ensembles."""
         return tuple(model for member in self.members for model in member.trained.models)
 
     @property
@@ -45,35 +45,35 @@ Trained = TrainedModel | TrainedEnsemble
 
 
 def load_run(run: Path) -> Trained:
-    """The model or the ensemble that a run's folder, a checkpoint or an `ensemble.json` holds.
+    """Loads the model or ensemble from a run's folder, a checkpoint or an `ensemble.json`.
 
-    Members of weight 0, which a best selection has left out, are not asked for. Nothing is unpickled.
+    Members of weight 0, which a best selection has left out, are not loaded. Nothing is unpickled.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a member's run is missing; the message names it.
-        ValueError: a checkpoint cannot be used, a file of the ensemble is damaged, an ensemble is a part of itself, or
+        ValueError: a checkpoint cannot be used, a file of the ensemble is damaged, an ensemble contains itself, or
             members differ in their classes.
     """
     return _load(run, ())
 
 
 def _load(run: Path, above: tuple[Path, ...]) -> Trained:
-    found = ensemble_at(run)
-    if found is None:
+    folder = ensemble_at(run)
+    record = None if folder is None else Record.read(folder)
+    if folder is None or record is None:
         return load_trained(run)
-    place, record = found.path.resolve(), Record.read(found)
-    assert record is not None  # there is the file
-    if place in above:
-        raise ValueError(f"{found.path}: {path_of(found)} makes the ensemble a part of itself; make it again")
+    path = folder.path.resolve()
+    if path in above:
+        raise ValueError(f"{folder.path}: {path_of(folder)} makes the ensemble a part of itself; make it again")
     parts = tuple(part for part in record.members if part.weight != 0)
     if not parts or len({part.name for part in parts}) < len(parts):
         raise ValueError(
-            f"{path_of(found)} is damaged (members with a say: {', '.join(part.name for part in parts) or 'none'}); "
-            "write the ensemble again"
+            f"{path_of(folder)} is damaged (members with a say: "
+            f"{', '.join(part.name for part in parts) or 'none'}); make the ensemble again"
         )
-    members = tuple(TrainedMember(part, _member(found, part, (*above, place))) for part in parts)
-    _refuse_other_classes(found, members)
-    return TrainedEnsemble(found, record.method, members, _fusion(found, parts, members[0].trained.class_names))
+    members = tuple(TrainedMember(part, _member(folder, part, (*above, path))) for part in parts)
+    _check_classes(folder, members)
+    return TrainedEnsemble(folder, record.method, members, _fusion(folder, parts, members[0].trained.class_names))
 
 
 def _member(run: RunFolder, part: Part, above: tuple[Path, ...]) -> Trained:
@@ -86,22 +86,22 @@ def _member(run: RunFolder, part: Part, above: tuple[Path, ...]) -> Trained:
         raise ValueError(f"{run.path}, member {part.name}: {error}") from error
 
 
-def _refuse_other_classes(run: RunFolder, members: Sequence[TrainedMember]) -> None:
+def _check_classes(run: RunFolder, members: Sequence[TrainedMember]) -> None:
     first = members[0]
     for member in members:
-        ours, theirs = member.trained.class_names, first.trained.class_names
-        if ours != theirs:
+        classes, expected = member.trained.class_names, first.trained.class_names
+        if classes != expected:
             raise ValueError(
-                f"{run.path}: its member {member.part.name} has the classes {', '.join(ours)}, {first.part.name} "
-                f"{', '.join(theirs)}; members of an ensemble share their classes. One of them was trained again: make "
-                "the ensemble again of runs on the same classes"
+                f"{run.path}: its member {member.part.name} has the classes {', '.join(classes)}, {first.part.name} "
+                f"{', '.join(expected)}; members of an ensemble share their classes. If one of them was trained again, "
+                "make a new ensemble of runs with the same classes"
             )
 
 
 def _fusion(
     run: RunFolder, parts: Sequence[Part], class_names: tuple[str, ...]
 ) -> Callable[[Predictions], Probabilities]:
-    """What the ensemble's files say of how members become one.
+    """Returns the function that combines the members' probabilities, as the ensemble's files define it.
 
     Raises:
         FileNotFoundError: the network of a joint late fusion is missing.
@@ -115,5 +115,5 @@ def _fusion(
     try:
         weights_of([part.name for part in parts], weights)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path_of(run)} is damaged ({error}); write the ensemble again") from error
+        raise ValueError(f"{path_of(run)} is damaged ({error}); make the ensemble again") from error
     return partial(weighted_sum, weights=weights)

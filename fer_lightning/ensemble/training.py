@@ -1,4 +1,4 @@
-"""`fer train` of an ensemble: its members, then all of them as one."""
+"""Trains an ensemble for `fer train`: first the members that are missing, then their combination."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,31 +23,31 @@ from fer_lightning.experiments.resume import (
 )
 from fer_lightning.runs.folder import RunFolder
 
-OF_THE_MODEL = ("root", "workers", "faces")  # arguments of a data set in which members may differ
-COMPARED = ("selection", "inner_share")  # of the data module
+MODEL_ARGUMENTS = ("root", "workers", "faces")  # arguments of a data set in which members may differ
+SHARED_ARGUMENTS = ("selection", "inner_share")  # arguments of the data module in which members must not differ
 
 
 class ReadCLI(FerCLI):
-    """The configuration alone: nothing is made."""
+    """A command line that only reads the configuration."""
 
     def instantiate_classes(self) -> None:
-        """Leaves it at the configuration."""
+        """Does nothing, so that no model and no data module is created."""
 
 
 def resolved(request: Request) -> dict[str, Any]:
-    """The whole configuration of a request, a model's or an ensemble's, as lists, strings and numbers.
+    """Returns the complete configuration of a model or an ensemble as lists, strings and numbers.
 
     Raises:
-        ValueError: a key does not exist or a value does not fit.
+        ValueError: a key does not exist or a value is not valid.
     """
     return read_ensemble(request).plain if request.is_ensemble else read_model(request)
 
 
 def read_model(request: Request) -> dict[str, Any]:
-    """The configuration of a model's request.
+    """Returns the complete configuration of a model.
 
     Raises:
-        ValueError: as `resolved`; the message names the experiment.
+        ValueError: a key does not exist or a value is not valid; the message names the experiment.
     """
     try:
         return ReadCLI(request.command_line(), run=False).plain_config()
@@ -56,27 +56,27 @@ def read_model(request: Request) -> dict[str, Any]:
 
 
 def refuse_models_data(request: Request) -> None:
-    """Keeps the runs of all models that a request comes down to, to the clips that they were begun with.
+    """Refuses to go on with runs whose data has changed, for all models of a request.
 
     Raises:
-        ValueError: one was begun with other clips, see `refuse_other_data`.
+        ValueError: a run was begun with other clips, see `refuse_other_data`.
     """
     for model in model_requests(request):
         if model.run.clips.exists():
             parser = ArgumentParser(exit_on_error=False)
             parser.add_subclass_arguments(VideoDataset, "dataset")
-            stated = parser.parse_object({"dataset": read_model(model)["data"]["dataset"]})
-            refuse_other_data(model.run, parser.instantiate_classes(stated).dataset)
+            parsed = parser.parse_object({"dataset": read_model(model)["data"]["dataset"]})
+            refuse_other_data(model.run, parser.instantiate_classes(parsed).dataset)
 
 
 def train_ensemble(request: Request) -> RunFolder:
-    """Brings an ensemble to its report: trains the members that are missing, then makes them one.
+    """Trains the members that are missing, combines all members, and writes the ensemble's run with its report.
 
-    What does not fit is refused before anything is trained.
+    All settings are checked before anything is trained.
 
     Raises:
-        FileNotFoundError: a member is no experiment.
-        ValueError: a setting does not fit, members are of different data, or one did not finish.
+        FileNotFoundError: a member's experiment does not exist.
+        ValueError: a setting is not valid, the members' data differ, or the training of a member failed.
     """
     ensemble, run = read_ensemble(request), request.run
     refuse_other_settings(run, ensemble.plain)
@@ -86,32 +86,32 @@ def train_ensemble(request: Request) -> RunFolder:
         say(f"{run.path} is finished")
         say_result(run)
         return run
-    refuse_unfit(ensemble)
+    check_configurations(ensemble)
     for number, member in enumerate(members, start=1):
         if not member.run.finished or member.is_ensemble:
             say(f"{request.experiment}, member {number} of {len(members)}: {member.run.path}")
             if train_in_subprocess(member):
                 raise ValueError(
-                    f"{member.run.path} did not finish; its messages stand above. The same command goes on there"
+                    f"{member.run.path} did not finish; see its messages above. Repeat the command to go on from there"
                 )
     fuse(ensemble)
     return run
 
 
 def changed_since(run: RunFolder, members: Sequence[RunFolder]) -> bool:
-    """Whether a member was evaluated after the ensemble was made; one that is no longer there changes nothing."""
-    made = run.report.stat().st_mtime_ns
+    """Checks whether a member was evaluated after the ensemble was written; deleted members are ignored."""
+    written = run.report.stat().st_mtime_ns
     tables = [member.predictions("test") for member in members]
-    return any(table.is_file() and table.stat().st_mtime_ns > made for table in tables)
+    return any(table.is_file() and table.stat().st_mtime_ns > written for table in tables)
 
 
-def refuse_unfit(ensemble: EnsembleExperiment) -> None:
-    """Reads the configuration of every model below, so that all of them are known to make an ensemble.
+def check_configurations(ensemble: EnsembleExperiment) -> None:
+    """Checks that the configurations of all models, at any depth, are valid and fit together.
 
     Raises:
-        FileNotFoundError: a member is no experiment.
-        ValueError: a setting of one is wrong or not that of its begun run; they are of different data; or a search on
-            the inner split would have members that are trained on it.
+        FileNotFoundError: a member's experiment does not exist.
+        ValueError: a setting is not valid or differs from that of a begun run, the members' data differ, or a method
+            that is fitted on the inner split has a member that is trained on it.
     """
     first: tuple[Path, dict[str, Any]] | None = None
     searches = ensemble.settings.method.searches and ensemble.settings.selection == "inner"
@@ -135,10 +135,10 @@ def refuse_unfit(ensemble: EnsembleExperiment) -> None:
 
 
 def data_of(config: dict[str, Any]) -> dict[str, Any]:
-    """What of a model's configuration decides which clips it is trained, chosen and reported on."""
+    """Returns the settings that determine the clips on which a model is trained, selected and evaluated."""
     data = config["data"]
-    arguments = {name: value for name, value in data["dataset"]["init_args"].items() if name not in OF_THE_MODEL}
-    return {name: data[name] for name in COMPARED if name in data} | {
+    arguments = {name: value for name, value in data["dataset"]["init_args"].items() if name not in MODEL_ARGUMENTS}
+    return {name: data[name] for name in SHARED_ARGUMENTS if name in data} | {
         "dataset": data["dataset"]["class_path"],
         **arguments,
     }
@@ -146,12 +146,11 @@ def data_of(config: dict[str, Any]) -> dict[str, Any]:
 
 @rank_zero_only
 def fuse(ensemble: EnsembleExperiment) -> None:
-    """Makes finished members one, prints what it comes to, and writes the run."""
+    """Combines finished members, prints the results, and writes the ensemble's run."""
     settings, run = ensemble.settings, ensemble.request.run
     paths = [member.run.path for member in ensemble.requests()]
     members = read_members(paths, [entry.label for entry in settings.members])
     published = [entry.published for entry in settings.members]
-    made = combine(members, settings.method, settings.selection)
-    made = made.with_published(published, settings.published)
-    print_ensemble(made)
-    say(f"report: {write_ensemble(made, run.path, ensemble.plain)}")
+    result = combine(members, settings.method, settings.selection).with_published(published, settings.published)
+    print_ensemble(result)
+    say(f"report: {write_ensemble(result, run.path, ensemble.plain)}")

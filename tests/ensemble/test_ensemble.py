@@ -23,7 +23,7 @@ from fer_lightning.ensemble import (
     search_weights,
     weighted_sum,
 )
-from fer_lightning.ensemble.members import names_of
+from fer_lightning.ensemble.members import short_names
 from fer_lightning.ensemble.methods import Fitted, SearchedWeights, cross_fitted
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import paired_difference
@@ -213,7 +213,7 @@ def test_the_coordinate_search_is_exact_for_three_and_never_below_the_best_model
     exact = search_weights(three, labels, 0.05)
     six, six_labels = some_models(6, 80, 7, none=0.1, seed=3)
     best = search_weights(six, six_labels, 0.1)  # 3003 combinations
-    monkeypatch.setattr(search, "EXHAUSTIVE", 10)
+    monkeypatch.setattr(search, "MAX_EXHAUSTIVE", 10)
     assert search_weights(three, labels, 0.05) == exact
     found = search_weights(six, six_labels, 0.1)
     assert sum(found.values()) == pytest.approx(1)
@@ -375,7 +375,7 @@ def test_groups_that_do_not_fit_are_refused():
     for groups in ([], [["a"], []], [["a"], ["a"]]):
         with pytest.raises(ValueError, match="groups"):
             JointLateFusion(groups, 3)
-    with pytest.raises(ValueError, match="models a, b; the groups are of a"):
+    with pytest.raises(ValueError, match="models a, b; expected those of the groups, a"):
         JointLateFusion([["a"]], 2).predict({"a": np.ones((1, 2)), "b": np.ones((1, 2))})
     with pytest.raises(ValueError, match="of 2 classes; expected 3"):
         JointLateFusion([["a"]], 3).predict({"a": np.ones((1, 2))})
@@ -635,12 +635,15 @@ def test_what_searches_nothing_takes_any_member_and_passes_on_what_it_is(tmp_pat
     [
         (
             {"test": made_table("test", 1.0, 0, clips=49)},
-            "7 clips stand in the table of first and not in that of other",
+            "7 clips in the table of first but not in that of other",
         ),
         ({"test": made_table("test", 1.0, 0, clips=63)}, "test/56, test/57, test/58, test/59, test/60, ..."),
         ({"test": made_table("test", 1.0, 0, names=SEVEN[:6])}, "other has the classes anger"),
-        ({"test": made_table("test", 1.0, 0, fold="2")}, "differ in fold: '2' in other, '1' in first"),
-        ({"inner": made_table("inner", 1.0, 0, clips=49)}, "7 clips stand in the table of first"),
+        (
+            {"test": made_table("test", 1.0, 0, fold="2")},
+            "fold differs in 56 clips, such as 'test/0': '2' in other, '1' in first",
+        ),
+        ({"inner": made_table("inner", 1.0, 0, clips=49)}, "7 clips in the table of first"),
     ],
 )
 def test_runs_that_do_not_fit_together_are_named(changes, message, tmp_path, capsys):
@@ -696,11 +699,11 @@ def test_a_weight_of_nothing_leaves_clips_unanswered(three, tmp_path, no_report)
     assert main(["ensemble", *three, "--weights", "1", "0", "0", "--out", str(out)]) == 0
     table = tables_of([out])[0]
     assert np.flatnonzero(table.missing).tolist() == [3, 4]
-    assert table.reason[3] == "nothing for 1; the members that have a prediction weigh nothing"
+    assert table.reason[3] == "nothing for 1; the members with a prediction have weight 0"
     assert json.loads((out / "run.json").read_text())["parameters"] == 10, "of the member that has a say"
 
 
 def test_names_are_as_short_as_they_can_be(tmp_path):
     places = [tmp_path / "runs" / "a" / "1-0", tmp_path / "runs" / "b" / "1-0", tmp_path / "runs" / "b" / "2-0"]
-    assert names_of(places) == ["a", "b@1-0", "b@2-0"]
-    assert names_of([*places, tmp_path / "old" / "b" / "1-0"])[1::2] == [str(places[1]), str(tmp_path / "old/b/1-0")]
+    assert short_names(places) == ["a", "b@1-0", "b@2-0"]
+    assert short_names([*places, tmp_path / "old" / "b" / "1-0"])[1::2] == [str(places[1]), str(tmp_path / "old/b/1-0")]

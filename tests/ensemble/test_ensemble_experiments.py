@@ -18,7 +18,7 @@ from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
 from fer_lightning.ensemble import FixedWeights, average, result, training, weighted_sum
-from fer_lightning.ensemble.experiment import decisive, read_ensemble, split_arguments
+from fer_lightning.ensemble.experiment import may_change_results, read_ensemble, split_arguments
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import resume
 from fer_lightning.experiments.request import Request, experiments_folder
@@ -138,10 +138,10 @@ def by(name, **arguments):
         ({"members": [{"run": "points", "publshed": 3}]}, "publshed.*did you mean published"),
         (by("Avrage"), "Avrage.*did you mean Average"),
         (by("SearchedWeights", stp=1), "stp.*did you mean step"),
-        (by("FixedWeights", weights=[1, 2]), "2 weights for 1 members"),
+        (by("FixedWeights", weights=[1, 2]), "2 weights for 1 member:"),
         (by("JointFusion", groups=[["x"]]), "no member 'x'"),
         ({"members": []}, "expected names of experiments"),
-        ({"members": ["points", "points"]}, "points stands there twice"),
+        ({"members": ["points", "points"]}, "points is listed twice"),
         ({"members": [{"run": "points", "arguments": ["--data.size", "32"]}]}, "no `name`"),
         ({"members": ["points"], "selection": "last"}, "selection"),
     ],
@@ -152,6 +152,18 @@ def test_what_does_not_fit_fails_at_once(folder, ensemble, message, capsys, made
     said = capsys.readouterr().err.replace("\n", " ")
     assert "Traceback" not in said
     assert re.search(message, said), said
+    assert not made_apart
+
+
+def test_a_wrong_argument_of_an_ensemble_gets_a_suggestion(folder, capsys, made_apart):
+    weights = {"class_path": f"{SUMS}.FixedWeights", "init_args": {"weights": {"frame": 1, "points": 2}}}
+    write(folder, "both", method=weights)
+    assert main(["train", "both", "--ensemble.selections", "inner"]) == 2
+    message = capsys.readouterr().err
+    assert "--ensemble.selections" in message
+    assert "did you mean selection or BestSelection?" in message.replace("\n", " "), (
+        "names of members are not mistaken for options"
+    )
     assert not made_apart
 
 
@@ -193,9 +205,9 @@ def test_arguments_go_to_the_ensemble_or_to_its_members():
     own, further = split_arguments(given)
     assert own == ["--ensemble.method", "Average", "--ensemble.selection=inner"]
     assert further == ["--trainer.devices", "2", "--data.size", "3"]
-    assert decisive(further)
-    assert not decisive(["--trainer.devices", "2", "--data.num_workers=3"])
-    assert not decisive([])
+    assert may_change_results(further)
+    assert not may_change_results(["--trainer.devices", "2", "--data.num_workers=3"])
+    assert not may_change_results([])
 
 
 def test_what_is_asked_of_members(folder):
@@ -312,7 +324,7 @@ def test_weights_by_place_are_those_by_name():
     assert by_place.fit(p, table).weights == by_name.fit(p, table).weights
     np.testing.assert_allclose(by_place.fit(p, table).predict(p), [[0.4229508, 0.5770492]], atol=1e-6)
     with pytest.raises(ValueError, match="expected one for each"):
-        by_name.refuse(["a", "c"])
+        by_name.check_members(["a", "c"])
 
 
 def test_members_are_trained_by_the_same_command(monkeypatch):
