@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as L
 
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 
 EXPERIMENT = "vshnn_synthetic"
 
@@ -37,7 +37,7 @@ def run(quick: bool = False) -> None:
 def epoch(cache: bool, steps: int | None) -> float:
     """Trains two epochs and returns the seconds of the second one, as the first includes start-up."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = Request(EXPERIMENT, size="small").command_line()
+        arguments = ExperimentRequest(EXPERIMENT, size="small").command_line()
         arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]
         arguments += ["--data.cache", str(cache).lower(), "--data.selection", "last"]
         for part in ("backbone", "scene"):

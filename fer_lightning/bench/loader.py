@@ -3,7 +3,7 @@
 import tempfile
 
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.training.callbacks import DataWait
 
 
@@ -17,7 +17,7 @@ def run(quick: bool = False) -> None:
 def waiting_share(experiment: str, workers: int, steps: int) -> float:
     """Trains two short epochs and returns the share of the second one, as the first includes start-up."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = Request(experiment).command_line()
+        arguments = ExperimentRequest(experiment).command_line()
         arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]
         arguments += ["--trainer.limit_train_batches", str(steps), "--data.num_workers", str(workers)]
         arguments += ["--data.selection", "last", "--model.init_args.backbone.init_args.weights", "random"]

@@ -13,7 +13,7 @@ from data_modules.synthetic.clip import ClipSettings, render_clip
 from data_modules.synthetic.writer import write_video
 from data_modules.utils.pool import Failure
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request as Experiment
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.run import predict
 
@@ -32,7 +32,7 @@ def write_long_video(path: Path, seconds: int) -> None:
 
 def write_untrained(path: Path) -> None:
     """Writes a checkpoint of the default experiment's untrained model, which is as fast as a trained one."""
-    cli = FerCLI([*Experiment("ceflnet_synthetic").command_line(), "--trainer.logger", "false"], run=False)
+    cli = FerCLI([*ExperimentRequest("ceflnet_synthetic").command_line(), "--trainer.logger", "false"], run=False)
     content = {"state_dict": cli.model.state_dict(), "epoch": 0, "global_step": 0}
     cli.model.configuration = cli.plain_config()
     cli.model.on_save_checkpoint(content)

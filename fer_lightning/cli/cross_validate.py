@@ -14,15 +14,16 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.cli.train import add_experiment_arguments, make_ready, request_of
+from fer_lightning.cli.train import add_experiment_arguments, request_from_options
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import refuse_models_data, resolved
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.fit import prepare_data_and_weights
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
-from fer_lightning.experiments.resume import refuse_other_settings, say, train_in_subprocess
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings, train_in_subprocess
 from fer_lightning.report.figures.style import png
 from fer_lightning.report.sections.confusion import confusion_figure
 
@@ -86,7 +87,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--folds", nargs="+", help="names of folds (all of the data set's protocol)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="(0)")
     known, others = parser.parse_known_args(arguments[1:])
-    request = replace(request_of(known, others), fold=known.folds[0] if known.folds else "1")
+    request = replace(request_from_options(known, others), fold=known.folds[0] if known.folds else "1")
     models = list(model_requests(request))  # of an ensemble those of its members
     folds = known.folds or fold_names(models[0])
     requests = [replace(request, fold=fold, seed=seed) for seed in known.seeds for fold in folds]
@@ -95,22 +96,22 @@ def main(arguments: list[str]) -> int:
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
     for model in models:  # once, not in every run at the same time
-        make_ready(FerCLI(model.command_line(), run=False))
+        prepare_data_and_weights(FerCLI(model.command_line(), run=False))
     failed = train_all([each for each in requests if each not in finished])
     for each in failed:
-        say(f"fold {each.fold}, seed {each.seed} did not finish; its messages stand above")
+        print_on_rank_zero(f"fold {each.fold}, seed {each.seed} did not finish; its messages stand above")
     done = [each for each in requests if each.run.finished]
     if done:
         write_summary(request.run.path.parent / "cv", done)
     return 1 if failed else 0
 
 
-def fold_names(request: Request) -> tuple[str, ...]:
+def fold_names(request: ExperimentRequest) -> tuple[str, ...]:
     """All folds of the protocol of a model's data set."""
     return tuple(FerCLI(request.command_line(), run=False).datamodule.dataset.fold_names)
 
 
-def train_all(requests: list[Request]) -> list[Request]:
+def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
     """Trains runs in processes of their own, one after another or one per GPU; returns those that failed."""
     gpus = torch.cuda.device_count()
     if not gpus:
@@ -119,7 +120,7 @@ def train_all(requests: list[Request]) -> list[Request]:
     for gpu in range(gpus):
         free.put(gpu)
 
-    def on_a_gpu(request: Request) -> int:
+    def on_a_gpu(request: ExperimentRequest) -> int:
         gpu = free.get()
         try:
             return _train(request, os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)})
@@ -131,11 +132,11 @@ def train_all(requests: list[Request]) -> list[Request]:
     return [request for request, status in zip(requests, statuses, strict=True) if status]
 
 
-def _train(request: Request, environment: dict[str, str]) -> int:
+def _train(request: ExperimentRequest, environment: dict[str, str]) -> int:
     return train_in_subprocess(request, environment)
 
 
-def write_summary(folder: Path, requests: list[Request]) -> Summary:
+def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:
     """Writes `summary.json` and the pooled confusion matrix of finished runs, and prints them as a table."""
     tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
     selections = {request.run.read_info().selection for request in requests}
@@ -147,7 +148,7 @@ def write_summary(folder: Path, requests: list[Request]) -> Summary:
     return summary
 
 
-def summarise(tables: list[PredictionTable], requests: list[Request], selection: str) -> Summary:
+def summarise(tables: list[PredictionTable], requests: list[ExperimentRequest], selection: str) -> Summary:
     """Scores of each table and of all clips together."""
     pairs = zip(tables, requests, strict=True)
     runs = tuple(RunScores(request.fold, request.seed, scores(table)) for table, request in pairs)

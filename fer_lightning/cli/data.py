@@ -20,7 +20,7 @@ from data_modules.manifest import misnamed
 from data_modules.prepare.faces import prepare_faces
 from data_modules.prepare.pending import FAILED
 from data_modules.prepare.shard import WHOLE, Shard
-from fer_lightning.experiments.datasets import dataset_of
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import data_names
 
 SHOWN = 10  # clips that a finding names on the screen
@@ -46,14 +46,14 @@ def main(arguments: list[str]) -> int:
     doctor.add_argument("--json", action="store_true", help="all findings in full, as JSON")
     known, others = parser.parse_known_args(arguments[1:])
     if known.command == "list":
-        show(list_table({name: dataset_of(name) for name in data_names()}))
+        show(list_table({name: build_dataset(name) for name in data_names()}))
     elif known.command == "prepare":
-        return prepare_data(dataset_of(known.name, others), known.workers, known.limit, known.shard, known.device)
+        return prepare_data(build_dataset(known.name, others), known.workers, known.limit, known.shard, known.device)
     elif known.command == "folds":
-        print(export_folds(dataset_of(known.name, others), known.out or Path(f"folds_{known.name}.csv")))
+        print(export_folds(build_dataset(known.name, others), known.out or Path(f"folds_{known.name}.csv")))
     else:
         root = [] if known.root is None else ["--dataset.root", known.root]
-        return diagnose(dataset_of(known.name, [*root, *others]), known.workers, known.json)
+        return diagnose(build_dataset(known.name, [*root, *others]), known.workers, known.json)
     return 0
 
 

@@ -14,7 +14,7 @@ from fer_lightning.cli import fit
 from fer_lightning.evaluation.collect import prediction_table
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments.datasets import dataset_of
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import data_names
 from fer_lightning.report.summary import summary_line
 from fer_lightning.training.loading import TrainedModel, load_trained
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
     known = parser.parse_args(arguments[1:])
     trained = load_trained(known.checkpoint)
     data = VideoDataModule(
-        dataset_of(known.data, ["--dataset.fold", known.fold]),
+        build_dataset(known.data, ["--dataset.fold", known.fold]),
         trained.sampler,
         size=trained.size,
         augmentation=trained.augmentation,

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from fer_lightning.ensemble.methods import Average, Method
-from fer_lightning.experiments.request import ExperimentInfo, Request
+from fer_lightning.experiments.request import ExperimentInfo, ExperimentRequest
 from fer_lightning.experiments.resume import RUNTIME_ONLY_KEYS
 
 SECTIONS = ("ensemble", "experiment")  # of an ensemble's file; arguments that begin with these are the ensemble's own
@@ -77,11 +77,11 @@ class EnsembleSettings:
 class EnsembleExperiment:
     """A request for an ensemble with its settings."""
 
-    request: Request
+    request: ExperimentRequest
     settings: EnsembleSettings
     plain: dict[str, Any]  # the settings as lists, strings and numbers, to compare and to save
 
-    def requests(self) -> tuple[Request, ...]:
+    def requests(self) -> tuple[ExperimentRequest, ...]:
         """Returns the request for each member: same data set, size, fold and seed, and the members' arguments.
 
         If these arguments may change results, the names of the members' runs end with the ensemble's `--name`.
@@ -89,7 +89,7 @@ class EnsembleExperiment:
         request, (_, member_arguments) = self.request, split_arguments(self.request.arguments)
         variant = request.name if may_change_results(member_arguments) else ""
         return tuple(
-            Request(
+            ExperimentRequest(
                 entry.run,
                 request.data,
                 request.size or request.default_size,
@@ -102,7 +102,7 @@ class EnsembleExperiment:
         )
 
 
-def read_ensemble(request: Request) -> EnsembleExperiment:
+def read_ensemble(request: ExperimentRequest) -> EnsembleExperiment:
     """Reads the ensemble of an experiment's file, overridden by the request's own arguments.
 
     Raises:
@@ -146,7 +146,7 @@ def may_change_results(arguments: Sequence[str]) -> bool:
     return any(each.startswith("--") and not each[2:].startswith(RUNTIME_ONLY_KEYS) for each in arguments)
 
 
-def model_requests(request: Request, above: tuple[str, ...] = ()) -> Iterator[Request]:
+def model_requests(request: ExperimentRequest, above: tuple[str, ...] = ()) -> Iterator[ExperimentRequest]:
     """Yields the requests of all models below a request: itself, or its members at any depth.
 
     Raises:

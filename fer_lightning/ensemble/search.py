@@ -21,25 +21,25 @@ Candidate = tuple[int, int, tuple[int, ...]]  # correct clips, minus the sum of 
 def search_weights(p: Predictions, labels: ArrayLike, step: float = 0.02) -> dict[str, float]:
     """Searches the weights with which the weighted sum classifies most clips correctly (bi-modality paper, equation 4).
 
-        Weights are multiples of `step` from 0 to 1 and sum to 1. Up to a million combinations, all are tried. If there are
-        more, the weights of every three models are searched in turn over all divisions of their total, until no three
-        improve the result; once from even weights, once from the best model alone. The result is never worse than the best
-        model alone, but it may not be the optimum.
+    Weights are multiples of `step` from 0 to 1 and sum to 1. Up to a million combinations, all are tried. If there are
+    more, the weights of every three models are searched in turn over all divisions of their total, until no three
+    improve the result; once from even weights, once from the best model alone. The result is never worse than the best
+    model alone, but it may not be the optimum.
 
     Among equally good weights, the most even are taken [our choice] (the smallest sum of squares), then those that give
     more to the model that is better alone, then to the first in alphabetical order. The result thus depends neither on
     the order of the models nor on chance.
 
     Args:
-            p: name -> (M, C) probabilities; NaN where a model has no prediction, see `weighted_sum`.
-            labels: (M,) true classes; a clip for which no model with a weight has a prediction counts as an error.
-            step: of the grid; 1 must be a multiple of it.
+        p: name -> (M, C) probabilities; NaN where a model has no prediction, see `weighted_sum`.
+        labels: (M,) true classes; a clip for which no model with a weight has a prediction counts as an error.
+        step: of the grid; 1 must be a multiple of it.
 
     Returns:
-            The weight of each model.
+        The weight of each model.
 
     Raises:
-            ValueError: 1 is not a multiple of the step, or shapes do not match.
+        ValueError: 1 is not a multiple of the step, or shapes do not match.
     """
     total = _steps(step)
     names, values = stacked(p)

@@ -13,10 +13,10 @@ Count = Callable[[Sequence[int]], int]
 def best_selection(p: Predictions, labels: ArrayLike, max_models: int = 5) -> list[str]:
     """Selects the models whose average is most accurate, by a greedy search that starts from each model in turn.
 
-    The models are sorted by accuracy, in alphabetical order if it is equal [our choice]. Each one starts a list. The first
-    model that raises the accuracy of the list's average is added, repeatedly, until no model does or the list holds
-    `max_models` (T = 5 in the paper). Of all lists, the most accurate one is taken, then the smallest, then [our choice] the
-    one whose first model is best.
+    The models are sorted by accuracy, in alphabetical order if it is equal [our choice]. Each one starts a list. The
+    first model that raises the accuracy of the list's average is added, repeatedly, until no model does or the list
+    holds `max_models` (T = 5 in the paper). Of all lists, the most accurate one is taken, then the smallest, then
+    [our choice] the one whose first model is best.
 
     Args:
         p: name -> (M, C) probabilities; NaN where a model has no prediction, see `average`.

@@ -13,12 +13,12 @@ from fer_lightning.ensemble.experiment import EnsembleExperiment, model_requests
 from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import (
+    print_on_rank_zero,
+    print_result,
     refuse_other_data,
     refuse_other_settings,
-    say,
-    say_result,
     train_in_subprocess,
 )
 from fer_lightning.runs.folder import RunFolder
@@ -34,7 +34,7 @@ class ReadCLI(FerCLI):
         """Does nothing, so that no model and no data module is created."""
 
 
-def resolved(request: Request) -> dict[str, Any]:
+def resolved(request: ExperimentRequest) -> dict[str, Any]:
     """Returns the complete configuration of a model or an ensemble as lists, strings and numbers.
 
     Raises:
@@ -43,7 +43,7 @@ def resolved(request: Request) -> dict[str, Any]:
     return read_ensemble(request).plain if request.is_ensemble else read_model(request)
 
 
-def read_model(request: Request) -> dict[str, Any]:
+def read_model(request: ExperimentRequest) -> dict[str, Any]:
     """Returns the complete configuration of a model.
 
     Raises:
@@ -55,7 +55,7 @@ def read_model(request: Request) -> dict[str, Any]:
         raise ValueError(f"{request.experiment}: {error}") from error
 
 
-def refuse_models_data(request: Request) -> None:
+def refuse_models_data(request: ExperimentRequest) -> None:
     """Refuses to go on with runs whose data has changed, for all models of a request.
 
     Raises:
@@ -69,7 +69,7 @@ def refuse_models_data(request: Request) -> None:
             refuse_other_data(model.run, parser.instantiate_classes(parsed).dataset)
 
 
-def train_ensemble(request: Request) -> RunFolder:
+def train_ensemble(request: ExperimentRequest) -> RunFolder:
     """Trains the members that are missing, combines all members, and writes the ensemble's run with its report.
 
     All settings are checked before anything is trained.
@@ -83,13 +83,13 @@ def train_ensemble(request: Request) -> RunFolder:
     refuse_models_data(request)
     members = ensemble.requests()
     if run.finished and not changed_since(run, [member.run for member in members]):
-        say(f"{run.path} is finished")
-        say_result(run)
+        print_on_rank_zero(f"{run.path} is finished")
+        print_result(run)
         return run
     check_configurations(ensemble)
     for number, member in enumerate(members, start=1):
         if not member.run.finished or member.is_ensemble:
-            say(f"{request.experiment}, member {number} of {len(members)}: {member.run.path}")
+            print_on_rank_zero(f"{request.experiment}, member {number} of {len(members)}: {member.run.path}")
             if train_in_subprocess(member):
                 raise ValueError(
                     f"{member.run.path} did not finish; see its messages above. Repeat the command to go on from there"
@@ -153,4 +153,4 @@ def fuse(ensemble: EnsembleExperiment) -> None:
     published = [entry.published for entry in settings.members]
     result = combine(members, settings.method, settings.selection).with_published(published, settings.published)
     print_ensemble(result)
-    say(f"report: {write_ensemble(result, run.path, ensemble.plain)}")
+    print_on_rank_zero(f"report: {write_ensemble(result, run.path, ensemble.plain)}")

@@ -7,7 +7,7 @@ from data_modules.datasets.dataset import VideoDataset
 from fer_lightning.experiments.request import data_file
 
 
-def dataset_of(name: str, overrides: list[str] | None = None) -> VideoDataset:
+def build_dataset(name: str, overrides: list[str] | None = None) -> VideoDataset:
     """The data set of `experiments/_data/<name>.yaml`; overrides such as `--dataset.root PATH`."""
     parser = ArgumentParser(prog=f"fer data prepare {name}")
     parser.add_subclass_arguments(VideoDataset, "dataset")

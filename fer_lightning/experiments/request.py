@@ -1,4 +1,4 @@
-"""Experiments as files: finding them, and laying data set and size over them."""
+"""Experiment files: which there are, and the configuration that a request for one of them resolves to."""
 
 import difflib
 from collections.abc import Iterator
@@ -15,14 +15,15 @@ Size = Literal["small", "paper"]
 
 @dataclass
 class ExperimentInfo:
-    """What an experiment says of itself, under `experiment:` in its file.
+    """The section `experiment:` of an experiment's file.
 
     Args:
-        summary: one line for `make help`.
-        size: that it runs at unless SIZE says otherwise; `small` lays a file of `_small/` over this one.
-        small: which file, where it is not that of the model's name.
-        person: whether the model looks at the person around the face, who is then found on whatever data set.
-        monitor: value of the inner split whose highest is the chosen epoch's.
+        summary: one line for `make help` and `fer experiments`.
+        size: the size to run at by default; `small` puts a file of `_small/` on top of the experiment's own.
+        small: name of that file; by default that of the model's class.
+        person: whether the model reads the person around the face, whom the data set must then locate.
+        monitor: value of the inner split that chooses the epoch, such as `inner/war` or `inner/loss`. Losses and
+            metrics for which lower is better are minimised, all others maximised.
     """
 
     summary: str = ""
@@ -33,10 +34,10 @@ class ExperimentInfo:
 
 
 def experiments_folder() -> Path:
-    """`experiments/` in the working folder, else in the repository of this code.
+    """Returns `experiments/` in the working folder, or else the one in the repository of this code.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: neither of them exists.
     """
     candidates = [Path("experiments"), Path(__file__).parents[2] / "experiments"]
     for folder in candidates:
@@ -49,45 +50,56 @@ def experiments_folder() -> Path:
 
 
 def experiment_names() -> list[str]:
-    """All experiments, in alphabetical order."""
+    """Lists all experiments in alphabetical order."""
     return sorted(path.stem for path in experiments_folder().glob("*.yaml") if not path.stem.startswith("_"))
 
 
 def ensemble_names() -> list[str]:
-    """The experiments that are made of others."""
-    return [name for name in experiment_names() if Request(name).is_ensemble]
+    """Lists the experiments that combine others."""
+    return [name for name in experiment_names() if ExperimentRequest(name).is_ensemble]
 
 
 def model_names() -> list[str]:
-    """The experiments that train a model."""
-    return [name for name in experiment_names() if not Request(name).is_ensemble]
+    """Lists the experiments that train a model."""
+    return [name for name in experiment_names() if not ExperimentRequest(name).is_ensemble]
 
 
 def data_names() -> list[str]:
-    """All data sets that experiments can be run on."""
+    """Lists the data sets that experiments can be run on."""
     return sorted(path.stem for path in (experiments_folder() / "_data").glob("*.yaml"))
 
 
-def _existing(path: Path, what: str, name: str, known: list[str]) -> Path:
-    if path.is_file():
-        return path
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(known)}"
-    raise FileNotFoundError(f"no {what} {name!r} in {path.parent}; {hint}")
-
-
 def data_file(name: str) -> Path:
-    """The file that states a data set.
+    """Returns the file that configures a data set.
 
     Raises:
-        FileNotFoundError: there is none; the message names the near ones.
+        FileNotFoundError: no data set has that name; the message suggests similar ones.
     """
-    return _existing(experiments_folder() / "_data" / f"{name}.yaml", "data set", name, data_names())
+    return _require_file(experiments_folder() / "_data" / f"{name}.yaml", "data set", data_names())
+
+
+def _require_file(path: Path, kind: str, names: list[str]) -> Path:
+    """Returns `path` if it is a file; otherwise raises an error that suggests similar names."""
+    if path.is_file():
+        return path
+    similar = difflib.get_close_matches(path.stem, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else f"there are: {', '.join(names)}"
+    raise FileNotFoundError(f"no {kind} {path.stem!r} in {path.parent}; {hint}")
 
 
 @dataclass(frozen=True)
-class Request:
-    """An experiment as it was asked for, with `DATA`, `SIZE`, fold, seed and further arguments."""
+class ExperimentRequest:
+    """A request to run an experiment.
+
+    Args:
+        experiment: name of its file, without `.yaml`.
+        data: name of another data set; None for the experiment's own.
+        size: `small` or `paper`; None for the experiment's own.
+        fold: fold of the data set's protocol.
+        seed: seed of everything random.
+        name: name of a variant, which gets a folder of its own.
+        arguments: further options for Lightning's parser.
+    """
 
     experiment: str
     data: str | None = None
@@ -102,16 +114,15 @@ class Request:
         """The experiment's file.
 
         Raises:
-            FileNotFoundError: there is none; the message names the near ones.
+            FileNotFoundError: no experiment has that name; the message suggests similar ones.
         """
-        path = experiments_folder() / f"{self.experiment}.yaml"
-        return _existing(path, "experiment", self.experiment, experiment_names())
+        return _require_file(experiments_folder() / f"{self.experiment}.yaml", "experiment", experiment_names())
 
     def content(self) -> dict[str, Any]:
-        """The experiment's file, as plain values.
+        """Reads the experiment's file.
 
         Raises:
-            ValueError: it is no experiment.
+            ValueError: the file is not an experiment.
         """
         content = read_yaml(self.file)
         if not isinstance(content, dict) or ("model" in content) == ("ensemble" in content):
@@ -122,25 +133,25 @@ class Request:
 
     @property
     def is_ensemble(self) -> bool:
-        """Whether it is made of other experiments."""
+        """Whether the experiment combines others."""
         return "ensemble" in self.content()
 
-    def layers(self) -> list[Path]:
-        """The files whose values make the experiment; later ones go before earlier ones.
+    def config_files(self) -> list[Path]:
+        """Lists the configuration files of the experiment; later files override earlier ones.
 
         Raises:
-            ValueError: it is an ensemble, of which Lightning knows nothing.
+            ValueError: the experiment is an ensemble, which Lightning cannot run.
         """
         if self.is_ensemble:
             raise ValueError(f"{self.experiment} is an ensemble of experiments: `fer train` and `fer cv` take it")
         content, folder = self.content(), experiments_folder()
-        layers = [folder / "_base.yaml", self.file]
+        files = [folder / "_base.yaml", self.file]
         if (self.size or self.default_size) == "small":
             stated = (content.get("experiment") or {}).get("small")
             name = stated or str(content["model"]["class_path"]).rsplit(".", 1)[-1]
-            small = [path.stem for path in (folder / "_small").glob("*.yaml")]
-            layers.append(_existing(folder / "_small" / f"{name}.yaml", "small size of", name, small))
-        return layers
+            names = [path.stem for path in (folder / "_small").glob("*.yaml")]
+            files.append(_require_file(folder / "_small" / f"{name}.yaml", "small size of", names))
+        return files
 
     @property
     def default_size(self) -> Size:
@@ -160,23 +171,23 @@ class Request:
             name += f".{self.name}"
         return RunFolder(runs_root() / name / f"{self.fold}-{self.seed}")
 
-    def arguments_of_train(self) -> list[str]:
-        """The arguments of `fer train` that ask for this run."""
+    def train_arguments(self) -> list[str]:
+        """Returns the arguments with which `fer train` makes this request."""
         options = (("--data", self.data), ("--size", self.size), ("--name", self.name or None))
         given = [part for option, value in options if value is not None for part in (option, value)]
         return [self.experiment, *given, "--fold", self.fold, "--seed", str(self.seed), *self.arguments]
 
     def command_line(self) -> list[str]:
-        """The arguments for Lightning's command line."""
-        arguments = [argument for layer in self.layers() for argument in ("--config", str(layer))]
+        """Returns the arguments for Lightning's command line."""
+        arguments = [argument for file in self.config_files() for argument in ("--config", str(file))]
         if self.data is not None:
             arguments += ["--data.dataset", str(data_file(self.data))]
-        arguments += self._persons()
+        arguments += self._person_arguments()
         arguments += ["--data.dataset.fold", self.fold, "--seed_everything", str(self.seed)]
         return [*arguments, "--trainer.default_root_dir", str(self.run.path), *self.arguments]
 
-    def _persons(self) -> list[str]:
-        """What asks for persons where the model needs them and the data set does not: true ones, if there are."""
+    def _person_arguments(self) -> list[str]:
+        """Has persons located if the model reads them and the data set is not configured to: from annotation if any."""
         content = self.content()
         if not (content.get("experiment") or {}).get("person"):
             return []
@@ -184,17 +195,17 @@ class Request:
         faces = read_yaml(file)["init_args"]["faces"]
         if faces["person"] != "none":
             return []
-        how = "annotation" if faces["detector"] == "annotation" else "insightface"
-        return ["--data.dataset.faces.person", how]
+        source = "annotation" if faces["detector"] == "annotation" else "insightface"
+        return ["--data.dataset.faces.person", source]
 
 
-def needed_runs(config: object) -> Iterator[str]:
-    """Names of the runs that a resolved configuration takes weights from: every value `run:NAME`."""
+def required_runs(config: object) -> Iterator[str]:
+    """Yields the names of the runs whose weights a resolved configuration uses: every value `run:NAME`."""
     if isinstance(config, dict):
         for value in config.values():
-            yield from needed_runs(value)
+            yield from required_runs(value)
     elif isinstance(config, list):
         for value in config:
-            yield from needed_runs(value)
+            yield from required_runs(value)
     elif isinstance(config, str) and config.startswith(RUN):
         yield config.removeprefix(RUN)

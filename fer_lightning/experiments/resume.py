@@ -1,4 +1,4 @@
-"""Where a run stands: whether it may go on with some settings and data, and what is said of it."""
+"""Rules for resuming a run: the same settings, the same data, one process at a time."""
 
 import os
 import subprocess
@@ -15,9 +15,10 @@ from pytorch_lightning.utilities import rank_zero_only
 from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.training.checkpoints import LAST
 
 MACHINE_KEYS = (
     "trainer.accelerator",
@@ -40,22 +41,22 @@ LOADING_KEYS = (
     "data.dataset.init_args.root",
 )
 RUNTIME_ONLY_KEYS = (*MACHINE_KEYS, *SESSION_KEYS, *LOADING_KEYS)
-"""Settings that decide no result: a run may go on in another place or on another machine.
+"""Settings that do not decide a result: a run may be resumed in another place or on another machine.
 
-Where the data lies is one of them; `refuse_other_data` compares what the data is.
+The data set's folder is one of them; `refuse_other_data` compares the data itself.
 """
 COMPARED = ("emotion", "subject", "group", "split", "fold", "quarter_turns")
-"""What of a clip decides results; its id stands for its path."""
-SHOWN = 3  # clips that a message names
+"""Columns of the manifest that decide results. A clip's id takes the place of its path."""
+MAX_EXAMPLES = 3  # clips that a message names
 
 
-def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Dotted names and values of what decides a result."""
+def result_settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yields the dotted name and the value of every setting that may change a result."""
     if prefix.startswith(RUNTIME_ONLY_KEYS):
         return
     if isinstance(config, dict) and config:
         for key, value in config.items():
-            yield from settings(value, f"{prefix}.{key}" if prefix else key)
+            yield from result_settings(value, f"{prefix}.{key}" if prefix else key)
     elif prefix.endswith("class_path") and isinstance(config, str):
         yield prefix, _defined_in(config)
     else:
@@ -63,130 +64,138 @@ def settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _defined_in(class_path: str) -> str:
-    """A class of this suite by the module that defines it: it can be imported from several places."""
+    """Returns the path of a class of this suite by the module that defines it: several modules may export it."""
     module, _, name = class_path.rpartition(".")
     if module.split(".")[0] not in ("data_modules", "fer_lightning"):
         return class_path
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError):
-        return class_path  # making it will name it
+        return class_path  # an error names it when it is made
     return f"{found.__module__}.{found.__qualname__}"
 
 
-def begun(run: RunFolder) -> bool:
-    """Whether there is anything in a run's folder to go on from."""
-    return run.finished or (run.checkpoints / "last.ckpt").exists()
+def has_begun(run: RunFolder) -> bool:
+    """Whether a run's folder holds a checkpoint or a finished run."""
+    return run.finished or (run.checkpoints / LAST).exists()
 
 
 def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
-    """Keeps one folder to one configuration: half a training with each of two would be neither.
+    """Refuses to resume a run with other settings than those it was started with.
 
-    What stopped before its first checkpoint begins anew, so its settings may be mended.
+    A run that stopped before its first checkpoint starts from the beginning, so its settings may still be changed.
 
     Raises:
-        ValueError: the run in the folder was begun with other settings; the message lists them.
+        ValueError: the run was started with other settings; the message lists them.
     """
-    if not (begun(run) and run.config.exists()):
+    if not (has_begun(run) and run.config.exists()):
         return
-    earlier, now = (dict(settings(values)) for values in (run.read_config(), config))
-    differing = sorted(key for key in earlier.keys() | now.keys() if earlier.get(key) != now.get(key))
+    before, now = (dict(result_settings(values)) for values in (run.read_config(), config))
+    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
-        lines = [f"  {key}: {earlier.get(key)} there, {now.get(key)} now" for key in differing[:10]]
+        lines = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in differing[:10]]
         raise ValueError(
             f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
-            "Give this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
+            "Train under another name with --name (ARGS='--name NAME ...'), or delete that folder"
         )
 
 
-def keep_clips(run: RunFolder, dataset: VideoDataset) -> None:
-    """Writes down which clips a run is trained and evaluated on, for `refuse_other_data`."""
+def write_clips(run: RunFolder, dataset: VideoDataset) -> None:
+    """Records which clips a run is trained and evaluated on; `refuse_other_data` reads the list."""
     write_manifest(run.clips, [replace(record, path="", truth="") for record in dataset.records()])
 
 
 def refuse_other_data(run: RunFolder, dataset: VideoDataset) -> None:
-    """Keeps one folder to the clips that it was begun with, wherever they lie.
+    """Refuses to resume a run with other clips than those it was started with; the clips may have moved.
 
-    No video is read. Runs of versions that kept no list of their clips are not refused, nor those whose data is not
-    there: what is finished needs none, and what is not says so when it goes on.
+    No video is read. Two cases pass without a comparison: runs of versions that did not record their clips, and data
+    that is not on this machine. A finished run does not need its data, and an unfinished one reports that it is
+    missing when it is prepared.
 
     Raises:
-        ValueError: the run was begun with other clips; the message says how many and names some.
+        ValueError: the run was started with other clips; the message counts them and names some.
     """
-    if not (begun(run) and run.clips.exists()):
+    if not (has_begun(run) and run.clips.exists()):
         return
     try:
         records = dataset.records()
     except DatasetNotFoundError:
         return
-    earlier, now = ({record.clip_id: record for record in each} for each in (read_manifest(run.clips), records))
-    lines = [*_surplus("there", earlier, now), *_surplus("now", now, earlier), *_otherwise(earlier, now)]
+    before, now = ({record.clip_id: record for record in each} for each in (read_manifest(run.clips), records))
+    lines = [*_extra_clips("there", before, now), *_extra_clips("now", now, before), *_changed_columns(before, now)]
     if lines:
         raise ValueError(
-            f"{run.path} was begun with other data: {len(earlier)} clips there, {len(now)} now in {dataset.folder}\n"
+            f"{run.path} was begun with other data: {_clips(len(before))} there, {len(now)} now in {dataset.folder}\n"
             + "\n".join(f"  {line}" for line in lines)
-            + "\nGive this one a folder of its own with --name (ARGS='--name NAME ...'), or delete that one"
+            + "\nTrain under another name with --name (ARGS='--name NAME ...'), or delete that folder"
         )
 
 
-def _surplus(where: str, clips: Mapping[str, VideoRecord], others: Mapping[str, VideoRecord]) -> Iterator[str]:
-    """The clips that only one of both has, in a line."""
-    only = [clip_id for clip_id in clips if clip_id not in others]
-    if only:
-        yield f"only {where}: {len(only)} clips, such as {', '.join(only[:SHOWN])}"
+def _extra_clips(place: str, clips: Mapping[str, VideoRecord], others: Mapping[str, VideoRecord]) -> Iterator[str]:
+    """Yields a line about the clips that `others` lacks, if there are any."""
+    extra = [clip_id for clip_id in clips if clip_id not in others]
+    if extra:
+        yield f"only {place}: {_clips(len(extra))}, such as {', '.join(extra[:MAX_EXAMPLES])}"
 
 
-def _otherwise(earlier: Mapping[str, VideoRecord], now: Mapping[str, VideoRecord]) -> Iterator[str]:
-    """What is said otherwise of clips that both have, in a line for each column."""
-    both = [(earlier[clip_id], now[clip_id]) for clip_id in earlier if clip_id in now]
+def _changed_columns(before: Mapping[str, VideoRecord], now: Mapping[str, VideoRecord]) -> Iterator[str]:
+    """Yields a line about each compared column that differs in clips that both lists hold."""
+    common = [(before[clip_id], now[clip_id]) for clip_id in before if clip_id in now]
     for column in COMPARED:
-        values = [(old.clip_id, getattr(old, column), getattr(new, column)) for old, new in both]
-        other = [f"{clip} ({old or 'none'} there, {new or 'none'} now)" for clip, old, new in values if old != new]
-        if other:
-            yield f"another {column}: {len(other)} clips, such as {', '.join(other[:SHOWN])}"
+        values = [(old.clip_id, getattr(old, column), getattr(new, column)) for old, new in common]
+        changes = [f"{clip} ({old or 'none'} there, {new or 'none'} now)" for clip, old, new in values if old != new]
+        if changes:
+            yield f"another {column}: {_clips(len(changes))}, such as {', '.join(changes[:MAX_EXAMPLES])}"
+
+
+def _clips(count: int) -> str:
+    return f"{count} clip" if count == 1 else f"{count} clips"
 
 
 @contextmanager
 def run_lock(run: RunFolder) -> Iterator[None]:
-    """Waits until no other process trains the run: two would write over each other's checkpoints.
+    """Waits until no other process trains the run, and keeps others out while it is held.
 
-    Several jobs that need the same weights may begin at once; the first trains them, the others then find them.
+    Two processes would overwrite each other's checkpoints. Several jobs that need the same weights may start at once:
+    the first one trains them, the others wait and then find them.
     """
-    if getattr(rank_zero_only, "rank", 0):  # the other processes of one training
+    if getattr(rank_zero_only, "rank", 0):  # the first process of a distributed training holds the lock for all
         yield
         return
     run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.lock)  # the system lets go of it when a process dies
+    lock = FileLock(run.lock)  # the system releases it when the process dies
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        say(f"{run.path} is being trained by another process; waiting for it")
+        print_on_rank_zero(f"{run.path} is being trained by another process; waiting for it")
         lock.acquire()
     except NotImplementedError:
-        say(f"the file system of {run.path} knows no locks: see to it that no other process trains this run")
+        print_on_rank_zero(
+            f"the file system of {run.path} does not support locks: make sure that no other process trains this run"
+        )
     try:
         yield
     finally:
         lock.release()
 
 
-def train_in_subprocess(request: Request, environment: Mapping[str, str] = os.environ) -> int:
-    """Trains a run in a process of its own; returns that one's status, which is not 0 where it did not finish."""
-    command = [sys.executable, "-m", "fer_lightning", "train", *request.arguments_of_train()]
+def train_in_subprocess(request: ExperimentRequest, environment: Mapping[str, str] = os.environ) -> int:
+    """Trains a run in a process of its own and returns its exit status, which is 0 if the run was finished."""
+    command = [sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()]
     return subprocess.run(command, env=dict(environment), check=False).returncode
 
 
-def say_result(run: RunFolder) -> None:
-    """Where a finished run's report is, and its measures."""
-    say(f"report: {run.report}")
-    say(summary_line(PredictionTable.read(run.predictions("test"))))
+def print_result(run: RunFolder) -> None:
+    """Prints where a finished run's report is, and its metrics."""
+    print_on_rank_zero(f"report: {run.report}")
+    print_on_rank_zero(summary_line(PredictionTable.read(run.predictions("test"))))
     info = run.read_info()
     if info.selection == "best_on_test":
         what = "the epoch" if info.epoch >= 0 else "the ensemble or a member of it"
-        say(f"best_on_test: {what} was chosen on the very split that is reported here")
+        print_on_rank_zero(f"best_on_test: {what} was chosen on the very split that is reported here")
 
 
 @rank_zero_only
-def say(text: str) -> None:
-    """Prints, in the first process only."""
+def print_on_rank_zero(text: str) -> None:
+    """Prints a line, in the first process of a distributed training only."""
     print(text, flush=True)

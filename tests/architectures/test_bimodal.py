@@ -15,7 +15,7 @@ from data_modules.sampling import SegmentSampler
 from fer_lightning import VGG16, CNNBiLSTM, EnhancedVGG, FullyConnectedBackbone, ImageClassifier, StaticFrameVote
 from fer_lightning.architectures.bimodal.visual import NO_VOTE, vote_logits
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.layers import SummedBiLSTM
 from fer_lightning.training.cost import count_parameters
 from tests.experiments.test_experiments import MADE
@@ -345,7 +345,7 @@ def vote_cli(*arguments, name="static_vote_synthetic"):
     tiny = ("--data.dataset", MADE, "--data.num_workers", "0", "--data.size", "32", "--trainer.precision", "32-true")
     plain_trainer = ("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.logger", "false")
     arguments = (*backbone, *tiny, *plain_trainer, *arguments)
-    return FerCLI(Request(name, size="small", arguments=arguments).command_line(), run=False)
+    return FerCLI(ExperimentRequest(name, size="small", arguments=arguments).command_line(), run=False)
 
 
 def fit(cli):
@@ -408,7 +408,7 @@ def test_a_vote_without_a_run_is_refused(tmp_path):
 def test_the_small_streams_are_three_models():
     made = {}
     for net in ("vggface", "resnet18", "densenet121"):
-        cli = FerCLI(Request(f"bimodal_{net}_synthetic", size="small").command_line(), run=False)
+        cli = FerCLI(ExperimentRequest(f"bimodal_{net}_synthetic", size="small").command_line(), run=False)
         layers = len([name for name, _ in cli.model.backbone.connected.named_parameters()]) // 2
         made[net] = (bool(cli.model.frozen_parts()), layers, cli.datamodule.sampler.frames)
     assert made == {"vggface": (True, 2, 16), "resnet18": (False, 1, 16), "densenet121": (False, 1, 4)}
@@ -429,7 +429,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("net", PARAMETERS)
 def test_the_papers_streams_have_the_parameters_counted_by_hand(net):
     with torch.device("meta"):
-        cli = FerCLI(Request(f"bimodal_{net}_afew").command_line(), run=False)
+        cli = FerCLI(ExperimentRequest(f"bimodal_{net}_afew").command_line(), run=False)
     model, data = cli.model, cli.datamodule
     assert model.backbone.num_features == 4096
     assert count_parameters(model) == PARAMETERS[net] + bilstm(4096, 512) + 512 * 7 + 7
@@ -440,8 +440,8 @@ def test_the_papers_streams_have_the_parameters_counted_by_hand(net):
 
 def test_the_papers_vote_is_vgg16():
     with torch.device("meta"):
-        cli = FerCLI(Request("static_vote_afew").command_line(), run=False)
-        run = FerCLI(Request("vgg16_affectnet").command_line(), run=False)
+        cli = FerCLI(ExperimentRequest("static_vote_afew").command_line(), run=False)
+        run = FerCLI(ExperimentRequest("vgg16_affectnet").command_line(), run=False)
     assert cli.model.start_from == "run:vgg16_affectnet"
     assert count_parameters(cli.model) == count_parameters(run.model) == VGG + 4096 * 7 + 7
     assert cli.model.state_dict().keys() == run.model.state_dict().keys()
@@ -450,7 +450,7 @@ def test_the_papers_vote_is_vgg16():
 @pytest.mark.slow
 @pytest.mark.parametrize("net", PARAMETERS)
 def test_a_step_at_the_papers_size(net):
-    cli = FerCLI(Request(f"bimodal_{net}_afew").command_line(), run=False)
+    cli = FerCLI(ExperimentRequest(f"bimodal_{net}_afew").command_line(), run=False)
     model, frames = cli.model.train(), cli.datamodule.sampler.frames
     mask = torch.ones(2, frames, dtype=torch.bool)
     mask[1, 2:] = False

@@ -13,10 +13,12 @@ from pytorch_lightning.utilities import rank_zero_only
 from fer_lightning.cli import main as cli
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
-from fer_lightning.cli.train import make_ready, parse, refuse_other_settings, settings, stopped_early, train_first
+from fer_lightning.cli.train import parse
+from fer_lightning.experiments import fit
+from fer_lightning.experiments.fit import prepare_data_and_weights, train_required_run, was_stopped_early
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
-from fer_lightning.experiments.resume import run_lock
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.resume import refuse_other_settings, result_settings, run_lock
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
 from tests.small_runs import TINY, experiment
@@ -82,7 +84,7 @@ def test_fer_fit_is_lightnings_and_as_strict(capsys):
 
 def test_the_request_of_a_command_line():
     found = parse(["ceflnet_dfew", "--data", "", "--size", "small", "--fold", "2", "--seed", "4", "--data.size", "32"])
-    assert found == Request("ceflnet_dfew", None, "small", "2", 4, "", ("--data.size", "32"))
+    assert found == ExperimentRequest("ceflnet_dfew", None, "small", "2", 4, "", ("--data.size", "32"))
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
@@ -113,7 +115,7 @@ def test_settings_are_what_decides_a_result():
         "data": {"num_workers": 3, "size": 32, "dataset": {"init_args": {"root": "y", "fold": "1"}}},
         "model": {"init_args": {"layers": [1, 2], "none": None, "empty": {}}},
     }
-    assert dict(settings(config)) == {
+    assert dict(result_settings(config)) == {
         "trainer.max_epochs": 3,
         "data.size": 32,
         "data.dataset.init_args.fold": "1",
@@ -124,7 +126,7 @@ def test_settings_are_what_decides_a_result():
 
 
 def test_a_run_that_stopped_before_its_first_checkpoint_may_be_mended():
-    run = Request("ceflnet_dfew").run
+    run = ExperimentRequest("ceflnet_dfew").run
     run.path.mkdir(parents=True)
     run.config.write_text("data: {size: 32}\n")
     refuse_other_settings(run, {"data": {"size": 64}})
@@ -139,8 +141,8 @@ def test_a_run_is_trained_by_one_process_at_a_time(capsys):
     run, order = RunFolder(Path("runs") / "some" / "1-0"), list[str]()
     program = (
         "import sys; from pathlib import Path; from fer_lightning.runs.folder import RunFolder\n"
-        "from fer_lightning.experiments.resume import alone\n"
-        "with alone(RunFolder(Path(sys.argv[1]))):\n    print('has it', flush=True); sys.stdin.read()"
+        "from fer_lightning.experiments.resume import run_lock\n"
+        "with run_lock(RunFolder(Path(sys.argv[1]))):\n    print('has it', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -160,11 +162,11 @@ def test_a_run_is_trained_by_one_process_at_a_time(capsys):
 
 def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(monkeypatch):
     found = iter([False, True])
-    monkeypatch.setattr(train, "FerCLI", lambda *arguments, **options: None)
-    monkeypatch.setattr(train, "is_finished", lambda run, cli: next(found))
-    monkeypatch.setattr(train, "make_ready", lambda cli: None)
-    monkeypatch.setattr(train, "fit_and_test", lambda cli, request: pytest.fail("trained twice"))
-    train.train(Request("ceflnet_synthetic"))
+    monkeypatch.setattr(fit, "FerCLI", lambda *arguments, **options: None)
+    monkeypatch.setattr(fit, "is_finished", lambda run, cli: next(found))
+    monkeypatch.setattr(fit, "prepare_data_and_weights", lambda cli: None)
+    monkeypatch.setattr(fit, "fit_and_test", lambda cli, request: pytest.fail("trained twice"))
+    fit.fit_experiment(ExperimentRequest("ceflnet_synthetic"))
 
 
 @pytest.mark.parametrize(
@@ -177,19 +179,19 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(monk
     ],
 )
 def test_whether_a_training_was_stopped_early(states, expected):
-    assert stopped_early({"callbacks": states}) is expected
-    assert not stopped_early({})
+    assert was_stopped_early({"callbacks": states}) is expected
+    assert not was_stopped_early({})
 
 
 def test_what_is_needed_is_trained_first_in_one_process_and_once(monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(train.subprocess, "run", lambda command, check: started.append((command[1:], check)))
-    train_first("stills_synthetic")
+    monkeypatch.setattr(fit.subprocess, "run", lambda command, check: started.append((command[1:], check)))
+    train_required_run("stills_synthetic")
     assert started == [(["-m", "fer_lightning", "train", "stills_synthetic"], True)]
-    report = Request("stills_synthetic").run.report
+    report = ExperimentRequest("stills_synthetic").run.report
     report.parent.mkdir(parents=True)
     report.touch()
-    train_first("stills_synthetic")
+    train_required_run("stills_synthetic")
     assert len(started) == 1
 
 
@@ -199,14 +201,14 @@ def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
         datamodule=SimpleNamespace(prepare_data=lambda: prepared.append("data")),
         plain_config=lambda: {"model": {"weights": "run:stills_synthetic"}},
     )
-    monkeypatch.setattr(train, "train_first", prepared.append)
-    make_ready(needy)
+    monkeypatch.setattr(fit, "train_required_run", prepared.append)
+    prepare_data_and_weights(needy)
     assert prepared == ["data", "stills_synthetic"]
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    make_ready(needy)
+    prepare_data_and_weights(needy)
     assert len(prepared) == 2
 
 
 def test_a_terminal_that_is_none_gets_lines(capsys):
-    command_line = Request("ceflnet_dfew", arguments=TINY).command_line()
+    command_line = ExperimentRequest("ceflnet_dfew", arguments=TINY).command_line()
     assert not FerCLI(command_line, run=False).trainer.progress_bar_callback

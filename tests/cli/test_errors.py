@@ -19,7 +19,7 @@ from data_modules.utils.files import HOPELESS
 from fer_lightning.cli import compare
 from fer_lightning.cli.errors import ADVICE, remedy
 from fer_lightning.cli.main import main
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from tests.cli.test_compare import write_run
 from tests.fakes import write_dfew
@@ -120,7 +120,7 @@ def test_a_table_that_was_cut_is_refused(tmp_path, capsys):
 
 @pytest.mark.parametrize("content", ["data: [", "- 3", "", "\t:"])
 def test_a_damaged_configuration_of_a_begun_run_is_named(capsys, content):
-    run = Request("ceflnet_dfew").run
+    run = ExperimentRequest("ceflnet_dfew").run
     run.checkpoints.mkdir(parents=True)
     (run.checkpoints / "last.ckpt").touch()
     run.config.write_text(content)
@@ -130,7 +130,7 @@ def test_a_damaged_configuration_of_a_begun_run_is_named(capsys, content):
 @pytest.mark.parametrize("content", ["step,loss\n3,1\n4\n", "loss\n3\n", "step,loss\nthree,1\n"])
 def test_damaged_curves_of_a_begun_run_are_named(tmp_path, capsys, content):
     write_dfew(tmp_path / "data", train=14, test=7)
-    run = Request("ceflnet_dfew").run
+    run = ExperimentRequest("ceflnet_dfew").run
     run.path.mkdir(parents=True)
     run.curves.write_text(content)
     assert f"{run.curves}, line {len(content.splitlines())} is damaged" in said_of(experiment(), capsys)

@@ -11,7 +11,7 @@ from fer_lightning.cli.test import ClassMapping, parse_renaming
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.training.classifier import balancing_weights
 from tests.fakes import write_dfew
 from tests.models import random_batch, small_backbone
@@ -39,7 +39,7 @@ def test_a_model_that_gives_everything_to_a_class_the_data_lacks_still_answers()
 def trained_without_surprise(tmp_path):
     """A checkpoint of a model that knows contempt instead of surprise."""
     write_dfew(tmp_path / "data", train=14, test=14)
-    cli = FerCLI(Request("ceflnet_dfew", arguments=TINY).command_line(), run=False)
+    cli = FerCLI(ExperimentRequest("ceflnet_dfew", arguments=TINY).command_line(), run=False)
     names = tuple(sorted({*SEVEN, "contempt"} - {"surprise"}))
     cli.model.class_names, cli.model.configuration = names, cli.plain_config()
     content = {"state_dict": cli.model.state_dict(), "epoch": 0, "global_step": 0}

@@ -10,7 +10,7 @@ from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from tests.fakes import write_dfew
 from tests.small_runs import TINY
 
@@ -37,7 +37,7 @@ def in_this_process(monkeypatch):
         if request.fold == "broken":
             return 1
         trained.append((request.fold, request.seed))
-        train_here(parse(request.arguments_of_train()))
+        train_here(parse(request.train_arguments()))
         return 0
 
     monkeypatch.setattr(protocol, "_train", train)
@@ -65,14 +65,16 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
     command = ["cv", "ceflnet_dfew", "--folds", "1", "2", "--seeds", "0", *TINY, "--trainer.max_epochs", "1"]
     assert main(command) == 0
     assert in_this_process == [("1", 0), ("2", 0)]
-    folder = Request("ceflnet_dfew").run.path.parent / "cv"
+    folder = ExperimentRequest("ceflnet_dfew").run.path.parent / "cv"
     summary = json.loads((folder / "summary.json").read_text())
     war = [run["war"] for run in summary["runs"]]
     assert [run["clips"] for run in summary["runs"]] == [14, 14]
     assert summary["war_mean"] == pytest.approx(np.mean(war))
     assert summary["war_std"] == pytest.approx(np.std(war, ddof=1))
     assert summary["pooled_war"] == pytest.approx(np.mean(war)), "folds of the same size"
-    tables = [PredictionTable.read(Request("ceflnet_dfew", fold=fold).run.predictions("test")) for fold in "12"]
+    tables = [
+        PredictionTable.read(ExperimentRequest("ceflnet_dfew", fold=fold).run.predictions("test")) for fold in "12"
+    ]
     for name, value in (("weighted_f1", weighted), ("macro_f1", macro), ("std_accuracy", deviation)):
         each = [value(table) for table in tables]
         assert [run[name] for run in summary["runs"]] == pytest.approx(each)
@@ -90,12 +92,12 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
 
 
 def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_process, capsys, monkeypatch):
-    monkeypatch.setattr(protocol, "make_ready", lambda cli: None)
+    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda cli: None)
     assert main(["cv", "ceflnet_dfew", "--folds", "broken", *TINY]) == 1
     assert "fold broken, seed 0 did not finish" in capsys.readouterr().out
 
 
 def test_what_a_run_is_asked_for_with_comes_back():
-    request = Request("ceflnet_dfew", "synthetic", "small", "3", 7, "x", ("--trainer.max_epochs", "2"))
-    assert parse(request.arguments_of_train()) == request
-    assert parse(Request("ceflnet_dfew").arguments_of_train()) == Request("ceflnet_dfew")
+    request = ExperimentRequest("ceflnet_dfew", "synthetic", "small", "3", 7, "x", ("--trainer.max_epochs", "2"))
+    assert parse(request.train_arguments()) == request
+    assert parse(ExperimentRequest("ceflnet_dfew").train_arguments()) == ExperimentRequest("ceflnet_dfew")

@@ -13,15 +13,14 @@ import yaml
 from data_modules.labels import SEVEN
 from data_modules.utils.files import atomic_file
 from fer_lightning.cli import cross_validate as protocol
-from fer_lightning.cli import train
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
 from fer_lightning.ensemble import FixedWeights, average, result, training, weighted_sum
 from fer_lightning.ensemble.experiment import may_change_results, read_ensemble, split_arguments
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments import resume
-from fer_lightning.experiments.request import Request, experiments_folder
+from fer_lightning.experiments import fit, resume
+from fer_lightning.experiments.request import ExperimentRequest, experiments_folder
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunInfo
 from tests.ensemble.test_ensemble import made_table
@@ -67,7 +66,7 @@ def write(folder, name, members=("points", "frame"), method=None, **further):
     ensemble = {"members": list(members), "method": method, **further}
     content = {"experiment": {"summary": f"{name} of others", "size": "small"}, "ensemble": ensemble}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    return Request(name)
+    return ExperimentRequest(name)
 
 
 def page(run):
@@ -88,7 +87,7 @@ def apart(monkeypatch):
         return 0
 
     monkeypatch.setattr(training, "train_in_subprocess", train_member)
-    monkeypatch.setattr(train, "write_report", page)
+    monkeypatch.setattr(fit, "write_report", page)
     return started
 
 
@@ -113,7 +112,7 @@ def made_apart(monkeypatch):
 
     monkeypatch.setattr(training, "train_in_subprocess", train_made)
     monkeypatch.setattr(protocol, "train_in_subprocess", train_made)
-    monkeypatch.setattr(protocol, "make_ready", lambda cli: None)
+    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda cli: None)
     monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(result, "write_report", page)
     return started
@@ -197,7 +196,7 @@ def test_lightnings_own_commands_do_not_take_ensembles(folder):
         write(folder, "both").command_line()
     (folder / "none.yaml").write_text("experiment: {summary: none}\n")
     with pytest.raises(ValueError, match=r"expected an experiment with `model:` and `data:`, or one with `ensemble:`"):
-        Request("none").content()
+        ExperimentRequest("none").content()
 
 
 def test_arguments_go_to_the_ensemble_or_to_its_members():
@@ -212,10 +211,10 @@ def test_arguments_go_to_the_ensemble_or_to_its_members():
 
 def test_what_is_asked_of_members(folder):
     write(folder, "both", ["points", {"run": "frame", "name": "wide", "arguments": ["--data.size", "32"]}])
-    asked = Request("both", "other", fold="2", seed=3, name="x", arguments=("--ensemble.method", "Average"))
+    asked = ExperimentRequest("both", "other", fold="2", seed=3, name="x", arguments=("--ensemble.method", "Average"))
     first, second = read_ensemble(asked).requests()
-    assert first == Request("points", "other", "small", "2", 3)
-    assert second == Request("frame", "other", "small", "2", 3, "wide", ("--data.size", "32"))
+    assert first == ExperimentRequest("points", "other", "small", "2", 3)
+    assert second == ExperimentRequest("frame", "other", "small", "2", 3, "wide", ("--data.size", "32"))
     told = replace(asked, arguments=("--trainer.max_epochs", "2"))
     assert [request.name for request in read_ensemble(told).requests()] == ["x", "wide.x"], "they differ, so do folders"
     assert read_ensemble(told).requests()[1].arguments == ("--data.size", "32", "--trainer.max_epochs", "2")
@@ -228,7 +227,7 @@ def test_what_is_asked_of_members(folder):
 
 def test_one_command_trains_what_is_missing_and_makes_it_one(folder, apart, capsys):
     request = write(folder, "both", [{"run": "points", "published": 42.56}, "frame"], published=54.3)
-    run, parts = request.run, [Request("points"), Request("frame")]
+    run, parts = request.run, [ExperimentRequest("points"), ExperimentRequest("frame")]
     train_here(parts[0])
     assert main(["train", "both"]) == 0, capsys.readouterr().err
     assert apart == ["frame"], "points is finished"
@@ -254,7 +253,7 @@ def test_one_command_trains_what_is_missing_and_makes_it_one(folder, apart, caps
     assert "begun with other settings" in capsys.readouterr().err
     assert main(["train", "both", "--name", "mean", "--ensemble.method", "Average"]) == 0
     assert apart == ["frame"], "the same members"
-    np.testing.assert_array_equal(tables_of(Request("both", name="mean")).probabilities, average(p))
+    np.testing.assert_array_equal(tables_of(ExperimentRequest("both", name="mean")).probabilities, average(p))
     assert main(["report", str(run.path)]) == 0
     assert "points alone" in run.report.read_text()
 
@@ -264,7 +263,7 @@ def test_all_seeds_and_folds_of_an_ensemble(folder, made_apart, capsys):
     command = ["cv", "both", "--folds", "1", "--seeds", "0", "1"]
     assert main(command) == 0, capsys.readouterr().err
     assert made_apart == ["points/1-0", "frame/1-0", "points/1-1", "frame/1-1"]
-    summary = json.loads((Request("both").run.path.parent / "cv" / "summary.json").read_text())
+    summary = json.loads((ExperimentRequest("both").run.path.parent / "cv" / "summary.json").read_text())
     assert [(run["seed"], run["clips"]) for run in summary["runs"]] == [(0, 56), (1, 56)]
     assert main(command) == 0
     assert len(made_apart) == 4
@@ -281,10 +280,10 @@ def test_members_may_be_ensembles(folder, made_apart, capsys):
     assert made_apart == ["points.deaf/1-0", "frame/1-0"]
     said = capsys.readouterr().out
     assert "audio: left out in 1 of 56 clips" in said
-    table, whole = tables_of(Request("frame")), tables_of(request)
+    table, whole = tables_of(ExperimentRequest("frame")), tables_of(request)
     assert not whole.missing.any()
     np.testing.assert_allclose(whole.probabilities[3], table.probabilities[3], atol=1e-11)
-    assert tables_of(Request("audio")).missing.tolist() == [row == 3 for row in range(56)]
+    assert tables_of(ExperimentRequest("audio")).missing.tolist() == [row == 3 for row in range(56)]
 
 
 def test_a_member_that_does_not_finish_is_named(folder, capsys, monkeypatch):
@@ -292,19 +291,19 @@ def test_a_member_that_does_not_finish_is_named(folder, capsys, monkeypatch):
     monkeypatch.setattr(training, "train_in_subprocess", lambda request: 1)
     assert main(["train", "both"]) == 2
     assert "points/1-0 did not finish" in capsys.readouterr().err
-    assert not Request("both").run.path.exists()
+    assert not ExperimentRequest("both").run.path.exists()
 
 
 def test_an_ensemble_is_made_again_where_a_member_was(folder, made_apart, tmp_path, capsys):
     request = write(folder, "both", method={"class_path": f"{SUMS}.Average"})
     train_here(request)
     first = tables_of(request).probabilities
-    made_table("test", 3.0, 77).write(Request("points").run.predictions("test"))
+    made_table("test", 3.0, 77).write(ExperimentRequest("points").run.predictions("test"))
     train_here(request)
     assert not np.array_equal(tables_of(request).probabilities, first)
     assert made_apart == ["points/1-0", "frame/1-0"]
     capsys.readouterr()
-    shutil.rmtree(Request("points").run.path)
+    shutil.rmtree(ExperimentRequest("points").run.path)
     train_here(request)
     assert "is finished" in capsys.readouterr().out, "what is no longer there is not trained again"
 
@@ -314,7 +313,7 @@ def test_a_search_on_what_is_reported_can_be_asked_for_and_says_so(folder, made_
     assert main(["train", "both", "--ensemble.selection", "best_on_test"]) == 0
     said = capsys.readouterr().out
     assert "the ensemble was chosen on these very clips" in said
-    assert Request("both").run.read_info().selection == "best_on_test"
+    assert ExperimentRequest("both").run.read_info().selection == "best_on_test"
 
 
 def test_weights_by_place_are_those_by_name():
@@ -334,7 +333,7 @@ def test_members_are_trained_by_the_same_command(monkeypatch):
         "run",
         lambda command, env, check: started.append((command[1:], env["HERE"])) or SimpleNamespace(returncode=3),
     )
-    request = Request("points", "made", "small", "2", 5, "x", ("--data.size", "32"))
+    request = ExperimentRequest("points", "made", "small", "2", 5, "x", ("--data.size", "32"))
     assert resume.train_in_subprocess(request, {"HERE": "yes"}) == 3
     ((command, environment),) = started
     assert command[:3] == ["-m", "fer_lightning", "train"]

@@ -14,18 +14,18 @@ from data_modules.datasets.dataset import VideoDataset
 from fer_lightning.ensemble import Average
 from fer_lightning.ensemble.experiment import model_requests, read_ensemble
 from fer_lightning.ensemble.training import ReadCLI, check_configurations
-from fer_lightning.experiments.datasets import dataset_of
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import (
     ExperimentInfo,
-    Request,
+    ExperimentRequest,
     data_file,
     data_names,
     ensemble_names,
     experiment_names,
     experiments_folder,
     model_names,
-    needed_runs,
+    required_runs,
 )
 from fer_lightning.training.callbacks import EpochSeed
 from fer_lightning.training.classifier import VideoClassifier
@@ -38,7 +38,7 @@ MADE = (  # with all arguments: what is not stated would stay as the experiment'
 )
 
 
-def resolved(request: Request) -> dict:
+def resolved(request: ExperimentRequest) -> dict:
     return ReadCLI(request.command_line(), run=False).plain_config()
 
 
@@ -56,13 +56,13 @@ def arguments_of(config: object, name: str, prefix: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", model_names())
 def test_every_experiment_can_be_made_in_both_sizes(name, size):
     with torch.device("meta"):  # numbers without memory: some systems have hundreds of millions
-        cli = FerCLI(Request(name, size=size).command_line(), run=False)
+        cli = FerCLI(ExperimentRequest(name, size=size).command_line(), run=False)
     assert isinstance(cli.model, VideoClassifier)
     assert cli.model.class_names == cli.datamodule.class_names
     assert cli.datamodule.inputs == cli.model.inputs
     assert (cli.model.optimizer is not None) == any(p.requires_grad for p in cli.model.parameters())
     assert cli.trainer.max_epochs == cli.plain_config()["trainer"]["max_epochs"]
-    info = Request(name).content()["experiment"]
+    info = ExperimentRequest(name).content()["experiment"]
     assert info["summary"]
     assert ExperimentInfo(**info)
 
@@ -79,7 +79,7 @@ def systems() -> list[str]:
 @pytest.mark.parametrize("name", [name for name in systems() if not name.startswith("static_vote")])  # learns nothing
 def test_every_system_trains(name):
     """Two steps at its small size, with a backbone that begins at random, on faces made here."""
-    request = Request(name, size="small")
+    request = ExperimentRequest(name, size="small")
     config = resolved(request)
     places = [*arguments_of(config["model"], "weights", "model"), "model.init_args.start_from"]
     begins = [part for place in places for part in (f"--{place}", RANDOM)]
@@ -94,7 +94,7 @@ def test_every_system_trains(name):
         "32-true",
     )
     one = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1")
-    cli = FerCLI(Request(name, size="small", arguments=(*begins, *tiny, *one)).command_line(), run=False)
+    cli = FerCLI(ExperimentRequest(name, size="small", arguments=(*begins, *tiny, *one)).command_line(), run=False)
     before = {key: value.clone() for key, value in cli.model.named_parameters()}
     cli.trainer.fit(cli.model, cli.datamodule)
     assert cli.trainer.global_step == 2  # of a ResNet whose blocks begin as identities, the second step moves all
@@ -107,10 +107,10 @@ def test_every_system_trains(name):
 def test_a_data_set_does_not_depend_on_the_experiment_that_it_is_put_into(data):
     own: dict[frozenset[str], str] = {}  # one experiment for each set of arguments that could be left over
     for name in model_names():
-        file = experiments_folder() / Request(name).content()["data"]["dataset"]
+        file = experiments_folder() / ExperimentRequest(name).content()["data"]["dataset"]
         own[frozenset(yaml.safe_load(file.read_text())["init_args"])] = name
     assert len(own) > 2
-    found = {name: resolved(Request(name, data))["data"]["dataset"] for name in own.values()}
+    found = {name: resolved(ExperimentRequest(name, data))["data"]["dataset"] for name in own.values()}
     first, *others = found.values()
     assert all(other == first for other in others), found
     assert first == yaml.safe_load(data_file(data).read_text())  # the file states all there is
@@ -118,7 +118,7 @@ def test_a_data_set_does_not_depend_on_the_experiment_that_it_is_put_into(data):
 
 @pytest.mark.parametrize("data", data_names())
 def test_every_data_file_states_every_argument_of_its_class(data):
-    content, dataset = yaml.safe_load(data_file(data).read_text()), dataset_of(data)
+    content, dataset = yaml.safe_load(data_file(data).read_text()), build_dataset(data)
     assert isinstance(dataset, VideoDataset)
     arguments = inspect.signature(type(dataset)).parameters
     assert content["init_args"].keys() == set(arguments)
@@ -130,27 +130,27 @@ def test_no_base_file_names_a_model_or_data():
 
 
 def test_fold_seed_data_and_size_reach_the_configuration():
-    config = resolved(Request("ceflnet_dfew", "synthetic", "small", fold="3", seed=5))
+    config = resolved(ExperimentRequest("ceflnet_dfew", "synthetic", "small", fold="3", seed=5))
     assert config["data"]["dataset"]["class_path"].endswith("Synthetic")
     assert config["data"]["dataset"]["init_args"]["fold"] == "3"
     small = yaml.safe_load((experiments_folder() / "_small" / "CEFLNet.yaml").read_text())
     assert config["data"]["size"] == small["data"]["size"] < 224
     assert config["trainer"]["max_epochs"] == small["trainer"]["max_epochs"] < 120
-    paper = resolved(Request("ceflnet_dfew"))
+    paper = resolved(ExperimentRequest("ceflnet_dfew"))
     assert (paper["data"]["size"], paper["trainer"]["max_epochs"]) == (224, 120)
 
 
 def test_the_seed_reaches_data_and_model():
-    cli = FerCLI(Request("ceflnet_dfew", "synthetic", "small", seed=5).command_line(), run=False)
+    cli = FerCLI(ExperimentRequest("ceflnet_dfew", "synthetic", "small", seed=5).command_line(), run=False)
     (epochs,) = (callback for callback in cli.trainer.callbacks if isinstance(callback, EpochSeed))
     assert cli.datamodule.seed == epochs.seed == 5
 
 
 def test_persons_are_found_on_any_data_set_for_models_that_look_at_them():
     def person(experiment, data=None, *arguments):
-        return resolved(Request(experiment, data, arguments=arguments))["data"]["dataset"]["init_args"]["faces"][
-            "person"
-        ]
+        return resolved(ExperimentRequest(experiment, data, arguments=arguments))["data"]["dataset"]["init_args"][
+            "faces"
+        ]["person"]
 
     assert person("context_pyramid_synthetic") == person("context_pyramid_synthetic", "synthetic_wild") == "annotation"
     assert person("context_spatiotemporal_synthetic", "dfew") == person("context_spatiotemporal_afew") == "insightface"
@@ -159,17 +159,19 @@ def test_persons_are_found_on_any_data_set_for_models_that_look_at_them():
 
 
 def test_further_arguments_go_before_files():
-    assert resolved(Request("ceflnet_dfew", size="small", arguments=("--data.size", "96")))["data"]["size"] == 96
+    assert (
+        resolved(ExperimentRequest("ceflnet_dfew", size="small", arguments=("--data.size", "96")))["data"]["size"] == 96
+    )
 
 
 @pytest.mark.parametrize(
     ("request_", "folder"),
     [
-        (Request("ceflnet_dfew"), "ceflnet_dfew/1-0"),
-        (Request("ceflnet_dfew", fold="3", seed=7), "ceflnet_dfew/3-7"),
-        (Request("ceflnet_dfew", size="paper"), "ceflnet_dfew/1-0"),  # its own size anyway
-        (Request("ceflnet_dfew", "synthetic", "small"), "ceflnet_dfew.synthetic.small/1-0"),
-        (Request("ceflnet_dfew", name="no_sal"), "ceflnet_dfew.no_sal/1-0"),
+        (ExperimentRequest("ceflnet_dfew"), "ceflnet_dfew/1-0"),
+        (ExperimentRequest("ceflnet_dfew", fold="3", seed=7), "ceflnet_dfew/3-7"),
+        (ExperimentRequest("ceflnet_dfew", size="paper"), "ceflnet_dfew/1-0"),  # its own size anyway
+        (ExperimentRequest("ceflnet_dfew", "synthetic", "small"), "ceflnet_dfew.synthetic.small/1-0"),
+        (ExperimentRequest("ceflnet_dfew", name="no_sal"), "ceflnet_dfew.no_sal/1-0"),
     ],
 )
 def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
@@ -178,14 +180,14 @@ def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
 
 def test_runs_that_are_needed_first_are_found_wherever_they_are_named():
     config = {"a": [{"weights": "run:x"}, "run:y"], "b": {"c": "run", "d": {"e": "run:z/2-0"}}, "f": 3}
-    assert list(needed_runs(config)) == ["x", "y", "z/2-0"]
-    assert list(needed_runs(resolved(Request("ceflnet_dfew", size="small")))) == ["stills_synthetic"]
-    assert list(needed_runs(resolved(Request("ceflnet_dfew")))) == []
+    assert list(required_runs(config)) == ["x", "y", "z/2-0"]
+    assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew", size="small")))) == ["stills_synthetic"]
+    assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew")))) == []
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_runs_that_are_needed_are_experiments(name):
-    assert set(needed_runs(resolved(Request(name, size="small")))) <= set(model_names())
+    assert set(required_runs(resolved(ExperimentRequest(name, size="small")))) <= set(model_names())
 
 
 def test_every_experiment_trains_a_model_or_is_made_of_others():
@@ -197,7 +199,7 @@ def test_every_experiment_trains_a_model_or_is_made_of_others():
 @pytest.mark.parametrize("size", ["small", "paper"])
 @pytest.mark.parametrize("name", ensemble_names())
 def test_every_ensemble_can_be_read(name, size):
-    made = read_ensemble(Request(name, size=size, fold="2", seed=3))
+    made = read_ensemble(ExperimentRequest(name, size=size, fold="2", seed=3))
     assert made.plain["experiment"]["summary"]
     assert len(made.settings.members) > 1
     for entry, request in zip(made.settings.members, made.requests(), strict=True):
@@ -207,9 +209,9 @@ def test_every_ensemble_can_be_read(name, size):
 
 @pytest.mark.parametrize("name", ensemble_names())
 def test_the_members_of_every_ensemble_are_experiments_on_the_same_data(name):
-    members = [entry.run for entry in read_ensemble(Request(name)).settings.members]
+    members = [entry.run for entry in read_ensemble(ExperimentRequest(name)).settings.members]
     assert set(members) <= set(experiment_names())
-    data = [request.content()["data"] for request in model_requests(Request(name))]
+    data = [request.content()["data"] for request in model_requests(ExperimentRequest(name))]
     assert len({(each["dataset"], each["selection"]) for each in data}) == 1
 
 
@@ -222,13 +224,13 @@ def test_the_members_of_every_ensemble_are_experiments_on_the_same_data(name):
 )
 def test_the_members_of_every_ensemble_fit_together(name):
     """Every model's whole configuration is read, with the arguments of its variant."""
-    check_configurations(read_ensemble(Request(name)))
+    check_configurations(read_ensemble(ExperimentRequest(name)))
 
 
 def test_the_weights_and_methods_that_the_papers_print_can_be_asked_for():
     """As the comments in the files say."""
     weights = ("--name", "paper", "--ensemble.method", "FixedWeights", "--ensemble.method.weights")
-    made = read_ensemble(Request("bimodal_fusion_afew", arguments=(*weights[2:], "[.88,.34,.22,.06,.3]")))
+    made = read_ensemble(ExperimentRequest("bimodal_fusion_afew", arguments=(*weights[2:], "[.88,.34,.22,.06,.3]")))
     names = [entry.label for entry in made.settings.members]
     assert names == [
         "bimodal_vggface_afew",
@@ -243,9 +245,9 @@ def test_the_weights_and_methods_that_the_papers_print_can_be_asked_for():
     assert [entry.published for entry in made.settings.members] == [53.91, 43.34, 49.35, 41.78, 25.59]
     assert made.settings.published == 54.30
     average = ("--ensemble.method", "Average", "--ensemble.published", "57.70")
-    assert read_ensemble(Request("context_ensemble_afew", arguments=average)).settings.method == Average()
+    assert read_ensemble(ExperimentRequest("context_ensemble_afew", arguments=average)).settings.method == Average()
     joint = ("--ensemble.method", "JointFusion", "--ensemble.method.groups", "[[1,2,3],[4,5,6,7,8,9]]")
-    made = read_ensemble(Request("context_ensemble_afew", arguments=joint))
+    made = read_ensemble(ExperimentRequest("context_ensemble_afew", arguments=joint))
     first, second = made.settings.method.named([entry.label for entry in made.settings.members])
     assert {name.split(".")[0] for name in first} == {"context_spatiotemporal_afew"}
     assert {name.split(".")[0] for name in second} == {"context_pyramid_afew"}
@@ -253,11 +255,11 @@ def test_the_weights_and_methods_that_the_papers_print_can_be_asked_for():
 
 def test_unknown_names_are_answered_with_near_ones():
     with pytest.raises(FileNotFoundError, match=r"no experiment 'ceflnet_dfw'.*did you mean ceflnet_dfew"):
-        Request("ceflnet_dfw").command_line()
+        ExperimentRequest("ceflnet_dfw").command_line()
     with pytest.raises(FileNotFoundError, match=r"no data set 'syntetic'.*synthetic"):
-        Request("ceflnet_dfew", "syntetic").command_line()
+        ExperimentRequest("ceflnet_dfew", "syntetic").command_line()
     with pytest.raises(FileNotFoundError, match=r"there are: .*ceflnet_dfew"):
-        Request("qqq").command_line()
+        ExperimentRequest("qqq").command_line()
 
 
 PRESETS = sorted((experiments_folder() / "_faces").glob("*.yaml"))
@@ -266,6 +268,6 @@ PRESETS = sorted((experiments_folder() / "_faces").glob("*.yaml"))
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_the_papers_ways_of_making_faces_can_be_asked_for(path):
     stated = yaml.safe_load(path.read_text())
-    settings = asdict(dataset_of("dfew", ["--dataset.faces", str(path)]).faces)
+    settings = asdict(build_dataset("dfew", ["--dataset.faces", str(path)]).faces)
     assert {name: settings[name] for name in stated} == stated
-    assert asdict(dataset_of("dfew").faces) != settings
+    assert asdict(build_dataset("dfew").faces) != settings

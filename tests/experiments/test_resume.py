@@ -8,9 +8,9 @@ import pytest
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli import cross_validate as protocol
-from fer_lightning.cli import train
 from fer_lightning.cli.main import main
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments import fit
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
 from tests.small_runs import experiment
@@ -27,7 +27,7 @@ def trained(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(folder / "data"))
         patch.setenv("FER_RUNS", str(folder / "runs"))
-        patch.setattr(train, "write_report", lambda run: atomic_write(run.report, b"report"))
+        patch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
         assert main(ONE_EPOCH) == 0
     return folder
 
@@ -39,8 +39,8 @@ def run(trained, tmp_path, monkeypatch) -> RunFolder:
     shutil.copytree(trained / "data" / "dfew", tmp_path / "elsewhere" / "dfew")
     monkeypatch.setenv("FER_DATA", str(trained / "data"))
     monkeypatch.setenv("FER_STORE", str(trained / "data" / "store"))
-    monkeypatch.setattr(train, "write_report", lambda run: atomic_write(run.report, b"report"))
-    return Request("ceflnet_dfew").run
+    monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
+    return ExperimentRequest("ceflnet_dfew").run
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_another_label_is_refused(run, tmp_path, labels, capsys):
     rows[1] = ["00001", "4"]
     write_rows(labels, rows)
     assert main(asked_elsewhere(tmp_path)) == 2
-    assert "another emotion: 1 clips, such as 00001 (sadness there, anger now)" in capsys.readouterr().err
+    assert "another emotion: 1 clip, such as 00001 (sadness there, anger now)" in capsys.readouterr().err
 
 
 def test_a_clip_on_the_other_side_is_refused(run, tmp_path, labels, capsys):
@@ -109,7 +109,7 @@ def test_a_clip_on_the_other_side_is_refused(run, tmp_path, labels, capsys):
     write_rows(tested, [*rows_of(tested), rows[2]])
     write_rows(labels, [*rows[:2], *rows[3:]])
     assert main(asked_elsewhere(tmp_path)) == 2
-    assert "another split: 1 clips, such as 00002 (train there, test now)" in capsys.readouterr().err
+    assert "another split: 1 clip, such as 00002 (train there, test now)" in capsys.readouterr().err
 
 
 def test_cross_validation_does_not_pool_runs_of_other_data(run, tmp_path, labels, monkeypatch, capsys):
@@ -117,7 +117,7 @@ def test_cross_validation_does_not_pool_runs_of_other_data(run, tmp_path, labels
     write_rows(labels, rows_of(labels)[:-1])
     command = ["cv", *asked_elsewhere(tmp_path)[1:], "--folds", "1"]
     assert main(command) == 2
-    assert "only there: 1 clips, such as 00014" in capsys.readouterr().err
+    assert "only there: 1 clip, such as 00014" in capsys.readouterr().err
 
 
 def test_a_run_of_a_version_that_kept_no_list_is_taken_as_it_is(run, tmp_path, labels, capsys):

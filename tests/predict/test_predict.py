@@ -29,7 +29,7 @@ from fer_lightning.predict.annotated_video import write_annotated
 from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.settings import NO_FACE
 from fer_lightning.predict.timeline import Timeline, TimelineRows, VideoExpressions, plan_rows, video_duration
-from fer_lightning.predict.timeline_figure import class_colours, format_duration
+from fer_lightning.predict.timeline_figure import format_duration
 from fer_lightning.predict.video_files import find_videos, output_folder, printable_line, source_video
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.report.figures.style import class_colours

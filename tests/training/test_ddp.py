@@ -14,7 +14,7 @@ from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
 from tests.small_runs import TINY, read_rows, table_epochs
@@ -64,7 +64,9 @@ def evaluated_alone(run: RunFolder, checkpoint: str, folder: Path) -> RunFolder:
     """The tables that one process makes of a run's checkpoint."""
     arguments = (*TINY, "--data.balanced", "true", "--data.batch_size", "4")
     cli = FerCLI(
-        Request("ceflnet_dfew", arguments=(*arguments, "--trainer.default_root_dir", str(folder))).command_line(),
+        ExperimentRequest(
+            "ceflnet_dfew", arguments=(*arguments, "--trainer.default_root_dir", str(folder))
+        ).command_line(),
         run=False,
     )
     path = str(run.checkpoints / checkpoint)

@@ -15,10 +15,10 @@ from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
 from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
 from data_modules.utils.files import atomic_write
-from fer_lightning.cli import train as train_command
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments import fit
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.feature_caching import FeatureCaching, features_key
@@ -280,7 +280,7 @@ def test_two_processes_compute_a_share_each_and_read_the_whole(tmp_path):
 @pytest.mark.parametrize("command", ["fit", "train"])
 def test_commands_train_on_cached_features(command, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(train_command, "write_report", lambda run: atomic_write(run.report, b"report"))
+    monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
     small = {"name": "resnet10t", "channels": [8] * 4, "weights": "random"}
     backbone = {"class_path": "fer_lightning.FrameBackbone", "init_args": small}
     arguments = (
@@ -289,7 +289,7 @@ def test_commands_train_on_cached_features(command, tmp_path, monkeypatch):
         *("--model.init_args.backbone", json.dumps(backbone), "--trainer.precision", "32-true"),
         *("--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_epochs", "1"),
     )
-    request = Request("cnn_gru_synthetic", size="small", arguments=arguments)
+    request = ExperimentRequest("cnn_gru_synthetic", size="small", arguments=arguments)
     rest = request.command_line() if command == "fit" else ["cnn_gru_synthetic", "--size", "small", *arguments]
     assert main([command, *rest]) == 0
     clips = {f"{record.clip_id}.safetensors" for record in MadeFaces(subjects=4, tested=1).records()}

@@ -12,7 +12,7 @@ from data_modules.labels import SEVEN
 from data_modules.sampling import SubvideoSampler
 from fer_lightning import CEFLNet, ImageClassifier
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.training.loading import load_trained
 from tests.models import random_batch, small_backbone
 from tests.small_runs import TINY
@@ -22,7 +22,7 @@ from tests.small_runs import TINY
 def written(tmp_path, monkeypatch):
     """A run's checkpoint as `fer train` writes it, without the training; and the model in it."""
     arguments = (*TINY, "--model.init_args.eian", "false", "--model.init_args.heads", "2")
-    cli = FerCLI(Request("ceflnet_dfew", arguments=arguments).command_line(), run=False)
+    cli = FerCLI(ExperimentRequest("ceflnet_dfew", arguments=arguments).command_line(), run=False)
     cli.model.configuration = cli.plain_config()
     cli.trainer.strategy.connect(cli.model)
     for name, value in cli.model.state_dict().items():

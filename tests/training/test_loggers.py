@@ -14,9 +14,9 @@ from wandb.sdk.lib.module import unset_globals
 
 from data_modules.utils.files import atomic_write
 from fer_lightning import VideoClassifier
-from fer_lightning.cli import train
 from fer_lightning.cli.main import main
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments import fit
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loggers import CurvesLogger, RunWandbLogger, drop_rows_after
 from tests.fakes import write_dfew
@@ -135,7 +135,7 @@ def small_training(tmp_path, monkeypatch):
     """The command of a training of two epochs, without the report's figures; W&B is offline."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     write_dfew(tmp_path / "data", train=14, test=7)
-    monkeypatch.setattr(train, "write_report", lambda run: atomic_write(run.report, b"report"))
+    monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
     wandb.finish()  # that of an earlier training in this process would be gone on with
     yield experiment("--trainer.max_epochs", "2")
     with suppress(Exception):  # its process is dead in one of the tests
@@ -146,7 +146,7 @@ def small_training(tmp_path, monkeypatch):
 def finished_without_wandb(command, capsys) -> str:
     """What is said of W&B when a training ends well; the curves are whole."""
     assert main(command) == 0
-    run = Request("ceflnet_dfew").run
+    run = ExperimentRequest("ceflnet_dfew").run
     assert run.finished
     rows = read_rows(run.path)
     assert all(table_epochs(rows, column).keys() == {0, 1} for column in ("train/loss", "inner/loss"))

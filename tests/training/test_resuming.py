@@ -13,10 +13,10 @@ from pytorch_lightning.plugins import AsyncCheckpointIO
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from data_modules.utils.files import atomic_file
-from fer_lightning.cli import train
 from fer_lightning.cli.main import main
+from fer_lightning.experiments import fit
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.checkpoints import AtomicCheckpointIO
 from tests.experiments.test_experiments import MADE
@@ -41,7 +41,7 @@ def no_report(monkeypatch):
         with atomic_file(run.report) as temporary:
             temporary.write_text("report")
 
-    monkeypatch.setattr(train, "write_report", written)
+    monkeypatch.setattr(fit, "write_report", written)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def unbroken(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(folder / "data"))
         patch.setenv("FER_RUNS", str(folder / "runs"))
-        patch.setattr(train, "finish", lambda *_: None)
+        patch.setattr(fit, "write_results", lambda *_: None)
         assert main(COMMAND) == 0
     return folder
 
@@ -109,13 +109,13 @@ def trainers(monkeypatch):
 
 
 def test_fit_writes_its_checkpoints_whole(trainers):
-    assert main(["fit", *Request("lmed_synthetic", arguments=TINY).command_line()]) == 0
+    assert main(["fit", *ExperimentRequest("lmed_synthetic", arguments=TINY).command_line()]) == 0
     assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [AtomicCheckpointIO]
 
 
 def test_train_writes_its_checkpoints_whole(trainers, monkeypatch):
     monkeypatch.setattr(Trainer, "test", lambda *_, **__: None)
-    monkeypatch.setattr(train, "finish", lambda *_: None)
+    monkeypatch.setattr(fit, "write_results", lambda *_: None)
     assert main(COMMAND) == 0
     assert [type(trainer.strategy.checkpoint_io) for trainer in trainers] == [AtomicCheckpointIO]
 
@@ -126,7 +126,7 @@ class OwnEnvironment(LightningEnvironment):
 
 def trainer_with(plugins: str) -> Trainer:
     arguments = (*TINY, "--trainer.strategy", "ddp", "--trainer.plugins", plugins)
-    return FerCLI(Request("lmed_synthetic", arguments=arguments).command_line(), run=False).trainer
+    return FerCLI(ExperimentRequest("lmed_synthetic", arguments=arguments).command_line(), run=False).trainer
 
 
 def test_plugins_that_are_asked_for_stay():

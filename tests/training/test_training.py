@@ -13,12 +13,12 @@ import yaml
 
 from data_modules.utils.files import atomic_file
 from fer_lightning import CEFLNet, VideoClassifier
-from fer_lightning.cli import train
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import fit
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from fer_lightning.training.loading import load_trained
@@ -55,7 +55,7 @@ def no_report(monkeypatch):
             temporary.write_text("report")
         return run.report
 
-    monkeypatch.setattr(train, "write_report", written)
+    monkeypatch.setattr(fit, "write_report", written)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def checkpoint(path):
 
 def fitted(*arguments):
     """A fit alone, without evaluation and report."""
-    cli = FerCLI(Request("ceflnet_dfew", arguments=(*TINY, *arguments)).command_line(), run=False)
+    cli = FerCLI(ExperimentRequest("ceflnet_dfew", arguments=(*TINY, *arguments)).command_line(), run=False)
     cli.trainer.fit(cli.model, cli.datamodule)
     return cli
 
@@ -318,7 +318,7 @@ def unbroken(shared, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FER_DATA", str(shared / "data"))
         patch.setenv("FER_RUNS", str(runs))
-        patch.setattr(train, "finish", lambda *_: None)
+        patch.setattr(fit, "write_results", lambda *_: None)
         assert main(LONGER) == 0
     return read_rows(runs / "ceflnet_dfew" / "1-0")
 

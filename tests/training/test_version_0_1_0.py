@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import Request
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import refuse_other_settings
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint, upgrade_configuration
@@ -127,7 +127,7 @@ def test_a_run_of_that_version_may_go_on(tmp_path):
     run.checkpoints.mkdir()
     (run.checkpoints / "last.ckpt").write_bytes(b"")
     run.config.write_text(yaml.safe_dump(content["configuration"]))
-    today = FerCLI(Request("ceflnet_synthetic", size="small").command_line(), run=False).plain_config()
+    today = FerCLI(ExperimentRequest("ceflnet_synthetic", size="small").command_line(), run=False).plain_config()
     refuse_other_settings(run, {name: today[name] for name in content["configuration"]})
     today["data"]["size"] += 1
     with pytest.raises(ValueError, match=r"data\.size: 64 there, 65 now"):

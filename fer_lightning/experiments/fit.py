@@ -1,0 +1,160 @@
+"""One run of a model, from its data to its report: train, resume, evaluate, measure."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import ExperimentRequest, required_runs
+from fer_lightning.experiments.resume import (
+    print_on_rank_zero,
+    print_result,
+    refuse_other_data,
+    refuse_other_settings,
+    run_lock,
+    write_clips,
+)
+from fer_lightning.report.page import write_report
+from fer_lightning.runs.folder import RunFolder, RunInfo
+from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
+from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.cost import measure_cost
+from fer_lightning.training.loggers import RunWandbLogger, drop_rows_after
+from fer_lightning.weights import read_checkpoint
+
+
+def fit_experiment(request: ExperimentRequest) -> RunFolder:
+    """Trains, evaluates and reports the run of a model, starting from the run's latest checkpoint.
+
+    Raises:
+        FileNotFoundError: the data set or the weights that the experiment starts from do not exist.
+        ValueError: a setting is wrong, or the run was started with other settings or other data.
+    """
+    run = request.run
+    cli = FerCLI(request.command_line(), run=False)
+    if not is_finished(run, cli):
+        prepare_data_and_weights(cli)
+        with run_lock(run):
+            if not is_finished(run, cli):  # another process may have finished the run while this one waited
+                fit_and_test(cli, request)
+    return run
+
+
+def is_finished(run: RunFolder, cli: FerCLI) -> bool:
+    """Whether the run has its report; if so, prints where it is.
+
+    Raises:
+        ValueError: the run was started with other settings or other data.
+    """
+    refuse_other_settings(run, cli.plain_config())
+    refuse_other_data(run, cli.datamodule.dataset)
+    if run.finished:
+        print_on_rank_zero(f"{run.path} is finished")
+        print_result(run)
+    return run.finished
+
+
+@rank_zero_only
+def prepare_data_and_weights(cli: FerCLI) -> None:
+    """Prepares the data set and trains the experiments whose weights are needed, in the first process only.
+
+    The data set comes first: a missing one should be reported before anything takes long.
+    """
+    cli.datamodule.prepare_data()
+    for name in dict.fromkeys(required_runs(cli.plain_config())):
+        train_required_run(name)
+
+
+def train_required_run(name: str) -> None:
+    """Trains an experiment whose weights another one needs, in a process of its own, unless its run is finished."""
+    if ExperimentRequest(name).run.finished:
+        return
+    print_on_rank_zero(f"first: {name}, whose weights are needed")
+    subprocess.run([sys.executable, "-m", "fer_lightning", "train", name], check=True)
+
+
+def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
+    """Trains from the latest checkpoint on, evaluates the chosen epoch, and writes the results."""
+    run, start = request.run, time.perf_counter()
+    model, data, trainer = cli.model, cli.datamodule, cli.trainer
+    assert isinstance(model, VideoClassifier)
+    assert isinstance(data, VideoDataModule)
+    path, checkpoint = latest_checkpoint(run.checkpoints) or (None, {})
+    if path:
+        print_on_rank_zero(resume_message(run, path, checkpoint))
+    if trainer.is_global_zero:
+        write_clips(run, data.dataset)
+        drop_rows_after(run.curves, int(str(checkpoint.get("global_step", 0))))
+    for logger in wandb_loggers(cli):
+        logger.log_hyperparams(cli.plain_config())
+    device = f"{trainer.strategy.root_device}, {trainer.precision}"
+    print_on_rank_zero(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {device}")
+    chosen = run.checkpoints / (LAST if data.selection == "last" else BEST)
+    try:
+        if not was_stopped_early(checkpoint):
+            trainer.fit(model, data, ckpt_path=str(path) if path else None, weights_only=True)
+        trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
+    except SystemExit as exit:  # Lightning turns Ctrl-C into this
+        raise KeyboardInterrupt from exit
+    if trainer.is_global_zero:
+        write_results(cli, request, chosen, time.perf_counter() - start)
+
+
+def resume_message(run: RunFolder, path: Path, checkpoint: dict[str, object]) -> str:
+    """Says after which epoch a run is resumed. People count epochs from 1, checkpoints from 0."""
+    fallback = "" if path.name == LAST else f", from {path.name}: {LAST} is missing or damaged"
+    return f"{run.path}: goes on after epoch {int(str(checkpoint['epoch'])) + 1}{fallback}"
+
+
+def was_stopped_early(checkpoint: dict[str, Any]) -> bool:
+    """Whether an `EarlyStopping` ended the training at this checkpoint; Lightning would train one more epoch."""
+    states = checkpoint.get("callbacks", {}).values()
+    return any(state.get("stopped_epoch") or state.get("wait_count", 0) >= state.get("patience", 1) for state in states)
+
+
+def wandb_loggers(cli: FerCLI) -> list[RunWandbLogger]:
+    """The loggers of a trainer that send a run to Weights & Biases."""
+    return [logger for logger in cli.trainer.loggers if isinstance(logger, RunWandbLogger)]
+
+
+def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds: float) -> None:
+    """Measures the model's cost, writes `run.json` and the report, and prints the result.
+
+    Args:
+        cli: the trained model with its data and trainer.
+        request: the experiment that was trained.
+        chosen: the checkpoint of the epoch that was evaluated.
+        seconds: how long training and evaluation took in this session.
+    """
+    run, model, data, trainer = request.run, cli.model, cli.datamodule, cli.trainer
+    cost = measure_cost(model, data, str(trainer.precision))
+    run.write_info(
+        RunInfo(
+            experiment=run.path.parent.name,
+            model=type(model).__name__,
+            dataset=data.dataset.name,
+            class_names=model.class_names,
+            fold=request.fold,
+            seed=request.seed,
+            selection=data.selection,
+            epoch=int(str(read_checkpoint(chosen)["epoch"])),
+            store=str(data.store.folder.absolute()),
+            parameters=cost.parameters,
+            multiply_adds=cost.multiply_adds,
+            seconds_per_clip=cost.seconds_per_clip,
+            batch_size=cost.batch_size,
+            device=cost.device,
+            precision=str(trainer.precision),
+            seconds=seconds,
+        )
+    )
+    write_report(run)
+    (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # a finished run is not resumed
+    for logger in wandb_loggers(cli):
+        logger.log_report(run)
+    print_result(run)
