@@ -22,40 +22,40 @@ def softmax(logits):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-class Told(VideoClassifier):
-    """Has logits for every clip, and for every draw of it, whatever it sees."""
+class FixedLogits(VideoClassifier):
+    """Returns fixed logits for each clip and each of its draws, whatever the input."""
 
     def __init__(self, draws=1, **options):
         super().__init__(SEVEN, lambda parameters: torch.optim.SGD(parameters, lr=0.0), **options)
         self.scale = nn.Parameter(torch.ones(()))
         self.draws, self.seen = draws, 0
 
-    def told(self, clip_id, draw):
+    def fixed_logits(self, clip_id, draw):
         rng = np.random.default_rng([draw, *clip_id.encode()])
         return 2 * rng.normal(size=7) + 2 * np.eye(7)[SEVEN.index(clip_id.split("-")[1])]
 
     def forward(self, batch):
-        logits = np.stack([self.told(clip, place % self.draws) for place, clip in enumerate(batch.clip_id)])
+        logits = np.stack([self.fixed_logits(clip, place % self.draws) for place, clip in enumerate(batch.clip_id)])
         self.seen += len(batch)
         return ClassifierOutput(self.scale * torch.from_numpy(logits).float(), torch.from_numpy(logits))
 
 
-def trainer(**options):
+def trainer(epochs=1, **options):
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
-    return L.Trainer(**quiet, enable_model_summary=False, num_sanity_val_steps=0, max_epochs=1, **options)
+    return L.Trainer(**quiet, enable_model_summary=False, num_sanity_val_steps=0, max_epochs=epochs, **options)
 
 
 @pytest.mark.parametrize("draws", [1, 3])
-def test_metrics_are_scikit_learns_over_every_clip_and_draws_are_averaged_before(draws):
+def test_metrics_are_scikit_learns_over_clips_with_averaged_draws(draws):
     data = made_data(sampler=RandomSampler(frames=2, eval_views=draws), batch_size=3)
-    model = Told(draws)
+    model = FixedLogits(draws)
     found = trainer(use_distributed_sampler=False).test(model, data, verbose=False)
     found = {name: value for values in found for name, value in values.items()}
     for split, prefix in (("inner", "chosen"), ("test", "test")):
         true, guess, losses = [], [], []
         for clip in data.split(split):
             true.append(clip.label)
-            logits = np.stack([model.told(clip.record.clip_id, draw) for draw in range(draws)])
+            logits = np.stack([model.fixed_logits(clip.record.clip_id, draw) for draw in range(draws)])
             guess.append(int(softmax(logits).mean(axis=0).argmax()) if clip.usable else 7)
             if clip.usable:
                 losses.append(-np.log(softmax(logits)[:, clip.label]).mean())
@@ -69,12 +69,14 @@ def test_metrics_are_scikit_learns_over_every_clip_and_draws_are_averaged_before
     assert data.without_input("test")
 
 
-def test_the_epochs_loss_and_accuracy_are_those_of_all_its_samples():
-    data, model, run = made_data(batch_size=5), Told(label_smoothing=0.1), trainer(use_distributed_sampler=False)
+def test_an_epochs_loss_and_accuracy_cover_all_its_samples():
+    data, model, run = made_data(batch_size=5), FixedLogits(label_smoothing=0.1), trainer(use_distributed_sampler=False)
     run.fit(model, data)
-    order = [draw.clip for draw in data.train_dataloader().sampler]
+    sampler = data.train_dataloader().sampler
+    sampler.set_epoch(0)  # by now the data module is at the next epoch
+    order = [draw.clip for draw in sampler]
     clips = [clip for clip in data.split("train") if clip.usable]
-    logits = np.stack([model.told(clips[place].record.clip_id, 0) for place in order])
+    logits = np.stack([model.fixed_logits(clips[place].record.clip_id, 0) for place in order])
     label = np.array([clips[place].label for place in order])
     target = np.eye(7)[label] * 0.9 + 0.1 / 7
     expected = -(target * np.log(softmax(logits))).sum(axis=1).mean()
@@ -83,8 +85,8 @@ def test_the_epochs_loss_and_accuracy_are_those_of_all_its_samples():
     assert {"inner/loss", "inner/war", "inner/uar"} <= run.callback_metrics.keys()
 
 
-def test_predict_clips_averages_draws_and_keeps_the_first_ones_frames():
-    model = CEFLNet(class_names=SEVEN, backbone=small_backbone(), clips=7).eval()
+def test_predict_clips_averages_draws_and_keeps_first_frames():
+    model = CEFLNet(class_names=SEVEN, backbone=small_backbone(), num_clips=7).eval()
     batch = random_batch(4)
     object.__setattr__(batch, "clip_id", ("a", "a", "b", "b"))
     object.__setattr__(batch, "frame_index", torch.arange(4 * 35).view(4, 35))
@@ -101,7 +103,7 @@ def test_predict_clips_averages_draws_and_keeps_the_first_ones_frames():
 
 
 def test_clips_of_unknown_class_are_predicted_without_a_loss():
-    model = CEFLNet(class_names=SEVEN, backbone=small_backbone(), clips=7).eval()
+    model = CEFLNet(class_names=SEVEN, backbone=small_backbone(), num_clips=7).eval()
     batch = random_batch(2)
     batch.label[1] = -1
     with torch.no_grad():
@@ -110,13 +112,13 @@ def test_clips_of_unknown_class_are_predicted_without_a_loss():
     assert float(loss) == 0.0
 
 
-def test_a_loss_that_diverged_is_shown_as_it_is():
+def test_a_diverged_loss_is_shown():
     metrics = SplitMetrics(3)
     metrics.update(torch.tensor(1.0), torch.eye(3), torch.arange(3))
     metrics.update(torch.tensor(float("nan")), torch.eye(3), torch.arange(3))
     assert metrics.summary()["loss"].isnan()
     metrics.update(torch.tensor(2.0), torch.eye(3), torch.arange(3))
-    assert metrics.summary()["loss"] == 2.0  # each summary begins anew
+    assert metrics.summary()["loss"] == 2.0  # each summary starts from zero
 
 
 def test_clips_without_input_are_errors():
@@ -158,12 +160,12 @@ def test_class_lists_are_unique_and_in_alphabetical_order(names):
 
 
 def test_metrics_are_no_weights():
-    assert not [name for name in Told().state_dict() if "split" in name]
+    assert not [name for name in FixedLogits().state_dict() if "split" in name]
 
 
 @pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
 def test_a_model_refuses_data_that_lack_a_field_it_reads(stage):
-    class Measuring(Told):
+    class Measuring(FixedLogits):
         inputs = frozenset({"face", "landmarks"})
 
     with pytest.raises(ValueError, match=r"Measuring reads face, landmarks, but the data module loads face; set"):
