@@ -1,8 +1,8 @@
-"""A run's checkpoints: written whole, and of use wherever the run's folder is moved to."""
+"""Checkpoints of a run: written atomically, resumed from, and usable after the run's folder was moved."""
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -11,17 +11,20 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins import CheckpointIO
 
 from data_modules.utils.files import atomic_file
+from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 from fer_lightning.training.loggers import write_curves
 from fer_lightning.weights import read_checkpoint
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.previous.ckpt", "best.ckpt"
-"""A run's checkpoints: of the last epoch, of the one before, and of the best one."""
+"""File names of the checkpoints of the last epoch, of the one before it, and of the chosen epoch."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's goes through the system's temporary folder, often another disk: a kill while it copies from there
-    would leave half a `last.ckpt`, and nothing to go on from.
+    """Writes a checkpoint to a temporary file beside its place and renames it.
+
+    Lightning's own writer copies from the system's temporary folder, which is often on another disk: a process that is
+    killed during the copy leaves half a `last.ckpt` and nothing to resume from.
     """
 
     def load_checkpoint(self, path: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -29,19 +32,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return upgrade_checkpoint(super().load_checkpoint(path, *arguments, **options))
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes a checkpoint, whole or not at all; `last.ckpt` leaves the one that it replaces as its fallback."""
+        """Writes a checkpoint; `last.ckpt` keeps the one that it replaces as a fallback."""
         target = Path(path)
         with atomic_file(target) as temporary:
             torch.save(checkpoint, temporary)
-            if target.name == LAST and zipfile.is_zipfile(target):  # a damaged one never replaces a good fallback
+            if target.name == LAST and zipfile.is_zipfile(target):  # a damaged file never replaces a good fallback
                 target.replace(target.with_name(PREVIOUS))
 
 
 def with_atomic_checkpoints(plugins: Any) -> list[Any]:
-    """A trainer's plugins, and `AtomicCheckpointIO` unless they bring a checkpoint IO of their own.
+    """Adds `AtomicCheckpointIO` to a trainer's plugins unless they include another checkpoint IO.
 
     Args:
-        plugins: as Lightning's `Trainer` takes them: None, one, or several.
+        plugins: None, one plugin or several, as Lightning's `Trainer` takes them.
     """
     configured = list(plugins) if isinstance(plugins, list | tuple) else [plugins] if plugins else []
     if any(isinstance(plugin, CheckpointIO) for plugin in configured):
@@ -50,21 +53,23 @@ def with_atomic_checkpoints(plugins: Any) -> list[Any]:
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Lightning's forgets the best score when the run's folder was moved, and then overwrites the best epoch; and it
-    writes a checkpoint before the curves that lead to it.
+    """Lightning's `ModelCheckpoint` with two differences.
+
+    It keeps the best score when the run's folder was moved; Lightning's would overwrite the best epoch. It writes the
+    curves of an epoch before the epoch's checkpoint.
     """
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the curves, then the checkpoint: after a kill in between, the epoch is trained again."""
+        """Writes the curves, then the checkpoint: if the process dies in between, the epoch is trained again."""
         write_curves(trainer)
         super().on_train_epoch_end(trainer, pl_module)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over the state of an earlier session, its paths in this folder."""
-        here = Path(str(self.dirpath))
+        """Restores the state of an earlier session with its paths changed to the folder of today."""
+        folder = Path(str(self.dirpath))
 
         def moved(path: str) -> str:
-            return str(here / Path(path).name) if path else path
+            return str(folder / Path(path).name) if path else path
 
         paths = ("best_model_path", "kth_best_model_path", "last_model_path")
         state = state_dict | {name: moved(state_dict[name]) for name in paths} | {"dirpath": self.dirpath}
@@ -72,39 +77,63 @@ class RunCheckpoint(ModelCheckpoint):
         super().load_state_dict(state | {"best_k_models": best_k})
 
 
+def monitor_mode(monitor: str) -> Literal["min", "max"]:
+    """Tells whether the epoch with the lowest or with the highest value of a logged quantity is the best one.
+
+    Losses are minimised, and so are declared metrics for which lower is better. Everything else is maximised, values
+    that only a model of one's own logs included.
+
+    Args:
+        monitor: name of the logged value, such as `inner/war` or `inner/loss`.
+    """
+    name = monitor.rpartition("/")[2]
+    lower_is_better = {metric.name for metric in METRICS if not metric.higher_is_better}
+    return "min" if name in lower_is_better or name == "loss" or name.endswith("_loss") else "max"
+
+
 def checkpoints(run: Path, selection: str, monitor: str) -> list[Callback]:
-    """`last.ckpt` after every epoch, from which a killed run goes on, and `best.ckpt` where an epoch is chosen."""
+    """Creates the callbacks that write `last.ckpt` after every epoch and, unless no epoch is chosen, `best.ckpt`.
+
+    Args:
+        run: the run's folder.
+        selection: how the epoch is chosen; `last` chooses none.
+        monitor: the logged value whose best epoch is chosen, see `monitor_mode`.
+    """
     folder = run / "checkpoints"
     last = RunCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     if selection == "last":
         return [last]
     best = RunCheckpoint(
-        folder, Path(BEST).stem, monitor, mode="max", save_on_train_epoch_end=True, enable_version_counter=False
+        folder,
+        Path(BEST).stem,
+        monitor,
+        mode=monitor_mode(monitor),
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
     return [best, last]
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, object]] | None:
-    """The checkpoint that a run goes on from, and what it holds; None where the run has none yet.
+    """Finds the checkpoint that a run is resumed from and reads it; returns None if the run has no checkpoint yet.
 
-    That is `last.ckpt`, or the one of the epoch before where that one is missing or damaged.
+    That is `last.ckpt`, or the checkpoint of the epoch before if `last.ckpt` is missing or damaged.
 
     Args:
-        folder: of the run's checkpoints.
+        folder: the run's folder of checkpoints.
 
     Raises:
         ValueError: there are checkpoints, but none can be read.
     """
-    found = [folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()]
-    faults = []
-    for path in found:
+    damaged = []
+    for path in (folder / name for name in (LAST, PREVIOUS) if (folder / name).exists()):
         try:
             return path, read_checkpoint(path)
         except ValueError as error:
-            faults.append(f"  {path.name} ({path.stat().st_size} bytes): {type(error.__cause__ or error).__name__}")
-    if faults:
+            damaged.append(f"  {path.name} ({path.stat().st_size} bytes): {type(error.__cause__ or error).__name__}")
+    if damaged:
         raise ValueError(
-            f"no checkpoint in {folder} can be read:\n" + "\n".join(faults) + "\n"
+            f"no checkpoint in {folder} can be read:\n" + "\n".join(damaged) + "\n"
             f"Restore one of them from a copy, or delete {folder} to train this run from its beginning"
         )
     return None
