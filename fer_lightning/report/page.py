@@ -82,9 +82,9 @@ def write_report(run: RunFolder) -> Path:
 
 
 def _selection(info: RunInfo) -> str:
-    """Describes how the epoch was chosen, with its number except for ensembles, which have no epochs."""
+    """Describes how the epoch was chosen, with its number, counted from 1; ensembles have no epochs."""
     selection = SELECTIONS.get(info.selection, info.selection)
-    return f"{selection} (epoch {info.epoch}, counted from 0)" if info.epoch >= 0 else selection
+    return f"{selection} (epoch {info.epoch + 1})" if info.epoch >= 0 else selection
 
 
 def _render(page: Page) -> str:

@@ -70,7 +70,7 @@ class RunInfo:
     fold: str
     seed: int
     selection: str  # inner, last or best_on_test
-    epoch: int  # the chosen epoch, counted from 0
+    epoch: int  # the chosen epoch: files count epochs from 0, messages and reports from 1
     store: str  # folder of the face crops
     parameters: int
     multiply_adds: int | None = None  # of one clip

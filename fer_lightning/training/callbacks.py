@@ -1,8 +1,8 @@
-"""What happens beside training: prediction tables, the time spent waiting for data, progress where no one watches."""
+"""Callbacks of every run: prediction tables, seeds, a stop at divergence, the wait for data, lines of progress."""
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,20 @@ from torch import Tensor
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
+from fer_lightning.evaluation.metrics import HEADLINE
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.classifier import VideoClassifier
 
 
 class PredictionWriter(Callback):
-    """Writes the prediction table and the outputs of both evaluated splits into the run's folder."""
+    """Writes the prediction tables and the outputs of the inner and the reported split into the run's folder."""
 
     def __init__(self) -> None:
         self.collected: dict[str, list[ClipPredictions]] = defaultdict(list)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begins anew."""
+        """Forgets the predictions of an earlier test."""
         self.collected.clear()
 
     def on_test_batch_end(
@@ -39,27 +40,27 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keeps a batch's predictions, on the CPU."""
+        """Collects the predictions of a batch on the CPU."""
         assert isinstance(outputs, ClipPredictions)
         self.collected[EVALUATED[dataloader_idx]].append(outputs.to("cpu"))
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Joins what all processes predicted and writes it, in the manifest's order."""
+        """Gathers the predictions of all processes and writes them in the manifest's order."""
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, VideoDataModule)
         assert isinstance(pl_module, VideoClassifier)
         run = RunFolder(Path(trainer.default_root_dir))
         for split in EVALUATED:
-            parts = _from_all_processes(self.collected[split])
+            parts = _gather(self.collected[split])
             if trainer.is_global_zero:
                 clips = data.split(split)
-                seed = data.seed
-                prediction_table(clips, parts, pl_module.class_names, seed).write(run.predictions(split))
+                prediction_table(clips, parts, pl_module.class_names, data.seed).write(run.predictions(split))
                 if parts:
                     clip_outputs(clips, parts).write(run.outputs(split))
 
 
-def _from_all_processes(parts: list[ClipPredictions]) -> list[ClipPredictions]:
+def _gather(parts: list[ClipPredictions]) -> list[ClipPredictions]:
+    """Collects the predictions of all processes on every process."""
     if not torch.distributed.is_initialized():
         return parts
     gathered: list[list[ClipPredictions]] = [[] for _ in range(torch.distributed.get_world_size())]
@@ -68,11 +69,12 @@ def _from_all_processes(parts: list[ClipPredictions]) -> list[ClipPredictions]:
 
 
 class EpochSeed(Callback):
-    """Lets what is random in the model, such as dropout, depend on seed, epoch and process alone: a run that goes on
-    draws what an unbroken one would have drawn.
+    """Makes what is random in the model, such as dropout, depend on seed, epoch and process alone.
+
+    A resumed run therefore draws the same random numbers as one that was never stopped.
 
     Args:
-        seed: of the run.
+        seed: the run's seed.
     """
 
     def __init__(self, seed: int) -> None:
@@ -81,87 +83,83 @@ class EpochSeed(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seeds each epoch's first batch: before it, loaders draw too, more often where a run goes on."""
+        """Seeds before the epoch's first batch; earlier, the loaders of a resumed run would still draw numbers."""
         if batch_idx == 0:
             torch.manual_seed((self.seed * 100_003 + trainer.current_epoch) * 1_009 + trainer.global_rank)
 
 
 class DivergedError(ValueError):
-    """A training's loss or weights are no numbers any more; the message says where, and what to do."""
+    """Raised when the loss or the weights of a training are no longer finite; the message says where and what to do."""
 
 
 class StopWhereDiverged(Callback):
-    """Ends a training whose loss is not a number or infinite, before such weights reach a checkpoint.
+    """Ends a training whose loss is infinite or not a number, before such weights reach a checkpoint.
 
-    A step's loss is looked at when the next step is under way, so that the device never waits for the look; that of an
-    epoch's last step, and the weights, before the epoch's checkpoint is written.
+    The loss of a step is checked during the next step, so that the device never waits for the check. The loss of an
+    epoch's last step, and the weights, are checked before the epoch's checkpoint is written.
     """
 
     def __init__(self) -> None:
         self.pending: tuple[Tensor, int, int, float] | None = None  # loss, epoch, step (both from 1), learning rate
-        self.rate = 0.0
+        self.learning_rate = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begins anew."""
+        """Forgets the last step of an earlier training."""
         self.pending = None
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Remembers the step's learning rate: at the end of an epoch's last step it is the next epoch's."""
+        """Records the step's learning rate; after an epoch's last step the schedule has already moved on."""
         if trainer.optimizers:
-            self.rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+            self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Looks at the loss of the step before.
+        """Checks the loss of the previous step.
 
         Raises:
-            DivergedError: it is not finite.
+            DivergedError: the loss is not finite.
         """
-        self._look(trainer)
+        self._check_loss(trainer)
         if isinstance(outputs, Mapping) and trainer.optimizers:
-            self.pending = (outputs["loss"].detach(), trainer.current_epoch + 1, trainer.global_step, self.rate)
+            loss = outputs["loss"].detach()
+            self.pending = (loss, trainer.current_epoch + 1, trainer.global_step, self.learning_rate)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks at the epoch's last loss and at the weights; all processes stop where one has to.
+        """Checks the epoch's last loss and the weights; all processes stop if one has to.
 
         Raises:
-            DivergedError: something is not finite.
+            DivergedError: the loss or a weight is not finite.
         """
-        trained = [weights.detach().isfinite().all() for weights in pl_module.parameters() if weights.requires_grad]
-        if self.pending is None:  # nothing learns by steps
+        if self.pending is None:  # the model is not trained by gradient steps
             return
-        finite = bool(torch.stack(trained).all()) and not self._diverged
+        weights = [weight.detach().isfinite().all() for weight in pl_module.parameters() if weight.requires_grad]
+        finite = bool(torch.stack(weights).all()) and bool(self.pending[0].isfinite().all())
         if not trainer.strategy.reduce_boolean_decision(finite):
-            self._look(trainer)
-            raise self._error(trainer, "weights are not finite")
+            self._check_loss(trainer)
+            raise _diverged(trainer, "weights are not finite", self.pending)
 
-    @property
-    def _diverged(self) -> bool:
-        return self.pending is not None and not bool(self.pending[0].isfinite().all())
+    def _check_loss(self, trainer: L.Trainer) -> None:
+        if self.pending is not None and not bool(self.pending[0].isfinite().all()):
+            raise _diverged(trainer, f"loss is {float(self.pending[0])}", self.pending)
 
-    def _look(self, trainer: L.Trainer) -> None:
-        if self._diverged:
-            assert self.pending is not None
-            raise self._error(trainer, f"loss is {float(self.pending[0])}")
 
-    def _error(self, trainer: L.Trainer, what: str) -> DivergedError:
-        assert self.pending is not None
-        _, epoch, step, rate = self.pending
-        return DivergedError(
-            f"{trainer.default_root_dir}: the {what} in epoch {epoch}, step {step}, at learning rate {rate:g}; the "
-            "training ends here, and the checkpoints of the epochs before stay. Train it under another --name with a "
-            "lower learning rate (--model.init_args.optimizer.init_args.lr), with --trainer.gradient_clip_val 1, or "
-            "with --trainer.precision 32-true"
-        )
+def _diverged(trainer: L.Trainer, what: str, last: tuple[Tensor, int, int, float]) -> DivergedError:
+    _, epoch, step, rate = last
+    return DivergedError(
+        f"{trainer.default_root_dir}: the {what} in epoch {epoch}, step {step}, at learning rate {rate:g}; the "
+        "training ends here, and the checkpoints of earlier epochs are kept. Train under another --name with a lower "
+        "learning rate (--model.init_args.optimizer.init_args.lr), with --trainer.gradient_clip_val 1, or with "
+        "--trainer.precision 32-true"
+    )
 
 
 class DataWait(Callback):
-    """Logs `train/data_wait`: the share of an epoch's time that training spent waiting for its loader.
+    """Logs `train/data_wait`: the fraction of an epoch's time that training spent waiting for its loader.
 
-    The first batch of an epoch is left out: it waits for the workers to start.
+    The first batch of an epoch is not counted, because it waits for the workers to start.
     """
 
     def __init__(self) -> None:
@@ -169,14 +167,14 @@ class DataWait(Callback):
         self.mark: float | None = None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begins anew."""
+        """Resets the clocks."""
         self.waited = self.worked = 0.0
         self.mark = None
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """The batch is there: what has passed since the last one was waiting."""
+        """Counts the time since the previous step ended as waiting."""
         now = time.perf_counter()
         if self.mark is not None:
             self.waited += now - self.mark
@@ -185,41 +183,51 @@ class DataWait(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """The step is done."""
+        """Counts the time since the batch arrived as work."""
         now = time.perf_counter()
         if self.mark is not None and batch_idx > 0:
             self.worked += now - self.mark
         self.mark = now
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Logs the epoch's share."""
+        """Logs the epoch's fraction."""
         if self.worked:
             pl_module.log("train/data_wait", self.waited / (self.waited + self.worked))
 
 
+def _progress_formats() -> dict[str, Callable[[float], str]]:
+    """Maps each logged value that a line of progress shows to the function that writes it."""
+    formats: dict[str, Callable[[float], str]] = {}
+    for split in ("train", "inner"):
+        formats[f"{split}/loss"] = "{:.3f}".format
+        formats |= {f"{split}/{metric.name}": metric.write for metric in HEADLINE}
+    return formats | {"train/data_wait": "{:.3f}".format}
+
+
 class ProgressLines(Callback):
-    """A line for every epoch, for logs and terminals that cannot draw a bar."""
+    """Prints a line for every epoch, counted from 1, for logs and terminals that cannot draw a progress bar."""
 
     def __init__(self) -> None:
+        self.epoch = 0  # the epoch under way, counted from 1; 0 before the first one
         self.start = 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets the last epoch of an earlier training."""
+        self.epoch = 0
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Prints the epoch before: only now are all of its values logged."""
-        if self.start:
-            self._print(trainer, trainer.current_epoch)
-        self.start = time.perf_counter()
+        """Prints the line of the previous epoch, whose values are all logged only now."""
+        self._print(trainer)
+        self.epoch, self.start = trainer.current_epoch + 1, time.perf_counter()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Prints the last epoch."""
-        if self.start:
-            self._print(trainer, trainer.current_epoch)
+        """Prints the line of the last epoch."""
+        self._print(trainer)
 
-    def _print(self, trainer: L.Trainer, epoch: int) -> None:
-        if not trainer.is_global_zero:
+    def _print(self, trainer: L.Trainer) -> None:
+        if not (self.epoch and trainer.is_global_zero):
             return
-        names = ("train/loss", "train/war", "inner/loss", "inner/war", "train/data_wait")
-        values = [
-            f"{name} {float(trainer.callback_metrics[name]):.3f}" for name in names if name in trainer.callback_metrics
-        ]
+        logged, formats = trainer.callback_metrics, _progress_formats()
+        values = [f"{name} {write(float(logged[name]))}" for name, write in formats.items() if name in logged]
         seconds = time.perf_counter() - self.start
-        print(f"epoch {epoch}/{trainer.max_epochs}  {seconds:.0f} s  {'  '.join(values)}", flush=True)
+        print(f"epoch {self.epoch}/{trainer.max_epochs}  {seconds:.0f} s  {'  '.join(values)}", flush=True)

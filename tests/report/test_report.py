@@ -24,7 +24,7 @@ from fer_lightning.report.page import write_report
 from fer_lightning.report.sections import relations, streams
 from fer_lightning.report.sections.activation import ActivationExample, activation_figure, load_example
 from fer_lightning.report.sections.confusion import confusion_figure
-from fer_lightning.report.sections.curves import read_curves
+from fer_lightning.report.sections.curves import curves_figure, read_curves
 from fer_lightning.report.sections.features import embedding_figure, tsne
 from fer_lightning.report.sections.relations import RelationExample, load_relation, relation_figure
 from fer_lightning.report.summary import summary_line
@@ -512,6 +512,18 @@ def test_curves_take_the_last_value_of_an_epoch_and_skip_empty_cells(run: RunFol
     assert curves["inner/loss"].value.tolist() == [1.9, 1.5, 1.4]
     assert curves["lr-Adam"].epoch.tolist() == [0]
     assert "step" not in curves
+
+
+def test_people_read_epochs_counted_from_one(run: RunFolder) -> None:
+    """Files count from 0: `run.json` names epoch 2, the table holds epochs 0 to 2."""
+    page_of(run)
+    html = run.report.read_text()
+    assert "(epoch 3)" in html
+    assert "epochs are counted from 1" in html
+    loss = curves_figure(read_curves(run.curves), chosen=2).axes[0]
+    drawn = {str(line.get_label()): list(line.get_xdata()) for line in loss.lines}
+    assert drawn["inner/loss"] == [1, 2, 3]
+    assert [3, 3] in drawn.values(), "the dotted line of the chosen epoch"
 
 
 def test_tsne_is_the_same_for_the_same_seed_and_refuses_too_little() -> None:

@@ -66,6 +66,8 @@ def _curve(name: str, column: dict[int, float]) -> Curve:
 def curves_figure(curves: Sequence[Curve], chosen: int | None = None) -> Figure:
     """Draws loss, accuracies and learning rate over epochs; `chosen` marks the epoch that is reported.
 
+    Tables and `chosen` count epochs from 0; the axis counts from 1, as people do.
+
     Raises:
         ValueError: none of these was logged.
     """
@@ -89,7 +91,7 @@ def curves_figure(curves: Sequence[Curve], chosen: int | None = None) -> Figure:
         if name == "accuracy":
             share_axis(axes, "")
         if chosen is not None:
-            axes.axvline(chosen, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+            axes.axvline(chosen + 1, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
     return figure
 
 
@@ -101,7 +103,8 @@ def _lines(axes: Axes, curves: Iterable[Curve], rates: bool) -> None:
             colour = BLUE if curve.name.startswith("train") else ORANGE
         line = LINES.get(curve.name.rpartition("/")[2], "-")
         marker = "." if len(curve.epoch) < 30 else ""
-        axes.plot(curve.epoch, curve.value, line, color=colour, marker=marker, linewidth=1.4, label=plain(curve.name))
+        epoch, name = curve.epoch + 1, plain(curve.name)
+        axes.plot(epoch, curve.value, line, color=colour, marker=marker, linewidth=1.4, label=name)
         if rates and (curve.value > 0).all():
             axes.set_yscale("log")
     axes.set_xlabel("epoch")
@@ -121,7 +124,7 @@ def section(run: EvaluatedRun) -> Section | None:
         return Section("curves", "Learning curves", missing=(str(error),))
     diverged = [curve.name for curve in curves if not np.isfinite(curve.value).all()]
     missing = (f"Not finite in some epochs: {', '.join(diverged)}.",) if diverged else ()
-    caption = "The dotted line marks the epoch that is reported; epochs are counted from 0."
+    caption = "The dotted line marks the epoch that is reported; epochs are counted from 1."
     alt = "Loss, accuracies and learning rate by epoch; the table below holds the same numbers"
     picture = run.gallery.add("curves", figure, alt, caption)
     return Section("curves", "Learning curves", missing=missing, pictures=(picture,), tables=(_values(curves),))
@@ -132,6 +135,6 @@ def _values(curves: Sequence[Curve]) -> Table:
     columns = [dict(zip(curve.epoch.tolist(), curve.value.tolist(), strict=True)) for curve in curves]
     epochs = sorted({epoch for column in columns for epoch in column})
     rows = (
-        (str(epoch), *(f"{column[epoch]:.4g}" if epoch in column else "" for column in columns)) for epoch in epochs
+        (str(epoch + 1), *(f"{column[epoch]:.4g}" if epoch in column else "" for column in columns)) for epoch in epochs
     )
     return Table("Values of each epoch", ("epoch", *(curve.name for curve in curves)), tuple(rows), collapsed=True)
