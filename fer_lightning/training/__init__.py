@@ -1,1 +1,1 @@
-"""Train: the classifier that every system is, callbacks, loggers, checkpoints."""
+"""Training: the base class of all systems, callbacks, loggers and checkpoints."""

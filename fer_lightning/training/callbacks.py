@@ -111,8 +111,9 @@ class StopWhereDiverged(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Records the step's learning rate; after an epoch's last step the schedule has already moved on."""
-        if trainer.optimizers:
-            self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        if rates:  # a model that is not trained by gradient steps has none
+            self.learning_rate = float(rates[0])
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -123,7 +124,7 @@ class StopWhereDiverged(Callback):
             DivergedError: the loss is not finite.
         """
         self._check_loss(trainer)
-        if isinstance(outputs, Mapping) and trainer.optimizers:
+        if isinstance(outputs, Mapping) and "loss" in outputs:
             loss = outputs["loss"].detach()
             self.pending = (loss, trainer.current_epoch + 1, trainer.global_step, self.learning_rate)
 

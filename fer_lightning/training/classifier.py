@@ -1,4 +1,4 @@
-"""VideoClassifier: what all systems share. Loss, metrics, optimiser and steps stand here, once."""
+"""VideoClassifier, the base class of all systems: steps, loss, metrics and optimiser."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -26,28 +26,37 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 class SplitMetrics(torch.nn.Module):
     """Loss and confusion matrix over exactly the clips of a split, on any number of processes.
 
-    The matrix has one more column and row than there are classes: clips no model can see are predicted `none`.
+    The matrix has one more row and column than there are classes: a clip without any input is predicted `none`.
+
+    Args:
+        num_classes: C, the number of classes.
     """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric(nan_strategy=float("nan"))  # a loss that diverged is shown, not left out
+        self.loss = MeanMetric(nan_strategy=float("nan"))  # a diverged loss is reported, not left out
         self.confusion = MulticlassConfusionMatrix(num_classes + 1)
         self.none = num_classes
 
     def update(self, loss: Tensor, probabilities: Tensor, label: Tensor) -> None:
-        """Adds a batch's clips."""
+        """Adds the clips of a batch.
+
+        Args:
+            loss: mean loss of the batch, a scalar.
+            probabilities: (B, C) or logits of the same shape.
+            label: (B,) indices of the true classes.
+        """
         self.loss.update(loss, weight=len(label))
         self.confusion.update(probabilities.argmax(dim=-1), label)
 
     def add_without_input(self, labels: Sequence[int]) -> None:
-        """Adds clips without prediction, errors in every accuracy."""
+        """Adds clips without a prediction, which count as errors in every metric."""
         if labels:
-            truth = torch.tensor(labels, device=self.confusion.device)
-            self.confusion.update(torch.full_like(truth, self.none), truth)
+            target = torch.tensor(labels, device=self.confusion.device)
+            self.confusion.update(torch.full_like(target, self.none), target)
 
     def summary(self) -> dict[str, Tensor]:
-        """The loss and every metric by its name, the same on every process; begins anew."""
+        """Returns the loss and every metric by name, equal on all processes, and resets the counts."""
         confusion = self.confusion.compute()[: self.none].cpu().numpy()  # (C, C + 1), rows are the true classes
         values = {"loss": self.loss.compute()}
         values |= {metric.name: values["loss"].new_tensor(metric.of(confusion)) for metric in METRICS}
@@ -57,23 +66,25 @@ class SplitMetrics(torch.nn.Module):
 
 
 class VideoClassifier(L.LightningModule):
-    """Classifies clips; a paper's system adds its `forward`.
+    """Classifies clips; a paper's system defines its `forward`.
 
     Args:
         class_names: emotion names in alphabetical order.
-        optimizer: makes the optimiser from the parameters; only training needs it.
-        scheduler: makes the learning rate's schedule from the optimiser, stepped every epoch. A plateau watches
-            `monitor`.
-        monitor: what a plateau watches: a value of the inner split.
+        optimizer: creates the optimiser from the parameters; only training needs it.
+        scheduler: creates the schedule of the learning rate from the optimiser. It is stepped every epoch.
+        monitor: the logged value that a `ReduceLROnPlateau` follows, usually one of the inner split.
         label_smoothing: of the cross-entropy.
-        class_weights: weigh clips by how rare their class is in the training data, so that all classes weigh the same.
-        start_from: `random`, or the run (`run:NAME`) or checkpoint whose weights a training begins with: all that fit,
-            which for other classes is all but the last layer.
+        class_weights: whether clips of rare classes weigh more, so that all classes have the same total weight.
+        start_from: `random`, or a run (`run:NAME`) or checkpoint whose weights a training starts from. The last layer
+            is left out if it has other classes.
+
+    Raises:
+        ValueError: the class names are not unique or not in alphabetical order.
     """
 
     weights: Tensor
     inputs: frozenset[str] = frozenset({"face"})
-    """Fields of `ClipBatch` that the model reads; the data module loads exactly these."""
+    """Fields of `ClipBatch` that the model reads. The data module loads these and no others."""
 
     def __init__(
         self,
@@ -91,10 +102,10 @@ class VideoClassifier(L.LightningModule):
         self.class_names = tuple(class_names)
         self.optimizer, self.scheduler, self.monitor = optimizer, scheduler, monitor
         self.label_smoothing, self.class_weights, self.start_from = label_smoothing, class_weights, start_from
-        self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # 1 on average over clips
-        self.configuration: dict[str, Any] = {}  # resolved, plain values; for the checkpoints
-        self._begun = False  # whether the training has its weights and statistics
-        self._frozen: list[torch.nn.Module] = []  # a list, so that their tensors have one name in the checkpoints
+        self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # mean over clips is 1
+        self.configuration: dict[str, Any] = {}  # the resolved configuration, saved in checkpoints
+        self._begun = False  # whether weights were loaded and statistics fitted
+        self._frozen: list[torch.nn.Module] = []  # a plain list: registering them again would save their tensors twice
         self.split_metrics = torch.nn.ModuleDict(
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
         )
@@ -103,7 +114,7 @@ class VideoClassifier(L.LightningModule):
         """Checks that the data module loads what the model reads.
 
         Raises:
-            ValueError: it lacks a field.
+            ValueError: the data module does not load a field.
         """
         self._begun = False
         data = getattr(self.trainer, "datamodule", None)
@@ -114,14 +125,13 @@ class VideoClassifier(L.LightningModule):
             )
 
     def on_fit_start(self) -> None:
-        """Begins the training, unless a callback has had it begin: Lightning calls this hook after theirs."""
+        """Begins the training unless a callback already has; Lightning calls the hooks of callbacks first."""
         self.begin_training()
 
     def begin_training(self) -> None:
-        """Loads pretrained weights and fits statistics, once for each call of `trainer.fit`.
+        """Computes class weights, loads pretrained weights and fits statistics, once for each call of `trainer.fit`.
 
-        No model downloads anything by being made. One that goes on has its weights from its checkpoint. Class weights
-        are those of the training clips.
+        Constructing a model downloads nothing. A resumed model takes its weights and statistics from its checkpoint.
         """
         if self._begun:
             return
@@ -134,7 +144,7 @@ class VideoClassifier(L.LightningModule):
             return
         if self.start_from != RANDOM:
             left_out = load_fitting_weights(self, self.start_from)
-            self.print(f"begins with the weights of {self.start_from}, but for {', '.join(left_out) or 'none'}")
+            self.print(f"starts from the weights of {self.start_from}; left out: {', '.join(left_out) or 'none'}")
         else:
             for module in self.modules():
                 if isinstance(module, Pretrained):
@@ -143,15 +153,15 @@ class VideoClassifier(L.LightningModule):
             self.fit_statistics(data)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Logits, the clip's feature, and what there is to look at."""
+        """Computes logits (B, C), a feature (B, D) of each sample, and what reports show; see `ClassifierOutput`."""
         raise NotImplementedError
 
     def freeze(self, *modules: torch.nn.Module) -> Self:
-        """Keeps modules as they are: no gradient reaches them, and they stay in evaluation mode throughout a training.
+        """Excludes modules from training: they get no gradients and stay in evaluation mode.
 
-        A paper's class calls it in its constructor with what `forward_frozen` runs. Of a network whose last block is
-        fine-tuned, these are the blocks before it. Without modules it is Lightning's own, which freezes the whole model
-        for inference.
+        A system calls this in its constructor with the modules that `forward_frozen` runs. If only the last block of a
+        network is fine-tuned, these are the blocks before it. Without arguments this is Lightning's own method, which
+        freezes the whole model for inference.
         """
         if not modules:
             return super().freeze()
@@ -161,24 +171,24 @@ class VideoClassifier(L.LightningModule):
         return self
 
     def frozen_parts(self) -> list[torch.nn.Module]:
-        """The modules that were frozen, in that order; cached features depend on these alone."""
+        """Lists the frozen modules in the order of freezing; cached features depend on these alone."""
         return list(self._frozen)
 
     def train(self, mode: bool = True) -> Self:
-        """Sets the mode of what learns; dropout and BatchNorm of the frozen parts stay in evaluation mode."""
+        """Sets the mode of the trained modules; frozen ones keep dropout and BatchNorm in evaluation mode."""
         super().train(mode)
         for part in self._frozen:
             part.eval()
         return self
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """Runs the frozen parts on a batch. A class that freezes parts defines it and calls `frozen_features`."""
-        raise NotImplementedError(f"{type(self).__name__} freezes modules, but does not say what they compute")
+        """Runs the frozen modules on a batch. A class that freezes modules defines it and calls `frozen_features`."""
+        raise NotImplementedError(f"{type(self).__name__} freezes modules, but does not define forward_frozen")
 
     def frozen_features(self, batch: ClipBatch) -> FrozenFeatures:
-        """What the frozen parts make of a batch: read from the cache if the batch brings it, else computed.
+        """Returns the features of the frozen modules: those that the batch carries from the cache, or computed ones.
 
-        It has gradients only if nothing is frozen: the same class may also train all of its network.
+        They have gradients only if nothing is frozen, since the same class may also train its whole network.
         """
         if batch.features is not None or batch.clip_features is not None:
             return FrozenFeatures(batch.features, batch.clip_features)
@@ -186,17 +196,17 @@ class VideoClassifier(L.LightningModule):
             return self.forward_frozen(batch)
 
     def fit_statistics(self, data: VideoDataModule) -> None:
-        """Fits what is not learnt by gradients - scalers, support vector machines - when a training begins.
+        """Fits what is not trained by gradients, such as scalers and support vector machines, before the first epoch.
 
-        Called on every process with all of the training clips in `data.fitting_dataloader()`; what is fitted must lie
-        in buffers, so that it travels in the checkpoint.
+        Called on every process; `data.fitting_dataloader()` yields all training clips. The results must be buffers, so
+        that checkpoints contain them.
         """
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
-        """Mean cross-entropy over the samples; systems with further losses add theirs.
+        """Returns the mean cross-entropy over the samples, a scalar; systems with further losses add them.
 
-        Class weights multiply it and do not divide it again, as torch's own do: only so is the mean over processes the
-        mean over their clips.
+        Unlike torch's weighted cross-entropy, the sum is divided by the number of samples and not by the sum of their
+        class weights. Otherwise the mean over processes would not be the mean over their clips.
         """
         losses = F.cross_entropy(
             output.logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing
@@ -204,16 +214,16 @@ class VideoClassifier(L.LightningModule):
         return (losses * self.weights[batch.label]).mean()
 
     def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
-        """The clips of a batch, their draws averaged, and the loss of the batch."""
+        """Returns the predictions for a batch's clips, averaged over the views of each clip, and the batch's loss."""
         return self.clip_predictions(self(batch), batch)
 
     def clip_predictions(self, output: ClassifierOutput, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
-        """As `predict_clips`, of what the model has made of the batch."""
+        """Returns the same as `predict_clips` from an output that the model has already computed for the batch."""
         first, clip_of = _clips_of(batch.clip_id)
         probabilities = output.logits.float().softmax(dim=-1)
         mean = _mean_by_clip(clip_of.to(probabilities.device), len(first))
         predictions = ClipPredictions(
-            clip_id=tuple(batch.clip_id[place] for place in first),
+            clip_id=tuple(batch.clip_id[index] for index in first),
             probabilities=mean(probabilities),
             feature=mean(output.feature.float()),
             frame_index=batch.frame_index[first],
@@ -224,11 +234,11 @@ class VideoClassifier(L.LightningModule):
             streams=_stream_means(output.streams, mean) if output.streams else None,
             stream_names=tuple(stream.name for stream in output.streams),
         )
-        known = bool((batch.label >= 0).all())
-        return predictions, self.loss(output, batch) if known else output.logits.new_zeros(())
+        has_labels = bool((batch.label >= 0).all())
+        return predictions, self.loss(output, batch) if has_labels else output.logits.new_zeros(())
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
-        """One step; the progress bar shows its loss, the logs get the epoch's."""
+        """Computes the loss of a batch. The progress bar shows it; the logs hold the mean of the epoch."""
         output = self(batch)
         loss = self.loss(output, batch)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, logger=False)
@@ -237,17 +247,17 @@ class VideoClassifier(L.LightningModule):
         return loss
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> ClipPredictions:  # type: ignore[override]
-        """Counts the clips of the inner split."""
+        """Evaluates a batch of the inner split."""
         return self._evaluate(batch, "inner")
 
     def test_step(  # type: ignore[override]
         self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> ClipPredictions:
-        """Counts the clips of the inner and of the reported split; callbacks write the tables."""
+        """Evaluates a batch of the inner or the reported split; callbacks write the tables."""
         return self._evaluate(batch, EVALUATED[dataloader_idx])
 
     def predict_step(self, batch: ClipBatch, batch_idx: int) -> ClipPredictions:
-        """Clips without a known class."""
+        """Predicts a batch of clips whose classes may be unknown."""
         return self.predict_clips(batch)[0]
 
     def _evaluate(self, batch: ClipBatch, split: str) -> ClipPredictions:
@@ -259,22 +269,22 @@ class VideoClassifier(L.LightningModule):
         return predictions
 
     def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
-        """What a system counts beside the metrics; called for every batch of `train`, `inner` and `test`."""
+        """Hook for what a system counts beside the metrics; called for every batch of `train`, `inner` and `test`."""
 
     def metrics_of(self, split: str) -> SplitMetrics:
-        """Loss and confusion matrix of `train`, `inner` or `test`."""
+        """Returns the loss and confusion matrix of `train`, `inner` or `test`."""
         metrics = self.split_metrics[f"{split}_split"]
         assert isinstance(metrics, SplitMetrics)
         return metrics
 
     def on_train_epoch_start(self) -> None:
-        """Logs the epoch's learning rate; at its end the schedule is at the next one's."""
+        """Logs the epoch's learning rate; at the end of the epoch the schedule has already moved on."""
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_train_epoch_end(self) -> None:
-        """Logs the epoch's training loss and accuracies, then lets a plateau see them.
+        """Logs the epoch's training loss and metrics, then steps a `ReduceLROnPlateau`.
 
-        Lightning does so after the checkpoint was written, which would then lack the step.
+        Lightning would step it after the checkpoint was written, which would then lack the step.
         """
         self._log_split("train")
         for config in self.trainer.lr_scheduler_configs:
@@ -285,26 +295,26 @@ class VideoClassifier(L.LightningModule):
         values = self.trainer.callback_metrics
         if self.monitor not in values:
             raise ValueError(
-                f"the learning rate's plateau watches {self.monitor}, which is not logged; there are "
-                f"{', '.join(sorted(values))}; set --model.init_args.monitor to one of them"
+                f"ReduceLROnPlateau follows {self.monitor}, which is not logged; set --model.init_args.monitor to "
+                f"one of {', '.join(sorted(values))}"
             )
         return float(values[self.monitor])
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Steps all schedules but plateaus, which `on_train_epoch_end` has stepped."""
+        """Steps all schedules except `ReduceLROnPlateau`, which `on_train_epoch_end` has stepped."""
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the inner split's; where it is the reported one, says so beside every such value."""
+        """Logs the inner split's loss and metrics, and a mark if the inner split is the reported one."""
         self._log_split("inner")
         data = getattr(self.trainer, "datamodule", None)
         if isinstance(data, VideoDataModule) and data.selection == "best_on_test":
             self.log("inner/best_on_test", 1.0)
 
     def on_test_epoch_end(self) -> None:
-        """Logs those of both evaluated splits, the inner one's at the chosen epoch as `chosen/`."""
-        self._log_split("inner", "chosen")  # a name of its own: the inner split's curve is that of the training
+        """Logs loss and metrics of the inner split at the chosen epoch, as `chosen/`, and of the reported split."""
+        self._log_split("inner", "chosen")  # `inner/` is the curve over the epochs
         self._log_split("test")
 
     def _log_split(self, split: str, name: str = "") -> None:
@@ -316,31 +326,31 @@ class VideoClassifier(L.LightningModule):
             self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == WAR.name, add_dataloader_idx=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what it takes to use the checkpoint without the run's other files: plain values only."""
+        """Adds class names and configuration as plain values, so that the checkpoint can be used on its own."""
         checkpoint["fer_lightning"] = {"class_names": list(self.class_names), "configuration": self.configuration}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses the checkpoint of a model with other classes: the meaning of the outputs is their order.
+        """Refuses the checkpoint of a model with other classes, whose outputs would be in another order.
 
         Raises:
-            ValueError: naming both class lists.
+            ValueError: the class names differ; the message lists both.
         """
-        theirs = tuple(checkpoint.get("fer_lightning", {}).get("class_names", self.class_names))
-        if theirs != self.class_names:
+        trained_on = tuple(checkpoint.get("fer_lightning", {}).get("class_names", self.class_names))
+        if trained_on != self.class_names:
             raise ValueError(
-                f"the checkpoint was trained on the classes {', '.join(theirs)}, but the data has "
+                f"the checkpoint was trained on the classes {', '.join(trained_on)}, but the data has "
                 f"{', '.join(self.class_names)}; use data with the same classes"
             )
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over what is to be trained, and its schedule.
+        """Creates the optimiser of all parameters that are trained, and its schedule.
 
         Raises:
-            ValueError: the experiment names no optimiser.
+            ValueError: the model has no optimiser.
         """
         if self.optimizer is None:
             raise ValueError(
-                f"{type(self).__name__} was made without an optimiser, so it cannot be trained; name one, such as "
+                f"{type(self).__name__} has no optimiser, so it cannot be trained; add one, such as "
                 "`optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-4}}` under model.init_args"
             )
         optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
@@ -351,30 +361,30 @@ class VideoClassifier(L.LightningModule):
 
 
 def balancing_weights(labels: Tensor, num_classes: int) -> Tensor:
-    """(C,) weights with which all classes that occur weigh the same, 1 on average over the clips."""
+    """Returns (C,) weights that give all classes that occur the same total weight; their mean over the clips is 1."""
     counts = torch.bincount(labels, minlength=num_classes)
     present = counts > 0
     return torch.where(present, len(labels) / (present.sum() * counts.clamp_min(1)), torch.zeros(num_classes))
 
 
 def _clips_of(clip_ids: Sequence[str]) -> tuple[list[int], Tensor]:
-    """Places of each clip's first sample, and (B,) which clip each sample belongs to."""
-    starts = [place for place, clip in enumerate(clip_ids) if place == 0 or clip_ids[place - 1] != clip]
+    """Returns the index of each clip's first sample, and (B,) the number of the clip that each sample belongs to."""
+    starts = [index for index, clip in enumerate(clip_ids) if index == 0 or clip_ids[index - 1] != clip]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], len(clip_ids)], strict=True)]
     return starts, torch.arange(len(starts)).repeat_interleave(torch.tensor(lengths))
 
 
 def _mean_by_clip(clip_of: Tensor, clips: int) -> Callable[[Tensor], Tensor]:
-    """A function (B, D) -> (M, D) that averages the samples of each clip."""
+    """Returns a function (B, D) -> (M, D) that averages the samples of each of M clips."""
     counts = torch.bincount(clip_of, minlength=clips)[:, None]
     return lambda x: x.new_zeros(clips, x.shape[1]).index_add_(0, clip_of, x) / counts
 
 
 def _stream_means(streams: Sequence[StreamScores], mean: Callable[[Tensor], Tensor]) -> Tensor:
-    """(M, S, C) probabilities of S streams, averaged over the draws in which there is something to see."""
+    """Returns (M, S, C) probabilities of S streams, averaged over the views in which the stream has input."""
     means = []
     for stream in streams:
         probabilities = stream.logits.float().softmax(dim=-1)
-        there = ~probabilities.isnan().any(dim=1, keepdim=True)  # (B, 1)
-        means.append(mean(torch.where(there, probabilities, 0)) / mean(there.float()))  # 0 / 0: in none of them
+        valid = ~probabilities.isnan().any(dim=1, keepdim=True)  # (B, 1)
+        means.append(mean(torch.where(valid, probabilities, 0)) / mean(valid.float()))  # 0 / 0 = NaN: valid in no view
     return torch.stack(means, dim=1)

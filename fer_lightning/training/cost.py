@@ -1,4 +1,4 @@
-"""What a model costs: parameters, multiply-adds, time."""
+"""The cost of a model: parameters, multiply-adds and time."""
 
 import statistics
 import time
@@ -15,7 +15,7 @@ from fer_lightning.training.classifier import VideoClassifier
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one clip, and what it was measured on."""
+    """The cost of one clip, and the batch size and device on which the time was measured."""
 
     parameters: int
     multiply_adds: int
@@ -25,13 +25,13 @@ class Cost:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """All parameters, frozen ones too."""
+    """Counts all parameters, frozen ones included."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @torch.no_grad()
 def multiply_adds(model: VideoClassifier, batch: ClipBatch) -> int:
-    """Multiply-adds of a forward pass over one clip of the batch; torch counts two operations for each."""
+    """Counts the multiply-adds of a forward pass for one clip of the batch; torch counts two operations for each."""
     counter = FlopCounterMode(display=False)
     model.eval()
     with counter:
@@ -41,7 +41,7 @@ def multiply_adds(model: VideoClassifier, batch: ClipBatch) -> int:
 
 @torch.no_grad()
 def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, repeats: int = 5) -> float:
-    """The median time of a forward pass, by clip."""
+    """Measures the median time of a forward pass, in seconds per clip."""
     device = batch.mask.device
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
     times = []
@@ -57,10 +57,10 @@ def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, r
 
 
 def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) -> Cost:
-    """The cost on clips of the reported split, on the best device there is."""
+    """Measures the cost on clips of the reported split, on a GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clips = data.clip_dataset("test", cached=False)  # the frozen parts cost too
-    samples = [clips[place] for place in range(min(len(clips), data.batch_size))]
+    clips = data.clip_dataset("test", cached=False)  # the frozen parts are part of the cost
+    samples = [clips[index] for index in range(min(len(clips), data.batch_size))]
     batch = collate(samples).to(device)
     model = model.to(device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"

@@ -1,4 +1,4 @@
-"""FeatureCaching: runs the frozen parts of a model once over all variants of all clips, and lets training read that."""
+"""Caches the features of a model's frozen parts: computed once for all views of all clips, then read in training."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -19,18 +19,17 @@ from fer_lightning.training.classifier import VideoClassifier
 
 
 class FeatureCaching(Callback):
-    """Computes what a model's frozen parts make of the clips before a training, and has the data module read it.
+    """Computes the features of a model's frozen parts before a training; the data module then reads them.
 
-    It does so if the data module's `cache` is set and the model has frozen parts. Every `fer` command that trains has
-    this callback; give it to a `Trainer` of your own.
+    It does nothing unless the data module's `cache` is set and the model has frozen parts. Every `fer` command that
+    trains uses this callback; pass it to a `Trainer` of your own.
     """
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Fills the cache with what is missing.
+        """Computes the features that are missing in the cache.
 
-        No later hook would do: Lightning makes the first loaders before it calls the callbacks' `on_train_start`. It
-        calls this one before the module's, so the model is told to load its weights; one that goes on has them from
-        its checkpoint by now.
+        A later hook would be too late: Lightning creates the first loaders before `on_train_start`. It calls this hook
+        before the model's own, so the model has to load its weights here. A resumed model already has them.
         """
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not (isinstance(data, VideoDataModule) and isinstance(pl_module, VideoClassifier)):
@@ -41,9 +40,9 @@ class FeatureCaching(Callback):
 
 
 def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCache:
-    """The cache of all clips' features, complete on every process.
+    """Fills the cache with the features of all clips and returns it, complete on every process.
 
-    Each process computes its share of the clips; what is there already, whole, stays.
+    Each process computes its share of the clips. Clips whose features are complete are skipped.
     """
     assert data.store is not None
     cache = FeatureCache(data.store.folder / "features" / features_key(model, data))
@@ -57,7 +56,7 @@ def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCac
 
 
 def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
-    """A name for everything that the features depend on: weights, frames, crops' size, augmentation, precision."""
+    """Hashes all that the features depend on: weights, sampled frames, crop size, augmentation and precision."""
     digest = hashlib.sha256()
     precision = model.trainer.precision
     for setting in (model.frozen_parts(), data.sampler, data.size, data.augmentation, data.train_views, precision):
@@ -69,51 +68,51 @@ def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
     return digest.hexdigest()[:16]
 
 
-class _Share(Sampler[list[Draw | int]]):
-    """One process's clips, each with all of its variants, or in the evaluation as it is, in batches of whole clips."""
+class _WholeClips(Sampler[list[Draw | int]]):
+    """Batches of whole clips: each clip with all of its training views, or as it is evaluated if `train_views` is 0."""
 
     def __init__(self, clips: Sequence[int], train_views: int, batch_size: int) -> None:
-        self._clips, self._variants = clips, train_views
-        self._together = max(1, batch_size // max(train_views, 1))
+        self._clips, self._train_views = clips, train_views
+        self._clips_per_batch = max(1, batch_size // max(train_views, 1))
 
     def __len__(self) -> int:
-        return -(-len(self._clips) // self._together)
+        return -(-len(self._clips) // self._clips_per_batch)
 
     def __iter__(self) -> Iterator[list[Draw | int]]:
-        for start in range(0, len(self._clips), self._together):
-            clips = self._clips[start : start + self._together]
-            yield [Draw(clip, number) for clip in clips for number in range(self._variants)] or list(clips)
+        for start in range(0, len(self._clips), self._clips_per_batch):
+            clips = self._clips[start : start + self._clips_per_batch]
+            yield [Draw(clip, number) for clip in clips for number in range(self._train_views)] or list(clips)
 
 
 def _fill(
     model: VideoClassifier, data: VideoDataModule, cache: FeatureCache, dataset: ClipDataset, group: str, count: int
 ) -> None:
-    """Writes the features of all clips of a data set that are not there yet."""
+    """Computes and writes the features of this process's clips that the cache does not hold yet."""
     rank, world = model.trainer.global_rank, model.trainer.world_size
     mine = [i for i in range(len(dataset)) if i % world == rank]
     todo = [i for i in mine if cache.count(dataset.clips[i].record.clip_id, group) != count]
-    order = _Share(todo, count if group == TRAIN_VIEWS else 0, data.batch_size)
+    batches = _WholeClips(todo, count if group == TRAIN_VIEWS else 0, data.batch_size)
     with progress(f"features of {group}", len(todo)) as advance:
         done = 0
-        for batch in data.loader(dataset, batches=order):
-            frames, clips = _frozen(model, batch)
+        for batch in data.loader(dataset, batches=batches):
+            frames, clips = _compute(model, batch)
             for clip_id in dict.fromkeys(batch.clip_id):
                 rows = [row for row, name in enumerate(batch.clip_id) if name == clip_id]
-                features = [_of_row(frames, clips, batch.mask, row) for row in rows]
+                features = [_sample_features(frames, clips, batch.mask, row) for row in rows]
                 cache.write(clip_id, group, features)
                 done += 1
             advance(done)
 
 
-def _frozen(model: VideoClassifier, batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
-    """What the frozen parts make of a batch, on the processor."""
+def _compute(model: VideoClassifier, batch: ClipBatch) -> tuple[Tensor | None, Tensor | None]:
+    """Runs the frozen parts on a batch; returns features of frames (B, T, D) and of samples (B, D) on the CPU."""
     with torch.no_grad(), model.trainer.precision_plugin.forward_context():
-        made = model.forward_frozen(batch.to(model.device))
-    return (None if made.frames is None else made.frames.cpu(), None if made.clip is None else made.clip.cpu())
+        output = model.forward_frozen(batch.to(model.device))
+    return (None if output.frames is None else output.frames.cpu(), None if output.clip is None else output.clip.cpu())
 
 
-def _of_row(frames: Tensor | None, clips: Tensor | None, mask: Tensor, row: int) -> Features:
-    """One sample's features, without what was padded."""
+def _sample_features(frames: Tensor | None, clips: Tensor | None, mask: Tensor, row: int) -> Features:
+    """Returns the features of one sample without padded frames."""
     return Features(
         None if frames is None else frames[row, : int(mask[row].sum())], None if clips is None else clips[row]
     )

@@ -1,4 +1,4 @@
-"""A trained model out of a checkpoint, with what it needs: class list, sampler, crop size, faces, sound."""
+"""Loads a trained model from a checkpoint, with the settings of its input: sampler, crop size, faces, audio."""
 
 import os
 import re
@@ -23,47 +23,47 @@ from fer_lightning.weights import checkpoint_of, read_checkpoint
 OWN = ("fer_lightning", "data_modules")
 TRUSTED = "FER_TRUSTED_MODULES"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
-SHOWN = 600  # letters of what does not fit: of other weights, all names would be listed
+MAX_DETAIL = 600  # characters of a quoted error: that of other weights would list all of their names
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model in evaluation mode and how its input was made in training."""
+    """A model in evaluation mode and the settings of its input."""
 
     model: VideoClassifier
     sampler: FrameSampler
-    size: int  # of the crops, pixels
+    size: int  # side of the face crops, pixels
     faces: FaceSettings
     audio: AudioSettings
-    augmentation: ClipAugmentation | None  # of which prediction sees the middle
+    augmentation: ClipAugmentation | None  # decides the crop that is evaluated
     checkpoint: Path
 
     @property
     def models(self) -> "tuple[TrainedModel, ...]":
-        """The model alone; see `TrainedEnsemble.models`."""
+        """The model itself, alone; an ensemble has several (`TrainedEnsemble.models`)."""
         return (self,)
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The class list that the model was trained with."""
+        """The class names that the model was trained with."""
         return self.model.class_names
 
 
 def load_trained(run: Path) -> TrainedModel:
-    """Builds the model that a run's folder or checkpoint holds. Nothing is unpickled and nothing downloaded.
+    """Builds the model of a run's folder or checkpoint, without unpickling or downloading anything.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the run is an ensemble, or the file is no checkpoint, not one of this suite, or one whose
-            configuration and weights do not fit.
+        ValueError: the run is an ensemble; or the file is not a checkpoint of this suite, or its configuration and
+            weights do not fit.
     """
     ensemble = ensemble_at(run)
     if ensemble is not None:
         record = Record.read(ensemble)
         members = ", ".join(part.run for part in record.members) if record else ""
         raise ValueError(
-            f"{ensemble.path} is an ensemble, which has no checkpoint of its own and which only `fer predict` takes; "
-            f"expected the run of one model, such as its members: {members}"
+            f"{ensemble.path} is an ensemble, which has no checkpoint and which only `fer predict` takes; expected "
+            f"the run of one model, such as its members: {members}"
         )
     path = checkpoint_of(run)
     content = read_checkpoint(path)
@@ -71,20 +71,20 @@ def load_trained(run: Path) -> TrainedModel:
     if not isinstance(own, dict) or not own.get("configuration"):
         raise ValueError(
             f"{path} was not written by `fer train`: it holds {', '.join(sorted(map(str, content)))[:200]}, but no "
-            "`fer_lightning` entry with class names and configuration. To begin from its weights, name it as "
+            "`fer_lightning` entry with class names and configuration. To start from its weights, give it as "
             "`weights` of a backbone"
         )
     try:
         return _rebuilt(own, cast(dict[str, Any], content["state_dict"]), path)
     except (ArgumentError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
-            f"{path}: its configuration and weights make no model of this version of the suite; "
-            f"{type(error).__name__}: {textwrap.shorten(str(error), SHOWN)}"
+            f"{path}: its configuration and weights do not make a model of this version of the suite: "
+            f"{type(error).__name__}: {textwrap.shorten(str(error), MAX_DETAIL)}"
         ) from error
 
 
 def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
-    """The model of a checkpoint's `fer_lightning` entry; its classes can only be models and samplers."""
+    """Builds the model of a checkpoint's `fer_lightning` entry; only models and samplers can be instantiated."""
     _refuse_foreign_modules(own["configuration"], path)
     configuration = own["configuration"]
     parser = ArgumentParser(exit_on_error=False)
@@ -104,40 +104,40 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
             "augmentation": data["augmentation"],
         }
     )
-    made = parser.instantiate_classes(parsed)
-    model = cast(VideoClassifier, made.model)
+    built = parser.instantiate_classes(parsed)
+    model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
     size = int(data["size"])
-    return TrainedModel(model.eval(), made.sampler, size, made.faces, made.audio, made.augmentation, path)
+    return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, built.augmentation, path)
 
 
 def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
-    """Refuses a configuration that has anything imported which is not of this suite: importing a module runs it.
+    """Refuses a configuration that would import modules of other packages, since importing a module runs its code.
 
-    Models of one's own are allowed by the variable FER_TRUSTED_MODULES, names of packages with commas between.
+    The environment variable FER_TRUSTED_MODULES allows further packages: their names, separated by commas.
 
     Raises:
-        ValueError: a class is of another package; the message names it.
+        ValueError: a class belongs to another package; the message names it.
     """
     trusted = {*OWN, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}
     data = configuration["data"]
-    made = [
+    settings = [
         data["sampler"],
         data["dataset"]["init_args"]["faces"],
         data.get("audio") or data.get("sound"),
         data["augmentation"],
     ]
-    for name in _dotted([_without_training(configuration["model"], ()), *made]):
+    for name in _dotted([_without_training(configuration["model"], ()), *settings]):
         package = name.split(".")[0]
         if package not in trusted and find_spec(package) is not None:
             raise ValueError(
-                f"{path} asks for {name}; expected classes of {' and '.join(OWN)} alone, as importing others runs "
+                f"{path} asks for {name}; expected classes of {' and '.join(OWN)} only, since importing others runs "
                 f"their code. If you trust that package, set {TRUSTED}={package}"
             )
 
 
 def _dotted(values: object) -> Iterator[str]:
-    """All strings that jsonargparse might import."""
+    """Yields all strings that jsonargparse might import."""
     if isinstance(values, dict):
         yield from _dotted(list(values.values()))
     elif isinstance(values, list):
@@ -148,7 +148,7 @@ def _dotted(values: object) -> Iterator[str]:
 
 
 def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-    """A model's configuration with its class list and without optimiser and schedule."""
+    """Returns a model's configuration with its class names and without optimiser and schedule."""
     left_out = ("optimizer", "scheduler")
     arguments = {name: value for name, value in model["init_args"].items() if name not in left_out}
     return model | {"init_args": arguments | {"class_names": list(class_names)}}

@@ -1,4 +1,4 @@
-"""Curves that a resumed run continues: a CSV table in the run's folder, and Weights & Biases."""
+"""Loggers that a resumed run continues: a CSV table in the run's folder, and Weights & Biases."""
 
 import csv
 import os
@@ -26,7 +26,7 @@ from fer_lightning.runs.folder import RunFolder
 
 
 def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of `metrics.csv`; none where it does not exist.
+    """Reads the columns and rows of `metrics.csv`; both are empty if the file does not exist.
 
     Raises:
         ValueError: the file is damaged.
@@ -39,12 +39,12 @@ def _read(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
         try:
             for row in reader:
                 if None in row or None in row.values() or not row.get("step", "").isdecimal():
-                    raise ValueError(f"expected as many cells as columns and a number of steps, found {row}")
+                    raise ValueError(f"expected as many cells as columns and a whole number as step, found {row}")
                 rows.append(row)
         except (ValueError, csv.Error) as error:
             raise ValueError(
-                f"{table}, line {max(reader.line_num, 1)} is damaged ({error}); take the line out, or move the file "
-                "away: the run goes on without its earlier curves"
+                f"{table}, line {max(reader.line_num, 1)} is damaged ({error}); delete the line, or move the file away "
+                "to resume the run without its earlier curves"
             ) from error
         return list(reader.fieldnames or []), rows
 
@@ -54,8 +54,9 @@ def _write(table: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
 
 
 class _ContinuedWriter(ExperimentWriter):
-    """Lightning's writer deletes the table of an earlier session, and may be killed with half a row written; this one
-    goes on with the table and writes it whole.
+    """Continues the table of an earlier session and writes it atomically.
+
+    Lightning's own writer deletes that table, and leaves half a row if it is killed while writing.
     """
 
     def _check_log_dir_exists(self) -> None:
@@ -70,7 +71,7 @@ class _ContinuedWriter(ExperimentWriter):
             _write(Path(self.metrics_file_path), columns, self._rows)
 
     def _add(self, row: dict[str, Any]) -> None:
-        """Adds a row; values that the step has already are written over, as `write_curves` logs them first."""
+        """Adds a row. Values that the step already has are replaced; `write_curves` logs some of them first."""
         for earlier in reversed(self._rows):
             if int(earlier["step"]) != row["step"]:
                 break
@@ -81,16 +82,18 @@ class _ContinuedWriter(ExperimentWriter):
 
 
 def _values(row: dict[str, Any]) -> set[str]:
-    """What a row holds beside its place."""
+    """Returns the names of a row's values, without epoch and step."""
     return {name for name, value in row.items() if value != ""} - {"epoch", "step"}
 
 
 class CurvesLogger(CSVLogger):
-    """`metrics.csv` in the run's folder. It goes first among the loggers: it sets the folder of the checkpoints.
+    """Writes `metrics.csv` into the run's folder.
+
+    It must be the first logger of a trainer, because Lightning takes the folder of the checkpoints from it.
 
     Args:
         save_dir: the run's folder; the command line sets it.
-        flush_logs_every_n_steps: how often the table is written.
+        flush_logs_every_n_steps: number of steps after which the table is written.
     """
 
     def __init__(self, save_dir: str = ".", flush_logs_every_n_steps: int = 50) -> None:
@@ -107,17 +110,17 @@ class CurvesLogger(CSVLogger):
 
 
 def drop_rows_after(table: Path, step: int) -> None:
-    """Takes out of `metrics.csv` what was logged after a checkpoint: the resumed run will log it again."""
+    """Deletes the rows of `metrics.csv` from a checkpoint's step on, which the resumed run logs again."""
     columns, rows = _read(table)
     if rows:
         _write(table, columns, [row for row in rows if int(row["step"]) < step])
 
 
 def write_curves(trainer: Trainer) -> None:
-    """Writes an epoch's `train/*` and learning rate into its curves, ahead of Lightning, which logs them last of all.
+    """Writes `train/*` and the learning rate of an epoch before Lightning does, which logs them after the checkpoint.
 
-    Called in all processes, as reading what was logged may join their values. What learns nothing by steps is left to
-    Lightning.
+    All processes must call it, because reading logged values may synchronise them. Models that are not trained by
+    gradient steps are left to Lightning.
     """
     values = {
         name: value for name, value in trainer.logged_metrics.items() if name == "lr" or name.startswith("train/")
@@ -132,30 +135,31 @@ def write_curves(trainer: Trainer) -> None:
 Sender = TypeVar("Sender", bound=Callable[..., None])
 
 
-def _spared(send: Sender) -> Sender:
-    """Lets a method that sends something to W&B fail without an end of the training."""
+def _without_failing(send: Sender) -> Sender:
+    """Keeps the training alive if a method that sends something to W&B fails."""
 
     @wraps(send)
-    def sent(self: "RunWandbLogger", *args: Any, **kwargs: Any) -> None:
+    def guarded(self: "RunWandbLogger", *args: Any, **kwargs: Any) -> None:
         if not self.lost:
             try:
                 send(self, *args, **kwargs)
             except Exception as error:  # W&B raises its own, the system's, and those of its connection
                 self.give_up(error)
 
-    return cast(Sender, sent)
+    return cast(Sender, guarded)
 
 
 class RunWandbLogger(WandbLogger):
-    """Weights & Biases, offline unless there is a key; a resumed run goes on with its W&B run.
+    """Logs to Weights & Biases; a resumed run continues its W&B run.
 
-    Whatever fails of W&B is said once, and the training goes on without it: its curves are in `metrics.csv` too.
+    If W&B fails, one message says so and the training continues without it; its curves are in `metrics.csv` too.
 
     Args:
         save_dir: the run's folder; the command line sets it.
-        project: in W&B.
-        mode: `auto` is WANDB_MODE where it is set, else online with a key and offline without.
-        selection: of epochs, a tag of the W&B run; the command line sets it.
+        project: name of the W&B project.
+        mode: `auto` takes the variable WANDB_MODE if it is set, and is otherwise online with an API key and offline
+            without one.
+        selection: how the epoch is chosen, a tag of the W&B run; the command line sets it.
     """
 
     def __init__(
@@ -179,31 +183,31 @@ class RunWandbLogger(WandbLogger):
                 mode=mode,
                 settings=wandb.Settings(console="off", silent=mode != "online"),
             )
-            self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns of it each time
-        except Exception as error:  # such as a key that is none, or a variable WANDB_* that W&B does not take
+            self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns about it
+        except Exception as error:  # such as an invalid API key or WANDB_* variable
             super().__init__(save_dir=save_dir, project=project)
             self.give_up(error)
 
     @rank_zero_only
     def give_up(self, error: Exception) -> None:
-        """Says that W&B is lost, once; from now on nothing is sent there."""
+        """Prints once that W&B failed, and sends nothing more."""
         if self.lost:
             return
         self.lost = True
-        if isinstance(error, ConnectionError):  # its process is dead: waiting for it at the end would be a traceback
+        if isinstance(error, ConnectionError):  # W&B's process is dead; waiting for it at exit would raise
             with suppress(Exception):
                 wandb.teardown()
         print(
-            f"W&B failed ({type(error).__name__}: {first_line(error)}): the run goes on without it. Its curves are in "
-            f"{Path(str(self.save_dir), 'metrics.csv')}; WANDB_MODE=offline needs no connection, WANDB_MODE=disabled "
-            "leaves W&B out",
+            f"W&B failed ({type(error).__name__}: {first_line(error)}): the run continues without it. Its curves are "
+            f"in {Path(str(self.save_dir), 'metrics.csv')}; WANDB_MODE=offline needs no connection, "
+            "WANDB_MODE=disabled turns W&B off",
             file=sys.stderr,
             flush=True,
         )
 
     @property
     def experiment(self) -> Any:
-        """W&B's run; one that takes everything and does nothing, where W&B is lost."""
+        """The W&B run, or a dummy that ignores everything if W&B has failed."""
         if not self.lost:
             try:
                 return super().experiment
@@ -211,27 +215,27 @@ class RunWandbLogger(WandbLogger):
                 self.give_up(error)
         return _DummyExperiment()
 
-    @_spared
+    @_without_failing
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        """Sends values of a step."""
+        """Sends the values of a step."""
         super().log_metrics(metrics, step)
 
-    @_spared
+    @_without_failing
     def log_hyperparams(self, params: Any) -> None:
         """Sends the configuration."""
         super().log_hyperparams(params)
 
     @rank_zero_only
     def log_report(self, run: RunFolder) -> None:
-        """Sends a run's report: pictures and the classes' table as panels, the page and the tables as an artifact."""
+        """Sends a run's report: figures and the table of classes as panels, the page and the tables as an artifact."""
         figures = sorted((run.report.parent / "figures").glob("*.png"))
         table = PredictionTable.read(run.predictions("test"))
-        measured = scores(table)
-        columns = (table.class_names, measured.support, measured.class_accuracy, measured.precision, measured.f1)
+        result = scores(table)
+        columns = (table.class_names, result.support, result.class_accuracy, result.precision, result.f1)
         rows = [[name, int(clips), *map(float, values)] for name, clips, *values in zip(*columns, strict=True)]
         self._send_report(figures, rows, [run.report, run.config, run.predictions("inner"), run.predictions("test")])
 
-    @_spared
+    @_without_failing
     def _send_report(self, figures: list[Path], classes: list[list[Any]], files: list[Path]) -> None:
         self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
         columns = ["class", "clips", "recall", "precision", "F1"]
@@ -243,7 +247,7 @@ class RunWandbLogger(WandbLogger):
 
 
 def _run_id(folder: Path) -> str:
-    """The W&B id of a run, made once and kept in its folder."""
+    """Returns the W&B id of a run, which is created once and kept in the run's folder."""
     file = folder / "wandb_id.txt"
     if not file.exists():
         atomic_write(file, secrets.token_hex(4).encode())

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate that torch does not have as one class."""
+"""Schedules of the learning rate that torch does not provide as one class."""
 
 import math
 
@@ -7,17 +7,20 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmupCosine(LambdaLR):
-    """Rises linearly over `warmup` epochs, then falls along half a cosine to zero at `epochs`.
+    """Raises the learning rate linearly over `warmup` epochs, then lowers it along half a cosine to zero at `epochs`.
 
     Args:
-        optimizer: its learning rate is the highest.
-        epochs: of the whole training.
-        warmup: of them, rising.
+        optimizer: its learning rate is the highest of the schedule.
+        epochs: number of epochs of the whole training.
+        warmup: number of epochs of the rise.
+
+    Raises:
+        ValueError: the warm-up does not end before the training.
     """
 
     def __init__(self, optimizer: Optimizer, epochs: int, warmup: int = 0) -> None:
         if not 0 <= warmup < epochs:
-            raise ValueError(f"warm-up of {warmup} epochs does not fit a training of {epochs}")
+            raise ValueError(f"expected 0 <= warmup < epochs, found a warm-up of {warmup} in {epochs} epochs")
         self.epochs, self.warmup = epochs, warmup
         super().__init__(optimizer, self._factor)
 

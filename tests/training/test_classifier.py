@@ -46,7 +46,7 @@ def trainer(epochs=1, **options):
 
 
 @pytest.mark.parametrize("draws", [1, 3])
-def test_metrics_are_scikit_learns_over_clips_with_averaged_draws(draws):
+def test_metrics_are_scikit_learns_over_averaged_views(draws):
     data = made_data(sampler=RandomSampler(frames=2, eval_views=draws), batch_size=3)
     model = FixedLogits(draws)
     found = trainer(use_distributed_sampler=False).test(model, data, verbose=False)

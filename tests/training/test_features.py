@@ -75,7 +75,7 @@ def trained(cache: bool, epochs: int = 2, change: float = 0.0, **options):
     model = TwoSteps()
     with torch.no_grad():
         model.frozen.convolution.weight += change
-    defaults = {"sampler": SegmentSampler(4), "augmentation": ClipAugmentation(rotation=10), "variants": 3}
+    defaults = {"sampler": SegmentSampler(4), "augmentation": ClipAugmentation(rotation=10), "train_views": 3}
     data = made_data(cache=cache, **(defaults | options))
     trainer = quiet_trainer(max_epochs=epochs, enable_checkpointing=False)
     trainer.fit(model, data)
@@ -98,23 +98,23 @@ class Begun(TwoSteps):
 
     def __init__(self) -> None:
         super().__init__(self.Loaded())
-        self.happened: list[str] = []
+        self.events: list[str] = []
 
     def fit_statistics(self, data):
         assert float(self.frozen.convolution.bias[0]) == 0.5
-        self.happened.append("fitted")
+        self.events.append("fitted")
 
     def forward_frozen(self, batch):
-        if "computed" not in self.happened:
-            self.happened.append("computed")
+        if "computed" not in self.events:
+            self.events.append("computed")
         return super().forward_frozen(batch)
 
     def on_train_start(self):
-        self.happened.append("started")
+        self.events.append("started")
 
 
 @pytest.mark.parametrize("sampler", [SegmentSampler(4), RandomSampler(6, eval_views=2)])
-def test_a_training_on_cached_features_is_the_training_on_the_fly(sampler):
+def test_training_on_cached_features_equals_training_without(sampler):
     fly, fly_data, fly_trainer = trained(False, sampler=sampler)
     cached, data, trainer = trained(True, sampler=sampler)
     assert cached.losses == pytest.approx(fly.losses, rel=1e-5)
@@ -147,8 +147,8 @@ def test_features_are_made_once_and_again_for_other_weights():
     assert again.losses == pytest.approx(first.losses)
     files[0].unlink()
     files[-1].unlink()
-    mended, _, _ = trained(True)
-    assert 0 < mended.frozen.seen <= 4 * 4
+    refilled, _, _ = trained(True)
+    assert 0 < refilled.frozen.seen <= 4 * 4
     changed, data_changed, _ = trained(True, change=1e-3)
     assert data_changed.features.folder != data.features.folder
     assert changed.frozen.seen == first.frozen.seen
@@ -204,20 +204,22 @@ def test_files_of_features(tmp_path):
         cache.path("../x", TRAIN_VIEWS)
 
 
-def test_features_are_computed_once_weights_and_statistics_are_there_and_before_anything_is_loaded():
+def test_features_are_computed_after_weights_and_before_loading():
     model, data = Begun(), made_data(cache=True, train_views=2, sampler=SegmentSampler(4))
     quiet_trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
-    assert model.happened == ["fitted", "computed", "started"]
+    assert model.events == ["fitted", "computed", "started"]
     clip = next(clip for clip in data.split("test") if clip.usable)
-    face = data.on_after_batch_transfer(next(iter(data.loader(data.clip_dataset("test", cached=False)))), 0).face[0]
+    face = (
+        data.on_after_batch_transfer(next(iter(data.loader(data.clip_dataset("test", cached=False)))), 0).face[0] / 255
+    )
     patches = face.unfold(-2, 7, 4).unfold(-2, 7, 4)  # (T, 3, 7, 7 of places, 7, 7)
     expected = 0.01 * patches.sum((-2, -1)).sum(1).mean((-2, -1)) + 0.5
     read = data.features.read(clip.record.clip_id, EVALUATION, 0)
     torch.testing.assert_close(read.frames, expected[:, None].expand(-1, 5))
 
 
-def test_a_training_that_goes_on_caches_with_the_weights_of_its_checkpoint(tmp_path):
-    options = {"variants": 2, "sampler": SegmentSampler(4)}
+def test_a_resumed_training_caches_with_its_checkpoints_weights(tmp_path):
+    options = {"train_views": 2, "sampler": SegmentSampler(4)}
     model, data = Begun(), made_data(cache=True, **options)
     first = quiet_trainer(max_epochs=1, enable_checkpointing=False)
     first.fit(model, data)
@@ -226,14 +228,14 @@ def test_a_training_that_goes_on_caches_with_the_weights_of_its_checkpoint(tmp_p
     first.save_checkpoint(tmp_path / "last.ckpt")
     again, data_again = Begun(), made_data(cache=True, **options)
     quiet_trainer(max_epochs=2, enable_checkpointing=False).fit(again, data_again, ckpt_path=tmp_path / "last.ckpt")
-    assert again.happened == ["computed", "started"]
+    assert again.events == ["computed", "started"]
     ids = [clip.record.clip_id for clip in data.split("test") if clip.usable]
     for clip in ids:
         frames, earlier = (each.features.read(clip, EVALUATION, 0).frames for each in (data_again, data))
         torch.testing.assert_close(frames, earlier + 1)
 
 
-def test_a_model_without_frozen_parts_and_data_without_a_cache_are_left_alone():
+def test_nothing_is_cached_without_frozen_parts_or_a_cache():
     model, data = TwoSteps(), made_data(cache=True, train_views=2, sampler=SegmentSampler(4))
     model._frozen.clear()
     quiet_trainer(max_epochs=1, enable_checkpointing=False).fit(model, data)
@@ -243,7 +245,7 @@ def test_a_model_without_frozen_parts_and_data_without_a_cache_are_left_alone():
     assert not (data.store.folder / "features").exists()
 
 
-def test_the_next_training_does_not_read_the_features_of_other_weights():
+def test_features_of_other_weights_are_not_read():
     _, data, _ = trained(True)
     assert data.features is not None
     other = TwoSteps()

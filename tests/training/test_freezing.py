@@ -23,7 +23,7 @@ class FineTuned(VideoClassifier):
     """A network of two blocks of which the first one is frozen; notes what it sees in training."""
 
     def __init__(self, frozen: bool = True) -> None:
-        super().__init__(SEVEN, self.remembered)
+        super().__init__(SEVEN, self.create_optimizer)
         self.network = nn.ModuleDict({"first": block(3, 4), "last": block(4, 8)})
         if frozen:
             self.freeze(self.network["first"])
@@ -31,12 +31,12 @@ class FineTuned(VideoClassifier):
         self.modes: set[tuple[str, bool, bool]] = set()
         self.gradients: set[tuple[str, bool]] = set()
 
-    def remembered(self, parameters):
+    def create_optimizer(self, parameters):
         self.optimised = list(parameters)
         return torch.optim.SGD(self.optimised, lr=0.1, weight_decay=0.1)
 
     def forward_frozen(self, batch: ClipBatch):
-        maps = self.network["first"](batch.face.flatten(0, 1))
+        maps = self.network["first"](batch.face.flatten(0, 1) / 255)
         return FrozenFeatures(maps.flatten(1).unflatten(0, batch.mask.shape))
 
     def forward(self, batch: ClipBatch):
@@ -66,7 +66,7 @@ def fitted(frozen: bool = True) -> tuple[FineTuned, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode")  # they are meant to be
-def test_frozen_modules_stay_in_evaluation_mode_and_keep_every_tensor():
+def test_frozen_modules_stay_in_evaluation_mode_unchanged():
     model, before = fitted()
     assert {later for name, _, later in model.modes if name == "network.first.1"} == {False, True}  # after a validation
     for name, training, _ in model.modes:
@@ -81,7 +81,7 @@ def test_frozen_modules_stay_in_evaluation_mode_and_keep_every_tensor():
 
 
 @pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode")
-def test_only_what_learns_has_gradients_and_reaches_the_optimiser():
+def test_only_trained_parameters_reach_the_optimiser():
     model, _ = fitted()
     learning = [name for name, _ in model.named_parameters() if name.startswith(("network.last.", "head."))]
     assert len(learning) == 6
@@ -98,7 +98,7 @@ def test_a_model_that_freezes_nothing_trains_all_of_it():
     assert not torch.equal(model.state_dict()["network.first.1.running_mean"], before["network.first.1.running_mean"])
 
 
-def test_frozen_modules_have_one_name_in_checkpoints_and_stay_frozen_in_a_copy():
+def test_frozen_modules_have_one_name_and_stay_frozen_in_copies():
     model = FineTuned()
     assert set(model.state_dict()) == set(FineTuned(frozen=False).state_dict())
     other = copy.deepcopy(model).train()
@@ -110,12 +110,12 @@ def test_a_class_that_freezes_has_to_say_what_that_computes():
     model = VideoClassifier(SEVEN)
     batch = next(iter(made_data().train_dataloader()))
     with pytest.raises(
-        NotImplementedError, match="VideoClassifier freezes modules, but does not say what they compute"
+        NotImplementedError, match="VideoClassifier freezes modules, but does not define forward_frozen"
     ):
         model.frozen_features(batch)
 
 
-def test_freezing_without_naming_modules_freezes_the_whole_model_as_lightnings_own_does():
+def test_freezing_without_modules_freezes_the_whole_model():
     model = FineTuned()
     assert model.freeze() is model
     assert not any(parameter.requires_grad for parameter in model.parameters())

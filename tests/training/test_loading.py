@@ -173,7 +173,7 @@ def test_a_checkpoint_has_no_modules_imported_but_the_suites(written, monkeypatc
     if place == "class_path":
         assert type(load_trained(path).model).__name__ == "Mine"
     else:  # imported, but no class of the kind that is expected
-        with pytest.raises(ValueError, match="make no model"):
+        with pytest.raises(ValueError, match="do not make a model"):
             load_trained(path)
     assert (folder / "ran").exists()
     sys.modules.pop("payload", None)
@@ -182,5 +182,5 @@ def test_a_checkpoint_has_no_modules_imported_but_the_suites(written, monkeypatc
 @pytest.mark.parametrize("content", ["", "a text"])
 def test_files_that_are_no_checkpoints_are_refused(tmp_path, content):
     (tmp_path / "x.ckpt").write_text(content)
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="cannot be read safely as a checkpoint"):
         load_trained(tmp_path / "x.ckpt")

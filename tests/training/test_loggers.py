@@ -30,7 +30,7 @@ def log(folder, *rows):
         logger.save()
 
 
-def test_a_second_session_goes_on_with_the_table_and_its_columns(tmp_path):
+def test_a_second_session_continues_the_table_and_its_columns(tmp_path):
     log(tmp_path, (3, {"epoch": 0, "train/loss": torch.tensor(2.0)}), (7, {"epoch": 1, "train/loss": 1.5}))
     log(tmp_path, (11, {"epoch": 2, "train/loss": 1.0}), (11, {"epoch": 2, "inner/war": 0.5}))
     rows = read_rows(tmp_path)

@@ -140,7 +140,7 @@ def test_plugins_that_are_asked_for_stay():
     assert type(other.strategy.checkpoint_io) is AsyncCheckpointIO
 
 
-def test_the_checkpoint_before_the_last_is_kept_until_the_run_is_finished(monkeypatch):
+def test_the_previous_checkpoint_stays_until_a_run_finishes(monkeypatch):
     killed(monkeypatch, after=2)
     folder = own_run().checkpoints
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt", "last.previous.ckpt"}
@@ -149,14 +149,14 @@ def test_the_checkpoint_before_the_last_is_kept_until_the_run_is_finished(monkey
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
-def test_a_kill_right_after_the_checkpoint_loses_nothing_of_its_epoch(monkeypatch, unbroken):
+def test_a_kill_right_after_a_checkpoint_loses_no_curves(monkeypatch, unbroken):
     killed(monkeypatch)
     assert table_epochs(read_rows(own_run().path), "train/loss").keys() == {0, 1}
     assert main(COMMAND) == 0
     refuse_differences(unbroken)
 
 
-def test_a_run_that_goes_on_with_workers_trains_as_if_nothing_had_stopped_it(monkeypatch, unbroken):
+def test_a_run_resumed_with_workers_equals_an_unbroken_one(monkeypatch, unbroken):
     """Order, frames, augmentation and dropout are those of a run that nothing stopped, which had no workers at all."""
     with_workers = [*COMMAND, "--data.num_workers", "2"]
     killed(monkeypatch, with_workers, after=0)
@@ -165,7 +165,7 @@ def test_a_run_that_goes_on_with_workers_trains_as_if_nothing_had_stopped_it(mon
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "missing"])
-def test_a_damaged_checkpoint_is_said_and_the_run_goes_on_from_the_one_before(monkeypatch, unbroken, capsys, damage):
+def test_a_run_resumes_before_a_damaged_checkpoint_and_says_so(monkeypatch, unbroken, capsys, damage):
     killed(monkeypatch, after=2)
     last = own_run().checkpoints / "last.ckpt"
     content = last.read_bytes()
@@ -189,7 +189,7 @@ def test_a_damaged_checkpoint_never_replaces_the_fallback(tmp_path):
     assert (epoch_of(last), epoch_of(tmp_path / "last.previous.ckpt")) == (2, 0)
 
 
-def test_a_run_none_of_whose_checkpoints_can_be_read_is_not_begun_anew(monkeypatch, capsys):
+def test_a_run_without_readable_checkpoints_does_not_restart(monkeypatch, capsys):
     killed(monkeypatch)
     folder = own_run().checkpoints
     for name, content in (("last.ckpt", b""), ("last.previous.ckpt", b"PK\3\4 half of it")):

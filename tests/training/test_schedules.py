@@ -38,11 +38,11 @@ def test_no_epoch_has_no_rate():
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(5, 5), (5, 7), (5, -1), (0, 0)])
 def test_a_warmup_that_does_not_fit_is_refused(epochs, warmup):
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match=f"found a warm-up of {warmup} in {epochs} epochs"):
         rates(epochs, warmup)
 
 
-def test_a_schedule_that_goes_on_has_the_rates_of_an_unbroken_one():
+def test_a_resumed_schedule_has_the_rates_of_an_unbroken_one():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
     first = WarmupCosine(optimizer, 6, 2)
     for _ in range(3):

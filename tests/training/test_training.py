@@ -169,7 +169,7 @@ def test_a_checkpoint_is_plain_values_and_says_what_made_it(shared):
     content = checkpoint(finished(shared) / "checkpoints" / "best.ckpt")
     own = content["fer_lightning"]
     assert own["class_names"] == ["anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
-    assert own["configuration"]["data"]["sampler"]["init_args"] == {"clips": 2, "frames": 2, "draws": 1}
+    assert own["configuration"]["data"]["sampler"]["init_args"] == {"clips": 2, "frames": 2, "eval_views": 1}
     assert own["configuration"]["data"]["size"] == 32
 
     def plain(value):
@@ -196,7 +196,7 @@ def test_a_finished_run_is_not_trained_again(shared, monkeypatch, capsys, steps)
     assert before == {path: path.stat().st_mtime_ns for path in finished(shared).rglob("*") if path.is_file()}
 
 
-def test_other_settings_are_refused_with_their_list_but_another_machine_is_not(shared, monkeypatch, capsys):
+def test_other_settings_are_listed_and_refused_but_not_machines(shared, monkeypatch, capsys):
     monkeypatch.setenv("FER_DATA", str(shared / "data"))
     monkeypatch.setenv("FER_RUNS", str(shared / "runs"))
     other = ("--trainer.max_epochs", "2", "--model.init_args.sal", "false", "--data.batch_size", "4")
@@ -303,7 +303,7 @@ def test_early_stopping_and_a_plateau_watch_the_inner_split(data, no_report, ste
 def test_without_an_inner_split_nothing_can_watch_it(data, capsys, arguments, name):
     assert main(["train", "ceflnet_dfew", *WITHOUT_SCHEDULE, *arguments, "--data.selection", "last"]) == 2
     said = capsys.readouterr().err
-    assert f"{name} watches inner/loss" in said
+    assert f"{name} monitors inner/loss" in said
     assert "selection: last" in said
     assert not own_run().config.exists()  # the mended command is not refused for other settings
 
@@ -372,7 +372,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(data, no_report, monkeypatc
     assert run.finished
 
 
-def test_a_run_that_goes_on_needs_its_pretrained_weights_no_more(data, no_report, monkeypatch, capsys):
+def test_a_resumed_run_does_not_need_its_pretrained_weights(data, no_report, monkeypatch, capsys):
     from fer_lightning.layers import backbones
 
     calls = []
@@ -385,7 +385,7 @@ def test_a_run_that_goes_on_needs_its_pretrained_weights_no_more(data, no_report
     with monkeypatch.context() as patch:
         stopped_at(1, 0, stop, patch)
         assert main(arguments) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     assert calls == [1]
     assert main(arguments) == 0
     assert calls == [1]
