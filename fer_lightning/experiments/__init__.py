@@ -1,1 +1,1 @@
-"""Experiments as files: resolve, configure, resume."""
+"""Experiments: their files, their configuration, and running or resuming them."""

@@ -1,4 +1,4 @@
-"""Data sets by name, with overrides."""
+"""Data sets by the name of their file."""
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -8,9 +8,17 @@ from fer_lightning.experiments.request import data_file
 
 
 def build_dataset(name: str, overrides: list[str] | None = None) -> VideoDataset:
-    """The data set of `experiments/_data/<name>.yaml`; overrides such as `--dataset.root PATH`."""
+    """Builds the data set that `experiments/_data/<name>.yaml` configures.
+
+    Args:
+        name: the file's name, without `.yaml`.
+        overrides: options that override the file, such as `["--dataset.root", "PATH"]`.
+
+    Raises:
+        FileNotFoundError: no data set has that name; the message suggests similar ones.
+    """
     parser = ArgumentParser(prog=f"fer data prepare {name}")
     parser.add_subclass_arguments(VideoDataset, "dataset")
     parser.set_defaults({"dataset": yaml.safe_load(data_file(name).read_text())})
-    made: VideoDataset = parser.instantiate_classes(parser.parse_args(overrides or [])).dataset
-    return made
+    dataset: VideoDataset = parser.instantiate_classes(parser.parse_args(overrides or [])).dataset
+    return dataset

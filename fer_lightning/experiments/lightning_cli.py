@@ -1,4 +1,4 @@
-"""LightningCLI with what every experiment of this suite shares. Constructors are the configuration's schema."""
+"""Lightning's command line for this suite. The constructors' arguments are the schema of the configuration."""
 
 import sys
 from argparse import ArgumentError
@@ -20,29 +20,34 @@ from fer_lightning.training.feature_caching import FeatureCaching
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
 
 
-def plain(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
-    """A configuration as lists, strings and numbers."""
+def plain_values(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
+    """Returns a configuration as dictionaries, lists, strings and numbers."""
     values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
     return values
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves the resolved configuration beside the run, and hands it to the model for its checkpoints."""
+    """Saves the resolved configuration in the run's folder and passes it to the model, which adds it to checkpoints."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Called before anything else of a run."""
+        """Passes the configuration to the model before any other hook runs."""
         super().setup(trainer, pl_module, stage)
         if isinstance(pl_module, VideoClassifier):
-            pl_module.configuration = plain(self.parser, self.config)
+            pl_module.configuration = plain_values(self.parser, self.config)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes the file whole; called in the first process only."""
+        """Writes the file atomically. Lightning calls this in the first process only."""
         text: str = self.parser.dump(self.config, skip_none=False)
         atomic_write(Path(trainer.default_root_dir, self.config_filename), text.encode())
 
 
 class FerCLI(LightningCLI):
-    """Any `VideoClassifier` on the one `VideoDataModule`; class list, shape and seed are linked."""
+    """Configures any `VideoClassifier` on the `VideoDataModule`; class names, clip count and seed are stated once.
+
+    Args:
+        arguments: the command line; None for that of the process.
+        run: whether to run the subcommand that the command line names.
+    """
 
     def __init__(self, arguments: list[str] | None = None, run: bool = True) -> None:
         quiet_lightning()
@@ -51,7 +56,7 @@ class FerCLI(LightningCLI):
             VideoDataModule,
             subclass_mode_model=True,
             save_config_callback=SaveConfig,
-            save_config_kwargs={"save_to_log_dir": False},  # it writes the file itself
+            save_config_kwargs={"save_to_log_dir": False},  # `save_config` writes the file
             args=arguments,
             run=run,
             auto_configure_optimizers=False,
@@ -70,33 +75,33 @@ class FerCLI(LightningCLI):
             raise ValueError(str(error)) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What data and model share is stated once."""
+        """Links the arguments that data and model share, so that each is stated once."""
         parser.add_class_arguments(ExperimentInfo, "experiment")
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
         parser.link_arguments("data.num_clips", "model.init_args.num_clips", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
-        """Builds everything, and has the data module load what the model reads."""
+        """Builds model, data module and trainer; the data module loads what the model reads."""
         super().instantiate_classes()
         self.datamodule.inputs = self.model.inputs
 
     @property
     def own_config(self) -> Any:
-        """The configuration of the subcommand, or the whole where there is none."""
+        """The configuration of the subcommand, or all of it if there is none."""
         return self.config.get(str(self.subcommand), self.config) if self.subcommand else self.config
 
     def plain_config(self) -> dict[str, Any]:
-        """The resolved configuration as lists, strings and numbers."""
-        return plain(self.parser, self.config)
+        """Returns the resolved configuration as dictionaries, lists, strings and numbers."""
+        return plain_values(self.parser, self.config)
 
     def before_instantiate_classes(self) -> None:
-        """Fills in what depends on the machine and on the run's folder."""
+        """Fills in the settings that depend on the machine and on the run's folder."""
         trainer = self.own_config.trainer
         trainer.default_root_dir = str(trainer.default_root_dir or Path("runs", "manual"))
         if trainer.precision is None:
             trainer.precision = fastest_precision()
-        if not sys.stdout.isatty():  # a line an epoch instead
+        if not sys.stdout.isatty():  # `ProgressLines` prints a line per epoch instead
             trainer.enable_progress_bar = False
         for logger in trainer.logger if isinstance(trainer.logger, list) else []:
             if "save_dir" in logger.init_args:
@@ -105,10 +110,10 @@ class FerCLI(LightningCLI):
                 logger.init_args.selection = self.own_config.data.selection
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Adds what every run has: callbacks, and checkpoints that are written whole.
+        """Adds the callbacks of every run and atomic checkpoints.
 
         Raises:
-            ValueError: a callback or a plateau watches the inner split, but there is none.
+            ValueError: a callback or a `ReduceLROnPlateau` monitors the inner split, but there is none.
         """
         config = self.own_config
         folder = Path(config.trainer.default_root_dir)
@@ -121,30 +126,30 @@ class FerCLI(LightningCLI):
             *checkpoints(folder, config.data.selection, config.experiment.monitor),
         ]
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
-        made = self.config_init[self.subcommand] if self.subcommand else self.config_init
-        trainer = super().instantiate_trainer(plugins=with_atomic_checkpoints(made.trainer.plugins), **kwargs)
+        built = self.config_init[self.subcommand] if self.subcommand else self.config_init
+        trainer = super().instantiate_trainer(plugins=with_atomic_checkpoints(built.trainer.plugins), **kwargs)
         if config.data.selection == "last":
             callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-            watched = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
+            monitored = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}
             scheduler = config.model.init_args.get("scheduler")
             if scheduler and scheduler.class_path.endswith("ReduceLROnPlateau"):
-                watched["ReduceLROnPlateau"] = config.model.init_args.monitor
-            refuse_inner_split(watched)
+                monitored["ReduceLROnPlateau"] = config.model.init_args.monitor
+            refuse_inner_split(monitored)
         return trainer
 
 
-def refuse_inner_split(watched: dict[str, str | None]) -> None:
-    """Refuses what watches the inner split where everything is trained on.
+def refuse_inner_split(monitored: dict[str, str | None]) -> None:
+    """Refuses to monitor the inner split if all clips are trained on.
 
     Args:
-        watched: which value what watches.
+        monitored: class of a callback or schedule -> the value that it monitors.
 
     Raises:
-        ValueError: something watches a value of the inner split.
+        ValueError: one of them monitors a value of the inner split.
     """
-    for name, value in watched.items():
+    for name, value in monitored.items():
         if value and value.startswith("inner/"):
             raise ValueError(
-                f"{name} watches {value}, but with `selection: last` there is no inner split; let it watch train/loss, "
-                "leave it out, or use --data.selection inner"
+                f"{name} monitors {value}, but with `selection: last` there is no inner split; let it monitor "
+                "train/loss, remove it, or use --data.selection inner"
             )

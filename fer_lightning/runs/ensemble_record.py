@@ -1,4 +1,4 @@
-"""`ensemble.json`: what an ensemble's run came to be made of; reports and `fer predict` read it."""
+"""`ensemble.json`, the record of an ensemble's members and weights, which reports and `fer predict` read."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,30 +13,30 @@ NAME = "ensemble.json"
 
 @dataclass(frozen=True)
 class Part:
-    """A member, or the branch of a group of members, and what it is in the whole."""
+    """A member of an ensemble, or the branch of a group of members, and its share of the whole."""
 
     name: str
-    run: str = ""  # its folder; empty for a branch
+    run: str = ""  # folder of the member's run; empty for a branch
     selection: str = ""
-    weight: float | None = None  # its share of the sum; None where it has none
+    weight: float | None = None  # in the sum; None for members that are fused without weights
     group: int | None = None  # counted from 1
-    published: float | None = None  # accuracy that the paper gives, per cent
+    published: float | None = None  # accuracy in the paper, per cent
 
     @property
     def share(self) -> str:
-        """Its weight, or its group."""
+        """The weight, or the group if there is no weight, as people read it."""
         return f"{self.weight:.3g}" if self.weight is not None else f"group {self.group}"
 
 
 @dataclass(frozen=True)
 class Record:
-    """An ensemble in words and numbers."""
+    """The method, the parts and the published accuracy of an ensemble."""
 
     method: str
     selection: str
-    inner: str  # what the inner table is
+    inner: str  # how the predictions of the inner split were made
     parts: tuple[Part, ...]
-    published: float | None = None  # of the whole
+    published: float | None = None  # accuracy of the whole in the paper, per cent
 
     @property
     def members(self) -> tuple[Part, ...]:
@@ -44,12 +44,12 @@ class Record:
         return tuple(part for part in self.parts if part.run)
 
     def write(self, run: RunFolder) -> None:
-        """Writes it into a run's folder."""
+        """Writes `ensemble.json` into a run's folder."""
         atomic_write(path_of(run), json.dumps(asdict(self), indent=2).encode())
 
     @classmethod
     def read(cls, run: RunFolder) -> "Record | None":
-        """That of a run; None where the run is no ensemble.
+        """Reads the record of a run; returns None if the run is not an ensemble.
 
         Raises:
             ValueError: the file is damaged.
@@ -62,47 +62,48 @@ class Record:
             parts = tuple(Part(**part) for part in values.pop("parts"))
             return cls(parts=parts, **values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({error}); write the ensemble again") from error
+            raise ValueError(f"{path} is damaged ({error}); create the ensemble again") from error
 
 
 def path_of(run: RunFolder) -> Path:
-    """Where it stands in a run's folder."""
+    """Returns the path of `ensemble.json` in a run's folder."""
     return run.path / NAME
 
 
 def fusion_path(run: RunFolder) -> Path:
-    """Where the network of a joint late fusion stands in a run's folder."""
+    """Returns the path of the network of a joint late fusion in a run's folder."""
     return run.path / "ensemble.safetensors"
 
 
 def ensemble_at(run: Path) -> RunFolder | None:
-    """The ensemble's run that a path names: its folder, the folder above, or its `ensemble.json`; None for no ensemble.
+    """Finds the run of an ensemble; returns None if the path is not that of an ensemble.
 
-    As of a model's run, the folder above stands for the first run in it.
+    Args:
+        run: the run's folder, its `ensemble.json`, or the folder above, which stands for the first run in it.
     """
     if run.is_file():
         return RunFolder(run.parent) if run.name == NAME else None
     folders = [run, *sorted(path for path in run.glob("*") if path.is_dir())] if run.is_dir() else []
-    return next((found for found in map(RunFolder, folders) if path_of(found).is_file()), None)
+    return next((folder for folder in map(RunFolder, folders) if path_of(folder).is_file()), None)
 
 
 def member_folder(run: RunFolder, part: Part) -> Path:
-    """Where the run of an ensemble's member lies: where it was, or beside the ensemble where all runs were moved.
+    """Finds the run of an ensemble's member: in its recorded folder, or beside the ensemble if all runs were moved.
 
     Raises:
-        FileNotFoundError: in neither of these places.
+        FileNotFoundError: the run is in neither folder.
     """
     recorded = Path(part.run)
     beside = run.path.resolve().parent.parent / recorded.parent.name / recorded.name
-    for place in (recorded, beside):
-        if place.is_dir():
-            return place
+    for folder in (recorded, beside):
+        if folder.is_dir():
+            return folder
     raise FileNotFoundError(
         f"{run.path} is an ensemble whose member {part.name} is missing: looked for its run in {recorded} and in "
-        f"{beside}; bring the folder back or train it again"
+        f"{beside}; restore the folder or train the member again"
     )
 
 
 def per_cent(published: float | None) -> str:
-    """A published accuracy as papers print it; a dash where there is none."""
+    """Writes a published accuracy as papers print it, or a dash if there is none."""
     return "–" if published is None else f"{published:.2f}"

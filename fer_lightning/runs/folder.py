@@ -1,4 +1,4 @@
-"""A run is one folder, `runs/<experiment>/<fold>-<seed>/`; this file knows what stands where in it."""
+"""The folder of a run, `runs/<experiment>/<fold>-<seed>/`: its paths, `run.json` and `config.yaml`."""
 
 import json
 import platform
@@ -26,18 +26,18 @@ LIBRARIES = (
 
 
 def versions() -> list[tuple[str, str]]:
-    """Name and version of Python and of the libraries that results depend on."""
-    found = [("python", platform.python_version())]
+    """Returns the versions of Python and of the libraries that results depend on, as (name, version)."""
+    installed = [("python", platform.python_version())]
     for name in LIBRARIES:
         try:
-            found.append((name, metadata.version(name)))
+            installed.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
-            found.append((name, "not installed"))
-    return found
+            installed.append((name, "not installed"))
+    return installed
 
 
 def commit() -> str:
-    """The commit of this code, with `+changes` where the working tree differs; empty outside of a repository."""
+    """Returns the commit of this code, with `+changes` if files were changed since; empty outside of a repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
@@ -48,20 +48,20 @@ def commit() -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """Reads a YAML file.
 
     Raises:
-        ValueError: it is no YAML; the message names the file and the line.
+        ValueError: the file is not valid YAML; the message names the file and the line.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML that can be read; mend it or write it anew: {error}") from error
+        raise ValueError(f"{path} cannot be read as YAML; correct it or write it again: {error}") from error
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a report needs to know of a run beside its tables; stands in `run.json`."""
+    """The facts about a run that its report shows beside the tables; saved as `run.json`."""
 
     experiment: str
     model: str  # class name
@@ -78,14 +78,18 @@ class RunInfo:
     batch_size: int | None = None
     device: str = ""
     precision: str = ""
-    seconds: float = 0.0  # of the whole training
+    seconds: float = 0.0  # of training and evaluation
     commit: str = field(default_factory=commit)
     versions: list[tuple[str, str]] = field(default_factory=versions)
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths inside of a run's folder."""
+    """The paths inside a run's folder.
+
+    Args:
+        path: the folder.
+    """
 
     path: Path
 
@@ -96,7 +100,7 @@ class RunFolder:
 
     @property
     def clips(self) -> Path:
-        """The clips that the run is trained and evaluated on: a manifest without paths, so that data may move."""
+        """The manifest of the clips that the run is trained and evaluated on, without paths, so that data may move."""
         return self.path / "clips.csv"
 
     @property
@@ -111,7 +115,7 @@ class RunFolder:
 
     @property
     def lock(self) -> Path:
-        """An empty file that the process which trains the run holds."""
+        """An empty file that is locked by the process that trains the run."""
         return self.path / "training.lock"
 
     @property
@@ -121,15 +125,15 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the run was trained, evaluated and reported."""
+        """Whether the run was trained, evaluated and reported on."""
         return self.report.exists()
 
     def predictions(self, split: str) -> Path:
-        """The prediction table of `inner` or `test`."""
+        """Returns the path of the prediction table of `inner` or `test`."""
         return self.path / "predictions" / f"{split}.csv"
 
     def outputs(self, split: str) -> Path:
-        """Features, attention and frame numbers of a split's clips."""
+        """Returns the path of the features, attention and frame numbers of a split's clips."""
         return self.path / "outputs" / f"{split}.safetensors"
 
     def write_info(self, info: RunInfo) -> None:
@@ -137,14 +141,16 @@ class RunFolder:
         atomic_write(self.path / "run.json", json.dumps(asdict(info), indent=2).encode())
 
     def read_config(self) -> dict[str, Any]:
-        """Reads `config.yaml`; what version 0.1.0 wrote is returned as this version writes it.
+        """Reads `config.yaml`; names of earlier versions are replaced by those of today.
 
         Raises:
-            FileNotFoundError: the run was never begun.
+            FileNotFoundError: the run was never started.
             ValueError: the file is damaged.
         """
         if not self.config.exists():
-            raise FileNotFoundError(f"{self.config} is missing: without its configuration nobody knows the run's data")
+            raise FileNotFoundError(
+                f"{self.config} is missing: the settings and the data of the run are unknown without it"
+            )
         values = read_yaml(self.config)
         if not isinstance(values, dict):
             raise ValueError(f"{self.config} is damaged: expected the settings of a run, found {str(values)[:80]!r}")
@@ -154,13 +160,13 @@ class RunFolder:
         """Reads `run.json`.
 
         Raises:
-            FileNotFoundError: the run was not evaluated yet.
-            ValueError: the file is damaged, or of another version of the suite.
+            FileNotFoundError: the run has not been evaluated yet.
+            ValueError: the file is damaged, or was written by another version of the suite.
         """
         path = self.path / "run.json"
         if not path.exists():
             raise FileNotFoundError(
-                f"{path} is missing: the run is not evaluated yet; `fer train` again goes on with it"
+                f"{path} is missing: the run is not evaluated yet; run `fer train` again to resume it"
             )
         try:
             values = json.loads(path.read_text())
@@ -169,6 +175,6 @@ class RunFolder:
             return RunInfo(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path} is damaged, or of another version of the suite ({type(error).__name__}: {error}); delete "
-                f"{self.report}, and `fer train` evaluates the run again"
+                f"{path} is damaged, or was written by another version of the suite ({type(error).__name__}: {error}); "
+                f"delete {self.report} and run `fer train` to evaluate the run again"
             ) from error

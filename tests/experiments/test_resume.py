@@ -135,7 +135,7 @@ def test_a_finished_run_needs_no_data(run, tmp_path, capsys):
     assert "looked for" in capsys.readouterr().err
 
 
-def test_a_run_that_stopped_before_its_first_checkpoint_may_take_other_data(run, tmp_path, labels):
+def test_data_may_change_before_the_first_checkpoint(run, tmp_path, labels):
     run.report.unlink()
     shutil.rmtree(run.checkpoints)
     write_rows(labels, rows_of(labels)[:-1])
