@@ -351,7 +351,7 @@ def test_weights_that_do_not_fit(name, tmp_path):
         ("shape.pt", rf"1 of {len(state)} tensors .* such as {last} .*, \(2, 3\) found"),
         ("other.pt", rf"such as {first} .*none found"),
         ("two.pt", r"2 networks that fit, at one\., two\.; expected one"),
-        ("text.pt", "no checkpoint that can be read safely"),
+        ("text.pt", "cannot be read safely as a checkpoint"),
     ):
         backbone = small(name, weights=str(tmp_path / file))
         before = [value.clone() for value in backbone.state_dict().values()]

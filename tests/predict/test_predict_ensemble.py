@@ -191,7 +191,7 @@ def test_joint_late_fusion_is_kept_with_the_ensemble(tmp_path, members, video, c
 
     kept, content = out / "ensemble.safetensors", (out / "ensemble.safetensors").read_bytes()
     kept.write_bytes(b"no tensors")
-    with pytest.raises(ValueError, match=r"ensemble\.safetensors is no checkpoint that can be read safely"):
+    with pytest.raises(ValueError, match=r"ensemble\.safetensors cannot be read safely as a checkpoint"):
         load_run(out)
     JointLateFusion([["a"], ["b"]], 7).write(kept)
     with pytest.raises(ValueError, match="does not fit 2 groups of models with 2 classes"):
