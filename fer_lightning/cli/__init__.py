@@ -1,1 +1,1 @@
-"""The command line: one file for each command, named as the command."""
+"""The command line: one file for each command, with the command's name."""

@@ -1,4 +1,4 @@
-"""`fer bench`: speeds, each as a ratio to an alternative measured in the same run; machines are too noisy for more."""
+"""`fer bench`: speeds, each as a ratio to an alternative that is measured in the same run."""
 
 import argparse
 from importlib import import_module
@@ -7,28 +7,28 @@ BENCHES = {
     "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
     "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
     "manifest": ("fer_lightning.bench.manifest", "opening a data set as large as DFEW"),
-    "audio": ("fer_lightning.bench.audio", "making spectrograms and descriptors, and a loader's step with sound"),
+    "audio": ("fer_lightning.bench.audio", "computing spectrograms and descriptors, and a loader's step with audio"),
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
     "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
     "fusion": ("fer_lightning.bench.fusion", "fusing scores against VSHNN's forward pass"),
     "ecnn": ("fer_lightning.bench.ecnn", "ECNN-FSA's time for a frame against CNN-LSTM's, and its attention's share"),
     "features": ("fer_lightning.bench.features", "VSHNN's epoch on cached features against computing them"),
-    "faces": ("fer_lightning.bench.faces", "finding faces: each n-th frame and tracking against every frame"),
-    "memory": ("fer_lightning.bench.memory", "peak of memory while faces are made, short and long video"),
+    "faces": ("fer_lightning.bench.faces", "face detection: every n-th frame and tracking against every frame"),
+    "memory": ("fer_lightning.bench.memory", "peak memory of face extraction, short and long video"),
     "predict": ("fer_lightning.bench.predict", "prediction against the length of the video"),
 }
 
 
 def main(arguments: list[str]) -> None:
-    """Runs one benchmark, or all."""
+    """Runs one benchmark or all of them."""
     epilog = "\n".join(f"  {name:<8} {text}" for name, (_, text) in BENCHES.items())
     parser = argparse.ArgumentParser(
         "fer bench", description=__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("benchmark", choices=[*BENCHES, "all"])
-    parser.add_argument("--quick", action="store_true", help="fewer repeats: does it run, not how fast")
-    known = parser.parse_args(arguments[1:])
+    parser.add_argument("--quick", action="store_true", help="fewer repeats: shows that it runs, not how fast")
+    options = parser.parse_args(arguments[1:])
     for name, (module, text) in BENCHES.items():
-        if known.benchmark in (name, "all"):
+        if options.benchmark in (name, "all"):
             print(f"\n{name}: {text}")
-            import_module(module).run(quick=known.quick)
+            import_module(module).run(quick=options.quick)

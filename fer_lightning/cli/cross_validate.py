@@ -1,4 +1,4 @@
-"""`fer cv`: cross-validation. All folds and seeds of an experiment, and what they come to together."""
+"""`fer cv`: cross-validation. Trains all folds and seeds of an experiment and summarises their scores."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ from fer_lightning.report.sections.confusion import confusion_figure
 
 @dataclass(frozen=True)
 class RunScores:
-    """The reported split of one run."""
+    """The scores of one run on the reported split."""
 
     fold: str
     seed: int
@@ -39,80 +39,83 @@ class RunScores:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the runs of a cross-validation come to."""
+    """The scores of a cross-validation: of each run, and pooled over all clips of all runs."""
 
     runs: tuple[RunScores, ...]
     selection: str
-    pooled: Scores  # over all clips of all runs
+    pooled: Scores
     intervals: Intervals  # of the pooled scores
 
     def mean(self, metric: Metric) -> float:
-        """The mean of the runs' values."""
+        """Returns the mean of the runs' values."""
         return float(np.mean([run.scores[metric] for run in self.runs]))
 
     def std(self, metric: Metric) -> float:
-        """The sample deviation of the runs' values; 0 for a single run."""
+        """Returns the sample standard deviation (n - 1) of the runs' values; 0 for a single run."""
         return float(np.std([run.scores[metric] for run in self.runs], ddof=1)) if len(self.runs) > 1 else 0.0
 
     @property
     def content(self) -> dict[str, object]:
-        """What `summary.json` holds; null where a value is undefined."""
+        """The content of `summary.json`; undefined values are null."""
         content: dict[str, object] = {
             "runs": [
                 {"fold": run.fold, "seed": run.seed, "clips": run.scores.clips}
-                | {metric.name: _known(run.scores[metric]) for metric in METRICS}
+                | {metric.name: _number_or_none(run.scores[metric]) for metric in METRICS}
                 for run in self.runs
             ],
             "selection": self.selection,
         }
         for metric in METRICS:
-            content[f"{metric.name}_mean"] = _known(self.mean(metric))
-            content[f"{metric.name}_std"] = _known(self.std(metric))
-            content[f"pooled_{metric.name}"] = _known(self.pooled[metric])
+            content[f"{metric.name}_mean"] = _number_or_none(self.mean(metric))
+            content[f"{metric.name}_std"] = _number_or_none(self.std(metric))
+            content[f"pooled_{metric.name}"] = _number_or_none(self.pooled[metric])
             if metric.has_interval:
                 interval = self.intervals[metric]
-                content[f"pooled_{metric.name}_interval"] = [_known(interval.low), _known(interval.high)]
+                content[f"pooled_{metric.name}_interval"] = [
+                    _number_or_none(interval.low),
+                    _number_or_none(interval.high),
+                ]
         return content
 
 
-def _known(value: float) -> float | None:
-    """A value as JSON has it, which knows no NaN."""
+def _number_or_none(value: float) -> float | None:
+    """Replaces NaN, which JSON cannot hold, by None."""
     return None if np.isnan(value) else value
 
 
 def main(arguments: list[str]) -> int:
-    """`fer cv EXPERIMENT`: 0 when all runs are finished, 1 when some failed."""
+    """Runs `fer cv EXPERIMENT`; returns 0 if all runs are finished and 1 if some failed."""
     parser = argparse.ArgumentParser("fer cv", description=__doc__)
     add_experiment_arguments(parser)
-    parser.add_argument("--folds", nargs="+", help="names of folds (all of the data set's protocol)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="(0)")
-    known, others = parser.parse_known_args(arguments[1:])
-    request = replace(request_from_options(known, others), fold=known.folds[0] if known.folds else "1")
-    models = list(model_requests(request))  # of an ensemble those of its members
-    folds = known.folds or fold_names(models[0])
-    requests = [replace(request, fold=fold, seed=seed) for seed in known.seeds for fold in folds]
+    parser.add_argument("--folds", nargs="+", help="names of folds (default: all of the data set's protocol)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the runs (default: 0)")
+    options, others = parser.parse_known_args(arguments[1:])
+    request = replace(request_from_options(options, others), fold=options.folds[0] if options.folds else "1")
+    models = list(model_requests(request))  # for an ensemble, those of its members
+    folds = options.folds or fold_names(models[0])
+    requests = [replace(request, fold=fold, seed=seed) for seed in options.seeds for fold in folds]
     finished = [each for each in requests if each.run.finished]
-    for each in finished:  # they are pooled with what is trained now
+    for each in finished:  # they are pooled with the runs that are trained now
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
-    for model in models:  # once, not in every run at the same time
+    for model in models:  # once, not at the same time in every run
         prepare_data_and_weights(FerCLI(model.command_line(), run=False))
     failed = train_all([each for each in requests if each not in finished])
     for each in failed:
-        print_on_rank_zero(f"fold {each.fold}, seed {each.seed} did not finish; its messages stand above")
-    done = [each for each in requests if each.run.finished]
-    if done:
-        write_summary(request.run.path.parent / "cv", done)
+        print_on_rank_zero(f"fold {each.fold}, seed {each.seed} did not finish; see its messages above")
+    finished = [each for each in requests if each.run.finished]
+    if finished:
+        write_summary(request.run.path.parent / "cv", finished)
     return 1 if failed else 0
 
 
 def fold_names(request: ExperimentRequest) -> tuple[str, ...]:
-    """All folds of the protocol of a model's data set."""
+    """Returns the names of all folds of the data set of a model's request."""
     return tuple(FerCLI(request.command_line(), run=False).datamodule.dataset.fold_names)
 
 
 def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
-    """Trains runs in processes of their own, one after another or one per GPU; returns those that failed."""
+    """Trains each run in its own process, one at a time or one per GPU; returns the requests that failed."""
     gpus = torch.cuda.device_count()
     if not gpus:
         return [request for request in requests if _train(request, os.environ.copy())]
@@ -120,7 +123,7 @@ def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
     for gpu in range(gpus):
         free.put(gpu)
 
-    def on_a_gpu(request: ExperimentRequest) -> int:
+    def train_on_free_gpu(request: ExperimentRequest) -> int:
         gpu = free.get()
         try:
             return _train(request, os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)})
@@ -128,7 +131,7 @@ def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
             free.put(gpu)
 
     with ThreadPoolExecutor(gpus) as pool:
-        statuses = list(pool.map(on_a_gpu, requests))
+        statuses = list(pool.map(train_on_free_gpu, requests))
     return [request for request, status in zip(requests, statuses, strict=True) if status]
 
 
@@ -137,7 +140,7 @@ def _train(request: ExperimentRequest, environment: dict[str, str]) -> int:
 
 
 def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:
-    """Writes `summary.json` and the pooled confusion matrix of finished runs, and prints them as a table."""
+    """Writes `summary.json` and the pooled confusion matrix of finished runs, and prints a table of their scores."""
     tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
     selections = {request.run.read_info().selection for request in requests}
     summary = summarise(tables, requests, " and ".join(sorted(selections)))
@@ -149,7 +152,7 @@ def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:
 
 
 def summarise(tables: list[PredictionTable], requests: list[ExperimentRequest], selection: str) -> Summary:
-    """Scores of each table and of all clips together."""
+    """Computes the scores of each table and of all clips together."""
     pairs = zip(tables, requests, strict=True)
     runs = tuple(RunScores(request.fold, request.seed, scores(table)) for table, request in pairs)
     pooled = PredictionTable.concat(tables)
@@ -157,7 +160,7 @@ def summarise(tables: list[PredictionTable], requests: list[ExperimentRequest], 
 
 
 def print_summary(summary: Summary) -> None:
-    """A row a run, then the mean, then all clips together with the intervals below."""
+    """Prints a row for each run, then the mean over the runs, then the pooled scores with their intervals."""
     table = Table(title=f"reported split, selection: {summary.selection}")
     for column in ("fold", "seed", "clips", *(metric.short for metric in METRICS)):
         table.add_column(column, justify="right")

@@ -1,4 +1,4 @@
-"""`fer data`: what there is, making it ready, and whether a copy is sound."""
+"""`fer data`: lists and prepares data sets, checks copies of them, and exports their folds."""
 
 import argparse
 import json
@@ -23,46 +23,54 @@ from data_modules.prepare.shard import WHOLE, Shard
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import data_names
 
-SHOWN = 10  # clips that a finding names on the screen
+MAX_CLIPS = 10  # clips that are printed for each finding
 
 
 def main(arguments: list[str]) -> int:
-    """`fer data list`, `fer data prepare NAME`, `fer data doctor NAME` and `fer data folds NAME`."""
-    parser = argparse.ArgumentParser("fer data", description="What data sets there are, and making them ready.")
+    """Runs `fer data list`, or `fer data prepare`, `doctor` or `folds` for one data set; returns the exit status."""
+    parser = argparse.ArgumentParser("fer data", description="List, prepare and check data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="all data sets: classes, licence, and whether they are here")
-    prepare = commands.add_parser("prepare", help="render or check a data set, and crop its faces; resumable")
-    doctor = commands.add_parser("doctor", help="is a copy complete, readable and divided soundly? Status 1 if not")
-    folds = commands.add_parser("folds", help="write the fold in which each clip is tested to a table others can use")
+    commands.add_parser("list", help="list all data sets: classes, licence, and whether they are on this machine")
+    prepare = commands.add_parser("prepare", help="render or check a data set and crop its faces; can be resumed")
+    doctor = commands.add_parser(
+        "doctor", help="check that a copy is complete, readable and split correctly; exit status 1 if not"
+    )
+    folds = commands.add_parser("folds", help="write a table with the fold in which each clip is tested")
     for command in (prepare, doctor, folds):
         command.add_argument("name", help=", ".join(data_names()))
-    folds.add_argument("--out", type=Path, help="the table (folds_NAME.csv)")
+    folds.add_argument("--out", type=Path, help="the table (default: folds_NAME.csv)")
     for command in (prepare, doctor):
-        command.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)")
-    prepare.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="only the I-th of N parts")
-    prepare.add_argument("--limit", type=int, metavar="N", help="only the first N clips, to look at")
-    prepare.add_argument("--device", help="of the detectors: cpu, cuda, cuda:1 (a GPU where there is one)")
-    doctor.add_argument("--root", help="where the copy lies (the data set's folder in FER_DATA)")
-    doctor.add_argument("--json", action="store_true", help="all findings in full, as JSON")
-    known, others = parser.parse_known_args(arguments[1:])
-    if known.command == "list":
+        command.add_argument(
+            "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: all cores)"
+        )
+    prepare.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="prepare only the I-th of N parts")
+    prepare.add_argument("--limit", type=int, metavar="N", help="prepare only the first N clips")
+    prepare.add_argument("--device", help="device of the detectors: cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    doctor.add_argument("--root", help="folder of the copy (default: the data set's folder in FER_DATA)")
+    doctor.add_argument("--json", action="store_true", help="print all findings in full, as JSON")
+    options, others = parser.parse_known_args(arguments[1:])
+    if options.command == "list":
         show(list_table({name: build_dataset(name) for name in data_names()}))
-    elif known.command == "prepare":
-        return prepare_data(build_dataset(known.name, others), known.workers, known.limit, known.shard, known.device)
-    elif known.command == "folds":
-        print(export_folds(build_dataset(known.name, others), known.out or Path(f"folds_{known.name}.csv")))
+    elif options.command == "prepare":
+        return prepare_data(
+            build_dataset(options.name, others), options.workers, options.limit, options.shard, options.device
+        )
+    elif options.command == "folds":
+        print(export_folds(build_dataset(options.name, others), options.out or Path(f"folds_{options.name}.csv")))
     else:
-        root = [] if known.root is None else ["--dataset.root", known.root]
-        return diagnose(build_dataset(known.name, [*root, *others]), known.workers, known.json)
+        root = [] if options.root is None else ["--dataset.root", options.root]
+        return diagnose(build_dataset(options.name, [*root, *others]), options.workers, options.json)
     return 0
 
 
 def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None) -> int:
-    """Makes the faces of a data set, or of a part of it; returns 1 where clips failed for reasons that
-    may pass, or were left out because of their names.
+    """Extracts the faces of a data set or a part of it.
+
+    Returns:
+        1 if clips failed for reasons that may pass, or were left out because of their names; otherwise 0.
 
     Raises:
-        NotWritableError: the store takes no more files.
+    NotWritableError: the store cannot be written.
     """
     store = prepare_faces(dataset, workers, limit, part, device=device)
     index = store.read_index()
@@ -74,15 +82,15 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
         print(f"{row.clip_id}: {row.reason}", file=sys.stderr)
     if failed:
         print(
-            f"{dataset.name}: {len(failed)} of {len(rows)} clips failed for reasons that lie outside of their files; "
-            "the same command tries them again",
+            f"{dataset.name}: {len(failed)} of {len(rows)} clips failed for reasons other than their files; run the "
+            "same command to try them again",
             file=sys.stderr,
         )
     return 1 if failed or left_out else 0
 
 
 def shard(text: str) -> Shard:
-    """A part of a data set, from the command line."""
+    """Parses `I/N`, the I-th of N parts of a data set."""
     try:
         return Shard.parse(text)
     except ValueError as error:
@@ -90,23 +98,23 @@ def shard(text: str) -> Shard:
 
 
 def export_folds(dataset: VideoDataset, path: Path) -> str:
-    """Writes the fold in which each clip is tested; returns what was written where.
+    """Writes a table with the fold in which each clip is tested, and returns a message about it.
 
     Raises:
-        ValueError: the data set has one division only.
+        ValueError: the data set has a single split and no folds.
     """
     if dataset.folds < 2:
-        raise ValueError(f"{dataset.name} has one division into training and test, told by itself; expected folds")
+        raise ValueError(f"{dataset.name} has a single split into training and test; expected a data set with folds")
     folds = [replace(dataset, fold=fold).records() for fold in dataset.fold_names]
     rows, clips = fold_rows(folds), {record.clip_id for records in folds for record in records}
     write_folds(path, rows)
-    never = len(clips - {row.clip_id for row in rows})
-    left = f"; {never} clips are tested in none" if never else ""
-    return f"{dataset.name}: {dataset.folds} folds of {len(clips)} clips in {path.absolute()}{left}"
+    untested = len(clips - {row.clip_id for row in rows})
+    note = f"; {untested} of them are tested in no fold" if untested else ""
+    return f"{dataset.name}: {dataset.folds} folds of {len(clips)} clips in {path.absolute()}{note}"
 
 
 def show(*parts: Table | Text) -> None:
-    """Prints tables and lines; where there is no terminal whose width is known, wide enough not to break words."""
+    """Prints tables and lines, 160 characters wide if the output is not a terminal."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
@@ -114,9 +122,9 @@ def show(*parts: Table | Text) -> None:
 
 
 def list_table(datasets: dict[str, VideoDataset]) -> Table:
-    """A row for each data set: its classes, its licence, and its clips here or where to get them."""
+    """Lists for each data set its classes, its licence, and its clips on this machine or where to get it."""
     table = Table("data set", "classes", "licence", title="Data sets", title_justify="left", show_lines=True)
-    table.add_column("here", overflow="fold")  # addresses whole
+    table.add_column("here", overflow="fold")  # so that addresses stay complete
     for name, dataset in datasets.items():
         classes = ""
         try:
@@ -124,47 +132,47 @@ def list_table(datasets: dict[str, VideoDataset]) -> Table:
             here = Text(f"{len(dataset.records())} clips in {dataset.folder}", "green")
         except DatasetNotFoundError:
             here = Text(f"no: {dataset.how_to_get}")
-        except ValueError as error:  # an annotation that does not fit; the others are listed all the same
+        except ValueError as error:  # such as a wrong annotation; the other data sets are listed all the same
             here = Text(str(error), "red")
         table.add_row(Text(name, "bold"), Text(classes or "those of your clips"), Text(dataset.licence), here)
     return table
 
 
 def diagnose(dataset: VideoDataset, workers: int, as_json: bool) -> int:
-    """Shows what the doctor finds; returns 1 where it makes results wrong."""
+    """Prints the findings about a copy; returns 1 if one of them makes results wrong, otherwise 0."""
     if as_json:
-        with redirect_stdout(sys.stderr):  # the bars
+        with redirect_stdout(sys.stderr):  # progress bars
             diagnosis = examine(dataset, workers)
         print(json.dumps({**asdict(diagnosis), "healthy": diagnosis.healthy}, indent=2))
     else:
         diagnosis = examine(dataset, workers)
         verdict = Text("nothing makes results wrong", "green")
         if not diagnosis.healthy:
-            verdict = Text("results on this copy are wrong until the findings marked ✗ are mended", "bold red")
+            verdict = Text("results on this copy are wrong until the findings marked ✗ are fixed", "bold red")
         title = Text(f"{diagnosis.dataset}, fold {diagnosis.fold}: {diagnosis.root}")
         show(title, counts_table(diagnosis), *map(_line, diagnosis.findings), verdict)
     return 0 if diagnosis.healthy else 1
 
 
 def counts_table(diagnosis: Diagnosis) -> Table:
-    """Clips of each class in each split, those that are published beside them."""
+    """Counts the clips of each class in each split, beside the published numbers."""
     table = Table("class")
     columns: list[SplitCount] = [*diagnosis.found, *diagnosis.published]
     for count in diagnosis.found:
         table.add_column(Text(count.split), justify="right")
     for count in diagnosis.published:
         table.add_column(f"published: {count.split or 'all'}", justify="right")
-    for emotion in (*diagnosis.class_names, *_strangers(diagnosis)):
+    for emotion in (*diagnosis.class_names, *_unknown_labels(diagnosis)):
         table.add_row(Text(emotion), *(_number(count, emotion, count in diagnosis.found) for count in columns))
     table.add_section()
     table.add_row("all", *(str(count.clips) for count in columns))
     return table
 
 
-def _strangers(diagnosis: Diagnosis) -> Sequence[str]:
-    """Labels outside of the class list."""
-    found = {emotion for count in diagnosis.found for emotion, _ in count.emotions}
-    return sorted(found - set(diagnosis.class_names))
+def _unknown_labels(diagnosis: Diagnosis) -> Sequence[str]:
+    """Returns the labels that are not in the class list."""
+    labels = {emotion for count in diagnosis.found for emotion, _ in count.emotions}
+    return sorted(labels - set(diagnosis.class_names))
 
 
 def _number(count: SplitCount, emotion: str, found: bool) -> str:
@@ -174,8 +182,8 @@ def _number(count: SplitCount, emotion: str, found: bool) -> str:
 def _line(finding: Finding) -> Text:
     mark, style = ("✗", "red") if finding.severity == "wrong" else ("·", "yellow")
     text = Text(f"{mark} {finding.kind}: ", style).append(finding.text, "default")
-    for clip in finding.clips[:SHOWN]:
+    for clip in finding.clips[:MAX_CLIPS]:
         text.append(f"\n    {clip}", "default")
-    if len(finding.clips) > SHOWN:
-        text.append(f"\n    and {len(finding.clips) - SHOWN} more; all of them with --json", "default")
+    if len(finding.clips) > MAX_CLIPS:
+        text.append(f"\n    and {len(finding.clips) - MAX_CLIPS} more; --json prints all of them", "default")
     return text

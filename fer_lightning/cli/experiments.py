@@ -1,10 +1,10 @@
-"""`fer experiments`: what there is to train."""
+"""`fer experiments`: lists the experiments."""
 
 from fer_lightning.experiments.request import ExperimentRequest, experiment_names
 
 
 def main(arguments: list[str]) -> None:
-    """`fer experiments`: a line for each."""
+    """Prints a line for each experiment: its name, its summary and its size."""
     for name in experiment_names():
         request = ExperimentRequest(name)
         info = request.content().get("experiment") or {}

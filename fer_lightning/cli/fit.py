@@ -5,6 +5,6 @@ from fer_lightning.experiments.request import experiments_folder
 
 
 def main(arguments: list[str]) -> None:
-    """Runs a command of Lightning's over the experiments' common base."""
+    """Runs one of Lightning's commands with the settings that all experiments share."""
     command, *rest = arguments
     FerCLI([command, "--config", str(experiments_folder() / "_base.yaml"), *rest])

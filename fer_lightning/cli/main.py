@@ -1,4 +1,4 @@
-"""The command line: `fer COMMAND ...`. Each command is a file of this folder, imported when it is asked for."""
+"""The command line `fer COMMAND ...`. Each command is a module of this folder, imported when it is used."""
 
 import sys
 from importlib import import_module
@@ -7,45 +7,45 @@ from fer_lightning import __version__
 from fer_lightning.cli.errors import REPORT, remedy
 
 STATUSES = (
-    "exit status: 0 all is done; 1 something is not, such as a video that cannot be read, or a fault of the suite;\n"
-    "2 something that you can mend, which the message names; 130 stopped with Ctrl-C"
+    "exit status: 0 everything is done; 1 something is not, such as a video that cannot be read, or a bug;\n"
+    "2 an error that you can fix, which the message explains; 130 stopped with Ctrl-C"
 )
 
 
 COMMANDS = {
-    "train": ("train", "train an experiment, evaluate it, write its report; resumes what was stopped"),
-    "cv": ("cross_validate", "all folds and seeds of an experiment, and what they come to together"),
-    "predict": ("predict", "expressions over time of any videos, with a trained run"),
-    "faces": ("faces", "aligned faces, boxes and landmarks of any videos"),
+    "train": ("train", "train an experiment, evaluate it, write its report; resumes a stopped run"),
+    "cv": ("cross_validate", "train all folds and seeds of an experiment and summarise their scores"),
+    "predict": ("predict", "predict expressions over time in any videos with a trained run"),
+    "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
     "report": ("report", "write a run's report again"),
-    "noise": ("noise", "trained landmark systems under noise on the points: a curve"),
-    "compare": ("compare", "two runs on the same clips, with a paired interval"),
-    "ensemble": ("ensemble", "one model of several runs: average, weights, fusion, selection"),
-    "data": ("data", "prepare a data set: render, crop faces, list what there is"),
+    "noise": ("noise", "evaluate trained landmark systems under noise on the points"),
+    "compare": ("compare", "compare two runs on the same clips, with a paired interval"),
+    "ensemble": ("ensemble", "combine several runs into one model: average, weights, fusion, selection"),
+    "data": ("data", "list, prepare and check data sets"),
     "experiments": ("experiments", "list the experiments"),
     "bench": ("bench", "measure speed: store formats, loading, training steps, prediction"),
     "fit": ("fit", "Lightning's own command, with all of its options"),
     "validate": ("fit", "Lightning's own command"),
     "test": ("test", "Lightning's own command; with --checkpoint RUN --data NAME on other data"),
 }
-"""Command -> its file in this folder, and what it does."""
+"""Command -> its module in this folder, and its line in the help."""
 
 RESUMED = ("train", "cv", "data")
-"""Commands that go on where they were stopped; others begin anew."""
+"""Commands that resume if they are run again; the others start from the beginning."""
 
 
 def usage() -> str:
-    """What `fer --help` prints."""
+    """Returns the text of `fer --help`."""
     lines = [f"  {name:<12} {text}" for name, (_, text) in COMMANDS.items()]
     commands = "usage: fer COMMAND [--help] ...\n       fer --version\n\n" + "\n".join(lines)
     return f"{commands}\n\n{STATUSES}"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit status; errors that a user can mend are one message, without a traceback.
+    """Runs a command and returns its exit status; errors that a user can fix are one message without a traceback.
 
     Raises:
-        Exception: what nobody expected, with a note of where to report it.
+        Exception: an unexpected error, with a note that asks to report it.
     """
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("-h", "--help", "--version"):
@@ -58,9 +58,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         result: int | None = module.main([command, *rest])
     except KeyboardInterrupt:
-        anew = "what is written is whole and stays; the same command begins anew"
-        then = "the same command goes on where it was" if command in RESUMED else anew
-        print(f"\nfer {command}: stopped; {then}", file=sys.stderr)
+        restart = "files that were written are complete; the same command starts from the beginning"
+        advice = "the same command resumes where it stopped" if command in RESUMED else restart
+        print(f"\nfer {command}: stopped; {advice}", file=sys.stderr)
         return 130
     except Exception as error:
         message = remedy(error)

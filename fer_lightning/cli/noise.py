@@ -1,4 +1,4 @@
-"""`fer noise RUN...`: trained landmark systems when the points are found less exactly (VSHNN, figure 10)."""
+"""`fer noise`: evaluates trained landmark systems under noise on the landmarks, as in figure 10 of VSHNN."""
 
 import argparse
 import zlib
@@ -37,15 +37,15 @@ SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise on all three coordinates of the points."""
+    """Gaussian noise on all three coordinates of the landmarks."""
 
-    sigma: float  # pixels of a crop of side 224
+    sigma: float  # standard deviation, pixels of a crop of side 224
     seed: int
 
 
 @dataclass(frozen=True)
 class NoisyScore:
-    """Recognition under one strength of noise, over all folds and draws; a point of the curve."""
+    """The scores under one strength of noise, over all folds and draws: a point of the curve."""
 
     experiment: str
     seed: int  # of the training
@@ -58,7 +58,7 @@ class NoisyScore:
 
     @property
     def row(self) -> dict[str, object]:
-        """Column -> value of its row in the table: each metric, and the ends of its interval where it has one."""
+        """The row of the table, column -> value, with each metric and the ends of its interval if it has one."""
         columns = [column.name for column in fields(self) if column.name not in ("scores", "intervals")]
         values: dict[str, object] = {name: getattr(self, name) for name in columns}
         for metric in METRICS:
@@ -70,22 +70,32 @@ class NoisyScore:
 
 
 def main(arguments: list[str]) -> None:
-    """Writes the curve as a table and as a figure."""
+    """Evaluates the runs under noise and writes the curve as a table and as a figure."""
     parser = argparse.ArgumentParser("fer noise", description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="such as runs/lmed_cf_synthetic/1-0")
-    parser.add_argument("--sigmas", nargs="+", type=float, default=SIGMAS, help="pixels of a crop of 224 (0 to 3)")
-    parser.add_argument("--draws", type=int, default=5, help="how often noise is drawn (5)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that load (2)")
-    parser.add_argument("--out", type=Path, help="folder of the table and the figure (beside the first run)")
-    known = parser.parse_args(arguments[1:])
-    if known.draws < 1 or min(known.sigmas) < 0:
-        raise ValueError(f"--draws {known.draws} --sigmas {known.sigmas}: expected draws from 1 and sigmas from 0 on")
-    found = measure([RunFolder(path) for path in known.runs], sorted(set(known.sigmas)), known.draws, known.workers)
-    out = known.out or known.runs[0].absolute().parent / "noise"
-    rows = [score.row for score in found]
+    parser.add_argument(
+        "--sigmas",
+        nargs="+",
+        type=float,
+        default=SIGMAS,
+        help="standard deviations in pixels of a crop of 224 (default: 0 to 3)",
+    )
+    parser.add_argument("--draws", type=int, default=5, help="number of draws of the noise (default: 5)")
+    parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
+    parser.add_argument("--out", type=Path, help="folder of the table and the figure (default: beside the first run)")
+    options = parser.parse_args(arguments[1:])
+    if options.draws < 1 or min(options.sigmas) < 0:
+        raise ValueError(
+            f"--draws {options.draws} --sigmas {options.sigmas}: expected at least 1 draw and no negative sigma"
+        )
+    curve = measure(
+        [RunFolder(path) for path in options.runs], sorted(set(options.sigmas)), options.draws, options.workers
+    )
+    out = options.out or options.runs[0].absolute().parent / "noise"
+    rows = [score.row for score in curve]
     write_csv(out / "noise.csv", list(rows[0]), (row.values() for row in rows))
-    atomic_write(out / "noise.png", png(noise_figure(found)))
-    for score in found:
+    atomic_write(out / "noise.png", png(noise_figure(curve)))
+    for score in curve:
         values = "  ".join(
             f"{metric.short} {score.scores.written(metric)} {score.intervals[metric].written(metric)}"
             for metric in HEADLINE
@@ -96,23 +106,23 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(runs: Sequence[RunFolder], sigmas: Sequence[float], draws: int, workers: int = 2) -> list[NoisyScore]:
-    """The scores of every strength of noise; folds of one experiment are pooled.
+    """Measures the scores at every strength of noise; the folds of an experiment are pooled.
 
     Raises:
         FileNotFoundError: a run is not finished.
-        ValueError: a run's model does not look at landmarks.
+        ValueError: a run's model does not read landmarks.
     """
     infos = [run.read_info() for run in runs]
     noises = [Noise(sigma, seed) for sigma in sigmas for seed in range(draws if sigma else 1)]
     tables = [noisy_tables(run, noises, workers) for run in runs]
-    order = sorted(range(len(runs)), key=lambda place: (infos[place].experiment, infos[place].seed))
-    found = []
-    for (experiment, seed), places in groupby(order, key=lambda i: (infos[i].experiment, infos[i].seed)):
-        pooled = [tables[place] for place in places]
+    order = sorted(range(len(runs)), key=lambda i: (infos[i].experiment, infos[i].seed))
+    points = []
+    for (experiment, seed), members in groupby(order, key=lambda i: (infos[i].experiment, infos[i].seed)):
+        folds = [tables[i] for i in members]
         for sigma in sigmas:
-            drawn = [table for of in pooled for noise, table in of if noise.sigma == sigma]
-            found.append(_score(PredictionTable.concat(drawn), experiment, seed, len(pooled), sigma))
-    return found
+            drawn = [table for fold in folds for noise, table in fold if noise.sigma == sigma]
+            points.append(_score(PredictionTable.concat(drawn), experiment, seed, len(folds), sigma))
+    return points
 
 
 def _score(table: PredictionTable, experiment: str, seed: int, folds: int, sigma: float) -> NoisyScore:
@@ -122,19 +132,19 @@ def _score(table: PredictionTable, experiment: str, seed: int, folds: int, sigma
 
 
 def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[tuple[Noise, PredictionTable]]:
-    """A table of the reported split for each noise; the column `seed` is the noise's.
+    """Predicts the reported split under each noise; the column `seed` of a table is the seed of its noise.
 
-    Every clip is loaded once.
+    Every clip is loaded once for all noises.
 
     Raises:
         FileNotFoundError: there is no checkpoint or no data.
-        ValueError: the model does not look at landmarks.
+        ValueError: the model does not read landmarks.
     """
     trained = load_trained(run.path)
     if "landmarks" not in trained.model.inputs:
-        looks = ", ".join(sorted(trained.model.inputs))
-        raise ValueError(f"{run.path}: {type(trained.model).__name__} looks at {looks}, not at landmarks")
-    data = data_of(run, workers)
+        inputs = ", ".join(sorted(trained.model.inputs))
+        raise ValueError(f"{run.path}: expected a model of landmarks; {type(trained.model).__name__} reads {inputs}")
+    data = build_data(run, workers)
     data.inputs = trained.model.inputs
     quiet_lightning()
     trainer = L.Trainer(
@@ -142,40 +152,40 @@ def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        precision=cast(Any, run.read_info().precision),  # without noise, its table is the run's own
+        precision=cast(Any, run.read_info().precision),  # so that the table without noise is the run's own
         devices=1,
     )
     data.prepare_data()
     total = sum(record.split == "test" for record in data.dataset.records())
     with progress(f"{run.path}, each clip {len(noises)} times", total) as advance:
-        made = trainer.predict(UnderNoise(trained.model, noises, data.size, advance), datamodule=data) or []
-        advance(total)  # some may have nothing to see
-    batches = cast(list[list[ClipPredictions]], made)
+        outputs = trainer.predict(UnderNoise(trained.model, noises, data.size, advance), datamodule=data) or []
+        advance(total)  # clips without input are not predicted
+    batches = cast(list[list[ClipPredictions]], outputs)
     clips = data.split("test")
     return [
-        (noise, prediction_table(clips, [parts[place] for parts in batches], trained.class_names, noise.seed))
-        for place, noise in enumerate(noises)
+        (noise, prediction_table(clips, [parts[i] for parts in batches], trained.class_names, noise.seed))
+        for i, noise in enumerate(noises)
     ]
 
 
-def data_of(run: RunFolder, workers: int) -> VideoDataModule:
-    """The data that a run was trained on, as its configuration states it."""
+def build_data(run: RunFolder, workers: int) -> VideoDataModule:
+    """Builds the data module that a run's configuration describes."""
     settings = run.read_config()["data"]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(VideoDataModule, "data")
-    made: VideoDataModule = parser.instantiate_classes(parser.parse_object({"data": settings})).data
-    made.num_workers = workers
-    return made
+    data: VideoDataModule = parser.instantiate_classes(parser.parse_object({"data": settings})).data
+    data.num_workers = workers
+    return data
 
 
 class UnderNoise(L.LightningModule):
-    """A trained model that sees every batch under several noises.
+    """Predicts every batch under several noises.
 
     Args:
-        model: in evaluation mode.
-        noises: to predict under.
-        size: of the crops that the points are in, pixels.
-        advance: is told how many clips are done.
+        model: a trained model in evaluation mode.
+        noises: the noises to predict under.
+        size: side of the crops that the landmarks are in, pixels.
+        advance: called with the number of clips that are done.
     """
 
     def __init__(
@@ -186,18 +196,20 @@ class UnderNoise(L.LightningModule):
         self.done = 0
 
     def predict_step(self, batch: ClipBatch, batch_idx: int) -> list[ClipPredictions]:
-        """Predictions under each noise."""
-        found = [self.model.predict_clips(add_noise(batch, noise, self.size))[0].to("cpu") for noise in self.noises]
-        self.done += len(found[0].clip_id)
+        """Predicts a batch under each noise."""
+        predictions = [
+            self.model.predict_clips(add_noise(batch, noise, self.size))[0].to("cpu") for noise in self.noises
+        ]
+        self.done += len(predictions[0].clip_id)
         self.advance(self.done)
-        return found
+        return predictions
 
 
 def add_noise(batch: ClipBatch, noise: Noise, size: int = NOISE_CROP) -> ClipBatch:
-    """The batch with noise on its landmarks.
+    """Returns the batch with noise on its landmarks.
 
-    What is drawn depends on the noise's seed, the clip and its sampled frames alone: every system sees the same, and a
-    stronger noise is the same one scaled. A frame that is sampled twice was found once, so it has one noise.
+    The noise depends only on its seed, the clip and the sampled frames: every system sees the same noise, and a larger
+    sigma scales it. A frame that is sampled twice has the same noise both times, since its landmarks were found once.
     """
     if batch.landmarks is None or not noise.sigma:
         return batch
@@ -207,17 +219,17 @@ def add_noise(batch: ClipBatch, noise: Noise, size: int = NOISE_CROP) -> ClipBat
 
 
 def _draw(seed: int, clip_id: str, frames: Tensor) -> Tensor:
-    """(T, 68, 3) of a normal distribution, the same for equal frames."""
+    """Draws (T, 68, 3) standard normal values, the same for equal frames."""
     unique, place = np.unique(frames.cpu().numpy(), return_inverse=True)
     generator = np.random.default_rng([seed, zlib.crc32(clip_id.encode())])
     return torch.from_numpy(generator.standard_normal((len(unique), 68, 3))[place])
 
 
 @styled
-def noise_figure(found: Sequence[NoisyScore]) -> Figure:
-    """Recognition rate against noise, a curve for each experiment, with its interval."""
-    groups = groupby(found, key=lambda score: (score.experiment, score.seed))
-    curves = [(names, list(points)) for names, points in groups]
+def noise_figure(points: Sequence[NoisyScore]) -> Figure:
+    """Draws the recognition rate against the noise, a curve with its interval for each experiment."""
+    groups = groupby(points, key=lambda score: (score.experiment, score.seed))
+    curves = [(names, list(group)) for names, group in groups]
     figure = Figure(figsize=(5.4, 3.4 + 0.2 * len(curves)), layout="constrained")
     axes = figure.add_subplot()
     for number, ((experiment, seed), curve) in enumerate(curves):
@@ -230,7 +242,7 @@ def noise_figure(found: Sequence[NoisyScore]) -> Figure:
         axes.fill_between(sigma, low, high, color=colour, alpha=0.15, linewidth=0)
     share_axis(axes, "share of correct clips (WAR)")
     axes.set_xlabel(f"standard deviation of the noise, pixels of a crop of {NOISE_CROP}")
-    axes.set_title(f"mean of {max(score.draws for score in found)} draws; bands: 95 %, bootstrap")
+    axes.set_title(f"mean of {max(score.draws for score in points)} draws; bands: 95 %, bootstrap")
     axes.grid(axis="x", color=FAINT)
-    figure.legend(loc="outside lower center")  # in the axes it would hide curves
+    figure.legend(loc="outside lower center")  # inside the axes it would hide curves
     return figure

@@ -23,34 +23,34 @@ from fer_lightning.training.precision import fastest_precision, quiet_lightning
 
 @dataclass(frozen=True)
 class ClassMapping:
-    """How the class names of data become those of a model."""
+    """Maps the class names of a data set to those of a model."""
 
-    renamed: dict[str, str]  # data's name -> model's name, as the user says
+    renamed: dict[str, str]  # name in the data -> name in the model, given by the user
     model: tuple[str, ...]
     data: tuple[str, ...]
 
     def name(self, emotion: str) -> str | None:
-        """The model's name for an emotion of the data; None where the model does not know it."""
+        """Returns the model's name for an emotion of the data, or None if the model does not have that class."""
         name = self.renamed.get(emotion, emotion)
         return name if name in self.model else None
 
     @property
     def common(self) -> tuple[str, ...]:
-        """The classes that both know, under the model's names."""
+        """The classes that model and data have in common, by the model's names."""
         return class_list(name for name in map(self.name, self.data) if name is not None)
 
     def clip(self, clip: Clip) -> Clip | None:
-        """A clip of the data under the model's name; None where the model does not know its class."""
+        """Returns the clip with the model's name of its class, or None if the model does not have that class."""
         name = self.name(clip.record.emotion)
         return None if name is None else replace(clip, record=replace(clip.record, emotion=name))
 
     def predictions(self, part: ClipPredictions) -> ClipPredictions:
-        """(M, C) probabilities over the model's classes -> over the common ones.
+        """Restricts probabilities over the model's C classes, (M, C), to the common classes.
 
-        What the model gives to classes that the data does not have is shared among the others in proportion.
+        The remaining probabilities are divided by their sum.
         """
-        known = part.probabilities[:, [self.model.index(name) for name in self.common]].clamp_min(1e-12)
-        return replace(part, probabilities=known / known.sum(dim=1, keepdim=True))
+        common = part.probabilities[:, [self.model.index(name) for name in self.common]].clamp_min(1e-12)
+        return replace(part, probabilities=common / common.sum(dim=1, keepdim=True))
 
 
 def main(arguments: list[str]) -> None:
@@ -58,64 +58,73 @@ def main(arguments: list[str]) -> None:
     if not any(argument.split("=")[0] == "--checkpoint" for argument in arguments):
         return fit.main(arguments)
     parser = argparse.ArgumentParser(
-        "fer test", description="A trained model on another data set's reported split, matched by class names."
+        "fer test",
+        description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="RUN", help="folder of a run, or checkpoint")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="RUN", help="folder of a run, or a checkpoint"
+    )
     parser.add_argument("--data", required=True, help=f"one of {', '.join(data_names())}")
-    parser.add_argument("--fold", default="1", help="of the data set's protocol (1)")
-    parser.add_argument("--classes", nargs="*", default=[], metavar="DATA=MODEL", help="such as calm=neutral")
-    parser.add_argument("--workers", type=int, default=2, help="processes that load (2)")
-    parser.add_argument("--out", type=Path, help="the table (RUN/on/NAME-FOLD.csv)")
-    known = parser.parse_args(arguments[1:])
-    trained = load_trained(known.checkpoint)
+    parser.add_argument("--fold", default="1", help="fold of the data set's protocol (default: 1)")
+    parser.add_argument(
+        "--classes",
+        nargs="*",
+        default=[],
+        metavar="DATA=MODEL",
+        help="classes with different names, such as calm=neutral",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
+    parser.add_argument("--out", type=Path, help="the prediction table (default: RUN/on/NAME-FOLD.csv)")
+    options = parser.parse_args(arguments[1:])
+    trained = load_trained(options.checkpoint)
     data = VideoDataModule(
-        build_dataset(known.data, ["--dataset.fold", known.fold]),
+        build_dataset(options.data, ["--dataset.fold", options.fold]),
         trained.sampler,
         size=trained.size,
         augmentation=trained.augmentation,
         selection="last",
-        num_workers=known.workers,
+        num_workers=options.workers,
         audio=trained.audio,
     )
     data.inputs = trained.model.inputs
-    mapping = ClassMapping(parse_renaming(known.classes), trained.class_names, data.class_names)
+    mapping = ClassMapping(parse_renaming(options.classes), trained.class_names, data.class_names)
     table = evaluate(trained, data, mapping)
-    out = known.out or run_of(trained.checkpoint) / "on" / f"{known.data}-{known.fold}.csv"
+    out = options.out or run_folder(trained.checkpoint) / "on" / f"{options.data}-{options.fold}.csv"
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
     left_out = len(data.split("test")) - len(table)
     if left_out:
         unknown = [name for name in data.class_names if mapping.name(name) is None]
-        print(f"left out: {left_out} clips of {', '.join(unknown)}, which the model does not know")
+        print(f"left out: {left_out} clips of {', '.join(unknown)}, which are not classes of the model")
     print(summary_line(table))
     print(f"prediction table: {out}")
     return None
 
 
 def evaluate(trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping) -> PredictionTable:
-    """The model's predictions for every clip of the reported split whose class it knows, over the common classes.
+    """Predicts every clip of the reported split whose class the model has, over the common classes.
 
     Raises:
-        ValueError: model and data have less than two classes in common.
+        ValueError: model and data have fewer than two classes in common.
     """
     if len(mapping.common) < 2:
         raise ValueError(
-            f"the model knows {', '.join(mapping.model)}, the data {', '.join(mapping.data)}: less than two in common; "
-            "say which are the same with --classes DATA=MODEL"
+            f"the model has the classes {', '.join(mapping.model)}, the data {', '.join(mapping.data)}: fewer than two "
+            "in common; match classes with different names by --classes DATA=MODEL"
         )
     quiet_lightning()
     trainer = L.Trainer(logger=False, enable_checkpointing=False, precision=fastest_precision(), devices=1)
-    made = trainer.predict(trained.model, datamodule=data) or []
-    parts = [mapping.predictions(part) for part in made if isinstance(part, ClipPredictions)]
+    batches = trainer.predict(trained.model, datamodule=data) or []
+    parts = [mapping.predictions(part) for part in batches if isinstance(part, ClipPredictions)]
     clips = [clip for clip in map(mapping.clip, data.split("test")) if clip is not None]
     return prediction_table(clips, parts, mapping.common, data.seed)
 
 
 def parse_renaming(pairs: Sequence[str]) -> dict[str, str]:
-    """`calm=neutral` -> {"calm": "neutral"}.
+    """Parses pairs such as `calm=neutral` into {"calm": "neutral"}.
 
     Raises:
-        ValueError: a pair is no pair.
+        ValueError: one of them is not a pair.
     """
     for pair in pairs:
         if pair.count("=") != 1:
@@ -123,6 +132,6 @@ def parse_renaming(pairs: Sequence[str]) -> dict[str, str]:
     return dict(pair.split("=") for pair in pairs)
 
 
-def run_of(checkpoint: Path) -> Path:
-    """The run's folder of a checkpoint in `checkpoints/`, else the checkpoint's own."""
+def run_folder(checkpoint: Path) -> Path:
+    """Returns the run's folder for a checkpoint in `checkpoints/`, otherwise the folder of the checkpoint."""
     return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

@@ -93,7 +93,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
 
     monkeypatch.setattr(train, "train", stop)
     assert main(["train", "ceflnet_dfew"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_ctrl_c_promises_nothing_where_a_command_begins_anew(tmp_path, monkeypatch, capsys):
@@ -105,8 +105,8 @@ def test_ctrl_c_promises_nothing_where_a_command_begins_anew(tmp_path, monkeypat
     video.touch()
     assert main(["predict", str(video), "--checkpoint", str(tmp_path)]) == 130
     said = capsys.readouterr().err
-    assert "begins anew" in said
-    assert "goes on" not in said
+    assert "starts from the beginning" in said
+    assert "resumes" not in said
 
 
 def test_settings_are_what_decides_a_result():
@@ -125,7 +125,7 @@ def test_settings_are_what_decides_a_result():
     }
 
 
-def test_a_run_that_stopped_before_its_first_checkpoint_may_be_mended():
+def test_settings_may_change_before_the_first_checkpoint():
     run = ExperimentRequest("ceflnet_dfew").run
     run.path.mkdir(parents=True)
     run.config.write_text("data: {size: 32}\n")
@@ -160,7 +160,7 @@ def test_a_run_is_trained_by_one_process_at_a_time(capsys):
         assert "waiting" not in capsys.readouterr().out
 
 
-def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(monkeypatch):
+def test_a_run_finished_by_another_process_is_not_trained_again(monkeypatch):
     found = iter([False, True])
     monkeypatch.setattr(fit, "FerCLI", lambda *arguments, **options: None)
     monkeypatch.setattr(fit, "is_finished", lambda run, cli: next(found))
@@ -183,7 +183,7 @@ def test_whether_a_training_was_stopped_early(states, expected):
     assert not was_stopped_early({})
 
 
-def test_what_is_needed_is_trained_first_in_one_process_and_once(monkeypatch, capsys):
+def test_required_runs_are_trained_once_in_their_own_process(monkeypatch, capsys):
     started = []
     monkeypatch.setattr(fit.subprocess, "run", lambda command, check: started.append((command[1:], check)))
     train_required_run("stills_synthetic")

@@ -58,7 +58,7 @@ def test_all_folds_of_two_experiments_are_pooled(tmp_path, capsys):
     main(["compare", str(tmp_path / "a"), str(tmp_path / "b")])
     said = capsys.readouterr().out.splitlines()
     assert [line for line in said if "left out" in line] == [
-        f"{tmp_path / 'a' / '3-0'} is left out: it is not evaluated yet"
+        f"{tmp_path / 'a' / '3-0'} is left out because it is not evaluated yet"
     ]
     assert said[-7] == f"{tmp_path / 'a'} minus {tmp_path / 'b'}, N = 140 (95 % paired bootstrap over subjects):"
     assert said[-6].startswith("  WAR +0.050 [")

@@ -47,13 +47,13 @@ def said_of(arguments: list[str], capsys) -> str:
 
 
 @pytest.mark.parametrize("number", ADVICE, ids=errno.errorcode.get)
-def test_errors_of_the_system_are_one_message_with_the_file_and_what_to_do(tmp_path, monkeypatch, capsys, number):
+def test_system_errors_are_one_message_with_file_and_advice(tmp_path, monkeypatch, capsys, number):
     run = a_run(tmp_path / "made" / "1-0")
 
     def broken(path, *_, **options):
         raise OSError(number, os.strerror(number), str(path.parent))
 
-    monkeypatch.setattr(Path, "touch", broken)
+    monkeypatch.setattr(Path, "touch", broken)  # which creates the temporary file of each atomic write
     said = said_of(["report", str(run.path)], capsys)
     assert str(run.report.parent) in said
     if number in HOPELESS:  # told by those who write files
@@ -76,7 +76,7 @@ def test_a_full_disk_in_a_process_that_loads_is_told_as_one(capsys, monkeypatch)
 
     monkeypatch.setattr(compare, "main", lambda _: list(DataLoader(Full(), num_workers=1)))
     said = said_of(["compare"], capsys)
-    assert "No space left on device: '/shm/x'; make room" in said
+    assert "No space left on device: '/shm/x'; free some space" in said
     assert len(said.splitlines()) == 1
 
 
@@ -159,13 +159,13 @@ def test_a_machine_that_lacks_what_is_asked_for_is_one_message(capsys, arguments
     assert all(part in said for part in parts)
 
 
-def test_a_training_of_what_is_needed_first_that_fails_is_one_message(monkeypatch, capsys):
+def test_a_failed_training_of_a_required_run_is_one_message(monkeypatch, capsys):
     def fails(arguments):
         subprocess.run([sys.executable, "-c", "raise SystemExit(2)"], check=True)
 
     monkeypatch.setattr(compare, "main", fails)
     said = said_of(["compare"], capsys)
-    assert "did not finish (status 2); its messages stand above" in said
+    assert "did not finish (status 2); see its messages above" in said
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_what_nobody_expected_is_raised(monkeypatch, error):
         main(["compare"])
 
 
-def test_what_nobody_expected_keeps_its_traceback_and_says_where_to_report():
+def test_unexpected_errors_keep_their_traceback_and_a_note():
     program = (
         "from fer_lightning.cli import compare, main as cli\n"
         "compare.main = lambda arguments: 1 / 0\n"
@@ -223,4 +223,4 @@ def test_the_exit_statuses_are_stated(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
     assert all(f" {status} " in said for status in (0, 1, 130))
-    assert "2 something that you can mend" in said
+    assert "2 an error that you can fix" in said

@@ -28,7 +28,7 @@ def test_the_classes_that_both_know_are_compared():
     assert mapping.predictions(part).probabilities[0].tolist() == pytest.approx([0.2, 0.6, 0.2])
 
 
-def test_a_model_that_gives_everything_to_a_class_the_data_lacks_still_answers():
+def test_a_model_certain_of_an_absent_class_still_answers():
     part = ClipPredictions(("a",), torch.tensor([[0.0, 1.0, 0.0, 0.0]]), torch.zeros(1, 2), torch.zeros(1, 3))
     shares = ClassMapping({}, MODEL, ("anger", "fear")).predictions(part).probabilities
     assert shares.sum().item() == pytest.approx(1)
@@ -64,7 +64,7 @@ def test_another_data_set_is_evaluated(trained_without_surprise, capsys, joined)
 
 
 def test_too_little_in_common_is_an_error():
-    with pytest.raises(ValueError, match="less than two in common"):
+    with pytest.raises(ValueError, match="fewer than two in common"):
         evaluate.evaluate(None, None, ClassMapping({}, ("anger",), ("fear", "joy")))
     with pytest.raises(ValueError, match="expected DATA=MODEL"):
         parse_renaming(["calm"])

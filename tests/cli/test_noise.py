@@ -52,7 +52,7 @@ def mlp(runs) -> RunFolder:
     return RunFolder(runs / "runs" / "lmed_synthetic" / "1-0")
 
 
-def test_a_support_vector_machine_leaves_what_every_system_leaves(runs):
+def test_a_support_vector_machine_leaves_a_complete_run(runs):
     run = svm(runs)
     assert run.finished
     assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
@@ -69,7 +69,7 @@ def test_a_support_vector_machine_leaves_what_every_system_leaves(runs):
 
 
 @pytest.mark.parametrize("run_of", [svm, mlp])
-def test_a_model_out_of_its_checkpoint_predicts_what_the_run_did(runs, data, run_of):
+def test_a_loaded_model_predicts_what_its_run_predicted(runs, data, run_of):
     table = PredictionTable.read(run_of(runs).predictions("test"))
     ((_, again),) = noisy_tables(run_of(runs), [Noise(0, 0)], 0)
     np.testing.assert_allclose(again.probabilities, table.probabilities, atol=1e-6)
@@ -82,7 +82,7 @@ def test_the_support_vectors_travel_in_the_checkpoint(runs):
     assert machine.scaler.low.shape == (222,)
 
 
-def test_several_processes_are_refused_before_anything_is_fitted(data, monkeypatch, capsys):
+def test_several_processes_are_refused_before_the_fit(data, monkeypatch, capsys):
     monkeypatch.setattr("pytorch_lightning.Trainer.world_size", 2)
     assert main(["train", "lmed_cf_svm_synthetic", *TINY, "--name", "two"]) == 2
     assert "fitted in one process, not in 2" in capsys.readouterr().err
@@ -124,13 +124,13 @@ def test_the_curve_is_written_as_table_and_figure(runs, data, tmp_path, capsys):
 def test_models_that_see_no_landmarks_are_refused(runs, data, capsys, monkeypatch):
     monkeypatch.setattr("fer_lightning.LandmarkSVM.inputs", frozenset({"face"}))
     assert main(["noise", str(svm(runs).path)]) == 2
-    assert "LandmarkSVM looks at face, not at landmarks" in capsys.readouterr().err
+    assert "expected a model of landmarks; LandmarkSVM reads face" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--draws", "0"], ["--sigmas", "-1"]])
 def test_noise_that_cannot_be_is_refused(runs, arguments, capsys):
     assert main(["noise", str(svm(runs).path), *arguments]) == 2
-    assert "expected draws from 1 and sigmas from 0" in capsys.readouterr().err
+    assert "expected at least 1 draw and no negative sigma" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

@@ -172,7 +172,7 @@ def test_the_command_writes_folds_and_says_where(tmp_path, monkeypatch, capsys):
     assert count_folds(tmp_path / "folds_cremad.csv") == 3
     write_rafdb(tmp_path / "data")
     assert main(["data", "folds", "rafdb"]) == 2
-    assert "one division" in capsys.readouterr().err
+    assert "single split into training and test" in capsys.readouterr().err
 
 
 def test_official_folds_are_written_too(tmp_path):
