@@ -1,0 +1,435 @@
+"""What every public classifier keeps to, whatever its paper. A new one is tested because it is exported."""
+
+import copy
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import fer_lightning
+from data_modules.labels import SEVEN
+from data_modules.loading.batch import INPUTS, WITHOUT_FRAMES, ClipBatch
+from data_modules.loading.datamodule import normalised
+from fer_lightning import (
+    CNNLSTM,
+    ECNNFSA,
+    VGG16,
+    VSHNN,
+    AppearanceRNN,
+    AudioVisual,
+    CEFLNet,
+    ClipBackbone,
+    CNNBiLSTM,
+    ContextSpatiotemporal,
+    ContextTemporalPyramid,
+    DenseNetFC,
+    EnhancedVGG,
+    FullyConnectedBackbone,
+    ImageClassifier,
+    LandmarkMLP,
+    LandmarkSVM,
+    OpenSmileSVM,
+    PooledVGG,
+    SceneCNN,
+    SpectrogramCNN,
+    StaticFrameVote,
+    VideoClassifier,
+)
+from fer_lightning.evaluation.outputs import ClassifierOutput
+from fer_lightning.weights import load_fitting_weights
+from tests.models import SMALL, small_backbone
+
+FRAMES, SIDE, FUNCTIONALS = 6, 32, 12
+PUBLIC = {
+    name: value
+    for name, value in ((name, getattr(fer_lightning, name)) for name in fer_lightning.__all__)
+    if isinstance(value, type) and issubclass(value, VideoClassifier) and value is not VideoClassifier
+}
+
+# Small networks
+
+
+def connected(layers: int = 1) -> FullyConnectedBackbone:
+    return FullyConnectedBackbone("resnet10t", channels=SMALL, pool=1, hidden=12, layers=layers, dropout=0.0)
+
+
+def vgg() -> VGG16:
+    return VGG16(width=1 / 16, hidden=12, dropout=0.0)
+
+
+def ecnn(**options) -> EnhancedVGG:
+    return EnhancedVGG(**({"width": 1 / 16, "output": 12, "branch_output": 10, "added": 12} | options))
+
+
+def scene(**options) -> ClipBackbone:
+    return ClipBackbone("c3d", width=1 / 32, size=SIDE, **options)
+
+
+def ceflnet(clips: int = 3, **ablation) -> CEFLNet:
+    return CEFLNet(SEVEN, small_backbone(), clips, dropout=0.0, **ablation)
+
+
+def audio_visual(audio: bool = True, **options) -> AudioVisual:
+    sizes = {"width": 16, "heads": 2, "layers": 1, "dropout": 0.0}
+    return AudioVisual(SEVEN, small_backbone(), small_backbone() if audio else None, **sizes, **options)
+
+
+def spatiotemporal(**options) -> ContextSpatiotemporal:
+    sizes = {"frames": FRAMES, "lstm": 8, "side": 4, "width": 1 / 16, "hidden": 8, "dropout": 0.0}
+    return ContextSpatiotemporal(SEVEN, small_backbone(), PooledVGG(width=1 / 32), **sizes, **options)
+
+
+def pyramid(**options) -> ContextTemporalPyramid:
+    return ContextTemporalPyramid(SEVEN, small_backbone(), PooledVGG(width=1 / 32), hidden=8, dropout=0.0, **options)
+
+
+def vshnn(fusion: str) -> VSHNN:
+    sizes = {"hidden": 16, "features": 8, "landmark_width": 8, "modules": 2, "frames": FRAMES, "dropout": 0.0}
+    return VSHNN(SEVEN, connected(2), scene(), substitution=2, fusion=fusion, **sizes)
+
+
+def fitted(model: OpenSmileSVM | LandmarkSVM) -> VideoClassifier:
+    batch = batch_for(model, clips(35, seed=9))
+    model.machine.fit(model.described(batch)[0], batch.label, [f"s{place // 7}" for place in range(35)])
+    return model
+
+
+# The classifiers
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small classifier, and what is particular to it.
+
+    Args:
+        make: makes one.
+        learns: whether gradients train it.
+        freezes: whether it has frozen parts.
+        any_length: whether clips may have any number of frames; others are made for those of their sampler.
+        unmoved: parameters on which the loss does not depend.
+        noise: how far the logits of a clip alone may be from those in a batch.
+    """
+
+    make: Callable[[], VideoClassifier]
+    learns: bool = True
+    freezes: bool = False
+    any_length: bool = True
+    unmoved: frozenset[str] = frozenset()
+    noise: float = 1e-5
+
+
+SHIFT = frozenset({"eian.score.bias"})  # a softmax does not see what is added to all scores
+ALONE = SHIFT | {"eian.score.weight"}  # the score of a single sub-video is 1
+FIXED = {"any_length": False}
+LINEAR = {"costs": (1.0,), "widths": (1.0,)}
+CASES: dict[str, Case] = {
+    "CEFLNet": Case(ceflnet, **FIXED, unmoved=SHIFT),
+    "CEFLNet without SAL": Case(lambda: ceflnet(sal=False), **FIXED, unmoved=SHIFT),
+    "CEFLNet without LRL": Case(lambda: ceflnet(lrl=False), **FIXED, unmoved=SHIFT),
+    "CEFLNet without EIAN": Case(lambda: ceflnet(eian=False), **FIXED),
+    "CEFLNet of one sub-video": Case(lambda: ceflnet(1), unmoved=ALONE),
+    "ECNNFSA": Case(lambda: ECNNFSA(SEVEN, ecnn(), dropout=0.0)),
+    "ECNNFSA with two FC layers": Case(lambda: ECNNFSA(SEVEN, ecnn(output=20), fc_layers=2, dropout=0.0)),
+    "ECNNFSA of a ResNet": Case(lambda: ECNNFSA(SEVEN, small_backbone(), dropout=0.0)),
+    "ECNNFSA of scores": Case(lambda: ECNNFSA(SEVEN, ecnn(), fusion="scores", dropout=0.0)),
+    "CNNLSTM": Case(lambda: CNNLSTM(SEVEN, vgg(), hidden=(8,), dropout=0.0)),
+    "CNNLSTM of two": Case(lambda: CNNLSTM(SEVEN, vgg(), hidden=(8, 6), dropout=0.0)),
+    "CNNLSTM of ECNN": Case(lambda: CNNLSTM(SEVEN, ecnn(kernel=5, branch_layers=2), hidden=(8, 8), dropout=0.0)),
+    "CNNLSTM of LBP": Case(lambda: CNNLSTM(SEVEN, ecnn(branch_layers=1), hidden=(8,), dropout=0.0, lbp=True)),
+    "VSHNN": Case(lambda: vshnn("none"), freezes=True, **FIXED),
+    "VSHNN-IC": Case(lambda: vshnn("ic"), freezes=True, **FIXED),
+    "VSHNN-WS": Case(lambda: vshnn("ws"), freezes=True, **FIXED),
+    "VSHNN-LRMF": Case(lambda: vshnn("lrmf"), freezes=True, **FIXED),
+    "VSHNN-LRMAF": Case(lambda: vshnn("lrmaf"), freezes=True, **FIXED),
+    "SceneCNN": Case(lambda: SceneCNN(SEVEN, scene(), hidden=16, dropout=0.0), freezes=True, **FIXED),
+    "SceneCNN trained whole": Case(lambda: SceneCNN(SEVEN, scene(frozen=False), hidden=16, dropout=0.0), **FIXED),
+    "AppearanceRNN": Case(lambda: AppearanceRNN(SEVEN, connected(2), "gru", 16, 8, 0.0), freezes=True),
+    "AppearanceRNN of an LSTM": Case(lambda: AppearanceRNN(SEVEN, connected(), "lstm", 16, 8, 0.0), freezes=True),
+    "LandmarkMLP": Case(lambda: LandmarkMLP(SEVEN, width=8, frames=FRAMES), **FIXED),
+    "LandmarkMLP of LMED": Case(lambda: LandmarkMLP(SEVEN, "lmed", width=8, frames=FRAMES), **FIXED),
+    "LandmarkMLP of DTGN": Case(lambda: LandmarkMLP(SEVEN, "trajectory", width=8, frames=FRAMES), **FIXED),
+    "LandmarkSVM": Case(lambda: fitted(LandmarkSVM(SEVEN, frames=FRAMES, **LINEAR)), learns=False, **FIXED),
+    "OpenSmileSVM": Case(lambda: fitted(OpenSmileSVM(SEVEN, **LINEAR)), learns=False),
+    "SpectrogramCNN": Case(lambda: SpectrogramCNN(SEVEN, small_backbone(), dropout=0.0)),
+    "AudioVisual": Case(audio_visual),
+    "AudioVisual of filters": Case(lambda: audio_visual(audio=False)),
+    "AudioVisual of faces": Case(lambda: audio_visual(modalities=["face"])),
+    "AudioVisual of sound": Case(lambda: audio_visual(modalities=["audio"])),
+    "CNNBiLSTM": Case(lambda: CNNBiLSTM(SEVEN, connected(), 6, dropout=0.0)),
+    "CNNBiLSTM of one layer": Case(lambda: CNNBiLSTM(SEVEN, small_backbone(), 6, 1, 0.0)),
+    "CNNBiLSTM of frozen VGG": Case(lambda: CNNBiLSTM(SEVEN, vgg(), 6, 2, 0.0, True), freezes=True),
+    "CNNBiLSTM of frozen FC": Case(lambda: CNNBiLSTM(SEVEN, connected(2), 6, 2, 0.0, True), freezes=True),
+    "CNNBiLSTM of a frozen ResNet": Case(lambda: CNNBiLSTM(SEVEN, small_backbone(), 6, 2, 0.0, True), freezes=True),
+    "StaticFrameVote": Case(lambda: StaticFrameVote(SEVEN, vgg()), learns=False, freezes=True),
+    "ContextSpatiotemporal": Case(spatiotemporal, freezes=True, noise=3e-4),  # BatchNorm magnifies what is rounded
+    "ContextSpatiotemporal of faces": Case(lambda: spatiotemporal(context=False), freezes=True, noise=3e-4),
+    "ContextSpatiotemporal untuned": Case(lambda: spatiotemporal(context=False, tuned=False), freezes=True, noise=3e-4),
+    "ContextTemporalPyramid": Case(pyramid, freezes=True),
+    "ContextTemporalPyramid of faces": Case(lambda: pyramid(context=False), freezes=True),
+    "ContextTemporalPyramid of level 4": Case(lambda: pyramid(levels=(4,)), freezes=True),
+    "ImageClassifier": Case(lambda: ImageClassifier(SEVEN, small_backbone())),
+    "ImageClassifier of persons": Case(lambda: ImageClassifier(SEVEN, small_backbone(), crop="person")),
+    "DenseNetFC": Case(lambda: DenseNetFC(SEVEN, connected(2), dropout=0.0)),
+}
+
+
+@functools.cache
+def settled(name: str, seed: int) -> VideoClassifier:
+    """One whose BatchNorm has seen clips and whose residual blocks are no identities, as timm begins them."""
+    torch.manual_seed(seed)
+    model = CASES[name].make()
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        nn.init.ones_(norm.weight)
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(batch_for(model, clips(8)))
+    for norm in norms:
+        norm.momentum = 0.1
+    return model.eval()
+
+
+def model_of(name: str, seed: int = 0) -> VideoClassifier:
+    """A classifier of its own for a test."""
+    return copy.deepcopy(settled(name, seed))
+
+
+every_case = pytest.mark.parametrize("name", CASES)
+freezing_case = pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.freezes])
+
+
+# Clips
+
+
+def clips(count: int, seed: int = 0) -> ClipBatch:
+    """Clips that have everything, as a loader gives them."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def pictures(side: int, *shape: int) -> Tensor:
+        return torch.randint(256, (count, *shape, 3, side, side), dtype=torch.uint8, generator=generator)
+
+    def numbers(*shape: int) -> Tensor:
+        return torch.rand(count, *shape, generator=generator)
+
+    return ClipBatch(
+        clip_id=tuple(f"clip{place}" for place in range(count)),
+        label=torch.arange(count) % len(SEVEN),
+        mask=torch.ones(count, FRAMES, dtype=torch.bool),
+        frame_index=torch.arange(FRAMES).expand(count, FRAMES),
+        face=pictures(SIDE, FRAMES),
+        person=pictures(SIDE, FRAMES),
+        landmarks=SIDE * numbers(FRAMES, 68, 3),
+        head_pose=60 * numbers(FRAMES, 3),
+        spectrogram=pictures(2 * SIDE),
+        descriptor=numbers(FUNCTIONALS),
+        present=torch.ones(count, 2, dtype=torch.bool),
+    )
+
+
+def strange_clips(filling: ClipBatch | None = None) -> ClipBatch:
+    """A clip with everything, and nine that lack something; where they do stands the filling."""
+    batch = clips(10)
+    batch.mask[1] = torch.tensor([True, False, True, True, False, True])  # frames without a face
+    batch.mask[2, 1:] = False  # one frame
+    batch.mask[3, :-1] = False  # the last one
+    batch.mask[4] = batch.mask[5] = batch.mask[6] = False  # no face
+    batch.present[4] = torch.tensor([False, False])  # nothing at all
+    batch.present[5:7, 0] = batch.present[7, 1] = False
+    for values in (batch.face, batch.person, batch.landmarks):
+        values[8] = values[8, 0].clone()  # a still
+        values[9] = 0  # black
+    batch.landmarks[7] = batch.head_pose[7] = float("nan")  # a face that no landmarks were found in
+    if filling is None:
+        return batch
+    frame, audio = ~batch.mask, ~batch.present[:, 1]
+    for name in INPUTS:
+        missing = frame if name not in WITHOUT_FRAMES else audio
+        getattr(batch, name)[missing] = getattr(filling, name)[missing]
+    return batch
+
+
+def batch_for(model: VideoClassifier, batch: ClipBatch) -> ClipBatch:
+    """What the model is given of clips: what it asks for, and nothing else."""
+    left_out = dict.fromkeys(INPUTS.keys() - model.inputs)
+    return normalised(replace(batch, **left_out))
+
+
+def changed(batch: ClipBatch, change: Callable[[str, Tensor], Tensor]) -> ClipBatch:
+    """The batch with its tensors changed, by their names."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return replace(batch, **{name: change(name, value) for name, value in values.items() if isinstance(value, Tensor)})
+
+
+def alone(batch: ClipBatch, place: int) -> ClipBatch:
+    """One clip."""
+    return replace(changed(batch, lambda _, value: value[place, None]), clip_id=(batch.clip_id[place],))
+
+
+def of_frames(batch: ClipBatch, frames: slice) -> ClipBatch:
+    """Some frames of all clips."""
+    return changed(batch, lambda name, value: value if name in WITHOUT_FRAMES else value[:, frames])
+
+
+def answers(model: VideoClassifier, batch: ClipBatch) -> ClassifierOutput:
+    with torch.no_grad():
+        return model(batch)
+
+
+def learning(model: VideoClassifier) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+# What all keep to
+
+
+def test_every_public_classifier_has_a_case():
+    assert {type(case.make()) for case in CASES.values()} == set(PUBLIC.values())
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_it_is_made_of_class_names_alone(name):
+    with torch.device("meta"):  # numbers without memory
+        model = PUBLIC[name](class_names=SEVEN)
+        with pytest.raises(ValueError, match="alphabetical"):
+            PUBLIC[name](class_names=SEVEN[::-1])
+    assert model.class_names == SEVEN
+    assert model.inputs <= INPUTS.keys()
+    if learning(model):
+        with pytest.raises(ValueError, match=f"{name} was made without an optimiser"):
+            model.configure_optimizers()
+
+
+@every_case
+def test_gradients_reach_all_that_learns_and_nothing_else(name):
+    case = CASES[name]
+    model = model_of(name).train()
+    assert bool(learning(model)) == case.learns
+    if not case.learns:
+        return
+    batch = batch_for(model, clips(8))
+    model.loss(model(batch), batch).backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, parameter_name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), parameter_name
+    assert {key for key, value in learning(model).items() if not value.grad.any()} <= case.unmoved
+
+
+@every_case
+@pytest.mark.parametrize("lacking", ["something", "everything"])
+def test_gradients_are_finite_whatever_clips_lack(name, lacking):
+    """All have one, though it may be zero: the processes of a distributed training must agree on that."""
+    model = model_of(name).train()
+    batch = strange_clips() if lacking == "something" else changed(strange_clips(), lambda _, v: v[[4, 4]])
+    batch = batch_for(model, replace(batch, clip_id=batch.clip_id[: len(batch.label)]))
+    output = model(batch)
+    loss = model.loss(output, batch)
+    assert loss.isfinite()
+    assert output.logits.isfinite().all()
+    assert output.feature.isfinite().all()
+    assert output.attention is None or output.attention.isfinite().all()
+    if CASES[name].learns:
+        loss.backward()
+    assert not [key for key, value in learning(model).items() if value.grad is None or not value.grad.isfinite().all()]
+
+
+@every_case
+def test_what_stands_in_the_place_of_the_missing_is_not_seen(name):
+    model = model_of(name)
+    expected = answers(model, batch_for(model, strange_clips()))
+    nan = replace(clips(10, seed=5), landmarks=torch.full((10, FRAMES, 68, 3), float("nan")))
+    for filling in (clips(10, seed=5), nan):
+        found = answers(model, batch_for(model, strange_clips(filling)))
+        torch.testing.assert_close(found.logits, expected.logits, atol=1e-5, rtol=0)
+        torch.testing.assert_close(found.feature, expected.feature, atol=1e-5, rtol=0)
+        if expected.attention is not None:
+            torch.testing.assert_close(found.attention, expected.attention, atol=1e-5, rtol=0)
+
+
+@every_case
+def test_a_batch_is_its_clips_one_by_one(name):
+    model = model_of(name)
+    batch = batch_for(model, strange_clips())
+    found = answers(model, batch)
+    assert found.logits.isfinite().all()
+    single = torch.cat([answers(model, alone(batch, place)).logits for place in range(len(batch))])
+    torch.testing.assert_close(found.logits, single, atol=CASES[name].noise, rtol=0)
+    assert (found.feature[0] - found.feature[8]).abs().max() > CASES[name].noise  # it looks at them
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.any_length])
+def test_padding_to_any_length_changes_nothing(name):
+    """Of clips of six frames, and of one."""
+    model = model_of(name)
+    batch, more = strange_clips(), strange_clips(clips(10, seed=5))
+    for frames in (FRAMES, 1):
+        short = of_frames(batch, slice(frames))
+        longer = changed(
+            short,
+            lambda field, value: value if field in WITHOUT_FRAMES else torch.cat([value, getattr(more, field)], dim=1),
+        )
+        longer.mask[:, frames:] = False
+        one, two = (answers(model, batch_for(model, each)) for each in (short, longer))
+        torch.testing.assert_close(two.logits, one.logits, atol=CASES[name].noise, rtol=0)
+        torch.testing.assert_close(two.feature, one.feature, atol=CASES[name].noise, rtol=0)
+        if one.attention is not None and one.attention.shape == short.mask.shape:
+            torch.testing.assert_close(two.attention[:, :frames], one.attention, atol=1e-5, rtol=0)
+            assert not two.attention[:, frames:].any()
+
+
+@every_case
+def test_frozen_parts_stay_as_they_are_in_a_training(name):
+    """BatchNorm's statistics are a part of them, and their dropout is off."""
+    case = CASES[name]
+    model = model_of(name).train()
+    parts = [copy.deepcopy(part.state_dict()) for part in model.frozen_parts()]
+    assert bool(parts) == case.freezes
+    assert model.training
+    if case.learns:
+        optimizer = torch.optim.SGD(learning(model).values(), lr=0.1, momentum=0.9)
+        for seed in range(3 if parts else 0):
+            batch = batch_for(model, clips(4, seed))
+            optimizer.zero_grad()
+            model.loss(model(batch), batch).backward()
+            optimizer.step()
+    for part, state in zip(model.frozen_parts(), parts, strict=True):
+        assert all(value.equal(state[key]) for key, value in part.state_dict().items())
+        assert not any(module.training for module in part.modules())
+        assert not any(p.requires_grad or p.grad is not None for p in part.parameters())
+
+
+@freezing_case
+def test_cached_features_give_exactly_what_pixels_do(name):
+    model = model_of(name)
+    batch = batch_for(model, strange_clips())
+    with torch.no_grad():
+        made = model.forward_frozen(batch)
+    cached = replace(batch, face=None, person=None, features=made.frames, clip_features=made.clip)
+    assert torch.equal(answers(model, cached).logits, answers(model, batch).logits)
+
+
+@every_case
+def test_its_weights_are_saved_and_loaded(name, tmp_path):
+    model, other = model_of(name), model_of(name, seed=1)
+    batch = batch_for(model, strange_clips())
+    expected = answers(model, batch).logits
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    assert torch.equal(answers(other, batch).logits, expected)
+
+
+@every_case
+def test_weights_of_another_shape_are_refused_by_name(name, tmp_path):
+    model = model_of(name)
+    before = copy.deepcopy(model.state_dict())
+    wrong = {key: value[:-1] if value.ndim else value for key, value in before.items()}
+    torch.save({"state_dict": wrong}, tmp_path / "other.ckpt")
+    first = min(key for key, value in before.items() if value.ndim)
+    with pytest.raises(ValueError, match=f"have another shape, such as .*{first}"):
+        load_fitting_weights(model, str(tmp_path / "other.ckpt"))
+    assert all(value.equal(before[key]) for key, value in model.state_dict().items())
+    for key in list(dict(model.named_parameters()))[-1:]:  # a support vector machine has none, and takes any size
+        with pytest.raises(RuntimeError, match=f"size mismatch for {key}"):
+            model.load_state_dict(before | {key: before[key][:-1]})
