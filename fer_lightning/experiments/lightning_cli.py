@@ -13,6 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.request import ExperimentInfo
+from fer_lightning.runs.folder import SAFE_LOADER
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
@@ -21,8 +22,9 @@ from fer_lightning.training.precision import fastest_precision, quiet_lightning
 
 
 def plain_values(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
-    """Returns a configuration as dictionaries, lists, strings and numbers."""
-    values: dict[str, Any] = yaml.safe_load(parser.dump(config, skip_none=False))
+    """Returns a parsed configuration as dictionaries, lists, strings and numbers."""
+    text = parser.dump(config, skip_none=False, skip_validation=True)  # parsing has validated it
+    values: dict[str, Any] = yaml.load(text, Loader=SAFE_LOADER)
     return values
 
 
@@ -37,7 +39,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes the file atomically. Lightning calls this in the first process only."""
-        text: str = self.parser.dump(self.config, skip_none=False)
+        text: str = self.parser.dump(self.config, skip_none=False, skip_validation=True)
         atomic_write(Path(trainer.default_root_dir, self.config_filename), text.encode())
 
 
