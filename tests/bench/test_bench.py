@@ -4,8 +4,12 @@ import pytest
 
 from fer_lightning.cli.bench import BENCHES, main
 
+SLOW = ("render", "store", "manifest", "step")
 
-@pytest.mark.parametrize("name", ["render", "store", "manifest", "step", "fusion", "ecnn", "audio"])
+
+@pytest.mark.parametrize(
+    "name", ["fusion", "ecnn", "audio", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_a_benchmark_prints_its_figures(name, capsys):
     main(["bench", name, "--quick"])
     assert BENCHES[name][1] in capsys.readouterr().out

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as L
+import torch
 
+from data_modules.labels import SEVEN
+from data_modules.loading.datamodule import EVALUATED
+from fer_lightning import CEFLNet
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -17,7 +22,8 @@ from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
-from tests.small_runs import TINY, read_rows, table_epochs
+from tests.models import small_backbone
+from tests.small_runs import TINY, MadeFaces, made_data, read_rows, table_epochs
 
 SPY = """
 import json, os, sys
@@ -74,6 +80,24 @@ def evaluated_alone(run: RunFolder, checkpoint: str, folder: Path) -> RunFolder:
     return RunFolder(folder)
 
 
+def test_two_processes_count_every_clip_once(tmp_path):
+    """Neither split has a multiple of two or of the batch size; two clips have nothing to see."""
+    dataset = MadeFaces(faceless=("s0-anger", "s0-fear"))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    options = {"use_distributed_sampler": False, "default_root_dir": tmp_path, **quiet}
+    torch.manual_seed(0)
+    model, found = CEFLNet(SEVEN, small_backbone(), clips=2), []
+    for devices, strategy in ((2, "ddp_fork"), (1, "auto")):
+        trainer, data = L.Trainer(devices=devices, strategy=strategy, **options), made_data(dataset, batch_size=4)
+        trainer.test(model, data, verbose=False)
+        found.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+    assert all(len([clip for clip in data.split(split) if clip.usable]) % 2 for split in EVALUATED)
+    assert len(data.without_input("test")) == 2
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert {"test/loss", "chosen/loss", *(f"test/{metric.name}" for metric in METRICS)} <= found[0].keys()
+
+
+@pytest.mark.slow
 def test_two_processes_make_the_tables_of_one(tmp_path):
     """26 clips with a face of 27 to train on and to choose with, 11 to report: no split is a multiple of two."""
     write_dfew(tmp_path / "data", train=27, test=11)
