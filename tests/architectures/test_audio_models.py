@@ -63,24 +63,6 @@ def test_each_model_asks_for_what_it_reads():
     assert audio_visual(modalities=["face"]).inputs == AudioVisual.inputs == {"face"}
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_every_parameter_gets_a_gradient(dropout):
-    for model in (
-        audio_visual(modality_dropout=dropout),
-        audio_visual(modalities=["face"]),
-        audio_visual(modalities=["audio"]),
-        audio_visual("filters"),
-        SpectrogramCNN(SEVEN, small_backbone()),
-    ):
-        open_residuals(model)
-        batch = heard_batch()
-        loss = model.loss(model(batch), batch)
-        loss.backward()
-        assert loss.isfinite()
-        assert not {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 1e-9}
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-
-
 def test_a_gradient_reaches_all_parts_though_all_clips_have_the_same():
     """Processes of a distributed training must agree on what has a gradient, if only zeros."""
     for patterns in ((BOTH, BOTH), (FACE, FACE), (AUDIO, AUDIO), (NONE, NONE)):
@@ -132,32 +114,8 @@ def test_what_lies_in_the_place_of_the_missing_is_not_seen():
         torch.testing.assert_close(parts(one(other)), parts(one(batch)))
 
 
-def test_a_batch_does_not_mix_its_clips():
-    batch = heard_batch()
-    order = [3, 0, 5, 1, 4, 2]
-    mixed = replace(
-        batch,
-        face=batch.face[order],
-        mask=batch.mask[order],
-        present=batch.present[order],
-        spectrogram=batch.spectrogram[order],
-    )
-    for model in (
-        audio_visual().eval(),
-        audio_visual("filters").eval(),
-        SpectrogramCNN(SEVEN, small_backbone()).eval(),
-    ):
-        torch.testing.assert_close(parts(model(mixed)), parts(model(batch))[order], atol=1e-5, rtol=1e-4)
-
-
-def test_padding_changes_nothing_but_the_order_of_frames_counts():
+def test_the_order_of_frames_counts():
     model, batch = audio_visual().eval(), heard_batch()
-    padded = replace(
-        batch,
-        face=torch.cat([batch.face, random_images(len(batch), 3, *batch.face.shape[2:], seed=9)], dim=1),
-        mask=torch.cat([batch.mask, torch.zeros(len(batch), 3, dtype=torch.bool)], dim=1),
-    )
-    torch.testing.assert_close(parts(model(padded)), parts(model(batch)), atol=1e-5, rtol=1e-4)
     backwards = replace(batch, face=batch.face.flip(1), mask=batch.mask.flip(1))
     change = (model(backwards).logits - model(batch).logits).abs().amax(dim=1)
     assert (change[[0, 1, 2, 4]] > 1e-4).all()
@@ -308,18 +266,6 @@ def test_bf16_autocast_stays_near_fp32():
         with torch.autocast("cpu", torch.bfloat16):
             mixed = parts(model(batch))
         assert torch.allclose(mixed.float(), parts(model(batch)), atol=0.1)
-
-
-def test_a_checkpoint_gives_the_same_answers(tmp_path):
-    batch = heard_batch()
-    for model, other in (
-        (audio_visual().eval(), AudioVisual(SEVEN, small_backbone(), small_backbone(), **SIZES).eval()),
-        (SpectrogramCNN(SEVEN, small_backbone()).eval(), SpectrogramCNN(SEVEN, small_backbone()).eval()),
-        (fitted(), OpenSmileSVM(SEVEN)),
-    ):
-        torch.save(model.state_dict(), tmp_path / "model.pt")
-        other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
-        torch.testing.assert_close(parts(other(batch)), parts(model(batch)))
 
 
 def voices(clips=70, size=12, seed=0):

@@ -1,20 +1,18 @@
 """CEFLNet against its equations, written plainly in NumPy."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from data_modules.labels import SEVEN
-from fer_lightning import CEFLNet, FrameBackbone
+from fer_lightning import CEFLNet
 from fer_lightning.architectures.ceflnet import (
     EmotionalIntensityActivation,
     LocalGlobalRelation,
     SelfAttentionLearning,
 )
 from fer_lightning.training.cost import count_parameters, multiply_adds
-from tests.models import random_batch, random_images, small_backbone
+from tests.models import random_batch, small_backbone
 
 
 def value(parameter):
@@ -113,55 +111,14 @@ def test_all_frames_go_through_the_backbone_in_one_call(monkeypatch):
     assert calls == [(3 * 35, 3, 32, 32)]
 
 
-@pytest.mark.parametrize("ablation", [{}, {"sal": False}, {"lrl": False}, {"eian": False}])
-@pytest.mark.parametrize(("clips", "frames"), [(7, 5), (1, 5), (3, 2)])
-def test_every_parameter_gets_a_gradient(ablation, clips, frames):
-    model = CEFLNet(SEVEN, small_backbone(), num_clips=clips, dropout=0.0, **ablation)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(module.weight)  # timm begins residual branches at zero, which hides their gradients
-    batch = random_batch(4, clips * frames)
-    model.loss(model(batch), batch).backward()
-    # A softmax does not see what is added to all scores, and is 1 whatever the score of a single clip.
-    exempt = {"eian.score.bias"} | ({"eian.score.weight"} if clips == 1 else set())
-    without = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
-    assert without <= exempt
-    assert not any(p.grad is None for p in model.parameters())
-
-
-def test_a_batch_does_not_mix_its_videos():
-    model = CEFLNet(SEVEN, small_backbone()).eval()
-    batch = random_batch(3)
-    order = [2, 0, 1]
-    mixed = replace(batch, face=batch.face[order])
-    assert torch.allclose(model(mixed).logits, model(batch).logits[order], atol=1e-5)
-
-
-def test_padded_frames_change_nothing():
-    model = CEFLNet(SEVEN, small_backbone()).eval()
-    mask = torch.rand(3, 35, generator=torch.Generator().manual_seed(1)) < 0.6
-    batch = random_batch(3, mask=mask)
-    other = replace(
-        batch, face=torch.where(mask[..., None, None, None], batch.face, random_images(*batch.face.shape, seed=9))
-    )
-    one, two = model(batch), model(other)
-    assert torch.allclose(one.logits, two.logits, atol=1e-5)
-    assert torch.allclose(one.attention, two.attention, atol=1e-6)
-
-
-@pytest.mark.parametrize("ablation", [{}, {"sal": False}, {"lrl": False}, {"eian": False}])
-def test_a_clip_without_any_frame_is_defined(ablation):
-    model = CEFLNet(SEVEN, small_backbone(), **ablation)
+def test_a_sub_video_without_any_frame_has_no_score():
     mask = torch.ones(3, 35, dtype=torch.bool)
     mask[1] = False
     mask[2, :5] = False  # one of the seven sub-videos
-    batch = random_batch(3, mask=mask)
-    output = model(batch)
-    model.loss(output, batch).backward()
-    assert output.logits.isfinite().all()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    if output.attention is not None:
-        assert output.attention[2, 0] == 0
+    attention = CEFLNet(SEVEN, small_backbone())(random_batch(3, mask=mask)).attention
+    assert not attention[1].any()
+    assert attention[2, 0] == 0
+    assert (attention[2, 1:] > 0).all()
 
 
 def test_the_emotion_rich_clip_is_the_one_with_the_highest_score():
@@ -177,12 +134,3 @@ def test_bf16_autocast_stays_near_fp32():
     with torch.autocast("cpu", torch.bfloat16):
         mixed = model(batch).logits
     assert torch.allclose(mixed.float(), model(batch).logits, atol=0.05)
-
-
-def test_it_can_be_made_from_its_class_names_alone():
-    model = CEFLNet(class_names=SEVEN)
-    assert isinstance(model.backbone, FrameBackbone)
-    with pytest.raises(ValueError, match="without an optimiser"):
-        model.configure_optimizers()
-    with pytest.raises(ValueError, match="alphabetical"):
-        CEFLNet(class_names=SEVEN[::-1])

@@ -263,9 +263,10 @@ def changed(batch: ClipBatch, change: Callable[[str, Tensor], Tensor]) -> ClipBa
     return replace(batch, **{name: change(name, value) for name, value in values.items() if isinstance(value, Tensor)})
 
 
-def alone(batch: ClipBatch, place: int) -> ClipBatch:
-    """One clip."""
-    return replace(changed(batch, lambda _, value: value[place, None]), clip_id=(batch.clip_id[place],))
+def chosen(batch: ClipBatch, places: list[int]) -> ClipBatch:
+    """Some of the clips."""
+    clip_id = tuple(batch.clip_id[place] for place in places)
+    return replace(changed(batch, lambda _, value: value[places]), clip_id=clip_id)
 
 
 def of_frames(batch: ClipBatch, frames: slice) -> ClipBatch:
@@ -276,6 +277,12 @@ def of_frames(batch: ClipBatch, frames: slice) -> ClipBatch:
 def answers(model: VideoClassifier, batch: ClipBatch) -> ClassifierOutput:
     with torch.no_grad():
         return model(batch)
+
+
+def told(output: ClassifierOutput) -> Tensor:
+    """(B, D), all that an output says, NaN as a number."""
+    values = [output.logits, output.feature, *(stream.logits for stream in output.streams)]
+    return torch.cat([value.nan_to_num(nan=-99.0) for value in values], dim=1)
 
 
 def learning(model: VideoClassifier) -> dict[str, nn.Parameter]:
@@ -318,21 +325,20 @@ def test_gradients_reach_all_that_learns_and_nothing_else(name):
 
 
 @every_case
-@pytest.mark.parametrize("lacking", ["something", "everything"])
-def test_gradients_are_finite_whatever_clips_lack(name, lacking):
+def test_gradients_are_finite_whatever_clips_lack(name):
     """All have one, though it may be zero: the processes of a distributed training must agree on that."""
     model = model_of(name).train()
-    batch = strange_clips() if lacking == "something" else changed(strange_clips(), lambda _, v: v[[4, 4]])
-    batch = batch_for(model, replace(batch, clip_id=batch.clip_id[: len(batch.label)]))
-    output = model(batch)
-    loss = model.loss(output, batch)
-    assert loss.isfinite()
-    assert output.logits.isfinite().all()
-    assert output.feature.isfinite().all()
-    assert output.attention is None or output.attention.isfinite().all()
-    if CASES[name].learns:
-        loss.backward()
-    assert not [key for key, value in learning(model).items() if value.grad is None or not value.grad.isfinite().all()]
+    for places in (list(range(10)), [2, 2], [4, 4], [7, 7], [9, 9]):  # all kinds, and batches of one kind
+        batch = batch_for(model, chosen(strange_clips(), places))
+        output = model(batch)
+        loss = model.loss(output, batch)
+        for values in (loss, output.logits, output.feature, output.attention):
+            assert values is None or values.isfinite().all(), places
+        model.zero_grad()
+        if CASES[name].learns:
+            loss.backward()
+        gradients = {key: value.grad for key, value in learning(model).items()}
+        assert not [key for key, value in gradients.items() if value is None or not value.isfinite().all()], places
 
 
 @every_case
@@ -354,29 +360,30 @@ def test_a_batch_is_its_clips_one_by_one(name):
     batch = batch_for(model, strange_clips())
     found = answers(model, batch)
     assert found.logits.isfinite().all()
-    single = torch.cat([answers(model, alone(batch, place)).logits for place in range(len(batch))])
-    torch.testing.assert_close(found.logits, single, atol=CASES[name].noise, rtol=0)
+    single = [told(answers(model, chosen(batch, [place]))) for place in range(len(batch))]
+    torch.testing.assert_close(told(found), torch.cat(single), atol=CASES[name].noise, rtol=0)
     assert (found.feature[0] - found.feature[8]).abs().max() > CASES[name].noise  # it looks at them
 
 
+@pytest.mark.parametrize("frames", [FRAMES, 1])
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.any_length])
-def test_padding_to_any_length_changes_nothing(name):
-    """Of clips of six frames, and of one."""
-    model = model_of(name)
-    batch, more = strange_clips(), strange_clips(clips(10, seed=5))
-    for frames in (FRAMES, 1):
-        short = of_frames(batch, slice(frames))
-        longer = changed(
-            short,
-            lambda field, value: value if field in WITHOUT_FRAMES else torch.cat([value, getattr(more, field)], dim=1),
-        )
-        longer.mask[:, frames:] = False
-        one, two = (answers(model, batch_for(model, each)) for each in (short, longer))
-        torch.testing.assert_close(two.logits, one.logits, atol=CASES[name].noise, rtol=0)
-        torch.testing.assert_close(two.feature, one.feature, atol=CASES[name].noise, rtol=0)
-        if one.attention is not None and one.attention.shape == short.mask.shape:
-            torch.testing.assert_close(two.attention[:, :frames], one.attention, atol=1e-5, rtol=0)
-            assert not two.attention[:, frames:].any()
+def test_padding_to_any_length_changes_nothing(name, frames):
+    """Padding before, between and after the frames."""
+    model, short = model_of(name), of_frames(strange_clips(), slice(frames))
+    other, real = clips(10, seed=5), 1 + 2 * torch.arange(frames)
+
+    def padded(field: str, value: Tensor) -> Tensor:
+        if field in WITHOUT_FRAMES:
+            return value
+        longer = getattr(other, field).repeat_interleave(3, dim=1)  # (B, 3 T, ...)
+        longer[:, real] = value
+        return longer & torch.isin(torch.arange(3 * FRAMES), real) if field == "mask" else longer
+
+    one, two = (answers(model, batch_for(model, batch)) for batch in (short, changed(short, padded)))
+    torch.testing.assert_close(told(two), told(one), atol=CASES[name].noise, rtol=0)
+    if one.attention is not None and one.attention.shape != two.attention.shape:  # over frames
+        torch.testing.assert_close(two.attention[:, real], one.attention, atol=1e-5, rtol=0)
+        assert two.attention.sum(dim=1).allclose(one.attention.sum(dim=1))
 
 
 @every_case

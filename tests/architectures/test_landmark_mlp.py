@@ -178,15 +178,6 @@ def test_in_training_clips_without_landmarks_take_no_part_in_the_statistics(pres
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_gradients_are_finite_where_clips_have_no_landmarks():
-    net, landmarks = fitted_net().train(), faces(4, seed=4)
-    landmarks[1], landmarks[2, 3] = float("nan"), float("nan")
-    net(landmarks, everywhere(landmarks)).scores.square().sum().backward()
-    for name, parameter in net.named_parameters():
-        assert parameter.grad.isfinite().all(), name
-        assert parameter.grad.any(), name
-
-
 def test_another_number_of_frames_is_refused_with_both():
     with pytest.raises(ValueError, match=r"12 frames.*made for 16.*data.sampler.init_args.frames"):
         LandmarkNet(7)(faces(2, 12), torch.ones(2, 12, dtype=torch.bool))
@@ -281,18 +272,6 @@ def test_fits_of_the_same_clips_are_the_same():
     for name in ("low", "high"):
         ours, theirs = (getattr(model.net.features.scaler, name) for model in (first, second))
         assert torch.equal(ours, theirs)
-
-
-def test_the_scaler_travels_in_the_checkpoint(tmp_path):
-    model = made_mlp()
-    trained(model)
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    other = made_mlp()
-    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    batch = clips_of(faces(3, 4, dtype=torch.float32))
-    for each in (model, other):
-        each.eval()
-    torch.testing.assert_close(other(batch).logits, model(batch).logits, atol=0, rtol=0)
 
 
 def test_training_clips_without_any_landmarks_are_an_error_that_says_what_to_do():

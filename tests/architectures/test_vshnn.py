@@ -318,81 +318,7 @@ def test_wrong_settings_are_refused():
 # What is trained and what is frozen
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_gradients_reach_all_that_is_trained_and_nothing_that_is_frozen(name):
-    model, batch = model_of(name).train(), batch_of(8)
-    model.loss(model(batch), batch).backward()
-    frozen = {id(p) for part in model.frozen_parts() for p in part.parameters()}
-    assert frozen
-    for parameter_name, parameter in model.named_parameters():
-        if id(parameter) in frozen:
-            assert not parameter.requires_grad
-            assert parameter.grad is None
-        else:
-            assert parameter.grad is not None, parameter_name
-            assert parameter.grad.isfinite().all(), parameter_name
-            assert parameter.grad.abs().sum() > 0, parameter_name
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_three_steps_leave_the_frozen_parts_as_they_are_in_evaluation_mode(name):
-    model = model_of(name).train()
-    before = [copy.deepcopy(part.state_dict()) for part in model.frozen_parts()]
-    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
-    for seed in range(3):
-        batch = batch_of(4, seed=seed)
-        optimizer.zero_grad()
-        model.loss(model(batch), batch).backward()
-        optimizer.step()
-    for part, state in zip(model.frozen_parts(), before, strict=True):
-        assert all(value.equal(state[key]) for key, value in part.state_dict().items())
-        assert not any(module.training for module in part.modules() if not isinstance(module, ClipBackbone))
-    assert model.training
-
-
-def test_a_3d_cnn_that_is_not_frozen_is_trained_whole():
-    model, batch = SceneCNN(SEVEN, small_scene(frozen=False), hidden=16, dropout=0.0), batch_of(8)
-    assert model.frozen_parts() == []
-    model.loss(model(batch), batch).backward()
-    assert all(p.grad is not None for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_cached_features_give_exactly_what_made_ones_do(name):
-    model, batch = model_of(name).eval(), batch_of()
-    with torch.no_grad():
-        made = model.forward_frozen(batch)
-    cached = replace(batch, face=None, features=made.frames, clip_features=made.clip)
-    assert torch.equal(model(cached).logits, model(batch).logits)
-
-
 # Clips that lack something
-
-
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("case", ["no real frame", "one real frame", "all alike", "no landmarks", "black"])
-def test_nothing_becomes_nan(name, case):
-    model, batch = model_of(name).train(), batch_of(4)
-    mask, face, landmarks = batch.mask.clone(), batch.face.clone(), batch.landmarks.clone()
-    if case == "no real frame":
-        mask[1:3] = False
-    elif case == "one real frame":
-        mask[1:, 1:] = False
-    elif case == "all alike":
-        face, landmarks = (x[:, :1].expand_as(x).clone() for x in (face, landmarks))
-    elif case == "no landmarks":
-        landmarks[:] = float("nan")
-    else:
-        face[:], landmarks[:] = 0, 0
-    batch = replace(batch, mask=mask, face=face, landmarks=landmarks)
-    output = model(batch)
-    loss = model.loss(output, batch)
-    loss.backward()
-    assert loss.isfinite()
-    assert output.logits.isfinite().all()
-    assert output.feature.isfinite().all()
-    assert output.attention is None or output.attention.isfinite().all()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 @pytest.mark.parametrize("k", [0, 5, 40])
@@ -400,25 +326,6 @@ def test_one_frame_and_more_substitutions_than_frames(k):
     for frames in (1, FRAMES):
         model, batch = small_vshnn(substitution=k).eval(), batch_of(2, frames)
         assert model(batch).logits.isfinite().all()
-
-
-@pytest.mark.parametrize("name", ["VSHNN lrmaf", "VSHNN ic", "SceneCNN", "CNN-LSTM"])
-def test_padded_frames_change_nothing(name):
-    model = model_of(name).eval()
-    mask = torch.rand(3, FRAMES, generator=torch.Generator().manual_seed(1)) < 0.6
-    batch = batch_of(3, mask=mask)
-    other = replace(
-        batch,
-        face=torch.where(mask[..., None, None, None], batch.face, random_images(*batch.face.shape, seed=9)),
-        landmarks=torch.where(mask[..., None, None], batch.landmarks, torch.randn_like(batch.landmarks)),
-    )
-    assert torch.allclose(model(batch).logits, model(other).logits, atol=1e-5)
-
-
-def test_a_batch_does_not_mix_its_clips():
-    model, batch, order = small_vshnn("lrmaf").eval(), batch_of(3), [2, 0, 1]
-    mixed = replace(batch, face=batch.face[order], landmarks=batch.landmarks[order])
-    assert torch.allclose(model(mixed).logits, model(batch).logits[order], atol=1e-5)
 
 
 # Training
@@ -508,18 +415,6 @@ def test_the_scaler_sees_the_training_clips_alone_and_clips_without_landmarks_ar
     assert features.amin() == pytest.approx(-1, abs=1e-4)
     assert features.amax() == pytest.approx(1, abs=1e-4)
     assert "train/without_landmarks" in trainer.callback_metrics
-
-
-def test_a_checkpoint_brings_everything_back(tmp_path):
-    model = small_vshnn("ws", optimizer=sgd)
-    trainer, _ = trained(tmp_path, model, limit_train_batches=1)
-    trainer.save_checkpoint(tmp_path / "x.ckpt")
-    content = torch.load(tmp_path / "x.ckpt", weights_only=True)
-    other = small_vshnn("ws")
-    other.load_state_dict(content["state_dict"])
-    batch = batch_of()
-    assert torch.equal(other.eval()(batch).logits, model.eval()(batch).logits)
-    assert float(other.fusion.alpha) == float(model.fusion.alpha)
 
 
 # The paper's size
