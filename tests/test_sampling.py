@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -19,7 +21,10 @@ def draws(seed=0):
     return [None, *(torch.Generator().manual_seed(seed + i) for i in range(20))]
 
 
-@pytest.mark.parametrize("num_frames", LENGTHS)
+def lengths_and_draws() -> Iterator[tuple[int, torch.Generator | None]]:
+    return ((length, generator) for length in LENGTHS for generator in draws())
+
+
 @pytest.mark.parametrize(
     "sampler",
     [
@@ -32,8 +37,8 @@ def draws(seed=0):
     ],
     ids=repr,
 )
-def test_indices_are_inside_the_clip_and_in_order(sampler, num_frames):
-    for generator in draws():
+def test_indices_are_inside_the_clip_and_in_order(sampler):
+    for num_frames, generator in lengths_and_draws():
         indices = sampler(num_frames, generator)
         assert indices.shape == (sampler.num_clips * sampler.frames,)
         assert indices.dtype == torch.int64
@@ -109,10 +114,9 @@ def test_an_empty_clip_is_refused(function):
         function(0, *arguments)
 
 
-@pytest.mark.parametrize("num_frames", LENGTHS)
-def test_all_frames_are_all_of_them_up_to_a_limit(num_frames):
+def test_all_frames_are_all_of_them_up_to_a_limit():
     sampler = AllFramesSampler(max_frames=105)
-    for generator in draws():
+    for num_frames, generator in lengths_and_draws():
         indices = sampler(num_frames, generator)
         if num_frames <= 105:
             assert torch.equal(indices, torch.arange(num_frames))

@@ -100,8 +100,10 @@ def test_half_precision_is_computed_in_full(dtype):
     assert torch.allclose(result.double(), exact, atol=1e-4)
 
 
-@pytest.mark.parametrize("k", [0, 1, 3, 8, 30])
-@pytest.mark.parametrize("frames", [1, 2, 5, 16, 33])
+@pytest.mark.parametrize(
+    ("frames", "k"),
+    [(1, 0), (1, 3), (2, 1), (2, 30), (5, 0), (5, 1), (5, 3), (16, 1), (16, 3), (16, 8), (33, 8), (33, 30)],
+)
 def test_substitution_is_section_3_4(frames, k):
     x, mask = clips((5, frames, 24)), masks(5, frames)
     index = substitution_index(torch.tensor(x), k, torch.tensor(mask)).numpy()
