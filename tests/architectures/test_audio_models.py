@@ -63,7 +63,7 @@ def test_each_model_asks_for_what_it_reads():
     assert audio_visual(modalities=["face"]).inputs == AudioVisual.inputs == {"face"}
 
 
-def test_a_gradient_reaches_all_parts_though_all_clips_have_the_same():
+def test_a_gradient_reaches_all_parts_of_clips_alike():
     """Processes of a distributed training must agree on what has a gradient, if only zeros."""
     for patterns in ((BOTH, BOTH), (FACE, FACE), (AUDIO, AUDIO), (NONE, NONE)):
         model, batch = audio_visual(), heard_batch(patterns)
@@ -122,7 +122,7 @@ def test_the_order_of_frames_counts():
     assert (change[[3, 5]] < 1e-6).all()
 
 
-def test_both_halves_count_together_and_neither_in_the_others_stream():
+def test_both_halves_count_together_and_alone_in_their_streams():
     model, batch = audio_visual().eval(), heard_batch()
     before = model(batch)
     for field, column in (("face", 0), ("spectrogram", 1)):
@@ -135,7 +135,7 @@ def test_both_halves_count_together_and_neither_in_the_others_stream():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_modality_dropout_hides_one_of_two_at_its_share_in_training_alone(share):
+def test_modality_dropout_hides_its_share_in_training_alone(share):
     model = audio_visual(modality_dropout=share)
     present = torch.tensor([BOTH, FACE, AUDIO, NONE]).repeat(4000, 1)
     torch.manual_seed(1)
@@ -152,7 +152,7 @@ def test_modality_dropout_hides_one_of_two_at_its_share_in_training_alone(share)
 
 
 @pytest.mark.parametrize("audio", ["cnn", "filters"])
-def test_probabilities_are_multiplied_and_the_missing_adds_nothing(audio):
+def test_probabilities_are_multiplied_where_both_are_there(audio):
     model, batch = audio_visual(audio).eval(), heard_batch()
     output = model(batch)
     face, voice = (stream.logits.softmax(dim=1) for stream in output.streams)
@@ -182,7 +182,7 @@ def test_a_hidden_modality_is_not_in_the_sum_but_in_its_stream(monkeypatch):
     assert all(stream.logits.isfinite().all() for stream in hidden.streams)
 
 
-def test_the_loss_is_the_cross_entropy_and_each_streams_over_the_samples_that_it_has():
+def test_the_loss_is_that_of_the_sum_and_of_each_stream():
     model, batch = audio_visual(stream_weight=0.25).eval(), heard_batch()
     output = model(batch)
     expected = torch.nn.functional.cross_entropy(output.logits, batch.label)
@@ -193,7 +193,7 @@ def test_the_loss_is_the_cross_entropy_and_each_streams_over_the_samples_that_it
     torch.testing.assert_close(model.loss(output, batch), expected)
 
 
-def test_moments_go_from_the_beginning_to_the_end_of_what_is_real():
+def test_moments_go_from_the_first_real_token_to_the_last():
     long = torch.ones(1, 8, dtype=torch.bool)
     gaps = torch.tensor([[True, False] * 8])
     torch.testing.assert_close(moments(long, 6)[0], moments(gaps, 6)[0, ::2])

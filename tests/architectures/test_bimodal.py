@@ -179,7 +179,7 @@ def test_of_a_clip_without_frames_the_bias_is_left(name):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_fully_connected_layers_learn_whether_convolutions_are_frozen_or_not(name):
+def test_fc_layers_learn_behind_frozen_convolutions(name):
     model = stream(name).train()
     learning = {key for key, value in model.named_parameters() if value.requires_grad}
     assert any(key.startswith("backbone.network") for key in learning) == (name not in FROZEN)
@@ -187,7 +187,7 @@ def test_fully_connected_layers_learn_whether_convolutions_are_frozen_or_not(nam
     assert all(module.training for module in model.lstm.modules())
 
 
-def test_frozen_convolutions_leave_the_dropout_between_the_fc_layers_on():
+def test_dropout_behind_frozen_convolutions_stays_on():
     model = CNNBiLSTM(SEVEN, small_vgg(), hidden=6, frozen_convolutions=True).train()
     assert model.backbone.connected.dropout.training
     assert not model.backbone.network.training
@@ -210,7 +210,7 @@ BACKBONES = {
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_every_backbone_is_its_convolutions_and_what_stands_behind_them(name):
+def test_every_backbone_is_convolutions_and_layers_behind_them(name):
     torch.manual_seed(0)
     backbone, frames = BACKBONES[name]().eval(), random_images(2, 3, 3, 40, 32)
     whole = backbone(frames)
@@ -238,7 +238,7 @@ def run_of(model, names, folder, name):
     torch.save({"state_dict": model.state_dict(), "fer_lightning": {"class_names": list(names)}}, path)
 
 
-def test_new_layers_begin_at_random_behind_the_convolutions_of_a_run(tmp_path):
+def test_new_layers_begin_at_random_behind_a_runs_convolutions(tmp_path):
     stills = ImageClassifier(SEVEN, small_backbone())
     run_of(stills, SEVEN, tmp_path, "stills")
     backbone = connected(weights="run:stills", new_layers=True)
@@ -282,7 +282,7 @@ def test_of_as_many_votes_the_first_class_is_the_answer():
     assert logits[0, 2] == logits[0, 5]
 
 
-def test_the_vote_counts_the_answers_of_its_classifier_frame_by_frame():
+def test_the_vote_counts_its_classifiers_answers_by_frame():
     torch.manual_seed(0)
     stills = ImageClassifier(SEVEN, small_backbone()).eval()
     batch = random_batch(4, 16, 32, torch.rand(4, 16, generator=torch.Generator().manual_seed(1)) < 0.7)
@@ -336,7 +336,7 @@ def test_every_vote_is_trained_as_all_systems_are(data, tmp_path):
 
 
 @pytest.mark.parametrize("names", [SEVEN, EIGHT], ids=["seven", "eight"])
-def test_a_vote_takes_the_runs_weights_by_the_names_of_the_classes_and_keeps_them(names, tmp_path):
+def test_a_vote_takes_the_runs_weights_by_class_name(names, tmp_path):
     stills = stills_run(tmp_path, names)
     cli = vote_cli("--model.init_args.start_from", "run:stills")
     model = cli.model
@@ -429,7 +429,7 @@ def test_a_step_at_the_papers_size(net):
     assert model.eval()(batch).logits.isfinite().all()
 
 
-def test_the_evaluation_sees_the_middle_of_what_the_training_cuts_from():
+def test_the_evaluation_sees_the_middle_of_the_training_crops():
     augmentation = ClipAugmentation(flip=False, crop=0.75)
     options = {"sampler": SegmentSampler(frames=2), "size": 32}
     cut, whole = (made_data(augmentation=a, **options).clip_dataset("test")[1].face for a in (augmentation, None))

@@ -103,7 +103,7 @@ def trainable(model):
     ("levels", "without", "with_"),
     [((3,), 8 * 2069, 8 * 4117), ((4,), 16 * 2069, 16 * 4117), ((0, 1, 2, 3), 31_035, 61_755)],
 )
-def test_the_pyramids_have_the_papers_lengths_and_the_parameters_counted_by_hand(levels, without, with_):
+def test_the_pyramids_have_the_papers_lengths_and_parameters(levels, without, with_):
     for context, size in ((False, without), (True, with_)):
         model = meta(lambda context=context: ContextTemporalPyramid(SEVEN, context=context, levels=levels))
         classifier = (size + 1) * 512 + (512 + 1) * 512 + (512 + 1) * 7
@@ -113,7 +113,7 @@ def test_the_pyramids_have_the_papers_lengths_and_the_parameters_counted_by_hand
 
 
 @pytest.mark.parametrize(("context", "tuned", "size"), [(False, False, 2055), (False, True, 2055), (True, True, 4103)])
-def test_the_spatiotemporal_models_have_the_parameters_counted_by_hand(context, tuned, size):
+def test_the_spatiotemporal_models_have_the_parameters_by_hand(context, tuned, size):
     model = meta(lambda: ContextSpatiotemporal(SEVEN, context=context, tuned=tuned))
     assert model.frame_size == size
     lstm = 4 * 512 * (size + 512 + 2) + 4 * 512 * (512 + 512 + 2)
@@ -272,7 +272,7 @@ def test_long_clips_are_seen_piece_by_piece(monkeypatch):
     assert seen == [4, 4, 4, 2]
 
 
-def test_models_of_the_same_context_have_the_same_frozen_features():
+def test_models_of_the_same_context_share_frozen_features():
     one, other = pyramid(levels=(3,)), pyramid(levels=(0, 1))
     assert repr(one.frozen_parts()) == repr(other.frozen_parts())
 
@@ -323,7 +323,7 @@ def test_probabilities_that_would_stay_random_are_refused(tmp_path):
     context_frames.FaceModel(small_backbone(weights=str(bare)), SEVEN, tuned=True).load_weights()  # it will learn
 
 
-def test_a_face_model_of_other_classes_is_refused_unless_they_are_stated(tmp_path):
+def test_a_face_model_of_other_classes_must_state_them(tmp_path):
     classes = tuple(name for name in SEVEN if name != "disgust")
     _, path = run_of(tmp_path, classes)
     with pytest.raises(ValueError, match="face_classes"):
@@ -349,7 +349,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_the_face_models_of_table_2_have_the_sizes_that_the_experiment_states(name):
+def test_the_face_models_of_table_2_have_the_stated_sizes(name):
     model = meta(lambda: ContextTemporalPyramid(SEVEN, FrameBackbone(name), context=False))
     features, millions = OTHERS[name]
     assert model.num_features == 15 * (features + 21)
@@ -390,7 +390,7 @@ def test_the_context_model_arrives_from_a_run_on_persons(tmp_path):
         torch.testing.assert_close(ours.eval()(x), theirs.eval().backbone(x))
 
 
-def test_occluded_stills_are_staged_as_occluded_videos_with_other_people():
+def test_occluded_stills_are_staged_as_occluded_videos():
     stills = SyntheticStills(occluded=True)
     assert stills.variant != SyntheticStills().variant
     wanted = [settings for settings, _ in stills.wanted()]
@@ -417,7 +417,7 @@ def test_clips_of_any_length_stand_in_one_batch():
 
 
 @pytest.mark.parametrize("number", "26")
-def test_clips_of_any_length_are_trained_on_as_from_pictures_so_from_the_cache(number, tmp_path, monkeypatch):
+def test_clips_of_any_length_train_alike_from_the_cache(number, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
     sampler = AllFramesSampler(max_frames=6) if number == "6" else RandomSampler(6, eval_views=2)

@@ -216,7 +216,7 @@ def test_files_of_vgg_are_read_whoever_named_their_tensors(place, tmp_path):
         assert torch.equal(ours.state_dict()[name], value), name
 
 
-def test_ecnn_takes_the_convolutions_of_a_file_and_keeps_what_it_adds(tmp_path):
+def test_ecnn_takes_a_files_convolutions_and_keeps_its_own(tmp_path):
     theirs, path = small_vgg(), tmp_path / "face.pth"
     torch.save(dict(files_of_vgg(theirs))["vggface"], path)
     ours = small_ecnn(weights=str(path), pixels="vggface")
@@ -226,7 +226,7 @@ def test_ecnn_takes_the_convolutions_of_a_file_and_keeps_what_it_adds(tmp_path):
         assert torch.equal(value, theirs.state_dict()[name] if name.startswith("network.") else before[name]), name
 
 
-def test_a_file_without_fully_connected_layers_leaves_them_as_they_are(tmp_path):
+def test_a_file_without_fc_layers_leaves_them_as_they_are(tmp_path):
     theirs, path = small_vgg(), tmp_path / "convolutions.pth"
     content = dict(files_of_vgg(theirs))["vggface"]
     torch.save({key: value for key, value in content.items() if key.startswith("conv")}, path)
@@ -380,7 +380,7 @@ def test_with_two_layers_the_mapping_comes_first():
     assert names == ["map", "norm", "relu", "dropout", "score"]
 
 
-def test_the_order_of_the_frames_does_not_matter_to_attention_but_to_an_lstm():
+def test_the_order_of_frames_matters_to_an_lstm_alone():
     batch = random_batch(2, 4)
     moved = replace(batch, face=batch.face[:, [2, 0, 3, 1]])
     with torch.no_grad():

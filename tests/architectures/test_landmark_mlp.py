@@ -142,7 +142,7 @@ def test_frames_without_landmarks_are_as_padded_ones(descriptor):
 
 
 @pytest.mark.parametrize("descriptor", DESCRIPTORS)
-def test_a_clip_without_landmarks_has_zeros_and_leaves_the_others_alone(descriptor):
+def test_a_clip_without_landmarks_has_zeros_for_itself_alone(descriptor):
     net, landmarks = fitted_net(descriptor), faces(3, seed=4)
     expected = net(landmarks, everywhere(landmarks))
     landmarks[1] = float("nan")
@@ -274,7 +274,7 @@ def test_fits_of_the_same_clips_are_the_same():
         assert torch.equal(ours, theirs)
 
 
-def test_training_clips_without_any_landmarks_are_an_error_that_says_what_to_do():
+def test_training_clips_without_any_landmarks_are_an_error():
     net = LandmarkNet(7)
     with pytest.raises(ValueError, match="no training clip has landmarks"):
         net.features.fit([clips_of(torch.full((2, 16, 68, 3), float("nan")))])

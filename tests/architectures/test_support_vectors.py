@@ -97,7 +97,7 @@ def cross_validated(machine, x, y, groups, cost, width):
     return np.asarray(values)
 
 
-def test_cost_width_and_temperature_are_those_that_do_best_on_left_out_subjects():
+def test_cost_width_and_temperature_are_best_on_other_subjects():
     x, y, groups = clouds(4, each=20, spread=1.5)
     costs, widths = (0.01, 1.0, 100.0), (0.01, 1.0, 30.0)
     machine = fitted(x, y, groups, 4, costs=costs, widths=widths)
@@ -135,7 +135,7 @@ def test_the_same_data_gives_the_same_fit():
     )
 
 
-def test_a_fit_travels_in_a_checkpoint_into_machines_of_other_sizes(tmp_path):
+def test_a_fit_travels_into_machines_of_other_sizes(tmp_path):
     x, y, groups = clouds()
     machine = fitted(x, y, groups)
     torch.save({"a." + name: value for name, value in machine.state_dict().items()}, tmp_path / "fit.pt")
@@ -195,7 +195,7 @@ def test_a_kernel_is_as_scikit_learns_in_a_choice_of_costs(kernel):
     assert min(apart) < 0.01 < max(apart)
 
 
-def test_samples_without_landmarks_take_no_part_and_get_no_answer():
+def test_samples_without_landmarks_take_no_part():
     model = LandmarkSVM(SEVEN, costs=(1,), widths=(1,))
     landmarks = faces(28, dtype=torch.float32)
     landmarks[3] = float("nan")

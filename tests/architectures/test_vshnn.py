@@ -96,7 +96,7 @@ def numbers(x):
 # Section 3.2: DenseNet-FC
 
 
-def test_fc6_has_the_205_million_parameters_that_the_papers_change_implies():
+def test_fc6_has_205_million_parameters():
     with torch.device("meta"):
         backbone = FullyConnectedBackbone()
     count = {name: sum(p.numel() for p in layer.parameters()) for name, layer in backbone.connected.named_children()}
@@ -107,7 +107,7 @@ def test_fc6_has_the_205_million_parameters_that_the_papers_change_implies():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 64, 64), (2, 5, 3, 32, 32), (1, 1, 3, 224, 224)])
-def test_a_fully_connected_backbone_is_its_layers_one_after_another(shape):
+def test_a_fully_connected_backbone_is_its_layers_in_order(shape):
     backbone = small_fc().eval()
     frames = random_images(*shape)
     map_ = backbone.network(backbone.converted(frames.flatten(0, -4)))
@@ -127,7 +127,7 @@ def run_of(model, folder, name):
 
 
 @pytest.mark.parametrize("as_path", [False, True])
-def test_a_runs_backbone_loads_whole_its_fully_connected_layers_included(tmp_path, as_path):
+def test_a_runs_backbone_loads_with_its_fully_connected_layers(tmp_path, as_path):
     trained = DenseNetFC(SEVEN, small_fc())
     path = run_of(trained, tmp_path, "densenet_fc_x")
     model = small_vshnn(backbone=small_fc(weights=str(path) if as_path else "run:densenet_fc_x"))
@@ -143,7 +143,7 @@ def test_a_run_without_the_fully_connected_layers_is_refused(tmp_path):
         small_fc(weights="run:plain").load_weights()
 
 
-def test_weights_from_elsewhere_fill_the_convolutions_and_are_refused_where_the_rest_is_frozen(tmp_path):
+def test_weights_from_elsewhere_fill_the_convolutions_alone(tmp_path):
     published = small_backbone()
     torch.save(published.network.state_dict(), tmp_path / "published.pth")
     backbone = small_fc(weights=str(tmp_path / "published.pth"), pixels="imagenet")
@@ -207,7 +207,7 @@ def test_the_relation_of_frames_is_their_correlation_matrix():
     assert output.attention is None
 
 
-def test_three_frames_are_replaced_by_those_that_are_most_like_the_others():
+def test_three_frames_are_replaced_by_the_most_alike():
     model = small_vshnn(substitution=3)
     frames = torch.randn(2, 16, 12)
     index, mean = model.substituted(frames), [np.corrcoef(x @ x.T).mean(axis=1) for x in frames.double().numpy()]
@@ -290,7 +290,7 @@ def test_ic_without_landmarks_has_the_middle_of_the_descriptors_scale():
     assert not scene[:, 16:].any()
 
 
-def test_alpha_is_the_one_with_the_most_right_answers_of_several_the_nearest_to_the_middle():
+def test_alpha_is_the_best_one_nearest_to_the_middle():
     rng = np.random.default_rng(0)
     p, q = (rng.dirichlet(np.ones(7), 60) for _ in range(2))
     label = np.where(rng.random(60) < 0.6, p.argmax(axis=1), q.argmax(axis=1))
@@ -369,7 +369,7 @@ def test_gradient_values_are_clipped_under_bf16_too(tmp_path):
     assert max(steps) > clip, "nothing was to be clipped"
 
 
-def test_ws_finds_alpha_on_the_inner_split_and_its_accuracies_are_those_with_it(tmp_path):
+def test_ws_finds_alpha_on_the_inner_split(tmp_path):
     model = small_vshnn("ws", optimizer=sgd)
     trainer, data = trained(tmp_path, model, epochs=2)
     alpha = float(model.fusion.alpha)

@@ -157,7 +157,7 @@ def test_low_frequencies_are_below_and_time_goes_right():
     assert rows[124:204] * 8000 / 224 == pytest.approx(5000, abs=60)
 
 
-def test_greys_are_decibels_below_the_loudest_whatever_its_loudness():
+def test_greys_are_decibels_below_the_loudest():
     audio = tone(1, 1000) + tone(1, 4000, loudness=0.005)  # 40 dB less
     picture = spectrogram(audio, AudioSettings(size=201))
     assert picture[201 - 26].mean() == pytest.approx(255, abs=3)
@@ -165,7 +165,7 @@ def test_greys_are_decibels_below_the_loudest_whatever_its_loudness():
     np.testing.assert_array_equal(picture, spectrogram(audio / np.float32(8), AudioSettings(size=201)))
 
 
-def test_silence_is_black_and_a_click_shorter_than_a_window_is_not():
+def test_silence_is_black_and_a_short_click_is_not():
     assert not spectrogram(np.zeros(16000, np.float32), AudioSettings()).any()
     assert not spectrogram(np.zeros(0, np.float32), AudioSettings()).any()
     click = spectrogram(tone(0.01), AudioSettings())
@@ -362,7 +362,7 @@ def test_views_share_the_sound_of_a_clip_and_missing_frames_are_masked(clips, sa
     assert batch.intensity.isnan()[2 * views :, : frames[1]].all()  # unknown without a face
 
 
-def test_descriptors_are_made_once_and_a_clip_that_fails_is_named_and_counted(clips, capsys, monkeypatch):
+def test_descriptors_are_made_once_and_failures_are_counted(clips, capsys, monkeypatch):
     pytest.importorskip("opensmile")
     data = for_model(clips, "face", "descriptor")
     out = capsys.readouterr().out
@@ -539,7 +539,7 @@ def test_damaged_audio_costs_no_picture_and_is_named(tmp_path, capsys):
     assert "fine" not in listed
 
 
-def test_sound_that_is_longer_or_shorter_than_the_picture_is_kept_as_it_is(clips):
+def test_sound_longer_or_shorter_than_the_picture_is_kept(clips):
     index = prepare_faces(clips, 0).read_index()
     assert index["longer"].audio == pytest.approx(2.0, abs=0.1)  # 12 frames last 0.48 s
     assert index["click"].audio == pytest.approx(0.07, abs=0.07)

@@ -206,7 +206,7 @@ def test_ckplus_with_two_labels_for_a_sequence(ckplus):
         CKPlus(ckplus).records()
 
 
-def test_ckplus_with_neutral_adds_first_frames_and_leaves_contempt_out(ckplus):
+def test_ckplus_with_neutral_adds_first_frames(ckplus):
     dataset = CKPlus(ckplus, protocol="neutral")
     assert dataset.class_names == SEVEN
     label_of(ckplus).write_text("1.0\n")
@@ -322,7 +322,7 @@ def test_mmi_videos_on_their_side_are_turned_upright(mmi):
     assert not any(record.quarter_turns for record in MMI(mmi, turn=False).records())
 
 
-def test_mmi_turns_by_what_the_session_names_or_what_lies_beside_it(mmi):
+def test_mmi_turns_by_the_session_or_what_lies_beside_it(mmi):
     def turns(sid: str) -> int:
         return next(record.quarter_turns for record in MMI(mmi).records() if record.clip_id == sid)
 
@@ -340,7 +340,7 @@ def test_mmi_turns_by_what_the_session_names_or_what_lies_beside_it(mmi):
 # AFEW
 
 
-def test_afew_takes_the_videos_or_the_faces_that_its_authors_aligned(tmp_path):
+def test_afew_takes_videos_or_its_authors_aligned_faces(tmp_path):
     fakes.write_afew(tmp_path)
     videos, crops = AFEW(tmp_path).records(), AFEW(tmp_path, faces=CROP).records()
     assert [of(record) for record in videos] == [of(record) for record in crops]

@@ -38,7 +38,7 @@ def test_codes_are_those_of_the_data_set(root):
 
 
 @pytest.mark.parametrize("row", ["00003,0", "00003,8", "00003,happy", "00003", ""])
-def test_a_label_that_is_none_of_its_own_is_named_with_file_and_line(root, row):
+def test_an_unknown_label_is_named_with_file_and_line(root, row):
     (root / LIST).write_text(f"video_name,label\n00001,1\n{row or ','}\n")
     with pytest.raises(ValueError, match=r"set_1.csv, line 3: found .*label from 1 to 7"):
         DFEW().records()
@@ -81,7 +81,7 @@ def test_a_clip_name_cannot_leave_the_data_set(root):
         check_records(DFEW().records(), "dfew")
 
 
-def test_the_published_counts_are_those_of_the_single_label_clips():
+def test_the_published_counts_are_of_single_label_clips():
     (all_clips,) = DFEW.counts
     assert all_clips.clips == 11_697
     assert tuple(name for name, _ in all_clips.emotions) == SEVEN

@@ -130,7 +130,7 @@ def test_films_on_both_sides(tmp_path):
     assert wrong(SFEW()) == {"shared films": ("Train Film_2",)}
 
 
-def test_what_is_left_out_and_what_differs_from_the_published_counts_is_noted(tmp_path):
+def test_what_is_left_out_or_differs_from_the_counts_is_noted(tmp_path):
     write_affectnet(tmp_path / "data")
     notes = found(AffectNet())
     assert notes["left out"].text.startswith("20 clips are of none of the classes: 5 contempt, 5 no face")

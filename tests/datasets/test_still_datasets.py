@@ -119,7 +119,7 @@ def test_fer2013_codes_and_usages_are_those_of_the_competition(data):
     np.testing.assert_array_equal(cv2.imread(str(dataset.folder / records[4].path), cv2.IMREAD_GRAYSCALE), pixels)
 
 
-def test_fer2013_is_unpacked_into_the_store_and_not_beside_its_table(data, tmp_path, monkeypatch):
+def test_fer2013_is_unpacked_into_the_store_alone(data, tmp_path, monkeypatch):
     folder = write_fer2013(data)
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
     FER2013().prepare()
@@ -282,7 +282,7 @@ def test_affectnet_images_are_found_where_archives_leave_them(place, data):
     ],
     ids=str.split("code negative short long header up hidden-up absolute backslash empty one huge"),
 )
-def test_a_row_of_affectnet_that_does_not_fit_or_leaves_the_root_is_named(row, data):
+def test_a_row_of_affectnet_that_does_not_fit_is_named(row, data):
     folder = write_affectnet(data)
     write_affectnet_list(folder, "train", [affectnet_row("1/b.jpg", 1), row])
     with pytest.raises(ValueError, match=r"training.csv, line 3: found .*expected subDirectory_filePath,"):
@@ -308,7 +308,7 @@ def test_sfew_films_are_the_groups_of_the_inner_split(data):
     assert films == {f"Train Film_{number}" for number in range(4)}
 
 
-def test_sfew_folders_may_be_nested_and_hidden_files_are_passed_over(data):
+def test_sfew_folders_may_be_nested(data):
     folder = write_sfew(data)
     before = SFEW().records()
     (folder / "Train_Aligned_Faces" / ".cache").mkdir()

@@ -88,7 +88,7 @@ def test_sums_are_those_of_a_plain_loop(none):
     np.testing.assert_array_equal(weighted_sum(shuffled(p), weights), weighted_sum(p, weights))
 
 
-def test_a_member_without_a_prediction_leaves_the_sum_to_the_others():
+def test_a_member_without_a_prediction_leaves_it_to_the_others():
     p = {
         "a": np.array([[1.0, 0.0], [NAN, NAN], [NAN, NAN], [NAN, NAN]]),
         "b": np.array([[0.0, 1.0], [0.2, 0.8], [NAN, NAN], [NAN, NAN]]),
@@ -160,7 +160,7 @@ def test_the_search_finds_what_a_plain_loop_finds(none, seed):
     assert list(found) == list(p)
 
 
-def test_the_search_does_not_depend_on_blocks_or_on_the_order_of_models(monkeypatch):
+def test_the_search_depends_on_neither_blocks_nor_order(monkeypatch):
     p, labels = some_models(4, 50, 5, none=0.1)
     found = search_weights(p, labels, step=0.05)
     assert search_weights(shuffled(p), labels, step=0.05) == found
@@ -170,7 +170,7 @@ def test_the_search_does_not_depend_on_blocks_or_on_the_order_of_models(monkeypa
     assert search_weights(p, labels, step=0.05) == found
 
 
-def test_of_equally_right_weights_the_most_even_are_taken_then_the_better_model():
+def test_of_equally_right_weights_the_most_even_are_taken():
     right, wrong = [0.9, 0.1], [0.1, 0.9]
     p = {"b": np.array([right, right]), "a": np.array([right, right])}
     assert search_weights(p, np.zeros(2, int), 0.1) == {"b": 0.5, "a": 0.5}, "both are always right"
@@ -208,7 +208,7 @@ def test_one_model_gets_all():
     np.testing.assert_allclose(average(p), p["m0"], atol=1e-12)
 
 
-def test_the_coordinate_search_is_exact_for_three_and_never_below_the_best_model(monkeypatch):
+def test_the_coordinate_search_is_exact_for_three_models(monkeypatch):
     three, labels = some_models(3, 80, 7)
     exact = search_weights(three, labels, 0.05)
     six, six_labels = some_models(6, 80, 7, none=0.1, seed=3)
@@ -276,7 +276,7 @@ def test_best_selection_takes_the_papers_steps(seed, none):
     assert best_selection(p, labels, max_models=2) == plain_selection(p, labels, 2)
 
 
-def test_the_first_that_helps_is_taken_not_the_one_that_helps_most():
+def test_the_first_that_helps_is_taken_not_the_best():
     """To a, which has 3 right, b adds a clip and c two; b comes first, and all three are worse than a and b.
 
     So a's list is a, b with 4 right, and so is b's. The list that begins with c takes a: 5 right.
@@ -319,7 +319,7 @@ def test_joint_late_fusion_begins_at_the_average_and_learns():
     np.testing.assert_allclose(fitted.sum(axis=1), 1)
 
 
-def test_joint_late_fusion_is_the_minimum_of_its_loss_and_the_same_each_time():
+def test_joint_late_fusion_is_the_minimum_of_its_loss():
     p, labels = some_models(clips=80)
     torch.manual_seed(1)
     first = JointLateFusion(GROUPS, 5).fit(p, labels)
@@ -363,7 +363,7 @@ def test_joint_late_fusion_without_some_predictions():
     np.testing.assert_allclose(found[~nothing], without, atol=1e-9)
 
 
-def test_joint_late_fusion_begins_at_the_average_of_the_groups_that_say_something():
+def test_joint_late_fusion_begins_at_the_average_of_groups():
     p, _ = some_models(clips=60, none=0.5)
     groups = [average({name: p[name] for name in group}) for group in GROUPS]
     logits = 5 * average({"first": groups[0], "second": groups[1]})
@@ -535,7 +535,7 @@ def test_rows_of_another_order_are_matched(tmp_path, no_report):
     np.testing.assert_array_equal(*(table.probabilities for table in tables_of(out)))
 
 
-def test_the_inner_figure_of_a_search_is_of_subjects_it_did_not_see():
+def test_a_searchs_inner_figure_is_of_subjects_it_did_not_see():
     """A method that learns the labels of its clips by heart knows nothing of other subjects."""
 
     class ByHeart(SearchedWeights):
@@ -612,7 +612,7 @@ def test_a_search_on_the_reported_split_says_so_everywhere(method, three, tmp_pa
     assert main(["ensemble", str(out), three[0], "--method", "best"]) == 2, "nor may another search have it"
 
 
-def test_what_searches_nothing_takes_any_member_and_passes_on_what_it_is(tmp_path, capsys, no_report):
+def test_what_searches_nothing_takes_any_member(tmp_path, capsys, no_report):
     out = tmp_path / "runs" / "ens" / "1-0"
     chosen = made_run(tmp_path, "chosen", selection="best_on_test")
     runs = {s: [made_run(tmp_path, f"{s}{n}", seed=n, selection=s) for n in (1, 2)] for s in ("inner", "last")}

@@ -308,7 +308,7 @@ def test_an_ensemble_is_made_again_where_a_member_was(folder, made_apart, tmp_pa
     assert "is finished" in capsys.readouterr().out, "what is no longer there is not trained again"
 
 
-def test_a_search_on_what_is_reported_can_be_asked_for_and_says_so(folder, made_apart, capsys):
+def test_a_search_on_what_is_reported_says_so(folder, made_apart, capsys):
     write(folder, "both")
     assert main(["train", "both", "--ensemble.selection", "best_on_test"]) == 0
     said = capsys.readouterr().out

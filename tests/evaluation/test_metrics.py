@@ -88,7 +88,7 @@ def test_against_scikit_learn(n: int, seed: int, classes: int) -> None:
 
 
 @pytest.mark.parametrize("published", MATRICES, ids=lambda published: f"model {published.model}")
-def test_the_figures_that_a_paper_prints_beside_its_confusion_matrices(published: Published) -> None:
+def test_the_figures_beside_published_matrices_are_right(published: Published) -> None:
     assert published.counts.sum(axis=1).tolist() == list(AFEW)
     ours = Scores(published.counts)
     found = [round(100 * ours[metric], 2) for metric in (WAR, WEIGHTED_F1, UAR, STD_ACCURACY)]
@@ -112,7 +112,7 @@ def test_every_metric_is_a_property_of_the_matrix_alone(metric: Metric) -> None:
     assert metric.of(perfect) == (1.0 if metric.higher_is_better else 0.0)
 
 
-def test_metrics_have_names_of_their_own_and_are_written_as_declared() -> None:
+def test_metrics_have_names_and_are_written_as_declared() -> None:
     assert len({metric.name for metric in METRICS}) == len({metric.short for metric in METRICS}) == len(METRICS)
     ours = Scores(np.array([[1, 0, 1], [0, 3, 0]]))
     assert [ours.written(metric) for metric in (WAR, UAR, STD_ACCURACY)] == ["0.800", "0.750", "0.750 ± 0.354"]
@@ -258,7 +258,7 @@ def test_paired_difference_and_mcnemar() -> None:
     assert (same.p_value, same[WAR].interval.low, same[WAR].interval.high) == (1.0, 0.0, 0.0)
 
 
-def test_paired_differences_of_every_metric_against_every_resample() -> None:
+def test_paired_differences_are_of_every_metric_and_resample() -> None:
     true = np.array([0, 1, 0, 1, 1, 2, 0, 2])
     subject = ["a", "a", "b", "b", "b", "c", "c", "c"]
     first = table_of(true, np.array([0, 1, 1, 1, 0, 2, 3, 0]), SEVEN[:3], subject)

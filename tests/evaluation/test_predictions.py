@@ -74,7 +74,7 @@ def test_a_table_comes_back_unchanged(tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
-def test_text_that_a_spreadsheet_would_compute_stands_as_text_and_comes_back(tmp_path: Path) -> None:
+def test_text_that_a_spreadsheet_would_compute_stays_text(tmp_path: Path) -> None:
     ids = ["=1+1", "-2+3+cmd|' /C calc'!A0", "'@SUM(A1)"]
     a_table(clip_id=ids, subject=["+1", "-a1b2", "'quoted'"], group=["\tx", "-3", "plain"]).write(tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
@@ -154,9 +154,7 @@ def test_a_table_cut_at_a_rows_end_is_refused(tmp_path: Path) -> None:
     assert len(PredictionTable.read(path)) == 1
 
 
-def test_a_kill_between_a_table_and_its_number_of_rows_leaves_a_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_before_a_tables_number_of_rows_leaves_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.csv"
     a_table().write(path)
 
@@ -273,7 +271,7 @@ def test_files_of_before_there_were_relations_and_streams_are_read(tmp_path: Pat
     assert (back.relation, back.frame_source, back.streams, back.stream_names) == (None, None, None, ())
 
 
-def test_a_streams_table_is_of_the_same_clips_with_its_own_predictions() -> None:
+def test_a_streams_table_has_its_own_predictions() -> None:
     table = a_table()  # the second clip has no prediction, and no row in the outputs
     streams = some_streams()
     outputs = some_outputs(clip_id=("c", "a/1"), streams=streams, stream_names=("video", "landmarks"))
@@ -396,7 +394,7 @@ def test_draws_of_a_clip_from_the_model_to_the_file(tmp_path: Path) -> None:
     assert back.stream_table("landmarks", table).missing.tolist() == [False, False, True, True]
 
 
-def test_clips_of_batches_that_differ_in_length_stand_in_one_table() -> None:
+def test_clips_of_batches_of_other_lengths_share_a_table() -> None:
     def part(name: str, frames: int) -> ClipPredictions:
         return ClipPredictions(
             (name,),

@@ -127,7 +127,7 @@ def unlike_data() -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("data", data_names())
-def test_a_data_set_does_not_depend_on_the_experiment_that_it_is_put_into(data):
+def test_a_data_set_does_not_depend_on_the_experiment(data):
     assert len(unlike_data()) > 2
     found = {name: resolved(ExperimentRequest(name, data))["data"]["dataset"] for name in unlike_data()}
     first, *others = found.values()
@@ -165,7 +165,7 @@ def test_the_seed_reaches_data_and_model():
     assert cli.datamodule.seed == epochs.seed == 5
 
 
-def test_persons_are_found_on_any_data_set_for_models_that_look_at_them():
+def test_persons_are_found_for_models_that_look_at_them():
     def person(experiment, data=None, *arguments):
         return resolved(ExperimentRequest(experiment, data, arguments=arguments))["data"]["dataset"]["init_args"][
             "faces"
@@ -197,7 +197,7 @@ def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
     assert request_.run.path == tmp_path / "runs" / folder
 
 
-def test_runs_that_are_needed_first_are_found_wherever_they_are_named():
+def test_needed_runs_are_found_wherever_they_are_named():
     config = {"a": [{"weights": "run:x"}, "run:y"], "b": {"c": "run", "d": {"e": "run:z/2-0"}}, "f": 3}
     assert list(required_runs(config)) == ["x", "y", "z/2-0"]
     assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew", size="small")))) == ["stills_synthetic"]
@@ -238,7 +238,7 @@ def test_the_members_of_every_ensemble_fit_together(name):
     check_configurations(read_ensemble(ExperimentRequest(name)))
 
 
-def test_the_weights_and_methods_that_the_papers_print_can_be_asked_for():
+def test_the_papers_weights_and_methods_can_be_asked_for():
     """As the comments in the files say."""
     weights = ("--name", "paper", "--ensemble.method", "FixedWeights", "--ensemble.method.weights")
     made = read_ensemble(ExperimentRequest("bimodal_fusion_afew", arguments=(*weights[2:], "[.88,.34,.22,.06,.3]")))

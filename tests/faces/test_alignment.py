@@ -45,7 +45,7 @@ def test_similarity_finds_what_was_done(angle, scale, shift):
     assert similarity(POINTS, moved) == pytest.approx(np.column_stack([rotation, shift]), abs=1e-3)
 
 
-def test_points_in_one_place_have_no_similarity_and_fall_back_on_the_box():
+def test_points_in_one_place_fall_back_on_the_box():
     same = np.full((5, 2), 7, np.float32)
     with pytest.raises(ValueError, match="one place"):
         similarity(same, template(112, 0.0))
@@ -54,7 +54,7 @@ def test_points_in_one_place_have_no_similarity_and_fall_back_on_the_box():
     assert np.array_equal(face_matrix(box, np.full((5, 2), np.nan, np.float32), 64, 0.25), box_matrix(box, 64, 0.25))
 
 
-def test_template_is_insightfaces_and_scales_with_size_and_margin():
+def test_the_template_is_insightfaces_and_scales():
     assert template(112, 0.0)[0] == pytest.approx((38.2946, 51.6963))
     for size in (64, 112, 256):
         for margin in (0.0, 0.25, 1.0):

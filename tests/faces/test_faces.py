@@ -69,7 +69,7 @@ def test_truth_of_another_length_is_an_error(tmp_path):
             list(extract(open_video(path), ANNOTATION, ClipAnnotations("a", truth_of(count))))
 
 
-def test_truth_of_another_length_is_an_error_whoever_finds_the_faces(tmp_path):
+def test_truth_of_another_length_is_an_error_whoever_detects(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(5)])
     settings = FaceSettings("mtcnn", size=32)
     with pytest.raises(ValueError, match="5 frames, but ground truth of 4"):
@@ -199,7 +199,7 @@ class HalfLandmarks:
         return np.concatenate([np.tile(face.box[:2], (68, 1)), np.ones((68, 1))], axis=1).astype(np.float32)
 
 
-def test_landmarks_are_in_pixels_of_the_crop_and_nan_where_none_are_found(tmp_path):
+def test_landmarks_are_in_pixels_of_the_crop(tmp_path):
     path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
     models = FaceModels(RedCornerDetector(), landmarks=HalfLandmarks())
     settings = FaceSettings("mtcnn", size=32, margin=0.0, every=1, landmarks="mesh")

@@ -80,7 +80,7 @@ def test_of_a_large_face_an_even_part_is_counted():
     assert np.round(sampled * GRID * GRID) == pytest.approx(sampled * GRID * GRID, abs=1e-2)
 
 
-def test_a_box_outside_has_the_nearest_pixel_and_odd_frames_are_refused():
+def test_a_box_outside_has_the_nearest_pixel():
     frame = np.full((10, 10, 3), 255, np.uint8)
     for box in ((-50, -50, -20, -20), (30, 30, 60, 60), (4, 4, 4, 4), (8, 8, 2, 2)):
         assert colour_histograms(frame, np.array(box, np.float32)).sum() == pytest.approx(2)
@@ -276,7 +276,7 @@ def test_crossing_faces_of_different_colours_keep_their_identity():
 @pytest.mark.parametrize(
     ("found", "colour"), [(face(400), RED), (face(100, size=110), RED), (face(100), BLUE)], ids=["far", "large", "blue"]
 )
-def test_a_forbidden_pair_begins_a_track_even_if_it_is_the_only_one(found, colour):
+def test_a_forbidden_pair_alone_begins_a_track(found, colour):
     tracker = FaceTracker()
     assert tracker.update(0, [face(100)], paint([face(100)], [RED])) == [0]
     assert tracker.update(1, [found], paint([found], [colour])) == [1]
@@ -389,7 +389,7 @@ def test_features_do_not_grow_either():
         MainFace(tracker, (640, 360), 1)
 
 
-def test_a_record_takes_68_bytes_a_detection_and_ended_tracks_keep_their_mean_alone():
+def test_a_record_takes_68_bytes_a_detection():
     tracker, frame = FaceTracker(), paint([face(10)], [RED])
     for i in range(0, 50_000, 100):
         tracker.update(i, [face(10)], frame)
@@ -494,7 +494,7 @@ def test_who_looks_otherwise_does_not_join():
     assert all(blind.at(i) is not None for i in range(90)), "without frames nothing speaks against it"
 
 
-def test_somebody_who_was_there_at_the_same_time_does_not_take_over():
+def test_somebody_who_was_there_meanwhile_does_not_take_over():
     frames = {i: ([face(10, size=90)] if i < 30 else []) + ([face(300)] if i >= 25 else []) for i in range(50)}
     main = follow(frames)
     assert all(main.at(i) is not None for i in range(30))

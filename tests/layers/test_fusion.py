@@ -43,7 +43,7 @@ def test_it_is_the_full_weight_tensor_on_the_outer_product(rank, attention):
         assert result[clip] == pytest.approx(expected, abs=1e-12)
 
 
-def test_it_has_the_two_factors_and_nothing_else_without_attention():
+def test_without_attention_it_has_the_two_factors_alone():
     layer = LowRankFusion(V, L, O, attention=False)
     assert {name: tuple(p.shape) for name, p in layer.named_parameters()} == {
         "video_factor": (4, V + 1, O),

@@ -72,7 +72,7 @@ def rotations(count, seed=0):
     return torch.tensor(q * np.sign(np.linalg.det(q))[:, None, None])
 
 
-def test_it_does_not_change_under_rotation_translation_and_scale_of_each_frame():
+def test_it_does_not_change_under_similarities_of_each_frame():
     points = faces(3, 16)
     turned = torch.einsum("nij,bnkj->bnki", rotations(16), points - 200)
     scale = torch.linspace(0.01, 50, 16)[:, None, None]
@@ -89,7 +89,7 @@ def test_depth_counts():
     assert not torch.allclose(lmed(flat), lmed(faces()), atol=1e-2)
 
 
-def test_34_different_distances_over_five_regions_the_same_for_the_mirrored_face():
+def test_34_distances_over_five_regions_also_of_the_mirrored():
     pairs = {frozenset(pair) for pair in PAIRS}
     assert len(PAIRS) == len(pairs) == 34
     assert {distances.region for distances in DISTANCES} == {"brows", "lids", "nose", "lips", "jaw"}

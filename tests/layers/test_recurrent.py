@@ -81,7 +81,7 @@ def test_it_is_the_papers_gates(cell, connection, frames):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_type_b_begins_with_the_scene_itself_where_the_sizes_agree(cell):
+def test_type_b_begins_with_the_scene_where_the_sizes_agree(cell):
     layer = SceneAwareRNN(D, H, H, cell, "B").double()
     assert layer.scene_to_hidden is None
     x, v, mask = inputs(scene=H)

@@ -48,7 +48,7 @@ def dfew(tmp_path):
     return data
 
 
-def test_dfew_is_cut_into_three_exclusive_splits_that_hold_every_clip(dfew):
+def test_dfew_is_cut_into_three_splits_that_hold_every_clip(dfew):
     splits = {name: ids(dfew.split(name)) for name in ("train", "inner", "test")}
     assert splits["test"] == {f"{n:05d}" for n in range(29, 38)}
     assert splits["train"] | splits["inner"] == {f"{n:05d}" for n in range(1, 29)}
@@ -57,7 +57,7 @@ def test_dfew_is_cut_into_three_exclusive_splits_that_hold_every_clip(dfew):
     assert all(clip.label == SEVEN.index(clip.record.emotion) for clip in dfew.clips)
 
 
-def test_a_clip_without_a_readable_frame_stays_in_its_split_but_in_no_batch(dfew):
+def test_a_clip_without_a_readable_frame_is_in_no_batch(dfew):
     (split,) = (name for name in ("train", "inner") if "00028" in ids(dfew.split(name)))
     (broken,) = dfew.without_input(split)
     assert broken.record.clip_id == "00028"
@@ -93,7 +93,7 @@ def test_a_batch_holds_what_numpy_makes_of_the_stored_crops(size):
     assert batch.landmarks is None  # not requested
 
 
-def test_a_model_gets_the_inputs_that_it_asks_for_and_landmarks_in_pixels_of_its_crop():
+def test_a_model_gets_the_inputs_that_it_asks_for():
     data = made_data(size=32, inputs=frozenset({"landmarks"}))
     batch = next(iter(data.test_dataloader()[1]))
     assert batch.face is None
@@ -234,7 +234,7 @@ def test_an_emotion_that_is_not_in_the_class_list_is_an_error():
         made_data(Misspelt())
 
 
-def test_a_model_that_looks_at_persons_needs_a_set_prepared_with_them():
+def test_a_model_that_looks_at_persons_needs_them_prepared():
     data = VideoDataModule(MadeFaces(), SegmentSampler(frames=2), num_workers=0)
     data.inputs = frozenset({"face", "person"})
     with pytest.raises(ValueError, match=r"made is prepared with `faces\.person: none`; set .*insightface"):

@@ -22,7 +22,7 @@ def global_batches(epoch=0, replicas=2, batch_size=5, balanced=True, labels=LABE
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [3, 4, 8])
-def test_class_counts_of_every_global_batch_differ_by_at_most_one(replicas, batch_size):
+def test_class_counts_of_global_batches_differ_by_at_most_one(replicas, batch_size):
     for batch in global_batches(replicas=replicas, batch_size=batch_size):
         counts = Counter({0: 0, 1: 0, 2: 0, 3: 0}) + Counter(LABELS[draw.clip] for draw in batch)
         counts = [counts.get(label, 0) for label in range(4)]
@@ -49,7 +49,7 @@ def test_epochs_and_seeds_differ_and_repeat():
     assert global_batches(seed=1) != global_batches(seed=2)
 
 
-def test_the_draws_of_an_epoch_do_not_depend_on_the_number_of_processes():
+def test_the_draws_of_an_epoch_are_the_same_for_any_processes():
     alone = {draw for batch in global_batches(replicas=1, batch_size=10) for draw in batch}
     assert alone == {draw for batch in global_batches(replicas=2, batch_size=5) for draw in batch}
 

@@ -118,7 +118,7 @@ def test_a_store_that_does_not_say_how_faces_were_cut_is_named():
         next(iter(data.test_dataloader()[1]))
 
 
-def test_frames_without_landmarks_are_nan_and_clips_without_a_face_are_masked(root):
+def test_frames_without_landmarks_are_nan(root):
     """Half of a clip's landmarks are taken out of its file, and another clip's faces."""
     data = data_of(root)
     store = store_of(data.dataset)

@@ -25,7 +25,7 @@ FACELESS = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", audio=
 EMPTY = ClipSummary("neither", 9, 0)
 
 
-def test_every_modality_is_a_field_of_the_batch_and_a_column_of_what_is_present():
+def test_every_modality_is_a_field_and_a_column_of_present():
     names = {field.name for field in fields(ClipBatch)}
     assert names >= set(INPUTS)
     assert {modality.column for modality in INPUTS.values()} == set(MODALITIES)

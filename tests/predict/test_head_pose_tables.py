@@ -60,14 +60,14 @@ def test_fer_faces_without_landmarks_leaves_the_columns_empty(video, tmp_path):
 
 
 @with_networks
-def test_fer_faces_says_how_to_get_a_landmark_model_that_is_not_there(video, tmp_path, monkeypatch):
+def test_fer_faces_says_how_to_get_a_landmark_model(video, tmp_path, monkeypatch):
     monkeypatch.setattr("data_modules.faces.landmarks.SIZE_IN_BYTES", 1)  # so the file is another one
     with pytest.raises(ValueError, match="pip install --force-reinstall --no-deps mediapipe"):
         fer_faces.main(["faces", str(video), "--out", str(tmp_path), "--workers", "0", "--landmarks", "mesh"])
 
 
 @with_networks
-def test_fer_predict_writes_the_mean_pose_of_each_rows_window_where_it_is_asked_for(video, tmp_path):
+def test_fer_predict_writes_the_mean_pose_of_each_window(video, tmp_path):
     run = write_checkpoint(tmp_path / "1-0")
     options = [
         "--checkpoint",
@@ -100,7 +100,7 @@ def test_fer_predict_writes_the_mean_pose_of_each_rows_window_where_it_is_asked_
     assert all(row[name] is None for row in content["rows"] for name in ANGLES)
 
 
-def test_the_mean_over_a_window_is_one_of_directions_and_takes_the_frames_with_landmarks():
+def test_the_mean_over_a_window_is_one_of_directions():
     """By hand: rolls of 170 and -170 make 180; a face without landmarks counts for nothing; no face, no pose."""
     rolls = [170, -170, 30, 50, 0]
     points = np.stack([turned(10, -5, roll) for roll in rolls])
@@ -116,7 +116,7 @@ def test_the_mean_over_a_window_is_one_of_directions_and_takes_the_frames_with_l
     assert np.isnan(found[3:]).all()
 
 
-def test_angles_are_written_with_two_digits_and_empty_where_not_known():
+def test_angles_are_written_with_two_digits():
     pose = np.array([[1.234, -5.0, np.nan], [np.nan] * 3])
     rows = (np.array([0.0, 1]), np.array([1.0, 2]), np.ones(2), np.zeros(2, bool), np.full((2, 2), 0.5))
     timeline = Timeline(("anger", "fear"), *rows, head_pose=pose)

@@ -139,7 +139,7 @@ def test_the_last_row_is_neither_tiny_nor_twice_as_long(duration, ends):
 
 @pytest.mark.parametrize("fps", [23.976, 25, 29.97, 30, 60])
 @pytest.mark.parametrize(("window", "hop"), [(2.0, 0.5), (0.1, 0.1), (1.0, 0.3)])
-def test_every_frame_belongs_to_exactly_one_row_and_windows_hold_their_rows(fps, window, hop):
+def test_every_frame_belongs_to_exactly_one_row(fps, window, hop):
     times = np.arange(217) / fps
     rows = plan_rows(times, video_duration(times, fps), window, hop)
     counted = np.concatenate([np.arange(first, stop) for first, stop in rows.own_frames])
@@ -148,7 +148,7 @@ def test_every_frame_belongs_to_exactly_one_row_and_windows_hold_their_rows(fps,
     assert (rows.window_frames[:, 1] >= rows.own_frames[:, 1]).all()
 
 
-def test_a_picture_that_stays_speaks_for_all_the_time_it_is_on_show():
+def test_a_picture_that_stays_speaks_for_its_time_on_show():
     times = np.array([0.0, 0.1, 0.2, 3.0, 3.1])
     assert video_duration(times, 10.0) == pytest.approx(3.2)
     rows = plan_rows(times, 3.2, window=1.0, hop=0.5)
@@ -344,7 +344,7 @@ def test_unreadable_videos_are_named_and_the_others_go_on(tmp_path, run, fake_de
     assert not (tmp_path / "out" / "good" / "annotated.mp4").exists()
 
 
-def test_folders_duplicates_and_a_second_run_over_its_own_results(tmp_path, run, fake_detector, capsys):
+def test_folders_duplicates_and_its_own_results_are_told_apart(tmp_path, run, fake_detector, capsys):
     videos = tmp_path / "videos"
     for name in ("x10.mp4", "x2.mp4", "deep/x2.mp4", "x2.mkv", ".hidden.mp4"):
         write_video(videos / name, [True] * 3)
@@ -492,7 +492,7 @@ def test_real_clips(tmp_path, run, capsys):
     assert "no face in any of 95 frames" in capsys.readouterr().out
 
 
-def test_an_expression_that_a_spreadsheet_would_compute_stands_as_text():
+def test_an_expression_that_would_be_computed_stays_text():
     """Class names come from checkpoints."""
     timeline = Timeline(
         ("=1+1", "fear"), *(np.array([value]) for value in (0.0, 0.5, 1.0, True)), np.array([[0.75, 0.25]])

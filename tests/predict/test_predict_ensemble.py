@@ -165,7 +165,7 @@ def plain_sum(predictions: list[np.ndarray], weights: list[float]) -> np.ndarray
         (("--method", "best", "--max-models", 2), None),
     ],
 )
-def test_each_row_is_the_weighted_sum_of_what_the_members_say_of_it(tmp_path, members, video, arguments, weights):
+def test_each_row_is_the_weighted_sum_of_its_members(tmp_path, members, video, arguments, weights):
     run = fuse(*members, *arguments, out=tmp_path / "both" / "1-0")
     weights = weights or [part.weight for part in Record.read(RunFolder(Path(run))).members]
     predictions = [alone(member, video) for member in members]
@@ -357,7 +357,7 @@ def test_faces_are_cut_once_as_large_as_any_member_wants_them(members):
     assert shared_face_settings([low], "mtcnn", 4) == FaceSettings("mtcnn", 48, margin=0.9, every=4)
 
 
-def test_landmarks_and_persons_are_found_for_those_that_look_at_them(tmp_path, members):
+def test_landmarks_and_persons_are_found_for_who_looks_at_them(tmp_path, members):
     truth = {"landmarks": "annotation", "person": "annotation"}
     (looks,) = models_of(write_run(tmp_path, "points", Pointed, faces=truth))
     (only_has,) = models_of(write_run(tmp_path, "has", faces=truth))

@@ -327,7 +327,7 @@ def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monk
 # Pictures of it
 
 
-def test_an_envelope_is_that_of_the_samples_and_reads_one_part_at_a_time(tmp_path, monkeypatch):
+def test_an_envelope_is_that_of_the_samples_part_by_part(tmp_path, monkeypatch):
     audio = np.concatenate([tone(3, 50) * np.linspace(0, 1, 3 * AUDIO_RATE, dtype=np.float32), silence(1)])
     faces = stored(tmp_path, audio, 50)  # one second longer than its sound
     longest, read = [], StoredClip.audio
@@ -352,7 +352,7 @@ def test_rows_with_a_sound(tmp_path):
     assert has_audio(faces, rows).tolist() == [False, True, False, False, False]
 
 
-def test_the_picture_has_a_strip_for_sound_where_there_is_some_or_should_be(tmp_path, ear, monkeypatch):
+def test_the_picture_has_a_strip_for_sound(tmp_path, ear, monkeypatch):
     figures = []
     monkeypatch.setattr(
         "fer_lightning.predict.timeline_figure.timeline_figure",

@@ -130,7 +130,7 @@ def test_a_limit_and_then_the_rest(dataset):
     assert set(prepare_faces(dataset, 0, limit=1).read_index()) == {"a", "b", "c"}
 
 
-def test_clips_without_faces_and_broken_ones_stay_with_their_reason(dataset, capsys):
+def test_clips_without_faces_and_broken_ones_keep_their_reason(dataset, capsys):
     root = dataset.folder
     nobody = clip(root, "nobody", 6, hidden=tuple(range(6)))
     bad = [VideoRecord(name, f"{name}.mp4", "sadness", truth=nobody.truth) for name in ("text", "cut", "gone", "audio")]
@@ -223,7 +223,7 @@ def test_a_disk_that_does_not_answer_is_no_unreadable_clip(dataset, monkeypatch)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_a_store_that_takes_no_more_stops_everything_and_blames_no_clip(dataset, monkeypatch, number):
+def test_a_full_store_stops_everything_and_blames_no_clip(dataset, monkeypatch, number):
     write, written = TensorFile.write_to, []
 
     def refuse(tensors, file):
@@ -254,7 +254,7 @@ def test_a_forbidden_store_is_told_before_any_clip_is_read(dataset, monkeypatch)
         prepare_faces(dataset, 0)
 
 
-def test_what_an_earlier_version_took_for_unreadable_is_tried_again(dataset):
+def test_what_was_unreadable_to_an_earlier_version_is_retried(dataset):
     store = prepare_faces(dataset, 0)
     columns = "clip_id,num_frames,num_faces,fps,reason,num_made,audio,broken,num_landmarks,width,height,audio_reason"
     rows = ["a,12,12,25.0,,0,0.0,0,12,96,64,", "b,0,0,0.0,unreadable: [Errno 28],0,0.0,0,0,0,0,"]
@@ -272,7 +272,7 @@ def test_size_and_time_of_a_clips_files_stand_beside_its_row(dataset):
     assert row.source == " ".join(f"{one.st_size}@{one.st_mtime_ns}" for one in found)
 
 
-def test_a_replaced_video_gets_new_faces_and_loses_what_was_computed_from_the_old_ones(dataset, capsys):
+def test_a_replaced_video_loses_what_was_made_of_the_old_one(dataset, capsys):
     store = prepare_faces(dataset, 0)
     computed = [
         store.folder / place / f"{name}.safetensors" for place in ("sound/is09", "features/x/v") for name in "ac"
@@ -292,7 +292,7 @@ def test_a_replaced_video_gets_new_faces_and_loses_what_was_computed_from_the_ol
     assert capsys.readouterr().out == ""
 
 
-def test_changed_ground_truth_and_turns_are_changes_and_a_new_date_is_none(dataset, monkeypatch):
+def test_changed_ground_truth_is_a_change_a_new_date_is_none(dataset, monkeypatch):
     store = prepare_faces(dataset, 0)
     os.utime(dataset.folder / "a.mp4", (1, 1))
     truth_of(8, hidden=(0,)).save(dataset.folder / "b.safetensors")
@@ -429,7 +429,7 @@ def test_other_weights_of_insightface_make_another_store(tmp_path, monkeypatch):
     assert len(stores) == 3
 
 
-def test_faces_of_an_earlier_version_whose_networks_nobody_knows_are_told_of(tmp_path, capsys):
+def test_faces_of_unknown_networks_are_told_of(tmp_path, capsys):
     clip(tmp_path / "clips", "a")
     data = Clips(tmp_path / "clips", faces=FaceSettings("crop", size=32, landmarks="mesh"))
     data.clips = [VideoRecord("a", "a.mp4", "sadness")]
@@ -470,7 +470,7 @@ def test_no_record_leaves_the_data_set(dataset, record):
         prepare_faces(dataset, 0)
 
 
-def test_annotation_without_any_ground_truth_is_a_mistake_of_the_settings(dataset):
+def test_annotation_without_ground_truth_is_a_mistake(dataset):
     dataset.clips = [VideoRecord("a", "a.mp4", "sadness")]
     with pytest.raises(ValueError, match="no ground truth"):
         prepare_faces(dataset, 0)
@@ -485,7 +485,7 @@ def test_a_missing_detector_stops_everything(dataset, workers, monkeypatch, tmp_
     assert not (store_of(dataset).folder / "index.csv").exists()
 
 
-def test_stores_are_kept_apart_by_folder_and_settings_but_not_by_place(tmp_path):
+def test_stores_are_apart_by_folder_and_settings_not_place(tmp_path):
     def name(root: Path, settings: FaceSettings) -> str:
         root.mkdir(parents=True, exist_ok=True)
         return store_of(Clips(root, faces=settings)).folder.name
@@ -533,7 +533,7 @@ def test_every_clip_belongs_to_one_shard():
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_coverage_is_told_by_class_and_split_with_a_picture_to_look_at(dataset, capsys):
+def test_coverage_is_told_by_class_and_split(dataset, capsys):
     dataset.clips[1] = replace(dataset.clips[1], emotion="sadness", split="test")
     store = prepare_faces(dataset, 0)
     out = capsys.readouterr().out

@@ -268,7 +268,7 @@ def test_a_model_without_attention(run: RunFolder) -> None:
     assert "<img" in section(page, run, "features")
 
 
-def test_a_model_that_says_how_frames_relate_and_what_streams_say_alone(run: RunFolder) -> None:
+def test_a_report_shows_relations_and_streams(run: RunFolder) -> None:
     outputs = related(run)
     page = page_of(run)
     added = ["streams", "relations"]
@@ -321,7 +321,7 @@ def test_streams_of_other_classes_do_not_stop_the_report(run: RunFolder) -> None
     assert tuple(page.ids()) == SECTIONS
 
 
-def test_relations_and_streams_without_a_store_and_without_outputs(run: RunFolder, tmp_path: Path) -> None:
+def test_relations_and_streams_need_a_store_and_outputs(run: RunFolder, tmp_path: Path) -> None:
     outputs, table = related(run), PredictionTable.read(run.predictions("test"))
     info = replace(run.read_info(), store=str(tmp_path / "gone"))
     evaluation = EvaluatedRun(run, info, table, scores(table), outputs, "", Gallery(tmp_path))
@@ -389,7 +389,7 @@ def test_the_none_column_is_drawn_only_when_needed() -> None:
     assert len(labels[1]) == len(NAMES)
 
 
-def test_examples_are_the_same_every_time_and_show_every_class_and_errors() -> None:
+def test_examples_are_the_same_every_time_and_show_every_class() -> None:
     table = some_table()
     outputs = some_outputs(table)
     chosen = choose_examples(table, outputs)
@@ -506,7 +506,7 @@ def test_fewer_examples_hold_a_wrong_one() -> None:
     assert table.correct[rows].tolist() == [True, True, True, False]
 
 
-def test_curves_take_the_last_value_of_an_epoch_and_skip_empty_cells(run: RunFolder) -> None:
+def test_curves_take_the_last_value_of_an_epoch(run: RunFolder) -> None:
     curves = {curve.name: curve for curve in read_curves(run.curves)}
     assert curves["inner/loss"].epoch.tolist() == [0, 1, 2]
     assert curves["inner/loss"].value.tolist() == [1.9, 1.5, 1.4]

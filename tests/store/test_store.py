@@ -83,7 +83,7 @@ def test_the_index_comes_back_as_it_was(store):
     assert list(store.read_index().values()) == summaries
 
 
-def test_clips_in_folders_are_listed_and_half_written_ones_are_not(store):
+def test_clips_in_folders_are_listed_half_written_ones_not(store):
     for clip_id in ("a", "x/y/b", "x/dotted.name", ".hidden", "x/.hidden-abc"):
         store.write(ClipSummary(clip_id, 1, 0), [face(0)])
     with store.writing("c") as writer:
@@ -124,7 +124,7 @@ def test_foreign_and_damaged_files_are_refused(store):
 
 
 @pytest.mark.parametrize("place", range(0, 2400, 48))
-def test_a_changed_byte_is_either_read_over_or_told_with_clip_and_file(store, place):
+def test_a_changed_byte_is_read_over_or_told(store, place):
     """Whatever byte it is: no other error, which would name neither."""
     store.write(ClipSummary("a", 2, 0), [face(0), face(1)])
     data = bytearray(store.path("a").read_bytes())

@@ -21,7 +21,7 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path, umask, expected):
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == expected
 
 
-def test_the_content_is_on_the_disk_before_the_name_is_and_the_name_before_anything_else(tmp_path, monkeypatch):
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     done, fsync, replace = [], os.fsync, Path.replace
 
     def noted_fsync(handle):
@@ -39,7 +39,7 @@ def test_the_content_is_on_the_disk_before_the_name_is_and_the_name_before_anyth
     assert done == [b"content", "renamed", "folder"]
 
 
-def test_after_an_error_the_earlier_file_is_there_and_nothing_else(tmp_path):
+def test_after_an_error_the_earlier_file_is_there(tmp_path):
     atomic_write(tmp_path / "a.txt", b"earlier")
 
     def interrupted():
@@ -69,7 +69,7 @@ def left_by_a_killed_process(folder: Path) -> Path:
     return temporary
 
 
-def test_files_of_killed_processes_are_removed_a_day_later_and_no_others(tmp_path):
+def test_files_of_killed_processes_are_removed_a_day_later(tmp_path):
     left = []
     for folder in (tmp_path, tmp_path / "below"):
         for age in (0, 2 * 86400):

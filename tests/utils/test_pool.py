@@ -33,7 +33,7 @@ def make_nothing() -> Callable[[int], int]:
     raise DetectorNotFoundError("install it")
 
 
-def test_a_process_that_hangs_or_crashes_is_replaced_and_its_item_named():
+def test_a_process_that_hangs_or_crashes_is_replaced():
     start = time.monotonic()
     results = dict(run_in_processes(make_double, list(range(10)), workers=2, time_limit=1.0))
     assert time.monotonic() - start < 40
@@ -63,7 +63,7 @@ def make_slow() -> Callable[[int], Generator[float, None, int]]:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_work_that_gives_signs_of_life_may_last_longer_than_the_limit(workers):
+def test_work_that_gives_signs_of_life_may_last_longer(workers):
     signs: list[tuple[int, float]] = []
     results = run_in_processes(make_slow, [4, 0], workers, 1.0, lambda item, share: signs.append((item, share)))
     assert dict(results) == {4: 4, 0: 0}
@@ -109,7 +109,7 @@ def make_fails() -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_failures_of_the_machine_may_pass_and_those_of_a_file_do_not(workers):
+def test_failures_of_the_machine_may_pass_those_of_a_file_not(workers):
     passing = {"disk": True, "memory behind a reader's error": True, "GPU": True}
     lasting = {"content": False, "annotation": False, "place": False}
     found = dict(run_in_processes(make_fails, [*passing, *lasting, "good"], workers, 60))
