@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import fer_lightning
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import INPUTS, WITHOUT_FRAMES, ClipBatch
-from data_modules.loading.datamodule import normalised
 from fer_lightning import (
     CNNLSTM,
     ECNNFSA,
@@ -254,7 +253,7 @@ def strange_clips(filling: ClipBatch | None = None) -> ClipBatch:
 def batch_for(model: VideoClassifier, batch: ClipBatch) -> ClipBatch:
     """What the model is given of clips: what it asks for, and nothing else."""
     left_out = dict.fromkeys(INPUTS.keys() - model.inputs)
-    return normalised(replace(batch, **left_out))
+    return replace(batch, **left_out)
 
 
 def changed(batch: ClipBatch, change: Callable[[str, Tensor], Tensor]) -> ClipBatch:
