@@ -31,7 +31,7 @@ def spectrogram(speech: Samples, audio: AudioSettings) -> NDArray[np.uint8]:
     """Compute a (size, size) uint8 image of (n,) samples: time to the right, low frequencies at the bottom.
 
     The loudest point is white and silence is black. The time axis is resized to fit, as the paper resizes its images.
-    The paper does not mention a colour map; grey levels are our choice.
+    The paper does not mention a colour map; grey levels are [our choice].
     """
     spectrum = magnitudes(speech, round(audio.window * AUDIO_RATE), round(audio.hop * AUDIO_RATE))
     loudest = float(spectrum.max(initial=0.0))

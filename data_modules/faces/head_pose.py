@@ -20,7 +20,7 @@ ANGLES = ("yaw", "pitch", "roll")
 """The columns of a head pose, degrees."""
 
 # The mean face of our renderer (`synthetic.face_model`) at the points that talk and expressions hardly move: x to the
-# right, y down, z away from the camera, about a millimetre a unit. Our choice; turning MediaPipe's canonical face onto
+# right, y down, z away from the camera, about a millimetre a unit [our choice]; turning MediaPipe's canonical face onto
 # it gives a pitch of 1.2 degrees.
 _LEFT = {
     0: (-74.0, 2.0, 61.8), 1: (-73.5, 22.0, 61.5), 2: (-71.0, 42.0, 61.7),  # upper jaw

@@ -21,8 +21,8 @@ class PeakLocalization:
 def peak_localization(outputs: ClipOutputs, tolerance: float = 0.05, threshold: float = 0.1) -> PeakLocalization:
     """Measures how often attention finds the expression, as in table 7 of CEFLNet.
 
-    A group of frames is correct if its largest intensity is within `tolerance` of the clip's largest [our choice: in
-    the paper, people judge]. Clips whose intensity never exceeds `threshold` have no expression to find.
+    A group of frames is correct if its largest intensity is within `tolerance` of the clip's largest [our choice];
+    in the paper, people judge. Clips whose intensity never exceeds `threshold` have no expression to find.
 
     Args:
         outputs: of N clips, with attention and intensity.

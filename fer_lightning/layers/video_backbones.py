@@ -23,7 +23,7 @@ class ClipBackbone(nn.Module, Pretrained):
 
     D is 8192 for C3D, the map its first fully connected layer sees; for the residual networks the mean over the last
     map. Networks are made for 16 frames of 112 x 112, and take others. They do not know of padded frames, all of which
-    have ImageNet's mean colour for them [ours].
+    have ImageNet's mean colour for them [our choice].
 
     Args:
         name: `c3d`, `resnet3d` or `resnext3d`.

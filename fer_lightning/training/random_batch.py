@@ -3,8 +3,11 @@
 from collections.abc import Collection
 
 import torch
+from torch import Tensor
 
 from data_modules.loading.batch import ClipBatch
+
+BYTES = frozenset({"face", "person", "spectrogram"})
 
 
 def random_batch(
@@ -44,5 +47,12 @@ def random_batch(
         label=torch.zeros(clips, dtype=torch.long),
         mask=torch.ones(clips, frames, dtype=torch.bool),
         frame_index=torch.arange(frames).expand(clips, frames),
-        **{name: torch.randn(shapes[name], generator=generator) for name in sorted(inputs)},
+        **{name: _noise(name, shapes[name], generator) for name in sorted(inputs)},
     )
+
+
+def _noise(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Returns bytes for what a backbone sees, and normally distributed numbers for everything else."""
+    if name in BYTES:
+        return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return torch.randn(shape, generator=generator)
