@@ -264,7 +264,7 @@ class AudioVisual(VideoClassifier):
             raise ValueError(f"modalities are one or both of {get_args(Modality)}; found {list(modalities)}")
         if not 0 <= modality_dropout <= 1:
             raise ValueError(f"modality_dropout is a share from 0 to 1; found {modality_dropout}")
-        self.modalities = tuple(sorted(modalities))
+        self.modalities = tuple(name for name in get_args(Modality) if name in modalities)
         self.inputs = frozenset(FIELDS[name] for name in self.modalities)
         self.modality_dropout, self.stream_weight = modality_dropout, stream_weight
         encoders: list[FaceEncoder | AudioEncoder] = []

@@ -435,10 +435,10 @@ def test_its_weights_are_saved_and_loaded(name, tmp_path):
 def test_weights_of_another_shape_are_refused_by_name(name, tmp_path):
     model = model_of(name)
     before = copy.deepcopy(model.state_dict())
-    wrong = {key: value[:-1] if value.ndim else value for key, value in before.items()}
+    shaped = [key for key, value in before.items() if value.ndim and ".conversion." not in key]
+    wrong = {key: value[:-1] if key in shaped else value for key, value in before.items()}
     torch.save({"state_dict": wrong}, tmp_path / "other.ckpt")
-    first = min(key for key, value in before.items() if value.ndim)
-    with pytest.raises(ValueError, match=f"have another shape, such as .*{first}"):
+    with pytest.raises(ValueError, match=f"have another shape, such as .*{min(shaped)}"):
         load_fitting_weights(model, str(tmp_path / "other.ckpt"))
     assert all(value.equal(before[key]) for key, value in model.state_dict().items())
     for key in list(dict(model.named_parameters()))[-1:]:  # a support vector machine has none, and takes any size

@@ -659,7 +659,7 @@ def test_runs_that_do_not_fit_together_are_named(changes, message, tmp_path, cap
         (["--weights", "1", "2"], "2 weights for 3 members"),
         (["--weights", "1", "-2", "3"], "from 0 up"),
         (["--weights", "0", "0", "0"], "above 0"),
-        (["--method", "best", "--weights", "1", "1", "1"], "go with the method weighted"),
+        (["--method", "best", "--weights", "1", "1", "1"], "--weights needs method weighted"),
         (["--method", "joint"], "needs --groups"),
         (["--groups", "audio/face"], "each of audio, face, scene in one group"),
         (["--groups", "audio/face,4"], "no member '4'"),

@@ -259,7 +259,7 @@ def test_the_papers_weights_and_methods_can_be_asked_for():
     assert read_ensemble(ExperimentRequest("context_ensemble_afew", arguments=average)).settings.method == Average()
     joint = ("--ensemble.method", "JointFusion", "--ensemble.method.groups", "[[1,2,3],[4,5,6,7,8,9]]")
     made = read_ensemble(ExperimentRequest("context_ensemble_afew", arguments=joint))
-    first, second = made.settings.method.named([entry.label for entry in made.settings.members])
+    first, second = made.settings.method.named_groups([entry.label for entry in made.settings.members])
     assert {name.split(".")[0] for name in first} == {"context_spatiotemporal_afew"}
     assert {name.split(".")[0] for name in second} == {"context_pyramid_afew"}
 

@@ -293,7 +293,7 @@ def test_members_that_are_gone_or_moved(tmp_path, members, video, capsys, monkey
     assert main(["predict", any_video(tmp_path), "--checkpoint", str(moved), "--out", str(tmp_path / "out")]) == 2
     output = capsys.readouterr().err
     assert f"whose member sharp is missing: looked for its run in {members[1]} and in" in output
-    assert "bring the folder back or train it again" in output
+    assert "restore the folder or train the member again" in output
     assert "Traceback" not in output
     assert not (tmp_path / "out").exists()
 
@@ -336,7 +336,7 @@ def test_commands_that_take_one_model_say_so(tmp_path, members, capsys):
     for command in (["test", "--checkpoint", run, "--data", "synthetic"], ["noise", run]):
         assert main(command) == 2
         output = capsys.readouterr().err
-        assert f"{run} is an ensemble, which has no checkpoint of its own" in output
+        assert f"{run} is an ensemble, which has no checkpoint" in output
         assert members[1] in output
 
 

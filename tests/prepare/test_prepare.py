@@ -136,7 +136,7 @@ def test_clips_without_faces_and_broken_ones_keep_their_reason(dataset, capsys):
     bad = [VideoRecord(name, f"{name}.mp4", "sadness", truth=nobody.truth) for name in ("text", "cut", "gone", "audio")]
     (root / "text.mp4").write_text("not a video")
     cut(write_video(root / "cut.mp4", [numbered_frame(0)] * 9), 0.4)
-    write_audio(root / "sound.mp4", np.zeros(8000, np.float32))
+    write_audio(root / "audio.mp4", np.zeros(8000, np.float32))
     short = VideoRecord("short", "a.mp4", "sadness", truth=nobody.truth)
     untold = VideoRecord("untold", "a.mp4", "sadness")
     dataset.clips += [nobody, *bad, short, untold]

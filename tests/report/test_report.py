@@ -560,7 +560,7 @@ def test_curves_are_listed_as_a_table(reported: RunFolder) -> None:
     cells = [re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", row) for row in rows]
     assert cells[0] == ["epoch", "train/loss", "train/war", "inner/loss", "inner/war", "inner/uar", "lr-Adam"]
     assert cells[1:] == [
-        ["0", "1.8", "0.4", "1.9", "0.3", "0.3", "0.001"],
-        ["1", "1.2", "0.6", "1.5", "0.5", "0.45", ""],
-        ["2", "nan", "0.7", "1.4", "0.5", "0.5", ""],
+        ["1", "1.8", "0.4", "1.9", "0.3", "0.3", "0.001"],
+        ["2", "1.2", "0.6", "1.5", "0.5", "0.45", ""],
+        ["3", "nan", "0.7", "1.4", "0.5", "0.5", ""],
     ]

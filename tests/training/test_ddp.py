@@ -86,7 +86,7 @@ def test_two_processes_count_every_clip_once(tmp_path):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     options = {"use_distributed_sampler": False, "default_root_dir": tmp_path, **quiet}
     torch.manual_seed(0)
-    model, found = CEFLNet(SEVEN, small_backbone(), clips=2), []
+    model, found = CEFLNet(SEVEN, small_backbone(), num_clips=2), []
     for devices, strategy in ((2, "ddp_fork"), (1, "auto")):
         trainer, data = L.Trainer(devices=devices, strategy=strategy, **options), made_data(dataset, batch_size=4)
         trainer.test(model, data, verbose=False)
