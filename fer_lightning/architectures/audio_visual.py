@@ -1,12 +1,11 @@
-"""Faces and voice in one network, trained end to end, either of which may be missing.
+"""An audio-visual network that is trained end to end and accepts clips without a face or without audio.
 
-It stands beside the papers: bi-modality fusion (Li et al., 2019) trains its networks apart and adds their scores.
-Here frames of the face are tokens of one transformer, stretches of the spectrogram of another, and what the two say is
-multiplied: if face and voice depend on each other through the emotion alone, and no emotion is more frequent than
-others, the logarithm of its probability given both is, but for a constant, the sum of those given each (a product of
-experts; Hinton, 2002), to which what is missing adds nothing. That holds for experts who know how sure they may be, so
-in training one of the two is hidden now and then (modality dropout; Neverova et al., ModDrop, TPAMI 2016), and each is
-trained alone, too.
+[our choice] It is not from one of the papers. Bi-modality fusion (Li et al., 2019) trains its networks separately and
+adds their scores. Here face frames are the tokens of one transformer and segments of the spectrogram those of another,
+and the probabilities of both are multiplied (product of experts; Hinton, 2002). If face and voice are independent given
+the emotion and all emotions are equally frequent, the log probability given both is, up to a constant, the sum of those
+given each. A missing modality then adds nothing. This requires well-calibrated experts, so training sometimes hides one
+modality (modality dropout; Neverova et al., "ModDrop", TPAMI 2016) and also trains each on its own.
 """
 
 import math
@@ -31,23 +30,23 @@ FIELDS: dict[Modality, str] = {"face": "face", "audio": "spectrogram"}
 
 @dataclass(frozen=True)
 class Tokens:
-    """What one modality gives of B samples: a vector for each moment."""
+    """Tokens of one modality for B samples."""
 
     values: Tensor  # (B, N, W)
-    mask: Tensor  # (B, N) bool, true where there is something
+    mask: Tensor  # (B, N) bool, true for real tokens
 
     @property
     def present(self) -> Tensor:
-        """(B,) which samples have any."""
+        """(B,) bool, true for samples with at least one real token."""
         return self.mask.any(dim=1)
 
 
 class Tokeniser(nn.Module):
-    """A modality's features -> tokens: a linear layer, and where in the clip they are.
+    """Project a modality's features to tokens and add their time in the clip.
 
     Args:
-        size: of the features.
-        width: of the tokens.
+        size: Length D of the features.
+        width: Length W of the tokens.
     """
 
     def __init__(self, size: int, width: int) -> None:
@@ -56,16 +55,21 @@ class Tokeniser(nn.Module):
         self.project = nn.Linear(size, width)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tokens:
-        """(B, N, D), (B, N) -> N tokens."""
+        """Make tokens of features (B, N, D), of which those in the mask (B, N) are real."""
         values = self.project(self.norm(features))
-        values = values + moments(mask, values.shape[2]).to(values.dtype)
+        values = values + time_encoding(mask, values.shape[2]).to(values.dtype)
         return Tokens(torch.where(mask[..., None], values, 0), mask)
 
 
-def moments(mask: Tensor, width: int) -> Tensor:
-    """(B, N) which are real -> (B, N, W): when each is, from 0 at the clip's beginning to 1 at its end, as waves.
+def time_encoding(mask: Tensor, width: int) -> Tensor:
+    """Encode the time of each token as sines and cosines: (B, N) -> (B, N, W).
 
-    Speech is cut out of the sound and frames are sampled from the whole clip, so both know the time by the clip alone.
+    The time runs from 0 at the start of the clip to 1 at its end. Speech segments are cut out of the audio and frames
+    are sampled from the whole clip, so the time relative to the clip is the only one known for both.
+
+    Args:
+        mask: (B, N) bool, true for real tokens.
+        width: Length W of the encoding.
     """
     time = (mask.cumsum(dim=1) - 0.5) / mask.sum(dim=1, keepdim=True).clamp_min(1)  # (B, N)
     octaves = 2.0 ** torch.linspace(-1, 5, math.ceil(width / 2), device=mask.device)
@@ -74,7 +78,7 @@ def moments(mask: Tensor, width: int) -> Tensor:
 
 
 class FaceEncoder(nn.Module):
-    """Faces (B, T, 3, H, W) -> a token for every frame."""
+    """Encode each face frame (B, T, 3, H, W) as a token."""
 
     def __init__(self, backbone: FrameBackbone, width: int) -> None:
         super().__init__()
@@ -82,20 +86,20 @@ class FaceEncoder(nn.Module):
         self.tokens = Tokeniser(backbone.num_features, width)
 
     def forward(self, batch: ClipBatch) -> Tokens:
-        """Of the frames that are real, in clips that have a face."""
+        """Make tokens, which are real for the real frames of clips with a face."""
         assert batch.face is not None
         return self.tokens(self.backbone(batch.face), batch.mask & batch.has("face")[:, None])  # type: ignore[no-any-return]
 
 
 class SpectralFilters(nn.Module):
-    """Filters over the frequencies of a spectrogram: (B, 3, S, S) uint8 -> (B, moments, filters); for few clips.
+    """Filters over the frequencies of a spectrogram: (B, 3, S, S) uint8 -> (B, moments, filters).
 
-    Where a voice tells little, a CNN of hundreds of thousands of parameters learns the clips instead.
+    They have few parameters, for small data sets: a CNN with hundreds of thousands would memorise the training clips.
 
     Args:
-        bands: of frequencies, and columns, to which the spectrogram is averaged.
-        filters: that look at a column.
-        moments: to which the columns are averaged then.
+        bands: Frequency bands, and columns, to which the spectrogram is averaged.
+        filters: Number of filters over a column.
+        moments: Moments to which the columns are averaged after the filters.
     """
 
     def __init__(self, bands: int = 64, filters: int = 16, moments: int = 8) -> None:
@@ -106,38 +110,38 @@ class SpectralFilters(nn.Module):
             nn.BatchNorm1d(bands), nn.Conv1d(bands, filters, 1), nn.GELU(), nn.AdaptiveAvgPool1d(moments)
         )
 
-    def forward(self, pictures: Tensor, has_audio: Tensor) -> Tensor:
-        """Of the grey levels, in whatever colours they come; zeros in clips (B,) without sound."""
-        levels = _where_heard(self.conversion(pictures), has_audio).mean(dim=1)
+    def forward(self, spectrograms: Tensor, has_audio: Tensor) -> Tensor:
+        """Filter the mean over the colour channels, which is 0 for clips without audio (B,)."""
+        levels = _zero_without_audio(self.conversion(spectrograms), has_audio).mean(dim=1)
         grey = F.adaptive_avg_pool2d(levels, self.bands)  # (B, bands, bands)
         return self.layers(grey).transpose(1, 2)  # type: ignore[no-any-return]
 
 
 class SpectralCNN(nn.Module):
-    """Spectrograms (B, 3, S, S) uint8 -> the columns (B, w, D) of an image network's last map.
+    """An image network on spectrograms: (B, 3, S, S) uint8 -> (B, w, D).
 
-    They are averaged over frequencies.
+    The last map is averaged over the frequencies, so that each of its w columns is a moment.
     """
 
     def __init__(self, backbone: FrameBackbone) -> None:
         super().__init__()
         self.backbone, self.num_features = backbone, backbone.num_features
-        self.backbone.network.reset_classifier(0, "")  # the map as it is
+        self.backbone.network.reset_classifier(0, "")  # output the last map unpooled
 
-    def forward(self, pictures: Tensor, has_audio: Tensor) -> Tensor:
-        """Columns are moments; clips (B,) without sound are the mean picture."""
-        images = _where_heard(self.backbone.converted(pictures), has_audio)
+    def forward(self, spectrograms: Tensor, has_audio: Tensor) -> Tensor:
+        """Compute the features of the columns; clips without audio (B,) are the mean image."""
+        images = _zero_without_audio(self.backbone.normalise(spectrograms), has_audio)
         maps: Tensor = self.backbone.network(images)  # (B, D, h, w)
         return maps.mean(dim=2).transpose(1, 2)
 
 
-def _where_heard(images: Tensor, has_audio: Tensor) -> Tensor:
-    """Normalised spectrograms (B, 3, S, S), zeros where clips (B,) have no sound: BatchNorm counts these too."""
+def _zero_without_audio(images: Tensor, has_audio: Tensor) -> Tensor:
+    """Set the normalised spectrograms (B, 3, S, S) of clips without audio (B,) to 0, since BatchNorm sees them too."""
     return torch.where(has_audio[:, None, None, None], images, 0)
 
 
 class AudioEncoder(nn.Module):
-    """Spectrograms (B, 3, S, S) -> a token for every moment."""
+    """Encode each moment of a spectrogram (B, 3, S, S) as a token."""
 
     def __init__(self, backbone: FrameBackbone | None, width: int) -> None:
         super().__init__()
@@ -145,7 +149,7 @@ class AudioEncoder(nn.Module):
         self.tokens = Tokeniser(self.backbone.num_features, width)
 
     def forward(self, batch: ClipBatch) -> Tokens:
-        """Of clips that have sound."""
+        """Make tokens, which are real for clips with audio."""
         assert batch.spectrogram is not None
         has_audio = batch.has("audio")
         features = self.backbone(batch.spectrogram, has_audio)  # (B, N, D)
@@ -153,38 +157,38 @@ class AudioEncoder(nn.Module):
 
 
 class Pooling(nn.Module):
-    """Attention over tokens: (B, N, W), (B, N) -> (B, W), and the weights (B, N); zeros where there are none."""
+    """Attention pooling of tokens."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.score = nn.Linear(width, 1, bias=False)  # a softmax does not see what is added to all
+        self.score = nn.Linear(width, 1, bias=False)  # a softmax cancels a bias
 
     def forward(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
-        """A weighted mean, and how much each token counts in it."""
+        """Return the weighted mean of the tokens (B, W) and their weights (B, N), which are 0 without real tokens."""
         weights = masked_softmax(self.score(tokens.values)[..., 0], tokens.mask)
         return (weights.to(tokens.values.dtype)[:, None] @ tokens.values)[:, 0], weights
 
 
 @dataclass(frozen=True)
 class ModalityOutput:
-    """What one modality says of B samples; logits and features are zeros where it is missing."""
+    """Output of one modality's branch for B samples. Logits and feature are 0 for samples without the modality."""
 
     logits: Tensor  # (B, C)
     feature: Tensor  # (B, W)
-    weights: Tensor  # (B, N) how much each token counts
-    present: Tensor  # (B,)
+    weights: Tensor  # (B, N) attention weights of the tokens
+    present: Tensor  # (B,) bool, true for samples with the modality
 
 
 class ModalityBranch(nn.Module):
-    """One modality by itself: its tokens attend to each other, are pooled by attention, and classified.
+    """Classifier of one modality: a transformer over its tokens, attention pooling and a linear layer.
 
     Args:
-        encoder: makes `width` values of every moment.
-        width: of the tokens.
-        num_classes: C.
-        layers: of the transformer, LayerNorm first.
-        heads: of its attention.
-        dropout: of the transformer and before the last layer.
+        encoder: Encoder of the modality, whose tokens have length `width`.
+        width: Length W of the tokens.
+        num_classes: Number of classes C.
+        layers: Layers of the transformer, each with LayerNorm first.
+        heads: Heads of its attention.
+        dropout: Dropout rate in the transformer and before the last layer.
     """
 
     def __init__(
@@ -202,22 +206,22 @@ class ModalityBranch(nn.Module):
         self.score = nn.Linear(width, num_classes)
 
     def forward(self, batch: ClipBatch) -> ModalityOutput:
-        """The samples' tokens, and what they say together."""
+        """Classify the modality of each sample."""
         tokens: Tokens = self.encoder(batch)
         present = tokens.present
-        hidden = ~tokens.mask & present[:, None]  # where there is nothing at all, all is looked at, for nothing
-        values = self.transformer(tokens.values, src_key_padding_mask=hidden)
+        padding = ~tokens.mask & present[:, None]  # if all tokens were masked, the attention would be NaN
+        values = self.transformer(tokens.values, src_key_padding_mask=padding)
         pooled, weights = self.pooling(Tokens(values, tokens.mask))
         feature = self.norm(pooled)
         logits = self.score(self.dropout(feature))
-        there = present[:, None]
-        return ModalityOutput(torch.where(there, logits, 0), torch.where(there, feature, 0), weights, present)
+        logits, feature = (torch.where(present[:, None], x, 0) for x in (logits, feature))
+        return ModalityOutput(logits, feature, weights, present)
 
 
 class AudioVisual(VideoClassifier):
-    """Faces and voice, trained together; of a clip that lacks one of them it says what the other tells.
+    """A classifier of faces and audio that are trained together. If a clip lacks one of them, the other decides.
 
-    Its streams are what each branch says alone; its logits are their sum.
+    Its logits are the sum of both branches' logits, which it also reports as streams.
 
     Example:
         >>> from fer_lightning import AudioVisual, FrameBackbone, random_batch
@@ -226,23 +230,22 @@ class AudioVisual(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        face_backbone: of the frames; ResNet-18 at random where None.
-        audio_backbone: of the spectrogram, one of timm's whose last map has rows and columns; `SpectralFilters`, which
-            few clips are enough for, where None.
-        modalities: what it looks at: `face`, `audio`, or both; one alone is the same network without the other's
-            branch.
-        width: of the tokens.
-        layers: of each branch's transformer.
-        heads: of its attention.
-        dropout: of the transformers and before the last layers.
-        modality_dropout: share of the training samples with both of which one is hidden from the sum.
-        stream_weight: of the loss of what each branch says alone; where the sum counts more, a branch learns only what
-            the other does not know by heart, and is worse than it would be alone.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        face_backbone: Backbone of the face frames. None is a random ResNet-18.
+        audio_backbone: Backbone of the spectrogram, a timm network whose last map has rows and columns. None is
+            `SpectralFilters`, which suits small data sets.
+        modalities: `face`, `audio`, or both. With one, the network has only that branch.
+        width: Length W of the tokens.
+        layers: Layers of each branch's transformer.
+        heads: Heads of its attention.
+        dropout: Dropout rate in the transformers and before the last layers.
+        modality_dropout: Fraction of the training samples with both modalities for which one is left out of the sum.
+        stream_weight: Weight of each branch's own loss. If the loss of the sum dominates, a branch learns only what the
+            other has not memorised, and is worse than if it were trained alone.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: no modality, or an unknown one; or a share that is not from 0 to 1.
+        ValueError: There is no modality, an unknown one or one twice; or `modality_dropout` is not from 0 to 1.
     """
 
     def __init__(
@@ -272,53 +275,57 @@ class AudioVisual(VideoClassifier):
             encoders.append(FaceEncoder(face_backbone or FrameBackbone("resnet18"), width))
         if "audio" in self.modalities:
             encoders.append(AudioEncoder(audio_backbone, width))
-        # `halves` is what their tensors are called in checkpoints.
+        # Checkpoints contain the name `halves`.
         self.halves = nn.ModuleList(
-            ModalityBranch(one, width, len(class_names), layers, heads, dropout) for one in encoders
+            ModalityBranch(encoder, width, len(class_names), layers, heads, dropout) for encoder in encoders
         )
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces and spectrograms -> logits, what they are made of, how much each frame counts, and both streams.
+        """Classify faces and spectrograms.
 
-        Frames have seen each other before they are weighed: the one that counts most need not show the expression.
+        The frames' attention weights are those of the pooling, after the transformer has mixed the frames. The frame
+        with the largest weight need not show the expression.
         """
         outputs: list[ModalityOutput] = [branch(batch) for branch in self.halves]
-        seen = self.seen(torch.stack([one.present for one in outputs], dim=1))  # (B, M)
-        logits = torch.stack([one.logits for one in outputs], dim=1)  # (B, M, C)
+        visible = self.visible_modalities(torch.stack([output.present for output in outputs], dim=1))  # (B, M)
+        logits = torch.stack([output.logits for output in outputs], dim=1)  # (B, M, C)
         return ClassifierOutput(
-            torch.where(seen[..., None], logits, 0).sum(dim=1),
-            torch.cat([one.feature for one in outputs], dim=1),
+            torch.where(visible[..., None], logits, 0).sum(dim=1),
+            torch.cat([output.feature for output in outputs], dim=1),
             outputs[0].weights if "face" in self.modalities else None,
             streams=self._streams(outputs),
         )
 
-    def seen(self, present: Tensor) -> Tensor:
-        """(B, M) which modalities there are -> those that are in the sum; in training one may be hidden."""
+    def visible_modalities(self, present: Tensor) -> Tensor:
+        """Apply modality dropout: (B, M) modalities that are present -> (B, M) those in the sum.
+
+        In training, one of two present modalities may be dropped.
+        """
         if not self.training or present.shape[1] < 2:
             return present
-        count, kinds = present.shape
-        drawn = torch.rand(count, device=present.device) < self.modality_dropout
-        which = torch.randint(kinds, (count,), device=present.device)
-        hidden = F.one_hot(which, kinds).bool() & (drawn & present.all(dim=1))[:, None]
-        return present & ~hidden
+        batch_size, modalities = present.shape
+        is_drawn = torch.rand(batch_size, device=present.device) < self.modality_dropout
+        index = torch.randint(modalities, (batch_size,), device=present.device)
+        dropped = F.one_hot(index, modalities).bool() & (is_drawn & present.all(dim=1))[:, None]
+        return present & ~dropped
 
     def _streams(self, outputs: Sequence[ModalityOutput]) -> tuple[StreamScores, ...]:
-        """What each of two modalities says alone, NaN where it is missing."""
+        """Return the scores of each of two modalities, NaN for samples without it."""
         if len(outputs) < 2:
             return ()
         return tuple(
-            StreamScores(name, torch.where(one.present[:, None], one.logits, float("nan")))
-            for name, one in zip(self.modalities, outputs, strict=True)
+            StreamScores(name, torch.where(output.present[:, None], output.logits, float("nan")))
+            for name, output in zip(self.modalities, outputs, strict=True)
         )
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
-        """The cross-entropy, and that of each stream over the samples that it has; see `VideoClassifier.loss`."""
+        """Add the cross-entropy of each stream over the samples with its modality to `VideoClassifier.loss`."""
         total = super().loss(output, batch)
         for stream in output.streams:
-            there = ~stream.logits.isnan().any(dim=1)
-            logits = torch.where(there[:, None], stream.logits, 0)
+            present = ~stream.logits.isnan().any(dim=1)
+            logits = torch.where(present[:, None], stream.logits, 0)
             losses = F.cross_entropy(
                 logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing
             )
-            total = total + self.stream_weight * (losses * self.weights[batch.label] * there).mean()
+            total = total + self.stream_weight * (losses * self.weights[batch.label] * present).mean()
         return total

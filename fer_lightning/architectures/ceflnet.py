@@ -1,8 +1,8 @@
 """CEFLNet: clip-aware expressive feature learning.
 
-A video is cut into short clips. A clip-based feature encoder (CFE, section 3.2) makes one vector of each clip's frames
-by self-attention (SAL) and local-global relation learning (LRL); an emotional intensity activation network (EIAN,
-section 3.3) weighs the clips and finds the emotion-rich one.
+A video is divided into short clips. A clip-based feature encoder (CFE, section 3.2) computes one vector of each clip's
+frames by self-attention (SAL) and local-global relation learning (LRL). An emotional intensity activation network
+(EIAN, section 3.3) weighs the clips and identifies the emotion-rich ones.
 
 Liu et al. (2022), "Clip-aware Expressive Feature Learning for Video-based Facial Expression Recognition",
 Information Sciences, https://doi.org/10.1016/j.ins.2022.03.062
@@ -23,9 +23,9 @@ from fer_lightning.training.classifier import VideoClassifier
 
 
 class SelfAttentionLearning(nn.Module):
-    """SAL, equation 1: the frames of a clip attend to each other.
+    """SAL (equation 1): self-attention between the frames of a clip.
 
-    [our choice] After the authors' code: 4 heads, residual, LayerNorm (equation 1 has one head).
+    [our choice] As in the authors' code, there are 4 heads (equation 1 has one), a residual connection and LayerNorm.
     """
 
     def __init__(self, size: int, heads: int = 4) -> None:
@@ -36,20 +36,20 @@ class SelfAttentionLearning(nn.Module):
         self.norm = nn.LayerNorm(size)
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(N, K, D) frames and (N, K) mask -> (N, K, D)."""
+        """Relate the frames (N, K, D) of N clips, of which those in the mask (N, K) are real: -> (N, K, D)."""
         parts = self.query_key_value(frames).unflatten(-1, (3, self.heads, -1))  # (N, K, 3, heads, D / heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        # A clip without any real frame attends to all; what comes of it is masked further on.
+        # If all frames were masked, the attention would be NaN. The result of such a clip is masked later.
         visible = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)  # (N, heads, K, D / heads)
         return self.norm(frames + self.output(attended.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
 
 class LocalGlobalRelation(nn.Module):
-    """LRL, equations 2 and 3: each frame is weighed beside the whole clip.
+    """LRL (equations 2 and 3): weigh each frame by its relation to the whole clip.
 
-    [our choice] The clip is max-pooled, and the weighted mean is over the concatenated vectors,
-    whose 2 D values go through the fully connected layer of equation 3.
+    [our choice] The clip's vector is the maximum over its frames. The weighted mean is over the concatenated vectors of
+    frame and clip, whose 2 D values the fully connected layer of equation 3 maps to D.
     """
 
     def __init__(self, size: int) -> None:
@@ -58,7 +58,7 @@ class LocalGlobalRelation(nn.Module):
         self.merge = nn.Linear(2 * size, size)  # q^1
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(N, K, D) frames and (N, K) mask -> (N, D)."""
+        """Merge the frames (N, K, D) of N clips, of which those in the mask (N, K) are real: -> (N, D)."""
         clip = masked_max(frames, mask)  # (N, D)
         pairs = torch.cat([clip[:, None].expand_as(frames), frames], dim=-1)  # (N, K, 2 D)
         weights = self.weigh(pairs).sigmoid() * mask[..., None]  # equation 2
@@ -67,9 +67,9 @@ class LocalGlobalRelation(nn.Module):
 
 
 class EmotionalIntensityActivation(nn.Module):
-    """EIAN, equations 5 to 8: scores of the clips' emotional intensity, and the emotion-rich representation.
+    """EIAN (equations 5 to 8): scores of the clips' emotional intensity, and the emotion-rich representation.
 
-    [our choice] One channel of scores, where equation 5 reads as one per class.
+    [our choice] There is one channel of scores. Equation 5 can be read as one for each class.
     """
 
     def __init__(self, size: int) -> None:
@@ -77,14 +77,14 @@ class EmotionalIntensityActivation(nn.Module):
         self.score = nn.Conv1d(size, 1, kernel_size=1)  # W of equation 5
 
     def forward(self, clips: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, n, D) clips and (B, n) mask -> (B, D) and scores (B, n)."""
+        """Merge the clips (B, n, D), of which those in the mask (B, n) are real: -> (B, D) and the scores (B, n)."""
         scores = masked_softmax(self.score(clips.transpose(1, 2))[:, 0], mask)  # equation 5
         activation = scores[..., None] * clips  # M_c, equation 7
         return masked_max(activation, mask), scores  # equation 8
 
 
 class CEFLNet(VideoClassifier):
-    """CEFLNet; without `sal`, `lrl` and `eian` it is table 6's ResNet-18, which averages its frames.
+    """CEFLNet. Without `sal`, `lrl` and `eian` it is the ResNet-18 of table 6, which averages the frames' features.
 
     Example:
         >>> from fer_lightning import CEFLNet, FrameBackbone, random_batch
@@ -93,15 +93,15 @@ class CEFLNet(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames.
-        num_clips: sub-videos that the T frames of a sample are; linked to the sampler.
-        heads: of the self-attention.
-        sal: self-attention learning, or frames as they are.
-        lrl: local-global relation learning, or the mean of the frames.
-        eian: emotional intensity activation, or the mean of the clips.
-        dropout: of the classifier.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames. None is a random ResNet-18.
+        num_clips: Number n of clips into which the frames of a sample are divided, as set in the sampler.
+        heads: Heads of the self-attention.
+        sal: Use self-attention learning.
+        lrl: Use local-global relation learning; otherwise the mean of the frames.
+        eian: Use emotional intensity activation; otherwise the mean of the clips.
+        dropout: Dropout rate of the classifier.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class CEFLNet(VideoClassifier):
         self.sal = SelfAttentionLearning(size, heads) if sal else None
         self.lrl = LocalGlobalRelation(size) if lrl else None
         self.eian = EmotionalIntensityActivation(size) if eian else None
-        self.classifier = nn.Sequential(  # q^2; its layers [our choice]
+        self.classifier = nn.Sequential(  # q^2, whose layers are [our choice]
             nn.Linear(size, 256),
             nn.ReLU(),
             nn.Dropout(dropout),
@@ -134,7 +134,10 @@ class CEFLNet(VideoClassifier):
         )
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, n K, 3, H, W) -> logits, the emotion-rich representation, and the clips' scores (B, n)."""
+        """Classify faces (B, n K, 3, H, W).
+
+        The feature is the emotion-rich representation, and the attention is the clips' scores (B, n).
+        """
         assert batch.face is not None
         frames = self.backbone(batch.face)  # (B, n K, D), all frames in one call
         mask = batch.mask.view(-1, batch.mask.shape[1] // self.num_clips)  # (B n, K)

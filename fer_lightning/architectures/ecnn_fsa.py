@@ -1,7 +1,8 @@
-"""ECNN-FSA: frame-level attention over an enhanced VGG-16, and the models that its tables compare it with.
+"""ECNN-FSA: frame-level self-attention over an enhanced VGG-16, and the models that its tables compare it with.
 
-An enhanced CNN makes a feature of every frame (section 1.2), frame-level self-attention (FSA, section 1.3) relates the
-frames, and a regression module classifies their mean. CNN-LSTM and ECNN-LSTM (tables 2, 3 and 7) have LSTMs instead.
+An enhanced CNN (ECNN, section 1.2) computes a feature of each frame, frame-level self-attention (FSA, section 1.3)
+relates the frames, and a regression module classifies their mean. CNN-LSTM and ECNN-LSTM (tables 2, 3 and 7) have LSTMs
+instead of the attention.
 
 Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
 """
@@ -27,10 +28,10 @@ Fusion = Literal["attention", "scores"]
 
 
 class RegressionModule(nn.Sequential):
-    """Table 1's LayerNorm, ReLU, dropout and FC layer: (..., D) -> (..., C).
+    """LayerNorm, ReLU, dropout and an FC layer (table 1): (..., D) -> (..., C).
 
-    With two FC layers (table 6) the first one, of feature mapping, stands before them (section 1.1); that it keeps the
-    feature's size is [our choice].
+    With two FC layers (table 6), the first one comes before the LayerNorm, for feature mapping (section 1.1). It keeps
+    the length D [our choice].
     """
 
     def __init__(self, size: int, num_classes: int, fc_layers: int, dropout: float) -> None:
@@ -45,11 +46,11 @@ class RegressionModule(nn.Sequential):
 
 
 class ECNNFSA(VideoClassifier):
-    """ECNN-FSA, trained end to end; with `fusion: scores` the score-fusion baseline of tables 4 and 7.
+    """ECNN-FSA, trained end to end. With `fusion: scores` it is the score-fusion baseline of tables 4 and 7.
 
-    Its n is the number of sampled frames: `--data.sampler.init_args.frames`. Output sizes of backbone and branch (table
-    6) are arguments of `EnhancedVGG`. [our choice] The regression module sees the mean over the frames' X*; the
-    baseline averages the frames' probabilities.
+    The number n of frames is set in the sampler, with `--data.sampler.init_args.frames`. The output sizes of backbone
+    and branch (table 6) are arguments of `EnhancedVGG`. [our choice] The regression module classifies the mean of X*
+    over the frames. The baseline averages the frames' probabilities.
 
     Example:
         >>> from fer_lightning import ECNNFSA, FrameBackbone, random_batch
@@ -58,16 +59,16 @@ class ECNNFSA(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames; ECNN at random where None.
-        scale: s of the attention (tables 6 and 7).
-        fc_layers: of the regression module, 1 or 2 (table 6).
-        dropout: of the regression module (table 1).
-        fusion: `attention`, or `scores` for the baseline, which classifies every frame alone.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames. None is a random ECNN.
+        scale: Scale s of the attention (tables 6 and 7).
+        fc_layers: FC layers of the regression module, 1 or 2 (table 6).
+        dropout: Dropout rate of the regression module (table 1).
+        fusion: `attention`, or `scores` for the baseline, which classifies each frame separately.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: no such fusion or number of FC layers.
+        ValueError: The fusion is unknown, or `fc_layers` is neither 1 nor 2.
     """
 
     def __init__(
@@ -91,32 +92,36 @@ class ECNNFSA(VideoClassifier):
         self.regression = RegressionModule(size, len(class_names), fc_layers, dropout)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, n, 3, H, W) -> logits, the mean over the frames, how much each counts in it, and the weights."""
+        """Classify faces (B, n, 3, H, W).
+
+        The feature is the mean of X*, the attention (B, n) each frame's share in it, and the relation (B, n, n) the
+        weights of the self-attention.
+        """
         assert batch.face is not None
         frames = self.backbone(batch.face)  # X, (B, n, D)
         if self.attention is None:
-            return self._fused_scores(frames, batch.mask)
+            return self._fuse_scores(frames, batch.mask)
         attended, weights = self.attention(frames, batch.mask)  # X* (B, n, D), (B, n, n)
         feature = masked_mean(attended, batch.mask)
-        # The mean over i of X*_i = Σ_j weights_ij V_j: each V_j counts as its column's mean.
-        counts = masked_mean(weights, batch.mask)  # (B, n)
-        return ClassifierOutput(self.regression(feature), feature, counts, relation=weights)
+        # The mean over i of X*_i = Σ_j weights_ij V_j has V_j with the mean of column j as its factor.
+        shares = masked_mean(weights, batch.mask)  # (B, n)
+        return ClassifierOutput(self.regression(feature), feature, shares, relation=weights)
 
-    def _fused_scores(self, frames: Tensor, mask: Tensor) -> ClassifierOutput:
-        """The baseline: logits whose softmax is the mean of the frames' probabilities."""
+    def _fuse_scores(self, frames: Tensor, mask: Tensor) -> ClassifierOutput:
+        """Compute the baseline's logits, whose softmax is the mean of the frames' probabilities."""
         scores = self.regression(frames).float().log_softmax(dim=2)  # (B, n, C)
-        lowest = torch.finfo(scores.dtype).min  # not infinity: of a clip without any frame that would be NaN
+        lowest = torch.finfo(scores.dtype).min  # with -inf, a clip without real frames would become NaN
         total = scores.masked_fill(~mask[..., None], lowest).logsumexp(dim=1)  # (B, C)
         count = mask.sum(dim=1, keepdim=True)
-        logits = torch.where(count > 0, total - count.clamp_min(1).log(), 0)  # 0: all classes are as likely
+        logits = torch.where(count > 0, total - count.clamp_min(1).log(), 0)  # with 0, all classes are equally likely
         return ClassifierOutput(logits, masked_mean(frames, mask))
 
 
 class CNNLSTM(VideoClassifier):
-    """CNN-LSTM (tables 2, 8 and 9), and with `EnhancedVGG` as its backbone ECNN-LSTM (tables 3 and 7).
+    """CNN-LSTM (tables 2, 8 and 9), or ECNN-LSTM (tables 3 and 7) with `EnhancedVGG` as its backbone.
 
-    [our choice] The clip's feature is the last LSTM's state at the last frame; with `lbp` the
-    network sees local binary patterns in the place of the pixels, which table 7 names and says no more of.
+    [our choice] The clip's feature is the last LSTM's state at the last frame. With `lbp` the input is local binary
+    patterns instead of pixels, which table 7 lists without further details.
 
     Example:
         >>> from fer_lightning import CNNLSTM, FrameBackbone, random_batch
@@ -125,15 +130,15 @@ class CNNLSTM(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames; VGG-16 up to FC7 at random where None.
-        hidden: units of each LSTM, from the first to the last; one or two in table 2.
-        dropout: after backbone and LSTMs [our choice].
-        lbp: see local binary patterns (table 7).
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames. None is a random VGG-16 up to FC7.
+        hidden: Units of each LSTM, from the first to the last; one or two LSTMs in table 2.
+        dropout: Dropout rate after the backbone and after the LSTMs [our choice].
+        lbp: Use local binary patterns as input (table 7).
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: no LSTM.
+        ValueError: `hidden` is empty.
     """
 
     def __init__(
@@ -155,7 +160,7 @@ class CNNLSTM(VideoClassifier):
         self.score = nn.Linear(hidden[-1], len(class_names))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, n, 3, H, W) -> logits and the last LSTM's state."""
+        """Classify faces (B, n, 3, H, W). The feature is the last LSTM's state at the last real frame."""
         assert batch.face is not None
         face = local_binary_image(batch.face) if self.lbp else batch.face
         feature = self.lstm(self.dropout(self.backbone(face)), batch.mask)

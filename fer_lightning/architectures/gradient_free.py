@@ -1,4 +1,4 @@
-"""Systems that learn nothing by gradients: what their one epoch does in the place of optimising."""
+"""Base class for classifiers that are not trained by gradient descent."""
 
 import warnings
 
@@ -9,18 +9,18 @@ from fer_lightning.training.classifier import VideoClassifier
 
 
 class GradientFreeClassifier(VideoClassifier):
-    """A system whose one epoch has nothing to optimise and only measures the training clips."""
+    """A classifier without gradient descent, whose one epoch only evaluates the training clips."""
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> None:  # type: ignore[override]
-        """Measures; without a loss Lightning optimises nothing."""
+        """Update the training metrics. No loss is returned, so that Lightning skips the optimisation."""
         with torch.no_grad():
             output = self(batch)
         self.metrics_of("train").update(self.loss(output, batch), output.logits, batch.label)
 
     def on_train_epoch_start(self) -> None:
-        """There is no learning rate to log."""
+        """Log no learning rate, as the base class would, since there is no optimiser."""
 
     def configure_optimizers(self) -> None:
-        """None, and no warnings of what is meant so."""
+        """Return no optimiser, and suppress Lightning's warnings about it."""
         warnings.filterwarnings("ignore", ".*configure_optimizers. returned .None.")
         warnings.filterwarnings("ignore", ".*training_step. returned .None.")

@@ -1,4 +1,4 @@
-"""ImageClassifier: a network of still images. A still is a clip of one frame, so it has no code path of its own.
+"""Classifiers of still images. An image is a clip of one frame, so it needs no separate code path.
 
 DenseNet-FC (section 3.2):
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
@@ -20,7 +20,7 @@ Crop = Literal["face", "person"]
 
 
 class ImageClassifier(VideoClassifier):
-    """Backbone, dropout, one linear layer. Of a clip of several frames it classifies the mean feature.
+    """Backbone, dropout and one linear layer. For clips of several frames, it classifies the mean feature.
 
     Example:
         >>> from fer_lightning import FrameBackbone, ImageClassifier, random_batch
@@ -29,14 +29,14 @@ class ImageClassifier(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames.
-        dropout: before the linear layer.
-        crop: what of a frame is looked at: the face, or the person with what is around.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames. None is a random ResNet-18.
+        dropout: Dropout rate before the linear layer.
+        crop: Crop of the frame to classify: `face`, or `person` for the person with the surroundings.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: no such crop.
+        ValueError: The crop is unknown.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ImageClassifier(VideoClassifier):
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.backbone.num_features, len(class_names)))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Crops (B, T, 3, H, W) -> logits and the mean feature."""
+        """Classify crops (B, T, 3, H, W). The feature is the mean over the frames."""
         crops = batch.face if self.crop == "face" else batch.person
         assert crops is not None
         feature = masked_mean(self.backbone(crops), batch.mask)
@@ -63,7 +63,7 @@ class ImageClassifier(VideoClassifier):
 
 
 class DenseNetFC(ImageClassifier):
-    """DenseNet-FC, which gives VSHNN its appearance features (section 3.2): DenseNet-121 with two FC layers.
+    """DenseNet-FC (section 3.2): DenseNet-121 with two FC layers, which provides VSHNN's appearance features.
 
     Example:
         >>> from fer_lightning import DenseNetFC, FrameBackbone, random_batch
@@ -72,10 +72,10 @@ class DenseNetFC(ImageClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames; DenseNet-121 at random where None.
-        dropout: after the second FC layer [our choice].
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames. None is a random DenseNet-121 with two FC layers.
+        dropout: Dropout rate after the second FC layer [our choice].
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     def __init__(

@@ -1,15 +1,16 @@
-"""Support vector machines as systems like all others: trained, evaluated and reported by the same commands.
+"""Support vector machines that are trained, evaluated and reported by the same commands as the networks.
 
-Of landmarks (table 9):
+`LandmarkSVM` (table 9):
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
 
-Of openSMILE's functionals (section 2):
+`OpenSmileSVM` (section 2):
 Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
 https://doi.org/10.1145/3340555.3355719
 """
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import torch
@@ -27,17 +28,17 @@ LINEAR_COSTS = (0.01, 0.1, 1.0, 10.0)
 
 
 class SupportVectorClassifier(GradientFreeClassifier):
-    """A support vector machine on one descriptor a clip, fitted when the training begins.
+    """A support vector machine on one descriptor per clip, fitted at the start of the training.
 
-    Its one epoch has nothing to optimise and only measures the training clips. A class for one kind of input says what
-    describes a clip. With `class_weights` all classes weigh the same in the fit.
+    Its one epoch only evaluates the training clips. Subclasses define the descriptor in `describe_clips`. With
+    `class_weights`, all classes have the same weight in the fit.
 
     Args:
-        class_names: emotion names in alphabetical order.
-        costs: C, to choose from on folds of the training clips.
-        widths: gamma, likewise, see `SupportVectorMachine`.
-        kernel: `gaussian`, or `linear`, which takes one width.
-        training: loss and class weights, see `VideoClassifier`; there is no optimiser.
+        class_names: Emotion names in alphabetical order.
+        costs: Candidates for C, chosen by cross-validation on the training clips.
+        widths: Candidates for gamma, see `SupportVectorMachine`.
+        kernel: `gaussian`, or `linear`, which accepts one width.
+        training: Loss and class weights, see `VideoClassifier`. There is no optimiser.
     """
 
     def __init__(
@@ -51,15 +52,15 @@ class SupportVectorClassifier(GradientFreeClassifier):
         super().__init__(class_names, **training)
         self.machine = SupportVectorMachine(len(class_names), costs, widths, kernel)
 
-    def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
-        """Descriptors (B, D), unscaled, and (B,) which samples have one."""
+    def describe_clips(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Return unscaled descriptors (B, D), and (B,) bool, true for samples with a descriptor."""
         raise NotImplementedError
 
     def setup(self, stage: str) -> None:
-        """Refuses several processes, where there is no gradient to share.
+        """Refuse to train in several processes, since the fit is not distributed.
 
         Raises:
-            ValueError: the training was started in more than one.
+            ValueError: The training has more than one process.
         """
         super().setup(stage)
         if stage == "fit" and self.trainer.world_size > 1:
@@ -69,38 +70,38 @@ class SupportVectorClassifier(GradientFreeClassifier):
             )
 
     def fit_statistics(self, data: VideoDataModule) -> None:
-        """Fits the machine, the same on every process; samples without a descriptor take no part."""
+        """Fit the machine to the training clips with a descriptor."""
         group_of = {clip.record.clip_id: person_or_film(clip.record) for clip in data.split("train")}
         vectors, labels, groups = [], [], []
         for batch in data.fitting_dataloader():
-            x, present = self.described(batch)
+            x, present = self.describe_clips(batch)
             vectors.append(x[present])
             labels.append(batch.label[present])
-            groups += [group_of[clip] for clip, there in zip(batch.clip_id, present.tolist(), strict=True) if there]
+            groups += [group_of[clip] for clip in compress(batch.clip_id, present.tolist())]
         self.machine.fit(torch.cat(vectors), torch.cat(labels), groups, self.class_weights)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Logits, the same for all classes where there is no descriptor, and the scaled descriptor."""
-        x, present = self.described(batch)
-        values = (self.machine(x), self.machine.scaler(x))
-        logits, feature = (torch.where(present[:, None], value, 0) for value in values)
+        """Classify clips. The feature is the scaled descriptor; both are 0 for clips without a descriptor."""
+        x, present = self.describe_clips(batch)
+        outputs = (self.machine(x), self.machine.scaler(x))
+        logits, feature = (torch.where(present[:, None], output, 0) for output in outputs)
         return ClassifierOutput(logits, feature)
 
 
 class LandmarkSVM(SupportVectorClassifier):
-    """Table 9's support vector machines, on LMED or LMED-CF.
+    """The support vector machines of table 9, on LMED or LMED-CF.
 
     Example:
         >>> from fer_lightning import LandmarkSVM, random_batch
         >>> model = LandmarkSVM(("anger", "joy"))
-        >>> model.described(random_batch(model.inputs))[0].shape
+        >>> model.describe_clips(random_batch(model.inputs))[0].shape
         torch.Size([2, 222])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        descriptor: see `LandmarkNet`.
-        frames: of a clip, as the sampler gives them.
-        machine: see `SupportVectorClassifier`.
+        class_names: Emotion names in alphabetical order.
+        descriptor: See `LandmarkNet`.
+        frames: Number N of frames of a clip, as set in the sampler.
+        machine: See `SupportVectorClassifier`.
     """
 
     inputs: frozenset[str] = frozenset({"landmarks"})
@@ -115,31 +116,31 @@ class LandmarkSVM(SupportVectorClassifier):
         super().__init__(class_names, **machine)
         self.descriptor, self.frames = descriptor, frames
 
-    def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
-        """Landmarks (B, N, 68, 3) -> (B, D) and (B,)."""
+    def describe_clips(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Describe landmarks (B, N, 68, 3); see `SupportVectorClassifier.describe_clips`."""
         assert batch.landmarks is not None
         return describe(batch.landmarks, batch.mask, self.descriptor, self.frames)
 
 
 class OpenSmileSVM(SupportVectorClassifier):
-    """Bi-modality fusion's other audio models (Li et al., 2019, section 2): openSMILE's functionals into an SVM.
+    """An SVM on openSMILE's functionals: the other audio models of bi-modality fusion (Li et al., 2019, section 2).
 
-    The set of 384 (IS09) or 1582 (IS10) is the data's: `--data.audio.functionals`. The paper says no more of its SVM.
-    [our choice] A linear kernel, as the two challenges that the sets are named after had, for there are more values
-    than clips of most data sets.
+    `--data.audio.functionals` selects the set of 384 (IS09) or 1582 (IS10) functionals. The paper gives no details of
+    its SVM. [our choice] The kernel is linear, as in the two challenges that the sets are named after, since most data
+    sets have fewer clips than functionals.
 
     Example:
         >>> from fer_lightning import OpenSmileSVM, random_batch
         >>> model = OpenSmileSVM(("anger", "joy"))
-        >>> model.described(random_batch(model.inputs))[0].shape
+        >>> model.describe_clips(random_batch(model.inputs))[0].shape
         torch.Size([2, 384])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        costs: see `SupportVectorClassifier`.
-        widths: likewise.
-        kernel: likewise.
-        training: loss and class weights, see `VideoClassifier`; there is no optimiser.
+        class_names: Emotion names in alphabetical order.
+        costs: See `SupportVectorClassifier`.
+        widths: See `SupportVectorClassifier`.
+        kernel: See `SupportVectorClassifier`.
+        training: Loss and class weights, see `VideoClassifier`. There is no optimiser.
     """
 
     inputs: frozenset[str] = frozenset({"descriptor"})
@@ -154,7 +155,7 @@ class OpenSmileSVM(SupportVectorClassifier):
     ) -> None:
         super().__init__(class_names, costs, widths, kernel, **training)
 
-    def described(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
-        """Functionals (B, D), and (B,) which clips have sound."""
+    def describe_clips(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Return the functionals (B, D), and (B,) bool, true for clips with audio."""
         assert batch.descriptor is not None
         return batch.descriptor, batch.has("audio")

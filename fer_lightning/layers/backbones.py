@@ -1,4 +1,4 @@
-"""Image networks from timm, applied to all frames of a batch in one call."""
+"""Image networks without their heads, applied to all frames of a batch in one call."""
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -13,8 +13,8 @@ from fer_lightning.layers.pixels import (
     PixelConvention,
     PixelConversion,
     Pixels,
-    convention_in,
-    lay_out_as_caffe,
+    apply_caffe_layout,
+    convention_from_state,
     timm_convention,
     upgrade_first_version,
 )
@@ -29,41 +29,42 @@ from fer_lightning.weights import (
 
 
 class Pretrained(ABC):
-    """A module that begins a training with weights from elsewhere."""
+    """A module that can start a training from pretrained weights."""
 
     @abstractmethod
     def load_weights(self) -> None:
-        """Fills the network with its pretrained weights; a training does so when it begins, nothing else does."""
+        """Load the pretrained weights. Only the start of a training calls this."""
 
 
 class FrameBackbone(nn.Module, Pretrained):
-    """An image network without its head: frames (..., 3, H, W) uint8 -> features (..., D); one of timm's.
+    """A timm network without its head: frames (..., 3, H, W) uint8 -> features (..., D).
 
-    It makes of the frames' red, green and blue from 0 to 255 what its weights take for pixels (`PixelConvention`).
+    The frames are red, green and blue from 0 to 255. The backbone normalises them to the pixel values that its weights
+    expect (`PixelConvention`).
 
-    All networks of frames are of this family. A subclass may build another `network`, and may have layers behind it
-    that are trained where its convolutions are frozen: `convolved` makes what the convolutions say of the frames,
-    `connected_features` what the layers behind them make of that, and the two together are `forward`.
+    This is the base class of all image backbones. A subclass may build another `network`, and it may add layers behind
+    the convolutions that are trained while the convolutions are frozen. As in timm, `forward_features` runs the
+    convolutions, `forward_head` the layers behind them, and `forward` both.
 
     Args:
-        name: of the network in timm.
-        weights: `random`, `timm` for those that timm publishes, `run:NAME` for the backbone of a run of
-            this suite, or the path of a checkpoint or weights file.
-        channels: of the four stages, for networks that take it (ResNets); None for the network's own.
-        channels_last: keep pixels' channels together in memory: on processors and GPUs with bf16 or fp16 units it is
-            the faster layout (`fer bench step`).
-        pixels: convention that the weights were trained with, one of `CONVENTIONS`. None takes that of the weights:
-            what timm states for its own, what the checkpoint of a run says, ImageNet's where they are random. A file
-            from elsewhere does not tell, so that its convention must be stated. `vggface2` lays a ResNet out as its
-            authors' Caffe networks, too: for the path of a file converted from these, with torchvision's names of
-            tensors, and for what goes on from there.
+        name: Name of the network in timm.
+        weights: `random`; `timm` for the weights that timm publishes; `run:NAME` for the backbone of a run of this
+            suite; or the path of a checkpoint or weights file.
+        channels: Channels of the four stages, for networks that accept them (ResNets). None keeps the network's own.
+        channels_last: Store images in the channels-last memory format. It is faster on CPUs and GPUs with bf16 or fp16
+            units (`fer bench step`).
+        pixels: Pixel convention of the weights, one of `CONVENTIONS`. None takes it from the weights: timm states it
+            for its own, a run's checkpoint contains it, and random weights use ImageNet's. Weights files from other
+            sources do not contain it, so it must be given for them. `vggface2` also gives a ResNet the layout of the
+            authors' Caffe networks. Use it for a file converted from these with torchvision's tensor names, and for
+            runs that start from such a file.
 
     Raises:
-        ValueError: the name is one that timm would fetch from a hub: a checkpoint must not make anybody download; no
-            such pixels, or `vggface2` for another network than a ResNet with bottlenecks.
+        ValueError: timm would download a network of this name from a hub, which a checkpoint must never cause; the
+            pixel convention is unknown; or it is `vggface2` for a network that is not a ResNet with bottlenecks.
     """
 
-    network: Any  # a module; timm's have methods of their own
+    network: Any  # a module, whose timm methods `nn.Module` does not declare
     num_features: int
 
     def __init__(
@@ -78,138 +79,142 @@ class FrameBackbone(nn.Module, Pretrained):
         self.name, self.weights, self.pixels = name, weights, pixels
         self.conversion = PixelConversion(pixels)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network, self.num_features = self.built(channels)
+        self.network, self.num_features = self.build_network(channels)
 
-    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
-        """The network, and the channels of its last map."""
+    def build_network(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """Return the network and its number of output features."""
         if ":" in self.name:
             raise ValueError(
-                f"{self.name!r} is a model elsewhere; expected one that timm builds itself, such as resnet18"
+                f"{self.name!r} would be downloaded from a model hub; expected a network that timm builds itself, such "
+                "as resnet18"
             )
         options = {} if channels is None else {"channels": tuple(channels)}
         network = timm.create_model(self.name, num_classes=0, **options)
         if self.pixels == "vggface2":
-            lay_out_as_caffe(network, self.name)
+            apply_caffe_layout(network, self.name)
         return network.to(memory_format=self.memory_format), network.num_features
 
     def load_weights(self) -> None:
-        """See `Pretrained.load_weights`.
+        """Load the pretrained weights and adopt their pixel convention.
 
         Raises:
-            ValueError: the weights have other pixels than are stated, or a file's are not stated.
+            ValueError: The weights have another pixel convention than `pixels`, or they are a file and `pixels` is
+                None.
         """
         if self.weights != RANDOM:
             self.conversion.adopt(self.convention_of_weights(), self.weights)
             load_backbone_weights(self.network, self.name, self.weights)
 
     def convention_of_weights(self) -> PixelConvention:
-        """What the weights take for pixels, as timm or a run's checkpoint says; of a file as stated.
+        """Return the pixel convention of the weights, from timm, a run's checkpoint or, for other files, `pixels`.
 
         Raises:
-            ValueError: the weights are a file, which does not tell, and no pixels are stated.
+            ValueError: The weights are a file from another source and `pixels` is None.
         """
         if self.weights == "timm":
             return timm_convention(self.name)
         if trained_here(self.weights):
             state: dict[str, Any] = dict(tensors_in(read_checkpoint(checkpoint_named(self.weights)), self.weights))
             upgrade_first_version(state, "backbone.")
-            theirs = convention_in(state, "backbone.conversion.")
-            assert theirs is not None
-            return theirs
-        return self.conversion.stated_for(self.weights)
+            convention = convention_from_state(state, "backbone.conversion.")
+            assert convention is not None
+            return convention
+        return self.conversion.require_stated(self.weights)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         upgrade_first_version(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(..., 3, H, W) uint8 -> (..., D)."""
-        return self.connected_features(self.convolved(frames))
+        """Compute the features of frames: (..., 3, H, W) uint8 -> (..., D)."""
+        return self.forward_head(self.forward_features(frames))
 
     def convolutions(self) -> list[nn.Module]:
-        """The modules that `convolved` runs."""
+        """Return the modules that `forward_features` runs."""
         return [self.conversion, self.network]
 
-    def convolved(self, frames: Tensor) -> Tensor:
-        """What the convolutions make of the frames: (..., 3, H, W) uint8 -> (..., M)."""
-        values = self.convolved_images(self.converted(frames.flatten(0, -4)))
-        return values.view(*frames.shape[:-3], values.shape[1])
+    def forward_features(self, frames: Tensor) -> Tensor:
+        """Run the convolutions: (..., 3, H, W) uint8 -> (..., M)."""
+        features = self.forward_images(self.normalise(frames.flatten(0, -4)))
+        return features.view(*frames.shape[:-3], features.shape[1])
 
-    def converted(self, images: Tensor) -> Tensor:
-        """What `network` takes: images (N, 3, H, W) uint8 -> its pixels, laid out in memory.
+    def normalise(self, images: Tensor) -> Tensor:
+        """Normalise images (N, 3, H, W) uint8 to the pixel values that `network` expects, in its memory format.
 
-        Under autocast they have its type: their float32 would otherwise stay in memory until the network is through.
+        Under autocast the result already has the lower precision. Otherwise a float32 copy would stay in memory until
+        the network has finished.
         """
-        made: Tensor = self.conversion(images, self.memory_format)
-        kind = images.device.type
-        mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        return made.to(torch.get_autocast_dtype(kind)) if mixed else made
+        pixels: Tensor = self.conversion(images, self.memory_format)
+        device = images.device.type
+        is_mixed = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        return pixels.to(torch.get_autocast_dtype(device)) if is_mixed else pixels
 
-    def convolved_images(self, images: Tensor) -> Tensor:
-        """As `convolved`, of converted images one after another: (N, 3, H, W) -> (N, M)."""
+    def forward_images(self, images: Tensor) -> Tensor:
+        """Run the convolutions on normalised images: (N, 3, H, W) -> (N, M)."""
         return self.network(images)  # type: ignore[no-any-return]
 
-    def connected_features(self, convolved: Tensor) -> Tensor:
-        """What the layers behind the convolutions make of it, none here: (..., M) -> (..., D)."""
-        return convolved
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Run the layers behind the convolutions: (..., M) -> (..., D). The base class has no such layers."""
+        return features
 
 
 class FullyConnected(nn.Sequential):
-    """FC layers behind a map of any size, which is brought to `pool` x `pool`: (N, C, H, W) -> (N, hidden).
+    """Fully connected layers on a feature map of any size: (N, C, H, W) -> (N, hidden).
+
+    The map is pooled to `pool` x `pool` first.
 
     Args:
-        channels: C, of the map.
-        pool: side of the map that the first layer sees.
-        hidden: values of every layer.
-        dropout: between two layers.
-        layers: 2, FC6 and FC7, or FC6 alone.
+        channels: Channels C of the map.
+        pool: Side of the pooled map.
+        hidden: Units of each layer.
+        dropout: Dropout rate between the two layers.
+        layers: 2 for FC6 and FC7, 1 for FC6 alone.
 
     Raises:
-        ValueError: another number of layers.
+        ValueError: `layers` is neither 1 nor 2.
     """
 
     def __init__(self, channels: int, pool: int, hidden: int, dropout: float, layers: int = 2) -> None:
         if layers not in (1, 2):
-            raise ValueError(
-                f"there are 1 or 2 fully connected layers behind the convolutions; found layers = {layers}"
-            )
+            raise ValueError(f"expected 1 or 2 fully connected layers behind the convolutions; found layers = {layers}")
         parts: OrderedDict[str, nn.Module] = OrderedDict(grid=nn.AdaptiveAvgPool2d(pool), flat=nn.Flatten())
         parts |= {"fc6": nn.Linear(channels * pool**2, hidden), "relu6": nn.ReLU()}
         if layers == 2:
             parts |= {"dropout": nn.Dropout(dropout), "fc7": nn.Linear(hidden, hidden), "relu7": nn.ReLU()}
         super().__init__(parts)
 
-    def flattened(self, maps: Tensor) -> Tensor:
-        """What the first layer sees: (N, C, H, W) -> (N, C pool²)."""
+    def flatten(self, maps: Tensor) -> Tensor:
+        """Pool and flatten the map for the first layer: (N, C, H, W) -> (N, C pool²)."""
         return self[1](self[0](maps))  # type: ignore[no-any-return]
 
-    def features(self, flat: Tensor) -> Tensor:
-        """(..., C pool²) -> (..., hidden)."""
+    def embed(self, x: Tensor) -> Tensor:
+        """Run the fully connected layers: (..., C pool²) -> (..., hidden)."""
         for layer in list(self)[2:]:
-            flat = layer(flat)
-        return flat
+            x = layer(x)
+        return x
 
 
 class FullyConnectedBackbone(FrameBackbone):
-    """An image network with fully connected layers in the place of its global average pooling, or behind it.
+    """A timm network with fully connected layers in place of its global average pooling, or behind it.
 
-    DenseNet-FC (Lee et al., 2020, section 3.2) is the one of DenseNet-121: frames (..., 3, H, W) -> FC7's values (...,
-    4096). [our choice] The last map is averaged (or repeated) to `pool` x `pool` and flattened, so that crops of any
-    size fit; ReLU after every layer, dropout between two.
+    With DenseNet-121 it is DenseNet-FC (Lee et al., 2020, section 3.2): frames (..., 3, H, W) uint8 -> the output of
+    FC7 (..., 4096). [our choice] The last map is average-pooled (or repeated) to `pool` x `pool` and flattened, so that
+    crops may have any size. ReLU follows each layer, and dropout lies between the two.
 
     Args:
-        name: of the network in timm.
-        weights: `random`; `timm`, or a file from elsewhere, for the convolutions alone; `run:NAME`, or the path of a
-            run of this suite, for the fully connected layers too.
-        channels: of the four stages, for networks that take it.
-        channels_last: keep pixels' channels together in memory.
-        pool: side of the map that the first layer sees: 7 as the paper's change implies at 224 x 224, which gives
-            DenseNet-121 205 M parameters in FC6; 1 is the light variant, which keeps the global average pooling.
-        hidden: values of every layer.
-        dropout: between two layers.
-        layers: 2, FC6 and FC7, or FC6 alone.
-        new_layers: the layers begin at random though `weights` are a run's: of one that had none, say.
-        pixels: as of `FrameBackbone`.
+        name: Name of the network in timm.
+        weights: `random`; `timm`, or a weights file from another source, for the convolutions alone; `run:NAME`, or
+            the path of a run of this suite, for the fully connected layers too.
+        channels: See `FrameBackbone`.
+        channels_last: See `FrameBackbone`.
+        pool: Side of the pooled map. 7 is what the paper implies for 224 x 224 pixels, and gives the FC6 of
+            DenseNet-121 205 M parameters. 1 is a light variant that keeps the global average pooling.
+        hidden: Units of each fully connected layer.
+        dropout: Dropout rate between the two layers.
+        layers: 2 for FC6 and FC7, 1 for FC6 alone.
+        new_layers: Initialise the fully connected layers randomly even if `weights` names a run, for example one
+            without such layers.
+        pixels: See `FrameBackbone`.
     """
 
     def __init__(
@@ -230,35 +235,36 @@ class FullyConnectedBackbone(FrameBackbone):
         self.connected = FullyConnected(self.num_features, pool, hidden, dropout, layers)
         self.num_features = hidden
 
-    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
-        """See `FrameBackbone.built`."""
-        network, features = super().built(channels)
-        network.reset_classifier(0, "")  # the map as it is
+    def build_network(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """Return the network, which outputs its last map unpooled, and the channels of that map."""
+        network, features = super().build_network(channels)
+        network.reset_classifier(0, "")
         return network, features
 
     def load_weights(self) -> None:
-        """See `Pretrained.load_weights`.
+        """Load the weights of the convolutions, and of the fully connected layers if they come from a run.
 
         Raises:
-            ValueError: the fully connected layers are frozen, but the weights lack them.
+            ValueError: The fully connected layers are frozen but the weights do not contain them. Or see
+                `FrameBackbone.load_weights`.
         """
         super().load_weights()
         if trained_here(self.weights) and not self.new_layers:
             load_backbone_weights(self.connected, f"the layers behind {self.name}", self.weights, "backbone.connected.")
         elif self.weights != RANDOM and not any(p.requires_grad for p in self.connected.parameters()):
             raise ValueError(
-                f"the weights {self.weights!r} fill no fully connected layers, and those of {self.name} are frozen, so "
-                "they would stay random; name the run that trained them, such as run:densenet_fc_fer2013"
+                f"the weights {self.weights!r} contain no fully connected layers, and those of {self.name} are frozen, "
+                "so they would stay random; name the run that trained them, such as run:densenet_fc_fer2013"
             )
 
     def convolutions(self) -> list[nn.Module]:
-        """See `FrameBackbone.convolutions`."""
+        """Return the modules that `forward_features` runs."""
         return [self.conversion, self.network, self.connected[0]]
 
-    def convolved_images(self, images: Tensor) -> Tensor:
-        """The map, pooled and flattened: (N, 3, H, W) -> (N, C pool²)."""
-        return self.connected.flattened(self.network(images))
+    def forward_images(self, images: Tensor) -> Tensor:
+        """Run the convolutions, then pool and flatten: (N, 3, H, W) -> (N, C pool²)."""
+        return self.connected.flatten(self.network(images))
 
-    def connected_features(self, convolved: Tensor) -> Tensor:
-        """(..., C pool²) -> (..., D)."""
-        return self.connected.features(convolved)
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Run the fully connected layers: (..., C pool²) -> (..., D)."""
+        return self.connected.embed(features)

@@ -1,4 +1,4 @@
-"""C3D: eight 3x3x3 convolutions, then fully connected layers.
+"""C3D: a 3D CNN of eight 3x3x3 convolutions and three fully connected layers.
 
 Tran et al. (2015), "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015,
 https://arxiv.org/abs/1412.0767
@@ -17,20 +17,23 @@ STAGES = (
     (("4a", 512), ("4b", 512)),
     (("5a", 512), ("5b", 512)),
 )
-GRID = (1, 4, 4)  # what is left of 16 x 112 x 112
+GRID = (1, 4, 4)  # size of the last map for clips of 16 x 112 x 112
 
 
 def c3d_convolutions(width: float = 1.0) -> nn.Sequential:
-    """The convolutional part: (B, 3, T, H, W) -> (B, 512 width, 1, 4, 4).
+    """Build the convolutional part: (B, 3, T, H, W) -> (B, 512 width, 1, 4, 4).
 
-    Pooling rounds up, as the original's does: 7 x 7 becomes 4 x 4. Inputs of another size than 16 x 112 x 112 leave
-    another map, which is averaged (or repeated) to 1 x 4 x 4 [our choice].
+    Pooling rounds up, as in the original: 7 x 7 becomes 4 x 4. [our choice] Clips that are not 16 x 112 x 112 give
+    another map, which is averaged (or repeated) to 1 x 4 x 4.
+
+    Args:
+        width: Fraction of the published channels.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = 3
     for stage, convolutions in enumerate(STAGES, start=1):
-        for name, full in convolutions:
-            layers[f"conv{name}"] = nn.Conv3d(channels, channels := round(full * width), kernel_size=3, padding=1)
+        for name, published in convolutions:
+            layers[f"conv{name}"] = nn.Conv3d(channels, channels := round(published * width), kernel_size=3, padding=1)
             layers[f"relu{name}"] = nn.ReLU(inplace=True)
         pool = (1, 2, 2) if stage == 1 else (2, 2, 2)
         layers[f"pool{stage}"] = nn.MaxPool3d(pool, pool, ceil_mode=True)
@@ -41,17 +44,19 @@ def c3d_convolutions(width: float = 1.0) -> nn.Sequential:
 
 
 def c3d_features(width: float = 1.0) -> int:
-    """How many values the map of the convolutional part has."""
+    """Return the number of values in the last map of the convolutional part."""
     return round(STAGES[-1][-1][1] * width) * math.prod(GRID)
 
 
 class C3D(nn.Module):
-    """The 2015 network: 79 991 015 parameters with the 487 classes of Sports-1M, for clips of 16 x 112 x 112.
+    """C3D (Tran et al., 2015) for clips of 16 x 112 x 112.
+
+    With the 487 classes of Sports-1M it has 79 991 015 parameters.
 
     Args:
-        num_classes: C.
-        width: share of the published channels and hidden units.
-        dropout: after both hidden layers.
+        num_classes: Number of classes C.
+        width: Fraction of the published channels and hidden units.
+        dropout: Dropout rate after both hidden layers.
     """
 
     def __init__(self, num_classes: int, width: float = 1.0, dropout: float = 0.5) -> None:
@@ -66,18 +71,18 @@ class C3D(nn.Module):
         self.fc8 = nn.Linear(self.num_features, num_classes)
 
     def embed(self, clips: Tensor) -> Tensor:
-        """The feature that fc8 classifies. (B, T, 3, H, W) -> (B, 4096 width)."""
-        map_ = self.features(clips.transpose(1, 2)).flatten(1)
-        hidden = self.dropout(F.relu(self.fc6(map_)))
+        """Compute the feature that fc8 classifies: (B, T, 3, H, W) -> (B, 4096 width)."""
+        features = self.features(clips.transpose(1, 2)).flatten(1)
+        hidden = self.dropout(F.relu(self.fc6(features)))
         return self.dropout(F.relu(self.fc7(hidden)))  # type: ignore[no-any-return]
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Scores of the classes. (B, T, 3, H, W) -> (B, C)."""
+        """Compute the scores of the classes: (B, T, 3, H, W) -> (B, C)."""
         return self.fc8(self.embed(clips))  # type: ignore[no-any-return]
 
 
 def _initialise(module: nn.Module) -> None:
-    """He's initialisation [our choice]: without BatchNorm, torch's own lets the signal die away over ten layers."""
+    """Apply He's initialisation [our choice]. Without BatchNorm, torch's default loses the signal over ten layers."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv3d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""How alike the frames of a clip are, and the frame substitution that builds on it (section 3.4).
+"""Inter-frame correlation, and the frame substitution that is based on it (section 3.4).
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -7,26 +7,26 @@ Sensors 20, 5184, https://doi.org/10.3390/s20185184
 import torch
 from torch import Tensor
 
-from fer_lightning.layers.frames import frames_at
+from fer_lightning.layers.frames import gather_frames
 
-ROUNDING = 8  # units of the last place within which a column counts as constant
-TIE_DECIMALS = 10  # row means that differ by less differ by rounding alone, in float64
+ROUNDING = 8  # a column that varies by fewer units in the last place counts as constant
+TIE_DECIMALS = 10  # in float64, a smaller difference between row means is a rounding error
 
 
 def inter_frame_correlation(x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Equations 1 and 2: the Pearson correlation of the columns of Y = X X^T.
+    """Compute the Pearson correlation of the columns of Y = X X^T (equations 1 and 2).
 
-    [our choice] A constant column correlates 0 with the others; every real frame correlates 1
-    with itself, as equation 1 prints it, so that one constant frame does not lower its own mean twice; padded frames
-    take no part, their rows and columns are 0.
+    [our choice] The correlation of a constant column with the others is 0. That of a real frame with itself is 1, as
+    equation 1 prints it, so that a constant frame does not lower its own mean twice. Padded frames are ignored: their
+    rows and columns are 0.
 
     Args:
-        x: (B, N, D) features of frames.
-        mask: (B, N) bool, true where a frame is real; None where all are.
+        x: Features X of the frames, (B, N, D).
+        mask: (B, N) bool, true for real frames; None if all are real.
 
     Returns:
-        (B, N, N) in float32, or float64 where x is: in half precision the sums over D features lose what differs
-        between the frames.
+        Correlations (B, N, N), in float64 if x is float64, else in float32. Half precision would lose the differences
+        between frames in the sums over D features.
     """
     real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
     with torch.autocast(x.device.type, enabled=False):
@@ -41,7 +41,7 @@ def inter_frame_correlation(x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def _unit_columns(centred: Tensor, x: Tensor) -> Tensor:
-    """Columns of length 1, those that are constant but for rounding 0. (B, N, N), (B, N, D) -> (B, N, N)."""
+    """Scale columns to length 1, and those that are constant up to rounding to 0: (B, N, N), (B, N, D) -> (B, N, N)."""
     size = torch.linalg.vector_norm(x, dim=2)  # (B, N)
     rounding = ROUNDING * torch.finfo(x.dtype).eps * size * size.amax(dim=1, keepdim=True)
     squared = centred.square().sum(dim=1)  # (B, N) of the columns
@@ -52,28 +52,28 @@ def _unit_columns(centred: Tensor, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def substitution_index(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Tensor:
-    """Which frame stands where after the substitution.
+    """Compute which frame is at each position after the frame substitution.
 
-    [our choice] The lowest frame is replaced by the highest, the second lowest by the second
-    highest and so on; of equal frames the earlier one counts as the lower among the lowest and as the higher among the
-    highest; no more pairs than half of the real frames.
+    Frames are ranked by their mean correlation with the frames of their clip. [our choice] The lowest frame is replaced
+    by the highest, the second lowest by the second highest, and so on. Among equal frames the earlier one is replaced
+    first and copied first. At most half of the real frames are replaced.
 
     Args:
-        x: (B, N, D) features of frames.
-        k: pairs of frames, 3 for 16 frames in the paper.
-        mask: (B, N) bool, true where a frame is real; None where all are.
+        x: Features of the frames, (B, N, D).
+        k: Number K of frames to replace, 3 of 16 in the paper.
+        mask: (B, N) bool, true for real frames; None if all are real.
 
     Returns:
-        (B, N) int64; place n of the result shows frame `index[:, n]` of x.
+        (B, N) int64: position n holds frame `index[:, n]` of x.
 
     Raises:
         ValueError: k is negative.
     """
     if k < 0:
-        raise ValueError(f"k is the number of frames to replace, so 0 or more; found {k}")
+        raise ValueError(f"k is the number of frames to replace, so it must be 0 or more; found {k}")
     real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
     count = real.sum(dim=1, keepdim=True)  # (B, 1)
-    # Alike frames all correlate by almost 1: what sets them apart is lost in float32. MPS has no other.
+    # Similar frames all correlate by almost 1, with differences below float32's precision. MPS has no float64.
     precise = x.float() if x.device.type == "mps" else x.double()
     means = inter_frame_correlation(precise, real).sum(dim=2) / count.clamp_min(1)  # (B, N)
     means = means.round(decimals=TIE_DECIMALS)
@@ -86,19 +86,19 @@ def substitution_index(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Ten
 
 
 def frame_substitution(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Tensor:
-    """Replaces the k frames that correlate least with the others by the k that correlate most.
+    """Replace the k frames that correlate least with the others by the k that correlate most.
 
-    The gradient flows into the frames that are left, several times into those that were copied.
+    Gradients flow into the remaining frames, and into the copied ones once per copy.
 
     Args:
-        x: (B, N, D) features of frames.
-        k: pairs of frames, 3 for 16 frames in the paper.
-        mask: (B, N) bool, true where a frame is real; None where all are.
+        x: Features of the frames, (B, N, D).
+        k: Number K of frames to replace, 3 of 16 in the paper.
+        mask: (B, N) bool, true for real frames; None if all are real.
 
     Returns:
-        (B, N, D).
+        Features after the substitution, (B, N, D).
 
     Raises:
         ValueError: k is negative.
     """
-    return frames_at(x, substitution_index(x, k, mask))
+    return gather_frames(x, substitution_index(x, k, mask))

@@ -1,4 +1,4 @@
-"""Low-rank fusion of two modalities, with attention and without.
+"""Low-rank fusion of two modalities, with or without attention.
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 
 class LowRankFusion(nn.Module):
-    """LRMAF (Lee et al., 2020, section 4.2.3); without attention LRMF (Liu et al., 2018).
+    """LRMAF (Lee et al., 2020, section 4.2.3); without attention, LRMF (Liu et al., 2018).
 
-    Both vectors get a 1 appended, so that their outer product holds each of them alone beside all products. A weight
-    tensor over that outer product maps it to the output; it is a sum of `rank` outer products itself (equation 20),
-    with which neither tensor is ever built: o = Σ_i (w_vid_i z'_vid) ∘ (w_lmk_i z'_lmk). Equation 21 as printed
-    multiplies the two sums, which would be rank 1 whatever the rank.
+    A 1 is appended to each vector, so that their outer product contains both vectors as well as all products. A weight
+    tensor maps this outer product to the output. It is a sum of `rank` outer products itself (equation 20), so that
+    neither tensor needs to be built: o = Σ_i (w_vid_i z'_vid) ∘ (w_lmk_i z'_lmk). Equation 21 as printed multiplies the
+    two sums instead, which would have rank 1 for any γ.
 
     Args:
-        video_size: of the video's vector, its scores in the paper.
-        landmark_size: of the landmarks' vector.
-        output_size: of the result, the number of classes in the paper.
-        rank: γ, 4 [our choice].
-        attention: multiply each vector, its 1 included, by σ(FC(z)) first (equations 18 and 19).
+        video_size: Length V of the video's vector, in the paper its scores.
+        landmark_size: Length L of the landmarks' vector.
+        output_size: Length O of the result, in the paper the number of classes.
+        rank: Rank γ, 4 by default [our choice].
+        attention: Multiply each vector, including its 1, by σ(FC(z)) first (equations 18 and 19).
     """
 
     def __init__(
@@ -39,21 +39,21 @@ class LowRankFusion(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Factors with which inputs of variance 1 give outputs of variance 1 [our choice]."""
+        """Initialise the factors so that inputs of variance 1 give outputs of variance 1 [our choice]."""
         for factor in (self.video_factor, self.landmark_factor):
             rank, size, _ = factor.shape
             nn.init.normal_(factor, std=(size * rank**0.5) ** -0.5)
 
     def forward(self, video: Tensor, landmark: Tensor) -> Tensor:
-        """(B, V), (B, L) -> (B, O)."""
-        video = _attended(video, self.video_attention)  # z', (B, V + 1)
-        landmark = _attended(landmark, self.landmark_attention)
-        by_video = torch.einsum("bd,rdo->bro", video, self.video_factor)
-        by_landmark = torch.einsum("bd,rdo->bro", landmark, self.landmark_factor)
-        return (by_video * by_landmark).sum(dim=1)
+        """Fuse both vectors: (B, V), (B, L) -> (B, O)."""
+        video = _append_one(video, self.video_attention)  # z'_vid, (B, V + 1)
+        landmark = _append_one(landmark, self.landmark_attention)  # z'_lmk, (B, L + 1)
+        video = torch.einsum("bd,rdo->bro", video, self.video_factor)
+        landmark = torch.einsum("bd,rdo->bro", landmark, self.landmark_factor)
+        return (video * landmark).sum(dim=1)
 
 
-def _attended(z: Tensor, attention: nn.Module | None) -> Tensor:
-    """The vector with a 1 appended, weighed by its own attention. (B, D) -> (B, D + 1)."""
+def _append_one(z: Tensor, attention: nn.Module | None) -> Tensor:
+    """Append a 1 and apply the attention, if any: (B, D) -> (B, D + 1)."""
     z = F.pad(z, (0, 1), value=1.0)
     return z if attention is None else z * attention(z).sigmoid()

@@ -1,4 +1,4 @@
-"""LMED and LMED-CF: what a face's landmark distances do over a clip (section 4.1).
+"""LMED and LMED-CF, which describe the distances between facial landmarks over a clip (section 4.1).
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -13,20 +13,20 @@ from fer_lightning.layers.correlation import inter_frame_correlation
 from fer_lightning.layers.masking import masked_max, masked_mean
 
 OUTER_EYE_CORNERS = (36, 45)
-DEGENERATE = 1e-4  # interocular distance as a share of the face's extent, under which there is no face to measure
+DEGENERATE = 1e-4  # with a smaller interocular distance, as a fraction of the face's extent, a face is not measurable
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances between pairs of the 68 iBUG points, counted from 0, and what they show."""
+    """Distances between pairs of the 68 iBUG points, counted from 0, and the movements that change them."""
 
     region: str
     pairs: tuple[tuple[int, int], ...]
     shows: str
 
 
-# [our choice] The paper cites 34 pairs and does not list them. These are distances that the facial
-# action units of the basic emotions (Ekman and Friesen) change, and as a set the same for the mirrored face.
+# [our choice] The paper uses 34 pairs but does not list them. These distances change with the facial action units of
+# the basic emotions (Ekman and Friesen). The set is symmetric: a mirrored face has the same distances.
 DISTANCES = (
     Distances("brows", ((21, 22),), "inner ends drawn together: anger, fear, sadness (AU 4)"),
     Distances("brows", ((21, 39), (22, 42)), "inner ends over the eyes' inner corners: raised in sadness (AU 1)"),
@@ -53,17 +53,17 @@ PAIRS = tuple(pair for distances in DISTANCES for pair in distances.pairs)
 
 
 def landmark_distances(landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """The distances of `DISTANCES`, divided by that between the outer eye corners [our choice].
+    """Compute the distances of `DISTANCES`, relative to that of the outer eye corners [our choice].
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
 
     Returns:
-        (B, N, 34) in float32, or float64 where the landmarks are, and (B, N) bool, false where the eye corners fall
-        together: such points are no face, and their distances are 0.
+        Distances (B, N, 34), in float64 if the landmarks are, else in float32; and (B, N) bool, true for measurable
+        faces. If the eye corners coincide, the points are not a face and their distances are 0.
 
     Raises:
-        ValueError: not 68 points in three dimensions.
+        ValueError: The landmarks are not 68 points in three dimensions.
     """
     if landmarks.shape[-2:] != (68, 3):
         raise ValueError(f"expected landmarks (B, N, 68, 3); found {tuple(landmarks.shape)}")
@@ -78,56 +78,56 @@ def landmark_distances(landmarks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lmed(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
-    """LMED: largest value, mean and standard deviation of each distance over the frames.
+    """Compute LMED: maximum, mean and standard deviation of each distance over the frames.
 
-    [our choice] The population's deviation. The descriptor does not change when the points are
-    rotated, moved or scaled, each frame by itself. Frames without a measurable face take no part, as padded ones.
+    [our choice] The standard deviation is that of the population. The descriptor is invariant to rotation, translation
+    and scaling of each frame's points. Padded frames and frames without a measurable face are ignored.
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
-        mask: (B, N) bool, true where a frame is real; None where all are.
+        mask: (B, N) bool, true for real frames; None if all are real.
 
     Returns:
-        (B, 102), unscaled: 34 maxima, 34 means, 34 deviations; zeros where no frame is real.
+        (B, 102), unscaled: 34 maxima, 34 means and 34 standard deviations; 0 if no frame is real.
 
     Raises:
-        ValueError: not 68 points in three dimensions.
+        ValueError: The landmarks are not 68 points in three dimensions.
     """
-    return _statistics(*_measured(landmarks, mask))
+    return _statistics(*_masked_distances(landmarks, mask))
 
 
 def lmed_cf(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
-    """LMED-CF: LMED, and how much the frames' distances correlate.
+    """Compute LMED-CF: LMED, and the correlation between the distances of every two frames.
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
-        mask: (B, N) bool, true where a frame is real; None where all are.
+        mask: (B, N) bool, true for real frames; None if all are real.
 
     Returns:
-        (B, 102 + N(N-1)/2), unscaled: LMED, then the upper triangle of `inter_frame_correlation` of the distances, row
-        by row; 0 for pairs with a frame that is not real or has no measurable face.
+        (B, 102 + N(N-1)/2), unscaled: LMED, then the upper triangle of the distances' `inter_frame_correlation`, row by
+        row. It is 0 for pairs with a padded frame or one without a measurable face.
 
     Raises:
-        ValueError: not 68 points in three dimensions.
+        ValueError: The landmarks are not 68 points in three dimensions.
     """
-    distances, real = _measured(landmarks, mask)
+    distances, real = _masked_distances(landmarks, mask)
     correlation = inter_frame_correlation(distances, real)  # (B, N, N)
     frames = distances.shape[1]
     row, column = torch.triu_indices(frames, frames, offset=1, device=distances.device)
     return torch.cat([_statistics(distances, real), correlation[:, row, column]], dim=1)
 
 
-def _measured(landmarks: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Distances (B, N, 34), and (B, N) which frames are real and have a face."""
+def _masked_distances(landmarks: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the distances (B, N, 34), and (B, N) bool, true for real frames with a measurable face."""
     distances, usable = landmark_distances(landmarks)
     return distances, usable if mask is None else usable & mask
 
 
 def _statistics(distances: Tensor, real: Tensor) -> Tensor:
-    """(B, N, 34), (B, N) -> (B, 102)."""
+    """Maximum, mean and standard deviation over the real frames: (B, N, 34), (B, N) -> (B, 102)."""
     mean = masked_mean(distances, real)
-    deviations = torch.where(real[..., None], distances - mean[:, None], 0)
+    centred = torch.where(real[..., None], distances - mean[:, None], 0)
     count = real.sum(dim=1, keepdim=True).clamp_min(1)
-    # A norm has a gradient at 0, where a square root has none: a still face does not move.
-    deviation = torch.linalg.vector_norm(deviations, dim=1) / count.sqrt()
+    # If a face does not move, the deviation is 0. There a norm has a gradient, and a square root has none.
+    deviation = torch.linalg.vector_norm(centred, dim=1) / count.sqrt()
     return torch.cat([masked_max(distances, real), mean, deviation], dim=1)

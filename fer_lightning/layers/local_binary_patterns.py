@@ -1,4 +1,4 @@
-"""Local binary patterns: textures that do not depend on the lighting.
+"""Local binary patterns, a texture descriptor that is robust to changes in lighting.
 
 Ojala et al. (1996), "A comparative study of texture measures with classification based on featured distributions",
 Pattern Recognition 29, 51-59, https://doi.org/10.1016/0031-3203(95)00067-4
@@ -8,21 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LUMA = (299, 587, 114)  # thousandths of red, green, blue in grey (ITU-R BT.601); in whole numbers, equal is equal
+LUMA = (299, 587, 114)  # thousandths of red, green, blue in grey (ITU-R BT.601); integers compare exactly
 NEIGHBOURS = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))  # row, column; clockwise
 
 
 @torch.no_grad()
 def local_binary_codes(grey: Tensor) -> Tensor:
-    """The code of each pixel: bit k is set where its k-th neighbour is at least as bright, the upper left one first.
+    """Compute the local binary pattern of each pixel.
 
-    Beyond its border an image repeats its outermost pixels.
+    Bit k is set if the k-th neighbour is at least as bright as the pixel. Neighbours are counted clockwise from the
+    upper left one. The image is extended by repeating its border pixels.
 
     Args:
-        grey: (..., H, W).
+        grey: Grey levels (..., H, W).
 
     Returns:
-        (..., H, W) float, from 0 to 255.
+        Codes (..., H, W) from 0 to 255, as float.
     """
     height, width = grey.shape[-2:]
     padded = F.pad(grey.reshape(-1, 1, height, width), (1, 1, 1, 1), mode="replicate").view(-1, height + 2, width + 2)
@@ -35,7 +36,7 @@ def local_binary_codes(grey: Tensor) -> Tensor:
 
 @torch.no_grad()
 def local_binary_image(frames: Tensor) -> Tensor:
-    """What a network sees in the place of the pixels: the codes as a grey image.
+    """Replace images by their local binary patterns, as grey images.
 
     Args:
         frames: (..., 3, H, W) uint8.
@@ -43,7 +44,7 @@ def local_binary_image(frames: Tensor) -> Tensor:
     Returns:
         (..., 3, H, W) uint8.
     """
-    grey = sum(share * frames.select(-3, channel).int() for channel, share in enumerate(LUMA))  # (..., H, W)
-    assert isinstance(grey, Tensor)
+    luma = torch.tensor(LUMA, dtype=torch.int32, device=frames.device).view(3, 1, 1)
+    grey = (luma * frames.int()).sum(dim=-3, dtype=torch.int32)  # (..., H, W)
     codes = local_binary_codes(grey.float()).to(torch.uint8)
     return codes[..., None, :, :].expand(frames.shape)

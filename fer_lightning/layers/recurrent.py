@@ -17,31 +17,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fer_lightning.layers.frames import frames_at, last_real, real_first
+from fer_lightning.layers.frames import gather_frames, last_real_frame, real_frames_first
 
 Cell = Literal["gru", "lstm"]
 Connection = Literal["A", "B", "C"]
 
 
 class SceneAwareRNN(nn.Module):
-    """SARNN (Lee et al., 2020, section 3.5): one layer, one direction, that knows the scene beside the frames.
+    """SARNN (Lee et al., 2020, section 3.5): a one-layer LSTM or GRU that also sees the scene feature v.
 
-    Type A adds W_v v to every gate (equations 3 to 6), type B begins with h_0 = v (equation 10), type C feeds [x_n, v]
-    (equations 11 to 14). A and C are the same functions, since W_x x + W_v v = [W_x, W_v][x, v]: both are the layer of
-    `nn.LSTM` or `nn.GRU` over the joined input, and differ in how W_v begins.
+    Type A adds W_v v to each gate (equations 3 to 6), type B starts from h_0 = v (equation 10), and type C has the
+    input [x_n, v] (equations 11 to 14). A and C compute the same functions, since W_x x + W_v v = [W_x, W_v][x, v].
+    Both are an `nn.LSTM` or `nn.GRU` over the concatenated input, and differ in the initialisation of W_v.
 
-    [our choice] c_0 = 0; where scene and hidden state differ in size, type B has a linear layer
-    between them; A's W_v begins as a layer of its own over v would, C's as a part of the layer over [x, v].
+    [our choice] c_0 = 0. If scene feature and hidden state have different lengths, type B has a linear layer between
+    them. W_v is initialised as a separate layer over v in type A, and as a part of the layer over [x, v] in type C.
 
     Args:
-        input_size: D, features of a frame.
-        scene_size: S, of the scene feature.
-        hidden_size: H, of the hidden state.
+        input_size: Length D of a frame's feature.
+        scene_size: Length S of the scene feature.
+        hidden_size: Units H of the hidden state.
         cell: `gru` or `lstm`.
-        connection: type A, B or C.
+        connection: Type of the connection, A, B or C.
 
     Raises:
-        ValueError: no such cell or connection.
+        ValueError: The cell or the connection is unknown.
     """
 
     def __init__(
@@ -49,32 +49,32 @@ class SceneAwareRNN(nn.Module):
     ) -> None:
         super().__init__()
         if cell not in get_args(Cell):
-            raise ValueError(f"the cell is gru or lstm; found {cell!r}")
+            raise ValueError(f"expected the cell gru or lstm; found {cell!r}")
         if connection not in get_args(Connection):
-            raise ValueError(f"the connection is A, B or C; found {connection!r}")
+            raise ValueError(f"expected the connection A, B or C; found {connection!r}")
         self.connection = connection
         size = input_size if connection == "B" else input_size + scene_size
         self.rnn = (nn.LSTM if cell == "lstm" else nn.GRU)(size, hidden_size, batch_first=True)
-        same = connection != "B" or scene_size == hidden_size  # h_0 = v
-        self.scene_to_hidden = None if same else nn.Linear(scene_size, hidden_size)
+        needs_layer = connection == "B" and scene_size != hidden_size
+        self.scene_to_hidden = nn.Linear(scene_size, hidden_size) if needs_layer else None
         if connection == "A":
-            bound = scene_size**-0.5  # as nn.Linear(scene_size, gates)
+            bound = scene_size**-0.5  # as in nn.Linear(scene_size, gates)
             assert isinstance(self.rnn.weight_ih_l0, Tensor)
             nn.init.uniform_(self.rnn.weight_ih_l0.data[:, input_size:], -bound, bound)
 
     def forward(self, x: Tensor, scene: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The last real frame's hidden state; where no frame is real, the one it begins with.
+        """Compute the hidden state at the last real frame.
 
         Args:
-            x: (B, N, D) features of frames.
-            scene: (B, S).
-            mask: (B, N) bool, true where a frame is real; the network sees these alone, one after another.
+            x: Features of the frames, (B, N, D).
+            scene: Scene features v, (B, S).
+            mask: (B, N) bool, true for real frames; None if all are real. The network skips padded frames.
 
         Returns:
-            (B, H).
+            (B, H); the initial hidden state for clips without real frames.
         """
         if mask is not None:
-            x = frames_at(x, real_first(mask))  # what comes after real frames changes nothing before
+            x = gather_frames(x, real_frames_first(mask))  # padding behind the real frames does not affect their states
         hidden = x.new_zeros(len(x), self.rnn.hidden_size)
         if self.connection == "B":
             hidden = (self.scene_to_hidden(scene) if self.scene_to_hidden else scene).to(x.dtype)
@@ -83,44 +83,60 @@ class SceneAwareRNN(nn.Module):
         states = self._run(x, hidden)  # (B, N, H)
         if mask is None:
             return states[:, -1]
-        return last_real(states, mask, otherwise=hidden)
+        return last_real_frame(states, mask, default=hidden)
 
     def _run(self, x: Tensor, hidden: Tensor) -> Tensor:
-        """Hidden states of all frames. (B, N, D), (B, H) -> (B, N, H)."""
-        first = hidden[None].contiguous()  # (1, B, H)
+        """Compute the hidden states of all frames from the initial one: (B, N, D), (B, H) -> (B, N, H)."""
+        initial = hidden[None].contiguous()  # (1, B, H)
         if isinstance(self.rnn, nn.LSTM):
-            states, _ = self.rnn(x, (first, torch.zeros_like(first)))
+            states, _ = self.rnn(x, (initial, torch.zeros_like(initial)))
         else:
-            states, _ = self.rnn(x, first)
+            states, _ = self.rnn(x, initial)
         return states  # type: ignore[no-any-return]
 
 
 class LSTMStack(nn.Module):
-    """LSTMs of any sizes, one over the states of the other: (B, n, D) -> the last real frame's state (B, H)."""
+    """Stacked LSTMs of different sizes.
+
+    Args:
+        size: Length D of a frame's feature.
+        hidden: Units of each LSTM, from the first to the last.
+    """
 
     def __init__(self, size: int, hidden: Sequence[int]) -> None:
         super().__init__()
         sizes = [size, *hidden]
-        self.layers = nn.ModuleList(nn.LSTM(before, after, batch_first=True) for before, after in pairwise(sizes))
+        self.layers = nn.ModuleList(nn.LSTM(inputs, units, batch_first=True) for inputs, units in pairwise(sizes))
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """(B, n, D), (B, n) -> (B, H); zeros where no frame is real."""
-        states = frames_at(frames, real_first(mask))  # what comes after real frames changes nothing before
+        """Compute the last LSTM's state at the last real frame.
+
+        Args:
+            frames: Features of the frames, (B, n, D).
+            mask: (B, n) bool, true for real frames.
+
+        Returns:
+            (B, H); 0 for clips without real frames.
+        """
+        states = gather_frames(
+            frames, real_frames_first(mask)
+        )  # padding behind real frames does not affect their states
         for layer in self.layers:
             states, _ = layer(states)
-        return last_real(states, mask, torch.zeros_like(states[:, 0]))
+        return last_real_frame(states, mask, torch.zeros_like(states[:, 0]))
 
 
 class SummedBiLSTM(nn.Module):
-    """Bi-modality fusion's Bi-LSTM (section 2, equation 3): h_t = h_t^f + h_t^b, both read at the same frame t.
+    """Bi-LSTM whose directions are summed (Li et al., 2019, section 2, equation 3): h_t = h_t^f + h_t^b.
 
-    The paper's index T - t counts the reversed sequence, in which frame t stands there. [our choice] Between layers the
-    directions are joined, as usual; they are summed behind the last one.
+    Both states are those at the same frame t. The paper's index T - t counts in the reversed sequence, where it is the
+    same frame. [our choice] Between layers the directions are concatenated, as usual; only those of the last layer are
+    summed.
 
     Args:
-        input_size: D, features of a frame.
-        hidden_size: H, of every layer and direction.
-        num_layers: one over the other.
+        input_size: Length D of a frame's feature.
+        hidden_size: Units H of each layer and direction.
+        num_layers: Number of layers.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 2) -> None:
@@ -128,27 +144,27 @@ class SummedBiLSTM(nn.Module):
         self.rnn = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The states of all frames.
+        """Compute the states of all frames.
 
         Args:
-            x: (B, T, D) features of frames.
-            mask: (B, T) bool, true where a frame is real; the network sees these alone, one after another, from the
-                first to the last and from the last to the first.
+            x: Features of the frames, (B, T, D).
+            mask: (B, T) bool, true for real frames; None if all are real. The network skips padded frames in both
+                directions.
 
         Returns:
-            (B, T, H); zeros where a frame is not real.
+            (B, T, H); 0 for padded frames.
         """
         if mask is None:
-            return self._summed(self.rnn(x)[0])
-        # A clip without any real frame has one of zeros, as no sequence may be empty.
-        order = real_first(mask)  # (B, T)
-        x = frames_at(x.masked_fill(~mask[..., None], 0), order)
-        count = mask.sum(dim=1).clamp_min(1).cpu()  # torch wants the lengths there
+            return self._sum_directions(self.rnn(x)[0])
+        # A packed sequence must not be empty: a clip without real frames is one frame of zeros.
+        order = real_frames_first(mask)  # (B, T)
+        x = gather_frames(x.masked_fill(~mask[..., None], 0), order)
+        count = mask.sum(dim=1).clamp_min(1).cpu()  # torch requires the lengths on the CPU
         packed, _ = self.rnn(pack_padded_sequence(x, count, batch_first=True, enforce_sorted=False))
         states, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        summed = self._summed(states)  # (B, T, H)
-        return frames_at(summed, order.argsort(dim=1)).masked_fill(~mask[..., None], 0)
+        summed = self._sum_directions(states)  # (B, T, H)
+        return gather_frames(summed, order.argsort(dim=1)).masked_fill(~mask[..., None], 0)
 
-    def _summed(self, states: Tensor) -> Tensor:
-        """(B, T, 2 H) -> (B, T, H)."""
+    def _sum_directions(self, states: Tensor) -> Tensor:
+        """Sum the forward and backward states: (B, T, 2 H) -> (B, T, H)."""
         return torch.stack(states.chunk(2, dim=2)).sum(dim=0)

@@ -1,4 +1,4 @@
-"""Residual networks of 3x3x3 convolutions, of torchvision's blocks.
+"""ResNet3D and ResNeXt3D: residual networks of 3x3x3 convolutions, built from torchvision's blocks.
 
 Hara et al. (2018), "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?", CVPR 2018,
 https://arxiv.org/abs/1711.09577
@@ -13,31 +13,31 @@ STEM = 64
 
 
 class ResNeXtBlock(Bottleneck):  # type: ignore[misc]
-    """Half of a bottleneck's expansion: its inner layer is twice as wide, in groups."""
+    """Bottleneck with half the expansion, whose grouped inner convolution is twice as wide."""
 
     expansion = 2
 
 
 class ResNet3D(nn.Module):
-    """ResNet3D, and with a cardinality ResNeXt3D: (B, 3, T, H, W) -> (B, D).
+    """ResNet3D, or with a cardinality above 1 ResNeXt3D: (B, 3, T, H, W) -> (B, D).
 
-    Basic blocks follow torchvision's `r3d_18` (3x7x7 stem), bottlenecks Hara et al. (7x7x7 stem, max pooling), so that
-    the weights that either publishes for Kinetics fit.
+    Networks of basic blocks follow torchvision's `r3d_18` (3x7x7 stem), and those of bottlenecks Hara et al. (7x7x7
+    stem, max pooling), so that the Kinetics weights published by either can be loaded.
 
     Args:
-        depth: 10, 18 or 34 of basic blocks; 26, 50, 101 or 152 of bottlenecks.
-        cardinality: groups of a bottleneck's inner convolution, 32 in ResNeXt; 1 for a ResNet.
-        width: share of the published channels, in multiples of the cardinality.
+        depth: 10, 18 or 34 for basic blocks; 26, 50, 101 or 152 for bottlenecks.
+        cardinality: Groups of a bottleneck's inner convolution, 32 in ResNeXt; 1 for a ResNet.
+        width: Fraction of the published channels, rounded to multiples of the cardinality.
 
     Raises:
-        ValueError: no such depth, or basic blocks with a cardinality.
+        ValueError: The depth is unknown, or basic blocks have a cardinality above 1.
     """
 
     def __init__(self, depth: int = 18, cardinality: int = 1, width: float = 1.0) -> None:
         super().__init__()
         if depth not in BASIC | BOTTLENECK or (depth in BASIC and cardinality > 1):
             raise ValueError(
-                f"there is no 3D network of depth {depth} and cardinality {cardinality}: expected a depth of "
+                f"there is no 3D network of depth {depth} and cardinality {cardinality}; expected a depth of "
                 f"{', '.join(map(str, BASIC))} with cardinality 1, or of {', '.join(map(str, BOTTLENECK))}"
             )
         self.cardinality, self.width = cardinality, width
@@ -57,7 +57,7 @@ class ResNet3D(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, D)."""
+        """Compute the features of clips: (B, 3, T, H, W) -> (B, D)."""
         x = self.layer2(self.layer1(self.stem(clips)))
         return self.pool(self.layer4(self.layer3(x))).flatten(1)  # type: ignore[no-any-return]
 
@@ -71,18 +71,18 @@ class ResNet3D(nn.Module):
         return nn.Sequential(convolution, nn.BatchNorm3d(self.channels), nn.ReLU(inplace=True), *pool)
 
     def _layer(self, block: type[BasicBlock | Bottleneck], channels: int, count: int, stride: int) -> nn.Sequential:
-        """Blocks of one size; the first one strides."""
+        """Build a stage of equal blocks, the first of which has the stride."""
 
-        def convolution(before: int, after: int, _middle: int, stride: int = 1) -> nn.Conv3d:
-            return nn.Conv3d(before, after, 3, stride, padding=1, groups=self.cardinality, bias=False)
+        def convolution(inputs: int, outputs: int, _middle: int, stride: int = 1) -> nn.Conv3d:
+            return nn.Conv3d(inputs, outputs, 3, stride, padding=1, groups=self.cardinality, bias=False)
 
-        after = channels * block.expansion
+        outputs = channels * block.expansion
         shortcut = None
-        if stride != 1 or self.channels != after:
+        if stride != 1 or self.channels != outputs:
             shortcut = nn.Sequential(
-                nn.Conv3d(self.channels, after, 1, stride, bias=False),
-                nn.BatchNorm3d(after),
+                nn.Conv3d(self.channels, outputs, 1, stride, bias=False),
+                nn.BatchNorm3d(outputs),
             )
         first = block(self.channels, channels, convolution, stride, shortcut)
-        self.channels = after
-        return nn.Sequential(first, *(block(after, channels, convolution) for _ in range(count - 1)))
+        self.channels = outputs
+        return nn.Sequential(first, *(block(outputs, channels, convolution) for _ in range(count - 1)))

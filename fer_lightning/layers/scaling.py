@@ -1,20 +1,19 @@
-"""Scaling of descriptors by what the training clips showed."""
+"""Scaling of descriptors to the range of the training clips."""
 
 import torch
 from torch import Tensor, nn
 
-ROUNDING = 16  # units of the last place within which a feature counts as constant
+ROUNDING = 16  # a feature that varies by fewer units in the last place counts as constant
 
 
 class RangeScaler(nn.Module):
-    """Scales every feature to [-1, 1] over the vectors that it was fitted to.
+    """Scale each feature to [-1, 1] over the vectors that the scaler was fitted to.
 
-    [our choice] A feature that was constant becomes 0, and values outside of the fitted range
-    are kept beyond [-1, 1] instead of clipped: how far they are from what was seen is worth knowing. Before a fit it
-    changes nothing.
+    [our choice] Constant features become 0. Values outside the fitted range are not clipped, since their distance from
+    the training data is information. Before it is fitted, the scaler returns its input.
 
     Args:
-        size: of the vectors; 0 leaves it to the fit.
+        size: Length D of the vectors; 0 if it is not known before the fit.
     """
 
     low: Tensor
@@ -26,18 +25,22 @@ class RangeScaler(nn.Module):
         self.register_buffer("high", torch.full((size,), 1.0))  # (D,)
 
     def fit(self, x: Tensor) -> None:
-        """Takes the range of each feature from (M, D).
+        """Fit the range of each feature to vectors (M, D).
 
         Raises:
-            ValueError: there are no vectors, or values that are not finite.
+            ValueError: There are no vectors, or not all values are finite.
         """
-        if not len(x) or not x.isfinite().all():
-            raise ValueError(f"cannot fit a scaler to {len(x)} vectors, all finite: {bool(x.isfinite().all())}")
+        infinite = int((~x.isfinite()).any(dim=-1).sum())
+        if not len(x) or infinite:
+            raise ValueError(
+                f"cannot fit a scaler to {len(x)} vectors, {infinite} of them with values that are not finite; "
+                "expected at least one vector, and finite values"
+            )
         self.low.resize_(x.shape[1]).copy_(x.amin(dim=0))
         self.high.resize_(x.shape[1]).copy_(x.amax(dim=0))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D) -> (B, D)."""
+        """Scale vectors: (B, D) -> (B, D)."""
         span = self.high - self.low
         rounding = ROUNDING * torch.finfo(span.dtype).eps * torch.maximum(self.low.abs(), self.high.abs())
         constant = span <= rounding

@@ -1,4 +1,4 @@
-"""A support vector machine whose fit is tensors: it travels in checkpoints, and scikit-learn only fits it."""
+"""A support vector machine that scikit-learn fits and torch evaluates, so that it is saved in checkpoints."""
 
 import warnings
 from collections import Counter
@@ -21,34 +21,35 @@ Kernel = Literal["gaussian", "linear"]
 COSTS = (0.1, 1.0, 10.0, 100.0)
 WIDTHS = (0.1, 0.3, 1.0, 3.0)
 FOLDS = 5
-ABSENT = -1.0  # of a class that was not fitted: below all decision values
+ABSENT = -1.0  # decision value of classes that were not fitted, below all others
 LOG_TEMPERATURES = (-4.0, 4.0)
 
 
 class SupportVectorMachine(nn.Module):
-    """Scikit-learn's SVC, its arrays in buffers, and scores that a softmax makes probabilities of.
+    """scikit-learn's SVC with its arrays in buffers, and with scores that a softmax turns into probabilities.
 
-    [our choice] The kernel; cost and width of the kernel are those with the highest accuracy
-    in cross-validation over folds that share no subject, of equal ones the smallest cost, then the smallest width; the
-    scores are the one-vs-rest decision values divided by a temperature with which the clips left out of these folds are
-    likeliest.
+    [our choice] The default kernel is Gaussian. C and the kernel's width are those with the highest accuracy in
+    cross-validation over folds that share no subject. Among equal ones the smallest C is taken, then the smallest
+    width. The scores are the one-vs-rest decision values divided by a temperature that maximises the likelihood of the
+    vectors left out in cross-validation.
 
     Args:
-        num_classes: of the scores.
-        costs: C, to choose from.
-        widths: gamma as a multiple of 1 / (features x variance), to choose from.
-        kernel: exp(-gamma |x - y|^2), or gamma x y, of which C and gamma are one choice: it takes one width.
+        num_classes: Number of classes C of the scores.
+        costs: Candidates for the cost C.
+        widths: Candidates for gamma, as multiples of 1 / (features x variance).
+        kernel: `gaussian` for exp(-gamma |x - y|²), or `linear` for gamma x·y, where gamma and C have the same effect
+            and only one width is accepted.
 
     Raises:
-        ValueError: no such kernel, nothing to choose from, or several widths of a linear kernel.
+        ValueError: The kernel is unknown, there are no candidates, or a linear kernel has several widths.
     """
 
-    classes: Tensor  # (K,) those that were fitted
-    support: Tensor  # (S, D) support vectors, scaled
-    coefficients: Tensor  # (K (K - 1) / 2, S) of each pair of classes
-    intercepts: Tensor  # (K (K - 1) / 2,)
-    gamma: Tensor  # of the kernel
-    temperature: Tensor
+    classes: Tensor  # (K,) classes that were fitted
+    support: Tensor  # (S, D) scaled support vectors
+    coefficients: Tensor  # (K (K - 1) / 2, S) for each pair of classes
+    intercepts: Tensor  # (K (K - 1) / 2,) for each pair of classes
+    gamma: Tensor  # () factor of the kernel
+    temperature: Tensor  # () divisor of the decision values
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class SupportVectorMachine(nn.Module):
     ) -> None:
         super().__init__()
         if kernel not in get_args(Kernel):
-            raise ValueError(f"the kernel is {' or '.join(get_args(Kernel))}; found {kernel!r}")
+            raise ValueError(f"expected the kernel {' or '.join(get_args(Kernel))}; found {kernel!r}")
         if not costs or not widths:
             raise ValueError(f"expected at least one C and one width; found costs {costs} and widths {widths}")
         if kernel == "linear" and len(widths) > 1:
@@ -69,47 +70,47 @@ class SupportVectorMachine(nn.Module):
         self.costs, self.widths = tuple(sorted(costs)), tuple(sorted(widths))
         self.scaler = RangeScaler(0)
         self.register_buffer("classes", torch.zeros(0, dtype=torch.int64))
-        # float64: sums over many support vectors lose digits that decide between classes.
+        # In float32, rounding errors of sums over many support vectors could change the predicted class.
         for name, shape in (("support", (0, 0)), ("coefficients", (0, 0)), ("intercepts", (0,))):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         for name in ("gamma", "temperature"):
             self.register_buffer(name, torch.ones((), dtype=torch.float64))
 
     def fit(self, x: Tensor, y: Tensor, groups: Sequence[str], balanced: bool = False) -> None:
-        """Fits scaler, machine and temperature; the same data gives the same fit.
+        """Fit scaler, support vector machine and temperature. The fit is deterministic.
 
         Args:
-            x: (M, D), unscaled.
-            y: (M,) places in the class list.
-            groups: M names of subjects or films that no two folds share.
-            balanced: weigh classes by how rare they are.
+            x: Unscaled vectors (M, D).
+            y: Indices of their classes (M,).
+            groups: Names of their subjects or films (M). Folds share no group.
+            balanced: Weigh classes inversely to their frequency.
 
         Raises:
-            ValueError: less than two classes, or less than two groups.
+            ValueError: There are fewer than two classes or fewer than two groups.
         """
         labels = y.cpu().numpy()
         counts = Counter(labels.tolist())
-        parts = min(FOLDS, len(set(groups)), max(counts.values(), default=0))
-        if len(counts) < 2 or parts < 2:
+        num_folds = min(FOLDS, len(set(groups)), max(counts.values(), default=0))
+        if len(counts) < 2 or num_folds < 2:
             raise ValueError(
                 f"a support vector machine needs clips of two classes and of two subjects; found {len(labels)} clips "
                 f"of {len(counts)} classes and {len(set(groups))} subjects"
             )
         self.scaler.fit(x)
         scaled = self.scaler(x.to(self.scaler.low)).double().cpu().numpy()
-        folds = _folds(labels, groups, parts)
+        folds = _folds(labels, groups, num_folds)
         settings = list(product(self.costs, self.widths))
         best = (-1.0, settings[0], np.zeros(0))
         with progress("choosing C and gamma", len(settings), transient=True) as advance:
-            for done, setting in enumerate(settings):
-                left_out = self._left_out(scaled, labels, folds, setting, balanced)  # (M, C)
-                accuracy = float((left_out.argmax(axis=1) == labels).mean())
-                best = max(best, (accuracy, setting, left_out), key=lambda found: found[0])  # the first of equal ones
-                advance(done + 1)
-        self._take(self._machine(best[1], balanced, scaled).fit(scaled, labels))
+            for done, setting in enumerate(settings, start=1):
+                values = self._cross_validate(scaled, labels, folds, setting, balanced)  # (M, C)
+                accuracy = float((values.argmax(axis=1) == labels).mean())
+                best = max(best, (accuracy, setting, values), key=lambda result: result[0])  # the first of equal ones
+                advance(done)
+        self._store(self._svc(best[1], balanced, scaled).fit(scaled, labels))
         self.temperature.fill_(_temperature(best[2], labels))
 
-    def _left_out(
+    def _cross_validate(
         self,
         x: NDArray[np.float64],
         y: NDArray[np.int64],
@@ -117,54 +118,54 @@ class SupportVectorMachine(nn.Module):
         setting: tuple[float, float],
         balanced: bool,
     ) -> NDArray[np.float64]:
-        """(M, C) decision values of each vector by a machine that was fitted to the other folds."""
+        """Return the decision values (M, C) of each vector by a machine that was fitted to the other folds."""
         values = np.full((len(y), self.num_classes), ABSENT)
-        for held in folds:
-            rest = np.setdiff1d(np.arange(len(y)), held)
-            if len(np.unique(y[rest])) > 1:
-                self._take(self._machine(setting, balanced, x[rest]).fit(x[rest], y[rest]))
-                values[held] = self._decide(torch.from_numpy(x[held]).to(self.support)).cpu().numpy()
+        for test in folds:
+            train = np.setdiff1d(np.arange(len(y)), test)
+            if len(np.unique(y[train])) > 1:
+                self._store(self._svc(setting, balanced, x[train]).fit(x[train], y[train]))
+                values[test] = self._decision_values(torch.from_numpy(x[test]).to(self.support)).cpu().numpy()
         return values
 
-    def _machine(self, setting: tuple[float, float], balanced: bool, x: NDArray[np.float64]) -> SVC:
+    def _svc(self, setting: tuple[float, float], balanced: bool, x: NDArray[np.float64]) -> SVC:
         cost, width = setting
         gamma = width / (x.shape[1] * (x.var() or 1.0))
-        kernel = "rbf" if self.kernel == "gaussian" else "poly"  # of degree 1: linear, but with gamma
+        kernel = "rbf" if self.kernel == "gaussian" else "poly"  # of degree 1, which is linear but has gamma
         weights = "balanced" if balanced else None
         return SVC(C=cost, kernel=kernel, degree=1, gamma=gamma, class_weight=weights, cache_size=500)
 
-    def _take(self, machine: SVC) -> None:
-        """Keeps what scikit-learn fitted, its pairs of classes spread over rows."""
-        classes: NDArray[np.int64] = machine.classes_
+    def _store(self, svc: SVC) -> None:
+        """Store what scikit-learn fitted in the buffers, with one row of coefficients for each pair of classes."""
+        classes: NDArray[np.int64] = svc.classes_
         pairs = list(combinations(range(len(classes)), 2))
-        owner = np.repeat(np.arange(len(classes)), machine.n_support_)  # (S,) the class of each support vector
+        owner = np.repeat(np.arange(len(classes)), svc.n_support_)  # (S,) class of each support vector
         coefficients = np.zeros((len(pairs), len(owner)))
         for row, (first, second) in enumerate(pairs):  # row k of dual_coef_ is against the k-th of the other classes
-            coefficients[row, owner == first] = machine.dual_coef_[second - 1, owner == first]
-            coefficients[row, owner == second] = machine.dual_coef_[first, owner == second]
-        sign = -1 if len(pairs) == 1 else 1  # of two classes, scikit-learn gives them for the second
+            coefficients[row, owner == first] = svc.dual_coef_[second - 1, owner == first]
+            coefficients[row, owner == second] = svc.dual_coef_[first, owner == second]
+        sign = -1 if len(pairs) == 1 else 1  # with two classes, scikit-learn's sign is that of the second
         device = self.support.device
         self.classes = torch.tensor(classes, device=device)
-        self.support = torch.tensor(machine.support_vectors_, device=device)
+        self.support = torch.tensor(svc.support_vectors_, device=device)
         self.coefficients = torch.tensor(sign * coefficients, device=device)
-        self.intercepts = torch.tensor(sign * machine.intercept_, device=device)
-        self.gamma.fill_(machine.gamma)
+        self.intercepts = torch.tensor(sign * svc.intercept_, device=device)
+        self.gamma.fill_(svc.gamma)
 
-    def _decide(self, x: Tensor) -> Tensor:
-        """Scaled vectors (B, D) -> decision values (B, C), as `SVC.decision_function` combines those of the pairs."""
-        pairs = self._similarity(x) @ self.coefficients.T + self.intercepts  # (B, pairs), > 0: the first
+    def _decision_values(self, x: Tensor) -> Tensor:
+        """Compute decision values as `SVC.decision_function` does: scaled vectors (B, D) -> (B, C)."""
+        pairs = self._kernel_values(x) @ self.coefficients.T + self.intercepts  # (B, pairs); >= 0 for the first class
         count = len(self.classes)
         first, second = torch.triu_indices(count, count, offset=1, device=x.device)
-        won = (pairs >= 0).to(pairs.dtype)
+        wins = (pairs >= 0).to(pairs.dtype)
         zeros = pairs.new_zeros(len(x), count)
-        votes = zeros.index_add(1, first, won).index_add(1, second, 1 - won)
+        votes = zeros.index_add(1, first, wins).index_add(1, second, 1 - wins)
         confidence = zeros.index_add(1, first, pairs).index_add(1, second, -pairs)
         values = pairs.new_full((len(x), self.num_classes), ABSENT)
-        values[:, self.classes] = votes + confidence / (3 * (confidence.abs() + 1))  # never a vote's worth
+        values[:, self.classes] = votes + confidence / (3 * (confidence.abs() + 1))  # always less than one vote
         return values
 
-    def _similarity(self, x: Tensor) -> Tensor:
-        """Scaled vectors (B, D) -> the kernel's values (B, S)."""
+    def _kernel_values(self, x: Tensor) -> Tensor:
+        """Compute the kernel between scaled vectors (B, D) and the support vectors: (B, S)."""
         products = x @ self.support.T
         if self.kernel == "linear":
             return self.gamma * products
@@ -172,42 +173,44 @@ class SupportVectorMachine(nn.Module):
         return (-self.gamma * (squares - 2 * products).clamp_min(0)).exp()
 
     def decision_values(self, x: Tensor) -> Tensor:
-        """(B, D), unscaled -> one-vs-rest decision values (B, C) in float64; -1 for classes that were not fitted.
+        """Compute one-vs-rest decision values of unscaled vectors: (B, D) -> (B, C) in float64.
+
+        They are -1 for classes that were not fitted.
 
         Raises:
-            ValueError: nothing was fitted yet.
+            ValueError: The machine is not fitted yet.
         """
         if not len(self.support):
             raise ValueError("the support vector machine is not fitted: train it, or load a run's checkpoint")
         with torch.autocast(x.device.type, enabled=False):
-            return self._decide(self.scaler(x.to(self.scaler.low)).to(self.support))
+            return self._decision_values(self.scaler(x.to(self.scaler.low)).to(self.support))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D), unscaled -> scores (B, C) in float32."""
+        """Compute the scores of unscaled vectors: (B, D) -> (B, C) in float32."""
         return (self.decision_values(x) / self.temperature).float()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Makes room first: the number of support vectors is the fit's."""
+        """Resize the buffers to the number of support vectors in the state dict, then load it."""
         for name, buffer in self.named_buffers():
             if prefix + name in state_dict:
                 buffer.resize_(state_dict[prefix + name].shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _folds(y: NDArray[np.int64], groups: Sequence[str], parts: int) -> list[NDArray[np.int64]]:
-    """Places of the vectors that each fold leaves out, classes spread evenly, no group in two folds."""
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=0)
-    with warnings.catch_warnings():  # a class of fewer vectors than parts is in some of them only
+def _folds(y: NDArray[np.int64], groups: Sequence[str], num_folds: int) -> list[NDArray[np.int64]]:
+    """Return the indices of each fold's test vectors, stratified by class, with no group in two folds."""
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
+    with warnings.catch_warnings():  # a class with fewer vectors than folds is missing in some of them
         warnings.filterwarnings("ignore", message="The least populated class")
-        return [held for _, held in splitter.split(y, y, list(groups)) if len(held)]
+        return [test for _, test in splitter.split(y, y, list(groups)) if len(test)]
 
 
 def _temperature(values: NDArray[np.float64], y: NDArray[np.int64]) -> float:
-    """What decision values (M, C) are to be divided by for the softmax that makes the labels likeliest."""
+    """Return the divisor of decision values (M, C) whose softmax maximises the likelihood of the labels."""
 
-    def surprise(log_temperature: float) -> float:
+    def negative_log_likelihood(log_temperature: float) -> float:
         scores = values / np.exp(log_temperature)
         scores = scores - scores.max(axis=1, keepdims=True)
         return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(y)), y]))
 
-    return float(np.exp(minimize_scalar(surprise, bounds=LOG_TEMPERATURES, method="bounded").x))
+    return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=LOG_TEMPERATURES, method="bounded").x))

@@ -1,4 +1,4 @@
-"""VGG-16, the enhanced one of ECNN-FSA (section 1.2, figure 2), and VGG-19.
+"""VGG-16, VGG-19, and the enhanced VGG-16 of ECNN-FSA (section 1.2, figure 2).
 
 Simonyan and Zisserman (2015), "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
 https://arxiv.org/abs/1409.1556
@@ -19,15 +19,15 @@ from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.vgg_weights import load_vgg_weights
 from fer_lightning.weights import RANDOM, load_backbone_weights, trained_here
 
-BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; pooling after each
-ENHANCED = 3  # blocks before the enhanced branch: "from the seventh layer", after its pooling [our choice]
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels; each block is pooled
+ENHANCED = 3  # blocks before the enhanced branch, "from the seventh layer"; after its pooling [our choice]
 
 
 class VGGConvolutions(nn.Sequential):
-    """The five blocks: images (N, 3, H, W) -> the map after the last pooling.
+    """The five convolutional blocks of VGG-16: images (N, 3, H, W) -> the map after the last pooling.
 
     Args:
-        channels: of the blocks.
+        channels: Channels of each block.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -36,7 +36,7 @@ class VGGConvolutions(nn.Sequential):
         super().__init__(*map(_block, range(1, len(BLOCKS) + 1), sizes, inputs))
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k)."""
+        """Return the maps (N, C, H / 2^k, W / 2^k) after the third and the last pooling."""
         middle = last = images
         for number, block in enumerate(self, start=1):
             last = block(last)
@@ -45,17 +45,17 @@ class VGGConvolutions(nn.Sequential):
 
 
 class VGGBackbone(FrameBackbone):
-    """The convolutions of VGG-16: (..., 3, H, W) -> what a subclass makes of their maps (..., D).
+    """Base class for backbones with the convolutions of VGG-16. A subclass pools their maps.
 
     Args:
         weights: `random`; `timm` for ImageNet's; `run:NAME`, or the path of a run of this suite, for all layers; or a
-            file of VGG-16 with the tensors' names of torchvision, timm or VGG-Face: the layers that VGG-16 has.
-        pixels: as of `FrameBackbone`: `vggface` for Oxford's VGG-Face.
-        width: share of the published channels; a small one makes a network for tests.
-        channels_last: keep pixels' channels together in memory.
+            VGG-16 file with the tensor names of torchvision, timm or VGG-Face, for the layers of VGG-16.
+        pixels: See `FrameBackbone`; `vggface` for Oxford's VGG-Face.
+        width: Fraction of the published channels; small values give networks for tests.
+        channels_last: See `FrameBackbone`.
 
     Raises:
-        ValueError: no such pixels.
+        ValueError: The pixel convention is unknown.
     """
 
     network: VGGConvolutions
@@ -65,16 +65,16 @@ class VGGBackbone(FrameBackbone):
     ) -> None:
         super().__init__("vgg16", weights, [round(width * block[-1]) for block in BLOCKS], channels_last, pixels)
 
-    def built(self, channels: Sequence[int] | None) -> tuple[VGGConvolutions, int]:
-        """The convolutions alone: timm's network would come with 119 M weights of FC layers."""
+    def build_network(self, channels: Sequence[int] | None) -> tuple[VGGConvolutions, int]:
+        """Return the convolutions alone and their channels. timm's network would add 119 M weights of FC layers."""
         assert channels is not None
         return VGGConvolutions(channels), channels[-1]
 
     def load_weights(self) -> None:
-        """See `Pretrained.load_weights`.
+        """Load the pretrained weights and adopt their pixel convention.
 
         Raises:
-            ValueError: the weights have other pixels than are stated, or a file's are not stated.
+            ValueError: See `FrameBackbone.load_weights`.
         """
         if self.weights == RANDOM:
             return
@@ -84,27 +84,27 @@ class VGGBackbone(FrameBackbone):
         else:
             load_vgg_weights(self, self.weights)
 
-    def convolved_images(self, images: Tensor) -> Tensor:
-        """See `FrameBackbone.convolved_images`."""
-        return self.pooled(*self.network.maps(images))
+    def forward_images(self, images: Tensor) -> Tensor:
+        """Run the convolutions and pool their maps: (N, 3, H, W) -> (N, M)."""
+        return self.pool_maps(*self.network.maps(images))
 
-    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
-        """The maps after the third and the last pooling, (N, C, H / 2^k, W / 2^k) -> (N, M)."""
+    def pool_maps(self, middle: Tensor, last: Tensor) -> Tensor:
+        """Pool the maps (N, C, H / 2^k, W / 2^k) after the third and the last pooling to features (N, M)."""
         raise NotImplementedError
 
 
 class VGG16(VGGBackbone):
-    """VGG-16 up to FC7, the CNN of CNN-LSTM: frames (..., 3, H, W) -> (..., 4096).
+    """VGG-16 up to FC7, the CNN of CNN-LSTM: frames (..., 3, H, W) uint8 -> (..., 4096).
 
-    The map is brought to 7 x 7 by averaging or repeating, so that crops of any size fit [our choice], as torchvision.
+    [our choice] As in torchvision, the map is averaged or repeated to 7 x 7, so that crops may have any size.
 
     Args:
-        weights: as of `VGGBackbone`; files that hold no fc6 and fc7 leave these random.
-        pixels: as of `VGGBackbone`.
-        width: as of `VGGBackbone`.
-        channels_last: as of `VGGBackbone`.
-        hidden: values of FC6 and FC7.
-        dropout: after FC6, as VGG-16 has it; what comes after FC7 is the caller's.
+        weights: See `VGGBackbone`. FC6 and FC7 stay random if a file does not contain them.
+        pixels: See `VGGBackbone`.
+        width: See `VGGBackbone`.
+        channels_last: See `VGGBackbone`.
+        hidden: Units of FC6 and FC7.
+        dropout: Dropout rate after FC6, as in VGG-16. There is no dropout after FC7.
     """
 
     def __init__(
@@ -122,43 +122,43 @@ class VGG16(VGGBackbone):
         _initialise(self)
         self.to(memory_format=self.memory_format)
 
-    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
-        """See `VGGBackbone.pooled`."""
-        return self.connected.flattened(last)
+    def pool_maps(self, middle: Tensor, last: Tensor) -> Tensor:
+        """Pool the last map to 7 x 7 and flatten it."""
+        return self.connected.flatten(last)
 
     def convolutions(self) -> list[nn.Module]:
-        """See `FrameBackbone.convolutions`."""
+        """Return the modules that `forward_features` runs."""
         return [self.conversion, self.network, self.connected[0]]
 
-    def connected_features(self, convolved: Tensor) -> Tensor:
-        """(..., M) -> (..., D)."""
-        return self.connected.features(convolved)
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Run FC6 and FC7: (..., M) -> (..., D)."""
+        return self.connected.embed(features)
 
 
 class EnhancedVGG(VGGBackbone):
-    """ECNN: three more convolutions behind VGG-16's, and an enhanced branch; (..., 3, H, W) -> (..., 2048).
+    """ECNN: VGG-16 with three more convolutions and an enhanced branch; frames (..., 3, H, W) uint8 -> (..., 2048).
 
-    Both ends are averaged over their maps and joined, so the size of the crop does not matter. [our choice] The added
-    convolutions stand behind the last pooling and have 512-1024-1024-1024 channels; the branch begins behind the third
-    pooling, a quarter of the cost; ReLU after every layer; the branch's map keeps its size.
+    The maps of both are averaged and concatenated, so crops may have any size. [our choice] The added convolutions
+    follow the last pooling and have 512-1024-1024-1024 channels. The branch starts after the third pooling, which costs
+    a quarter as much as before it, and its map keeps its size. ReLU follows each layer.
 
-    The paper begins with VGG-Face and goes on with SFEW and FER2013 (section 2.1): the experiments
-    `ecnn_stills_fer2013`, told of VGG-Face's file, and `ecnn_stills_sfew`.
+    The paper starts from VGG-Face and continues on SFEW and FER2013 (section 2.1). These are the experiments
+    `ecnn_stills_fer2013`, with VGG-Face's file as weights, and `ecnn_stills_sfew`.
 
     Args:
-        weights: as of `VGGBackbone`; files of VGG-16 leave what is added random.
-        pixels: as of `VGGBackbone`.
-        width: as of `VGGBackbone`.
-        channels_last: as of `VGGBackbone`.
-        output: values of the backbone (table 6): another number than the third added convolution's channels takes a
-            further 1 x 1 convolution (section 2.4).
-        branch_output: values of the enhanced branch (table 6).
-        kernel: side of the branch's convolution, 7 or 5 (table 3).
-        branch_layers: FC layers behind it: 0, or 1 and 2 as `Fc1` and `Fc2` in table 3.
-        added: channels of the three added convolutions.
+        weights: See `VGGBackbone`. Files of VGG-16 leave the added layers random.
+        pixels: See `VGGBackbone`.
+        width: See `VGGBackbone`.
+        channels_last: See `VGGBackbone`.
+        output: Output size of the backbone (table 6). If it differs from the channels of the third added convolution,
+            a 1 x 1 convolution is added (section 2.4).
+        branch_output: Output size of the enhanced branch (table 6).
+        kernel: Kernel size of the branch's convolution, 7 or 5 (table 3).
+        branch_layers: Number of FC layers behind it; 1 and 2 are `Fc1` and `Fc2` in table 3.
+        added: Channels of the three added convolutions.
 
     Raises:
-        ValueError: an even kernel, or a negative number of layers.
+        ValueError: The kernel size is even, or the number of FC layers is negative.
     """
 
     def __init__(
@@ -192,26 +192,26 @@ class EnhancedVGG(VGGBackbone):
         self.to(memory_format=self.memory_format)
 
     def convolutions(self) -> list[nn.Module]:
-        """All of it."""
+        """Return the modules that `forward_features` runs, which are all modules of the network."""
         return [self.conversion, self.network, self.added, self.branch, self.branch_connected]
 
-    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
-        """See `VGGBackbone.pooled`."""
+    def pool_maps(self, middle: Tensor, last: Tensor) -> Tensor:
+        """Average the maps of backbone and enhanced branch, and concatenate the results."""
         backbone = self.added(last).mean(dim=(2, 3))
         branch = self.branch_connected(self.branch(middle).mean(dim=(2, 3)))
         return torch.cat([backbone, branch], dim=1)
 
 
 class VGG19(FrameBackbone):
-    """VGG-19 up to FC7: images (..., 3, H, W) -> (..., 4096); ImageNet's weights are those of its FC layers too.
+    """VGG-19 up to FC7: images (..., 3, H, W) uint8 -> (..., 4096). ImageNet's weights include its FC layers.
 
-    Maps of images smaller than 224 x 224 are brought to 7 x 7 by averaging or repeating.
+    For images that are not 224 x 224, the map is averaged or repeated to 7 x 7.
 
     Args:
-        weights: as of `FrameBackbone`.
-        dropout: after FC6, as VGG has it; what comes after FC7 is the caller's.
-        channels_last: as of `FrameBackbone`.
-        pixels: as of `FrameBackbone`.
+        weights: See `FrameBackbone`.
+        dropout: Dropout rate after FC6, as in VGG. There is no dropout after FC7.
+        channels_last: See `FrameBackbone`.
+        pixels: See `FrameBackbone`.
     """
 
     def __init__(
@@ -220,9 +220,9 @@ class VGG19(FrameBackbone):
         super().__init__("vgg19", weights, channels_last=channels_last, pixels=pixels)
         self.network.pre_logits.drop = nn.Dropout(dropout)
 
-    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
-        """The network up to FC7, and its 4096 values."""
-        network, _ = super().built(channels)
+    def build_network(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """Return the network up to FC7, and the units of FC7."""
+        network, _ = super().build_network(channels)
         return network, network.head_hidden_size
 
 
@@ -231,17 +231,17 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
 
 
 def _block(number: int, sizes: tuple[int, ...], inputs: int) -> nn.Sequential:
-    """Convolutions with ReLU, named as the authors of VGG do (conv3_1), then the pooling."""
+    """Build a block of convolutions with ReLU, named as by the authors of VGG (conv3_1), and its pooling."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for place, (before, after) in enumerate(zip((inputs, *sizes), sizes, strict=False), start=1):
-        layers[f"conv{number}_{place}"] = nn.Conv2d(before, after, 3, padding=1)
-        layers[f"relu{number}_{place}"] = nn.ReLU(inplace=True)
-    layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)  # so that the smallest images keep a pixel
+    for index, (channels, outputs) in enumerate(pairwise((inputs, *sizes)), start=1):
+        layers[f"conv{number}_{index}"] = nn.Conv2d(channels, outputs, 3, padding=1)
+        layers[f"relu{number}_{index}"] = nn.ReLU(inplace=True)
+    layers[f"pool{number}"] = nn.MaxPool2d(2, ceil_mode=True)  # rounding up, even the smallest image keeps a pixel
     return nn.Sequential(layers)
 
 
 def _initialise(network: nn.Module) -> None:
-    """He's initialisation: with torch's own, sixteen layers without normalisation let nothing through."""
+    """Apply He's initialisation. Without BatchNorm, torch's default loses the signal over sixteen layers."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Weights of VGG-16 from elsewhere: ImageNet's by name, VGG-Face's and others' by file."""
+"""Pretrained weights of VGG-16: ImageNet's from timm, VGG-Face's and others from files."""
 
 import re
 
@@ -7,41 +7,41 @@ from torch import nn
 
 from fer_lightning.weights import checkpoint_named, load_backbone_weights, read_checkpoint, tensors_in
 
-CONVOLUTIONS = (2, 2, 3, 3, 3)  # of the blocks
+CONVOLUTIONS = (2, 2, 3, 3, 3)  # in each block
 FULLY_CONNECTED = {"pre_logits.fc1": "fc6", "pre_logits.fc2": "fc7", "classifier.0": "fc6", "classifier.3": "fc7"}
 
 
 def _names() -> dict[str, str]:
-    """Torchvision's and timm's names of the layers -> the authors' own: features.0 -> conv1_1."""
-    names, place = dict(FULLY_CONNECTED), 0
+    """Map the layer names of torchvision and timm to those of VGG's authors, such as features.0 to conv1_1."""
+    names, index = dict(FULLY_CONNECTED), 0
     for block, count in enumerate(CONVOLUTIONS, start=1):
         for number in range(1, count + 1):
-            names[f"features.{place}"] = f"conv{block}_{number}"
-            place += 2  # a ReLU stands behind each
-        place += 1  # the pooling
+            names[f"features.{index}"] = f"conv{block}_{number}"
+            index += 2  # skip the ReLU
+        index += 1  # skip the pooling
     return names
 
 
 NAMES = _names()
 
 
-def _our_name(key: str) -> str:
-    """The authors' name of a tensor, such as conv1_1.weight; conv_1_1 and fc_6 are ports of theirs."""
+def _author_name(key: str) -> str:
+    """Return the authors' name of a tensor, such as conv1_1.weight. Some ports write conv_1_1 and fc_6."""
     layer, _, kind = key.removeprefix("module.").rpartition(".")
     layer = re.sub(r"^(conv|fc)_(\d)", r"\1\2", layer)
     return f"{NAMES.get(layer, layer)}.{kind}"
 
 
 def load_vgg_weights(network: nn.Module, source: str) -> None:
-    """Fills the layers that VGG-16 has - conv1_1 to conv5_3, and fc6 and fc7 where both have them.
+    """Load the layers of VGG-16: conv1_1 to conv5_3, and fc6 and fc7 if both network and weights have them.
 
     Args:
-        network: whose layers have these names, wherever they stand; its other layers stay as they are.
-        source: `timm` for ImageNet's weights, or a file's path.
+        network: Network with layers of these names at any depth. Its other layers are not changed.
+        source: `timm` for ImageNet's weights, or the path of a file.
 
     Raises:
-        FileNotFoundError: no such file, or no connection to fetch timm's weights.
-        ValueError: a convolution is missing in the file, or a tensor has another shape.
+        FileNotFoundError: The file does not exist, or timm's weights cannot be downloaded.
+        ValueError: The weights lack a convolution, or a tensor has another shape.
     """
     if source == "timm":
         published = timm.create_model("vgg16", num_classes=0)
@@ -49,18 +49,19 @@ def load_vgg_weights(network: nn.Module, source: str) -> None:
         tensors = published.state_dict()
     else:
         tensors = tensors_in(read_checkpoint(checkpoint_named(source)), source)
-    found = {_our_name(key): value for key, value in tensors.items()}
-    own = network.state_dict()
-    filled = {}
-    for key, value in own.items():
+    tensors = {_author_name(key): value for key, value in tensors.items()}
+    state = network.state_dict()
+    loaded = {}
+    for key, value in state.items():
         name = ".".join(key.rsplit(".", 2)[-2:])  # network.0.conv1_1.weight -> conv1_1.weight
-        if not re.match(r"conv\d_\d\.|fc[67]\.", name) or (name.startswith("fc") and name not in found):
+        tensor = tensors.get(name)
+        if not re.match(r"conv\d_\d\.|fc[67]\.", name) or (name.startswith("fc") and tensor is None):
             continue
-        if name not in found or found[name].numel() != value.numel() or len(found[name]) != len(value):
-            there = tuple(found[name].shape) if name in found else "none"
+        if tensor is None or tensor.numel() != value.numel() or len(tensor) != len(value):
+            shape = "none" if tensor is None else tuple(tensor.shape)
             raise ValueError(
-                f"the weights of {source!r} do not fit VGG-16: {name} has the shape {there}, expected "
+                f"the weights of {source!r} do not fit VGG-16: {name} has the shape {shape}, expected "
                 f"{tuple(value.shape)}; expected a file of VGG-16 with the names of torchvision, timm or VGG-Face"
             )
-        filled[key] = found[name].view(value.shape)  # fc6 stands as (4096, 512, 7, 7) in some files
-    network.load_state_dict(own | filled)
+        loaded[key] = tensor.view(value.shape)  # some files have fc6 as (4096, 512, 7, 7)
+    network.load_state_dict(state | loaded)

@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning import AudioVisual, FrameBackbone, OpenSmileSVM, SpectrogramCNN
-from fer_lightning.architectures.audio_visual import Pooling, SpectralFilters, Tokens, moments
+from fer_lightning.architectures.audio_visual import Pooling, SpectralFilters, Tokens, time_encoding
 from fer_lightning.training.cost import count_parameters
 from tests.models import random_batch, random_images, small_backbone
 
@@ -139,16 +139,16 @@ def test_modality_dropout_hides_its_share_in_training_alone(share):
     model = audio_visual(modality_dropout=share)
     present = torch.tensor([BOTH, FACE, AUDIO, NONE]).repeat(4000, 1)
     torch.manual_seed(1)
-    seen = model.train().seen(present)
+    seen = model.train().visible_modalities(present)
     both = present.all(dim=1)
     assert seen[~both].equal(present[~both])
     kept = seen[both]
     assert kept.any(dim=1).all()  # never both
     hidden = 1 - kept.float().mean(dim=0)
     assert hidden.tolist() == pytest.approx([share / 2, share / 2], abs=0.03)
-    assert model.eval().seen(present).equal(present)
+    assert model.eval().visible_modalities(present).equal(present)
     one = audio_visual(modalities=["audio"], modality_dropout=1.0).train()
-    assert one.seen(present[:, :1]).equal(present[:, :1])
+    assert one.visible_modalities(present[:, :1]).equal(present[:, :1])
 
 
 @pytest.mark.parametrize("audio", ["cnn", "filters"])
@@ -175,7 +175,7 @@ def test_a_half_alone_is_the_same_network_without_the_other():
 
 def test_a_hidden_modality_is_not_in_the_sum_but_in_its_stream(monkeypatch):
     model, batch = audio_visual().eval(), heard_batch((BOTH, BOTH))
-    monkeypatch.setattr(model, "seen", lambda present: torch.tensor([FACE, AUDIO]))
+    monkeypatch.setattr(model, "visible_modalities", lambda present: torch.tensor([FACE, AUDIO]))
     hidden = model(batch)
     torch.testing.assert_close(hidden.logits[0], hidden.streams[0].logits[0])
     torch.testing.assert_close(hidden.logits[1], hidden.streams[1].logits[1])
@@ -196,10 +196,10 @@ def test_the_loss_is_that_of_the_sum_and_of_each_stream():
 def test_moments_go_from_the_first_real_token_to_the_last():
     long = torch.ones(1, 8, dtype=torch.bool)
     gaps = torch.tensor([[True, False] * 8])
-    torch.testing.assert_close(moments(long, 6)[0], moments(gaps, 6)[0, ::2])
-    assert moments(long, 7).shape == (1, 8, 7)
-    assert moments(~long, 6).isfinite().all()
-    apart = torch.cdist(moments(long, 6), moments(long, 6))[0]
+    torch.testing.assert_close(time_encoding(long, 6)[0], time_encoding(gaps, 6)[0, ::2])
+    assert time_encoding(long, 7).shape == (1, 8, 7)
+    assert time_encoding(~long, 6).isfinite().all()
+    apart = torch.cdist(time_encoding(long, 6), time_encoding(long, 6))[0]
     assert (apart + torch.eye(8) > 0.1).all()  # no two are told the same
 
 
@@ -297,7 +297,7 @@ def test_a_linear_machine_is_scikit_learns():
 
 def test_clips_without_sound_get_no_answer_of_the_machine():
     model, batch = fitted(), heard_batch()
-    x, heard = model.described(batch)
+    x, heard = model.describe_clips(batch)
     assert heard.equal(batch.present[:, 1])
     output = model(batch)
     assert (output.logits[~heard] == 0).all()

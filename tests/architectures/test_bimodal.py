@@ -215,8 +215,8 @@ def test_every_backbone_is_convolutions_and_layers_behind_them(name):
     backbone, frames = BACKBONES[name]().eval(), random_images(2, 3, 3, 40, 32)
     whole = backbone(frames)
     assert whole.shape == (2, 3, backbone.num_features)
-    convolved = backbone.convolved(frames)
-    assert torch.equal(backbone.connected_features(convolved), whole)
+    convolved = backbone.forward_features(frames)
+    assert torch.equal(backbone.forward_head(convolved), whole)
     parts = {id(p) for part in backbone.convolutions() for p in part.parameters()}
     reached = torch.autograd.grad(convolved.sum(), list(backbone.parameters()), allow_unused=True)
     for parameter, gradient in zip(backbone.parameters(), reached, strict=True):
@@ -226,7 +226,7 @@ def test_every_backbone_is_convolutions_and_layers_behind_them(name):
 def test_one_fully_connected_layer_is_fc6_alone():
     backbone, frames = connected().eval(), random_images(2, 3, 32, 32)
     assert [name for name, _ in backbone.connected.named_parameters()] == ["fc6.weight", "fc6.bias"]
-    pooled = backbone.network(backbone.converted(frames)).mean(dim=(2, 3))
+    pooled = backbone.network(backbone.normalise(frames)).mean(dim=(2, 3))
     torch.testing.assert_close(backbone(frames), backbone.connected.fc6(pooled).relu())
     with pytest.raises(ValueError, match=r"1 or 2 fully connected layers .* found layers = 3"):
         connected(3)

@@ -24,7 +24,7 @@ from fer_lightning import (
     PooledVGG,
 )
 from fer_lightning.architectures.context import frames as context_frames
-from fer_lightning.architectures.context.spatiotemporal import BLOCKS, VolumeCNN, evenly_real
+from fer_lightning.architectures.context.spatiotemporal import BLOCKS, VolumeCNN, evenly_spaced_index
 from fer_lightning.layers import temporal_pyramid
 from fer_lightning.training.cost import count_parameters
 from fer_lightning.training.feature_caching import FeatureCaching
@@ -171,11 +171,11 @@ def test_context_features_are_2048_for_any_size(size):
 def test_context_features_are_the_means_over_the_quarters_of_the_last_map():
     network, x = around().eval(), random_images(1, 3, 64, 64)
     with torch.no_grad():
-        last, found = network.network(network.converted(x)), network(x)  # (1, 16, 2, 2)
+        last, found = network.network(network.normalise(x)), network(x)  # (1, 16, 2, 2)
     torch.testing.assert_close(found, last.flatten(1))
     with torch.no_grad():
         x = random_images(1, 3, 128, 128)
-        last, found = network.network(network.converted(x)), network(x)
+        last, found = network.network(network.normalise(x)), network(x)
     np.testing.assert_allclose(found.view(16, 2, 2)[:, 0, 1], last[0, :, :2, 2:].mean(dim=(1, 2)), rtol=1e-5)
 
 
@@ -243,10 +243,10 @@ def test_only_models_2_and_3_tune_the_last_block_of_the_face(number):
 def test_real_frames_are_repeated_evenly():
     mask = torch.tensor([[True, False, True, True, False], [True] * 5, [False] * 5, [False, False, True, False, False]])
     expected = [[0, 0, 2, 2, 3, 3], [0, 0, 1, 2, 3, 4], [0] * 6, [2] * 6]
-    assert evenly_real(mask, 6)[:2].tolist() == expected[:2]
-    assert evenly_real(mask, 6)[3].tolist() == expected[3]
-    assert evenly_real(mask, 5)[1].tolist() == [0, 1, 2, 3, 4]
-    assert evenly_real(mask, 2)[1].tolist() == [0, 2]
+    assert evenly_spaced_index(mask, 6)[:2].tolist() == expected[:2]
+    assert evenly_spaced_index(mask, 6)[3].tolist() == expected[3]
+    assert evenly_spaced_index(mask, 5)[1].tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced_index(mask, 2)[1].tolist() == [0, 2]
 
 
 def test_the_order_of_the_frames_matters():
@@ -297,7 +297,7 @@ def test_a_face_model_arrives_with_its_classifier(tmp_path, tuned):
     batch = batch_of(2, 1)
     with torch.no_grad():
         expected = stills.eval()(batch).logits.softmax(dim=1)
-        torch.testing.assert_close(model.eval().described(batch).probabilities[:, 0], expected)
+        torch.testing.assert_close(model.eval().describe_frames(batch).probabilities[:, 0], expected)
 
 
 def test_the_context_model_takes_the_convolutions_of_a_file_of_vgg(tmp_path):

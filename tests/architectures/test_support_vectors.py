@@ -200,7 +200,7 @@ def test_samples_without_landmarks_take_no_part():
     landmarks = faces(28, dtype=torch.float32)
     landmarks[3] = float("nan")
     batch = clips_of(landmarks)
-    x, present = model.described(batch)
+    x, present = model.describe_clips(batch)
     model.machine.fit(x[present], batch.label[present], [f"s{i // 7}" for i in range(28) if i != 3])
     output = model(batch)
     assert output.logits[3].tolist() == [0] * 7

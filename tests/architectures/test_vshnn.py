@@ -110,7 +110,7 @@ def test_fc6_has_205_million_parameters():
 def test_a_fully_connected_backbone_is_its_layers_in_order(shape):
     backbone = small_fc().eval()
     frames = random_images(*shape)
-    map_ = backbone.network(backbone.converted(frames.flatten(0, -4)))
+    map_ = backbone.network(backbone.normalise(frames.flatten(0, -4)))
     assert map_.shape[1] == SMALL[-1]
     flat = F.adaptive_avg_pool2d(map_, 2).flatten(1)
     expected = backbone.connected.fc7(backbone.connected.fc6(flat).relu()).relu()
@@ -182,7 +182,7 @@ def test_vshnn_is_its_sections_one_after_another(fusion):
         scene = torch.cat([normal, features(batch.landmarks, batch.mask)[0]], dim=1)
         assert scene.shape[1] == 16 + 102 + FRAMES * (FRAMES - 1) // 2
     index = substitution_index(appearance, 2)
-    assert torch.equal(model.substituted(appearance), index)
+    assert torch.equal(model.substitution_index(appearance), index)
     logits = []
     for clip in range(len(batch)):
         frames = appearance[clip][index[clip]]
@@ -203,14 +203,14 @@ def test_the_relation_of_frames_is_their_correlation_matrix():
     frames, output = model.forward_frozen(batch).frames, model(batch)
     for clip, found in zip(numbers(frames), output.relation, strict=True):
         assert found.numpy() == pytest.approx(np.corrcoef(clip @ clip.T), abs=1e-4)
-    assert output.frame_source.equal(model.substituted(frames, batch.mask))
+    assert output.frame_source.equal(model.substitution_index(frames, batch.mask))
     assert output.attention is None
 
 
 def test_three_frames_are_replaced_by_the_most_alike():
     model = small_vshnn(substitution=3)
     frames = torch.randn(2, 16, 12)
-    index, mean = model.substituted(frames), [np.corrcoef(x @ x.T).mean(axis=1) for x in frames.double().numpy()]
+    index, mean = model.substitution_index(frames), [np.corrcoef(x @ x.T).mean(axis=1) for x in frames.double().numpy()]
     for clip in range(2):
         low, high = np.argsort(mean[clip])[:3], np.argsort(-mean[clip])[:3]
         assert index[clip][low].tolist() == high.tolist()
@@ -230,7 +230,7 @@ def test_cnn_gru_is_a_gru_that_begins_with_zero():
 def streams(model, batch):
     """Logits of SARNN and of the landmarks."""
     made = model.frozen_features(batch)
-    frames = made.frames[torch.arange(len(batch))[:, None], model.substituted(made.frames)]
+    frames = made.frames[torch.arange(len(batch))[:, None], model.substitution_index(made.frames)]
     video, _ = model.sarnn(frames, model.scene_feature(made.clip), batch.mask)
     return video, model.fusion.net(batch.landmarks, batch.mask).scores
 

@@ -145,9 +145,9 @@ def test_the_pixels_of_a_file_must_be_stated(tmp_path):
 def test_conventions_are_the_same_whatever_their_range():
     white = PixelConvention((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     mean, std = ([255 * value for value in values] for values in IMAGENET)
-    assert white.same(PixelConvention(tuple(mean), tuple(std), range=255))
-    assert not white.same(PixelConvention(*IMAGENET, order="bgr"))
-    assert not white.same(PixelConvention(**CLIP))
+    assert white.matches(PixelConvention(tuple(mean), tuple(std), range=255))
+    assert not white.matches(PixelConvention(*IMAGENET, order="bgr"))
+    assert not white.matches(PixelConvention(**CLIP))
 
 
 # Checkpoints of version 0.1.0
@@ -182,7 +182,7 @@ def test_checkpoints_of_version_0_1_0_load_and_say_the_same(make, stated, kept, 
     torch.manual_seed(0)
     model, batch = ImageClassifier(SEVEN, make(pixels=stated)).eval(), random_batch(2, 2)
     images = plainly(batch.face.flatten(0, 1), *PUBLISHED[stated or "imagenet"]).float()
-    features = model.backbone.connected_features(model.backbone.convolved_images(images))
+    features = model.backbone.forward_head(model.backbone.forward_images(images))
     expected = model.head(features.unflatten(0, (2, 2)).mean(dim=1))
     state = as_first_version(model, ["backbone"] if kept else [], stated)
     path = str(tmp_path / "best.ckpt")

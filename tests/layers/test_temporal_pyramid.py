@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fer_lightning.layers import temporal_pyramid
-from fer_lightning.layers.pyramid import part_members
+from fer_lightning.layers.pyramid import part_membership
 
 GROUPS = [(0,), (3,), (4,), (0, 1, 2, 3), (2, 0)]
 
@@ -112,7 +112,7 @@ def test_only_the_order_between_parts_matters():
 
 @pytest.mark.parametrize("frames", [8, 11, 150])
 def test_parts_of_a_level_share_no_frame_and_leave_none_out(frames):
-    member = part_members(torch.ones(1, frames, dtype=torch.bool), (3,))[0]
+    member = part_membership(torch.ones(1, frames, dtype=torch.bool), (3,))[0]
     assert (member.sum(dim=0) == 1).all()
     sizes = member.sum(dim=1)
     assert sizes.max() - sizes.min() <= 1

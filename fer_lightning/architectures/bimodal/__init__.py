@@ -1,4 +1,4 @@
-"""Bi-modality fusion: visual streams and one of spectrograms.
+"""Bi-modality fusion: the visual models and the audio model of spectrograms.
 
 Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
 https://doi.org/10.1145/3340555.3355719

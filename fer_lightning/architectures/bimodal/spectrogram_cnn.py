@@ -1,4 +1,4 @@
-"""The deep audio model of bi-modality fusion: a spectrogram, seen as an image by VGG-19 (section 2.2).
+"""The deep audio model of bi-modality fusion: VGG-19 on the spectrogram as an image (section 2).
 
 Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
 https://doi.org/10.1145/3340555.3355719
@@ -18,7 +18,7 @@ from fer_lightning.training.classifier import VideoClassifier
 
 
 class SpectrogramCNN(VideoClassifier):
-    """Section 2, the audio model: the spectrogram of a clip's speech, "an image", goes through VGG-19 to a softmax.
+    """The audio model (section 2): VGG-19 and a softmax on the spectrogram of a clip's speech, as an image.
 
     Example:
         >>> from fer_lightning import FrameBackbone, SpectrogramCNN, random_batch
@@ -27,10 +27,10 @@ class SpectrogramCNN(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the spectrogram; VGG-19 at random where None.
-        dropout: before the last layer; VGG's own, the paper states none.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the spectrogram. None is a random VGG-19.
+        dropout: Dropout rate before the last layer, as in VGG; the paper states none [our choice].
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     inputs: frozenset[str] = frozenset({"spectrogram"})
@@ -48,10 +48,10 @@ class SpectrogramCNN(VideoClassifier):
         self.score = nn.Linear(self.backbone.num_features, len(class_names))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Spectrograms (B, 3, S, S) -> logits, the same for all classes where there is no sound, and FC7's values."""
+        """Classify spectrograms (B, 3, S, S). The feature is FC7's output; both are 0 for clips without audio."""
         assert batch.spectrogram is not None
         has_audio = batch.has("audio")[:, None]
-        images = self.backbone.converted(batch.spectrogram)
-        images = torch.where(has_audio[..., None, None], images, 0)  # the mean picture: BatchNorm counts these too
-        feature = self.backbone.connected_features(self.backbone.convolved_images(images))
+        images = self.backbone.normalise(batch.spectrogram)
+        images = torch.where(has_audio[..., None, None], images, 0)  # the mean image, since BatchNorm sees it too
+        feature = self.backbone.forward_head(self.backbone.forward_images(images))
         return ClassifierOutput(*(torch.where(has_audio, x, 0) for x in (self.score(self.dropout(feature)), feature)))

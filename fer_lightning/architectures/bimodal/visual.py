@@ -1,7 +1,8 @@
-"""The visual streams of bi-modality fusion.
+"""The visual models of bi-modality fusion.
 
-Three networks make a feature of every frame, which a bidirectional LSTM relates (section 2, equations 1 to 3); a fourth
-one classifies frames alone, and its labels are counted. `fer_lightning.ensemble` weighs their scores (equation 4).
+Three models extract a feature of each frame with a CNN and relate them with a bidirectional LSTM (section 2, equations
+1 to 3). A fourth model classifies single frames and counts their labels. `fer_lightning.ensemble` computes the weighted
+sum of the models' scores (equation 4).
 
 Li et al. (2019), "Bi-modality Fusion for Emotion Recognition in the Wild", ICMI 2019,
 https://doi.org/10.1145/3340555.3355719
@@ -28,9 +29,9 @@ from fer_lightning.weights import RANDOM, checkpoint_named, read_checkpoint, ten
 
 
 class CNNBiLSTM(VideoClassifier):
-    """A CNN and a two-layer Bi-LSTM over its features: VGG-Face, ResNet-18 and DenseNet-121 in the paper (section 2).
+    """A two-layer Bi-LSTM over a CNN's features; VGG-Face, ResNet-18 and DenseNet-121 in the paper (section 2).
 
-    [our choice] The mean over the frames' states is classified; dropout.
+    [our choice] The mean of the frames' states is classified. There is dropout.
 
     Example:
         >>> from fer_lightning import CNNBiLSTM, FrameBackbone, random_batch
@@ -39,14 +40,15 @@ class CNNBiLSTM(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames; VGG-16 up to FC7 at random where None.
-        hidden: units of every layer and direction [our choice].
-        layers: of the Bi-LSTM, 2 in the paper (section 2).
-        dropout: of the frames' features, and of the clip's.
-        frozen_convolutions: train the fully connected layers of the backbone, not its convolutions, nor the statistics
-            of their BatchNorm: VGG-Face's in the paper (section 2). What they make of the clips can be cached.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames. None is a random VGG-16 up to FC7.
+        hidden: Units of each layer and direction [our choice].
+        layers: Layers of the Bi-LSTM, 2 in the paper (section 2).
+        dropout: Dropout rate of the frames' features and of the clip's feature.
+        frozen_convolutions: Freeze the convolutions of the backbone and the statistics of their BatchNorm, and train
+            only its fully connected layers, as for VGG-Face in the paper (section 2). The output of the convolutions
+            can then be cached.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     def __init__(
@@ -68,35 +70,35 @@ class CNNBiLSTM(VideoClassifier):
         self.score = nn.Linear(hidden, len(class_names))
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """What the convolutions make of the frames (B, T, M)."""
+        """Run the backbone's convolutions: frames (B, T, M)."""
         assert batch.face is not None
-        return FrozenFeatures(frames=self.backbone.convolved(batch.face))
+        return FrozenFeatures(frames=self.backbone.forward_features(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W) -> logits and the mean of the frames' states."""
-        convolved = self.frozen_features(batch).frames
-        assert convolved is not None
-        frames = self.backbone.connected_features(convolved)  # (B, T, D)
+        """Classify faces (B, T, 3, H, W). The feature is the mean of the frames' states."""
+        features = self.frozen_features(batch).frames  # (B, T, M)
+        assert features is not None
+        frames = self.backbone.forward_head(features)  # (B, T, D)
         states = self.lstm(self.dropout(frames), batch.mask)  # (B, T, H)
         feature = masked_mean(states, batch.mask)
         return ClassifierOutput(self.score(self.dropout(feature)), feature)
 
 
-NO_VOTE = -200.0  # e^-200 is 0 in float32, and the loss of such a class is a number
+NO_VOTE = -200.0  # e^-200 is 0 in float32, and the loss of such a class is still finite
 
 
 def vote_logits(votes: Tensor, num_classes: int, mask: Tensor) -> Tensor:
-    """Logits whose softmax is how often each class was voted for; the same for all where nothing is real.
+    """Compute logits whose softmax is the fraction of frames that voted for each class.
 
-    Among classes with as many votes the first one of the class list is the answer, as of all equal probabilities.
+    Among classes with equally many votes, the first one of the class list is predicted.
 
     Args:
-        votes: (B, T) classes of the frames.
-        num_classes: C.
-        mask: (B, T) bool, true where a frame is real.
+        votes: Predicted classes of the frames, (B, T).
+        num_classes: Number of classes C.
+        mask: (B, T) bool, true for real frames.
 
     Returns:
-        (B, C) float32; `NO_VOTE` for classes without a vote.
+        (B, C) in float32; `NO_VOTE` for classes without a vote, and 0 for clips without real frames.
     """
     counts = (F.one_hot(votes, num_classes) * mask[..., None]).sum(dim=1).float()  # (B, C)
     total = counts.sum(dim=1, keepdim=True)
@@ -105,10 +107,10 @@ def vote_logits(votes: Tensor, num_classes: int, mask: Tensor) -> Tensor:
 
 
 class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
-    """A still-image classifier whose labels of a clip's frames are counted: VGG-16 of AffectNet (section 2).
+    """Majority vote of an image classifier over a clip's frames; VGG-16 trained on AffectNet in the paper (section 2).
 
-    It begins with the weights of that classifier's run and trains nothing; its one epoch measures the training clips.
-    Of the run's classes it asks for those of the data alone, whatever the order of either.
+    It loads the weights of that classifier's run and trains nothing. Its one epoch evaluates the training clips. Of the
+    run's classes it uses those of the data, matched by name.
 
     Example:
         >>> from fer_lightning import FrameBackbone, StaticFrameVote, random_batch
@@ -117,10 +119,10 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames, that of the run; VGG-16 up to FC7 where None.
-        unsupported_classes: of the data, which the run need not know and which then get no votes.
-        training: `start_from`, see `VideoClassifier`; there is no optimiser.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the frames, the same as in the run. None is VGG-16 up to FC7.
+        unsupported_classes: Classes of the data that the run may lack. They get no votes then.
+        training: `start_from`, see `VideoClassifier`. There is no optimiser.
     """
 
     def __init__(
@@ -136,22 +138,22 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
         self.head.requires_grad_(False)
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """The frames' features (B, T, D)."""
+        """Compute the frames' features (B, T, D)."""
         assert batch.face is not None
         return FrozenFeatures(frames=self.backbone(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W) -> logits whose softmax is the votes' frequency, and the mean feature."""
+        """Count the votes for faces (B, T, 3, H, W). The feature is the mean of the frames' features."""
         frames = self.frozen_features(batch).frames
         assert frames is not None
         votes = self.head(frames).argmax(dim=2)  # (B, T)
         return ClassifierOutput(vote_logits(votes, len(self.class_names), batch.mask), masked_mean(frames, batch.mask))
 
     def begin_training(self) -> None:
-        """Begins with the weights of the run.
+        """Load the weights of the run.
 
         Raises:
-            ValueError: no run is named.
+            ValueError: `start_from` does not name a run.
         """
         if self.start_from == RANDOM:
             raise ValueError(
@@ -161,26 +163,27 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
         super().begin_training()
 
     def fit_statistics(self, data: VideoDataModule) -> None:
-        """Takes the rows of the run's last layer that are the data's classes, by their names.
+        """Select the rows of the run's last layer that belong to the data's classes.
 
         Raises:
-            ValueError: the run does not know a class of the data.
+            ValueError: The run lacks a class of the data that is not in `unsupported_classes`.
         """
         content = read_checkpoint(checkpoint_named(self.start_from))
-        theirs = cast(dict[str, Any], content.get("fer_lightning") or {}).get("class_names") or []
-        missing = [name for name in self.class_names if name not in theirs]
-        if strange := sorted(set(missing) - set(self.unsupported_classes)):
+        run_classes = cast(dict[str, Any], content.get("fer_lightning") or {}).get("class_names") or []
+        missing = [name for name in self.class_names if name not in run_classes]
+        if unexpected := sorted(set(missing) - set(self.unsupported_classes)):
             raise ValueError(
-                f"{self.start_from} does not know {', '.join(strange)}: its classes are {', '.join(theirs) or 'none'}; "
-                "use data with these, a run that knows more, or name the others, which then get no votes, with "
-                f"--model.init_args.unsupported_classes '[{', '.join(strange)}]'"
+                f"{self.start_from} does not know {', '.join(unexpected)}: its classes are "
+                f"{', '.join(run_classes) or 'none'}; use data with these classes or a run with more classes, or name "
+                "the others, which then get no votes, with "
+                f"--model.init_args.unsupported_classes '[{', '.join(unexpected)}]'"
             )
         state, layer = tensors_in(content, self.start_from), cast(nn.Linear, self.head[1])
-        rows = [theirs.index(name) if name in theirs else 0 for name in self.class_names]
+        rows = [run_classes.index(name) if name in run_classes else 0 for name in self.class_names]
         layer.weight.copy_(state["head.1.weight"][rows])
         layer.bias.copy_(state["head.1.bias"][rows])
         for name in missing:
-            place = self.class_names.index(name)
-            layer.weight[place], layer.bias[place] = 0, torch.finfo(torch.float16).min
-        left_out = [name for name in theirs if name not in self.class_names]
+            index = self.class_names.index(name)
+            layer.weight[index], layer.bias[index] = 0, torch.finfo(torch.float16).min
+        left_out = [name for name in run_classes if name not in self.class_names]
         self.print(f"votes for {', '.join(self.class_names)}; left out: {', '.join(left_out) or 'none'}")

@@ -1,4 +1,4 @@
-"""What the context models make of every frame (section 3.5), and the classifier behind both of them.
+"""The parts that both context models share: the frames' features (section 3.5) and the classification block.
 
 Do et al. (2021), "Context-Aware Emotion Recognition in the Wild Using Spatio-Temporal and Temporal-Pyramid Models",
 Sensors 21, 2344, https://doi.org/10.3390/s21072344
@@ -22,21 +22,21 @@ from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import RANDOM, checkpoint_named, load_backbone_weights, read_checkpoint, trained_here
 
 PIECE = 128
-"""Frames that a frozen network sees at a time: what it needs of memory does not grow with a video's length."""
-LAST = "layer4"  # the last block of timm's ResNets
+"""Frames that a frozen network processes at a time, so that its memory does not grow with the length of a video."""
+LAST_BLOCK = "layer4"  # the last block of timm's ResNets
 
 
 class PooledVGG(VGGBackbone):
-    """The context model (section 3.5): VGG-16's last map pooled to 2 x 2; (..., 3, H, W) -> (..., 2048).
+    """The context model (section 3.5): VGG-16 with its last map pooled to 2 x 2; (..., 3, H, W) uint8 -> (..., 2048).
 
-    The paper counts 2048 context features (section 6.5) and does not say how they are pooled [our choice].
+    The paper has 2048 context features (section 6.5) but does not say how they are pooled [our choice].
 
     Args:
-        weights: as of `VGGBackbone`; `timm` for ImageNet's.
-        width: share of the published channels; a small one makes a network for tests.
-        channels_last: as of `VGGBackbone`.
-        pool: side of the pooled map.
-        pixels: as of `VGGBackbone`.
+        weights: See `VGGBackbone`.
+        width: See `VGGBackbone`.
+        channels_last: See `VGGBackbone`.
+        pool: Side of the pooled map.
+        pixels: See `VGGBackbone`.
     """
 
     def __init__(
@@ -53,24 +53,24 @@ class PooledVGG(VGGBackbone):
         self.to(memory_format=self.memory_format)
 
     def convolutions(self) -> list[nn.Module]:
-        """See `FrameBackbone.convolutions`."""
+        """Return the modules that `forward_features` runs."""
         return [self.conversion, self.network, self.pool]
 
-    def pooled(self, middle: Tensor, last: Tensor) -> Tensor:
-        """See `VGGBackbone.pooled`."""
+    def pool_maps(self, middle: Tensor, last: Tensor) -> Tensor:
+        """Pool and flatten the last map."""
         return self.pool(last).flatten(1)  # type: ignore[no-any-return]
 
 
 class PooledBackbone(FrameBackbone):
-    """One of timm's image networks with its last map pooled to a few cells, as `PooledVGG`: the place counts.
+    """A timm network with its last map pooled to a few cells, as in `PooledVGG`, which keeps some spatial information.
 
     Args:
-        name: of the network in timm.
-        weights: as of `FrameBackbone`.
-        channels: as of `FrameBackbone`.
-        channels_last: as of `FrameBackbone`.
-        pool: side of the pooled map.
-        pixels: as of `FrameBackbone`.
+        name: Name of the network in timm.
+        weights: See `FrameBackbone`.
+        channels: See `FrameBackbone`.
+        channels_last: See `FrameBackbone`.
+        pool: Side of the pooled map.
+        pixels: See `FrameBackbone`.
     """
 
     def __init__(
@@ -86,51 +86,52 @@ class PooledBackbone(FrameBackbone):
         self.pool = nn.AdaptiveAvgPool2d(pool)
         self.num_features *= pool**2
 
-    def built(self, channels: Sequence[int] | None) -> tuple[Any, int]:
-        """See `FrameBackbone.built`; the network gives its map as it is."""
-        network, features = super().built(channels)
+    def build_network(self, channels: Sequence[int] | None) -> tuple[Any, int]:
+        """Return the network, which outputs its last map unpooled, and the channels of that map."""
+        network, features = super().build_network(channels)
         network.reset_classifier(0, "")
         return network, features
 
     def convolutions(self) -> list[nn.Module]:
-        """See `FrameBackbone.convolutions`."""
+        """Return the modules that `forward_features` runs."""
         return [self.conversion, self.network, self.pool]
 
-    def convolved_images(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, D)."""
+    def forward_images(self, images: Tensor) -> Tensor:
+        """Run the network, then pool and flatten its map: (N, 3, H, W) -> (N, D)."""
         return self.pool(self.network(images)).flatten(1)  # type: ignore[no-any-return]
 
 
 class FaceModel(nn.Module, Pretrained):
-    """The face model (equation 14): features and probabilities of a face, of which all but the end may be frozen.
+    """The face model (equation 14), which computes features and emotion probabilities of a face.
 
     Args:
-        backbone: of the faces; its weights `run:NAME` bring the run's classifier too.
-        class_names: of its probabilities, which need not be those of the clips.
-        tuned: whether the last of a ResNet's four blocks and the classifier learn (models 2 and 3 of table 3).
+        backbone: Backbone of the faces. With weights `run:NAME`, the run's classifier is loaded too.
+        class_names: Classes of the probabilities, which may differ from those of the clips.
+        tuned: Fine-tune the last of a ResNet's four blocks and the classifier (models 2 and 3 of table 3). Otherwise
+            the whole model is frozen.
 
     Raises:
-        ValueError: a network without such blocks is to be tuned.
+        ValueError: The network cannot be fine-tuned because it has no such blocks.
     """
 
     def __init__(self, backbone: FrameBackbone, class_names: Sequence[str], tuned: bool) -> None:
         super().__init__()
-        if tuned and not hasattr(backbone.network, LAST):
+        if tuned and not hasattr(backbone.network, LAST_BLOCK):
             raise ValueError(
-                f"only the four blocks of ResNets can be fine-tuned apart; found {backbone.name}: state tuned: false"
+                f"only the four blocks of ResNets can be fine-tuned separately; found {backbone.name}: set tuned: false"
             )
         self.backbone, self.class_names, self.tuned = backbone, tuple(class_names), tuned
         self.score = nn.Linear(backbone.num_features, len(self.class_names))
 
     def frozen_parts(self) -> list[nn.Module]:
-        """What does not learn: all, or the blocks before the last one."""
+        """Return the frozen modules: the whole model, or with `tuned` the blocks before the last one."""
         return [self.backbone.conversion, *(block for _, block in self._first_blocks())] if self.tuned else [self]
 
     def load_weights(self) -> None:
-        """Fills the classifier; the backbone fills itself.
+        """Load the weights of the classifier. The backbone loads its own.
 
         Raises:
-            ValueError: the weights lack the classifier, which does not learn, or it knows other classes.
+            ValueError: The weights contain no classifier although it is frozen, or one of other classes.
         """
         source = self.backbone.weights
         if source == RANDOM:
@@ -143,64 +144,73 @@ class FaceModel(nn.Module, Pretrained):
                 "would stay random; name the run that trained it, such as run:context_face_rafdb"
             )
         content = read_checkpoint(checkpoint_named(source)).get("fer_lightning")
-        theirs = tuple(content["class_names"]) if isinstance(content, dict) else ()
-        if theirs != self.class_names:
+        run_classes = tuple(content["class_names"]) if isinstance(content, dict) else ()
+        if run_classes != self.class_names:
             raise ValueError(
-                f"{source} was trained on {', '.join(theirs)}; the face model expects {', '.join(self.class_names)}: "
-                "state its classes as model.init_args.face_classes"
+                f"{source} was trained on {', '.join(run_classes)}; the face model expects "
+                f"{', '.join(self.class_names)}: state the run's classes as model.init_args.face_classes"
             )
         load_backbone_weights(self.score, f"the classifier behind {self.backbone.name}", source, "head.1.")
 
     def forward_frozen(self, frames: Tensor) -> Tensor:
-        """Frames (N, 3, H, W) -> (N, D), which `forward_trainable` goes on from.
+        """Run the frozen part of the model: (N, 3, H, W) uint8 -> (N, D), the input of `forward_trainable`.
 
-        With `tuned` the map of the last frozen block, flattened; else probabilities and features beside each other.
+        With `tuned` this is the flattened map of the last frozen block, otherwise the concatenated probabilities and
+        features.
         """
         if self.tuned:
-            x = self.backbone.converted(frames)
+            x = self.backbone.normalise(frames)
             for _, block in self._first_blocks():
                 x = block(x)
             return x.flatten(1)
         feature = self.backbone(frames)
         return torch.cat([self.score(feature).float().softmax(dim=-1), feature.float()], dim=-1)
 
-    def forward_trainable(self, made: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward_frozen` made, (B, T, D) -> probabilities (B, T, C) and features (B, T, F)."""
+    def forward_trainable(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the rest of the model on the output of `forward_frozen`.
+
+        Args:
+            x: (B, T, D).
+
+        Returns:
+            Probabilities (B, T, C) and features (B, T, F).
+        """
         if not self.tuned:
             classes = len(self.class_names)
-            return made[..., :classes], made[..., classes:]
+            return x[..., :classes], x[..., classes:]
         network = self.backbone.network
         channels: int = network.feature_info[-2]["num_chs"]
-        side = isqrt(made.shape[-1] // channels)
-        maps = made.flatten(0, 1).view(-1, channels, side, side).contiguous(memory_format=self.backbone.memory_format)
-        feature = network.forward_head(network.get_submodule(LAST)(maps)).view(*made.shape[:2], -1)
+        side = isqrt(x.shape[-1] // channels)
+        maps = x.flatten(0, 1).view(-1, channels, side, side).contiguous(memory_format=self.backbone.memory_format)
+        feature = network.forward_head(network.get_submodule(LAST_BLOCK)(maps)).view(*x.shape[:2], -1)
         return self.score(feature).float().softmax(dim=-1), feature.float()
 
     def _first_blocks(self) -> list[tuple[str, nn.Module]]:
+        """Return the named modules of the backbone before its last block."""
         blocks = list(self.backbone.network.named_children())
-        return blocks[: [name for name, _ in blocks].index(LAST)]
+        return blocks[: [name for name, _ in blocks].index(LAST_BLOCK)]
 
 
 @dataclass(frozen=True)
-class DescribedFrames:
-    """Equation 19: what is known of every frame."""
+class FrameDescription:
+    """The description of each frame (equation 19)."""
 
-    probabilities: Tensor  # (B, T, C)
-    face: Tensor  # (B, T, F)
-    context: Tensor | None  # (B, T, G)
+    probabilities: Tensor  # (B, T, C) of the face model
+    face: Tensor  # (B, T, F) features of the face
+    context: Tensor | None  # (B, T, G) features of the context
 
 
 class ContextModel(VideoClassifier):
-    """What both context models share: a face model, and with `context` a frozen one of the person's surroundings.
+    """Base class of both context models: a face model and, with `context`, a frozen context model.
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the face model; ResNet-50 at random where None.
-        scene: the context model; VGG-16 at random where None.
-        context: whether the person around the face is looked at.
-        tuned: see `FaceModel`.
-        face_classes: of the face model's probabilities.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the face model. None is a random ResNet-50.
+        scene: Backbone of the context model. None is a random VGG-16.
+        context: Use the image of the person around the face.
+        tuned: See `FaceModel`.
+        face_classes: Classes of the face model's probabilities.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     def __init__(
@@ -223,41 +233,44 @@ class ContextModel(VideoClassifier):
             self.freeze(self.scene)
 
     @property
+    def context_size(self) -> int:
+        """Length G of a frame's context feature, 0 without context."""
+        return self.scene.num_features if self.scene else 0
+
+    @property
     def frame_size(self) -> int:
-        """Numbers that describe a frame: probabilities, features of the face and of the context."""
-        around = self.scene.num_features if self.scene else 0
-        return len(self.face.class_names) + self.face.backbone.num_features + around
+        """Length of a frame's description: probabilities, face feature and context feature."""
+        return len(self.face.class_names) + self.face.backbone.num_features + self.context_size
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """What both frozen networks make of every frame, one after the other."""
+        """Run the frozen networks and concatenate their outputs for each frame."""
         assert batch.face is not None
-        made = [_in_pieces(self.face.forward_frozen, batch.face)]
+        features = [_run_in_pieces(self.face.forward_frozen, batch.face)]
         if self.scene:
             assert batch.person is not None
-            made.append(_in_pieces(self.scene, batch.person))
-        return FrozenFeatures(torch.cat(made, dim=2))
+            features.append(_run_in_pieces(self.scene, batch.person))
+        return FrozenFeatures(torch.cat(features, dim=2))
 
-    def described(self, batch: ClipBatch) -> DescribedFrames:
-        """All frames of a batch, from the cache where there is one."""
+    def describe_frames(self, batch: ClipBatch) -> FrameDescription:
+        """Describe all frames of a batch, from cached features if there are any."""
         frames = self.frozen_features(batch).frames
         assert frames is not None
-        around = self.scene.num_features if self.scene else 0
-        inner = frames.shape[2] - around
-        probabilities, face = self.face.forward_trainable(frames[..., :inner])
-        return DescribedFrames(probabilities, face, frames[..., inner:] if self.scene else None)
+        face_size = frames.shape[2] - self.context_size
+        probabilities, face = self.face.forward_trainable(frames[..., :face_size])
+        return FrameDescription(probabilities, face, frames[..., face_size:] if self.scene else None)
 
 
-def _in_pieces(network: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
-    """(B, T, 3, H, W) -> (B, T, D) float32, `PIECE` frames at a time."""
+def _run_in_pieces(network: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """Run a network on `PIECE` frames at a time: (B, T, 3, H, W) -> (B, T, D) in float32."""
     flat = frames.flatten(0, 1)
-    made = [network(flat[start : start + PIECE]).float() for start in range(0, len(flat), PIECE)]
-    return torch.cat(made).view(*frames.shape[:2], -1)
+    features = [network(flat[start : start + PIECE]).float() for start in range(0, len(flat), PIECE)]
+    return torch.cat(features).view(*frames.shape[:2], -1)
 
 
 class ContextClassifier(nn.Module):
-    """The classification block (equation 24): two FC layers, each with ReLU and dropout, and the last one.
+    """The classification block (equation 24): two FC layers, each with ReLU and dropout, and a third for the scores.
 
-    [our choice] The sizes, and the dropout.
+    The sizes and the dropout are [our choice].
     """
 
     def __init__(self, size: int, hidden: int, num_classes: int, dropout: float) -> None:
@@ -273,6 +286,6 @@ class ContextClassifier(nn.Module):
         self.score = nn.Linear(hidden, num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, D) -> logits (B, C) and the feature that they are made of (B, H)."""
+        """Classify clips (B, D): -> logits (B, C), and the feature (B, H) that the last layer classifies."""
         feature = self.embed(x)
         return self.score(feature), feature

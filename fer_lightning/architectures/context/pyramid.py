@@ -16,10 +16,10 @@ from fer_lightning.layers.pyramid import pyramid_parts, temporal_pyramid
 
 
 class ContextTemporalPyramid(ContextModel):
-    """Statistics over the parts of a clip, of all its frames, classified by two FC layers and a third.
+    """Temporal-pyramid statistics of all frames of a clip, and the classification block.
 
-    Models 4, 5 and 6 have the levels {3}, {4} and {0, 1, 2, 3} without context, models 7, 8 and 9 the same with it.
-    Face and context model are frozen; their features can be cached, and are the same for all levels.
+    Models 4, 5 and 6 have the levels {3}, {4} and {0, 1, 2, 3} without context; models 7, 8 and 9 have the same levels
+    with context. Face model and context model are frozen. Their features can be cached and do not depend on the levels.
 
     Example:
         >>> from fer_lightning import ContextTemporalPyramid, FrameBackbone, random_batch
@@ -28,18 +28,18 @@ class ContextTemporalPyramid(ContextModel):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the face model; ResNet-50 at random where None. `fer train context_face_rafdb` trains one.
-        scene: the context model; VGG-16 at random where None.
-        context: whether the person around the face is looked at.
-        levels: of the pyramid.
-        hidden: units of the classifier's FC layers [our choice].
-        dropout: after each of them [our choice].
-        face_classes: of the face model's probabilities, which need not be those of the clips.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the face model. None is a random ResNet-50. `fer train context_face_rafdb` trains one.
+        scene: Backbone of the context model. None is a random VGG-16.
+        context: Use the image of the person around the face.
+        levels: Levels k of the pyramid.
+        hidden: Units of the classification block's FC layers [our choice].
+        dropout: Dropout rate after each of them [our choice].
+        face_classes: Classes of the face model's probabilities, which may differ from those of the clips.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: no level, or a negative one.
+        ValueError: There is no level, or a negative one.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class ContextTemporalPyramid(ContextModel):
     ) -> None:
         super().__init__(class_names, backbone, scene, context, False, face_classes, **training)
         self.levels = tuple(levels)
-        part = self.frame_size + 2 * len(self.face.class_names)  # minimum, mean and maximum of the probabilities
-        self.num_features = pyramid_parts(self.levels) * part
+        part_size = self.frame_size + 2 * len(self.face.class_names)  # minimum, mean and maximum of the probabilities
+        self.num_features = pyramid_parts(self.levels) * part_size
         self.classifier = ContextClassifier(self.num_features, hidden, len(class_names), dropout)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W), and persons alike with context -> logits and the feature before them."""
-        frames = self.described(batch)
+        """Classify faces (B, T, 3, H, W), with context also persons of the same shape."""
+        frames = self.describe_frames(batch)
         pyramid = temporal_pyramid(frames.face, frames.probabilities, frames.context, self.levels, batch.mask)
         return ClassifierOutput(*self.classifier(pyramid))

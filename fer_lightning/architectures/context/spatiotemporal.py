@@ -15,24 +15,28 @@ from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.context.frames import ContextClassifier, ContextModel
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.backbones import FrameBackbone
-from fer_lightning.layers.frames import frames_at, real_first
+from fer_lightning.layers.frames import gather_frames, real_frames_first
 
 BLOCKS = ((2, 64), (2, 128), (3, 256), (4, 512))  # convolutions and channels (section 4.1)
 
 
-def evenly_real(mask: Tensor, count: int) -> Tensor:
-    """(B, T) -> (B, count): which frames give `count` real ones in order, evenly repeated or left out.
+def evenly_spaced_index(mask: Tensor, count: int) -> Tensor:
+    """Select `count` real frames at even spacing, in order: (B, T) -> their positions (B, count).
 
-    With as many real frames as asked for, these; 0 where none is real.
+    Frames are repeated if there are fewer real ones, and skipped if there are more. The positions of clips without real
+    frames are valid but arbitrary.
     """
-    place = torch.arange(count, device=mask.device) * mask.sum(dim=1, keepdim=True) // count
-    return real_first(mask).gather(1, place)
+    rank = torch.arange(count, device=mask.device) * mask.sum(dim=1, keepdim=True) // count
+    return real_frames_first(mask).gather(1, rank)
 
 
 class SpatiotemporalVolume(nn.Module):
-    """Two LSTM layers and a dense one that lays each state out as an image (equations 21 and 22).
+    """Two LSTM layers, and a dense layer that reshapes each state to an image (equations 21 and 22).
 
-    (B, K, D) -> (B, K, S, S).
+    Args:
+        size: Length D of a frame's description.
+        hidden: Units of each LSTM layer.
+        side: Side S of the images.
     """
 
     def __init__(self, size: int, hidden: int, side: int) -> None:
@@ -42,47 +46,49 @@ class SpatiotemporalVolume(nn.Module):
         self.side = side
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, K, D) -> (B, K, S, S)."""
+        """Compute the volume: (B, K, D) -> (B, K, S, S)."""
         states, _ = self.lstm(frames)
         return self.dense(states).view(*frames.shape[:2], self.side, self.side)  # type: ignore[no-any-return]
 
 
 class VolumeCNN(nn.Sequential):
-    """3D convolutions of 3³ in four blocks with 2³ max pooling, and a global average (equation 23).
+    """Four blocks of 3 x 3 x 3 convolutions with 2 x 2 x 2 max pooling, and a global average (equation 23).
 
-    [our choice] BatchNorm and ReLU after every convolution; He's initialisation; rounding up
-    where a side is odd.
+    [our choice] BatchNorm and ReLU follow each convolution, the initialisation is He's, and pooling rounds up.
+
+    Args:
+        width: Fraction of the published channels.
     """
 
     def __init__(self, width: float = 1.0) -> None:
         layers: list[nn.Module] = []
-        before = 1
+        inputs = 1
         for count, channels in BLOCKS:
-            after = max(1, round(width * channels))
+            outputs = max(1, round(width * channels))
             for _ in range(count):
-                layers += [nn.Conv3d(before, after, 3, padding=1, bias=False), nn.BatchNorm3d(after), nn.ReLU()]
-                before = after
+                layers += [nn.Conv3d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm3d(outputs), nn.ReLU()]
+                inputs = outputs
             layers.append(nn.MaxPool3d(2, ceil_mode=True))
         super().__init__(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten())
-        self.num_features = before
+        self.num_features = inputs
         for layer in layers:
-            if isinstance(layer, nn.Conv3d):  # with torch's own, eleven layers let little through
+            if isinstance(layer, nn.Conv3d):  # torch's default loses most of the signal over eleven layers
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, volume: Tensor) -> Tensor:
-        """(B, K, S, S) -> (B, D)."""
-        # On processors, oneDNN's bf16 gradients of 3D convolutions over small maps are wrong by orders of magnitude.
+        """Compute the features of volumes: (B, K, S, S) -> (B, D)."""
+        # On CPUs, oneDNN's bf16 gradients of 3D convolutions over small maps are wrong by orders of magnitude.
         with torch.autocast("cpu", enabled=False):
-            made: Tensor = super().forward(volume[:, None].float())  # type: ignore[no-untyped-call]
-            return made
+            features: Tensor = super().forward(volume[:, None].float())  # type: ignore[no-untyped-call]
+            return features
 
 
 class ContextSpatiotemporal(ContextModel):
-    """LSTMs over the frames, whose states make a volume that 3D convolutions see.
+    """LSTMs over the frames, whose states form a volume for 3D convolutions, and the classification block.
 
-    Model 1 of table 3 has a frozen face model (`tuned: false`, `context: false`), model 2 tunes its last block
-    (`context: false`), model 3 looks at the person too. [our choice] Of padded or left out frames the model knows
-    nothing; real ones are brought to `frames` by repeating them evenly.
+    Of table 3, model 1 has a frozen face model (`tuned: false`, `context: false`), model 2 fine-tunes its last block
+    (`context: false`), and model 3 adds the context. [our choice] Padded frames are left out, and the real ones are
+    repeated or skipped evenly to obtain K frames.
 
     Example:
         >>> from fer_lightning import ContextSpatiotemporal, FrameBackbone, random_batch
@@ -91,22 +97,22 @@ class ContextSpatiotemporal(ContextModel):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the face model; ResNet-50 at random where None. `fer train context_face_rafdb` trains one.
-        scene: the context model; VGG-16 at random where None.
-        context: whether the person around the face is looked at.
-        tuned: whether the last of the face model's four blocks and its classifier learn.
-        frames: K, steps of the volume, as many as the sampler draws.
-        lstm: units of each of the two LSTM layers [our choice].
-        side: S of the volume [our choice].
-        width: share of the 3D convolutions' channels; a small one makes a network for laptops.
-        hidden: units of the classifier's FC layers [our choice].
-        dropout: after each of them [our choice].
-        face_classes: of the face model's probabilities, which need not be those of the clips.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Backbone of the face model. None is a random ResNet-50. `fer train context_face_rafdb` trains one.
+        scene: Backbone of the context model. None is a random VGG-16.
+        context: Use the image of the person around the face.
+        tuned: Fine-tune the last of the face model's four blocks and its classifier.
+        frames: Number K of frames in the volume, as many as the sampler draws.
+        lstm: Units of each of the two LSTM layers [our choice].
+        side: Side S of the volume [our choice].
+        width: Fraction of the 3D convolutions' published channels; small values give networks for laptops.
+        hidden: Units of the classification block's FC layers [our choice].
+        dropout: Dropout rate after each of them [our choice].
+        face_classes: Classes of the face model's probabilities, which may differ from those of the clips.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: a network other than a ResNet is to be tuned.
+        ValueError: `tuned` is true for a network other than a ResNet.
     """
 
     def __init__(
@@ -132,9 +138,10 @@ class ContextSpatiotemporal(ContextModel):
         self.classifier = ContextClassifier(self.convolutions.num_features, hidden, len(class_names), dropout)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W), and persons alike with context -> logits and the feature before them."""
-        made = self.described(batch)
-        parts = [made.probabilities, made.face, *([] if made.context is None else [made.context])]
-        frames = frames_at(torch.cat(parts, dim=2), evenly_real(batch.mask, self.frames))  # equation 20, (B, K, D)
+        """Classify faces (B, T, 3, H, W), with context also persons of the same shape."""
+        described = self.describe_frames(batch)
+        parts = [part for part in (described.probabilities, described.face, described.context) if part is not None]
+        index = evenly_spaced_index(batch.mask, self.frames)  # (B, K)
+        frames = gather_frames(torch.cat(parts, dim=2), index)  # (B, K, D), equation 20
         frames = torch.where(batch.mask.any(dim=1)[:, None, None], frames, 0)
         return ClassifierOutput(*self.classifier(self.convolutions(self.volume(frames))))

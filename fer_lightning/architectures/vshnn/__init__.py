@@ -1,4 +1,4 @@
-"""VSHNN, its fusions with facial landmarks, and its single streams.
+"""VSHNN, its fusion with facial landmarks, and its single streams.
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184

@@ -1,4 +1,4 @@
-"""How VSHNN joins its video stream and the facial landmarks (section 4.2).
+"""Fusion of VSHNN's video stream with the facial landmarks (section 4.2).
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -19,83 +19,94 @@ from fer_lightning.architectures.vshnn.landmark_mlp import FRAMES, Descriptor, L
 from fer_lightning.evaluation.outputs import StreamScores
 from fer_lightning.layers.fusion import LowRankFusion
 
-ALPHAS = tuple(place / 20 for place in range(21))  # [our choice]
-BEFORE_SEARCH = 0.5
+ALPHAS = tuple(step / 20 for step in range(21))  # [our choice]
+INITIAL_ALPHA = 0.5
 
 Classify = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""SARNN and its classifier: scene input (B, S') -> logits (B, C) and the feature that they are made of (B, F)."""
+"""SARNN and its classifier: scene input (B, S') -> logits (B, C) and the feature (B, F) that they classify."""
 
 
 @dataclass(frozen=True)
-class Fused:
-    """What both modalities say together of B clips.
+class FusionOutput:
+    """Output of a fusion for B clips.
 
-    Each tensor of `supervised` gets a cross-entropy of its own in the training loss. `video` and `landmarks` are what
-    each modality says alone, where the fusion is one of scores; a clip without landmarks has the video's logits there.
+    Score fusions also set `video` and `landmarks`. For clips without landmarks, `landmarks` holds the video's logits.
     """
 
     logits: Tensor  # (B, C)
     feature: Tensor  # (B, F)
-    present: Tensor  # (B,) bool, whether a clip has landmarks
-    supervised: tuple[Tensor, ...]  # logits (B, C)
-    video: Tensor | None = None  # (B, C) logits
-    landmarks: Tensor | None = None  # (B, C) logits
+    present: Tensor  # (B,) bool, true for clips with landmarks
+    supervised: tuple[Tensor, ...]  # logits (B, C), each with its own cross-entropy in the training loss
+    video: Tensor | None = None  # (B, C) logits of the video alone
+    landmarks: Tensor | None = None  # (B, C) logits of the landmarks alone
     streams: tuple[StreamScores, ...] = ()
 
 
-class Chosen(NamedTuple):
-    """What a fusion has found on the inner split."""
+class SearchResult(NamedTuple):
+    """The value that a fusion has chosen on the inner split."""
 
     name: str
     value: float
-    confusion: Tensor  # (C + 1, C + 1) of this process's clips with that value; rows are the true classes
+    confusion: Tensor  # (C + 1, C + 1) of this process's clips with the value; rows are the true classes
 
 
 class LandmarkFusion(nn.Module, ABC):
-    """Joins VSHNN's video stream and the landmarks.
+    """Base class of the fusions of VSHNN's video stream with the landmarks.
 
-    A fusion is made with its own settings alone; VSHNN then calls `build` with the sizes that are its own.
+    A fusion is constructed from its own settings. VSHNN then calls `build` with the sizes that it determines.
     """
 
     searches: bool = False
-    """Whether a value is found on the inner split in every epoch; see `search` and `choose`."""
+    """Whether a value is searched on the inner split in each epoch; see `search` and `choose`."""
 
     @abstractmethod
     def build(self, num_classes: int, scene_size: int) -> int:
-        """Makes the layers.
+        """Build the layers.
 
         Args:
-            num_classes: C.
-            scene_size: S, length of VSHNN's scene feature.
+            num_classes: Number of classes C.
+            scene_size: Length S of VSHNN's scene feature.
 
         Returns:
-            S', the length of the scene input that `forward` gives to SARNN.
+            Length S' of the scene input that `forward` passes to SARNN.
         """
 
     @abstractmethod
-    def forward(self, scene: Tensor, classify: Classify, batch: ClipBatch) -> Fused:
-        """The scene feature (B, S), the video's classifier and the clips' landmarks -> what they say together."""
+    def forward(self, scene: Tensor, classify: Classify, batch: ClipBatch) -> FusionOutput:
+        """Classify both modalities together.
+
+        Args:
+            scene: Scene feature v, (B, S).
+            classify: SARNN and its classifier.
+            batch: Clips with landmarks.
+        """
 
     @abstractmethod
     def fit(self, batches: Iterable[ClipBatch]) -> None:
-        """Fits the descriptor's scaler to the clips of a training fold, the only ones that it may see."""
+        """Fit the descriptor's scaler to the clips of a training fold, and to no others."""
 
     def search(self, video: Tensor, landmarks: Tensor, label: Tensor) -> None:
-        """Adds clips of the inner split: probabilities of each modality (M, C), (M, C), and classes (M,)."""
+        """Add clips of the inner split to the search.
 
-    def choose(self) -> Chosen | None:
-        """Takes over the best value of the clips that `search` has seen, and begins anew; None without a search."""
+        Args:
+            video: Probabilities of the video, (M, C).
+            landmarks: Probabilities of the landmarks, (M, C).
+            label: Classes, (M,).
+        """
+
+    def choose(self) -> SearchResult | None:
+        """Set and return the best value for the clips that were added, then reset the search; None without a search."""
         return None
 
 
 class IntermediateConcatenation(LandmarkFusion):
-    """IC, equation 16: SARNN's scene input is v' = [BatchNorm(v), l'], with l' the scaled descriptor.
+    """IC (equation 16): SARNN's scene input is v' = [BatchNorm(v), l'], where l' is the scaled descriptor.
 
-    [our choice] L' is 0, the middle of its scale, for clips without landmarks.
+    [our choice] For clips without landmarks, l' is 0, the middle of its range.
 
     Args:
-        descriptor: of the landmarks, `lmed_cf` in the paper.
-        frames: of a sample, T; `lmed_cf` and `trajectory` depend on it.
+        descriptor: Descriptor of the landmarks, `lmed_cf` in the paper.
+        frames: Number of frames of a sample, which `lmed_cf` and `trajectory` depend on.
     """
 
     def __init__(self, descriptor: Descriptor = "lmed_cf", frames: int = FRAMES) -> None:
@@ -103,39 +114,39 @@ class IntermediateConcatenation(LandmarkFusion):
         self.features = LandmarkFeatures(descriptor, frames)
 
     def build(self, num_classes: int, scene_size: int) -> int:
-        """Makes the normalisation of the scene feature; S' is S and the length of the descriptor."""
+        """Build the BatchNorm of the scene feature. S' is S plus the length of the descriptor."""
         self.norm = nn.BatchNorm1d(scene_size)
         return scene_size + self.features.size
 
     def fit(self, batches: Iterable[ClipBatch]) -> None:
-        """Fits the descriptor's scaler."""
+        """Fit the descriptor's scaler."""
         self.features.fit(batches)
 
     def scene_input(self, scene: Tensor, batch: ClipBatch) -> tuple[Tensor, Tensor]:
-        """Scene feature v (B, S) -> v' (B, S'), and (B,) which clips have landmarks."""
+        """Compute v' (B, S') from the scene feature v (B, S), and (B,) bool, true for clips with landmarks."""
         assert batch.landmarks is not None
         descriptor, present = self.features(batch.landmarks, batch.mask)
-        normal = self.norm(scene)
-        return torch.cat([normal, descriptor.to(normal.dtype)], dim=1), present
+        normalised = self.norm(scene)
+        return torch.cat([normalised, descriptor.to(normalised.dtype)], dim=1), present
 
-    def forward(self, scene: Tensor, classify: Classify, batch: ClipBatch) -> Fused:
-        """What SARNN says of the joined scene input."""
-        joined, present = self.scene_input(scene, batch)
-        logits, feature = classify(joined)
-        return Fused(logits, feature, present, supervised=(logits,))
+    def forward(self, scene: Tensor, classify: Classify, batch: ClipBatch) -> FusionOutput:
+        """Classify with v' as the scene input."""
+        scene_input, present = self.scene_input(scene, batch)
+        logits, feature = classify(scene_input)
+        return FusionOutput(logits, feature, present, supervised=(logits,))
 
 
 class ScoreFusion(LandmarkFusion):
-    """Joins the scores of SARNN with those of a network of the landmarks.
+    """Base class for fusions of SARNN's scores with those of a landmark network.
 
-    [our choice] Both modalities are trained together, and each keeps a loss of its own beside that of the joined
-    scores. A clip without landmarks has the video's scores.
+    [our choice] Both modalities are trained together. Each has its own loss in addition to that of the fused scores.
+    Clips without landmarks get the video's scores.
 
     Args:
-        descriptor: of the landmarks, `lmed_cf` in the paper.
-        modules: of the landmarks' MLP: 3 for AFEW, 2 for CK+ and MMI (section 5.2.4).
-        width: units of that MLP's hidden layers [our choice].
-        frames: of a sample, T; `lmed_cf` and `trajectory` depend on it.
+        descriptor: Descriptor of the landmarks, `lmed_cf` in the paper.
+        modules: Modules of the landmark MLP: 3 for AFEW, 2 for CK+ and MMI (section 5.2.4).
+        width: Units of that MLP's hidden layers [our choice].
+        frames: Number of frames of a sample, which `lmed_cf` and `trajectory` depend on.
     """
 
     def __init__(
@@ -145,51 +156,51 @@ class ScoreFusion(LandmarkFusion):
         self.network = partial(LandmarkNet, descriptor=descriptor, modules=modules, width=width, frames=frames)
 
     def build(self, num_classes: int, scene_size: int) -> int:
-        """Makes the landmarks' network; SARNN gets the scene feature as it is."""
+        """Build the landmark network. SARNN's scene input is the scene feature."""
         self.net = self.network(num_classes)
         return scene_size
 
     def fit(self, batches: Iterable[ClipBatch]) -> None:
-        """Fits the scaler of the network's descriptor."""
+        """Fit the scaler of the network's descriptor."""
         self.net.features.fit(batches)
 
     @abstractmethod
     def fuse(self, video: Tensor, landmarks: Tensor) -> Tensor:
-        """Logits of both modalities (B, C), (B, C) -> logits of both together (B, C)."""
+        """Fuse the logits of both modalities: (B, C), (B, C) -> (B, C)."""
 
     def supervised(self, fused: Tensor, video: Tensor, landmarks: Tensor) -> tuple[Tensor, ...]:
-        """The logits that have a loss of their own."""
+        """Return the logits that have their own loss."""
         return fused, video, landmarks
 
-    def forward(self, scene: Tensor, classify: Classify, batch: ClipBatch) -> Fused:
-        """The fused scores, and those of each modality as a stream, NaN where a clip has no landmarks."""
+    def forward(self, scene: Tensor, classify: Classify, batch: ClipBatch) -> FusionOutput:
+        """Fuse the scores. Each modality's scores are a stream, NaN for clips without landmarks."""
         assert batch.landmarks is not None
         video, feature = classify(scene)
-        found = self.net(batch.landmarks, batch.mask)
-        present = found.present[:, None]
-        landmarks = torch.where(present, found.scores.to(video.dtype), video.detach())
+        output = self.net(batch.landmarks, batch.mask)
+        present = output.present[:, None]
+        landmarks = torch.where(present, output.scores.to(video.dtype), video.detach())
         fused = torch.where(present, self.fuse(video, landmarks).to(video.dtype), video)
-        seen = landmarks.masked_fill(~present, torch.nan)
-        return Fused(
+        landmark_stream = landmarks.masked_fill(~present, torch.nan)
+        return FusionOutput(
             fused,
             feature,
-            found.present,
+            output.present,
             self.supervised(fused, video, landmarks),
             video,
             landmarks,
-            streams=(StreamScores("video", video), StreamScores("landmarks", seen)),
+            streams=(StreamScores("video", video), StreamScores("landmarks", landmark_stream)),
         )
 
 
 class WeightedSum(ScoreFusion):
-    """WS, the weighted summation of equation 17: z = α p + (1 - α) q of the softmax scores.
+    """WS (equation 17): the weighted sum z = α p + (1 - α) q of the softmax scores of video and landmarks.
 
-    The sum has no loss of its own, as α is no parameter.
+    The sum has no loss of its own, since α is not a trained parameter.
 
     Args:
-        alpha: α, weight of the video's scores: 0.6 for AFEW, 0.5 for CK+ and MMI in the paper; None to search it on
-            the inner split in every epoch, which begins with 0.5.
-        network: the landmarks' network, see `ScoreFusion`.
+        alpha: Weight α of the video's scores, in the paper 0.6 for AFEW and 0.5 for CK+ and MMI. None searches it on
+            the inner split in each epoch, starting from 0.5.
+        network: The landmark network, see `ScoreFusion`.
 
     Raises:
         ValueError: α is not from 0 to 1.
@@ -200,47 +211,47 @@ class WeightedSum(ScoreFusion):
     def __init__(self, alpha: float | None = None, **network: Any) -> None:
         super().__init__(**network)
         if alpha is not None and not 0 <= alpha <= 1:
-            raise ValueError(f"alpha weighs the video's scores, so it is from 0 to 1; found {alpha}")
-        self.register_buffer("alpha", torch.tensor(BEFORE_SEARCH if alpha is None else alpha))
+            raise ValueError(f"alpha is the weight of the video's scores, from 0 to 1; found {alpha}")
+        self.register_buffer("alpha", torch.tensor(INITIAL_ALPHA if alpha is None else alpha))
         self.searches = alpha is None
 
     def build(self, num_classes: int, scene_size: int) -> int:
-        """Makes the landmarks' network, and what counts right answers for each α."""
+        """Build the landmark network and the search over α."""
         self.counts = AlphaSearch(num_classes)
         return super().build(num_classes, scene_size)
 
     def fuse(self, video: Tensor, landmarks: Tensor) -> Tensor:
-        """Logits (B, C), (B, C) -> logits whose softmax is z (B, C)."""
+        """Compute logits whose softmax is z: (B, C), (B, C) -> (B, C)."""
         p, q = _softmax(video), _softmax(landmarks)
         z = self.alpha * p + (1 - self.alpha) * q
         return z.clamp_min(torch.finfo(z.dtype).tiny).log()
 
     def supervised(self, fused: Tensor, video: Tensor, landmarks: Tensor) -> tuple[Tensor, ...]:
-        """Each modality alone."""
+        """Return the logits of each modality."""
         return video, landmarks
 
     def search(self, video: Tensor, landmarks: Tensor, label: Tensor) -> None:
-        """Counts how well each α does."""
+        """Update the confusion matrices of all α."""
         self.counts.update(video, landmarks, label)
 
-    def choose(self) -> Chosen | None:
-        """Sets α to the best one; None where it is given."""
+    def choose(self) -> SearchResult | None:
+        """Set α to the best value; None if α is given."""
         if not self.searches:
             return None
         best = int(self.counts.compute())
         self.alpha.fill_(ALPHAS[best])
-        chosen = Chosen("alpha", ALPHAS[best], self.counts.confusion[best].clone())
+        result = SearchResult("alpha", ALPHAS[best], self.counts.confusion[best].clone())
         self.counts.reset()
-        return chosen
+        return result
 
 
 class LowRankMultiModalFusion(ScoreFusion):
-    """LRMAF, low-rank multi-modal attention fusion of the softmax scores, and LRMF without attention (section 4.2.3).
+    """LRMAF, low-rank multi-modal attention fusion of the softmax scores; without attention, LRMF (section 4.2.3).
 
     Args:
-        rank: γ of the weights (equation 20) [our choice].
-        attention: weigh each modality's scores by their own attention (equations 18 and 19).
-        network: the landmarks' network, see `ScoreFusion`.
+        rank: Rank γ of the weights (equation 20) [our choice].
+        attention: Apply an attention to each modality's scores first (equations 18 and 19).
+        network: The landmark network, see `ScoreFusion`.
     """
 
     def __init__(self, rank: int = 4, attention: bool = True, **network: Any) -> None:
@@ -248,39 +259,39 @@ class LowRankMultiModalFusion(ScoreFusion):
         self.rank, self.attention = rank, attention
 
     def build(self, num_classes: int, scene_size: int) -> int:
-        """Makes the landmarks' network and the fusion's weights."""
+        """Build the landmark network and the fusion's weights."""
         scene_size = super().build(num_classes, scene_size)
         self.low_rank = LowRankFusion(num_classes, num_classes, num_classes, self.rank, self.attention)
         return scene_size
 
     def fuse(self, video: Tensor, landmarks: Tensor) -> Tensor:
-        """Logits (B, C), (B, C) -> logits (B, C)."""
+        """Fuse the logits of both modalities: (B, C), (B, C) -> (B, C)."""
         return self.low_rank(_softmax(video), _softmax(landmarks))  # type: ignore[no-any-return]
 
 
 class AlphaSearch(Metric):
-    """Confusion matrices of a split for every α of `ALPHAS`, the same on any number of processes."""
+    """Confusion matrices of a split for each α of `ALPHAS`, summed over all processes."""
 
     confusion: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.size = num_classes + 1  # as `SplitMetrics`: one more for clips without a prediction
+        self.size = num_classes + 1  # as in `SplitMetrics`, with one more for clips without a prediction
         counts = torch.zeros(len(ALPHAS), self.size, self.size, dtype=torch.long)
         self.add_state("confusion", counts, dist_reduce_fx="sum")  # rows are the true classes
 
     def update(self, video: Tensor, landmarks: Tensor, label: Tensor) -> None:
-        """Adds clips: probabilities (M, C), (M, C), and classes (M,)."""
+        """Add clips: probabilities of video (M, C) and landmarks (M, C), and classes (M,)."""
         alphas = torch.tensor(ALPHAS, device=video.device, dtype=video.dtype)[:, None, None]
-        guess = (alphas * video + (1 - alphas) * landmarks).argmax(dim=-1)  # (A, M)
-        cell = label.to(guess.device) * self.size + guess
+        predicted = (alphas * video + (1 - alphas) * landmarks).argmax(dim=-1)  # (A, M)
+        cell = label.to(predicted.device) * self.size + predicted
         self.confusion += nn.functional.one_hot(cell, self.size**2).sum(dim=1).view_as(self.confusion)
 
     def compute(self) -> Tensor:
-        """The place in `ALPHAS` of the one with the most right answers, of several the nearest to 0.5."""
-        right = self.confusion.diagonal(dim1=1, dim2=2).sum(dim=1).double()  # (A,)
-        alphas = torch.tensor(ALPHAS, device=right.device, dtype=torch.float64)
-        return (right - (alphas - BEFORE_SEARCH).abs()).argmax()
+        """Return the index of the α with the most correct predictions; among equal ones, of the nearest to 0.5."""
+        correct = self.confusion.diagonal(dim1=1, dim2=2).sum(dim=1).double()  # (A,)
+        alphas = torch.tensor(ALPHAS, device=correct.device, dtype=torch.float64)
+        return (correct - (alphas - INITIAL_ALPHA).abs()).argmax()
 
 
 def _softmax(logits: Tensor) -> Tensor:

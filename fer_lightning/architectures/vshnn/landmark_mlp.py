@@ -1,4 +1,4 @@
-"""The landmark side of VSHNN (section 4.1): LMED-CF, LMED or trajectories of 68 points, classified by an MLP.
+"""The landmark stream of VSHNN (section 4.1): an MLP on LMED-CF, on LMED or on the trajectories of 68 points.
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -21,83 +21,84 @@ from fer_lightning.layers.scaling import RangeScaler
 from fer_lightning.training.classifier import VideoClassifier
 
 Descriptor = Literal["lmed_cf", "lmed", "trajectory"]
-FRAMES = 16  # N, section 5.2.4
+FRAMES = 16  # N (section 5.2.4)
 NOSE_TIP = 30
 
 
 @dataclass(frozen=True)
 class LandmarkOutput:
-    """What the landmarks of B clips say; zeros where a clip has none."""
+    """Output of the landmark network for B clips; 0 for clips without landmarks."""
 
-    feature: Tensor  # (B, D) the descriptor, scaled
-    hidden: Tensor  # (B, W) the last hidden layer
+    feature: Tensor  # (B, D) scaled descriptor
+    hidden: Tensor  # (B, W) output of the last hidden layer
     scores: Tensor  # (B, C) logits
-    present: Tensor  # (B,) bool, true where a frame has landmarks
+    present: Tensor  # (B,) bool, true for clips with landmarks
 
 
 def descriptor_size(descriptor: Descriptor, frames: int = FRAMES) -> int:
-    """Length of a clip's descriptor of `frames` frames."""
+    """Return the length D of the descriptor of a clip of `frames` frames."""
     statistics = 3 * len(PAIRS)
     sizes = {"lmed": statistics, "lmed_cf": statistics + frames * (frames - 1) // 2, "trajectory": frames * 68 * 2}
     return sizes[descriptor]
 
 
 def describe(landmarks: Tensor, mask: Tensor, descriptor: Descriptor, frames: int) -> tuple[Tensor, Tensor]:
-    """What describes clips, not yet scaled.
+    """Compute the unscaled descriptors of clips.
 
     Args:
-        landmarks: (B, N, 68, 3) in pixels; frames with values that are not finite take no part.
-        mask: (B, N) bool, true where a frame is real.
-        descriptor: which.
-        frames: N, as the model is made for: each frame has its place in these descriptors.
+        landmarks: (B, N, 68, 3) in pixels. Frames with values that are not finite are ignored.
+        mask: (B, N) bool, true for real frames.
+        descriptor: Name of the descriptor.
+        frames: Number N of frames that the model is built for, on which the length of the descriptor depends.
 
     Returns:
-        (B, D), and (B,) bool, false where no frame has a face that can be measured.
+        Descriptors (B, D), and (B,) bool, true for clips with at least one measurable face.
 
     Raises:
-        ValueError: clips of another length.
+        ValueError: The clips have another number of frames.
     """
     if landmarks.shape[1] != frames:
         raise ValueError(
-            f"landmarks of {landmarks.shape[1]} frames, but the model is made for {frames}; state the same number as "
-            "`frames` of the model (of VSHNN's fusion) and data.sampler.init_args.frames"
+            f"found landmarks of {landmarks.shape[1]} frames, but the model is made for {frames}; set `frames` of the "
+            "model (or of VSHNN's fusion) and data.sampler.init_args.frames to the same number"
         )
-    found = mask & landmarks.isfinite().flatten(2).all(dim=2)
-    points = torch.where(found[..., None, None], landmarks, 0)
-    real = found & landmark_distances(points)[1]
+    has_landmarks = mask & landmarks.isfinite().flatten(2).all(dim=2)
+    points = torch.where(has_landmarks[..., None, None], landmarks, 0)
+    real = has_landmarks & landmark_distances(points)[1]
     if descriptor == "trajectory":
         return trajectory(points, real), real.any(dim=1)
     return (lmed if descriptor == "lmed" else lmed_cf)(points, real), real.any(dim=1)
 
 
 def trajectory(landmarks: Tensor, mask: Tensor) -> Tensor:
-    """DTGN's input (Jung et al., ICCV 2015, the paper's [34]): where the points go in the picture.
+    """Compute the input of DTGN (Jung et al., ICCV 2015, reference 34 of the paper): the trajectories of the points.
 
-    In each frame the points are taken from the nose and divided by the deviation of their coordinates along each axis.
-    [our choice] The tip of the nose; a frame that is not real shows the nearest one that is, of two the earlier.
+    In each frame, the points are taken relative to the nose and divided by the standard deviation of their coordinates
+    along each axis. [our choice] The origin is the tip of the nose. A frame that is not real is replaced by the nearest
+    real one, the earlier of two.
 
     Args:
         landmarks: (B, N, 68, 3), finite.
-        mask: (B, N) bool, true where a frame is real.
+        mask: (B, N) bool, true for real frames.
 
     Returns:
         (B, N 68 2), frame by frame, x and y of each point.
     """
-    flat = landmarks[..., :2].to(torch.promote_types(landmarks.dtype, torch.float32))  # (B, N, 68, 2)
-    deviation = flat.std(dim=2, keepdim=True, correction=0)
-    shape = (flat - flat[:, :, NOSE_TIP, None]) / torch.where(deviation > 0, deviation, 1)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    apart = 2 * (places - places[:, None]).abs() + (places > places[:, None])  # (N, N), the earlier one is nearer
-    nearest = torch.where(mask[:, None], apart, 3 * len(places)).argmin(dim=2)  # (B, N)
-    return shape.gather(1, nearest[..., None, None].expand_as(shape)).flatten(1)
+    points = landmarks[..., :2].to(torch.promote_types(landmarks.dtype, torch.float32))  # (B, N, 68, 2)
+    deviation = points.std(dim=2, keepdim=True, correction=0)
+    normalised = (points - points[:, :, NOSE_TIP, None]) / torch.where(deviation > 0, deviation, 1)
+    index = torch.arange(mask.shape[1], device=mask.device)
+    distance = 2 * (index - index[:, None]).abs() + (index > index[:, None])  # (N, N), smaller for the earlier of two
+    nearest = torch.where(mask[:, None], distance, 3 * len(index)).argmin(dim=2)  # (B, N)
+    return normalised.gather(1, nearest[..., None, None].expand_as(normalised)).flatten(1)
 
 
 class LandmarkFeatures(nn.Module):
-    """A descriptor, scaled to [-1, 1] per feature over the training clips (section 4.1).
+    """A descriptor of which each feature is scaled to [-1, 1] over the training clips (section 4.1).
 
     Args:
-        descriptor: `lmed_cf`, `lmed`, or `trajectory` (DTGN's).
-        frames: N of a clip.
+        descriptor: `lmed_cf`, `lmed`, or `trajectory` (that of DTGN).
+        frames: Number N of frames of a clip.
     """
 
     def __init__(self, descriptor: Descriptor = "lmed_cf", frames: int = FRAMES) -> None:
@@ -107,10 +108,10 @@ class LandmarkFeatures(nn.Module):
         self.scaler = RangeScaler(self.size)
 
     def fit(self, batches: Iterable[ClipBatch]) -> None:
-        """Fits the scaler to the clips of a training fold, the only ones that it may see.
+        """Fit the scaler to the clips of a training fold, and to no others.
 
         Raises:
-            ValueError: no clip has landmarks.
+            ValueError: No clip has landmarks.
         """
         vectors = []
         for batch in batches:
@@ -119,27 +120,31 @@ class LandmarkFeatures(nn.Module):
             vectors.append(x[present])
         if not any(len(x) for x in vectors):
             raise ValueError(
-                "no training clip has landmarks; prepare the data set with `faces.landmarks: mesh` or another that "
-                "finds them"
+                "no training clip has landmarks; prepare the data set with `faces.landmarks: mesh` or another landmark "
+                "detector"
             )
         self.scaler.fit(torch.cat(vectors))
 
     def forward(self, landmarks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, 68, 3), (B, N) -> (B, D), zeros where a clip has no landmarks, and (B,) which have."""
+        """Describe landmarks (B, N, 68, 3), of which those in the mask (B, N) are real.
+
+        Returns:
+            Scaled descriptors (B, D), 0 for clips without landmarks, and (B,) bool, true for clips with landmarks.
+        """
         x, present = describe(landmarks, mask, self.descriptor, self.frames)
         return torch.where(present[:, None], self.scaler(x), 0), present
 
 
 class LandmarkNet(nn.Module):
-    """The MLP of section 5.2.4: modules of FC, BatchNorm and ReLU, then a linear layer.
+    """The landmark MLP (section 5.2.4): modules of FC, BatchNorm and ReLU, then a linear layer.
 
     Args:
-        num_classes: of the scores.
-        descriptor: `lmed_cf`, `lmed`, or `trajectory` (DTGN's, which table 9 puts into the same MLP).
-        modules: 3 for AFEW, 2 for CK+ and MMI.
-        width: of every hidden layer [our choice].
-        frames: N of a clip.
-        dropout: after every module; the paper states none.
+        num_classes: Number of classes C.
+        descriptor: `lmed_cf`, `lmed`, or `trajectory` (that of DTGN, which table 9 uses with the same MLP).
+        modules: Number of modules, 3 for AFEW, 2 for CK+ and MMI.
+        width: Units W of each hidden layer [our choice].
+        frames: Number N of frames of a clip.
+        dropout: Dropout rate after each module; the paper states none.
     """
 
     def __init__(
@@ -158,34 +163,35 @@ class LandmarkNet(nn.Module):
         self.classifier = nn.Linear(sizes[-1], num_classes)
 
     def forward(self, landmarks: Tensor, mask: Tensor) -> LandmarkOutput:
-        """Landmarks (B, N, 68, 3), NaN in frames where none were found, and mask (B, N)."""
+        """Classify landmarks (B, N, 68, 3), NaN in frames without landmarks; those in the mask (B, N) are real."""
         feature, present = self.features(landmarks, mask)
-        hidden = self.hidden(feature[present])  # zeros of the others would move BatchNorm's statistics
+        hidden = self.hidden(feature[present])  # the zeros of other clips would change BatchNorm's statistics
         scores = self.classifier(hidden)
         hidden, scores = (x.new_zeros(len(present), x.shape[1]).index_put((present,), x) for x in (hidden, scores))
         return LandmarkOutput(feature, hidden, scores, present)
 
 
 class ClipNorm(nn.BatchNorm1d):
-    """BatchNorm over however many clips have landmarks: fewer than two have no statistics of their own.
+    """BatchNorm over the clips with landmarks, of which a batch may have fewer than two.
 
-    [our choice] Those are normalised as in evaluation, and move no running statistics.
+    [our choice] One clip has no batch statistics. It is normalised with the running statistics, as in evaluation, and
+    does not update them.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(P, W) -> (P, W)."""
+        """Normalise features: (P, W) -> (P, W)."""
         if len(x) > 1 or not self.training:
             return super().forward(x)
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 def _module(size: int, width: int, dropout: float) -> nn.Sequential:
-    # BatchNorm takes the mean away, so a bias before it would do nothing.
+    # BatchNorm subtracts the mean, so a bias before it would have no effect.
     return nn.Sequential(nn.Linear(size, width, bias=False), ClipNorm(width), nn.ReLU(), nn.Dropout(dropout))
 
 
 class LandmarkMLP(VideoClassifier):
-    """The landmark network alone: table 9's MLPs.
+    """The landmark network alone: the MLPs of table 9.
 
     Example:
         >>> from fer_lightning import LandmarkMLP, random_batch
@@ -194,13 +200,13 @@ class LandmarkMLP(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        descriptor: see `LandmarkNet`, as are the next four.
-        modules: of the MLP.
-        width: of its hidden layers.
-        frames: of a clip, as the sampler gives them.
-        dropout: after every module.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        descriptor: See `LandmarkNet`.
+        modules: See `LandmarkNet`.
+        width: See `LandmarkNet`.
+        frames: Number N of frames of a clip, as set in the sampler.
+        dropout: See `LandmarkNet`.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     inputs: frozenset[str] = frozenset({"landmarks"})
@@ -219,11 +225,11 @@ class LandmarkMLP(VideoClassifier):
         self.net = LandmarkNet(len(class_names), descriptor, modules, width, frames, dropout)
 
     def fit_statistics(self, data: VideoDataModule) -> None:
-        """Fits the scaler."""
+        """Fit the descriptor's scaler to the training clips."""
         self.net.features.fit(data.fitting_dataloader())
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Landmarks (B, N, 68, 3) -> logits, and the last hidden layer."""
+        """Classify landmarks (B, N, 68, 3). The feature is the output of the last hidden layer."""
         assert batch.landmarks is not None
         output = self.net(batch.landmarks, batch.mask)
         return ClassifierOutput(output.scores, output.hidden)

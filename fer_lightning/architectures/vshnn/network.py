@@ -1,8 +1,8 @@
 """VSHNN: visual scene-aware hybrid neural network.
 
-DenseNet-FC makes an appearance feature of every frame (section 3.2), a 3D CNN the scene feature of the clip (section
-3.3). Frame substitution replaces the frames that are least like the others (section 3.4), and a recurrent network that
-knows the scene classifies what is left (section 3.5). Facial landmarks are a second modality (section 4).
+DenseNet-FC computes an appearance feature of each frame (section 3.2), and a 3D CNN the scene feature of the clip
+(section 3.3). Frame substitution replaces the frames that are least similar to the others (section 3.4). A scene-aware
+recurrent network (SARNN) classifies the frames (section 3.5). Facial landmarks are a second modality (section 4).
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -18,20 +18,20 @@ from torchmetrics import MeanMetric
 
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
-from fer_lightning.architectures.vshnn.fusion import Fused, LandmarkFusion
+from fer_lightning.architectures.vshnn.fusion import FusionOutput, LandmarkFusion
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
-from fer_lightning.layers.frames import frames_at
+from fer_lightning.layers.frames import gather_frames
 from fer_lightning.layers.recurrent import Cell, Connection, SceneAwareRNN
 from fer_lightning.layers.video_backbones import ClipBackbone
 from fer_lightning.training.classifier import VideoClassifier
 
 
 class SceneFeature(nn.Sequential):
-    """The FC layer that is trained in the place of a 3D CNN's head (section 3.3): (B, E) -> v (B, S).
+    """The FC layer that replaces the head of the 3D CNN and is trained (section 3.3): (B, E) -> v (B, S).
 
-    [our choice] One layer with ReLU.
+    [our choice] It is one layer with ReLU.
     """
 
     def __init__(self, size: int, hidden: int) -> None:
@@ -39,7 +39,7 @@ class SceneFeature(nn.Sequential):
 
 
 class AuxiliaryClassifier(nn.Sequential):
-    """Classifies the scene feature (section 3.3, figure 3): FC, BatchNorm, ReLU, dropout, FC. (B, S) -> (B, C)."""
+    """Classifier of the scene feature (section 3.3, figure 3): (B, S) -> (B, C)."""
 
     def __init__(self, size: int, hidden: int, num_classes: int, dropout: float) -> None:
         super().__init__(
@@ -52,9 +52,9 @@ class AuxiliaryClassifier(nn.Sequential):
 
 
 class SceneAwareClassifier(nn.Module):
-    """SARNN (section 3.5), dropout, and the two FC layers behind it (section 5.2.3).
+    """SARNN (section 3.5), dropout, and two FC layers (section 5.2.3).
 
-    [our choice] ReLU between the two.
+    [our choice] There is a ReLU between the FC layers.
     """
 
     def __init__(self, rnn: SceneAwareRNN, features: int, num_classes: int, dropout: float) -> None:
@@ -65,24 +65,33 @@ class SceneAwareClassifier(nn.Module):
         self.score = nn.Linear(features, num_classes)
 
     def forward(self, frames: Tensor, scene: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, D), (B, S), (B, T) -> logits (B, C) and the feature that they are made of (B, F)."""
+        """Classify clips.
+
+        Args:
+            frames: Appearance features, (B, T, D).
+            scene: Scene features v, (B, S).
+            mask: (B, T) bool, true for real frames.
+
+        Returns:
+            Logits (B, C), and the feature (B, F) that the last layer classifies.
+        """
         feature = self.embed(self.rnn(frames, scene, mask))
         return self.score(feature), feature
 
 
 @dataclass(frozen=True)
 class VSHNNOutput(ClassifierOutput):
-    """What the parts say; `relation` is R of section 3.4. There is no attention: R says which frames are alike."""
+    """Output of VSHNN. `relation` is R of section 3.4, the similarity of the frames; there is no attention."""
 
-    auxiliary: Tensor | None = None  # (B, C) of the auxiliary classifier
-    fused: Fused | None = None  # what the fusion made of both modalities, where there is one
+    auxiliary: Tensor | None = None  # (B, C) logits of the auxiliary classifier
+    fused: FusionOutput | None = None  # output of the fusion, if there is one
 
 
 class VSHNN(VideoClassifier):
-    """VSHNN, and with a `fusion` its multi-modal variants (section 4.2).
+    """VSHNN, or with a `fusion` its multi-modal variants (section 4.2).
 
-    The appearance network and the convolutions of the 3D CNN are frozen; their features can be cached. Trained are the
-    scene's FC layer, SARNN, both classifiers, and what belongs to the landmarks.
+    The appearance network and the convolutions of the 3D CNN are frozen, and their features can be cached. The FC layer
+    of the scene, SARNN, both classifiers and the layers of the fusion are trained.
 
     Example:
         >>> from fer_lightning import VSHNN, ClipBackbone, FrameBackbone, WeightedSum, random_batch
@@ -93,22 +102,23 @@ class VSHNN(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames, frozen; DenseNet-FC at random where None. `fer train densenet_fc_fer2013` trains one.
-        scene: the 3D CNN without its head; C3D at random where None.
-        cell: of SARNN, `gru` or `lstm`.
-        connection: of scene and frames, type A, B or C (section 3.5).
-        substitution: K frames that are substituted, 0 for none; 3 of 16 in the paper (section 3.4).
-        hidden: units of the scene's FC layer, of the auxiliary classifier and of SARNN (sections 5.2.2 and 5.2.3).
-        features: units of the FC layer behind SARNN (section 5.2.3).
-        dropout: of SARNN's last hidden state and of the auxiliary classifier.
-        auxiliary: λ, weight of the auxiliary classifier's loss (equation 15 and section 5.2.2).
-        fusion: with the landmarks: `IntermediateConcatenation`, `WeightedSum` or `LowRankMultiModalFusion`; None for
-            the faces alone.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Frozen backbone of the frames. None is a random DenseNet-FC. `fer train densenet_fc_fer2013` trains
+            one.
+        scene: Frozen 3D CNN without its head. None is a random C3D.
+        cell: Cell of SARNN, `gru` or `lstm`.
+        connection: Connection of scene and frames, type A, B or C (section 3.5).
+        substitution: Number K of frames to substitute, 3 of 16 in the paper (section 3.4); 0 for none.
+        hidden: Units of the scene's FC layer, the auxiliary classifier and SARNN (sections 5.2.2 and 5.2.3).
+        features: Units of the FC layer behind SARNN (section 5.2.3).
+        dropout: Dropout rate of SARNN's last hidden state and in the auxiliary classifier.
+        auxiliary: Weight λ of the auxiliary classifier's loss (equation 15 and section 5.2.2).
+        fusion: Fusion with the landmarks: `IntermediateConcatenation`, `WeightedSum` or `LowRankMultiModalFusion`.
+            None uses the faces alone.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: a 3D CNN that is not frozen, or a fusion that belongs to another model.
+        ValueError: The 3D CNN is not frozen, or the fusion belongs to another model.
     """
 
     def __init__(
@@ -128,63 +138,63 @@ class VSHNN(VideoClassifier):
     ) -> None:
         super().__init__(class_names, **training)
         self.substitution, self.auxiliary = substitution, auxiliary
-        classes = len(class_names)
+        num_classes = len(class_names)
         self.backbone = backbone or FullyConnectedBackbone()
         self.scene = scene or ClipBackbone("c3d")
         if not self.scene.frozen:
             raise ValueError("VSHNN's 3D CNN has frozen convolutions (section 3.3); expected `frozen: true`")
         self.freeze(self.backbone, self.scene)
         self.scene_feature = SceneFeature(self.scene.num_features, hidden)
-        self.auxiliary_classifier = AuxiliaryClassifier(hidden, hidden, classes, dropout)
+        self.auxiliary_classifier = AuxiliaryClassifier(hidden, hidden, num_classes, dropout)
         self.fusion = fusion
         scene_size = hidden
         if fusion is not None:
             if next(fusion.parameters(), None) is not None:
                 raise ValueError(f"this {type(fusion).__name__} has the layers of another VSHNN; make one for each")
-            scene_size = fusion.build(classes, hidden)
+            scene_size = fusion.build(num_classes, hidden)
             self.inputs = frozenset({"face", "landmarks"})
             self.without_landmarks = nn.ModuleDict({f"{split}_split": MeanMetric() for split in ("train", *EVALUATED)})
         rnn = SceneAwareRNN(self.backbone.num_features, scene_size, hidden, cell, connection)
-        self.sarnn = SceneAwareClassifier(rnn, features, classes, dropout)
+        self.sarnn = SceneAwareClassifier(rnn, features, num_classes, dropout)
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """The appearance features (B, T, D), and the features of the 3D convolutions (B, E)."""
+        """Compute the appearance features (B, T, D) and the features of the 3D convolutions (B, E)."""
         assert batch.face is not None
         return FrozenFeatures(self.backbone(batch.face), self.scene(batch.face, batch.mask))
 
-    def substituted(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Which frame stands where after the substitution: (B, T, D), (B, T) -> (B, T), see `substitution_index`."""
+    def substitution_index(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return which frame is at each position after the substitution: (B, T, D), (B, T) -> (B, T)."""
         return substitution_index(frames, self.substitution, mask)
 
     def on_fit_start(self) -> None:
-        """Begins as every training does.
+        """Check that there is an inner split for the fusion's search, then start the training.
 
         Raises:
-            ValueError: the fusion searches a value on an inner split, but there is none.
+            ValueError: The fusion searches a value on the inner split, but there is none.
         """
         data = getattr(self.trainer, "datamodule", None)
-        everything = isinstance(data, VideoDataModule) and data.selection == "last"
-        if self.fusion is not None and self.fusion.searches and (everything or not self.trainer.limit_val_batches):
+        trains_on_all = isinstance(data, VideoDataModule) and data.selection == "last"
+        if self.fusion is not None and self.fusion.searches and (trains_on_all or not self.trainer.limit_val_batches):
+            reason = "with `selection: last` there is none" if trains_on_all else "`limit_val_batches: 0` leaves it out"
             raise ValueError(
-                f"{type(self.fusion).__name__} searches its alpha on the inner split, but "
-                f"{'with `selection: last` there is none' if everything else '`limit_val_batches: 0` leaves it out'}; "
+                f"{type(self.fusion).__name__} searches its alpha on the inner split, but {reason}; "
                 "state one, such as --model.init_args.fusion.init_args.alpha 0.5, or use --data.selection inner"
             )
         super().on_fit_start()
 
     def fit_statistics(self, data: VideoDataModule) -> None:
-        """Fits the scaler of the landmarks' descriptor."""
+        """Fit the scaler of the landmarks' descriptor."""
         if self.fusion is not None:
             self.fusion.fit(data.fitting_dataloader(frozenset({"landmarks"})))
 
     def forward(self, batch: ClipBatch) -> VSHNNOutput:
-        """Faces (B, T, 3, H, W), and landmarks (B, T, 68, 3) where they are fused -> logits of all there is."""
-        made = self.frozen_features(batch)
-        assert made.frames is not None
-        scene = self.scene_feature(made.clip)  # v, (B, S)
+        """Classify faces (B, T, 3, H, W), with a fusion also landmarks (B, T, 68, 3)."""
+        frozen = self.frozen_features(batch)
+        assert frozen.frames is not None
+        scene = self.scene_feature(frozen.clip)  # v, (B, S)
         auxiliary = self.auxiliary_classifier(scene)
-        frame_source = self.substituted(made.frames, batch.mask)
-        frames = frames_at(made.frames, frame_source)
+        frame_source = self.substitution_index(frozen.frames, batch.mask)
+        frames = gather_frames(frozen.frames, frame_source)
 
         def classify(scene_input: Tensor) -> tuple[Tensor, Tensor]:
             return self.sarnn(frames, scene_input, batch.mask)  # type: ignore[no-any-return]
@@ -196,13 +206,13 @@ class VSHNN(VideoClassifier):
             feature,
             auxiliary=auxiliary,
             fused=fused,
-            relation=inter_frame_correlation(made.frames, batch.mask),
+            relation=inter_frame_correlation(frozen.frames, batch.mask),
             frame_source=frame_source if self.substitution else None,
             streams=() if fused is None else fused.streams,
         )
 
     def loss(self, output: ClassifierOutput, batch: ClipBatch) -> Tensor:
-        """L + λ L_aux (equation 15), L being the sum of what is trained beside the auxiliary classifier."""
+        """Return L + λ L_aux (equation 15), where L is the sum of the losses of all other trained outputs."""
         assert isinstance(output, VSHNNOutput)
         assert output.auxiliary is not None
         supervised = (output.logits,) if output.fused is None else output.fused.supervised
@@ -213,7 +223,7 @@ class VSHNN(VideoClassifier):
         return super().loss(replace(output, logits=logits), batch)
 
     def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
-        """Counts the clips without landmarks, and shows the fusion those of the inner split where it searches."""
+        """Log the fraction of clips without landmarks, and add the inner split's clips to the fusion's search."""
         assert isinstance(output, VSHNNOutput)
         if self.fusion is None or output.fused is None:
             return
@@ -232,7 +242,7 @@ class VSHNN(VideoClassifier):
             self.fusion.search(video.probabilities, landmarks.probabilities, labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Lets the fusion choose on the inner split, whose accuracies become those with what is chosen."""
+        """Let the fusion choose its value, and compute the inner split's metrics with that value."""
         chosen = None if self.fusion is None else self.fusion.choose()
         if chosen is not None:
             self.metrics_of("inner").confusion.confmat.copy_(chosen.confusion)

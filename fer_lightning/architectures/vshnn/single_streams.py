@@ -1,4 +1,4 @@
-"""VSHNN's streams alone: the single models that its table 2 compares it with.
+"""VSHNN's single streams, the models that table 2 compares it with.
 
 Lee et al. (2020), "Visual Scene-Aware Hybrid and Multi-Modal Feature Aggregation for Facial Expression Recognition",
 Sensors 20, 5184, https://doi.org/10.3390/s20185184
@@ -6,8 +6,6 @@ Sensors 20, 5184, https://doi.org/10.3390/s20185184
 
 from collections.abc import Sequence
 from typing import Any
-
-from torch import Tensor
 
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.vshnn.network import (
@@ -23,7 +21,7 @@ from fer_lightning.training.classifier import VideoClassifier
 
 
 class SceneCNN(VideoClassifier):
-    """A 3D CNN alone (table 2): its FC layer and the classifier of figure 3 are trained, its convolutions frozen.
+    """A 3D CNN alone (table 2): its FC layer and the classifier of figure 3 are trained.
 
     Example:
         >>> from fer_lightning import ClipBackbone, SceneCNN, random_batch
@@ -32,11 +30,11 @@ class SceneCNN(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        scene: the 3D CNN without its head; C3D at random where None. One that is not frozen is trained whole.
-        hidden: units of both FC layers (section 5.2.2).
-        dropout: of the classifier [our choice].
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        scene: 3D CNN without its head. None is a random, frozen C3D. If it is not frozen, it is trained too.
+        hidden: Units of both FC layers (section 5.2.2).
+        dropout: Dropout rate of the classifier [our choice].
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     def __init__(
@@ -55,21 +53,18 @@ class SceneCNN(VideoClassifier):
         self.classifier = AuxiliaryClassifier(hidden, hidden, len(class_names), dropout)
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """The convolutions' features (B, E)."""
-        return FrozenFeatures(clip=self._convolved(batch))
+        """Compute the features of the convolutions (B, E)."""
+        assert batch.face is not None
+        return FrozenFeatures(clip=self.scene(batch.face, batch.mask))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W) -> logits and the scene feature."""
+        """Classify faces (B, T, 3, H, W). The feature is the scene feature."""
         feature = self.scene_feature(self.frozen_features(batch).clip)
         return ClassifierOutput(self.classifier(feature), feature)
 
-    def _convolved(self, batch: ClipBatch) -> Tensor:
-        assert batch.face is not None
-        return self.scene(batch.face, batch.mask)  # type: ignore[no-any-return]
-
 
 class AppearanceRNN(VideoClassifier):
-    """CNN-LSTM and CNN-GRU (table 2): a recurrent network over the appearance features, which knows no scene.
+    """CNN-LSTM and CNN-GRU (table 2): a recurrent network over the appearance features, without the scene.
 
     Example:
         >>> from fer_lightning import AppearanceRNN, FrameBackbone, random_batch
@@ -78,13 +73,13 @@ class AppearanceRNN(VideoClassifier):
         torch.Size([2, 2])
 
     Args:
-        class_names: emotion names in alphabetical order.
-        backbone: of the frames, frozen; DenseNet-FC at random where None.
-        cell: `gru` or `lstm`.
-        hidden: units of the recurrent network.
-        features: units of the FC layer behind it.
-        dropout: of its last hidden state.
-        training: optimiser, schedule and loss, see `VideoClassifier`.
+        class_names: Emotion names in alphabetical order.
+        backbone: Frozen backbone of the frames. None is a random DenseNet-FC.
+        cell: Cell of the recurrent network, `gru` or `lstm`.
+        hidden: Units of the recurrent network.
+        features: Units of the FC layer behind it.
+        dropout: Dropout rate of its last hidden state.
+        training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
     def __init__(
@@ -100,18 +95,18 @@ class AppearanceRNN(VideoClassifier):
         super().__init__(class_names, **training)
         self.backbone = backbone or FullyConnectedBackbone()
         self.freeze(self.backbone)
-        # Type B begins with h_0 = v: without a scene, v = 0, it is the ordinary network.
+        # Type B starts from h_0 = v. With v = 0 it is an ordinary LSTM or GRU.
         rnn = SceneAwareRNN(self.backbone.num_features, hidden, hidden, cell, "B")
         self.sarnn = SceneAwareClassifier(rnn, features, len(class_names), dropout)
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """The appearance features (B, T, D)."""
+        """Compute the appearance features (B, T, D)."""
         assert batch.face is not None
         return FrozenFeatures(frames=self.backbone(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
-        """Faces (B, T, 3, H, W) -> logits and the feature before them."""
+        """Classify faces (B, T, 3, H, W). The feature is the output of the FC layer behind the recurrent network."""
         frames = self.frozen_features(batch).frames
         assert frames is not None
-        nothing = frames.new_zeros(len(batch), self.sarnn.rnn.rnn.hidden_size)
-        return ClassifierOutput(*self.sarnn(frames, nothing, batch.mask))
+        no_scene = frames.new_zeros(len(batch), self.sarnn.rnn.rnn.hidden_size)
+        return ClassifierOutput(*self.sarnn(frames, no_scene, batch.mask))
