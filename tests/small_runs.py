@@ -12,7 +12,7 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.faces import store_of
+from data_modules.prepare.faces import store_for
 from data_modules.sampling import SubvideoSampler
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 
@@ -63,7 +63,7 @@ class MadeFaces(VideoDataset):
         ]
 
     def prepare(self) -> None:
-        store = store_of(self)
+        store = store_for(self)
         if store.read_index():
             return
         summaries = []

@@ -42,12 +42,12 @@ class AFEW(VideoDataset):
     licence: ClassVar[str] = "for academic research, under an agreement to be signed"
     how_to_get: ClassVar[str] = "ask the organisers of EmotiW with their agreement for AFEW 7.0."
     counts: ClassVar[tuple[SplitCount, ...]] = (
-        SplitCount.of(
+        SplitCount.from_pairs(
             "train",
             *((ANGER, 133), (DISGUST, 74), (FEAR, 81), (HAPPINESS, 150), (NEUTRAL, 144), (SADNESS, 117)),
             (SURPRISE, 74),
         ),
-        SplitCount.of(
+        SplitCount.from_pairs(
             "test",
             (ANGER, 64),
             (DISGUST, 40),

@@ -32,7 +32,7 @@ class BU4DFE(VideoDataset):
     licence: ClassVar[str] = "for research, under an agreement to be signed"
     how_to_get: ClassVar[str] = "ask its authors at Binghamton University with their agreement (BU-4DFE)."
     counts: ClassVar[tuple[SplitCount, ...]] = (
-        SplitCount.of("", *((emotion, 101) for emotion in SEVEN if emotion != NEUTRAL)),
+        SplitCount.from_pairs("", *((emotion, 101) for emotion in SEVEN if emotion != NEUTRAL)),
     )
 
     @property

@@ -67,7 +67,7 @@ class CKPlus(VideoDataset):
         sequences = [(emotion, number) for emotion, number in LABELLED if emotion in self.class_names]
         if self.protocol == "neutral":
             sequences.append((NEUTRAL, sum(number for _, number in sequences)))
-        return (SplitCount.of("", *sorted(sequences)),)
+        return (SplitCount.from_pairs("", *sorted(sequences)),)
 
     def records(self) -> list[VideoRecord]:
         """The labelled sequences, and in the protocol `neutral` their first frames."""

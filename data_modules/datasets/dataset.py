@@ -34,8 +34,8 @@ class SplitCount:
     emotions: tuple[tuple[str, int], ...] = ()
 
     @classmethod
-    def of(cls, split: str, *emotions: tuple[str, int]) -> "SplitCount":
-        """From the numbers of all emotions."""
+    def from_pairs(cls, split: str, *emotions: tuple[str, int]) -> "SplitCount":
+        """Creates the count of a split from pairs of an emotion and its number of clips."""
         return cls(split, sum(number for _, number in emotions), emotions)
 
 

@@ -30,7 +30,7 @@ class DFEW(VideoDataset):
     how_to_get: ClassVar[str] = "ask its authors with the agreement on https://dfew-dataset.github.io"
 
     counts: ClassVar[tuple[SplitCount, ...]] = (
-        SplitCount.of(
+        SplitCount.from_pairs(
             "",
             *((ANGER, 2173), (DISGUST, 145), (FEAR, 902), (HAPPINESS, 2445)),
             *((NEUTRAL, 2669), (SADNESS, 1894), (SURPRISE, 1469)),

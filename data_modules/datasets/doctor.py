@@ -95,7 +95,7 @@ def count_clips(records: Iterable[VideoRecord]) -> tuple[SplitCount, ...]:
     for record in records:
         counts[record.split][record.emotion] += 1
     order = [*SPLITS, *sorted(counts.keys() - set(SPLITS))]
-    return tuple(SplitCount.of(split, *sorted(counts[split].items())) for split in order if split in counts)
+    return tuple(SplitCount.from_pairs(split, *sorted(counts[split].items())) for split in order if split in counts)
 
 
 def published_counts(dataset: VideoDataset) -> tuple[SplitCount, ...]:

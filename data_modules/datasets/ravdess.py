@@ -48,7 +48,9 @@ class RAVDESS(VideoDataset):
     how_to_get: ClassVar[str] = "download Video_Speech_Actor_*.zip from https://zenodo.org/records/1188976"
     # 24 actors, two sentences twice, in two intensities; neutral in one.
     counts: ClassVar[tuple[SplitCount, ...]] = (
-        SplitCount.of("", *((emotion, 96 if emotion == NEUTRAL else 192) for emotion in class_list(CODES.values()))),
+        SplitCount.from_pairs(
+            "", *((emotion, 96 if emotion == NEUTRAL else 192) for emotion in class_list(CODES.values()))
+        ),
     )
 
     @property

@@ -25,7 +25,7 @@ from data_modules.loading.clip_loader import (
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import check_records
 from data_modules.prepare.audio import prepare_audio
-from data_modules.prepare.faces import prepare_faces, store_of
+from data_modules.prepare.faces import prepare_faces, store_for
 from data_modules.sampling import FrameSampler
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipStore
@@ -163,7 +163,7 @@ class VideoDataModule(L.LightningDataModule):
             records = mark_inner_split(records, self.dataset.name, self.inner_share)
         else:
             records = join_inner(records)
-        self.store = store_of(self.dataset)
+        self.store = store_for(self.dataset)
         self.audio_cache = AudioCache.from_store(self.store, self.audio)
         self.clips = find_clips(records, self.store, self.class_names, self.inputs, self.audio_cache, self.dataset.name)
 

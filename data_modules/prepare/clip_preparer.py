@@ -53,7 +53,7 @@ class ClipPreparer:
             NotWritableError: the store takes no more files.
         """
         yield 0.0
-        files = ClipFiles.of(self._folder, record, self._settings)
+        files = ClipFiles.from_record(self._folder, record, self._settings)
         stamp = files.stamp  # before it is read: what is written meanwhile counts as a change
         content = "" if MISSING in stamp else (yield from files.content())
         source = open_clip(self._folder, record)

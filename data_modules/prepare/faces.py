@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from data_modules.datasets.dataset import VideoDataset, store_root
-from data_modules.faces.makers import UNKNOWN, makers
+from data_modules.faces.network_versions import UNKNOWN, network_versions
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord, check_records, misnamed, printable
 from data_modules.prepare.clip_preparer import ClipPreparer
@@ -19,27 +19,28 @@ from data_modules.utils.files import atomic_write, check_writable
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
 
 
-def store_of(dataset: VideoDataset) -> ClipStore:
-    """Where the data set's faces are: named after the set, its folder's name, the settings, and networks' weights.
+def store_for(dataset: VideoDataset) -> ClipStore:
+    """Returns the store of a data set's faces.
 
-    Two synthetic sets lie in folders of different names and share nothing; a set that moves keeps its faces. A machine
-    that lacks a network takes the faces that another one made, if there is no choice.
+    It is named after the data set, its folder's name, the settings and the networks' weights. A data set that moves to
+    another place keeps its faces. A machine without the networks uses the store that another machine filled, if there
+    is only one.
 
     Raises:
-        ValueError: there is one.
+        ValueError: a network is not installed and several stores exist.
     """
-    made_by = makers(dataset.faces)
-    if UNKNOWN in made_by.values():
-        found = ClipStore.found(store_root(), dataset.store_name, dataset.faces)
-        if len(found) > 1:
+    networks = network_versions(dataset.faces)
+    if UNKNOWN in networks.values():
+        stores = ClipStore.find(store_root(), dataset.store_name, dataset.faces)
+        if len(stores) > 1:
             raise ValueError(
-                f"{dataset.name}: {' and '.join(store.folder.name for store in found)} in {store_root()} were made by "
+                f"{dataset.name}: {' and '.join(store.folder.name for store in stores)} in {store_root()} were made by "
                 f"different networks ({NOTE} in them says which), and this machine lacks them; expected one such "
                 "folder: move the others away, or install the detector"
             )
-        if found:
-            return found[0]
-    return ClipStore.of(store_root(), dataset.store_name, dataset.faces, made_by)
+        if stores:
+            return stores[0]
+    return ClipStore.for_settings(store_root(), dataset.store_name, dataset.faces, networks)
 
 
 def prepare_faces(
@@ -71,7 +72,7 @@ def prepare_faces(
         NotWritableError: the store takes no more files; what was made stays.
     """
     dataset.prepare()
-    every, store = shard.of_records(dataset.records()[:limit]), store_of(dataset)
+    every, store = shard.of_records(dataset.records()[:limit]), store_for(dataset)
     records, left_out = [r for r in every if not misnamed(r)], [printable(r.path) for r in every if misnamed(r)]
     print_names(left_out, f"{dataset.name}: {MISNAMED}")
     check_records(records, dataset.name)
@@ -101,7 +102,7 @@ def _refuse_impossible(settings: FaceSettings, records: Sequence[VideoRecord], n
 
 def _tell_of_earlier_faces(store: ClipStore, dataset: VideoDataset) -> None:
     """Says where faces lie of a version that did not note by which networks they were made."""
-    for earlier in ClipStore.found(store_root(), dataset.store_name, dataset.faces)[:1]:
+    for earlier in ClipStore.find(store_root(), dataset.store_name, dataset.faces)[:1]:
         if store.folder.name.startswith(f"{earlier.folder.name}-") and not store.clip_ids():
             print(
                 f"{dataset.name}: the faces in {earlier.folder} are not used: an earlier version made them and did not "

@@ -48,7 +48,7 @@ def pending_clips(
         store: where the faces go.
         done: clip id -> what came of it before.
     """
-    files = {record.clip_id: ClipFiles.of(folder, record, settings) for record in records}
+    files = {record.clip_id: ClipFiles.from_record(folder, record, settings) for record in records}
     stamps = {clip_id: clip.stamp for clip_id, clip in files.items()}
     stored, todo, changed, damaged = store.clip_ids(), list[VideoRecord](), list[str](), list[str]()
     for record in records:

@@ -21,8 +21,8 @@ class ClipFiles:
     quarter_turns: int = 0  # quarter turns that bring it upright
 
     @classmethod
-    def of(cls, folder: Path, record: VideoRecord, settings: FaceSettings) -> "ClipFiles":
-        """Those of a record under these settings; `folder` is the data set's root."""
+    def from_record(cls, folder: Path, record: VideoRecord, settings: FaceSettings) -> "ClipFiles":
+        """Returns the files that a record's faces depend on; `folder` is the data set's root."""
         paths = [folder / record.path]
         if record.truth:
             paths.append(folder / record.truth)

@@ -51,23 +51,27 @@ class ClipStore:
         self.folder = folder
 
     @classmethod
-    def of(cls, root: Path, dataset: str, settings: object, made_by: Mapping[str, str] | None = None) -> "ClipStore":
-        """The store of a data set's faces under these settings by these networks, and its folder with a note of both.
+    def for_settings(
+        cls, root: Path, dataset: str, settings: object, networks: Mapping[str, str] | None = None
+    ) -> "ClipStore":
+        """Returns the store of a data set's faces for these settings and networks, and creates its folder.
+
+        The folder's name depends on both; a note in it (`settings.json`) lists them.
 
         Args:
             root: the folder of all stores.
-            dataset: its name.
-            settings: a dataclass.
-            made_by: what finds faces, landmarks, ... -> its weights (see `makers.makers`); part of the folder's name
-                where there are any.
+            dataset: the data set's name.
+            settings: a dataclass of settings.
+            networks: the version or checksum of each network that finds faces, landmarks or persons, as
+                `faces.network_versions` returns them; none if no network is used.
 
         Raises:
-            NotWritableError: `root` takes no more files.
+            NotWritableError: `root` cannot be written to.
         """
         note: dict[str, object] = asdict(settings)  # type: ignore[call-overload]
         name = f"{dataset}-{settings_key(settings)}"
-        if made_by:
-            note, name = note | {"made_by": dict(made_by)}, f"{name}-{_key(dict(made_by))}"
+        if networks:
+            note, name = note | {"made_by": dict(networks)}, f"{name}-{_key(dict(networks))}"
         store = cls(root / name)
         path = store.folder / NOTE
         if not path.exists():
@@ -75,8 +79,8 @@ class ClipStore:
         return store
 
     @classmethod
-    def found(cls, root: Path, dataset: str, settings: object) -> list["ClipStore"]:
-        """The stores of a data set's faces under these settings that are there, by whichever networks."""
+    def find(cls, root: Path, dataset: str, settings: object) -> list["ClipStore"]:
+        """Returns the existing stores of a data set's faces for these settings, for any networks."""
         name = glob.escape(f"{dataset}-{settings_key(settings)}")
         return [cls(path) for path in sorted([*root.glob(name), *root.glob(f"{name}-*")]) if path.is_dir()]
 

@@ -12,7 +12,7 @@ from data_modules.datasets.dataset import store_root
 from data_modules.datasets.dfew import CLIPS, CODES, DFEW, LISTS
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import check_records
-from data_modules.prepare.faces import store_of
+from data_modules.prepare.faces import store_for
 from data_modules.sampling import SubvideoSampler
 from data_modules.store.clip_file import ClipSummary
 
@@ -54,7 +54,7 @@ def opening(root: Path, clips: int) -> Iterator[tuple[str, list[float]]]:
     write_tree(root, clips)
     dataset = DFEW(root)
     yield "manifest", seconds(lambda: check_records(dataset.records(), dataset.name))
-    store = store_of(dataset)
+    store = store_for(dataset)
     store.write_index(ClipSummary(record.clip_id, FRAMES, FRAMES, 25.0) for record in dataset.records())
     yield "prepared set, for training", seconds(lambda: VideoDataModule(dataset, SubvideoSampler()).setup())
 

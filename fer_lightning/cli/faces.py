@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
 from data_modules.faces.head_pose import ANGLES, head_pose_in_frame
-from data_modules.faces.makers import makers
+from data_modules.faces.network_versions import network_versions
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord, printable
 from data_modules.prepare.clip_preparer import ClipPreparer
@@ -69,7 +69,7 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
         DetectorNotFoundError: the detector is not installed.
         ValueError: the folder holds faces with other settings.
     """
-    store = ClipStore.of(out, "store", settings, makers(settings))
+    store = ClipStore.for_settings(out, "store", settings, network_versions(settings))
     if others := [path.name for path in out.glob("store-*") if path.name != store.folder.name]:
         raise ValueError(
             f"{out} holds faces with other settings or of other networks ({others[0]}/settings.json); use the same "

@@ -47,8 +47,8 @@ def test_a_sound_copy_is_healthy_and_counted_by_split_and_class(dfew):
     assert diagnosis.healthy
     assert diagnosis.root == str(dfew)
     assert diagnosis.found == (
-        SplitCount.of("train", *((emotion, 2) for emotion in SEVEN)),
-        SplitCount.of("test", *((emotion, 1) for emotion in SEVEN)),
+        SplitCount.from_pairs("train", *((emotion, 2) for emotion in SEVEN)),
+        SplitCount.from_pairs("test", *((emotion, 1) for emotion in SEVEN)),
     )
 
 
@@ -156,7 +156,10 @@ class Listed(VideoDataset):
     name: ClassVar[str] = "dfew"
     licence: ClassVar[str] = "none"
     how_to_get: ClassVar[str] = "it is made"
-    counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount.of("", ("anger", 1), ("fear", 2)), SplitCount("test", 1))
+    counts: ClassVar[tuple[SplitCount, ...]] = (
+        SplitCount.from_pairs("", ("anger", 1), ("fear", 2)),
+        SplitCount("test", 1),
+    )
 
     @property
     def class_names(self):

@@ -20,7 +20,7 @@ from data_modules.datasets.sfew import SFEW
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.loading.datamodule import VideoDataModule
-from data_modules.prepare.faces import prepare_faces, store_of
+from data_modules.prepare.faces import prepare_faces, store_for
 from data_modules.sampling import MiddleFrameSampler
 from fer_lightning import FrameBackbone, ImageClassifier
 from tests.fakes import (
@@ -125,7 +125,7 @@ def test_fer2013_is_unpacked_into_the_store_alone(data, tmp_path, monkeypatch):
     FER2013().prepare()
     assert [path.name for path in folder.iterdir()] == ["fer2013.csv"]
     assert FER2013().folder.parent == tmp_path / "store" / "fer2013-images"
-    assert store_of(FER2013()).folder.name.startswith("fer2013-")
+    assert store_for(FER2013()).folder.name.startswith("fer2013-")
 
 
 def test_fer2013_goes_on_where_it_was_stopped(data):

@@ -16,7 +16,7 @@ from data_modules.loading.batch_sampler import TrainingOrder
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.faces import store_of
+from data_modules.prepare.faces import store_for
 from data_modules.sampling import RandomSampler, SegmentSampler, SubvideoSampler, subvideo_indices
 from tests.fakes import write_dfew
 from tests.small_runs import MadeFaces, made_data
@@ -81,7 +81,7 @@ def test_a_batch_holds_what_numpy_makes_of_the_stored_crops(size):
     assert batch.mask.shape == (4, 4)
     assert batch.mask.all()
     for row, clip in enumerate(tested[4:8]):
-        stored = store_of(data.dataset).open(clip.record.clip_id)
+        stored = store_for(data.dataset).open(clip.record.clip_id)
         positions = subvideo_indices(len(stored), 2, 2).flatten().numpy()
         crops = stored.crops(range(len(stored)))[positions]
         if size != 48:
@@ -97,7 +97,7 @@ def test_a_model_gets_the_inputs_that_it_asks_for():
     data = made_data(size=32, inputs=frozenset({"landmarks"}))
     batch = next(iter(data.test_dataloader()[1]))
     assert batch.face is None
-    stored = store_of(data.dataset).open(batch.clip_id[0])
+    stored = store_for(data.dataset).open(batch.clip_id[0])
     positions = subvideo_indices(len(stored), 2, 2).flatten().numpy()
     points = stored.optional("landmarks")[positions]
     points[..., :2] += 0.5  # a pixel's centre

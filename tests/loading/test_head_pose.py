@@ -13,7 +13,7 @@ from data_modules.datasets.synthetic import RenderedDataset
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
-from data_modules.prepare.faces import store_of
+from data_modules.prepare.faces import store_for
 from data_modules.sampling import SegmentSampler
 from data_modules.synthetic.clip import ClipSettings, plan_clip
 from tests.small_runs import MadeFaces, made_data
@@ -121,7 +121,7 @@ def test_a_store_that_does_not_say_how_faces_were_cut_is_named():
 def test_frames_without_landmarks_are_nan(root):
     """Half of a clip's landmarks are taken out of its file, and another clip's faces."""
     data = data_of(root)
-    store = store_of(data.dataset)
+    store = store_for(data.dataset)
     pose = [row for batch in data.test_dataloader()[1] for row in batch.head_pose]
     assert all(torch.isfinite(row).all() for row in pose)
     clip = data.clip_dataset("test").clips[0]

@@ -25,7 +25,7 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.coverage import quarantine
-from data_modules.prepare.faces import prepare_faces, store_of
+from data_modules.prepare.faces import prepare_faces, store_for
 from data_modules.prepare.shard import Shard
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
@@ -192,7 +192,7 @@ class Killed(ClipPreparer):
 def test_a_killed_worker_costs_its_clip_two_tries_and_never_the_next_run(dataset, monkeypatch, capsys):
     monkeypatch.setattr("data_modules.prepare.faces.ClipPreparer", Killed)
     assert prepare_data(dataset, 2, None, Shard(), None) == 1
-    index = store_of(dataset).read_index()
+    index = store_for(dataset).read_index()
     assert index["b"].reason == "failed for now: the process that read it crashed (exit code -9)"
     assert {name: index[name].num_faces for name in "abc"} == {"a": 12, "b": 0, "c": 5}
     assert (dataset.folder / "tries").read_text() == "bb"
@@ -201,7 +201,7 @@ def test_a_killed_worker_costs_its_clip_two_tries_and_never_the_next_run(dataset
     assert "1 of 3 clips failed" in said.err
     (dataset.folder / "enough").touch()
     assert prepare_data(dataset, 2, None, Shard(), None) == 0
-    assert store_of(dataset).read_index()["b"].num_faces == 6
+    assert store_for(dataset).read_index()["b"].num_faces == 6
     assert (dataset.folder / "tries").read_text() == "bbb"
     assert capsys.readouterr().err == ""
 
@@ -216,10 +216,10 @@ def test_a_disk_that_does_not_answer_is_no_unreadable_clip(dataset, monkeypatch)
 
     monkeypatch.setattr(Path, "open", unanswered)
     assert prepare_data(dataset, 0, None, Shard(), None) == 1
-    assert store_of(dataset).read_index()["b"].reason.startswith("failed for now: OSError")
+    assert store_for(dataset).read_index()["b"].reason.startswith("failed for now: OSError")
     broken.clear()
     assert prepare_data(dataset, 0, None, Shard(), None) == 0
-    assert store_of(dataset).read_index()["b"].num_faces == 6
+    assert store_for(dataset).read_index()["b"].num_faces == 6
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
@@ -235,15 +235,15 @@ def test_a_full_store_stops_everything_and_blames_no_clip(dataset, monkeypatch, 
     with pytest.raises(NotWritableError, match=rf"cannot write to .*{os.strerror(number).lower()}.*goes on") as raised:
         prepare_data(dataset, 0, None, Shard(), None)
     assert "FER_STORE" in str(remedy(raised.value))
-    assert store_of(dataset).clip_ids() == {"a"}
-    assert store_of(dataset).read_index() == {}
+    assert store_for(dataset).clip_ids() == {"a"}
+    assert store_for(dataset).read_index() == {}
     monkeypatch.setattr(TensorFile, "write_to", write)
     assert prepare_data(dataset, 0, None, Shard(), None) == 0
-    assert {row.num_faces for row in store_of(dataset).read_index().values()} == {12, 6, 5}
+    assert {row.num_faces for row in store_for(dataset).read_index().values()} == {12, 6, 5}
 
 
 def test_a_forbidden_store_is_told_before_any_clip_is_read(dataset, monkeypatch):
-    store = store_of(dataset)
+    store = store_for(dataset)
 
     def forbidden(*_, **__):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(store.folder))
@@ -348,7 +348,7 @@ def test_a_damaged_file_of_the_store_is_found_and_made_again(dataset, how, index
 
 
 def test_what_killed_runs_left_in_the_store_is_removed_by_and_by(dataset):
-    left = [store_of(dataset).folder / name for name in (".being-written-0a.safetensors", ".being-written-0b.csv")]
+    left = [store_for(dataset).folder / name for name in (".being-written-0a.safetensors", ".being-written-0b.csv")]
     for path in left:
         path.touch()
     os.utime(left[0], (1, 1))
@@ -369,7 +369,7 @@ def misnamed(tmp_path):
 
 def test_a_name_that_is_not_utf_8_costs_its_clip_alone(misnamed, capsys):
     assert prepare_data(misnamed, 0, None, Shard(), None) == 1
-    store = store_of(misnamed)
+    store = store_for(misnamed)
     assert {row.num_faces for row in store.read_index().values()} == {4}
     assert set(store.read_index()) == {"happiness/good", "happiness/better"}
     assert "not UTF-8; rename the file or folder: happiness/caf\\xe9.mp4" in capsys.readouterr().out
@@ -402,18 +402,18 @@ def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
     monkeypatch.setattr(makers, "version", version)
     (tmp_path / "clips").mkdir()
     data = Clips(tmp_path / "clips", faces=FaceSettings("mtcnn", landmarks="mesh"))
-    first = store_of(data).folder
+    first = store_for(data).folder
     assert "facenet-pytorch 2.6.0" in (first / "settings.json").read_text()
     found.clear()
-    assert store_of(data).folder == first, "a machine without the network takes the faces that are there"
+    assert store_for(data).folder == first, "a machine without the network takes the faces that are there"
     found["facenet-pytorch"] = "2.7.0"
-    second = store_of(data).folder
+    second = store_for(data).folder
     assert second != first
     monkeypatch.setattr(makers, "SHA256", "another")
-    assert store_of(data).folder not in (first, second)
+    assert store_for(data).folder not in (first, second)
     found.clear()
     with pytest.raises(ValueError, match=rf"{first.name}.*different networks"):
-        store_of(data)
+        store_for(data)
 
 
 def test_other_weights_of_insightface_make_another_store(tmp_path, monkeypatch):
@@ -424,8 +424,8 @@ def test_other_weights_of_insightface_make_another_store(tmp_path, monkeypatch):
     data, stores = Clips(tmp_path / "clips", faces=FaceSettings("insightface")), set()
     for content in (b"one", b"two", b"three", b"two"):
         weights.write_bytes(content)
-        stores.add(store_of(data).folder)
-        assert hashlib.sha256(content).hexdigest() in (store_of(data).folder / "settings.json").read_text()
+        stores.add(store_for(data).folder)
+        assert hashlib.sha256(content).hexdigest() in (store_for(data).folder / "settings.json").read_text()
     assert len(stores) == 3
 
 
@@ -433,7 +433,7 @@ def test_faces_of_unknown_networks_are_told_of(tmp_path, capsys):
     clip(tmp_path / "clips", "a")
     data = Clips(tmp_path / "clips", faces=FaceSettings("crop", size=32, landmarks="mesh"))
     data.clips = [VideoRecord("a", "a.mp4", "sadness")]
-    earlier = ClipStore.of(tmp_path / "store", data.store_name, data.faces).folder
+    earlier = ClipStore.for_settings(tmp_path / "store", data.store_name, data.faces).folder
     store = prepare_faces(data, 0)
     assert store.folder.name.startswith(f"{earlier.name}-")
     assert f"the faces in {earlier} are not used" in capsys.readouterr().out
@@ -482,13 +482,13 @@ def test_a_missing_detector_stops_everything(dataset, workers, monkeypatch, tmp_
     dataset.faces = FaceSettings("insightface")
     with pytest.raises(DetectorNotFoundError, match="non-commercial"):
         prepare_faces(dataset, workers)
-    assert not (store_of(dataset).folder / "index.csv").exists()
+    assert not (store_for(dataset).folder / "index.csv").exists()
 
 
 def test_stores_are_apart_by_folder_and_settings_not_place(tmp_path):
     def name(root: Path, settings: FaceSettings) -> str:
         root.mkdir(parents=True, exist_ok=True)
-        return store_of(Clips(root, faces=settings)).folder.name
+        return store_for(Clips(root, faces=settings)).folder.name
 
     wild, lab = name(tmp_path / "clips-wild-0", ANNOTATION), name(tmp_path / "clips-lab-0", ANNOTATION)
     assert wild.startswith("clips-wild-0-")

@@ -162,7 +162,7 @@ def test_any_changed_setting_is_another_store(tmp_path):
     keys = {settings_key(settings) for settings in [base, *changed, Other()]}
     assert len(keys) == 7
     assert settings_key(FaceSettings()) == settings_key(base)
-    store = ClipStore.of(tmp_path, "name", base)
+    store = ClipStore.for_settings(tmp_path, "name", base)
     assert store.folder.name == f"name-{settings_key(base)}"
     assert '"size": 256' in (store.folder / "settings.json").read_text()
 

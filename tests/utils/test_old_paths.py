@@ -14,7 +14,7 @@ ROOMS_WITH_CLASSES = {
     "data_modules.tracking": ("FaceTracker", "TrackerSettings", "vote"),
     "data_modules.store": ("ClipStore", "StoredClip"),
     "data_modules.video": ("open_video",),
-    "data_modules.prepare": ("prepare_faces", "store_of"),
+    "data_modules.prepare": ("prepare_faces", "store_for"),
     "fer_lightning.architectures.vshnn": ("VSHNN",),
     "fer_lightning.architectures.bimodal": ("CNNBiLSTM", "StaticFrameVote"),
 }
