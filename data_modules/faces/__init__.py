@@ -1,4 +1,4 @@
-"""Find faces, follow them, choose the main one, align it, and place its landmarks."""
+"""Detect and track faces, choose the main one, align it, and find its landmarks."""
 
 import lazy_loader
 

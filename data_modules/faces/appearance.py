@@ -1,4 +1,4 @@
-"""What a face looks like, as numbers that two frames can be compared by: colour histograms, and any face embedding."""
+"""Describes the appearance of faces for comparison between frames: colour histograms and face embeddings."""
 
 from collections.abc import Callable
 
@@ -11,25 +11,25 @@ from data_modules.video.source import Frame
 
 Vector = NDArray[np.float32]  # (D,)
 Embed = Callable[[Frame, Detection], Vector]
-"""(H, W, 3) RGB frame and a face in it -> (D,) its encoding, such as the last layer of a network for identities."""
+"""Maps an (H, W, 3) RGB frame and a face in it to its (D,) embedding, such as that of a face recognition network."""
 
 COLOURS = (10, 10)  # bins over hue and saturation, Do et al., 2021, section 3.3.1
 BRIGHTNESS = 20  # bins over value
-GRID = 64  # [our choice] of a larger face 64 x 64 pixels, evenly spaced, are counted
+GRID = 64  # [our choice] at most 64 x 64 evenly spaced pixels of a face are counted
 
 
 def colour_histograms(frame: Frame, box: NDArray[np.floating]) -> Vector:
-    """(120,): the 10 x 10 histogram of hue and saturation, row by row, then the 20 bins of value, of a box's pixels.
+    """Computes the histograms of a box's pixels: 10 x 10 bins of hue and saturation, then 20 bins of value, (120,).
 
-    Each of the two sums to 1, so that faces of different sizes can be compared. Of a box that lies partly outside of
-    the frame the part within counts, and at least one pixel.
+    Each of the two sums to 1, so that faces of different sizes can be compared. If a box lies partly outside the frame,
+    the part inside is used, at least one pixel.
 
     Args:
         frame: (H, W, 3) RGB.
         box: (4,) left, top, right, bottom in pixels.
 
     Raises:
-        ValueError: the frame is no colour picture of 8 bits.
+        ValueError: the frame is not an 8-bit colour image.
     """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
         raise ValueError(f"a frame of shape {frame.shape} and type {frame.dtype}; expected (H, W, 3) RGB of uint8")
@@ -42,35 +42,35 @@ def colour_histograms(frame: Frame, box: NDArray[np.floating]) -> Vector:
 
 
 def _grid(low: float, high: float, size: int) -> NDArray[np.int64]:
-    """The pixels from `low` to `high` along one axis of a frame, at most `GRID` of them."""
+    """Returns at most `GRID` evenly spaced pixels from `low` to `high` along one axis of a frame."""
     first = min(max(int(np.floor(low)), 0), size - 1)
     last = min(max(int(np.ceil(high)), first + 1), size)
     count = min(last - first, GRID)
     return first + (2 * np.arange(count, dtype=np.int64) + 1) * (last - first) // (2 * count)
 
 
-def encoding(embed: Embed, frame: Frame, face: Detection) -> Vector:
-    """(D,) what `embed` makes of a face, scaled to unit length, so that a distance between two is within 0 and 2.
+def unit_embedding(embed: Embed, frame: Frame, face: Detection) -> Vector:
+    """Returns the (D,) embedding of a face scaled to unit length, so that distances lie between 0 and 2.
 
     Raises:
-        ValueError: it is no vector of finite numbers, or zero.
+        ValueError: the embedding is not a vector, not finite, or zero.
     """
     vector = np.asarray(embed(frame, face), dtype=np.float32)
     norm = float(np.linalg.norm(vector))
     if vector.ndim != 1 or not 0 < norm < np.inf:
         raise ValueError(
-            f"`embed` gave shape {vector.shape} of norm {norm:g} for the face at {face.box.round(1).tolist()}; "
+            f"`embed` returned shape {vector.shape} with norm {norm:g} for the face at {face.box.round(1).tolist()}; "
             "expected (D,), finite and not zero"
         )
     return vector / np.float32(norm)
 
 
 class FeatureHistory:
-    """The last k vectors of one kind and the sum of all: as large after a million faces as after k.
+    """Keeps the last k vectors of one kind and the sum of all, in constant memory.
 
     Args:
         first: (D,) the first vector.
-        k: how many the recent mean is over.
+        k: number of vectors in the recent mean.
     """
 
     def __init__(self, first: Vector, k: int) -> None:
@@ -80,28 +80,28 @@ class FeatureHistory:
         self.add(first)
 
     def add(self, vector: Vector) -> None:
-        """Appends a vector; the oldest of k + 1 is forgotten.
+        """Appends a vector, which replaces the oldest one if k are stored.
 
         Raises:
-            ValueError: it has another length than those before.
+            ValueError: its length differs from the earlier vectors'.
         """
         if vector.shape != self._sum.shape:
-            raise ValueError(f"a face is described by {len(vector)} numbers, those before by {len(self._sum)}")
+            raise ValueError(f"found a feature vector of {len(vector)} numbers; expected {len(self._sum)}, as before")
         self._last[self._count % len(self._last)] = vector
         self._sum += vector
         self._count += 1
 
     @property
     def recent(self) -> NDArray[np.float64]:
-        """(D,) mean of the last k."""
+        """The (D,) mean of the last k vectors."""
         mean: NDArray[np.float64] = self._last[: self._count].mean(axis=0, dtype=np.float64)
         return mean
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(D,) mean of all."""
+        """The (D,) mean of all vectors."""
         return self._sum / self._count
 
     def forget(self) -> None:
-        """Lets the last k go; the mean of all stays. For tracks that have ended."""
+        """Drops the last k vectors of a track that has ended; the mean of all remains."""
         self._last = self._last[:0]

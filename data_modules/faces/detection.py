@@ -1,4 +1,4 @@
-"""Where the faces of a frame are: neural detectors behind one protocol, and boxes that are known beforehand."""
+"""Face detection: neural detectors behind one protocol, and face positions that are known in advance."""
 
 import logging
 import zlib
@@ -28,60 +28,60 @@ class Detection:
 
 @runtime_checkable
 class FaceDetector(Protocol):
-    """Finds all faces in frames, each frame for itself."""
+    """Detects all faces in frames, each frame independently."""
 
     name: str
-    device: str  # where it runs
+    device: str  # the device that it runs on
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        """The faces of each (H, W, 3) RGB frame, the surest first."""
+        """Returns the faces of each (H, W, 3) RGB frame in descending order of score."""
         ...
 
 
 @runtime_checkable
 class FaceLocator(Protocol):
-    """Says where the face is in each frame of one clip, or None where there is none."""
+    """Locates the face in each frame of one clip."""
 
     def at(self, index: int) -> Detection | None:
-        """The face in frame `index`."""
+        """Returns the face in frame `index`, or None if there is none."""
         ...
 
 
 @dataclass(frozen=True)
 class WholeFrame:
-    """Frames that somebody else cropped already: each is a face as a whole, without points."""
+    """Treats each frame as a face, without points, for data sets whose faces are already cropped."""
 
     width: int
     height: int
 
     def at(self, index: int) -> Detection | None:
-        """The whole frame."""
+        """Returns the whole frame as a detection."""
         return Detection(np.array([0, 0, self.width, self.height], dtype=np.float32), 1.0)
 
 
 class AnnotatedFaces:
-    """The face as the ground truth knows it; the five points are means of the 68 landmarks.
+    """Takes the face from the ground truth; the five points are computed from the 68 landmarks.
 
     Args:
-        truth: of all frames of the clip.
-        jitter: standard deviation of Gaussian noise on box and points, as a share of the face's size: what a detector's
-            inaccuracy would be. Each frame's noise depends on clip and frame number alone.
-        clip_id: seeds the noise.
+        truth: ground truth of all frames of the clip.
+        jitter: standard deviation of Gaussian noise on box and points, as a share of the face's size, to simulate the
+            inaccuracy of a detector. The noise of a frame depends on the clip and the frame number only.
+        clip_id: seed of the noise.
     """
 
     def __init__(self, truth: FrameTruth, jitter: float = 0.0, clip_id: str = "") -> None:
         self._truth, self._jitter, self._seed = truth, jitter, zlib.crc32(clip_id.encode())
 
     def at(self, index: int) -> Detection | None:
-        """The face in frame `index`, None where it cannot be seen.
+        """Returns the face in frame `index`, or None if it is not visible.
 
         Raises:
-            ValueError: the clip has more frames than its ground truth.
+            ValueError: the ground truth has fewer frames than the clip.
         """
         count = len(self._truth.visible)
         if index >= count:
             raise ValueError(
-                f"frame {index} has no ground truth, which covers {count}; video and truth do not belong together"
+                f"frame {index} has no ground truth, which covers {count} frames; video and truth do not match"
             )
         if not self._truth.visible[index]:
             return None
@@ -94,24 +94,24 @@ class AnnotatedFaces:
 
 
 def five_points(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(68, 2 or 3) iBUG landmarks -> (5, 2): eyes' centres, tip of the nose, corners of the mouth, image left first."""
+    """Reduces (68, 2 or 3) iBUG landmarks to (5, 2): eye centres, nose tip, mouth corners, left in the image first."""
     xy = landmarks[:, :2]
     return np.stack([xy[36:42].mean(0), xy[42:48].mean(0), xy[30], xy[48], xy[54]]).astype(np.float32)
 
 
 class MTCNNDetector:
-    """MTCNN (Zhang et al. 2016) as in facenet-pytorch, whose wheel holds the weights (MIT).
+    """MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878) as in facenet-pytorch, whose wheel has MIT weights.
 
-    Frames are scaled down to `max_side` before: detection costs with the number of pixels, and with the inverse square
-    of the smallest face that is looked for. The defaults find faces from 1/16 of the longer side on. Its many small
-    operations gain nothing from several threads, and lose much where other processes want the cores too: on a CPU,
-    call `torch.set_num_threads(1)` before.
+    Frames are first scaled down to `max_side`: the cost of detection grows with the number of pixels, and with the
+    inverse square of `min_face`. The defaults find faces from 1/16 of the longer side upwards. The network's many small
+    operations do not benefit from several threads and slow down when other processes need the cores: on a CPU, call
+    `torch.set_num_threads(1)` first.
 
     Args:
-        device: where it runs; by default a GPU where there is one.
-        min_score: detections below are left out.
-        max_side: the longer side of the frames it looks at, in pixels.
-        min_face: the smallest face in pixels of the scaled frame.
+        device: device to run on; by default a GPU if available.
+        min_score: detections with a lower score are dropped.
+        max_side: longer side of the frames that the network sees, in pixels.
+        min_face: smallest face in pixels of the scaled frame.
 
     Raises:
         DetectorNotFoundError: facenet-pytorch is not installed.
@@ -137,13 +137,13 @@ class MTCNNDetector:
         log.info("MTCNN runs on %s", self.device)
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        """See `FaceDetector.detect`; frames of one shape run as one batch."""
-        found: list[list[Detection]] = [[] for _ in frames]
+        """Detects faces as `FaceDetector.detect` does; frames of the same shape run as one batch."""
+        detections: list[list[Detection]] = [[] for _ in frames]
         for shape in {frame.shape for frame in frames}:
             positions = [i for i, frame in enumerate(frames) if frame.shape == shape]
             for i, faces in zip(positions, self._detect_batch([frames[i] for i in positions]), strict=True):
-                found[i] = faces
-        return found
+                detections[i] = faces
+        return detections
 
     def _detect_batch(self, frames: Sequence[Frame]) -> list[list[Detection]]:
         height, width = frames[0].shape[:2]

@@ -1,4 +1,4 @@
-"""All detections of a clip and the tracks they belong to, in compact arrays."""
+"""A compact log of all detections of a clip and the tracks they belong to."""
 
 from array import array
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection
 
-ROW = 15  # box 4, score 1, points 10 (NaN where the detector gives none)
+ROW = 15  # box 4, score 1, points 10 (NaN if the detector returns none)
 
 
 class DetectionLog:
-    """All detections of a clip and the numbers of the tracks they belong to, in the order of frames."""
+    """Stores the detections of a clip in frame order, each with the number of its track."""
 
     def __init__(self) -> None:
         self._frames, self._numbers, self._rows = array("i"), array("i"), array("f")
@@ -28,7 +28,7 @@ class DetectionLog:
         self._rows.extend(float(value) for value in (*face.box, face.score, *points))
 
     def select(self, numbers: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Frames (N,), tracks (N,) and rows (N, 15) - box, score, five points - of these tracks' detections."""
+        """Returns frames (N,), tracks (N,) and rows (N, 15) of box, score, points of the detections of these tracks."""
         frames, tracks = np.array(self._frames, np.int64), np.array(self._numbers, np.int64)
-        wanted = np.isin(tracks, np.array(numbers, np.int64))
-        return frames[wanted], tracks[wanted], np.array(self._rows, np.float32).reshape(-1, ROW)[wanted]
+        selected = np.isin(tracks, np.array(numbers, np.int64))
+        return frames[selected], tracks[selected], np.array(self._rows, np.float32).reshape(-1, ROW)[selected]

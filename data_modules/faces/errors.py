@@ -1,4 +1,4 @@
-"""What can be missing: a detector's package or weights."""
+"""Errors about missing packages and weights of detectors."""
 
 
 class DetectorNotFoundError(RuntimeError):
@@ -6,4 +6,4 @@ class DetectorNotFoundError(RuntimeError):
 
 
 class WeightsError(DetectorNotFoundError):
-    """Weights are missing, damaged, of another kind, or refused; the message names the file and says what to do."""
+    """Weights are missing, damaged, for another model, or rejected; the message names the file and says what to do."""

@@ -1,7 +1,8 @@
-"""From a clip to its faces: where they are, how they are cut, and what else is known of each frame.
+"""Extracts the main face of each frame of a clip, with its landmarks, its person and annotations.
 
-A detector needs to see the whole clip before the main face is known, so the clip is read twice: once for the detector,
-with each `every`-th frame alone converted, once for the crops. Frames are never kept: memory does not grow with a clip.
+The main face is known only after the detector has seen the whole clip, so the clip is read twice: once for the
+detector, which sees every n-th frame, and once for the crops. Frames are not kept, so memory does not grow with the
+length of a clip.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from data_modules.faces.alignment import Aligned, align, box_matrix, resize, tra
 from data_modules.faces.detection import AnnotatedFaces, Detection, FaceLocator, WholeFrame
 from data_modules.faces.face_table import FaceTable
 from data_modules.faces.ground_truth import FrameTruth
-from data_modules.faces.lengthening import lengthened
+from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.main_face import MainFace
 from data_modules.faces.models import FaceModels
 from data_modules.faces.settings import FaceSettings
@@ -25,43 +26,43 @@ from data_modules.store.clip_file import LANDMARKS, FaceFrame, Origin
 from data_modules.utils.pool import run_to_end
 from data_modules.video.source import Frame, VideoSource
 
-BATCH = 16  # frames a detector sees at once
+BATCH = 16  # frames in a batch of the detector
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class ClipAnnotations:
-    """What is known of a clip before anybody looks at it."""
+    """Annotations of a clip: ground truth and a table of faces, if available."""
 
     clip_id: str = ""
     truth: FrameTruth | None = None
     table: FaceTable | None = None
 
     def check_length(self, source: VideoSource) -> None:
-        """Compares the ground truth, where there is any, with the clip.
+        """Checks that the ground truth, if there is any, has as many frames as the clip.
 
         Raises:
-            ValueError: it is that of another number of frames.
+            ValueError: the numbers of frames differ.
         """
         if self.truth is not None and len(self.truth.visible) != source.num_frames:
             raise ValueError(
-                f"{source.path}: {source.num_frames} frames, but ground truth of {len(self.truth.visible)}; make the "
-                "data again"
+                f"{source.path}: {source.num_frames} frames, but ground truth of {len(self.truth.visible)}; create "
+                "the data set again"
             )
 
     def require_truth(self, setting: str) -> FrameTruth:
-        """The ground truth that a setting, such as `detector`, asks for.
+        """Returns the ground truth, which a setting such as `detector` requires.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the clip has no ground truth.
         """
         return _required(self.truth, f"clip {self.clip_id!r} has no ground truth", f"{setting}: annotation")
 
     def require_table(self, setting: str) -> FaceTable:
-        """The table of faces that a setting, such as `detector`, asks for.
+        """Returns the table of faces, which a setting such as `detector` requires.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the clip has no table of faces.
         """
         return _required(self.table, f"clip {self.clip_id!r} has no table of faces", f"{setting}: table")
 
@@ -76,48 +77,52 @@ def _required(item: Item | None, missing: str, setting: str) -> Item:
 
 
 class PersonBoxes:
-    """The persons of each look, and where the one around a face is."""
+    """Stores the persons detected in some frames and finds the one around a face."""
 
     def __init__(self, max_gap: int) -> None:
-        self._looks: list[int] = []
-        self._boxes: list[NDArray[np.float32]] = []  # (P, 4) of each look
+        self._frames: list[int] = []  # frames that the detector saw
+        self._boxes: list[NDArray[np.float32]] = []  # (P, 4) of each of these frames
         self._max_gap = max_gap
 
     def add(self, index: int, persons: Sequence[Detection]) -> None:
-        """Adds what a look at frame `index` found."""
-        self._looks.append(index)
+        """Adds the persons detected in frame `index`."""
+        self._frames.append(index)
         self._boxes.append(np.array([person.box for person in persons], dtype=np.float32).reshape(-1, 4))
 
     def at(self, index: int, face: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """(4,) the box of the person around a face in frame `index`, from the nearest look; None where nobody is."""
+        """Returns the (4,) box of the person around a face, from the frame nearest to `index` that was analysed.
+
+        Returns None if that frame is further away than `max_gap`, or if no person overlaps the face.
+        """
+        following = int(np.searchsorted(self._frames, index))
         nearest = min(
-            range(max(0, (place := int(np.searchsorted(self._looks, index))) - 1), min(place + 1, len(self._looks))),
-            key=lambda look: abs(self._looks[look] - index),
+            range(max(0, following - 1), min(following + 1, len(self._frames))),
+            key=lambda position: abs(self._frames[position] - index),
             default=None,
         )
-        if nearest is None or abs(self._looks[nearest] - index) > self._max_gap:
+        if nearest is None or abs(self._frames[nearest] - index) > self._max_gap:
             return None
         return person_of(face, list(self._boxes[nearest]))
 
 
 @dataclass(frozen=True)
 class FaceLocations:
-    """Where the face, and the person around it, are in each frame of a clip."""
+    """Positions of the face, and of the person around it, in each frame of a clip."""
 
     faces: FaceLocator
     persons: PersonBoxes | None = None
 
 
 class FaceExtractor:
-    """Finds, cuts and describes the main face of clips; its networks are loaded once for all of them.
+    """Extracts the main face of clips; its networks are loaded once for all clips.
 
-    `extract` is all of it. What has to show how far it is calls its two parts, `locate` and `crop`.
+    `extract` does all the work. To show progress, call its two parts, `locate` and `crop`.
 
     Args:
-        settings: how faces are made.
-        device: where the networks run; the fastest device that there is by default.
-        threads: frames that a detector looks at at a time, on a processor.
-        models: in the place of the networks that the settings ask for.
+        settings: how faces are extracted.
+        device: device that the networks run on; by default the fastest one available.
+        threads: number of frames that a detector processes in parallel on a CPU.
+        models: networks to use instead of those that the settings name.
 
     Raises:
         DetectorNotFoundError: a package or weights are missing.
@@ -134,21 +139,21 @@ class FaceExtractor:
         self.models = models or FaceModels.from_settings(settings, device, threads)
 
     def extract(self, source: VideoSource, annotations: ClipAnnotations | None = None) -> Iterator[FaceFrame]:
-        """Both passes over a clip: yields the main face of each frame that shows it.
+        """Reads a clip twice and yields the main face of each frame that shows it.
 
         Raises:
-            UnreadableVideoError: nothing decodes.
-            ValueError: the settings ask for annotations that the clip does not have, or that do not fit it.
+            UnreadableVideoError: no frame can be decoded.
+            ValueError: the settings require annotations that the clip does not have, or that do not match it.
         """
         annotations = annotations or ClipAnnotations()
         yield from self.crop(source, run_to_end(self.locate(source, annotations)), annotations)
 
     def locate(self, source: VideoSource, annotations: ClipAnnotations) -> Generator[float, None, FaceLocations]:
-        """Finds the face in each frame; yields how far it is, half of all the work being 0.5.
+        """Locates the face in each frame; yields the progress, from 0 to 0.5, and returns the locations.
 
         Raises:
-            UnreadableVideoError: nothing decodes.
-            ValueError: the settings ask for annotations that the clip does not have, or that do not fit it.
+            UnreadableVideoError: no frame can be decoded.
+            ValueError: the settings require annotations that the clip does not have, or that do not match it.
         """
         annotations.check_length(source)
         settings, models = self.settings, self.models
@@ -160,18 +165,18 @@ class FaceExtractor:
         for batch in _batches(source.frames(every=settings.every), BATCH):
             frames = [frame for _, frame in batch]
             if models.persons and persons is not None:
-                for (index, _), found in zip(batch, models.persons.detect(frames), strict=True):
-                    persons.add(index, found)
+                for (index, _), detections in zip(batch, models.persons.detect(frames), strict=True):
+                    persons.add(index, detections)
             if models.faces:
-                for (index, frame), found in zip(batch, models.faces.detect(frames), strict=True):
-                    tracker.update(index, found, frame)
-            yield _share(batch[-1][0], source)
+                for (index, frame), detections in zip(batch, models.faces.detect(frames), strict=True):
+                    tracker.update(index, detections, frame)
+            yield _progress(batch[-1][0], source)
         if faces is None:
             faces = MainFace(tracker, (source.width, source.height), settings.every, settings.max_gap)
         return FaceLocations(faces, persons)
 
     def _annotated(self, source: VideoSource, annotations: ClipAnnotations) -> FaceLocator:
-        """Faces that nobody needs to look for."""
+        """Returns faces that are known without a detector."""
         if self.settings.detector == "crop":
             return WholeFrame(source.width, source.height)
         if self.settings.detector == "table":
@@ -179,20 +184,19 @@ class FaceExtractor:
         return AnnotatedFaces(annotations.require_truth("detector"), self.settings.jitter, annotations.clip_id)
 
     def crop(self, source: VideoSource, locations: FaceLocations, annotations: ClipAnnotations) -> Iterator[FaceFrame]:
-        """Yields the main face of each frame that shows it; a short clip is lengthened if the settings say so.
+        """Yields the main face of each frame that shows it; short clips are lengthened as in the settings.
 
         Raises:
-            UnreadableVideoError: nothing decodes.
-            ValueError: the settings ask for annotations that the clip does not have.
+            UnreadableVideoError: no frame can be decoded.
+            ValueError: the settings require annotations that the clip does not have.
         """
-        return lengthened(self._crop(source, locations, annotations), self.settings.lengthen)
+        return lengthen_faces(self._crop(source, locations, annotations), self.settings.lengthen)
 
     def _crop(self, source: VideoSource, locations: FaceLocations, annotations: ClipAnnotations) -> Iterator[FaceFrame]:
         faces = locations.faces
-        wanted = [index for index in range(source.num_frames) if faces.at(index) is not None]
-        for index, frame in source.frames(None if len(wanted) == source.num_frames else wanted):
-            face = faces.at(index)
-            assert face is not None
+        located = {i: face for i in range(source.num_frames) if (face := faces.at(i)) is not None}
+        for index, frame in source.frames(None if len(located) == source.num_frames else list(located)):
+            face = located[index]
             cut = self._align(frame, face)
             points = self._landmarks(index, frame, face, annotations)
             yield FaceFrame(
@@ -203,7 +207,7 @@ class FaceExtractor:
                 None if points is None else transform_points(points, cut.matrix),
                 None if annotations.truth is None else float(annotations.truth.intensity[index]),
                 self._person(index, frame, face, locations.persons, annotations),
-                Origin.FOUND if not isinstance(faces, MainFace) or faces.is_detected(index) else Origin.BETWEEN,
+                Origin.DETECTED if not isinstance(faces, MainFace) or faces.is_detected(index) else Origin.TRACKED,
                 cut.matrix,
             )
 
@@ -216,22 +220,22 @@ class FaceExtractor:
     def _landmarks(
         self, index: int, frame: Frame, face: Detection, annotations: ClipAnnotations
     ) -> NDArray[np.float32] | None:
-        """(68, 3) in pixels of the frame, NaN where none are found, or None where nobody asked for them."""
+        """Returns (68, 3) landmarks in pixels of the frame, NaN if not found, or None if the settings need none."""
         if self.settings.landmarks == "none":
             return None
-        found: NDArray[np.float32] | None
+        points: NDArray[np.float32] | None
         if self.models.landmarks:
-            found = self.models.landmarks.find(frame, face)
+            points = self.models.landmarks.find(frame, face)
         elif self.settings.landmarks == "table":
-            found = annotations.require_table("landmarks").landmarks(index)
+            points = annotations.require_table("landmarks").landmarks(index)
         else:
-            found = annotations.require_truth("landmarks").landmarks[index]
-        return np.full(LANDMARKS, np.nan, np.float32) if found is None else found
+            points = annotations.require_truth("landmarks").landmarks[index]
+        return np.full(LANDMARKS, np.nan, np.float32) if points is None else points
 
     def _person(
         self, index: int, frame: Frame, face: Detection, persons: PersonBoxes | None, annotations: ClipAnnotations
     ) -> NDArray[np.uint8] | None:
-        """(S, S, 3): the square around the person, the whole frame where nobody is found, or None if not asked for."""
+        """Returns (S, S, 3): the square around the person, or the whole frame without one; None if not needed."""
         size = self.settings.size
         if self.settings.person == "none":
             return None
@@ -251,6 +255,6 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _share(index: int, source: VideoSource) -> float:
-    """How much is done when one of the two passes over a clip is at a frame; 0 where its length is not known yet."""
+def _progress(index: int, source: VideoSource) -> float:
+    """Returns the progress of the first of two passes at a frame, up to 0.5; 0 while the length is unknown."""
     return min(0.5, 0.5 * (index + 1) / source.expected_frames) if source.expected_frames else 0.0

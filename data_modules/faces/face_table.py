@@ -1,4 +1,4 @@
-"""Boxes and landmarks that somebody else's tool wrote: OpenFace, MediaPipe's face mesh, or a plain table of boxes."""
+"""Reads boxes and landmarks from tables of other tools: OpenFace, MediaPipe's face mesh, or plain boxes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ FOLDERS = ("faces", "OpenFace")
 CORNERS, SIZES = ("left", "top", "right", "bottom"), ("x", "y", "width", "height")
 POINTS, LANDMARKS, VERTICES = 5, 68, 468
 MAX_BYTES = 1 << 33  # a row of OpenFace has about 5 kB
-NORMALISED = 2.0  # coordinates within so many widths and heights of the frame's corner are shares of them
+NORMALISED = 2.0  # if no coordinate is larger, they are shares of the frame's width and height
 EXPECTED = (
     "OpenFace's columns (frame, success, x_0 to x_67, y_0 to y_67), a face mesh's (frame, x_0 to x_467, y_0 ..., z_0 "
     f"...), or boxes (frame, and {', '.join(CORNERS)} or {', '.join(SIZES)})"
@@ -27,7 +27,7 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class FaceTable:
-    """The face of each frame that shows one, in pixels of the upright frame (`FaceLocator`)."""
+    """The face of each frame that shows one, in pixels of the upright frame; a `FaceLocator`."""
 
     path: Path
     frame: NDArray[np.int64]  # (N,) ascending, from 0
@@ -37,62 +37,63 @@ class FaceTable:
     landmark: Floats | None = None  # (N, 68, 3), iBUG; the third away from the camera, around 0
 
     def at(self, index: int) -> Detection | None:
-        """The face in frame `index`; None where the table has none."""
+        """Returns the face in frame `index`, or None if the table has none."""
         row = self._row(index)
         if row is None:
             return None
         return Detection(self.box[row], float(self.score[row]), None if self.points is None else self.points[row])
 
     def landmarks(self, index: int) -> Floats | None:
-        """(68, 3) in pixels, the third coordinate away from the camera; None where frame `index` shows no face.
+        """Returns (68, 3) landmarks in pixels, the third away from the camera, or None if frame `index` shows no face.
 
         Raises:
             ValueError: the table has no landmarks in three dimensions.
         """
         if self.landmark is None:
             raise ValueError(
-                f"{self.path}: found no landmarks in three dimensions; expected, to take them from it, OpenFace's "
-                "(its options -2Dfp -3Dfp) or those of a face mesh"
+                f"{self.path}: found no landmarks in three dimensions; expected those of OpenFace "
+                "(written with the options -2Dfp -3Dfp) or of a face mesh"
             )
         row = self._row(index)
         return None if row is None else self.landmark[row]
 
     def _row(self, index: int) -> int | None:
-        place = int(np.searchsorted(self.frame, index))
-        return place if place < len(self.frame) and self.frame[place] == index else None
+        row = int(np.searchsorted(self.frame, index))
+        return row if row < len(self.frame) and self.frame[row] == index else None
 
 
-def table_of(folder: Path, record: VideoRecord) -> Path | None:
-    """The table that lies beside a record's clip (`clip.mp4`, `clip/`, `clip.zip` -> `clip.csv`), or in a folder.
+def find_face_table(folder: Path, record: VideoRecord) -> Path | None:
+    """Returns the path of a clip's table of faces, or None if there is none.
 
-    The folders are `faces/` and `OpenFace/` below the data set's root, with a file `<clip_id>.csv`.
+    The table is beside the clip (`clip.csv` for `clip.mp4`, `clip/` or `clip.zip`), or named `<clip_id>.csv` in one of
+    the folders `faces/` and `OpenFace/` below the data set's root.
     """
     clip = folder / record.path
-    places = [clip.with_name(f"{clip.name if clip.is_dir() else clip_stem(clip)}.csv")]
-    places += [folder / name / f"{record.clip_id}.csv" for name in FOLDERS]
-    return next((place for place in places if place.is_file()), None)
+    candidates = [clip.with_name(f"{clip.name if clip.is_dir() else clip_stem(clip)}.csv")]
+    candidates += [folder / name / f"{record.clip_id}.csv" for name in FOLDERS]
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTable:
-    """Reads a table of one clip's faces; what kind it is, its header tells.
+    """Reads a table of one clip's faces; the format is recognised by its header.
 
     - OpenFace 2 (FeatureExtraction, FaceLandmarkVidMulti): `frame, face_id, timestamp, confidence, success, ... x_0 ...
-      x_67, y_0 ..., X_0 ..., Y_0 ..., Z_0 ...`. Frames count from 1; without `success` a row has no face. Of several
-      faces the one that is seen in most frames, then the largest, is taken. Depth comes in millimetres.
+      x_67, y_0 ..., X_0 ..., Y_0 ..., Z_0 ...`. Frames count from 1; a row with `success` 0 has no face. Of several
+      faces, the one in most frames is used, then the largest. X, Y and Z are in millimetres.
     - Boxes: `frame, left, top, right, bottom` or `frame, x, y, width, height`, optionally `score` and five points
       `x_0, y_0 ... x_4, y_4` (eyes, nose, corners of the mouth, image left first). Frames count from 0.
-    - MediaPipe's face mesh: `frame, x_0 ... x_467, y_0 ..., z_0 ...` (more vertices are passed over). Frames count from
+    - MediaPipe's face mesh: `frame, x_0 ... x_467, y_0 ..., z_0 ...` (further vertices are ignored). Frames count from
       0; a row without coordinates has no face. Coordinates are pixels, or shares of the frame's width (x and z) and
-      height (y), as MediaPipe gives them: that is assumed where all of x and y are below 2.
+      height (y), as MediaPipe writes them; the latter is assumed if all of x and y are below 2.
 
-    Frames without a row show no face. Boxes that are not told are those around all landmarks.
+    Frames without a row show no face. Tables without boxes get the bounding boxes of the landmarks.
 
     Args:
         path: the table.
-        size: width and height of the upright frames in pixels, which shares of them need.
+        size: width and height of the upright frames in pixels; needed if coordinates are shares of them.
 
     Raises:
-        ValueError: it is no such table, or a row of it does not fit; with file and line.
+        ValueError: the format is unknown, or a row is invalid; the message names file and line.
     """
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: {path.stat().st_size} bytes; expected at most {MAX_BYTES} for the faces of one clip")
@@ -110,7 +111,7 @@ def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTabl
 
 
 def _numbered(letters: str, count: int) -> tuple[str, ...]:
-    """x_0, x_1, ... y_0, y_1, ..."""
+    """Returns the column names x_0, x_1, ..., y_0, y_1, ..."""
     return tuple(f"{letter}_{number}" for letter in letters for number in range(count))
 
 
@@ -125,7 +126,7 @@ class _Face:
 
 
 def _in_order(rows: NumberTable, faces: list[_Face]) -> list[_Face]:
-    """By frame, one in each."""
+    """Sorts faces by frame and checks that no frame has two."""
     ordered = sorted(faces, key=lambda face: face.frame)
     for face, following in pairwise(ordered):
         if face.frame == following.frame:
@@ -146,7 +147,7 @@ def _make(
 
 
 def _hulls(points: Floats) -> Floats:
-    """(N, P, 2 or 3) -> (N, 4) boxes."""
+    """Returns the (N, 4) bounding boxes of (N, P, 2 or 3) points."""
     return np.concatenate([points[..., :2].min(1), points[..., :2].max(1)], axis=1)
 
 
@@ -181,7 +182,9 @@ def _boxes(rows: NumberTable, names: tuple[str, ...]) -> FaceTable:
 
 
 def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
-    from data_modules.faces.landmarks import MESH_TO_68  # it needs more than a table of boxes does
+    from data_modules.faces.landmarks import (
+        MESH_TO_68,
+    )  # imported here, as its dependencies are only needed for a face mesh
 
     columns = rows.column_indices(_numbered("xyz", VERTICES))
     faces = [
@@ -194,7 +197,7 @@ def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
     if len(faces) and np.abs(vertices[..., :2]).max() < NORMALISED:
         if size is None:
             raise ValueError(
-                f"{rows.path}: found coordinates that are shares of the frame's size; expected pixels, or the size"
+                f"{rows.path}: found coordinates relative to the frame's size; expected pixels, or `size` to be given"
             )
         vertices = vertices * np.array([size[0], size[1], size[0]], dtype=np.float32)
     landmarks = np.asarray(vertices[:, MESH_TO_68].mean(2), dtype=np.float32)  # (N, 68, 3)
@@ -209,7 +212,7 @@ def _openface(rows: NumberTable) -> FaceTable:
         (success,) = rows.numbers(row, rows.column_indices(["success"]))
         if success not in (0, 1):
             rows.error(f"success {success:g}", "0 or 1")
-        if success:  # the other rows hold zeros, or what is no number
+        if success:  # other rows contain zeros or invalid numbers
             person = row[rows.column_indices(["face_id"])[0]].strip() if rows.has_columns(["face_id"]) else ""
             score = _score(rows, row, "confidence")
             faces.append(_Face(rows.frame(row, 1), person, score, rows.numbers(row, columns)))
@@ -221,12 +224,12 @@ def _openface(rows: NumberTable) -> FaceTable:
 
 
 def _main_person(faces: list[_Face]) -> list[_Face]:
-    """The faces of who is seen in most frames, and of several the largest."""
+    """Returns the faces of the person in most frames; of several, the one with the largest faces."""
 
     def rank(person: str) -> tuple[int, float]:
-        those = np.array([face.values[: 2 * LANDMARKS] for face in faces if face.person == person])
-        sides = np.ptp(those.reshape(-1, 2, LANDMARKS), axis=2)
-        return len(those), float(sides.prod(1).mean())
+        points = np.array([face.values[: 2 * LANDMARKS] for face in faces if face.person == person])
+        sides = np.ptp(points.reshape(-1, 2, LANDMARKS), axis=2)
+        return len(points), float(sides.prod(1).mean())
 
     persons = sorted({face.person for face in faces})
     main = max(persons, key=rank, default="")
@@ -234,10 +237,17 @@ def _main_person(faces: list[_Face]) -> list[_Face]:
 
 
 def _depth(flat: Floats, solid: Floats) -> Floats:
-    """(N, 68, 2) pixels and (N, 68, 3) millimetres of camera space -> (N, 68) depth in pixels, 0 at the face's mean.
+    """Converts depth from millimetres to pixels, with 0 at the mean of the face.
 
-    At the face's distance a millimetre is as many pixels in depth as it is across: the factor that brings X and Y,
-    about their means, nearest to x and y.
+    At the distance of the face, a millimetre has the same length in pixels in depth as across. The factor is that which
+    maps X and Y to x and y, all relative to their means, with the least squared error.
+
+    Args:
+        flat: (N, 68, 2) pixels.
+        solid: (N, 68, 3) millimetres in camera space.
+
+    Returns:
+        (N, 68) depth in pixels.
     """
     flat, solid = flat - flat.mean(1, keepdims=True), solid - solid.mean(1, keepdims=True)
     across = solid[..., :2]

@@ -1,4 +1,4 @@
-"""Detectors by name."""
+"""Creates detectors by name."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from data_modules.faces.detection import FaceDetector, MTCNNDetector
 
 
 def make_detector(name: Literal["mtcnn", "insightface"], device: str | None = None) -> FaceDetector:
-    """The detector of that name with its default settings.
+    """Creates the face detector of that name with its default settings.
 
     Raises:
         DetectorNotFoundError: its package or weights are missing.
@@ -18,11 +18,11 @@ def make_detector(name: Literal["mtcnn", "insightface"], device: str | None = No
         from data_modules.faces.insightface import InsightFaceDetector
 
         return InsightFaceDetector(device=device)
-    raise ValueError(f"no detector {name!r}; there are mtcnn and insightface")
+    raise ValueError(f"unknown detector {name!r}; expected mtcnn or insightface")
 
 
 def make_person_detector(name: Literal["insightface"] = "insightface", device: str | None = None) -> FaceDetector:
-    """The detector of whole persons of that name with its default settings; its detections have no points.
+    """Creates the person detector of that name with its default settings; its detections have no points.
 
     Raises:
         DetectorNotFoundError: its package or weights are missing.
@@ -32,4 +32,4 @@ def make_person_detector(name: Literal["insightface"] = "insightface", device: s
         from data_modules.faces.insightface import InsightFacePersons
 
         return InsightFacePersons(device=device)
-    raise ValueError(f"no person detector {name!r}; there is insightface")
+    raise ValueError(f"unknown person detector {name!r}; expected insightface")

@@ -1,4 +1,4 @@
-"""What is known of each frame of a clip: the synthetic set's ground truth, in one file beside the video."""
+"""Ground truth for each frame of a clip of the synthetic data sets, in one file beside the video."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,9 +14,9 @@ from data_modules.utils.files import atomic_file
 class FrameTruth:
     """Ground truth of T frames, in pixels of the video's frames.
 
-    `intensity` is 0 for no expression and 1 for its apex. The third landmark coordinate points away from the camera,
-    in pixels too. The landmarks are the 68 points of the iBUG scheme. Where `visible` is False no face can be seen, and
-    its box and landmarks say where it would be.
+    `intensity` is 0 for no expression and 1 for its apex. The landmarks are the 68 points of the iBUG scheme; their
+    third coordinate points away from the camera and is in pixels too. If `visible` is False, the face is hidden, and
+    the box and the landmarks are those that it would have.
     """
 
     intensity: NDArray[np.float32]  # (T,)
@@ -27,11 +27,11 @@ class FrameTruth:
     action_units: NDArray[np.float32]  # (T, A), 0 to 1, in the order of `synthetic.action_units.NAMES`
 
     def save(self, path: Path) -> None:
-        """Writes one safetensors file, whole or not at all."""
+        """Writes one safetensors file atomically."""
         with atomic_file(path) as temporary:
             save_file({f.name: np.ascontiguousarray(getattr(self, f.name)) for f in fields(self)}, temporary)
 
     @classmethod
     def load(cls, path: Path) -> "FrameTruth":
-        """Reads what `save` wrote."""
+        """Reads a file that `save` wrote."""
         return cls(**load_file(path))

@@ -1,8 +1,8 @@
-"""insightface's networks: faces, persons, landmarks and identities, from ONNX files that the user has fetched.
+"""insightface's networks for faces, persons, landmarks and identities, from ONNX files that the user has downloaded.
 
-The package's code is under the MIT licence; its weights are for non-commercial research only, so nothing is ever
-downloaded by itself. Boxes, points and overlaps are decoded by insightface's own code; its
-files are opened by `onnx_session`, as files from others.
+The package's code is under the MIT licence; its weights are for non-commercial research only, so nothing is downloaded
+automatically. insightface's own code decodes boxes and points and removes overlaps; `onnx_session` opens the files,
+which it does not trust.
 """
 
 import logging
@@ -32,10 +32,10 @@ Task = Literal["detection", "recognition", "landmarks"]
 
 @dataclass(frozen=True)
 class Weights:
-    """A published file.
+    """A published file of weights.
 
-    insightface publishes no checksums. These are the ones on which public projects that ship or pin the files agree,
-    so that a file which differs is used, but with a warning.
+    insightface publishes no checksums. These are the ones on which public projects that ship or pin the files agree.
+    A file with another checksum is therefore used, but with a warning.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Pack:
-    """A pack of insightface's models, as its release has it."""
+    """A pack of models as insightface releases it."""
 
     name: str
     detection: Weights
@@ -78,10 +78,10 @@ PERSONS = Weights("scrfd_person_2.5g.onnx")
 
 
 class _ScrfdDetector:
-    """SCRFD (Guo et al. 2021) as insightface runs it.
+    """SCRFD (Guo et al. 2021, https://arxiv.org/abs/2105.04714) as insightface runs it.
 
-    Frames run one by one: the published files have a batch of one in their graphs, and insightface decodes one frame
-    at a time. On a CPU a stack of convolutions of this size (7 GMAC) was not faster in a batch of 4 either.
+    Frames run one by one: the graphs of the published files have a batch size of one, and insightface decodes one frame
+    at a time. On a CPU, batches of 4 were not faster for convolutions of this size (7 GMAC) anyway.
     """
 
     name = "insightface"
@@ -97,40 +97,40 @@ class _ScrfdDetector:
         try:
             self._network = kind(model_file=str(weights), session=session)
             self._network.prepare(0, input_size=(max_side, max_side), det_thresh=min_score, nms_thresh=overlap)
-            self._find(np.zeros((max_side, max_side, 3), np.uint8))  # a file of another kind shows only when it runs
+            self._find(np.zeros((max_side, max_side, 3), np.uint8))  # a file of another model fails only when it runs
         except Exception as error:
             expected = (
                 f"an SCRFD detector (6, 9, 10 or 15 outputs) that runs on {max_side} x {max_side} pixels ({error})"
             )
-            raise _other(weights, expected, session) from error
+            raise _wrong_model(weights, expected, session) from error
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        """The boxes of each (H, W, 3) RGB frame, the surest first."""
+        """Returns the boxes of each (H, W, 3) RGB frame in descending order of score."""
         return [self._find(frame) for frame in frames]
 
     def _find(self, frame: Frame) -> list[Detection]:
         height, width = frame.shape[:2]
         across, down = self._network.input_size
-        if min(across / width, down / height) * min(height, width) < 1:  # nothing would be left of it once scaled down
+        if min(across / width, down / height) * min(height, width) < 1:  # nothing would be left after scaling
             return []
         boxes, points = self._network.detect(_bgr(frame))
         return [Detection(row[:4], float(row[4]), None if points is None else points[i]) for i, row in enumerate(boxes)]
 
 
 class InsightFaceDetector(_ScrfdDetector):
-    """The face detector of a pack of insightface: boxes and, where the network has them, five points.
+    """The face detector of a pack of insightface: boxes and, if the network has them, five points.
 
     Args:
         pack: `buffalo_l` (SCRFD-10G), `buffalo_s` (SCRFD-500M, fast), `antelopev2`, or the path of an ONNX file or of a
             folder with a pack's files.
-        device: `cuda`, `cuda:N`, `cpu`, or by default a GPU where onnxruntime has one.
-        min_score: detections below are left out.
-        max_side: the side of the square that the network looks at, in pixels, a multiple of 32; a network with an input
-            of fixed size keeps its own.
-        threads: of onnxruntime on a CPU; by default 1 in worker processes, otherwise as many as there are cores.
+        device: `cuda`, `cuda:N`, `cpu`, or by default a GPU if onnxruntime supports one.
+        min_score: detections with a lower score are dropped.
+        max_side: side of the square input of the network in pixels, a multiple of 32; networks with a fixed input size
+            keep theirs.
+        threads: number of threads on a CPU; by default 1 in worker processes, otherwise the number of cores.
 
     Raises:
-        WeightsError: the weights are missing or of another kind.
+        WeightsError: the weights are missing or belong to another model.
         DetectorNotFoundError: insightface or onnxruntime is not installed.
     """
 
@@ -146,20 +146,20 @@ class InsightFaceDetector(_ScrfdDetector):
 
 
 class InsightFacePersons(_ScrfdDetector):
-    """Finds whole persons with insightface's `scrfd_person_2.5g.onnx`.
+    """Detects whole persons with insightface's `scrfd_person_2.5g.onnx`.
 
-    Its detections never have points: those of this network span the visible part of the body, while the points of a
+    Its detections have no points: the points of this network span the visible part of the body, while the points of a
     `Detection` are eyes, nose and mouth.
 
     Args:
-        weights: the file; by default in the folder of all packs.
+        weights: the file of weights; by default the one in the folder of all packs.
         device: see `InsightFaceDetector`.
-        min_score: detections below are left out.
+        min_score: detections with a lower score are dropped.
         max_side: see `InsightFaceDetector`.
         threads: see `InsightFaceDetector`.
 
     Raises:
-        WeightsError: the weights are missing or of another kind.
+        WeightsError: the weights are missing or belong to another model.
         DetectorNotFoundError: insightface or onnxruntime is not installed.
     """
 
@@ -174,7 +174,7 @@ class InsightFacePersons(_ScrfdDetector):
         path = weights or models_folder() / PERSONS.name
         if not path.is_file():
             raise WeightsError(
-                f"insightface's person detector needs its weights {PERSONS.name}, and {path} is no file.\n"
+                f"insightface's person detector needs its weights {PERSONS.name}, but {path} does not exist.\n"
                 f"Download {RELEASE}{PERSONS.name} into {path.parent}. {LICENCE}"
             )
         super().__init__(path, device, min_score, max_side, 0.5, threads)  # the overlap of insightface's own example
@@ -184,17 +184,18 @@ class InsightFacePersons(_ScrfdDetector):
 
 
 class InsightFaceEmbedder:
-    """Whose face it is, as a unit vector (ArcFace, Deng et al. 2019): cosines of one person's faces are high.
+    """Embeds faces by identity (ArcFace, Deng et al. 2019, https://arxiv.org/abs/1801.07698) as unit vectors.
 
-    The face is cut by its five points as ArcFace was trained, or by its box where there are none.
+    Faces of the same person have a high cosine similarity. The face is aligned by its five points, as in ArcFace's
+    training, or by its box if it has none.
 
     Args:
-        pack: see `InsightFaceDetector`; an ONNX file is one of recognition.
+        pack: see `InsightFaceDetector`; an ONNX file must be a recognition network.
         device: see `InsightFaceDetector`.
         threads: see `InsightFaceDetector`.
 
     Raises:
-        WeightsError: the weights are missing or of another kind.
+        WeightsError: the weights are missing or belong to another model.
         DetectorNotFoundError: insightface or onnxruntime is not installed.
     """
 
@@ -206,40 +207,38 @@ class InsightFaceEmbedder:
         self.device = str(session.get_providers()[0])
         shape = session.get_inputs()[0].shape
         if len(session.get_outputs()) != 1 or len(shape) != 4 or shape[1:] != [3, 112, 112]:
-            raise _other(weights, "a recognition network: 3 x 112 x 112 pixels -> one vector", session)
+            raise _wrong_model(weights, "a recognition network: 3 x 112 x 112 pixels -> one vector", session)
         self._network = kind(model_file=str(weights), session=session)
 
     def __call__(self, frame: Frame, detection: Detection) -> NDArray[np.float32]:
-        """(D,) of length 1 for a face in a (H, W, 3) RGB frame.
+        """Returns the (D,) unit vector of a face in an (H, W, 3) RGB frame.
 
         Raises:
-            ValueError: the network answered with zeros or with what is no number.
+            ValueError: the network returned zeros or values that are not finite.
         """
         crop = align(frame, detection.box, detection.points, 112, 0.0).crop
         vector = np.asarray(self._network.get_feat(_bgr(crop)), np.float32).ravel()
         length = float(np.linalg.norm(vector))
         if not (np.isfinite(length) and length > 0):
-            raise ValueError(
-                f"{self._network.model_file}: a vector of length {length} for a face; is the file damaged?"
-            )
+            raise ValueError(f"{self._network.model_file}: found an embedding of length {length}; is the file damaged?")
         return np.asarray(vector / length, np.float32)
 
 
 class InsightFaceLandmarks:
-    """68 landmarks in 3D: the last 68 of the 1103 vertices that `1k3d68.onnx` finds.
+    """Finds 68 landmarks in 3D: the last 68 of the 1103 vertices that `1k3d68.onnx` predicts.
 
-    insightface documents no direction of the third coordinate. The mean face that it ships for its head pose lies in
-    the network's own axes (x to the image's right, y down) and has the nose at positive z, before the ears at negative:
-    z points towards the camera, as in the 3DMM of its training data. It is negated here. Its zero is inside of the
-    head, so that only differences say something.
+    insightface does not document the direction of the third coordinate. The mean face that it ships for head pose uses
+    the network's axes (x to the right of the image, y down) and has the nose at positive z and the ears at negative z:
+    z points towards the camera, as in the 3DMM of its training data. It is negated here. Its zero is inside the head,
+    so only differences are meaningful.
 
     Args:
         device: see `InsightFaceDetector`.
-        pack: see `InsightFaceDetector`; an ONNX file is one of these landmarks. All packs have the same.
+        pack: see `InsightFaceDetector`; an ONNX file must be a network of these landmarks. All packs have the same one.
         threads: see `InsightFaceDetector`.
 
     Raises:
-        WeightsError: the weights are missing or of another kind.
+        WeightsError: the weights are missing or belong to another model.
         DetectorNotFoundError: insightface or onnxruntime is not installed.
     """
 
@@ -251,87 +250,88 @@ class InsightFaceLandmarks:
         self.device = str(session.get_providers()[0])
         outputs = session.get_outputs()
         if session.get_inputs()[0].shape[1:] != [3, 192, 192] or len(outputs) != 1 or outputs[0].shape[1:] != [3309]:
-            raise _other(weights, "3D landmarks: 3 x 192 x 192 pixels -> 1103 x 3 values", session)
+            raise _wrong_model(weights, "3D landmarks: 3 x 192 x 192 pixels -> 1103 x 3 values", session)
         self._network = kind(model_file=str(weights), session=session)
         self._face = package("insightface.app.common").Face
 
     def find(self, frame: Frame, face: Detection) -> NDArray[np.float32] | None:
-        """The landmarks of a face in a (H, W, 3) RGB frame.
+        """Finds the landmarks of a face in an (H, W, 3) RGB frame.
 
         Returns:
-            (68, 3) in pixels of the frame, the third coordinate away from the camera in pixels too; None where the box
-            has no area or lies outside of the frame, or the network answers with what is no number.
+            (68, 3) in pixels of the frame, the third coordinate away from the camera; None if the box has no area or is
+            outside the frame, or if the network returns values that are not finite.
         """
         (height, width), (left, top, right, bottom) = frame.shape[:2], (float(value) for value in face.box)
         if not (max(left, 0) < min(right, width) and max(top, 0) < min(bottom, height)):
             return None
-        found = self._network.get(_bgr(frame), self._face(bbox=np.asarray(face.box, np.float64)))
-        points = np.asarray(found * np.array([1, 1, -1]), np.float32)
+        vertices = self._network.get(_bgr(frame), self._face(bbox=np.asarray(face.box, np.float64)))
+        points = np.asarray(vertices * np.array([1, 1, -1]), np.float32)
         return points if np.isfinite(points).all() else None
 
 
 def models_folder() -> Path:
-    """Where the packs' folders lie: FER_WEIGHTS/insightface, or where insightface itself has them."""
+    """Returns the folder of all packs: FER_WEIGHTS/insightface, or insightface's own default."""
     root = os.environ.get("FER_WEIGHTS")
     return Path(root).expanduser() / "insightface" if root else Path("~/.insightface/models").expanduser()
 
 
 def find_weights(pack: str | Path, task: Task) -> Path:
-    """The file of a pack for a task.
+    """Returns the path of a pack's file for a task.
 
     Args:
-        pack: a pack's name, the path of an ONNX file, or of a folder with a pack's files.
-        task: what the file is for.
+        pack: name of a pack, path of an ONNX file, or path of a folder with a pack's files.
+        task: the task of the network.
 
     Raises:
-        WeightsError: there is no such file; the message says how to get it.
+        WeightsError: the file does not exist; the message says how to get it.
     """
-    given = Path(pack).expanduser()
-    if given.suffix == ".onnx":
-        if not given.is_file():
-            raise WeightsError(f"{given} is no file; expected an ONNX file with weights for {task}")
-        return given
-    named = [known for known in PACKS if known.name == pack]
-    folder = models_folder() / named[0].name if named else given
-    for known in named or PACKS:
-        wanted: Weights = getattr(known, task)
-        for path in (folder / wanted.name, folder / known.name / wanted.name):  # antelopev2.zip holds a folder
+    location = Path(pack).expanduser()
+    if location.suffix == ".onnx":
+        if not location.is_file():
+            raise WeightsError(f"{location} does not exist; expected an ONNX file with weights for {task}")
+        return location
+    named = [candidate for candidate in PACKS if candidate.name == pack]
+    candidates = named or PACKS
+    folder = models_folder() / named[0].name if named else location
+    for candidate in candidates:
+        weights: Weights = getattr(candidate, task)
+        for path in (folder / weights.name, folder / candidate.name / weights.name):  # antelopev2.zip has a folder
             if path.is_file():
-                _check_sum(path, wanted)
+                _verify_checksum(path, weights)
                 return path
-    files = " or ".join(dict.fromkeys(getattr(known, task).name for known in named or PACKS))
-    url = f"{RELEASE}{(named or PACKS)[0].name}.zip"
+    files = " or ".join(dict.fromkeys(getattr(candidate, task).name for candidate in candidates))
+    url = f"{RELEASE}{candidates[0].name}.zip"
     raise WeightsError(
-        f"insightface's {task} needs its weights {files} in {folder.absolute()}, where they are not.\n"
+        f"insightface's {task} needs its weights {files}, but they are not in {folder.absolute()}.\n"
         f"Download {url} and unpack it there; the packs are {', '.join(known.name for known in PACKS)}. {LICENCE}"
         + (
-            "\nWithout them: the detector `mtcnn` (weights under the MIT licence, in its wheel)."
+            "\nAlternatively, use the detector `mtcnn`, whose wheel contains weights under the MIT licence."
             * (task == "detection")
         )
     )
 
 
-def _check_sum(path: Path, wanted: Weights) -> None:
-    found = sha256(path)
-    if wanted.sha256 and found != wanted.sha256:
+def _verify_checksum(path: Path, weights: Weights) -> None:
+    checksum = sha256(path)
+    if weights.sha256 and checksum != weights.sha256:
         log.warning(
-            "%s has the sha256 %s, while the published file is known to have %s: damaged, or another file. "
-            "Unpack the release again if that was not meant",
+            "%s has the sha256 %s, while that of the published file is %s: the file is damaged or another one. "
+            "Unpack the release again unless this is intended",
             path,
-            found,
-            wanted.sha256,
+            checksum,
+            weights.sha256,
         )
 
 
-def _other(path: Path, expected: str, session: Any) -> WeightsError:
+def _wrong_model(path: Path, expected: str, session: Any) -> WeightsError:
     inputs = ", ".join(str(value.shape) for value in session.get_inputs())
     outputs = ", ".join(str(value.shape) for value in session.get_outputs())
     return WeightsError(
-        f"{path}: another ONNX model: inputs of shape {inputs}, outputs {outputs}; expected {expected}. "
+        f"{path}: found an ONNX model with inputs of shape {inputs} and outputs {outputs}; expected {expected}. "
         f"The published files are in {RELEASE}{PACKS[0].name}.zip"
     )
 
 
 def _bgr(frame: Frame) -> Frame:
-    """What insightface, like OpenCV, takes for a picture."""
+    """Converts RGB to BGR, which insightface expects, like OpenCV."""
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), dtype=np.uint8)

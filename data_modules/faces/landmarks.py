@@ -1,4 +1,4 @@
-"""68 3D points (the iBUG scheme) of a face in a frame: models behind one protocol, and the one that runs anywhere."""
+"""Models that find the 68 iBUG landmarks of a face in 3D: their protocol, and MediaPipe's face mesh."""
 
 import hashlib
 import importlib.util
@@ -19,24 +19,24 @@ PACKAGE_FILE = Path("modules/face_landmark/face_landmark.tflite")
 SIZE_IN_BYTES = 1_242_398
 SHA256 = "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814"
 
-SIDE = 192  # of the square picture that the network looks at
-FIRST_MARGIN = 0.3  # [our choice] the least error on rendered faces by points (0.25 to 0.4) and by box (0.25) alike
-SECOND_SCALE = 1.5  # MediaPipe's: the side of the cut over that of the points' box
+SIDE = 192  # side of the network's square input, pixels
+FIRST_MARGIN = 0.3  # [our choice] lowest error on rendered faces, both by points (0.25 to 0.4) and by box (0.25)
+SECOND_SCALE = 1.5  # MediaPipe's ratio of the crop's side to that of the points' box
 EYE_CORNERS = (33, 263)  # the outer ones, image left and right
 
-# The mesh's vertices for each of the 68 points: the middle of two, or one vertex twice. On a closed or open contour
-# iBUG's points are spread evenly, the mesh's vertices are not: of a contour's vertices (its edges are the mesh's public
-# topology) those, or the middle of those neighbours, were taken that lie nearest to even spacing on frontal faces;
-# where that leaves a choice, those that lie nearest to the known points of rendered faces.
+# The mesh's vertices for each of the 68 points: the midpoint of two, or one vertex twice. iBUG's points are spaced
+# evenly along a contour, the mesh's vertices are not. From each contour (its edges are in the mesh's public topology)
+# we took the vertices, or midpoints of neighbours, that come closest to even spacing on frontal faces; of several
+# equally good ones, those closest to the known points of rendered faces.
 MESH_TO_68 = np.array(
     [
-        # jaw: from beside the eyes down the face's oval to the chin (152), the oval's lower 23 vertices. They stay at
-        # their place on the head, as a 3D point does: on a turned head the far ones are not on the outline seen.
+        # jaw: from beside the eyes down the face's oval to the chin (152), the oval's lower 23 vertices. They are fixed
+        # on the head, as 3D points are: on a rotated head, the far ones are not on the visible outline.
         *((127, 127), (234, 234), (93, 93), (132, 58), (58, 172), (136, 136), (150, 149), (176, 148)),
         (152, 152),
         *((377, 400), (378, 379), (365, 365), (397, 288), (288, 361), (323, 323), (454, 454), (356, 356)),
-        # brows: the upper of the mesh's two rows, outer to inner end, then inner to outer; at the inner end the middle
-        # of both rows, as the upper one alone ends above the brow there
+        # brows: the upper of the mesh's two rows, outer to inner end, then inner to outer; at the inner end the
+        # midpoint of both rows, as the upper one ends above the brow there
         *((70, 70), (63, 105), (105, 66), (66, 107), (107, 55)),
         *((285, 336), (296, 336), (296, 334), (293, 334), (300, 300)),
         # nose: down the ridge's middle line from between the eyes to the tip; then along its lower edge, from the
@@ -49,11 +49,11 @@ MESH_TO_68 = np.array(
         # outer lips: corners (61, 291), the cupid's bow's peaks (37, 267) and dip (0), the lower edge's middle (17)
         *((61, 61), (40, 39), (37, 37), (0, 0), (267, 267), (269, 270), (291, 291)),
         *((321, 405), (314, 314), (17, 17), (84, 84), (91, 181)),
-        # inner lips: corners (78, 308), middles (13, 14), and what lies below and above the cupid's bow's peaks
+        # inner lips: corners (78, 308), middles (13, 14), and the vertices below and above the cupid's bow's peaks
         *((78, 78), (81, 82), (13, 13), (312, 311), (308, 308), (317, 402), (14, 14), (87, 178)),
     ]
 )
-"""(68, 2) vertices of the face mesh, in iBUG's order."""
+"""(68, 2) vertex numbers of the face mesh in iBUG's order."""
 
 
 @runtime_checkable
@@ -61,12 +61,13 @@ class LandmarkModel(Protocol):
     """Finds the 68 points of one face in one frame."""
 
     name: str
-    device: str  # where it runs
+    device: str  # the device that it runs on
 
     def find(self, frame: Frame, face: Detection) -> NDArray[np.float32] | None:
-        """(68, 3) in pixels of the (H, W, 3) RGB frame, the third away from the camera; None where there is no face.
+        """Returns (68, 3) landmarks in pixels of the (H, W, 3) RGB frame, or None if there is no face.
 
-        Where the third coordinate is zero is the model's own affair: only differences mean something.
+        The third coordinate points away from the camera. Its zero depends on the model, so only differences are
+        meaningful.
         """
         ...
 
@@ -77,28 +78,28 @@ class LandmarksNotFoundError(DetectorNotFoundError):
 
 @dataclass(frozen=True)
 class Mesh:
-    """What the network says of one picture."""
+    """The network's output for one image."""
 
-    vertices: NDArray[np.float32]  # (468, 3) in pixels of the frame, depth scaled alike
-    score: float  # 0 to 1: that there is a face
+    vertices: NDArray[np.float32]  # (468, 3) in pixels of the frame, depth too
+    score: float  # probability that there is a face
 
 
 class FaceMesh:
-    """MediaPipe's face mesh (Kartynnik et al. 2019), whose network lies in the wheel of mediapipe 0.10.14 (Apache-2.0).
+    """MediaPipe's face mesh (Kartynnik et al. 2019, https://arxiv.org/abs/1907.06724), which runs on the CPU.
 
-    The wheel is a place for the file only: mediapipe is not imported, and its dependencies are not needed. The network
-    runs twice on each face: first on a cut by the detector's points or box, then on one by the points just found, as
-    MediaPipe does while it follows a face. That makes it independent of how a detector draws its boxes; but a face that
-    leans by more than about 45 degrees is only found where the detector gives points. It runs on the CPU. An instance
-    belongs to one thread of one process.
+    The network is a file in the wheel of mediapipe 0.10.14 (Apache-2.0); mediapipe itself is not imported, and its
+    dependencies are not needed. The network runs twice on each face: first on a crop by the detector's points or box,
+    then on a crop by the vertices just found, as MediaPipe does while it tracks a face. The result hardly depends on
+    the detector's style of boxes. A face that leans by more than about 45 degrees is found only if the detector returns
+    points. An instance must be used by a single thread.
 
     Args:
-        path: of `face_landmark.tflite`; by default that of the installed wheel.
-        min_score: below this probability of a face, there is none.
-        threads: of the network's.
+        path: path of `face_landmark.tflite`; by default that in the installed wheel.
+        min_score: minimum probability of a face.
+        threads: number of threads of the network.
 
     Raises:
-        LandmarksNotFoundError: a package or the file is missing, or the file is not the one that is expected.
+        LandmarksNotFoundError: a package or the file is missing, or the file has another checksum.
     """
 
     name, device = "mesh", "cpu"
@@ -122,31 +123,31 @@ class FaceMesh:
         self._vertices, self._flag = outputs[468 * 3], outputs[1]
 
     def find(self, frame: Frame, face: Detection) -> NDArray[np.float32] | None:
-        """See `LandmarkModel.find`."""
+        """Finds landmarks as `LandmarkModel.find` does."""
         mesh = self.find_mesh(frame, face)
         return None if mesh is None else mesh.vertices[MESH_TO_68].mean(1)
 
     def find_mesh(self, frame: Frame, face: Detection) -> Mesh | None:
-        """All vertices, or None where one of the two passes sees no face."""
-        first = self._look(frame, first_cut(frame, face))
+        """Returns all vertices, or None if either of the two passes finds no face."""
+        first = self._run(frame, first_crop(frame, face))
         if first.score < self._min_score:
             return None
-        second = self._look(frame, second_cut(first.vertices))
+        second = self._run(frame, second_crop(first.vertices))
         return second if second.score >= self._min_score else None
 
-    def _look(self, frame: Frame, matrix: Matrix) -> Mesh:
+    def _run(self, frame: Frame, matrix: Matrix) -> Mesh:
         self._network.set_tensor(self._input, np.float32(warp(frame, matrix, SIDE)[None]) / 255)
         self._network.invoke()
         vertices = self._network.get_tensor(self._vertices).reshape(468, 3)
         logit = float(self._network.get_tensor(self._flag).item())
-        # it counts from the picture's edge (a mirrored picture gives 192 - x), the frame's pixels from their centres
+        # the network counts from the image's edge (a mirrored image gives 192 - x), frames from the centre of a pixel
         centred = vertices - np.array([0.5, 0.5, 0], np.float32)
-        back = cv2.invertAffineTransform(matrix).astype(np.float32)
-        return Mesh(transform_points(centred, back), float(1 / (1 + np.exp(-logit))))
+        inverse = cv2.invertAffineTransform(matrix).astype(np.float32)
+        return Mesh(transform_points(centred, inverse), float(1 / (1 + np.exp(-logit))))
 
 
-def first_cut(frame: Frame, face: Detection) -> Matrix:
-    """The square that a detector's finding suggests; the whole frame where that is what somebody cropped before."""
+def first_crop(frame: Frame, face: Detection) -> Matrix:
+    """Returns the matrix of the first crop: around the detection, or the whole frame if that is the detected face."""
     height, width = frame.shape[:2]
     left, top, right, bottom = face.box
     if face.points is None and left <= 0 and top <= 0 and right >= width and bottom >= height:
@@ -154,14 +155,14 @@ def first_cut(frame: Frame, face: Detection) -> Matrix:
     return face_matrix(face.box, face.points, SIDE, FIRST_MARGIN)
 
 
-def second_cut(vertices: NDArray[np.float32]) -> Matrix:
-    """(468, 3) vertices -> the square around them with the eyes level, as MediaPipe cuts it to follow a face."""
+def second_crop(vertices: NDArray[np.float32]) -> Matrix:
+    """Returns the matrix of the square around (468, 3) vertices with level eyes, as MediaPipe cuts it for tracking."""
     points = vertices[:, :2].astype(np.float64)
     left, right = points[list(EYE_CORNERS)]
     along = (right - left) / max(float(np.linalg.norm(right - left)), 1e-6)
     axes = np.stack([along, [-along[1], along[0]]])
-    turned = points @ axes.T
-    low, high = turned.min(0), turned.max(0)
+    rotated = points @ axes.T
+    low, high = rotated.min(0), rotated.max(0)
     centre = (low + high) / 2 @ axes
     half = along * float((high - low).max()) / 2 * SECOND_SCALE
     middle = (SIDE - 1) / 2
@@ -169,9 +170,9 @@ def second_cut(vertices: NDArray[np.float32]) -> Matrix:
 
 
 def _network(path: Path | None) -> bytes:
-    """The network's file, once its checksum is right."""
+    """Reads the network's file and verifies its checksum."""
     if path is None:
-        package = importlib.util.find_spec("mediapipe")  # finds it, without importing it
+        package = importlib.util.find_spec("mediapipe")  # locates the package without importing it
         if package is None or package.origin is None:
             raise _missing("the package mediapipe, which is not installed")
         path = Path(package.origin).parent / PACKAGE_FILE
@@ -179,29 +180,30 @@ def _network(path: Path | None) -> bytes:
         raise _missing(f"{path}, which does not exist")
     size = path.stat().st_size
     if size != SIZE_IN_BYTES:
-        raise _missing(f"another file than {path}: it has {size} bytes, not {SIZE_IN_BYTES}")
+        raise _missing(f"another version of {path}: found {size} bytes, expected {SIZE_IN_BYTES}")
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
-        raise _missing(f"another file than {path}: its SHA-256 is {digest}, not {SHA256}")
+        raise _missing(f"another version of {path}: found SHA-256 {digest}, expected {SHA256}")
     return content
 
 
-def _missing(what: str) -> LandmarksNotFoundError:
+def _missing(requirement: str) -> LandmarksNotFoundError:
     return LandmarksNotFoundError(
-        f"the landmarks `mesh` need {what}.\n"
-        f"The network {PACKAGE_FILE.name} (Apache-2.0) lies in the wheel of mediapipe 0.10.14 on PyPI.\n"
-        "Install that alone, its dependencies are not needed:\n"
+        f"the landmarks `mesh` need {requirement}.\n"
+        f"The network {PACKAGE_FILE.name} (Apache-2.0) is in the wheel of mediapipe 0.10.14 on PyPI.\n"
+        "Install it without its dependencies:\n"
         "pip install --force-reinstall --no-deps mediapipe==0.10.14"
     )
 
 
 def make_landmarks(name: Literal["mesh", "insightface"], device: str | None = None) -> LandmarkModel:
-    """The landmark model of that name with its default settings; the mesh runs on the CPU, whatever the device.
+    """Creates the landmark model of that name with its default settings; the mesh always runs on the CPU.
 
     Raises:
-        LandmarksNotFoundError: the mesh's packages or file are missing.
-        DetectorNotFoundError, WeightsError: insightface's are, see `InsightFaceLandmarks`.
+        LandmarksNotFoundError: packages or the file of the mesh are missing.
+        DetectorNotFoundError: insightface is not installed.
+        WeightsError: insightface's weights are missing or belong to another model.
         ValueError: there is no model of that name.
     """
     if name == "mesh":
@@ -210,4 +212,4 @@ def make_landmarks(name: Literal["mesh", "insightface"], device: str | None = No
         from data_modules.faces.insightface import InsightFaceLandmarks
 
         return InsightFaceLandmarks(device=device)
-    raise ValueError(f"no landmarks {name!r}; there are mesh and insightface")
+    raise ValueError(f"unknown landmark model {name!r}; expected mesh or insightface")

@@ -1,4 +1,4 @@
-"""Clips with too few faces, lengthened by pictures that optical flow makes."""
+"""Lengthens clips that have too few faces with frames interpolated by optical flow."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,32 +7,32 @@ from itertools import chain, islice
 import numpy as np
 
 from data_modules.store.clip_file import FaceFrame, Origin
-from data_modules.video.interpolation import between, lengthen
+from data_modules.video.interpolation import interpolate, lengthen
 
 
-def lengthened(faces: Iterator[FaceFrame], length: int) -> Iterator[FaceFrame]:
-    """Faces of a clip with fewer than `length` of them brought to so many by optical flow; other clips as they are."""
+def lengthen_faces(faces: Iterator[FaceFrame], length: int) -> Iterator[FaceFrame]:
+    """Yields the faces of a clip; clips with fewer than `length` faces are interpolated to that number."""
     first = list(islice(faces, length))
     if not 0 < len(first) < length:
         yield from chain(first, faces)
         return
     longer = lengthen([face.crop for face in first], length)
     persons = None if first[0].person is None else lengthen([f.person for f in first if f.person is not None], length)
-    made = longer.made | (np.diff(longer.position, prepend=-1.0) == 0)  # a single frame is repeated
+    interpolated = longer.interpolated | (np.diff(longer.position, prepend=-1.0) == 0)  # or a repeated single frame
     for i, position in enumerate(longer.position):
         nearest = first[round(float(position))]
-        if not made[i]:
+        if not interpolated[i]:
             yield nearest
             continue
         low, high, share = first[int(position)], first[min(int(position) + 1, len(first) - 1)], position % 1
         yield replace(
             nearest,
             crop=longer.crops[i],
-            box=between(low.box, high.box, share),
-            score=float(between(low.score, high.score, share)),
-            landmarks=between(low.landmarks, high.landmarks, share),
-            intensity=between(low.intensity, high.intensity, share),
+            box=interpolate(low.box, high.box, share),
+            score=float(interpolate(low.score, high.score, share)),
+            landmarks=interpolate(low.landmarks, high.landmarks, share),
+            intensity=interpolate(low.intensity, high.intensity, share),
             person=None if persons is None else persons.crops[i],
-            origin=Origin.MADE,
-            matrix=between(low.matrix, high.matrix, share),
+            origin=Origin.INTERPOLATED,
+            matrix=interpolate(low.matrix, high.matrix, share),
         )

@@ -1,7 +1,7 @@
-"""Who the main face is - a vote over tracks - and where it is in every frame.
+"""Chooses the main face of a clip by a vote over tracks, and locates it in every frame.
 
-A tracker forgets; what needs the whole clip is kept here: where each face was, in compact arrays of 68 bytes a
-detection (an hour of video with a face in each frame takes 7 MB).
+The vote needs the whole clip, so all detections are kept in compact arrays of 68 bytes each: an hour of video with a
+face in each frame takes 7 MB.
 """
 
 from bisect import bisect
@@ -21,45 +21,47 @@ def vote(
     frame_size: tuple[int, int],
     weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> NDArray[np.float64]:
-    """(N,) how much speaks for each track as the main face: Do et al. (2021), equations 11 and 12.
+    """Computes the (N,) votes for each track as the main face: Do et al. (2021), equations 11 and 12.
 
     Args:
-        tracks: of one clip.
-        num_frames: the clip's length; where only some frames were looked at, how many.
+        tracks: the tracks of one clip.
+        num_frames: number of frames that the detector saw.
         frame_size: (width, height) in pixels.
-        weights: c_freq of the share of frames, c_size of the mean face area over the frame's, c_prob of the mean
-            detection probability. The defaults are [our choice].
+        weights: c_freq for the share of frames, c_size for the mean face area relative to the frame's, c_prob for the
+            mean detection probability. The defaults are [our choice].
 
     Raises:
-        ValueError: a clip without frames, or frames without pixels.
+        ValueError: the clip has no frames, or the frames have no pixels.
     """
     area = frame_size[0] * frame_size[1]
     if num_frames < 1 or area <= 0:
-        raise ValueError(f"{num_frames} frames of {frame_size[0]} x {frame_size[1]} pixels; expected one pixel or more")
+        raise ValueError(
+            f"found {num_frames} frames of {frame_size[0]} x {frame_size[1]} pixels; expected at least one pixel"
+        )
     terms = [(len(track) / num_frames, track.mean_area / area, track.mean_score) for track in tracks]
     return np.asarray(terms, dtype=np.float64).reshape(-1, 3) @ np.asarray(weights, dtype=np.float64)
 
 
 class MainFace:
-    """The main face in each frame: the track with most votes, and others only where they may be the same person.
+    """Locates the main face in each frame: the track with most votes, and further tracks of the same person.
 
-    A person is never in one frame twice. So a further track joins, in the order of votes, if it lies wholly before,
-    between or after what is already chosen; one that shares a frame with it is somebody else. So is one that looks
-    otherwise, where the tracker was given frames: its mean histogram or embedding is further from the mean of those
-    chosen than the tracker's threshold. (The paper has the first track alone; joining is [our choice].)
+    Tracks are added in the order of votes. A track that shares a frame with those already chosen shows another person,
+    as nobody is in a frame twice. So does a track of different appearance: its mean histogram or embedding is further
+    from the mean of the chosen ones than the tracker's threshold (only if the tracker was given frames). The paper uses
+    the first track only; adding others is [our choice].
 
-    Between detections of one track the box and the points are interpolated linearly, over `max_gap` frames at most;
-    where a track begins or ends between two looks, its place there holds for half of the frames between, and after the
-    last look for the rest of the clip. Between two tracks nothing is: there the face jumped. `is_detected` tells frames
-    with a detection of their own from all these.
+    Box and points are interpolated linearly between detections of a track that are at most `max_gap` frames apart.
+    Where a track begins or ends, its position also holds for half of the frames up to the next frame that the detector
+    saw, and after the last such frame for the rest of the clip. Positions are not interpolated between tracks, as the
+    face jumped there. `is_detected` distinguishes detected from interpolated positions.
 
     Args:
-        tracker: that has seen the whole clip.
+        tracker: the tracker, after it has seen the whole clip.
         frame_size: (width, height) in pixels.
-        every: the tracker saw each `every`-th frame.
-        max_gap: from a detection to the next, in frames, at most so far apart are places interpolated. Consecutive
-            looks always are.
-        weights: of the vote.
+        every: the tracker saw every n-th frame.
+        max_gap: largest distance in frames between detections that is interpolated; consecutive frames that the
+            detector saw always are.
+        weights: weights of the vote.
 
     Raises:
         ValueError: the tracker was made with `record=False`.
@@ -74,18 +76,20 @@ class MainFace:
         weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         if tracker.detections is None:
-            raise ValueError("this tracker was made with record=False and has no detections; make it with record=True")
-        # one detection in many looks is a false one: a face that no second look confirms
+            raise ValueError(
+                "this tracker was created with record=False and has no detections; create it with record=True"
+            )
+        # a single detection in many frames is taken for a false positive
         tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
         votes = vote(tracks, max(tracker.looks, 1), frame_size, weights)
         ordered = [tracks[i] for i in np.argsort(-votes, kind="stable")]
-        self.chosen = _same_person(ordered, tracker.settings.appearance)
+        self.chosen = _tracks_of_main_person(ordered, tracker.settings.appearance)
         self._frames, numbers, self._rows = tracker.detections.select([track.number for track in self.chosen])
-        self._begins = np.diff(numbers, prepend=-1) != 0  # (N,) whether a track begins with this detection
+        self._begins = np.diff(numbers, prepend=-1) != 0  # (N,) whether this is the first detection of a track
         self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
 
     def at(self, index: int) -> Detection | None:
-        """The main face in frame `index`, None where nobody is seen."""
+        """Returns the main face in frame `index`, or None if nobody is visible."""
         after = int(np.searchsorted(self._frames, index))
         if after < len(self._frames) and self._frames[after] == index:
             return _detection(self._rows[after])
@@ -101,35 +105,35 @@ class MainFace:
         return None
 
     def is_detected(self, index: int) -> bool:
-        """Whether a detector saw the main face in frame `index` itself; where not, `at` gives None or interpolates."""
+        """Returns whether the main face was detected in frame `index`; otherwise `at` interpolates or returns None."""
         after = int(np.searchsorted(self._frames, index))
         return after < len(self._frames) and bool(self._frames[after] == index)
 
     def _reach(self, row: int) -> int:
-        """For how many frames a place holds after its detection: half of the way to the next look, or to the end."""
+        """Returns for how many frames a position holds after its detection: halfway to the next look, or to the end."""
         return self._every - 1 if self._frames[row] == self._last_look else self._every // 2
 
 
-def _same_person(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
-    """Of tracks in the order of votes the first, and those that may be the same person, in the order of time."""
-    spans: list[tuple[int, int, int]] = []  # first frame, last frame, place in `ordered`: ascending, disjoint
-    means: list[NDArray[np.float64]] = []  # (D,) of each kind of features, over all frames of the chosen
+def _tracks_of_main_person(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
+    """Returns the first of the tracks and those that may show the same person, in temporal order."""
+    spans: list[tuple[int, int, int]] = []  # first frame, last frame, index in `ordered`: ascending, disjoint
+    means: list[NDArray[np.float64]] = []  # (D,) for each kind of features, over all frames of the chosen tracks
     length = 0
-    for place, track in enumerate(ordered):
-        here = bisect(spans, (track.first_frame,))
-        if here > 0 and spans[here - 1][1] >= track.first_frame:
+    for index, track in enumerate(ordered):
+        position = bisect(spans, (track.first_frame,))
+        if position > 0 and spans[position - 1][1] >= track.first_frame:
             continue
-        if here < len(spans) and spans[here][0] <= track.last_frame:
+        if position < len(spans) and spans[position][0] <= track.last_frame:
             continue
-        looks = [history.mean for history in track.histories]
-        pairs = zip(terms, means, looks, strict=False)  # no terms for what is not known
-        if any(np.linalg.norm(mean - look) > term.threshold for term, mean, look in pairs):
+        features = [history.mean for history in track.histories]
+        pairs = zip(terms, means, features, strict=False)  # features may be missing
+        if any(np.linalg.norm(mean - feature) > term.threshold for term, mean, feature in pairs):
             continue
-        spans.insert(here, (track.first_frame, track.last_frame, place))
+        spans.insert(position, (track.first_frame, track.last_frame, index))
         share = len(track) / (length + len(track))
-        means = [mean + share * (look - mean) for mean, look in zip(means or looks, looks, strict=True)]
+        means = [mean + share * (feature - mean) for mean, feature in zip(means or features, features, strict=True)]
         length += len(track)
-    return [ordered[place] for _, _, place in spans]
+    return [ordered[index] for _, _, index in spans]
 
 
 def _detection(row: NDArray[np.float32]) -> Detection:

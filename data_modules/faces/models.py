@@ -1,4 +1,4 @@
-"""The networks that look at frames: detectors of faces and persons, and models of landmarks."""
+"""The networks of face extraction: detectors of faces and persons, and landmark models."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from data_modules.video.source import Frame
 
 @dataclass(frozen=True)
 class FaceModels:
-    """The networks that look at frames, loaded once a process; None for what the settings do not ask for."""
+    """The networks of face extraction, loaded once per process; None for those that the settings do not need."""
 
     faces: FaceDetector | None = None
     persons: FaceDetector | None = None
@@ -22,18 +22,18 @@ class FaceModels:
 
     @property
     def description(self) -> str:
-        """Which networks run where."""
+        """Lists the networks and their devices."""
         parts = {"faces": self.faces, "persons": self.persons, "landmarks": self.landmarks}
-        return ", ".join(f"{what}: {part.name} on {part.device}" for what, part in parts.items() if part)
+        return ", ".join(f"{name}: {model.name} on {model.device}" for name, model in parts.items() if model)
 
     @classmethod
     def from_settings(cls, settings: FaceSettings, device: str | None = None, threads: int = 1) -> "FaceModels":
-        """The networks that the settings ask for.
+        """Loads the networks that the settings need.
 
         Args:
-            settings: how faces are made.
-            device: where the networks run; the fastest device that there is by default.
-            threads: frames that a detector looks at at a time, on a processor.
+            settings: how faces are extracted.
+            device: device that the networks run on; by default the fastest one available.
+            threads: number of frames that a detector processes in parallel on a CPU.
 
         Raises:
             DetectorNotFoundError: a package or weights are missing.
@@ -41,7 +41,7 @@ class FaceModels:
         detector: FaceDetector | None = None
         if settings.detector in ("mtcnn", "insightface"):
             detector = make_detector(settings.detector, device)
-            # onnxruntime shares its work among the cores by itself
+            # onnxruntime distributes its work among the cores itself
             if threads > 1 and settings.detector == "mtcnn" and detector.device == "cpu":
                 detector = ParallelDetector(detector, threads)
         return cls(
@@ -52,11 +52,11 @@ class FaceModels:
 
 
 class ParallelDetector:
-    """A detector on several frames at a time, each on one core: its networks are too small to share among cores.
+    """Runs a detector on several frames in parallel, each on one core, as its networks are too small for several.
 
     Args:
-        detector: can be called from several threads.
-        threads: how many.
+        detector: a detector that may be called from several threads.
+        threads: number of threads.
     """
 
     def __init__(self, detector: FaceDetector, threads: int) -> None:
@@ -65,7 +65,7 @@ class ParallelDetector:
         self._pool = ThreadPoolExecutor(threads, initializer=_single_threaded)
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Detection]]:
-        """See `FaceDetector.detect`."""
+        """Detects faces as `FaceDetector.detect` does."""
         share = max(1, -(-len(frames) // self._threads))
         parts = [frames[i : i + share] for i in range(0, len(frames), share)]
         return list(chain.from_iterable(self._pool.map(self._detector.detect, parts)))

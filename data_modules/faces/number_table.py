@@ -1,4 +1,4 @@
-"""Tables of numbers by frame that somebody else wrote, read with suspicion: every error names file and line."""
+"""Reads tables of numbers per frame from other tools, which are not trusted: each error names file and line."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -12,31 +12,31 @@ MAX_ROWS = 1_000_000
 
 
 class NumberTable:
-    """The rows of a table with a header, of one frame each; columns are asked for by name.
+    """Iterates over the rows of a table with a header and one row per frame; columns are accessed by name.
 
     Args:
-        path: of the table, for messages.
+        path: path of the table, for messages.
         file: the opened table.
     """
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self.path, self._table = path, csv.reader(file)
         try:
-            self.names = [name.strip() for name in next(self._table, [])]  # OpenFace puts blanks before them
+            self.names = [name.strip() for name in next(self._table, [])]  # OpenFace writes spaces before them
         except (csv.Error, UnicodeDecodeError) as error:
             self.error(error, "a header and rows of numbers")
         self._index = {name: index for index, name in enumerate(self.names)}
 
     def has_columns(self, names: Sequence[str]) -> bool:
-        """Whether all of these columns are there."""
+        """Returns whether the table has all of these columns."""
         return self._index.keys() >= set(names)
 
     def column_indices(self, names: Sequence[str]) -> list[int]:
-        """Where these columns are."""
+        """Returns the indices of these columns."""
         return [self._index[name] for name in names]
 
     def error(self, found: object, expected: str) -> NoReturn:
-        """Raises the error that names the row being read."""
+        """Raises a ValueError that names the file and the current line."""
         raise ValueError(f"{self.path}, line {self._table.line_num}: found {str(found)[:120]}; expected {expected}")
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -52,7 +52,7 @@ class NumberTable:
             self.error(error, "rows of numbers")
 
     def numbers(self, row: Sequence[str], columns: Sequence[int]) -> NDArray[np.float32]:
-        """(K,) finite numbers."""
+        """Returns the (K,) numbers in these columns, which must be finite."""
         fields = [row[column] for column in columns]
         try:
             values = np.array(fields, dtype=np.float32)
@@ -64,9 +64,9 @@ class NumberTable:
         return values
 
     def frame(self, row: Sequence[str], first: int) -> int:
-        """The frame's number from 0; `first` is the table's own number of the first frame."""
+        """Returns the frame number, counted from 0; `first` is the table's number of the first frame."""
         text = row[self._index["frame"]].strip()
         number = int(text) - first if text.isascii() and text.isdecimal() else -1
         if number < 0:
-            self.error(f"frame {text!r}", f"a number from {first} on")
+            self.error(f"frame {text!r}", f"a whole number of at least {first}")
         return number

@@ -1,4 +1,4 @@
-"""How clips become faces, persons, landmarks and sound: the settings that name a store."""
+"""The settings of preparing clips: faces, persons, landmarks and audio."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,23 +8,22 @@ from data_modules.faces.alignment import Alignment
 
 @dataclass(frozen=True)
 class FaceSettings:
-    """How clips become faces, persons, landmarks and sound; any change leads to another store.
+    """Settings of the faces, persons, landmarks and audio of clips; each combination has its own store.
 
     Args:
-        detector: who finds the faces: `mtcnn` and `insightface` look for them, `annotation` takes boxes and points from
-            the data set's ground truth, `table` from a file that somebody else's tool wrote (`face_table`), and `crop`
-            takes each frame as a face that somebody else cropped.
+        detector: how faces are found. `mtcnn` and `insightface` detect them; `annotation` uses the boxes and points of
+            the data set's ground truth, `table` those in a file of another tool (see `face_table`); `crop` takes each
+            frame as a face, for data sets that are already cropped.
         size: side of the crops in pixels.
         margin: how much larger than the face the crop is, as a share.
-        align: what is brought to its place in the crop.
+        align: what is aligned in the crop: all five points, the eyes, or the box.
         jitter: noise on annotated boxes and points: standard deviation as a share of the face's size.
-        every: look for faces in each n-th frame, and follow them between.
-        max_gap: so many frames without a detection are bridged by interpolating the face's place; longer gaps stay.
-        landmarks: who finds 68 points: the face mesh, insightface, the ground truth, a table as above, or nobody.
-        person: who finds the person around the face: insightface, the ground truth, `frame` takes the whole frame, or
-            nobody.
-        lengthen: clips with fewer faces are brought to so many by optical flow; 0 leaves them as they are.
-        audio: keep the sound too, 16 kHz mono.
+        every: faces are detected in every n-th frame and tracked in between.
+        max_gap: gaps of up to this many frames without a detection are filled by interpolation; longer ones stay.
+        landmarks: source of the 68 landmarks: the face mesh, insightface, the ground truth, a table as above, or none.
+        person: source of the person's box: insightface, the ground truth, the whole frame (`frame`), or none.
+        lengthen: clips with fewer faces are interpolated to this number by optical flow; 0 turns this off.
+        audio: whether the audio is stored too, as 16 kHz mono.
     """
 
     detector: Literal["annotation", "crop", "table", "mtcnn", "insightface"] = "mtcnn"

@@ -1,4 +1,4 @@
-"""One face over time, and how it is told from another."""
+"""The track of one face over time, and the settings that distinguish faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from data_modules.faces.detection import Detection
 
 @dataclass(frozen=True)
 class CostTerm:
-    """What one kind of observation counts: its weight in the cost; the distance beyond which a pair is forbidden."""
+    """The weight of one kind of distance in the cost, and the threshold beyond which a pair is forbidden."""
 
     weight: float
     threshold: float
@@ -17,23 +17,23 @@ class CostTerm:
 
 @dataclass(frozen=True)
 class TrackerSettings:
-    """How a face is told from another. The paper gives the terms; it states no value.
+    """Weights and thresholds of face tracking. The paper (Do et al. 2021) names the terms, but no values.
 
-    Positions and sizes are compared in units that neither the resolution nor the number of frames between two looks
-    changes. A distance between centres is divided by the geometric mean of the two faces' sides, a size is compared by
-    its logarithm, and both are divided by the square root of the frames that have passed: a head sways, so that how far
-    it gets grows like a random walk's way. (Growing with the time itself, it would soon be allowed everywhere.)
+    Distances of position and size depend neither on the resolution nor on the number of frames in between. The distance
+    between centres is divided by the geometric mean of the two faces' sides, sizes are compared by their logarithms,
+    and both are divided by the square root of the frames in between: a head sways, so its distance grows as that of a
+    random walk. (A threshold that grew linearly with time would soon allow any position.)
 
     Raises:
-        ValueError: a weight is negative, a threshold not positive, `k` below 1, or `max_gap` negative.
+        ValueError: a weight is negative, a threshold is not positive, `k` is below 1, or `max_gap` is negative.
     """
 
-    colour: CostTerm = CostTerm(1.0, 0.5)  # [our choice] of colour histograms, distances up to 2
+    colour: CostTerm = CostTerm(1.0, 0.5)  # [our choice] colour histograms, distances up to 2
     embedding: CostTerm = CostTerm(1.0, 1.1)  # [our choice] unit vectors, distances up to 2
     position: CostTerm = CostTerm(1.0, 0.6)  # [our choice] in sides of the face, after one frame
-    size: CostTerm = CostTerm(0.5, 0.7)  # [our choice] of log width and log height, after one frame
-    k: int = 10  # [our choice] features are compared with the mean of a track's last k
-    max_gap: int = 15  # [our choice] a face unseen for more frames than this ends its track
+    size: CostTerm = CostTerm(0.5, 0.7)  # [our choice] in log width and log height, after one frame
+    k: int = 10  # [our choice] features are compared with the mean over a track's last k faces
+    max_gap: int = 15  # [our choice] a track ends when its face is not seen for more frames than this
 
     def __post_init__(self) -> None:
         for name in ("colour", "embedding", "position", "size"):
@@ -41,23 +41,25 @@ class TrackerSettings:
             if not (term.weight >= 0 and term.threshold > 0):
                 raise ValueError(f"{name}: {term}; expected a weight of 0 or more and a positive threshold")
         if self.k < 1 or self.max_gap < 0:
-            raise ValueError(f"k = {self.k}, max_gap = {self.max_gap}; expected 1 or more, and 0 or more")
+            raise ValueError(
+                f"found k = {self.k}, max_gap = {self.max_gap}; expected k of at least 1 and max_gap of at least 0"
+            )
 
     @property
     def appearance(self) -> tuple[CostTerm, ...]:
-        """The terms of a face's features, in the order in which tracks keep them."""
+        """The terms of appearance in the order in which tracks store their features."""
         return self.colour, self.embedding
 
 
 class Track:
-    """One face over time: sums for the vote, and what the next face is compared with. Its size is constant.
+    """One face over time: sums for the vote, and the features of recent faces, in constant memory.
 
     Args:
-        number: of the track, counted from 0.
-        index: the frame it begins in.
-        face: its first detection.
-        features: of that face, one vector for each kind: histograms, embedding.
-        k: how many faces the recent mean of features is over.
+        number: number of the track, counted from 0.
+        index: frame number of the first detection.
+        face: the first detection.
+        features: features of that face, one vector for each kind: histograms, embedding.
+        k: number of faces in the recent mean of features.
     """
 
     def __init__(self, number: int, index: int, face: Detection, features: Sequence[Vector], k: int) -> None:
@@ -67,17 +69,17 @@ class Track:
         self._count(index, face)
 
     def __len__(self) -> int:
-        """How many detections it has."""
+        """Returns the number of detections."""
         return self._length
 
     @property
     def mean_area(self) -> float:
-        """Of its boxes, in square pixels."""
+        """The mean area of the boxes in square pixels."""
         return self._area / self._length
 
     @property
     def mean_score(self) -> float:
-        """Of its detections."""
+        """The mean score of the detections."""
         return self._score / self._length
 
     def add(self, index: int, face: Detection, features: Sequence[Vector]) -> None:
@@ -87,7 +89,7 @@ class Track:
         self._count(index, face)
 
     def end(self) -> None:
-        """Lets go of what only a live track needs."""
+        """Releases the memory that only an active track needs."""
         for history in self.histories:
             history.forget()
 

@@ -1,7 +1,7 @@
-"""Faces over time: detections become tracks, as Do et al. (2021) do it (sections 3.3 and 3.4, equations 1 to 13).
+"""Links detections of faces into tracks as in Do et al. (2021), sections 3.3 and 3.4, equations 1 to 13.
 
-A tracker works on streams: what it knows of a track is of constant size. Who the main face of a clip is, and where in
-each frame, is `main_face`'s matter.
+The tracker works on streams: it needs constant memory for each track. `main_face` chooses the main face of a clip and
+locates it in each frame.
 """
 
 import math
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from data_modules.faces.appearance import Embed, Vector, colour_histograms, encoding
+from data_modules.faces.appearance import Embed, Vector, colour_histograms, unit_embedding
 from data_modules.faces.detection import Detection
 from data_modules.faces.detection_log import DetectionLog
 from data_modules.faces.track import CostTerm, Track, TrackerSettings
@@ -23,23 +23,22 @@ from data_modules.video.source import Frame
 class FaceTracker:
     """Links detections from frame to frame; `update` is called with ascending frame numbers.
 
-    Each face is compared with each live track by four Euclidean distances: of HSV histograms and of an embedding, each
-    from the mean over the track's last k faces; of position; of size. Distances beyond a threshold forbid a pair. The
-    Hungarian method finds the cheapest pairs; a face without a pair begins a track.
+    Each face is compared with each active track by four Euclidean distances: of HSV histograms and of an embedding,
+    each to the mean over the track's last k faces; of position; and of size. A distance beyond its threshold forbids a
+    pair. The Hungarian method finds the pairs of lowest cost; a face without a pair starts a new track.
 
     Args:
-        settings: weights, thresholds, k, max_gap.
-        embed: encodes a face, such as a network for identities. Without it, that term is left out. Where `update` gets
-            no frames, both terms of appearance are.
-        max_gap: instead of the settings'.
-        record: keeps all tracks, and where each face was (68 bytes a detection), as `MainFace` and a vote over the
-            whole clip need it. Without, ended tracks are forgotten, and the tracker does not grow with the video.
+        settings: weights, thresholds, k and max_gap.
+        embed: embeds a face, such as a face recognition network. Without it, the term of the embedding is omitted. If
+            `update` gets no frames, both terms of appearance are.
+        max_gap: overrides that of the settings.
+        record: whether to keep all tracks and detections (68 bytes each), which `MainFace` needs for its vote over the
+            whole clip. Otherwise tracks that have ended are dropped, and memory does not grow with the video.
 
     Attributes:
-        tracks: all tracks in the order of their numbers, or the live ones alone where nothing is recorded.
-        detections: the recorded detections, None where nothing is.
-        looks: how many frames were given.
-        last_look: the last frame's number, -1 before the first.
+        detections: the recorded detections; None without `record`.
+        looks: number of frames seen.
+        last_look: number of the last frame seen, -1 before the first.
     """
 
     def __init__(
@@ -61,22 +60,22 @@ class FaceTracker:
 
     @property
     def tracks(self) -> list[Track]:
-        """See the class."""
+        """All tracks in the order of their numbers; without `record`, only the active ones."""
         return sorted([*self._ended, *self._live], key=lambda track: track.number)
 
     def update(self, index: int, faces: Sequence[Detection], frame: Frame | None = None) -> list[int]:
-        """Adds the faces of frame `index` to the tracks they continue, or begins new ones.
+        """Adds the faces of frame `index` to the tracks that they continue, or starts new tracks.
 
         Args:
-            index: the frame's number, larger than before.
-            faces: all that were found in it.
-            frame: (H, W, 3) RGB, for the terms of appearance; with all frames or with none.
+            index: frame number, larger than the previous one.
+            faces: all faces detected in the frame.
+            frame: (H, W, 3) RGB, for the terms of appearance; either always given or never.
 
         Returns:
-            For each face its track's number, counted from 0.
+            The track number of each face, counted from 0.
 
         Raises:
-            ValueError: frames out of order, some with a picture and some without, or a box that is no box.
+            ValueError: frames are out of order or only sometimes given, or a box is invalid.
         """
         self._check(index, faces, frame)
         self.looks, self.last_look, self._with_frames = self.looks + 1, index, frame is not None
@@ -97,40 +96,40 @@ class FaceTracker:
 
     def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:
         if index <= self.last_look:
-            raise ValueError(f"frame {index} came after frame {self.last_look}; give frames in ascending order")
+            raise ValueError(f"found frame {index} after frame {self.last_look}; expected frames in ascending order")
         if self.looks and self._with_frames != (frame is not None):
-            words = ("without", "with") if self._with_frames else ("with", "without")
-            raise ValueError(f"frame {index} came {words[0]} its picture, those before {words[1]}; give all or none")
+            found, before = ("without", "with") if self._with_frames else ("with", "without")
+            raise ValueError(f"found frame {index} {found} its image, but earlier ones {before}; give all or none")
         for face in faces:
             if np.shape(face.box) != (4,) or not np.isfinite(face.box).all():
-                raise ValueError(f"frame {index}: the box {face.box}; expected four finite numbers")
+                raise ValueError(f"frame {index}: found the box {face.box}; expected four finite numbers")
 
     def _end_tracks(self, index: int) -> None:
-        over = [track for track in self._live if index - track.last_frame > self.settings.max_gap]
-        if over:
+        ended = [track for track in self._live if index - track.last_frame > self.settings.max_gap]
+        if ended:
             self._live = [track for track in self._live if index - track.last_frame <= self.settings.max_gap]
-            for track in over:
+            for track in ended:
                 track.end()
             if self.detections is not None:
-                self._ended += over
+                self._ended += ended
 
     def _features(self, frame: Frame | None, face: Detection) -> tuple[Vector, ...]:
-        """The observations of appearance, equation 4, in the order of `TrackerSettings.appearance`."""
+        """Returns the features of appearance (equation 4) in the order of `TrackerSettings.appearance`."""
         if frame is None:
             return ()
         histograms = colour_histograms(frame, face.box)
-        return (histograms,) if self._embed is None else (histograms, encoding(self._embed, frame, face))
+        return (histograms,) if self._embed is None else (histograms, unit_embedding(self._embed, frame, face))
 
     def _cost(
         self, index: int, faces: Sequence[Detection], features: Sequence[tuple[Vector, ...]]
     ) -> NDArray[np.float64]:
-        """(I, J) cost of each face for each live track."""
+        """Returns the (I, J) cost of each face for each active track."""
         old, new = np.stack([track.box for track in self._live]), np.stack([face.box for face in faces])
         passed = np.array([index - track.last_frame for track in self._live])
         distances, terms = [*_motion(old, new, passed)], [self.settings.position, self.settings.size]
         for kind, term in zip(range(len(features[0])), self.settings.appearance, strict=False):
-            known = np.stack([track.histories[kind].recent for track in self._live])
-            distances.append(cdist(known, np.stack([vectors[kind] for vectors in features])))
+            recent = np.stack([track.histories[kind].recent for track in self._live])
+            distances.append(cdist(recent, np.stack([vectors[kind] for vectors in features])))
             terms.append(term)
         return total_cost(distances, terms)
 
@@ -138,11 +137,11 @@ class FaceTracker:
 def _motion(
     old: NDArray[np.float32], new: NDArray[np.float32], passed: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(I, J) distances of position and of size between (I, 4) and (J, 4) boxes, see `TrackerSettings`.
+    """Computes (I, J) distances of position and of size between boxes, see `TrackerSettings`.
 
     Args:
-        old: last boxes of tracks.
-        new: boxes of faces.
+        old: (I, 4) last boxes of tracks.
+        new: (J, 4) boxes of faces.
         passed: (I,) frames since each old box.
     """
     a, b = old.astype(np.float64), new.astype(np.float64)
@@ -154,10 +153,12 @@ def _motion(
 
 
 def total_cost(distances: Sequence[NDArray[np.float64]], terms: Sequence[CostTerm]) -> NDArray[np.float64]:
-    """(I, J) weighted sum of distances, each divided by its sum; infinite for forbidden pairs: equations 5 and 6.
+    """Computes the (I, J) cost of pairs of tracks and faces: equations 5 and 6.
+
+    It is the weighted sum of the distances, each divided by its total, and infinite for forbidden pairs.
 
     Args:
-        distances: (I, J) of each kind, from tracks to faces.
+        distances: (I, J) distances of each kind, from tracks to faces.
         terms: weight and threshold of each kind.
     """
     cost = np.zeros_like(distances[0])
@@ -169,27 +170,28 @@ def total_cost(distances: Sequence[NDArray[np.float64]], terms: Sequence[CostTer
 
 
 def assign(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Pairs (track, face), each at most once and none forbidden: equations 7 and 8.
+    """Assigns faces to tracks: equations 7 and 8.
 
-    As many pairs as are possible, and among those choices the cheapest: an infinite cost is never taken.
+    Returns pairs (track, face) with each track and face at most once: as many pairs as possible, and of these choices
+    the one of lowest cost. Pairs of infinite cost are never returned.
     """
     allowed = np.isfinite(cost)
-    dear = 1.0 + float(cost[allowed].sum())  # one forbidden pair costs more than all others together
-    pairs = zip(*linear_sum_assignment(np.where(allowed, cost, dear)), strict=True)
+    prohibitive = 1.0 + float(cost[allowed].sum())  # a forbidden pair costs more than all others together
+    pairs = zip(*linear_sum_assignment(np.where(allowed, cost, prohibitive)), strict=True)
     return [(int(i), int(j)) for i, j in pairs if allowed[i, j]]
 
 
 def person_of(
     face_box: NDArray[np.floating], person_boxes: Sequence[NDArray[np.floating]]
 ) -> NDArray[np.float32] | None:
-    """(4,) the person a face belongs to: the box with the largest intersection over union (the paper prints smallest).
+    """Finds the person that a face belongs to: the box of largest intersection over union (the paper says smallest).
 
     Args:
         face_box: (4,) left, top, right, bottom.
         person_boxes: (4,) each, or (N, 4).
 
     Returns:
-        None where no box overlaps the face; the whole frame then takes the person's place.
+        (4,) the person's box, or None if no box overlaps the face; the whole frame is then used for the person.
     """
     if not len(person_boxes):
         return None
@@ -199,7 +201,7 @@ def person_of(
 
 
 def overlaps(box: NDArray[np.floating], boxes: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """(N,) the intersection over union of one box with each of N: left, top, right, bottom."""
+    """Computes the (N,) intersection over union of one (4,) box with (N, 4) boxes."""
     a, b = np.asarray(box, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)
     common = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0, None).prod(1)
     union = np.clip(a[2:] - a[:2], 0, None).prod() + np.clip(b[:, 2:] - b[:, :2], 0, None).prod(1) - common

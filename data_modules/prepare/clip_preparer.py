@@ -7,7 +7,7 @@ import numpy as np
 
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
-from data_modules.faces.face_table import read_face_table, table_of
+from data_modules.faces.face_table import find_face_table, read_face_table
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
@@ -85,7 +85,7 @@ class ClipPreparer:
 
     def _annotations(self, record: VideoRecord, size: tuple[int, int]) -> ClipAnnotations:
         wants_table = "table" in (self._settings.detector, self._settings.landmarks)
-        path = table_of(self._folder, record) if wants_table else None
+        path = find_face_table(self._folder, record) if wants_table else None
         return ClipAnnotations(
             record.clip_id,
             FrameTruth.load(self._folder / record.truth) if record.truth else None,

@@ -13,7 +13,7 @@ from data_modules.store.stored_clip import StoredClip
 
 SIDE, GAP, TEXT = 96, 2, 18  # pixels
 CLIPS, FRAMES = 16, 10  # rows and columns
-COLOURS = {Origin.FOUND: None, Origin.BETWEEN: (255, 170, 0), Origin.MADE: (0, 150, 255)}
+COLOURS = {Origin.DETECTED: None, Origin.TRACKED: (255, 170, 0), Origin.INTERPOLATED: (0, 150, 255)}
 
 
 def contact_sheet(store: ClipStore, summaries: Sequence[ClipSummary]) -> bytes:

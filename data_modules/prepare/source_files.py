@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.faces.face_table import table_of
+from data_modules.faces.face_table import find_face_table
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 
@@ -26,7 +26,7 @@ class ClipFiles:
         paths = [folder / record.path]
         if record.truth:
             paths.append(folder / record.truth)
-        if "table" in (settings.detector, settings.landmarks) and (table := table_of(folder, record)):
+        if "table" in (settings.detector, settings.landmarks) and (table := find_face_table(folder, record)):
             paths.append(table)
         return cls(tuple(paths), record.quarter_turns)
 

@@ -20,23 +20,23 @@ LANDMARKS = (68, 3)
 class Origin(IntEnum):
     """How a face came to be in the store."""
 
-    FOUND = 0  # a detector or the annotation gave its place in this frame
-    BETWEEN = 1  # its place was interpolated between two frames in which it was found; the picture is the frame's own
-    MADE = 2  # the picture too was interpolated, between two frames
+    DETECTED = 0  # a detector or an annotation located it in this frame
+    TRACKED = 1  # its position was interpolated between two detections; the image is that of its own frame
+    INTERPOLATED = 2  # the image, too, was interpolated between two frames
 
 
 @dataclass(frozen=True)
 class FaceFrame:
     """The face of one frame: its aligned crop and where it was found."""
 
-    index: int  # frame number in the source; of a made picture, of the frame next to it
+    index: int  # frame number in the source; of an interpolated image, of the nearest frame
     crop: NDArray[np.uint8]  # (S, S, 3) RGB
     box: NDArray[np.float32]  # (4,): left, top, right, bottom in pixels of the frame
     score: float  # the detector's probability
     landmarks: NDArray[np.float32] | None = None  # (68, 3) in pixels of the crop; NaN where none were found
     intensity: float | None = None
     person: NDArray[np.uint8] | None = None  # (P, P, 3) RGB, the person or the whole frame
-    origin: Origin = Origin.FOUND
+    origin: Origin = Origin.DETECTED
     matrix: NDArray[np.float32] | None = None  # (2, 3) how it was cut: frame pixels -> crop pixels
 
 

@@ -22,7 +22,7 @@ class ClipWriter:
     def add(self, face: FaceFrame, quality: int = 95) -> None:
         """Appends the next face; `quality` is that of its JPEGs."""
         tensors = self._tensors
-        self._made += face.origin is Origin.MADE
+        self._made += face.origin is Origin.INTERPOLATED
         self._landmarks += face.landmarks is not None and bool(np.isfinite(face.landmarks).all())
         tensors["frame_index"].extend(np.array([face.index], dtype=np.int64))
         tensors["origin"].extend(np.array([face.origin], dtype=np.uint8))

@@ -1,4 +1,4 @@
-"""Decode: frames and sound of video files, folders, archives and pictures."""
+"""Decode frames and audio of video files, folders, archives and images."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""The sound of a video file."""
+"""Reads the audio of video files as mono samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from data_modules.video.container import open_container
 from data_modules.video.source import UnreadableVideoError, describe
 
-LONGEST_GAP = 1.0  # seconds of silence for a packet that does not decode; what its header says may be nonsense
+LONGEST_GAP = 1.0  # seconds of silence for an undecodable packet at most, as its declared duration may be wrong
 
 
 class AudioTrack:
-    """The first sound track as mono samples, the first one at the time of the first picture, read block by block.
+    """Iterates over the first audio track in blocks of mono samples, starting at the time of the first video frame.
 
     Args:
-        path: a video or sound file.
-        rate: samples a second.
-        max_seconds: refuse longer tracks.
+        path: a video or audio file.
+        rate: sampling rate in Hz.
+        max_seconds: longer tracks are rejected.
 
     Attributes:
-        packets: how many the last pass over the track has seen.
-        broken: how many of them do not decode; silence stands for these.
-        decoded: how many samples the others held.
-        not_numbers: how many of these were infinite or not a number; silence stands for them, too. Samples that are
-            louder than full scale, as lossy codecs make them, are cut off at it and not counted.
+        packets: number of packets in the last pass over the track.
+        broken: number of packets that cannot be decoded; they are replaced by silence.
+        decoded: number of samples in the other packets.
+        not_numbers: number of samples that were infinite or NaN; they are replaced by silence. Samples above full
+            scale, which lossy codecs produce, are clipped and not counted.
     """
 
     def __init__(self, path: Path, rate: int, max_seconds: float) -> None:
@@ -38,11 +38,11 @@ class AudioTrack:
         """Yields blocks (n,) in [-1, 1].
 
         Raises:
-            UnreadableVideoError: the sound cannot be read, nothing of it decodes, or it is too long.
+            UnreadableVideoError: the audio cannot be read, no packet can be decoded, or the track is too long.
         """
         self.packets = self.broken = self.decoded = self.not_numbers = samples = 0
-        with _opened(self.path) as file:
-            shift = round(_start(file) * self.rate)  # samples of silence before, or of sound to leave out
+        with _open_file(self.path) as file:
+            shift = round(_start(file) * self.rate)  # samples of silence to add, or (negative) of audio to skip
             if shift > 0:
                 yield np.zeros(shift, np.float32)
             for block in self._decoded(file):
@@ -50,22 +50,22 @@ class AudioTrack:
                 samples += len(block)
                 if samples > self.max_seconds * self.rate:
                     raise UnreadableVideoError(
-                        f"{self.path}: more than {self.max_seconds:.0f} s of sound; cut the file, or raise max_seconds."
+                        f"{self.path}: more than {self.max_seconds:.0f} s of audio; cut the file or raise max_seconds."
                     )
         if self.packets and not self.decoded:
             raise UnreadableVideoError(
-                f"{self.path}: none of the {self.packets} packets of its sound decodes: it is damaged, "
-                "or of a kind that FFmpeg does not know. Copy the file again."
+                f"{self.path}: none of the {self.packets} packets of its audio can be decoded: it is damaged "
+                "or in a format that FFmpeg does not support. Copy the file again."
             )
 
     def _decoded(self, file: av.container.InputContainer) -> Iterator[NDArray[np.float32]]:
-        """All blocks from the first packet on."""
+        """Yields all blocks, starting with the first packet."""
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=self.rate)
         for packet in file.demux(file.streams.audio[0]):
-            self.packets += packet.size > 0  # the last one is empty and asks for what the decoder still holds
+            self.packets += packet.size > 0  # the last, empty packet flushes the decoder
             try:
                 parts = [part for frame in packet.decode() for part in resampler.resample(frame)]
-            except (av.error.FFmpegError, ValueError):  # the latter of frames with another rate or layout than before
+            except (av.error.FFmpegError, ValueError):  # ValueError: the rate or layout has changed
                 self.broken += packet.size > 0
                 seconds = float((packet.duration or 0) * (packet.time_base or 0))
                 yield np.zeros(round(min(max(seconds, 0.0), LONGEST_GAP) * self.rate), np.float32)
@@ -83,36 +83,39 @@ class AudioTrack:
 
 
 def open_audio(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0) -> AudioTrack | None:
-    """The first sound track of a video or sound file, or None where it has none.
+    """Opens the first audio track of a video or audio file; returns None if it has none.
 
     Raises:
         UnreadableVideoError: the file cannot be opened.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with _open_file(path) as file:
         return AudioTrack(path, rate, max_seconds) if file.streams.audio else None
 
 
 def read_audio(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0) -> NDArray[np.float32] | None:
-    """All of a sound track as one array (n,), which is why it refuses longer ones; None where there is none."""
+    """Reads a whole audio track as an (n,) array; returns None if the file has none.
+
+    The default of `max_seconds` is lower than that of `open_audio`, as all samples are in memory.
+    """
     track = open_audio(path, rate, max_seconds)
     return None if track is None else np.concatenate([np.zeros(0, np.float32), *track])
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
+def _open_file(path: Path) -> Iterator[av.container.InputContainer]:
     try:
         with open_container(path) as file:
             yield file
     except (av.error.FFmpegError, OSError) as error:
         found = describe(path) if path.is_file() else "no such file"
-        raise UnreadableVideoError(f"{path}: its sound cannot be read; found {found}. Copy it again.") from error
+        raise UnreadableVideoError(f"{path}: its audio cannot be read; found {found}. Copy the file again.") from error
 
 
 def _start(file: av.container.InputContainer) -> float:
-    """Seconds from the first picture to the first sample; 0 where there is no picture."""
+    """Returns the seconds from the first video frame to the first sample; 0 without video."""
     audio, video = file.streams.audio[0], next(iter(file.streams.video), None)
     if video is None or None in (audio.start_time, video.start_time, audio.time_base, video.time_base):
         return 0.0
     start = float(audio.start_time * audio.time_base - video.start_time * video.time_base)
-    return start if abs(start) < 60 else 0.0  # a damaged header, not a minute of silence
+    return start if abs(start) < 60 else 0.0  # a larger offset is taken for a damaged header

@@ -1,4 +1,4 @@
-"""Opening a file with FFmpeg, whatever wrote it."""
+"""Opens video and audio files safely with FFmpeg."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ CONTAINERS = (
 
 
 def open_container(path: Path) -> av.container.InputContainer:
-    """Opens a video or sound file, which may refer to no other file or address.
+    """Opens a video or audio file; references to other files or addresses are not followed.
 
     Raises:
-        av.error.FFmpegError: it is none.
-        OSError: it cannot be read.
+        av.error.FFmpegError: the file is not a video or audio file.
+        OSError: the file cannot be read.
     """
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
     return av.open(str(path.absolute()), options=options)  # a relative name may begin with a protocol

@@ -1,4 +1,4 @@
-"""Clips that are images: a folder of frames, or a still; `archives.py` reads those of an archive by the same code."""
+"""Reads clips that consist of images: folders of frames, stills, and (with `archives.py`) archives."""
 
 import logging
 import re
@@ -16,9 +16,9 @@ from data_modules.video.source import (
     UnreadableVideoError,
     VideoLimits,
     VideoSource,
-    check_in_order,
     describe_stream,
     fitted_size,
+    sorted_indices,
 )
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def natural_order(paths: Iterable[AnyPath]) -> list[AnyPath]:
-    """Paths sorted by name with numbers compared as numbers: 2.jpg before 10.jpg."""
+    """Sorts paths by name, with numbers compared as numbers: 2.jpg before 10.jpg."""
 
     def key(path: AnyPath) -> tuple[list[tuple[int, str]], str]:
         parts = re.split(r"(\d+)", path.name.lower())
@@ -38,28 +38,28 @@ def natural_order(paths: Iterable[AnyPath]) -> list[AnyPath]:
 
 
 def is_frame(path: PurePath) -> bool:
-    """Whether a file's name is that of an image, and not one that a file manager hides."""
+    """Returns whether a file name is that of a visible image file."""
     return path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
 
 
 class BrokenImageError(Exception):
-    """One image of several does not decode."""
+    """An image of a clip cannot be decoded."""
 
 
-def _on_disk(file: PurePath) -> BinaryIO:
+def _open_on_disk(file: PurePath) -> BinaryIO:
     return Path(file).open("rb")
 
 
 class FrameImages(VideoSource):
-    """Images in their order, as frames. One that cannot be read leaves its frame number out.
+    """Images as the frames of a clip. The frame numbers of unreadable images are skipped.
 
     Args:
-        path: of the folder, still or archive.
-        files: the images' paths, at least one.
+        path: path of the folder, still or archive.
+        files: paths of the images in order, at least one.
         max_side: see `open_video`.
         limits: see `open_video`.
         fps: see `open_video`.
-        opened: opens one of `files`; raises OSError or BrokenImageError where it cannot be had.
+        open_file: opens one of `files`; raises OSError or BrokenImageError if it cannot be read.
     """
 
     def __init__(
@@ -69,44 +69,44 @@ class FrameImages(VideoSource):
         max_side: int | None,
         limits: VideoLimits,
         fps: float,
-        opened: Callable[[PurePath], BinaryIO] = _on_disk,
+        open_file: Callable[[PurePath], BinaryIO] = _open_on_disk,
     ) -> None:
         limits.check_count(path, len(files))
-        self.path, self.fps, self._files, self._limits, self._stream = path, fps, files, limits, opened
+        self.path, self.fps, self._files, self._limits, self._stream = path, fps, files, limits, open_file
         for file in files:
             try:
-                with self._opened(file) as image:
-                    turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
-                    size = image.size[::-1] if turned else image.size
+                with self._open_image(file) as image:
+                    sideways = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 are rotated by 90 degrees
+                    size = image.size[::-1] if sideways else image.size
             except BrokenImageError:
                 continue
             self.width, self.height = fitted_size(*size, max_side)
             return
         raise UnreadableVideoError(
-            f"{path}: {len(files)} image file(s), none of which can be read; found {self._first()}, expected "
-            f"{', '.join(IMAGE_FORMATS)}. Copy or download again."
+            f"{path}: {len(files)} image file{'s' * (len(files) > 1)}, none of which can be read; "
+            f"found {self._describe_first()}, expected {', '.join(IMAGE_FORMATS)}. Copy or download them again."
         )
 
     @contextmanager
-    def _opened(self, file: PurePath) -> Iterator[Image.Image]:
-        """The image with its size checked before anything is decoded."""
+    def _open_image(self, file: PurePath) -> Iterator[Image.Image]:
+        """Opens an image and checks its size before anything is decoded."""
         try:
             with self._stream(file) as stream, Image.open(stream, formats=IMAGE_FORMATS) as image:
-                self._limits.check_size(self._place(file), *image.size)
+                self._limits.check_size(self._shown_path(file), *image.size)
                 yield image
         except UnreadableVideoError:
             raise
         except Image.DecompressionBombError as error:
-            raise UnreadableVideoError(f"{self._place(file)}: {error} Scale the image down before.") from error
-        except (OSError, SyntaxError, ValueError, EOFError, KeyError) as error:  # whatever its parsers stumble over
+            raise UnreadableVideoError(f"{self._shown_path(file)}: {error} Scale the image down first.") from error
+        except (OSError, SyntaxError, ValueError, EOFError, KeyError) as error:  # any error of the image parsers
             raise BrokenImageError(error) from error
 
-    def _place(self, file: PurePath) -> Path:
-        """A file as messages name it."""
+    def _shown_path(self, file: PurePath) -> Path:
+        """Returns the path that messages show for an image."""
         return self.path if file.name == self.path.name else self.path / file.name
 
-    def _first(self) -> str:
-        """What the first of the files seems to be."""
+    def _describe_first(self) -> str:
+        """Describes the content of the first file."""
         try:
             with self._stream(self._files[0]) as stream:
                 return describe_stream(stream)
@@ -115,32 +115,32 @@ class FrameImages(VideoSource):
 
     @property
     def timestamps(self) -> NDArray[np.float64]:
-        """(T,) seconds at the given rate."""
+        """The (T,) times of all frames in seconds at the given frame rate."""
         return np.arange(len(self._files), dtype=np.float64) / self.fps
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
-        """See `VideoSource.frames`; all frames have the size of the first."""
-        wanted = check_in_order(indices, self.path, every)
-        if wanted and wanted[-1] >= len(self._files):
-            raise IndexError(f"{self.path}: frame {wanted[-1]} was asked for; there are {len(self._files)}")
+        """Yields frames as `VideoSource.frames` does; all are scaled to the size of the first."""
+        selected = sorted_indices(indices, self.path, every)
+        if selected and selected[-1] >= len(self._files):
+            raise IndexError(f"{self.path}: frame {selected[-1]} was requested of {len(self._files)}")
         read = self.broken = 0
-        for index in range(0, len(self._files), every) if wanted is None else wanted:
+        for index in range(0, len(self._files), every) if selected is None else selected:
             try:
                 frame = self._read(self._files[index])
             except BrokenImageError as error:
-                place = self._place(self._files[index])
-                log.warning("%s: cannot be read (%s); the clip goes on without it", place, error)
+                path = self._shown_path(self._files[index])
+                log.warning("%s: cannot be read (%s); the frame is skipped", path, error)
                 self.broken += 1
                 continue
             read += 1
             yield index, frame
         if self.broken and not read:
             raise UnreadableVideoError(
-                f"{self.path}: none of {self.broken} images decodes; found {self._first()}. Copy them again."
+                f"{self.path}: none of {self.broken} images decodes; found {self._describe_first()}. Copy them again."
             )
 
     def _read(self, file: PurePath) -> Frame:
-        with self._opened(file) as image:
+        with self._open_image(file) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
             if upright.size != (self.width, self.height):
                 upright = upright.resize((self.width, self.height), Image.Resampling.BILINEAR, reducing_gap=2.0)

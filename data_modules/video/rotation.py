@@ -1,4 +1,4 @@
-"""Clips that were filmed on their side, brought upright."""
+"""Rotates clips that were filmed sideways."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,11 +9,11 @@ from data_modules.video.source import Frame, VideoSource
 
 
 class RotatedSource(VideoSource):
-    """Another clip, rotated clockwise by quarter turns.
+    """A clip rotated clockwise by quarter turns.
 
     Args:
-        source: the clip as it lies.
-        quarter_turns: quarter turns clockwise.
+        source: the original clip.
+        quarter_turns: number of clockwise quarter turns.
     """
 
     def __init__(self, source: VideoSource, quarter_turns: int) -> None:
@@ -24,16 +24,13 @@ class RotatedSource(VideoSource):
 
     @property
     def timestamps(self) -> NDArray[np.float64]:
-        """See `VideoSource.timestamps`."""
+        """The (T,) times of all frames in seconds, as in the original clip."""
         return self._source.timestamps
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
-        """See `VideoSource.frames`."""
+        """Yields rotated frames as `VideoSource.frames` does."""
         try:
             for index, frame in self._source.frames(indices, every):
-                yield (
-                    index,
-                    np.ascontiguousarray(np.rot90(frame, -self._quarter_turns)),
-                )  # numpy turns against the clock
+                yield index, np.ascontiguousarray(np.rot90(frame, -self._quarter_turns))  # rot90 is anticlockwise
         finally:
             self.broken = self._source.broken

@@ -1,4 +1,4 @@
-"""What every kind of clip offers - a video file, a folder of images, a still - and what none of them may do."""
+"""The interface of all kinds of clips (video file, folder of images, still) and their limits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ Frame = NDArray[np.uint8]
 
 
 class UnreadableVideoError(ValueError):
-    """No frames can be had from this path; the message says what was found, what was expected, and what to do."""
+    """A clip cannot be read; the message says what was found, what was expected, and what to do."""
 
 
 @dataclass(frozen=True)
 class VideoLimits:
-    """What a file may ask of this machine."""
+    """Limits that protect this machine from excessive files."""
 
     max_pixels: int = 8192 * 8192
     max_frames: int = 1_000_000  # nine hours at 30 frames a second
@@ -29,18 +29,26 @@ class VideoLimits:
     max_archive_bytes: int = 1 << 33  # of all files in an archive, unpacked
 
     def check_size(self, path: Path, width: int, height: int) -> None:
-        """Refuses pictures that are too large, or that have no size at all."""
+        """Rejects images that are too large or empty.
+
+        Raises:
+            UnreadableVideoError: the size is outside the limits.
+        """
         if not 0 < width * height <= self.max_pixels:
             raise UnreadableVideoError(
-                f"{path}: pictures of {width} x {height} pixels; expected 1 to {self.max_pixels} pixels. "
-                "Scale the video down before, or raise VideoLimits.max_pixels."
+                f"{path}: found images of {width} x {height} pixels; expected 1 to {self.max_pixels} pixels. "
+                "Scale the video down, or raise VideoLimits.max_pixels."
             )
 
     def check_count(self, path: Path, count: int) -> None:
-        """Refuses clips that are too long."""
+        """Rejects clips that are too long.
+
+        Raises:
+            UnreadableVideoError: the clip has too many frames.
+        """
         if count > self.max_frames:
             raise UnreadableVideoError(
-                f"{path}: {count} frames or more; expected at most {self.max_frames}. "
+                f"{path}: found at least {count} frames; expected at most {self.max_frames}. "
                 "Cut the video into parts, or raise VideoLimits.max_frames."
             )
 
@@ -50,9 +58,9 @@ class VideoSource(ABC):
 
     Attributes:
         path: the file or folder.
-        fps: frames a second (the mean where the rate varies).
-        width, height: of the frames as they are yielded: upright, and within `max_side`.
-        broken: how many packets or images the last pass over the clip could not decode.
+        fps: frames per second, the mean if the rate varies.
+        width, height: size in pixels of the frames that are yielded: upright, and within `max_side`.
+        broken: number of packets or images that the last pass over the clip could not decode.
     """
 
     path: Path
@@ -64,61 +72,66 @@ class VideoSource(ABC):
     @property
     @abstractmethod
     def timestamps(self) -> NDArray[np.float64]:
-        """(T,) time of each frame in seconds, the first at 0."""
+        """The (T,) times of all frames in seconds, the first at 0."""
 
     @property
     def num_frames(self) -> int:
-        """How many frames there are; where the container cannot be trusted, asking for it decodes the file once."""
+        """The number of frames; the file is decoded once to count them if the container is not reliable."""
         return len(self.timestamps)
 
     @property
     def expected_frames(self) -> int:
-        """How many frames there seem to be, for showing how far work is; never decodes, and 0 where nothing tells."""
+        """The approximate number of frames, for showing progress; found without decoding, 0 if unknown."""
         return self.num_frames
 
     @abstractmethod
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
-        """Yields (frame number, (H, W, 3) RGB) in ascending order: all, each `every`-th, or those of `indices`.
+        """Yields (frame number, (H, W, 3) RGB) in ascending order: all, every n-th, or those in `indices`.
 
         Raises:
-            IndexError: one of `indices` is not a frame of this clip.
-            UnreadableVideoError: nothing decodes, or a limit is exceeded.
+            IndexError: one of `indices` is not a frame number of this clip.
+            UnreadableVideoError: no frame can be decoded, or a limit is exceeded.
         """
 
 
 def fitted_size(width: int, height: int, max_side: int | None) -> tuple[int, int]:
-    """(width, height) within `max_side`, in proportion; never enlarged."""
+    """Returns (width, height) scaled down proportionally to fit within `max_side`."""
     scale = min(1.0, max_side / max(width, height)) if max_side else 1.0
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def check_in_order(wanted: Sequence[int] | None, path: Path, every: int) -> list[int] | None:
-    """The wanted frame numbers ascending and once each."""
+def sorted_indices(indices: Sequence[int] | None, path: Path, every: int) -> list[int] | None:
+    """Returns the unique frame numbers in ascending order, or None for all frames.
+
+    Raises:
+        IndexError: a frame number is negative.
+        ValueError: `every` is less than 1.
+    """
     if every < 1:
-        raise ValueError(f"every must be 1 or more, not {every}")
-    if wanted is None:
+        raise ValueError(f"found every = {every}; expected at least 1")
+    if indices is None:
         return None
-    unique = sorted({int(index) for index in wanted})
+    unique = sorted({int(index) for index in indices})
     if unique and unique[0] < 0:
-        raise IndexError(f"{path}: frame {unique[0]} was asked for; frames count from 0")
+        raise IndexError(f"{path}: frame {unique[0]} was requested, but frames count from 0")
     return unique
 
 
 def describe(path: Path) -> str:
-    """What a file that is no video seems to be, in a few words."""
+    """Describes in a few words what a file that is not a video contains."""
     with path.open("rb") as file:
         return describe_stream(file)
 
 
 def describe_stream(file: BinaryIO) -> str:
-    """What an opened file that is no video seems to be, in a few words."""
+    """Describes in a few words what an open file that is not a video contains."""
     size = file.seek(0, SEEK_END)
     file.seek(0)
     head = file.read(512)
     if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, whose content was not fetched"
+        return "a Git LFS pointer, whose content was not downloaded"
     if head[4:8] == b"ftyp" and not has_moov(file, size):
-        return f"an MP4 file of {size} bytes without its index (moov): cut off while copied or recorded"
+        return f"an MP4 file of {size} bytes without its index (moov): it was cut off while being copied or recorded"
     try:
         text = head[:256].decode()
         if text.isprintable() or text.replace("\n", "").replace("\r", "").replace("\t", "").isprintable():
@@ -129,7 +142,7 @@ def describe_stream(file: BinaryIO) -> str:
 
 
 def has_moov(file: BinaryIO, size: int) -> bool:
-    """Whether a MOV/MP4 file of `size` bytes has its index among its outermost boxes."""
+    """Returns whether a MOV/MP4 file of `size` bytes has its index (moov) at the top level."""
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -137,7 +150,7 @@ def has_moov(file: BinaryIO, size: int) -> bool:
         length, kind = int.from_bytes(header[:4], "big"), header[4:8]
         if kind == b"moov":
             return position + length <= size
-        if length == 1:  # the length stands in 8 bytes after the kind
+        if length == 1:  # the length is in the 8 bytes after the kind
             length = int.from_bytes(header[8:16], "big")
         if length < 8:
             return False

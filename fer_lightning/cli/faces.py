@@ -131,7 +131,7 @@ def export(clip: StoredClip, folder: Path) -> str:
             atomic_write(path, picture.tobytes())
     atomic_write(folder / TABLE, table(clip))
     origin = clip.optional("origin")
-    interpolated = 0 if origin is None else int(np.count_nonzero(origin == Origin.BETWEEN))
+    interpolated = 0 if origin is None else int(np.count_nonzero(origin == Origin.TRACKED))
     text = f"a face in {summary.num_faces} of {summary.num_frames} frames"
     text += f" ({interpolated} of them interpolated between detections)" if interpolated else ""
     return f"{summary.reason or text}; files in {folder}"
@@ -153,7 +153,7 @@ def table(clip: StoredClip) -> bytes:
         for i, index in enumerate(clip.frame_index.tolist()):
             numbers = [clip.times[index], *box[i], score[i]]
             landmarks = np.round(points[i].T.ravel(), 2).tolist() if points is not None else []
-            detected = int(origin[i] == Origin.FOUND)
+            detected = int(origin[i] == Origin.DETECTED)
             angles = ("" if np.isnan(angle) else f"{angle:.2f}" for angle in poses[i])
             rows.append((index, *(f"{number:.4f}" for number in numbers), detected, *angles, *landmarks))
     return csv_bytes(("frame", "time", *CORNERS, "score", "found", *ANGLES, *names), rows)

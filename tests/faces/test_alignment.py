@@ -47,7 +47,7 @@ def test_similarity_finds_what_was_done(angle, scale, shift):
 
 def test_points_in_one_place_fall_back_on_the_box():
     same = np.full((5, 2), 7, np.float32)
-    with pytest.raises(ValueError, match="one place"):
+    with pytest.raises(ValueError, match="all 5 points coincide"):
         similarity(same, template(112, 0.0))
     box = np.array([10, 20, 50, 60], np.float32)
     assert np.array_equal(face_matrix(box, same, 64, 0.25), box_matrix(box, 64, 0.25))

@@ -79,7 +79,7 @@ def test_missing_package_says_the_command(monkeypatch):
 
 
 def test_unknown_detector():
-    with pytest.raises(ValueError, match="there are mtcnn and insightface"):
+    with pytest.raises(ValueError, match="expected mtcnn or insightface"):
         make_detector("haar")  # type: ignore[arg-type]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_modules.faces.detection import FaceLocator, five_points
-from data_modules.faces.face_table import read_face_table, table_of
+from data_modules.faces.face_table import find_face_table, read_face_table
 from data_modules.faces.landmarks import MESH_TO_68
 from data_modules.manifest import VideoRecord
 from data_modules.video.reader import open_video
@@ -97,7 +97,7 @@ def test_openface_that_saw_nobody(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({0: "0"}, r"line 3: found frame '0'; expected a number from 1 on"),
+        ({0: "0"}, r"line 3: found frame '0'; expected a whole number of at least 1"),
         ({0: "x"}, r"line 3: found frame 'x'"),
         ({0: "1"}, r"two faces in frame 0"),
         ({3: "1.5"}, r"line 3: found confidence 1.5; expected a number from 0 to 1"),
@@ -165,7 +165,7 @@ def test_the_face_mesh_in_pixels_and_in_shares(tmp_path, shares, vertices):
         mesh = pixels[place, :468, :2]
         assert np.allclose(table.at(index).box, [*mesh.min(0), *mesh.max(0)], atol=1e-3)
     if shares:
-        with pytest.raises(ValueError, match="shares of the frame's size; expected pixels, or the size"):
+        with pytest.raises(ValueError, match="relative to the frame's size; expected pixels, or `size`"):
             read_face_table(path)
 
 
@@ -190,19 +190,19 @@ def test_other_tables_are_none(tmp_path, content, message):
 @pytest.mark.parametrize("path", ["x/clip.mp4", "x/clip", "x/clip.tar.gz", "x/clip.jpg"])
 def test_where_tables_lie(tmp_path, path):
     record = VideoRecord("part/0001", path, "fear")
-    assert table_of(tmp_path, record) is None
+    assert find_face_table(tmp_path, record) is None
     for place in ("OpenFace/part/0001.csv", "faces/part/0001.csv", "x/clip.csv"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
-        assert table_of(tmp_path, record) == tmp_path / place
+        assert find_face_table(tmp_path, record) == tmp_path / place
 
 
 def test_a_folder_with_a_dot_in_its_name(tmp_path):
     (tmp_path / "clip.2").mkdir()
     (tmp_path / "clip.csv").touch()
-    assert table_of(tmp_path, VideoRecord("a", "clip.2", "fear")) is None
+    assert find_face_table(tmp_path, VideoRecord("a", "clip.2", "fear")) is None
     (tmp_path / "clip.2.csv").touch()
-    assert table_of(tmp_path, VideoRecord("a", "clip.2", "fear")) == tmp_path / "clip.2.csv"
+    assert find_face_table(tmp_path, VideoRecord("a", "clip.2", "fear")) == tmp_path / "clip.2.csv"
 
 
 def test_the_faces_that_openface_aligned_are_a_folder_of_frames(tmp_path):

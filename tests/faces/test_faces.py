@@ -7,7 +7,7 @@ import pytest
 from data_modules.faces.alignment import template
 from data_modules.faces.detection import Detection
 from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
-from data_modules.faces.lengthening import lengthened
+from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.models import FaceModels
 from data_modules.faces.settings import FaceSettings
 from data_modules.store.clip_file import FaceFrame, Origin
@@ -131,8 +131,8 @@ def test_places_between_looks_are_marked(tmp_path):
     faces = list(
         extract(open_video(path), FaceSettings("mtcnn", size=32, every=4), models=FaceModels(RedCornerDetector()))
     )
-    assert [face.index for face in faces if face.origin is Origin.FOUND] == [0, 4, 8]
-    assert [face.index for face in faces if face.origin is Origin.BETWEEN] == [1, 2, 3, 5, 6, 7]
+    assert [face.index for face in faces if face.origin is Origin.DETECTED] == [0, 4, 8]
+    assert [face.index for face in faces if face.origin is Origin.TRACKED] == [1, 2, 3, 5, 6, 7]
 
 
 class SometimesDetector(RedCornerDetector):
@@ -151,7 +151,7 @@ def test_short_gaps_are_bridged_and_longer_ones_are_gaps(tmp_path):
     settings = FaceSettings("mtcnn", size=32, every=1, max_gap=6)
     bridged = list(extract(open_video(path), settings, models=FaceModels(SometimesDetector(range(10, 15)))))
     assert [face.index for face in bridged] == list(range(40))
-    assert [face.index for face in bridged if face.origin is Origin.BETWEEN] == list(range(10, 15))
+    assert [face.index for face in bridged if face.origin is Origin.TRACKED] == list(range(10, 15))
     gap = list(extract(open_video(path), settings, models=FaceModels(SometimesDetector(range(10, 20)))))
     assert [face.index for face in gap] == [*range(10), *range(20, 40)]
 
@@ -220,16 +220,22 @@ def face(index: int) -> FaceFrame:
 
 
 def test_short_clips_are_lengthened_and_say_so():
-    longer = list(lengthened(iter([face(0), face(1), face(2)]), 5))
-    assert [f.origin for f in longer] == [Origin.FOUND, Origin.MADE, Origin.FOUND, Origin.MADE, Origin.FOUND]
+    longer = list(lengthen_faces(iter([face(0), face(1), face(2)]), 5))
+    assert [f.origin for f in longer] == [
+        Origin.DETECTED,
+        Origin.INTERPOLATED,
+        Origin.DETECTED,
+        Origin.INTERPOLATED,
+        Origin.DETECTED,
+    ]
     assert [f.intensity for f in longer] == pytest.approx([0, 0.125, 0.25, 0.375, 0.5])
     assert [float(f.landmarks[0, 0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])  # type: ignore[index]
     assert [float(f.box[0]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])
     assert [float(f.matrix[1, 2]) for f in longer] == pytest.approx([0, 0.5, 1, 1.5, 2])  # type: ignore[index]
-    assert list(lengthened(iter([face(0), face(1), face(2)]), 3))[1].index == 1
-    assert len(list(lengthened(iter([face(i) for i in range(7)]), 3))) == 7
-    assert list(lengthened(iter([]), 5)) == []
-    (first, *repeated) = lengthened(iter([face(3)]), 4)
-    assert first.origin is Origin.FOUND
-    assert {f.origin for f in repeated} == {Origin.MADE}
+    assert list(lengthen_faces(iter([face(0), face(1), face(2)]), 3))[1].index == 1
+    assert len(list(lengthen_faces(iter([face(i) for i in range(7)]), 3))) == 7
+    assert list(lengthen_faces(iter([]), 5)) == []
+    (first, *repeated) = lengthen_faces(iter([face(3)]), 4)
+    assert first.origin is Origin.DETECTED
+    assert {f.origin for f in repeated} == {Origin.INTERPOLATED}
     assert len(repeated) == 3

@@ -163,7 +163,7 @@ def test_embeddings_are_those_of_the_aligned_crop(models, points):
 
 def test_an_embedding_of_zeros_is_refused(models):
     embed = InsightFaceEmbedder(onnx_models.recognition(models / "zeros.onnx", np.zeros((147, 8))), "cpu")
-    with pytest.raises(ValueError, match=r"zeros\.onnx: a vector of length 0"):
+    with pytest.raises(ValueError, match=r"zeros\.onnx: found an embedding of length 0"):
         embed(picture(200, 200), Detection(np.array([10, 10, 90, 90], np.float32), 1.0))
 
 
@@ -223,7 +223,7 @@ def test_missing_weights_say_where_to_get_them(tmp_path, monkeypatch):
             assert part in str(error.value)
     with pytest.raises(WeightsError, match="buffalo_l, buffalo_s, antelopev2"):
         InsightFaceDetector("bufalo")
-    with pytest.raises(WeightsError, match="is no file"):
+    with pytest.raises(WeightsError, match=r"none\.onnx does not exist"):
         InsightFaceDetector(tmp_path / "none.onnx")
     assert not list(tmp_path.iterdir())
     assert issubclass(WeightsError, DetectorNotFoundError)
@@ -277,14 +277,14 @@ def test_models_of_another_kind_are_named(models):
         fitting = {InsightFaceEmbedder: vectors, InsightFaceDetector: faces, InsightFacePersons: faces}.get(make, marks)
         make(fitting)
         for other in {faces, marks, vectors} - {fitting}:
-            with pytest.raises(WeightsError, match=f"{other.name}: another ONNX model"):
+            with pytest.raises(WeightsError, match=f"{other.name}: found an ONNX model"):
                 make(other)
 
 
 def test_six_outputs_alone_do_not_make_a_detector(tmp_path):
     graph = onnx_models.Graph()
     means = [(graph.add("GlobalAveragePool", "picture"), [1, 3, 1, 1]) for _ in range(6)]
-    with pytest.raises(WeightsError, match=r"six\.onnx: another ONNX model.*runs on 640 x 640"):
+    with pytest.raises(WeightsError, match=r"six\.onnx: found an ONNX model.*runs on 640 x 640"):
         InsightFaceDetector(graph.save(tmp_path / "six.onnx", [1, 3, "h", "w"], means), "cpu")
 
 
@@ -314,7 +314,7 @@ def test_external_data_stays_in_the_folder(tmp_path, monkeypatch):
     for location in ("../secret", str(secret), "link", "sub/../../secret"):
         with pytest.raises(WeightsError, match="outside of the file's folder"):
             InsightFaceEmbedder(with_external_data(folder / "evil.onnx", location), "cpu")
-    with pytest.raises(WeightsError, match="is no file"):
+    with pytest.raises(WeightsError, match=r"lost.data, which does not exist"):
         InsightFaceEmbedder(with_external_data(folder / "lost.onnx", "lost.data"), "cpu")
     (folder / "own.data").write_bytes(secret.read_bytes())
     embed = InsightFaceEmbedder(with_external_data(folder / "good.onnx", "own.data"), "cpu")
@@ -355,7 +355,7 @@ def test_devices(caplog):
     assert "the CPU is used" in caplog.text
     assert "onnxruntime-gpu" in caplog.text
     for device in ("mps", "gpu", "cuda:x", "cpu:0"):
-        with pytest.raises(ValueError, match="there are cpu, cuda and cuda:N"):
+        with pytest.raises(ValueError, match="expected cpu, cuda or cuda:N"):
             onnx_providers(device, both)
 
 

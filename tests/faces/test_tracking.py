@@ -96,7 +96,7 @@ def test_a_history_knows_the_last_k_and_the_mean_of_all():
         history.add(vector)
         assert history.recent == pytest.approx(vectors[max(0, count - 4) : count].mean(0), rel=1e-5)
         assert history.mean == pytest.approx(vectors[:count].mean(0), rel=1e-5)
-    with pytest.raises(ValueError, match="3 numbers, those before by 5"):
+    with pytest.raises(ValueError, match="3 numbers; expected 5"):
         history.add(vectors[0, :3])
 
 
@@ -321,9 +321,9 @@ def test_more_tracks_than_faces_and_none_at_all():
 def test_wrong_use_is_refused():
     tracker, frame = FaceTracker(), paint([], [])
     tracker.update(5, [face(10)], frame)
-    with pytest.raises(ValueError, match="frame 5 came after frame 5"):
+    with pytest.raises(ValueError, match="found frame 5 after frame 5"):
         tracker.update(5, [], frame)
-    with pytest.raises(ValueError, match="without its picture"):
+    with pytest.raises(ValueError, match="without its image"):
         tracker.update(6, [face(10)])
     with pytest.raises(ValueError, match="four finite numbers"):
         tracker.update(6, [face(math.nan)], frame)

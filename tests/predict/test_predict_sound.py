@@ -310,7 +310,7 @@ def test_faces_in_words(frames, with_face, text):
 def test_a_file_without_pictures_is_refused_by_name(tmp_path, ear, capsys):
     audio = write_audio(tmp_path / "only.m4a", tone(2, 500))
     assert fer_predict(audio, "--checkpoint", ear, "--out", tmp_path / "out") == 1
-    assert "found sound (1 track(s)) only, expected a picture track" in capsys.readouterr().out
+    assert "found 1 audio track and no video; expected a video track" in capsys.readouterr().out
 
 
 def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monkeypatch, capsys):

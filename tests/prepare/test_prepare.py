@@ -149,7 +149,7 @@ def test_clips_without_faces_and_broken_ones_keep_their_reason(dataset, capsys):
         ("text", "text of 11 bytes"),
         ("cut", "moov"),
         ("gone", "no such file"),
-        ("audio", "expected a picture"),
+        ("audio", "expected a video track"),
         ("short", "12 frames, but ground truth of 6"),
         ("untold", "no ground truth"),
     ):

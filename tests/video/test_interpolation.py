@@ -5,7 +5,7 @@ import pytest
 from data_modules.faces.alignment import align
 from data_modules.faces.detection import five_points
 from data_modules.synthetic.clip import ClipSettings, render_clip
-from data_modules.video.interpolation import at_positions, between, lengthen, seen_from
+from data_modules.video.interpolation import interpolate, interpolate_at, lengthen, warp_along_flow
 
 RNG = np.random.default_rng(0)
 TEXTURE = cv2.GaussianBlur(RNG.integers(0, 256, (40, 40, 3)).astype(np.uint8), (0, 0), 1.5)
@@ -36,12 +36,12 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def test_ends_and_given_frames_are_kept(count, length):
     given = [np.full((16, 16, 3), 2 * i, np.uint8) for i in range(count)]
     longer = lengthen(given, length)
-    assert len(longer.crops) == len(longer.position) == len(longer.made) == length
+    assert len(longer.crops) == len(longer.position) == len(longer.interpolated) == length
     assert longer.crops[0] is given[0]
     assert longer.crops[-1] is given[-1]
     np.testing.assert_allclose(longer.position, np.linspace(0, count - 1, length), atol=1e-12)
     assert (np.diff(longer.position) > 0).all()
-    kept = np.flatnonzero(~longer.made)
+    kept = np.flatnonzero(~longer.interpolated)
     assert kept.tolist() == [i for i in range(length) if i * (count - 1) % (length - 1) == 0]
     for i in kept:
         assert longer.position[i] == int(longer.position[i])
@@ -82,7 +82,7 @@ def test_flow_is_followed_from_where_things_start():
     flow = np.zeros((64, 64, 2), np.float32)
     flow[..., 0] = x / 4
     for share in (0.5, 1.0):
-        moved = seen_from(frame, flow, share)[32, :60, 0]
+        moved = warp_along_flow(frame, flow, share)[32, :60, 0]
         np.testing.assert_allclose(moved, 3 * x[:60] / (1 + share / 4), atol=2.5)
 
 
@@ -105,7 +105,7 @@ def test_one_frame_is_repeated():
     assert len(longer.crops) == 16
     assert all(crop is frame for crop in longer.crops)
     assert not longer.position.any()
-    assert not longer.made.any()
+    assert not longer.interpolated.any()
 
 
 @pytest.mark.parametrize("count", [16, 17, 40])
@@ -115,7 +115,7 @@ def test_long_clips_stay(count):
     assert len(longer.crops) == count
     assert all(a is b for a, b in zip(longer.crops, given, strict=True))
     assert longer.position.tolist() == list(range(count))
-    assert not longer.made.any()
+    assert not longer.interpolated.any()
 
 
 def test_what_cannot_be_lengthened_is_refused():
@@ -135,20 +135,20 @@ def test_any_size_from_sixteen_on(size):
 
 def test_numbers_between_two_frames():
     low, high = np.zeros((68, 3), np.float32), np.ones((68, 3), np.float32)
-    np.testing.assert_allclose(between(low, high, 0.25), 0.25)
-    assert between(1.0, 3.0, 0.5) == 2.0
-    assert between(None, 3.0, 0.5) is None
-    assert between(low, None, 0.5) is None
+    np.testing.assert_allclose(interpolate(low, high, 0.25), 0.25)
+    assert interpolate(1.0, 3.0, 0.5) == 2.0
+    assert interpolate(None, 3.0, 0.5) is None
+    assert interpolate(low, None, 0.5) is None
 
 
 def test_numbers_at_all_positions():
     values = RNG.normal(size=(7, 4)).astype(np.float32)
     position = np.linspace(0, 6, 16)
     expected = np.stack([np.interp(position, np.arange(7), values[:, i]) for i in range(4)], -1)
-    np.testing.assert_allclose(at_positions(values, position), expected, atol=1e-6)
-    np.testing.assert_array_equal(at_positions(values, np.arange(7.0)), values)
-    np.testing.assert_array_equal(at_positions(values[:1], np.zeros(5)), np.tile(values[:1], (5, 1)))
-    assert at_positions(np.arange(3, dtype=np.float32), np.array([0.5, 2.0])).tolist() == [0.5, 2.0]
+    np.testing.assert_allclose(interpolate_at(values, position), expected, atol=1e-6)
+    np.testing.assert_array_equal(interpolate_at(values, np.arange(7.0)), values)
+    np.testing.assert_array_equal(interpolate_at(values[:1], np.zeros(5)), np.tile(values[:1], (5, 1)))
+    assert interpolate_at(np.arange(3, dtype=np.float32), np.array([0.5, 2.0])).tolist() == [0.5, 2.0]
 
 
 @pytest.mark.parametrize("difficulty", ["lab", "wild"])
@@ -160,7 +160,7 @@ def test_faces_are_made_better_than_by_cross_fading(difficulty):
     crops = [align(clip.frames[i], truth.box[i], five_points(truth.landmarks[i]), 128, 0.25).crop for i in range(count)]
     longer = lengthen(crops[::4], count)
     made = [i for i in range(count) if i % 4]
-    assert np.flatnonzero(longer.made).tolist() == made
+    assert np.flatnonzero(longer.interpolated).tolist() == made
     ours = np.mean([psnr(longer.crops[i], crops[i]) for i in made])
     faded = np.mean([psnr(fade(crops[i // 4 * 4], crops[i // 4 * 4 + 4], i % 4 / 4), crops[i]) for i in made])
     repeated = np.mean([psnr(crops[round(i / 4) * 4], crops[i]) for i in made])

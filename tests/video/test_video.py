@@ -55,7 +55,7 @@ def test_both_decoders_give_the_same_pictures(video):
 
 @pytest.mark.parametrize("indices", [[40], [0, 99], [-1, 3]])
 def test_frames_that_are_not_there_are_not_invented(video, indices):
-    with pytest.raises(IndexError, match="asked for"):
+    with pytest.raises(IndexError, match="was requested"):
         list(open_video(video).frames(indices))
 
 
@@ -190,7 +190,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
         ("lfs", "Git LFS pointer"),
         ("noise", "bytes beginning"),
         ("playlist", "beginning 'ffconcat"),  # it would make the reader open other files
-        ("audio", "found sound .* only, expected a picture"),
+        ("audio", "found 1 audio track and no video; expected a video track"),
         ("missing", "no such file"),
         ("folder", "without frame images; found nothing"),
         ("image", "none of which can be read"),
