@@ -20,7 +20,7 @@ from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.face_sequence import FaceSequence, FaceSource
-from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
+from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, CachedFeatures, FeatureCache
 
 FACES_ONLY = frozenset({"face"})
 
@@ -177,8 +177,8 @@ class ClipDataset(Dataset[ClipSample]):
         generators = [None] if count == 1 else [torch.Generator().manual_seed(seed) for seed in range(count)]
         return [_View(generator, EVALUATION, number) for number, generator in enumerate(generators)]
 
-    def _features(self, clip: Clip, view: _View) -> Features:
-        return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else Features()
+    def _features(self, clip: Clip, view: _View) -> CachedFeatures:
+        return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else CachedFeatures()
 
     def _frame_fields(
         self, faces: FaceSequence, views: Sequence[_View], modalities: Sequence[FrameModality]

@@ -1,4 +1,4 @@
-"""The store: the aligned face crops of a data set on disk, one file a clip, in a folder named after what made them."""
+"""The store of a data set's face crops: a folder with one file per clip, named after the settings."""
 
 import csv
 import glob
@@ -18,16 +18,16 @@ from data_modules.utils.files import atomic_write, is_temporary
 from data_modules.utils.paths import safe_relative
 
 SUFFIX = ".safetensors"
-NOTE = "settings.json"  # in the store's folder: what made it
-DERIVED = ("sound/*", "features/*/*")  # folders with a file a clip, beside the crops
+NOTE = "settings.json"  # in the store's folder: its settings and networks
+DERIVED = ("sound/*", "features/*/*")  # folders with one file per clip that is derived from the crops
 KINDS: dict[str, type] = {field.name: field.type for field in fields(ClipSummary)}  # type: ignore[misc]
 
 
 def clip_path(folder: Path, clip_id: str) -> Path:
-    """The file of a clip in a folder.
+    """Returns the path of a clip's file in a folder.
 
     Raises:
-        ValueError: the clip's id would leave it.
+        ValueError: the clip id points outside the folder.
     """
     if not safe_relative(clip_id):
         raise ValueError(f"clip id {clip_id!r} points outside the store; expected a relative name without `..`")
@@ -35,7 +35,7 @@ def clip_path(folder: Path, clip_id: str) -> Path:
 
 
 def settings_key(settings: object) -> str:
-    """A short name for a dataclass of settings: any changed value gives another key."""
+    """Returns a short key for a dataclass of settings; it differs if any value differs."""
     return _key(asdict(settings))  # type: ignore[call-overload]
 
 
@@ -45,7 +45,7 @@ def _key(content: Mapping[str, object]) -> str:
 
 
 class ClipStore:
-    """A folder of clips' faces that one group of settings made."""
+    """A folder with the faces of a data set's clips for one combination of settings."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,15 +85,15 @@ class ClipStore:
         return [cls(path) for path in sorted([*root.glob(name), *root.glob(f"{name}-*")]) if path.is_dir()]
 
     def path(self, clip_id: str) -> Path:
-        """Where the clip's file is or would be.
+        """Returns the path of the clip's file, which need not exist.
 
         Raises:
-            ValueError: the clip's id would leave the store's folder.
+            ValueError: the clip id points outside the store.
         """
         return clip_path(self.folder, clip_id)
 
     def clip_ids(self) -> set[str]:
-        """The clips whose files are there, whole; their folder is listed, no file is opened."""
+        """Returns the ids of the clips that have a file; no file is opened."""
         return {
             path.relative_to(self.folder).as_posix().removesuffix(SUFFIX)
             for path in self.folder.rglob(f"*{SUFFIX}")
@@ -101,9 +101,9 @@ class ClipStore:
         }
 
     def is_whole(self, clip_id: str) -> bool:
-        """Whether the clip's file has the size that it should have, and says that it is the clip's; see `read_header`.
+        """Returns whether the clip's file has the right size and clip id; see `read_header`.
 
-        Costs a tenth of a millisecond on a local disk.
+        This takes a tenth of a millisecond on a local disk.
         """
         header = read_header(self.path(clip_id))
         try:
@@ -113,36 +113,36 @@ class ClipStore:
             return False
 
     def discard(self, clip_ids: Iterable[str]) -> None:
-        """Deletes what the store holds of clips that are made anew, and what was computed from that."""
-        folders = [self.folder, *(folder for place in DERIVED for folder in self.folder.glob(place))]
+        """Deletes the files of clips, and everything derived from them."""
+        folders = [self.folder, *(folder for pattern in DERIVED for folder in self.folder.glob(pattern))]
         for clip_id in clip_ids:
             for folder in folders:
                 clip_path(folder, clip_id).unlink(missing_ok=True)
 
     @contextmanager
     def writing(self, clip_id: str) -> Iterator[ClipWriter]:
-        """Yields what takes a clip's faces and sound while they arrive; its file is written whole or not at all.
+        """Yields a writer for a clip's faces and audio; the file is written atomically when the block ends.
 
         Raises:
-            ValueError: the clip's id would leave the store's folder.
+            ValueError: the clip id points outside the store.
         """
         with tensor_file(self.path(clip_id)) as tensors:
             yield ClipWriter(tensors)
 
     def write(self, summary: ClipSummary, faces: Iterable[FaceFrame], quality: int = 95) -> ClipSummary:
-        """Writes a clip of these faces alone; `writing` takes more."""
+        """Writes a clip that has faces only; use `writing` to add audio and times."""
         with self.writing(summary.clip_id) as writer:
             for face in faces:
                 writer.add(face, quality)
             return writer.finish(summary)
 
     def open(self, clip_id: str) -> StoredClip:
-        """The clip's faces.
+        """Opens the faces of a clip.
 
         Raises:
             DamagedClipError: the file is damaged.
             FileNotFoundError: the clip was not prepared.
-            ValueError: the file is not one of this store.
+            ValueError: the file has another format.
         """
         path = self.path(clip_id)
         if not path.exists():
@@ -150,21 +150,21 @@ class ClipStore:
         return StoredClip(path)
 
     def write_index(self, summaries: Iterable[ClipSummary], part: str = "") -> None:
-        """Writes the table that lets a data set open without opening its clips.
+        """Writes the index, a table with which a data set opens without opening its clips.
 
         Args:
-            summaries: its rows.
-            part: the name of a part of the data set (`2-of-8`), which has an index of its own until the whole one is
-                written, so that several machines can work at a time.
+            summaries: the rows of the index.
+            part: name of a part of the data set (such as `2-of-8`). Each part has its own index until the whole one is
+                written, so that several machines can work in parallel.
         """
         write_csv(self.index_path(part), list(KINDS), map(astuple, summaries), protect=False)
 
     def index_path(self, part: str = "") -> Path:
-        """Where the index, or that of a part, is or would be."""
+        """Returns the path of the index, or of that of a part; it need not exist."""
         return self.folder / (f"index-{part}.csv" if part else "index.csv")
 
     def read_index(self) -> dict[str, ClipSummary]:
-        """Clip id -> summary of the clips in the index and in its parts; empty where there is none yet."""
+        """Returns the summaries in the index and its parts by clip id; empty if there is no index yet."""
         summaries: dict[str, ClipSummary] = {}
         for path in self._indices():
             with path.open(newline="", encoding="utf-8") as file:
@@ -178,5 +178,5 @@ class ClipStore:
         return summaries
 
     def _indices(self) -> list[Path]:
-        """The index and its parts, the latest last."""
+        """Returns the paths of the index and its parts in order of modification."""
         return sorted(self.folder.glob("index*.csv"), key=lambda path: path.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""A clip's file in the store, written while its faces arrive."""
+"""Writes a clip's file in the store face by face."""
 
 import json
 from dataclasses import asdict, replace
@@ -13,17 +13,17 @@ from data_modules.store.tensor_file import TensorFile
 
 
 class ClipWriter:
-    """A clip's file while it is being written."""
+    """Writes the file of one clip; `ClipStore.writing` creates it."""
 
     def __init__(self, tensors: TensorFile) -> None:
-        self._tensors, self._made, self._landmarks = tensors, 0, 0
-        self._loud = False  # whether there is any sound in the sound
+        self._tensors, self._num_made, self._num_landmarks = tensors, 0, 0
+        self._is_audible = False  # whether any sample is not zero
 
     def add(self, face: FaceFrame, quality: int = 95) -> None:
-        """Appends the next face; `quality` is that of its JPEGs."""
+        """Appends the next face; `quality` is the JPEG quality (0 to 100)."""
         tensors = self._tensors
-        self._made += face.origin is Origin.INTERPOLATED
-        self._landmarks += face.landmarks is not None and bool(np.isfinite(face.landmarks).all())
+        self._num_made += face.origin is Origin.INTERPOLATED
+        self._num_landmarks += face.landmarks is not None and bool(np.isfinite(face.landmarks).all())
         tensors["frame_index"].extend(np.array([face.index], dtype=np.int64))
         tensors["origin"].extend(np.array([face.origin], dtype=np.uint8))
         numbers = {
@@ -36,34 +36,34 @@ class ClipWriter:
         for name, value in numbers.items():
             if value is not None:
                 tensors[name].extend(np.asarray(value, dtype=np.float32)[None])
-        for name, picture in (("face", face.crop), ("person", face.person)):
-            if picture is not None:
-                jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        for name, image in (("face", face.crop), ("person", face.person)):
+            if image is not None:
+                jpeg = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
                 tensors[name].extend(np.asarray(jpeg, dtype=np.uint8))
                 tensors[f"{name}_end"].extend(np.array([tensors[name].count], dtype=np.int64))
 
     def add_audio(self, samples: NDArray[np.int16]) -> None:
         """Appends (n,) samples at `AUDIO_RATE`."""
         self._tensors["audio"].extend(samples)
-        self._loud = self._loud or bool(samples.any())
+        self._is_audible = self._is_audible or bool(samples.any())
 
     def discard_audio(self) -> None:
-        """Takes all sound back: it turned out to be damaged."""
+        """Drops all audio, for example because it is damaged."""
         self._tensors.discard("audio")
-        self._loud = False
+        self._is_audible = False
 
     def finish(self, summary: ClipSummary, times: NDArray[np.float64] | None = None) -> ClipSummary:
-        """States what the clip is.
+        """Completes the file with the clip's summary.
 
         Args:
-            summary: of which the numbers of faces and the seconds of sound are counted here; a sound of zeros is none.
-            times: (T,) seconds of all frames of the source.
+            summary: the summary; the numbers of faces and the seconds of audio are added. Audio of zeros is dropped.
+            times: (T,) times of all frames of the source in seconds.
 
         Returns:
-            The summary with what was counted.
+            The completed summary.
 
         Raises:
-            ValueError: some of the faces had landmarks, an intensity, a matrix or a person, and others had not.
+            ValueError: some faces have landmarks, an intensity, a matrix or a person, and others do not.
         """
         faces = self._tensors["frame_index"].count
         for name in ("box", "score", "landmarks", "intensity", "matrix", "person_end"):
@@ -75,9 +75,11 @@ class ClipWriter:
         if times is not None:
             self._tensors["time"].extend(times)
         audio = self._tensors["audio"].count / AUDIO_RATE
-        if audio and not self._loud:
+        if audio and not self._is_audible:
             self.discard_audio()
             summary, audio = replace(summary, audio_reason=summary.audio_reason or SILENT), 0.0
-        summary = replace(summary, num_faces=faces, num_made=self._made, num_landmarks=self._landmarks, audio=audio)
+        summary = replace(
+            summary, num_faces=faces, num_made=self._num_made, num_landmarks=self._num_landmarks, audio=audio
+        )
         self._tensors.metadata = {"format": FORMAT, "summary": json.dumps(asdict(summary))}
         return summary

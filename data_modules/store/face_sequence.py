@@ -1,4 +1,4 @@
-"""What a sampler and a sample need of the faces of a clip, wherever they lie."""
+"""Protocols for the faces of a clip, independent of where they are stored."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,50 +10,50 @@ from data_modules.store.clip_file import ClipSummary
 
 
 class FaceSequence(Protocol):
-    """M faces in order of time, and the sound of that time.
+    """M faces in temporal order, and the audio of the same time span.
 
-    A clip of the store (`clip_store.StoredClip`) is one, and so is a window of a longer video.
+    Clips in the store (`clip_store.StoredClip`) and windows of longer videos implement this protocol.
     """
 
     @property
     def summary(self) -> ClipSummary:
-        """Its name, and what can be known of it without reading it."""
+        """The name and the properties that are known without reading the faces."""
         ...
 
     def __len__(self) -> int: ...
 
     @property
     def frame_index(self) -> NDArray[np.int64]:
-        """(M,) frame numbers in the source, ascending."""
+        """The (M,) frame numbers in the source, ascending."""
         ...
 
     @property
     def crop_size(self) -> int:
-        """Side of the crops in pixels, where there is a face."""
+        """Side of the crops in pixels; undefined without faces."""
         ...
 
     def has(self, name: str) -> bool:
-        """Whether there are `landmarks`, `person`, `audio`, ..."""
+        """Returns whether there are `landmarks`, `person`, `audio`, ..."""
         ...
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
-        """(M, ...) numbers of each face, such as `box` or `landmarks`; None where there are none."""
+        """Returns (M, ...) numbers of each face, such as `box` or `landmarks`, or None if there are none."""
         ...
 
     def crops(
         self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
     ) -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops of the `face` or the `person` at positions in [0, M), no smaller than `size`."""
+        """Returns (K, S, S, 3) RGB crops of the `face` or `person` at positions in [0, M), not smaller than `size`."""
         ...
 
     def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """(n,) samples at `AUDIO_RATE` from `start` to `stop` seconds; None where there is no sound."""
+        """Returns (n,) samples at `AUDIO_RATE` from `start` to `stop` seconds, or None if there is no audio."""
         ...
 
 
 class FaceSource(Protocol):
-    """Where face sequences are found by name: the store of a data set, or the windows of a video."""
+    """Provides face sequences by name: the store of a data set, or the windows of a video."""
 
     def open(self, clip_id: str) -> FaceSequence:
-        """The faces of that name."""
+        """Opens the face sequence of that name."""
         ...

@@ -1,7 +1,7 @@
-"""Cached features: what the frozen parts of a model make of a clip, computed once for each of its variants.
+"""Caches the outputs of a model's frozen parts, computed once for each view of a clip.
 
-A variant is one draw of frames and one augmentation; the evaluation's draws are kept apart from those of the training.
-The cache's folder is named after everything that the features depend on.
+A view is one draw of frames with one augmentation; views for evaluation are stored apart from those for training. The
+name of the cache's folder depends on everything that the features depend on.
 """
 
 from collections.abc import Sequence
@@ -21,29 +21,29 @@ PARTS = ("frames", "clip")
 
 
 @dataclass(frozen=True)
-class Features:
-    """The features of one variant of a clip; either may be missing."""
+class CachedFeatures:
+    """The features of one view of a clip; either may be missing."""
 
     frames: Tensor | None = None  # (T, D)
     clip: Tensor | None = None  # (E,)
 
 
 class FeatureCache:
-    """A folder with a file for the variants of each clip, and one for its draws in the evaluation."""
+    """A folder with two files per clip: one for its training views, one for its evaluation views."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, clip_id: str, group: str) -> Path:
-        """Where the features of `TRAIN_VIEWS` or `EVALUATION` are or would be.
+        """Returns the path of a clip's `TRAIN_VIEWS` or `EVALUATION` features, which need not exist.
 
         Raises:
-            ValueError: the clip's id would leave the folder.
+            ValueError: the clip id points outside the folder.
         """
         return clip_path(self.folder / group, clip_id)
 
     def count(self, clip_id: str, group: str) -> int:
-        """How many variants or draws there are; 0 where there is no file."""
+        """Returns the number of cached views; 0 if there is no file."""
         path = self.path(clip_id, group)
         if not path.exists():
             return 0
@@ -51,23 +51,23 @@ class FeatureCache:
             counts = [file.get_slice(name).get_shape()[0] for name in file.keys()]  # noqa: SIM118 - not a dictionary
         return min(counts, default=0)
 
-    def write(self, clip_id: str, group: str, features: Sequence[Features]) -> None:
-        """Writes the features of all variants or draws, whole or not at all."""
+    def write(self, clip_id: str, group: str, features: Sequence[CachedFeatures]) -> None:
+        """Writes the features of all views atomically."""
         tensors = {}
         for name in PARTS:
             parts: list[Tensor | None] = [getattr(feature, name) for feature in features]
-            there = [part for part in parts if part is not None]
-            if there:
-                tensors[name] = torch.stack(there).contiguous()
+            present = [part for part in parts if part is not None]
+            if present:
+                tensors[name] = torch.stack(present).contiguous()
         with atomic_file(self.path(clip_id, group)) as temporary:
             save_file(tensors, temporary)
 
-    def read(self, clip_id: str, group: str, number: int) -> Features:
-        """The features of one variant or draw.
+    def read(self, clip_id: str, group: str, number: int) -> CachedFeatures:
+        """Reads the features of one view.
 
         Raises:
-            FileNotFoundError: they are not there.
+            FileNotFoundError: the clip has no cached features.
         """
         with safe_open(self.path(clip_id, group), framework="pt") as file:
             names = set(file.keys())
-            return Features(*(file.get_slice(name)[number] if name in names else None for name in PARTS))
+            return CachedFeatures(*(file.get_slice(name)[number] if name in names else None for name in PARTS))

@@ -1,4 +1,4 @@
-"""A clip's file in the store, read lazily."""
+"""Reads a clip's file in the store lazily."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.store.clip_file import FORMAT, ClipSummary
 
-# OpenCV's flags for decoding at a part of the size; with IMREAD_COLOR_RGB they mean RGB.
-DIVIDED = {
+# OpenCV's flags for decoding at a fraction of the size; combined with IMREAD_COLOR_RGB they give RGB.
+REDUCED_FLAGS = {
     1: 0,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -24,32 +24,32 @@ DIVIDED = {
 
 
 class DamagedClipError(ValueError):
-    """A clip's file in the store is damaged; the message names both, and says what to do."""
+    """A clip's file in the store is damaged; the message says which one and what to do."""
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What is done in this block reads a clip's file.
+    """Turns errors of reading a clip's file in this block into `DamagedClipError`.
 
     Raises:
-        DamagedClipError: it is damaged.
+        DamagedClipError: the file is damaged.
     """
     try:
         yield
     except (SafetensorError, cv2.error, ValueError, TypeError, KeyError, IndexError) as error:
         raise DamagedClipError(
             f"clip {path.stem!r}: {path} is damaged ({' '.join(str(error).split())}); delete this file: "
-            "`fer data prepare`, the beginning of every training, and `fer faces` for its videos make again what is "
-            "missing"
+            "`fer data prepare`, the start of every training and, for its own videos, `fer faces` create missing "
+            "files again"
         ) from error
 
 
 class StoredClip:
-    """The faces of one clip, read lazily: only the asked-for crops are decoded.
+    """The faces of one clip, read lazily: only the requested crops are decoded.
 
     Raises:
-        DamagedClipError: the file is damaged; so do all that read from it.
-        ValueError: it is none of this store.
+        DamagedClipError: the file is damaged; all methods that read from it may raise this too.
+        ValueError: the file has another format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,9 @@ class StoredClip:
             self._file = safe_open(path, framework="numpy")
             metadata = self._file.metadata() or {}
         if metadata.get("format") != FORMAT:
-            raise ValueError(f"{path}: not a file of this store (format {metadata.get('format')!r}, not {FORMAT!r})")
+            raise ValueError(
+                f"{path}: not a file of this store (found format {metadata.get('format')!r}, expected {FORMAT!r})"
+            )
         with reading(path):
             self.summary = ClipSummary(**json.loads(metadata["summary"]))
         self._names = frozenset(self._file.keys())
@@ -68,7 +70,7 @@ class StoredClip:
 
     @cached_property
     def frame_index(self) -> NDArray[np.int64]:
-        """(M,) frame numbers in the source, ascending."""
+        """The (M,) frame numbers in the source, ascending."""
         if "frame_index" not in self._names:
             return np.zeros(0, np.int64)
         with reading(self.path):
@@ -80,24 +82,24 @@ class StoredClip:
         return int(self.crops([0]).shape[1])
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
-        """(M, ...) `box`, `score`, `landmarks`, `intensity`, `origin` or `matrix`, or None where the clip has none."""
+        """Returns `box`, `score`, `landmarks`, `intensity`, `origin` or `matrix` (M, ...); None if absent."""
         if name not in self._names:
             return None
         with reading(self.path):
             return np.asarray(self._file.get_tensor(name), dtype=np.float32)
 
     def has(self, name: str) -> bool:
-        """Whether the clip has `landmarks`, `person`, `audio`, ..."""
+        """Returns whether the clip has `landmarks`, `person`, `audio`, ..."""
         return name in self._names
 
     @cached_property
     def times(self) -> NDArray[np.float64]:
-        """(T,) seconds of all frames of the source, the first at 0."""
+        """The (T,) times of all frames of the source in seconds, the first at 0."""
         with reading(self.path):
             return np.asarray(self._file.get_tensor("time"), dtype=np.float64)
 
     def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
-        """(n,) samples in [-1, 1] at `AUDIO_RATE` from `start` to `stop` seconds, or None where there is no sound."""
+        """Returns (n,) samples in [-1, 1] at `AUDIO_RATE` from `start` to `stop` seconds, or None without audio."""
         if "audio" not in self._names:
             return None
         track = self._file.get_slice("audio")
@@ -109,14 +111,14 @@ class StoredClip:
     def crops(
         self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
     ) -> NDArray[np.uint8]:
-        """(K, S, S, 3) RGB crops of the `face` or the `person` at positions in [0, M); each is decoded once.
+        """Returns (K, S, S, 3) RGB crops of the `face` or `person` at positions in [0, M).
 
-        With `size` they come as small as JPEG decodes cheaply, a half, a quarter or an eighth of the stored side (at
-        half the side in half the time), but never smaller than `size`.
+        With `size`, the crops are decoded at a half, a quarter or an eighth of the stored side, but not smaller than
+        `size`; half the side takes half the time.
 
         Raises:
             DamagedClipError: a crop is damaged.
-            ValueError: there are none of this kind.
+            ValueError: the clip has no crops of this kind.
         """
         positions = np.asarray(positions, dtype=np.int64)
         if not len(positions):
@@ -124,15 +126,15 @@ class StoredClip:
         if what not in self._names:
             raise ValueError(
                 f"clip {self.summary.clip_id!r} has no crops of the {what}; prepare the data set with "
-                f"`faces.{what}` set to what finds it"
+                f"another value of `faces.{what}`"
             )
         unique, inverse = np.unique(positions, return_inverse=True)
         divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
-        flags = cv2.IMREAD_COLOR_RGB | DIVIDED[divisor]
+        flags = cv2.IMREAD_COLOR_RGB | REDUCED_FLAGS[divisor]
         with reading(self.path):
             ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
             starts = np.concatenate(([0], ends[:-1]))
             images = [cv2.imdecode(data[int(starts[i]) : int(ends[i])], flags) for i in unique]
             if any(image is None for image in images):
-                raise ValueError(f"a crop of the {what} does not decode")
+                raise ValueError(f"a crop of the {what} cannot be decoded")
             return np.asarray(images, dtype=np.uint8)[inverse]

@@ -1,7 +1,7 @@
-"""Files of named tensors that are written while their rows arrive: a clip's memory does not grow with its length.
+"""Writes files of named tensors row by row, so that memory does not grow with the length of a clip.
 
-The form is that of safetensors (a header of JSON, then the tensors one after another), which reads lazily and never
-unpickles; its own writer wants all tensors in memory at once.
+The format is safetensors (a JSON header, then the tensors one after another), which is read lazily and never unpickled.
+The package's own writer needs all tensors in memory at once.
 """
 
 import json
@@ -18,31 +18,31 @@ from numpy.typing import NDArray
 
 from data_modules.utils.files import atomic_file, writing_to
 
-IN_MEMORY = 4 * 2**20  # bytes of a tensor before it goes to disk: most clips never do
-METADATA = "__metadata__"  # the header's entry that is no tensor
+IN_MEMORY = 4 * 2**20  # bytes of a tensor above which it is spooled to disk; most clips are smaller
+METADATA = "__metadata__"  # the header's entry that is not a tensor
 DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64", "int16": "I16", "uint8": "U8"}
 
 
-class Rows:
-    """A tensor that grows by rows: (n, ...) of one shape and kind."""
+class TensorRows:
+    """A tensor (n, ...) that grows row by row."""
 
     def __init__(self, spool: IO[bytes], folder: Path) -> None:
-        self._spool, self._folder = spool, folder  # where it goes when it is large
-        self._first: NDArray[Any] | None = None  # of no rows; says shape and kind
+        self._spool, self._folder = spool, folder  # the folder of the spooled file
+        self._first: NDArray[Any] | None = None  # (0, ...), for shape and dtype
         self.count = 0
 
     def extend(self, rows: NDArray[Any]) -> None:
         """Appends rows (m, ...).
 
         Raises:
-            NotWritableError: the folder takes no more files.
-            ValueError: they have another shape or kind than those before.
+            NotWritableError: the folder cannot be written to.
+            ValueError: shape or dtype differ from those of earlier rows.
         """
         if self._first is None:
             self._first = rows[:0]
         if rows.shape[1:] != self._first.shape[1:] or rows.dtype != self._first.dtype:
             raise ValueError(
-                f"rows of shape {rows.shape[1:]} ({rows.dtype}) after rows of {self._first.shape[1:]} "
+                f"found rows of shape {rows.shape[1:]} ({rows.dtype}) after rows of {self._first.shape[1:]} "
                 f"({self._first.dtype}); expected the same"
             )
         with writing_to(self._folder):
@@ -51,11 +51,11 @@ class Rows:
 
     @property
     def itemsize(self) -> int:
-        """Bytes of a number; 0 where no rows came."""
+        """Bytes per number; 0 if there are no rows."""
         return 0 if self._first is None else self._first.itemsize
 
     def header(self, start: int) -> dict[str, object]:
-        """The tensor's entry in the header; its bytes begin at `start`."""
+        """Returns the tensor's entry in the header; its data begins at offset `start`."""
         assert self._first is not None
         shape = (self.count, *self._first.shape[1:])
         stop = start + int(np.prod(shape)) * self.itemsize
@@ -68,26 +68,26 @@ class Rows:
 
 
 class TensorFile:
-    """Tensors being written; those that never got rows are left out."""
+    """Named tensors that are being written; those without rows are omitted."""
 
     def __init__(self, folder: Path, cleanup: ExitStack) -> None:
         self._folder, self._cleanup = folder, cleanup
-        self._tensors: dict[str, Rows] = {}
+        self._tensors: dict[str, TensorRows] = {}
         self.metadata: Mapping[str, str] = {}
 
-    def __getitem__(self, name: str) -> Rows:
-        """The tensor of that name, made when it is first asked for."""
+    def __getitem__(self, name: str) -> TensorRows:
+        """Returns the tensor of that name, which is created on first access."""
         if name not in self._tensors:
             spool = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(self._folder))  # noqa: SIM115
-            self._tensors[name] = Rows(self._cleanup.enter_context(spool), self._folder)
+            self._tensors[name] = TensorRows(self._cleanup.enter_context(spool), self._folder)
         return self._tensors[name]
 
     def discard(self, name: str) -> None:
-        """Takes a tensor's rows back; they are not written."""
+        """Drops a tensor with all its rows."""
         self._tensors.pop(name, None)
 
     def write_to(self, file: IO[bytes]) -> None:
-        """Header, then the tensors; wide numbers first, so that each lies where the processor wants it."""
+        """Writes the header, then the tensors, those with the widest numbers first so that all are aligned."""
         tensors = [(name, rows) for name, rows in self._tensors.items() if rows.itemsize]
         tensors.sort(key=lambda pair: -pair[1].itemsize)
         header: dict[str, object] = {METADATA: dict(self.metadata)}
@@ -104,10 +104,10 @@ class TensorFile:
 
 @contextmanager
 def tensor_file(path: Path) -> Iterator[TensorFile]:
-    """Yields tensors to fill; when the block ends they are written to `path`, whole; after an error nothing is.
+    """Yields tensors to fill and writes them to `path` atomically when the block ends without an error.
 
     Raises:
-        NotWritableError: the folder takes no more files.
+        NotWritableError: the folder cannot be written to.
     """
     with writing_to(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,9 +119,9 @@ def tensor_file(path: Path) -> Iterator[TensorFile]:
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
-    """The header of a file of tensors; None where it is none, or the file has another size than it says.
+    """Reads the header of a file of tensors; returns None if it is invalid or does not match the file's size.
 
-    Reads nothing else: a file cut short and a damaged header are found, a changed byte in the tensors is not.
+    Nothing else is read: truncated files and damaged headers are detected, changed bytes in the tensors are not.
     """
     with path.open("rb") as file:
         size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")

@@ -1,1 +1,1 @@
-"""Files, processes and progress: what every room needs."""
+"""Utilities for files, processes and progress that all rooms use."""

@@ -1,17 +1,17 @@
-"""Cells of tables that spreadsheets open: text from file names and annotations must not become a formula there."""
+"""Protects cells of CSV tables, so that spreadsheets do not run text from file names or annotations as formulas."""
 
 import re
 
 FORMULA = re.compile(r"'*([=+@\t\r]|-.*[(|!])", re.DOTALL)
-"""What a spreadsheet takes for a formula, or what `cell` made of that. A dash alone begins many names of clips, and
-computes nothing without a call, so that such names stay as they are."""
+"""Text that a spreadsheet takes for a formula, with or without the apostrophe of `cell`. Many clip names begin with a
+dash, which is harmless without a function call, so such names are not changed."""
 
 
 def cell(text: str) -> str:
-    """The text with an apostrophe before it, the spreadsheets' sign for text, where they would compute it."""
+    """Returns the text, prefixed with an apostrophe (the spreadsheets' mark for text) if it looks like a formula."""
     return f"'{text}" if FORMULA.match(text) else text
 
 
 def text_of(written: str) -> str:
-    """The text that `cell` was given."""
+    """Returns the original text of a cell that `cell` wrote."""
     return written[1:] if written.startswith("'") and FORMULA.match(written) else written

@@ -1,4 +1,4 @@
-"""Tables as CSV: UTF-8, a header, lines that end in a line feed."""
+"""Writes CSV tables: UTF-8, with a header and line feeds."""
 
 import csv
 import io
@@ -10,33 +10,33 @@ from data_modules.utils.files import atomic_write
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Iterable[object]], protect: bool = True) -> bytes:
-    """A table as the content of a CSV file.
+    """Returns a table as the content of a CSV file.
 
     Args:
         columns: the header.
-        rows: their values in the order of the columns; numbers are written so that they are read back as the same.
-        protect: whether text that a spreadsheet would compute gets an apostrophe (`cells.cell`), for tables that
-            people open. Who reads such a table takes it off (`cells.text_of`); tables that only programs read, such as
-            manifests, have their text as it is.
+        rows: values in the order of the columns; numbers are written with full precision.
+        protect: whether text that looks like a formula gets an apostrophe (`cells.cell`), for tables that people open.
+            Readers of such tables remove it with `cells.text_of`. Tables that only programs read, such as manifests,
+            are not protected.
 
     Raises:
-        ValueError: a row has another number of values than there are columns.
+        ValueError: the number of values in a row differs from the number of columns.
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     for row in (columns, *rows):
         values = [cell(value) if protect and isinstance(value, str) else value for value in row]
         if len(values) != len(columns):
-            raise ValueError(f"a row of {len(values)} values, {values}; expected one for each of {list(columns)}")
+            raise ValueError(f"found a row of {len(values)} values, {values}; expected one for each of {list(columns)}")
         table.writerow(values)
     return text.getvalue().encode()
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]], protect: bool = True) -> None:
-    """Writes a table as a CSV file, whole or not at all; see `csv_bytes`.
+    """Writes a table as a CSV file atomically; see `csv_bytes`.
 
     Raises:
-        NotWritableError: the folder takes no more files.
-        ValueError: a row has another number of values than there are columns.
+        NotWritableError: the folder cannot be written to.
+        ValueError: the number of values in a row differs from the number of columns.
     """
     atomic_write(path, csv_bytes(columns, rows, protect))

@@ -1,4 +1,4 @@
-"""Whether a failure lies in the content of a file, or in the machine and may be over when it is tried again."""
+"""Distinguishes errors in the content of a file from errors of the machine, which may pass."""
 
 import errno
 from collections.abc import Iterator
@@ -16,27 +16,28 @@ CONTENT = (
     FFmpegError,
     SafetensorError,
 )
-"""What readers raise about the bytes that they were given."""
+"""Errors that readers raise about the content of a file."""
 PLACE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
-"""Errors of the system that lie in what a path says, and stay until it says something else."""
+"""Errors of the system about a path, which remain until the path changes."""
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether a failure may pass: memory, disk, network, permissions or a GPU failed, not the content of a file.
+    """Returns whether an error may pass: one of memory, disk, network, permissions or GPU, not of a file's content.
 
-    What is not known to lie in the content counts as passing: to try it again loses nothing.
+    Unknown errors count as passing, as trying again does no harm.
     """
-    if any(isinstance(cause, MemoryError) or _of_the_system(cause) for cause in _chain(error)):
+    if any(isinstance(cause, MemoryError) or _is_system_error(cause) for cause in _chain(error)):
         return True
     return not isinstance(error, CONTENT)
 
 
-def _of_the_system(error: BaseException) -> bool:
-    """Whether the system refused something; FFmpeg calls a file cut short an input/output error, Pillow sets no number.
+def _is_system_error(error: BaseException) -> bool:
+    """Returns whether an error comes from the operating system.
 
-    Disks that fail are found nevertheless: preparing a clip begins with reading all of its bytes.
+    FFmpeg reports truncated files as input/output errors, and Pillow's errors have no number; neither counts. Failing
+    disks are still detected, as preparing a clip begins with reading all its bytes.
     """
     if not isinstance(error, OSError) or isinstance(error, FFmpegError):
         return False

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Writes files atomically."""
 
 import errno
 import os
@@ -10,22 +10,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
-"""Errors after which the next file cannot be written either."""
+"""Errors after which no other file can be written either."""
 TEMPORARY = ".being-written-"
-"""How the names of files begin that are being written."""
-ORPHANED = 24 * 3600.0  # seconds without a change after which nobody writes such a file any more
+"""Prefix of the names of files that are being written."""
+ORPHANED = 24 * 3600.0  # seconds without a change after which such a file is considered abandoned
 
 
 class NotWritableError(OSError):
-    """A folder takes no more files: its disk is full or read-only, or writing to it is forbidden."""
+    """A folder cannot be written to: its disk is full or read-only, or permission is denied."""
 
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """What is done in this block writes to a folder.
+    """Turns errors of writing to a folder in this block into `NotWritableError`.
 
     Raises:
-        NotWritableError: the folder takes no more files; says why, and what to do.
+        NotWritableError: the folder cannot be written to; the message says why and what to do.
     """
     try:
         yield
@@ -35,8 +35,9 @@ def writing_to(folder: Path) -> Iterator[None]:
         if error.errno not in HOPELESS:
             raise
         raise NotWritableError(
-            f"cannot write to {folder}: {os.strerror(error.errno).lower()}; expected a folder that takes more files. "
-            "Make room, allow writing, or give another folder; then the same command goes on where it was."
+            f"cannot write to {folder}: {os.strerror(error.errno).lower()}; expected a writable folder "
+            "with free space. Free space, change the permissions or choose another folder; then run the same command "
+            "again, which continues where it stopped."
         ) from error
 
 
@@ -44,11 +45,11 @@ def writing_to(folder: Path) -> Iterator[None]:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is renamed to `path`, on an error it is deleted.
 
-    Its content is on the disk before the name is: after a power cut, too, there is either the whole file or the earlier
-    one. Its permissions are those of any new file (the umask's).
+    The content is flushed to disk before the file is renamed, so even after a power failure there is either the whole
+    new file or the old one. The permissions are those of any new file (umask).
 
     Raises:
-        NotWritableError: the folder takes no more files.
+        NotWritableError: the folder cannot be written to.
     """
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
     with writing_to(path.parent):
@@ -57,17 +58,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with writing_to(path.parent):
-            _to_disk(temporary)
+            _flush_to_disk(temporary)
             temporary.replace(path)
-            with suppress(OSError):  # not every system and network disk does that for folders
-                _to_disk(path.parent)
+            with suppress(OSError):  # some systems and network disks cannot flush folders
+                _flush_to_disk(path.parent)
     finally:
-        with suppress(OSError):  # the disk may have become read-only; the error that tells of it must get out
+        with suppress(OSError):  # on a read-only disk; must not hide the original error
             temporary.unlink()
 
 
-def _to_disk(path: Path) -> None:
-    """Waits until what was written is on the disk."""
+def _flush_to_disk(path: Path) -> None:
+    """Waits until everything written is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -76,36 +77,36 @@ def _to_disk(path: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file is one that is being written, or was when its process was killed."""
+    """Returns whether a file is being written, or was left by a killed process."""
     return path.name.startswith(TEMPORARY)
 
 
 def remove_orphans(folder: Path) -> None:
-    """Deletes the files that killed processes left in a folder and those below it.
+    """Deletes the temporary files that killed processes left in a folder and its subfolders.
 
-    A file belongs to nobody when it has not changed for a day: whoever writes one may run on another machine.
+    Only files unchanged for a day are deleted, as processes on other machines may be writing.
     """
     for path in folder.rglob(f"{TEMPORARY}*"):
-        with suppress(FileNotFoundError):  # renamed or deleted just now
+        with suppress(FileNotFoundError):  # renamed or deleted in the meantime
             if time.time() - path.stat().st_mtime > ORPHANED:
                 path.unlink()
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, whole or not at all.
+    """Writes `content` to `path` atomically.
 
     Raises:
-        NotWritableError: the folder takes no more files.
+        NotWritableError: the folder cannot be written to.
     """
     with atomic_file(path) as temporary, writing_to(path.parent):
         temporary.write_bytes(content)
 
 
 def check_writable(folder: Path) -> None:
-    """Tries whether a folder takes files.
+    """Checks that a folder can be written to.
 
     Raises:
-        NotWritableError: it does not.
+        NotWritableError: the folder cannot be written to.
     """
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Old names in one table: what version 0.1.0 wrote, and other people's imports of it, are still understood.
+"""Keeps the module names of version 0.1.0 working, for its checkpoints and runs and for imports in other code.
 
-Checkpoints, runs and configurations name classes by module. A module that has moved is found under its old name, with a
-`DeprecationWarning`. Old names go with version 1.0.
+Checkpoints, runs and configurations name classes by module. A module that has moved is still found under its old name,
+with a `DeprecationWarning`. The old names will be removed in version 1.0.
 """
 
 import sys
@@ -12,8 +12,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-STANDS = {"data_modules.tracking": "data_modules.faces"}
-"""Names that stay: another path to a room, without a warning."""
+ALIASES = {"data_modules.tracking": "data_modules.faces"}
+"""Permanent second names of rooms, which give no warning."""
 
 MOVED = {
     "data_modules.alignment": "data_modules.faces.alignment",
@@ -97,50 +97,52 @@ MOVED = {
     "fer_lightning.train": "fer_lightning.cli.train",
     "fer_lightning.video_faces": "fer_lightning.cli.faces",
 }
-"""Modules of version 0.1.0 whose path is free now. Where the old path is a room today (`data_modules.faces`), the room
-exports what the module had to offer.
+"""Modules of version 0.1.0 that have moved. Where the old path is a room now (`data_modules.faces`), the room exports
+the public names of the old module.
 """
 
 
 class _AliasLoader(Loader):
-    """Gives an old name to the module that has taken its place."""
+    """Loads the new module under its old name."""
 
     def __init__(self, new: str) -> None:
         self.new = new
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """The interpreter's own empty module, which `exec_module` replaces."""
+        """Lets the interpreter create an empty module, which `exec_module` replaces."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Puts the new module in the old one's place; the interpreter returns what stands there."""
+        """Replaces the old name's entry in `sys.modules`, which the import returns."""
         sys.modules[module.__name__] = import_module(self.new)
 
 
 class OldPaths(MetaPathFinder):
-    """Finds modules under the names that they had before.
+    """Finds modules under their old names.
 
     Args:
-        moved: old name -> new name; each use of an old one gives a `DeprecationWarning`.
-        stands: further names that stay, without a warning.
+        moved: new name of each old name; old names give a `DeprecationWarning`.
+        aliases: further names, which give no warning.
     """
 
-    def __init__(self, moved: Mapping[str, str], stands: Mapping[str, str]) -> None:
-        self.moved, self.stands = moved, stands
+    def __init__(self, moved: Mapping[str, str], aliases: Mapping[str, str]) -> None:
+        self.moved, self.aliases = moved, aliases
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module in the new place, or None where this is no old name."""
-        new = self.stands.get(fullname)
+        """Returns the spec of the new module, or None if this is not an old name."""
+        new = self.aliases.get(fullname)
         if new is None and fullname in self.moved:
             new = self.moved[fullname]
             warnings.warn(
-                f"{fullname} is now {new}; the old name goes with version 1.0", DeprecationWarning, stacklevel=2
+                f"{fullname} is now {new}; the old name will be removed in version 1.0",
+                DeprecationWarning,
+                stacklevel=2,
             )
         return None if new is None else ModuleSpec(fullname, _AliasLoader(new))
 
 
 def install() -> None:
-    """Lets the interpreter find old names: first, as it would load the files of a moved package a second time."""
+    """Registers the finder of old names, before others that would load the files of a moved package twice."""
     if not any(isinstance(finder, OldPaths) for finder in sys.meta_path):
-        sys.meta_path.insert(0, OldPaths(MOVED, STANDS))
+        sys.meta_path.insert(0, OldPaths(MOVED, ALIASES))

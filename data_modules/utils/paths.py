@@ -1,16 +1,16 @@
-"""Names from outside that become a part of a path."""
+"""Checks untrusted names that become part of a path."""
 
 import re
 
 UNSAFE = re.compile(r"[/\\]|[A-Za-z]:|$")
-"""What an absolute path begins with, on any system; and nothing at all."""
+"""The beginning of absolute paths on any system; also matches an empty name."""
 
 
 def safe_relative(name: str) -> bool:
-    """Whether a name that somebody else gave, taken as a path below a folder, stays below it on any system.
+    """Returns whether an untrusted name, taken as a path relative to a folder, stays inside it on any system.
 
-    An absolute path does not, nor one with `..` or a drive; an empty name and one with a zero byte are no paths. Both
-    slashes separate. Links are not followed: whether a file that is there lies outside, its resolved path tells.
+    Absolute paths, paths with `..` or a drive, empty names and names with a zero byte are not safe. Slashes and
+    backslashes both separate. Links are not followed; check the resolved path of an existing file for those.
     """
     if UNSAFE.match(name) or "\0" in name:
         return False

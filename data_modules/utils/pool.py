@@ -1,6 +1,6 @@
-"""Work in several processes that may hang or crash: one that gives no sign of life for too long is stopped and named.
+"""Runs work in processes that may hang or crash: one without a heartbeat for too long is stopped and reported.
 
-`concurrent.futures` cannot stop a process that hangs inside a decoder, and gives up as a whole when one dies.
+`concurrent.futures` cannot stop a process that hangs inside a decoder, and fails as a whole when one process dies.
 """
 
 import logging
@@ -23,9 +23,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Work = Callable[[Item], Result | Generator[float, None, Result]]
-"""What is done with an item: at once, or in a generator that yields how far it is (0 to 1) and returns the result."""
+"""A function that processes an item, or a generator that yields its progress (0 to 1) and returns the result."""
 
-START_LIMIT = 300.0  # seconds; importing torch from a slow network disk takes its time
+START_LIMIT = 300.0  # seconds; importing torch from a slow network disk takes long
 
 
 @dataclass(frozen=True)
@@ -33,26 +33,26 @@ class Failure:
     """Why an item has no result."""
 
     reason: str
-    passing: bool = False  # whether it may have one when it is tried again, see `faults.is_passing`
+    passing: bool = False  # whether another attempt may succeed, see `faults.is_passing`
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """A process has made what it works with, which says this about itself."""
+    """Message of a process that is ready, with the description of its worker function."""
 
     description: str
 
 
 @dataclass(frozen=True)
 class _Heartbeat:
-    """A process lives, and is so far with its item."""
+    """Message of a process that is alive, with the progress of its item."""
 
     done: float
 
 
 @dataclass
 class _Worker(Generic[Item]):
-    """A process, its pipe, and what it is at."""
+    """A process, its pipe, and its current item."""
 
     process: multiprocessing.process.BaseProcess
     pipe: Connection
@@ -60,7 +60,7 @@ class _Worker(Generic[Item]):
     item: Item | None = None
 
     def end(self) -> None:
-        """Kills the process: a decoder that hangs hears no politer signal."""
+        """Kills the process, as a decoder that hangs does not react to other signals."""
         self.pipe.close()
         self.process.kill()
         self.process.join()
@@ -94,32 +94,32 @@ def run_in_processes(
     ready: Callable[[str], None] = lambda description: None,
     tries: int = 1,
 ) -> Iterator[tuple[Item, Result | Failure]]:
-    """Yields each item with its result, in the order in which they are done.
+    """Processes items in parallel and yields each with its result, in the order in which they finish.
 
     Args:
-        make: called once in each process (picklable); returns the function that is called with each item.
-        items: what there is to do.
-        workers: number of processes, each with one thread; 0 does all in this process, without a time limit.
-        time_limit: seconds without a sign of life, after which a process is killed and replaced. An item's work gives
-            one when it is done, and whenever its generator yields.
-        watch: is told what the generators yield.
-        ready: is told, when a process is ready, what the attribute `description` of its work says.
-        tries: how often an item is tried whose failure may pass (see `Failure`): again after all others, in half as
-            many processes, as the likeliest reason for one that was killed is that there was no memory for so many.
+        make: called once in each process (must be picklable); returns the function that is called with each item.
+        items: the items to process.
+        workers: number of processes, each with one thread; 0 works in this process, without a time limit.
+        time_limit: seconds without a heartbeat after which a process is killed and replaced. A heartbeat comes when an
+            item is finished and whenever its generator yields.
+        watch: called with each item and the progress that its generator yields.
+        ready: called with the attribute `description` of the function from `make` when a process is ready.
+        tries: number of attempts for an item whose failure may pass (see `Failure`). Further attempts follow after all
+            other items, in half as many processes, as processes are most often killed for lack of memory.
 
     Raises:
-        Exception: whatever `make` raises.
-        NotWritableError: where the work writes to, nothing more can be written.
+        Exception: any error that `make` raises.
+        NotWritableError: the work cannot write its results.
         RuntimeError: a process ended before it was ready.
     """
     while items:
-        again = list[Item]()
+        retries = list[Item]()
         for item, result in _one_round(make, items, workers, time_limit, watch, ready):
             if tries > 1 and isinstance(result, Failure) and result.passing:
-                again.append(item)
+                retries.append(item)
             else:
                 yield item, result
-        items, workers, tries = again, -(-workers // 2), tries - 1
+        items, workers, tries = retries, -(-workers // 2), tries - 1
 
 
 def _one_round(
@@ -142,10 +142,10 @@ def _one_round(
             while waiting and len(live) < workers and len(live) < len(waiting) + sum(w.item is not None for w in live):
                 live.append(_start(make))
             timeout = max(0.0, min(worker.deadline for worker in live) - time.monotonic())
-            heard = wait([worker.pipe for worker in live], timeout)
+            with_message = wait([worker.pipe for worker in live], timeout)
             for worker in list(live):
-                at = worker.item
-                if worker.pipe in heard:
+                current = worker.item
+                if worker.pipe in with_message:
                     result = _receive(worker)
                 elif time.monotonic() > worker.deadline:
                     result = Failure(f"no sign of life for {time_limit:.0f} s; its process was stopped", passing=True)
@@ -153,23 +153,23 @@ def _one_round(
                     continue
                 if isinstance(result, Exception):
                     raise result
-                if isinstance(result, _Heartbeat) and at is not None:
+                if isinstance(result, _Heartbeat) and current is not None:
                     worker.deadline = time.monotonic() + time_limit
-                    watch(at, result.done)
+                    watch(current, result.done)
                     continue
                 if isinstance(result, _Ready):
                     ready(result.description)
-                if at is not None:
-                    yield at, result  # type: ignore[misc]
-                dead = not worker.process.is_alive() or worker.pipe not in heard
-                if dead and at is None:
+                if current is not None:
+                    yield current, result  # type: ignore[misc]
+                dead = not worker.process.is_alive() or worker.pipe not in with_message
+                if dead and current is None:
                     raise RuntimeError("a worker process ended before it was ready; see its messages above")
                 if dead or not waiting:
                     live.remove(worker)
                     worker.end()
                     continue
                 worker.item, worker.deadline = waiting.pop(), time.monotonic() + time_limit
-                with suppress(BrokenPipeError):  # it died just now, which the next round notices
+                with suppress(BrokenPipeError):  # it has just died, which the next iteration notices
                     worker.pipe.send(worker.item)
     finally:
         for worker in live:
@@ -177,16 +177,18 @@ def _one_round(
 
 
 def _start(make: Callable[[], Work[Item, Result]]) -> _Worker[Item]:
-    context = multiprocessing.get_context("spawn")  # a forked process inherits decoders' and torch's locked threads
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, make), daemon=True)
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # forked processes inherit locks held by threads of decoders and torch
+    parent_pipe, child_pipe = context.Pipe()
+    process = context.Process(target=_serve, args=(child_pipe, make), daemon=True)
     process.start()
-    theirs.close()
-    return _Worker(process, ours, time.monotonic() + START_LIMIT)
+    child_pipe.close()
+    return _Worker(process, parent_pipe, time.monotonic() + START_LIMIT)
 
 
 def _receive(worker: _Worker[Item]) -> object:
-    """The worker's answer, or a failure if it died over its item."""
+    """Returns the worker's message, or a failure if its process has died."""
     try:
         return worker.pipe.recv()
     except (EOFError, ConnectionResetError):
@@ -195,8 +197,8 @@ def _receive(worker: _Worker[Item]) -> object:
 
 
 def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
-    """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C, and ends this process
+    """Runs in a worker process: creates the function and applies it to items until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
     try:
@@ -204,15 +206,15 @@ def _serve(pipe: Connection, make: Callable[[], Work[Item, Result]]) -> None:
     except Exception as error:
         pipe.send(error)
         return
-    logging.disable(logging.WARNING)  # it would break the parent's progress bar; results say what was wrong
+    logging.disable(logging.WARNING)  # messages would break the parent's progress bar; results contain the errors
     for library, name in (("torch", "set_num_threads"), ("cv2", "setNumThreads")):
-        if library in sys.modules:  # it may have been imported before the variables above were set
+        if library in sys.modules:  # may have been imported before the variables above were set
             getattr(sys.modules[library], name)(1)
     pipe.send(_Ready(getattr(work, "description", "")))
     while True:
         try:
             item = pipe.recv()
-        except EOFError:  # the parent is gone
+        except EOFError:  # the parent has ended
             return
         try:
             pipe.send(_attempt(work, item, lambda done: pipe.send(_Heartbeat(done))))
@@ -225,17 +227,17 @@ def _attempt(work: Work[Item, Result], item: Item, heartbeat: Callable[[float], 
     try:
         result = work(item)
         return run_to_end(result, heartbeat) if isinstance(result, Generator) else result
-    except NotWritableError:  # the next item's result could not be written either
+    except NotWritableError:  # the results of other items could not be written either
         raise
     except Exception as error:
         return Failure(f"{error.__class__.__name__}: {error}", is_passing(error))
 
 
 def run_to_end(work: Generator[float, None, Result], heartbeat: Callable[[float], None] = lambda done: None) -> Result:
-    """What a generator of this kind returns; `heartbeat` is told what it yields."""
+    """Runs a generator to its end and returns its result; `heartbeat` is called with each value that it yields."""
     while True:
         try:
             heartbeat(next(work))
         except StopIteration as end:
-            made: Result = end.value
-            return made
+            result: Result = end.value
+            return result

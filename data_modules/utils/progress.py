@@ -1,4 +1,4 @@
-"""How far long work is: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""Shows the progress of long work: a bar with the remaining time on a terminal, occasional lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+LINE_EVERY = 10.0  # seconds between lines without a terminal
 
 
 @contextmanager
 def progress(what: str, total: int, transient: bool = False) -> Iterator[Callable[[float], None]]:
-    """Yields a function that is told how many of `total` are done; parts of one count too.
+    """Yields a function to call with the number of finished items, which may be fractional.
 
     Args:
-        what: the bar's title.
-        total: of what there is to do; nothing is shown for 0.
-        transient: take the bar away when all is done.
+        what: title of the bar.
+        total: number of items; nothing is shown for 0.
+        transient: whether to remove the bar at the end.
     """
     console = Console()
     if not total:
@@ -47,5 +47,5 @@ def _lines(what: str, total: int, transient: bool) -> Callable[[float], None]:
 
 
 def _short(done: float) -> str:
-    """A number with a decimal where it is no whole one."""
+    """Formats a number with one decimal, or none if it is an integer."""
     return f"{done:.1f}".removesuffix(".0")

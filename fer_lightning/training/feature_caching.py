@@ -13,7 +13,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
-from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
+from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, CachedFeatures, FeatureCache
 from data_modules.utils.progress import progress
 from fer_lightning.training.classifier import VideoClassifier
 
@@ -111,8 +111,8 @@ def _compute(model: VideoClassifier, batch: ClipBatch) -> tuple[Tensor | None, T
     return (None if output.frames is None else output.frames.cpu(), None if output.clip is None else output.clip.cpu())
 
 
-def _sample_features(frames: Tensor | None, clips: Tensor | None, mask: Tensor, row: int) -> Features:
+def _sample_features(frames: Tensor | None, clips: Tensor | None, mask: Tensor, row: int) -> CachedFeatures:
     """Returns the features of one sample without padded frames."""
-    return Features(
+    return CachedFeatures(
         None if frames is None else frames[row, : int(mask[row].sum())], None if clips is None else clips[row]
     )

@@ -96,7 +96,7 @@ def vshnn(fusion: LandmarkFusion | None) -> VSHNN:
 
 def fitted(model: OpenSmileSVM | LandmarkSVM) -> VideoClassifier:
     batch = batch_for(model, clips(35, seed=9))
-    model.machine.fit(model.described(batch)[0], batch.label, [f"s{place // 7}" for place in range(35)])
+    model.machine.fit(model.describe_clips(batch)[0], batch.label, [f"s{place // 7}" for place in range(35)])
     return model
 
 

@@ -13,7 +13,7 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
-from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, FeatureCache, Features
+from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, CachedFeatures, FeatureCache
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
@@ -190,7 +190,7 @@ def test_a_cache_needs_a_number_of_variants():
 
 def test_files_of_features(tmp_path):
     cache = FeatureCache(tmp_path)
-    features = [Features(torch.full((i + 2, 3), float(i)), torch.arange(4.0) + i) for i in (0, 0)]
+    features = [CachedFeatures(torch.full((i + 2, 3), float(i)), torch.arange(4.0) + i) for i in (0, 0)]
     cache.write("a/b", TRAIN_VIEWS, features)
     assert cache.count("a/b", TRAIN_VIEWS) == 2
     assert cache.count("a/b", EVALUATION) == 0
@@ -198,7 +198,7 @@ def test_files_of_features(tmp_path):
     read = cache.read("a/b", TRAIN_VIEWS, 1)
     assert torch.equal(read.frames, features[1].frames)
     assert torch.equal(read.clip, features[1].clip)
-    cache.write("only", EVALUATION, [Features(clip=torch.ones(2))])
+    cache.write("only", EVALUATION, [CachedFeatures(clip=torch.ones(2))])
     assert cache.read("only", EVALUATION, 0).frames is None
     with pytest.raises(ValueError, match="outside"):
         cache.path("../x", TRAIN_VIEWS)
