@@ -1,4 +1,4 @@
-"""From stored sound to what models hear: in parallel, resumable, each clip that fails named with its reason."""
+"""Prepares the audio fields of models from stored audio: in parallel, resumable, with the reason of each failure."""
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -16,12 +16,12 @@ SHOWN = 10  # clips that are named in the terminal
 
 
 class AudioPreparer:
-    """Makes a clip's missing fields; its libraries are loaded once.
+    """Computes a clip's missing audio fields; libraries are loaded once.
 
     Args:
-        store: of the clips.
-        audio_cache: where the fields go.
-        fields: which ones.
+        store: the store of the clips.
+        audio_cache: the cache that the fields are written to.
+        fields: names of the fields.
 
     Raises:
         AudioLibraryNotFoundError: a package is missing.
@@ -35,15 +35,15 @@ class AudioPreparer:
             [audio_cache.files[field] for field in sorted(fields)],
         )
         for files in self._files:
-            _ = files.make  # loads what it needs, or says what is missing
+            _ = files.make  # loads libraries, or raises an error about a missing one
 
     def __call__(self, clip_id: str) -> str:
-        """Writes the clip's fields; returns why there are not all of them."""
+        """Writes the clip's fields; returns the reason if any could not be computed, otherwise an empty text."""
         missing = [files for files in self._files if not files.has(clip_id)]
-        made, reason = self._audio_cache.make(self._store.open(clip_id), [files.recipe.field for files in missing])
+        values, reason = self._audio_cache.make(self._store.open(clip_id), [files.recipe.field for files in missing])
         for files in missing:
-            if files.recipe.field in made:
-                files.write(clip_id, made[files.recipe.field])
+            if files.recipe.field in values:
+                files.write(clip_id, values[files.recipe.field])
         return reason
 
 
@@ -55,18 +55,18 @@ def prepare_audio(
     name: str,
     limit: float = TIME_LIMIT,
 ) -> None:
-    """Makes the fields of all clips with sound; what is there already stays.
+    """Computes the audio fields of all clips that have audio; existing ones are kept.
 
-    A clip for which it fails stays in the field's table of failures, is told of, and is tried again when its file in
-    the store has changed since. One whose process was killed or stopped is told of, and tried again in the next call.
+    Clips that fail are listed in the field's table of failures and printed; they are tried again when their file in the
+    store has changed. Clips whose process was killed or stopped are printed too, and tried again in the next call.
 
     Args:
-        store: of the clips.
-        audio_cache: where the fields go.
-        fields: which ones; none where the model does not listen.
-        workers: number of processes; 0 for none besides this one.
-        name: of the data set.
-        limit: seconds for a clip.
+        store: the store of the clips.
+        audio_cache: the cache that the fields are written to.
+        fields: names of the fields; empty if the model uses no audio.
+        workers: number of processes; 0 to work in this process.
+        name: name of the data set.
+        limit: time limit for a clip in seconds.
 
     Raises:
         AudioLibraryNotFoundError: a package is missing.
@@ -75,43 +75,50 @@ def prepare_audio(
         return
     index = store.read_index()
     failures = {field: audio_cache.files[field].failures() for field in sorted(fields)}
-    todo = [clip for clip, summary in index.items() if summary.audio and _lacks(store, audio_cache, clip, failures)]
-    if todo:
+    pending = [
+        clip for clip, summary in index.items() if summary.audio and _is_incomplete(store, audio_cache, clip, failures)
+    ]
+    if pending:
         make: Callable[[], AudioPreparer] = partial(AudioPreparer, store, audio_cache, fields)
-        with progress(f"{name}: {' and '.join(failures)}", len(todo)) as advance:
-            results = run_in_processes(make, todo, min(workers, len(todo)), limit, tries=2)
+        with progress(f"{name}: {' and '.join(failures)}", len(pending)) as advance:
+            results = run_in_processes(make, pending, min(workers, len(pending)), limit, tries=2)
             for done, (clip_id, result) in enumerate(results, start=1):
                 reason = result.reason if isinstance(result, Failure) else result
-                passing = isinstance(result, Failure) and result.passing
-                if passing:
+                is_passing = isinstance(result, Failure) and result.passing
+                if is_passing:
                     print(f"{name}: {clip_id}: failed for now: {reason}", flush=True)
                 for field, failed in failures.items():
                     failed.pop(clip_id, None)
-                    if not passing and not audio_cache.files[field].has(clip_id):
+                    if not is_passing and not audio_cache.files[field].has(clip_id):
                         failed[clip_id] = " ".join(reason.split())
                 advance(done)
         for field, failed in failures.items():
             audio_cache.files[field].write_failures(failed)
-        _tell(list(index.values()), audio_cache, failures, name)
+        _print_summary(list(index.values()), audio_cache, failures, name)
 
 
-def _lacks(store: ClipStore, audio_cache: AudioCache, clip_id: str, failures: dict[str, dict[str, str]]) -> bool:
-    """Whether a field of a clip is still to be made."""
+def _is_incomplete(
+    store: ClipStore, audio_cache: AudioCache, clip_id: str, failures: dict[str, dict[str, str]]
+) -> bool:
+    """Returns whether any field of a clip still has to be computed."""
     for field, failed in failures.items():
         files = audio_cache.files[field]
         if files.has(clip_id):
             continue
-        known = clip_id in failed and files.failed is not None
-        if not known or store.path(clip_id).stat().st_mtime > files.failed.stat().st_mtime:  # type: ignore[union-attr]
+        has_failed = clip_id in failed and files.failed is not None
+        if not has_failed or store.path(clip_id).stat().st_mtime > files.failed.stat().st_mtime:  # type: ignore[union-attr]
             return True
     return False
 
 
-def _tell(index: list[ClipSummary], audio_cache: AudioCache, failures: dict[str, dict[str, str]], name: str) -> None:
-    """Prints how many clips have each field, and names those for which it failed."""
-    heard = sum(summary.audio > 0 for summary in index)
+def _print_summary(
+    index: list[ClipSummary], audio_cache: AudioCache, failures: dict[str, dict[str, str]], name: str
+) -> None:
+    """Prints how many clips have each field, and the first clips for which it failed."""
+    with_audio = sum(summary.audio > 0 for summary in index)
+    silent = len(index) - with_audio
     for field, failed in failures.items():
-        print(f"{name}: {field} of {heard - len(failed)} of {len(index)} clips; {len(index) - heard} have no sound")
+        print(f"{name}: {field} of {with_audio - len(failed)} of {len(index)} clips; {silent} have no sound")
         for clip_id, reason in list(failed.items())[:SHOWN]:
             print(f"  {clip_id}: no {field}: {reason}")
         if failed:

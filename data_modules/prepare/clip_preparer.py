@@ -1,4 +1,4 @@
-"""From a clip to its file in the store: faces, sound, and a summary of both."""
+"""Creates a clip's file in the store: faces, audio and a summary."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -23,14 +23,14 @@ DAMAGED = "sound unreadable: "
 
 
 class ClipPreparer:
-    """Makes one clip's file in the store; its networks are loaded once.
+    """Creates clips' files in the store; networks are loaded once.
 
     Args:
-        folder: of the clips.
-        settings: how faces are made.
+        folder: root of the data set.
+        settings: how faces are extracted.
         store: folder of the store.
-        device: where the networks run; by default a GPU where there is one.
-        threads: frames that a detector looks at at a time, on a processor.
+        device: device that the networks run on; by default a GPU if available.
+        threads: number of frames that a detector processes in parallel on a CPU.
 
     Raises:
         DetectorNotFoundError: a package or weights are missing.
@@ -44,17 +44,17 @@ class ClipPreparer:
         self.description = self._extractor.models.description
 
     def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
-        """Reads the clip, writes its file; yields how far it is.
+        """Reads a clip and writes its file; yields the progress (0 to 1) and returns the summary.
 
         Raises:
-            UnreadableVideoError: its frames cannot be had.
-            ValueError: an annotation is missing or does not fit.
-            OSError: the disk does not give the file's bytes.
-            NotWritableError: the store takes no more files.
+            UnreadableVideoError: the frames cannot be read.
+            ValueError: an annotation is missing or does not match.
+            OSError: the disk cannot be read.
+            NotWritableError: the store cannot be written to.
         """
         yield 0.0
         files = ClipFiles.from_record(self._folder, record, self._settings)
-        stamp = files.stamp  # before it is read: what is written meanwhile counts as a change
+        stamp = files.stamp  # taken before reading, so that later changes are noticed
         content = "" if MISSING in stamp else (yield from files.content())
         source = open_clip(self._folder, record)
         annotations = self._annotations(record, (source.width, source.height))
@@ -84,8 +84,8 @@ class ClipPreparer:
             return writer.finish(summary, source.timestamps)
 
     def _annotations(self, record: VideoRecord, size: tuple[int, int]) -> ClipAnnotations:
-        wants_table = "table" in (self._settings.detector, self._settings.landmarks)
-        path = find_face_table(self._folder, record) if wants_table else None
+        needs_table = "table" in (self._settings.detector, self._settings.landmarks)
+        path = find_face_table(self._folder, record) if needs_table else None
         return ClipAnnotations(
             record.clip_id,
             FrameTruth.load(self._folder / record.truth) if record.truth else None,
@@ -93,7 +93,7 @@ class ClipPreparer:
         )
 
     def _add_audio(self, record: VideoRecord, writer: ClipWriter) -> str:
-        """Writes the clip's sound; returns what is wrong with it. A damaged sound is none, and costs no picture."""
+        """Writes the clip's audio; returns what is wrong with it. Damaged audio is dropped, but not the faces."""
         path = self._folder / record.path
         if not self._settings.audio or not is_video_file(path):
             return ""
@@ -101,14 +101,14 @@ class ClipPreparer:
             track = open_audio(path, AUDIO_RATE)
             for block in track or ():
                 writer.add_audio(np.round(block * 32767).astype(np.int16))
-        except Exception as error:  # whatever a damaged track brings a decoder to: the pictures are made already
+        except Exception as error:  # a damaged track may cause any error; keep the faces
             if is_passing(error):
                 raise
             writer.discard_audio()
             return " ".join(f"{DAMAGED}{str(error) or type(error).__name__}".split())
-        wrong = []
+        problems = []
         if track and track.broken:
-            wrong.append(f"{track.broken} of {track.packets} packets of its sound do not decode")
+            problems.append(f"{track.broken} of {track.packets} packets of its sound cannot be decoded")
         if track and track.not_numbers:
-            wrong.append(f"{track.not_numbers} samples of its sound are no numbers; silence stands for them")
-        return "; ".join(wrong)
+            problems.append(f"{track.not_numbers} samples of its sound are not finite and were replaced by silence")
+        return "; ".join(problems)

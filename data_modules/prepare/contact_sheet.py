@@ -1,4 +1,4 @@
-"""A picture of some clips' faces, to see at a glance what a data set became."""
+"""Draws a contact sheet of some clips' faces to check a prepared data set at a glance."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ COLOURS = {Origin.DETECTED: None, Origin.TRACKED: (255, 170, 0), Origin.INTERPOL
 
 
 def contact_sheet(store: ClipStore, summaries: Sequence[ClipSummary]) -> bytes:
-    """A JPEG with a row for each of some clips, evenly chosen, those with the fewest faces among them.
+    """Draws a JPEG with one row per clip, for clips selected evenly over their coverage.
 
-    An orange frame marks a face whose place was interpolated, a blue one a picture made by optical flow; points are
-    landmarks. The persons stand under the faces where there are any.
+    An orange border marks a face whose position was interpolated, a blue one an image interpolated by optical flow;
+    points are landmarks. Persons, if any, are below the faces.
     """
-    rows = [_row(store.open(summary.clip_id), summary) for summary in chosen(summaries, CLIPS)]
+    rows = [_row(store.open(summary.clip_id), summary) for summary in select_clips(summaries, CLIPS)]
     width = FRAMES * (SIDE + GAP)
     if not rows:
         rows = [_title("no clip has a face", width)]
@@ -31,24 +31,24 @@ def contact_sheet(store: ClipStore, summaries: Sequence[ClipSummary]) -> bytes:
     return bytes(encoded.tobytes())
 
 
-def chosen(summaries: Sequence[ClipSummary], count: int) -> list[ClipSummary]:
-    """Some of the clips with faces: every n-th in the order of their coverage, the lowest first."""
-    there = sorted((s for s in summaries if s.num_faces), key=lambda summary: (summary.coverage, summary.clip_id))
-    places = np.linspace(0, len(there) - 1, min(count, len(there))).round().astype(int)
-    return [there[place] for place in places]
+def select_clips(summaries: Sequence[ClipSummary], count: int) -> list[ClipSummary]:
+    """Selects clips with faces, evenly in ascending order of coverage."""
+    with_faces = sorted((s for s in summaries if s.num_faces), key=lambda summary: (summary.coverage, summary.clip_id))
+    indices = np.linspace(0, len(with_faces) - 1, min(count, len(with_faces))).round().astype(int)
+    return [with_faces[index] for index in indices]
 
 
 def _row(clip: StoredClip, summary: ClipSummary) -> NDArray[np.uint8]:
-    """(TEXT + SIDE [+ SIDE], W, 3) some faces of a clip in their order."""
-    places = np.unique(np.linspace(0, len(clip) - 1, FRAMES).round().astype(np.int64))
+    """Draws some faces of a clip in temporal order, (TEXT + SIDE + GAP, W, 3) or with persons below."""
+    positions = np.unique(np.linspace(0, len(clip) - 1, FRAMES).round().astype(np.int64))
     origins, points = clip.optional("origin"), clip.optional("landmarks")
     cells = []
-    for place, crop in zip(places, clip.crops(places, SIDE), strict=True):
+    for position, crop in zip(positions, clip.crops(positions, SIDE), strict=True):
         cell = cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-        if points is not None and np.isfinite(points[place]).all():
-            for x, y in (points[place, :, :2] + 0.5) * SIDE / clip.crop_size:
+        if points is not None and np.isfinite(points[position]).all():
+            for x, y in (points[position, :, :2] + 0.5) * SIDE / clip.crop_size:
                 cv2.circle(cell, (int(x), int(y)), 1, (0, 255, 120), -1)
-        colour = COLOURS[Origin(int(origins[place]))] if origins is not None else None
+        colour = COLOURS[Origin(int(origins[position]))] if origins is not None else None
         if colour:
             cv2.rectangle(cell, (0, 0), (SIDE - 1, SIDE - 1), colour, 3)
         cells.append(cell)
@@ -56,7 +56,7 @@ def _row(clip: StoredClip, summary: ClipSummary) -> NDArray[np.uint8]:
     title = f"{summary.clip_id}   {summary.num_faces} faces in {summary.num_frames} frames"
     parts = [_title(title, width), _strip(cells, width)]
     if clip.has("person"):
-        persons = clip.crops(places, SIDE, "person")
+        persons = clip.crops(positions, SIDE, "person")
         parts.append(_strip([cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in persons], width))
     return np.concatenate(parts)
 
@@ -70,7 +70,7 @@ def _strip(cells: Sequence[NDArray[np.uint8]], width: int) -> NDArray[np.uint8]:
 
 
 def _title(text: str, width: int) -> NDArray[np.uint8]:
-    """(TEXT, W, 3) a line of text; names may hold any letters."""
+    """Draws a line of text, (TEXT, W, 3); clip ids may contain any characters."""
     image = Image.new("RGB", (width, TEXT), "white")
     ImageDraw.Draw(image).text((2, 2), text[:160], fill="black", font=ImageFont.load_default(12))
     return np.asarray(image, dtype=np.uint8)

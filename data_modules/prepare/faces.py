@@ -1,4 +1,4 @@
-"""From a data set to its store of faces: in parallel, resumable after a kill at any point, in parts on many hosts."""
+"""Prepares the faces of a data set: in parallel, resumable at any point, and optionally in parts on several hosts."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -51,67 +51,70 @@ def prepare_faces(
     time_limit: float = TIME_LIMIT,
     device: str | None = None,
 ) -> ClipStore:
-    """Makes the faces of all clips of a data set; what is there already stays, so a killed run goes on where it was.
+    """Prepares the faces of all clips of a data set; existing ones are kept, so killed runs can continue.
 
-    A clip whose files have changed since is made again. A clip without a face and one that cannot be read stay in the
-    index, with the reason. A clip that failed for a reason outside of its file - its process was killed or gave no
-    sign of life, the disk did not answer - is tried twice, and again in the next call. When something was made, the
-    store's folder gets a list of the clips that something is wrong with, and a picture of some faces.
+    Clips whose files have changed are prepared again. Clips without a face and unreadable clips remain in the index,
+    with the reason. Clips that failed for a reason outside their file (the process was killed or hung, the disk failed)
+    are tried twice, and again in the next call. If any clip was prepared, a list of the clips with problems and a
+    contact sheet of some faces are written to the store's folder.
 
     Args:
-        dataset: whose clips.
-        workers: number of processes; 0 for none besides this one.
-        limit: only the first so many clips.
-        shard: only this part of them.
-        time_limit: seconds without a sign of life after which a clip's process is stopped.
-        device: where detectors run; by default a GPU where there is one.
+        dataset: the data set.
+        workers: number of processes; 0 to work in this process.
+        limit: prepare only the first clips, at most this number.
+        shard: prepare only this part of the clips.
+        time_limit: seconds without a heartbeat after which a clip's process is stopped.
+        device: device that detectors run on; by default a GPU if available.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
-        DatasetNotFoundError: the data set is not there.
-        NotWritableError: the store takes no more files; what was made stays.
+        DatasetNotFoundError: the data set does not exist.
+        NotWritableError: the store cannot be written to; finished clips are kept.
     """
     dataset.prepare()
-    every, store = shard.of_records(dataset.records()[:limit]), store_for(dataset)
-    records, left_out = [r for r in every if not misnamed(r)], [printable(r.path) for r in every if misnamed(r)]
+    all_records, store = shard.select(dataset.records()[:limit]), store_for(dataset)
+    records, left_out = (
+        [r for r in all_records if not misnamed(r)],
+        [printable(r.path) for r in all_records if misnamed(r)],
+    )
     print_names(left_out, f"{dataset.name}: {MISNAMED}")
     check_records(records, dataset.name)
-    _refuse_impossible(dataset.faces, records, dataset.name)
+    _check_annotations(dataset.faces, records, dataset.name)
     done = store.read_index()
     before = dict(done)
     own = {record.clip_id for record in records}
     pending = pending_clips(dataset.folder, dataset.faces, records, store, done)
     if pending.records or done != before or not store.index_path(shard.name).exists():
         check_writable(store.folder)
-        _tell_of_earlier_faces(store, dataset)
+        _mention_earlier_store(store, dataset)
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
         prepare_clips(make, pending, store, done, workers, time_limit, f"{dataset.name}: faces")
         store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
-        _describe(store, records, done, dataset.name, shard, left_out)
+        _report(store, records, done, dataset.name, shard, left_out)
     return store
 
 
-def _refuse_impossible(settings: FaceSettings, records: Sequence[VideoRecord], name: str) -> None:
-    wanted = [part for part in ("detector", "landmarks", "person") if getattr(settings, part) == "annotation"]
-    if wanted and records and not any(record.truth for record in records):
+def _check_annotations(settings: FaceSettings, records: Sequence[VideoRecord], name: str) -> None:
+    needing_truth = [part for part in ("detector", "landmarks", "person") if getattr(settings, part) == "annotation"]
+    if needing_truth and records and not any(record.truth for record in records):
         raise ValueError(
-            f"{name} has no ground truth, so `{wanted[0]}: annotation` has nothing to read; use mtcnn, insightface or "
-            "crop as detector, mesh or none as landmarks, frame or none as person"
+            f"{name} has no ground truth, so `{needing_truth[0]}: annotation` has nothing to read; use mtcnn, "
+            "insightface or crop as detector, mesh or none as landmarks, frame or none as person"
         )
 
 
-def _tell_of_earlier_faces(store: ClipStore, dataset: VideoDataset) -> None:
-    """Says where faces lie of a version that did not note by which networks they were made."""
+def _mention_earlier_store(store: ClipStore, dataset: VideoDataset) -> None:
+    """Prints where the faces of an earlier version are, which did not record its networks."""
     for earlier in ClipStore.find(store_root(), dataset.store_name, dataset.faces)[:1]:
         if store.folder.name.startswith(f"{earlier.folder.name}-") and not store.clip_ids():
             print(
-                f"{dataset.name}: the faces in {earlier.folder} are not used: an earlier version made them and did not "
-                f"note by which networks. If these were the same, move what is in there to {store.folder}",
+                f"{dataset.name}: the faces in {earlier.folder} are not used: an earlier version created them and did "
+                f"not record its networks. If these were the same, move the files to {store.folder}",
                 flush=True,
             )
 
 
-def _describe(
+def _report(
     store: ClipStore,
     records: Sequence[VideoRecord],
     done: dict[str, ClipSummary],
@@ -119,11 +122,11 @@ def _describe(
     shard: Shard,
     left_out: Sequence[str],
 ) -> None:
-    """Prints what came of the clips; writes the list of those with something wrong, and a picture of some."""
+    """Prints a summary of the clips; writes the list of those with problems and a contact sheet."""
     summaries = [done[record.clip_id] for record in records]
     suffix = f"-{shard.name}" if shard.name else ""
-    listed, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
-    atomic_write(listed, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
+    problems, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
+    atomic_write(problems, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
     atomic_write(sheet, contact_sheet(store, summaries))
     show_coverage(records, summaries, name)
-    print(f"  all reasons: {listed}\n  to look at:  {sheet}")
+    print(f"  all reasons: {problems}\n  to look at:  {sheet}")

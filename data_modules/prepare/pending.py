@@ -1,4 +1,4 @@
-"""Which clips are to be prepared - new, changed, damaged or failed before - and the preparing of them."""
+"""Finds the clips that have to be prepared (new, changed, damaged or failed before) and prepares them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +16,16 @@ from data_modules.utils.files import remove_orphans
 from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress
 
-TIME_LIMIT = 300.0  # seconds without a sign of life
-SHOWN = 10  # clips that are named
-TRIES = 2  # for clips whose process was killed, say
-UNREADABLE = "unreadable: "  # because of what the file holds: tried again when it has changed
-FAILED = "failed for now: "  # because of memory, disk, time, ...: tried again the next time
+TIME_LIMIT = 300.0  # seconds without a heartbeat
+SHOWN = 10  # clips that are listed in a message
+TRIES = 2  # attempts for clips whose failure may pass
+UNREADABLE = "unreadable: "  # because of the file's content: tried again when it has changed
+FAILED = "failed for now: "  # because of memory, disk, time, ...: tried again in the next run
 
 
 @dataclass(frozen=True)
 class PendingClips:
-    """The clips that are to be prepared, and what all clips' files look like now."""
+    """The clips that have to be prepared, and the stamps of all clips' files."""
 
     records: list[VideoRecord]
     stamps: Mapping[str, str]  # clip id -> `ClipFiles.stamp`, of all clips
@@ -34,23 +34,23 @@ class PendingClips:
 def pending_clips(
     folder: Path, settings: FaceSettings, records: Sequence[VideoRecord], store: ClipStore, done: dict[str, ClipSummary]
 ) -> PendingClips:
-    """The clips to be made: new, changed, damaged in the store, or failed before for reasons that may have passed.
+    """Returns the clips to prepare: new, changed, damaged in the store, or failed for reasons that may have passed.
 
-    Completes `done` by clips that a killed run made before it wrote the index, and by stamps.
+    Adds to `done` the clips that a killed run prepared before it wrote the index, and updates stamps.
 
-    Earlier versions noted no stamp: what they made counts as unchanged. They took every failure for an unreadable file,
-    so what they did not make is tried again.
+    Earlier versions recorded no stamps; their clips count as unchanged. They also took every failure for an unreadable
+    file, so failed clips of theirs are tried again.
 
     Args:
-        folder: of the clips.
-        settings: how faces are made.
-        records: of all clips.
-        store: where the faces go.
-        done: clip id -> what came of it before.
+        folder: root of the data set.
+        settings: how faces are extracted.
+        records: records of all clips.
+        store: the store of the faces.
+        done: summaries of earlier runs by clip id.
     """
     files = {record.clip_id: ClipFiles.from_record(folder, record, settings) for record in records}
     stamps = {clip_id: clip.stamp for clip_id, clip in files.items()}
-    stored, todo, changed, damaged = store.clip_ids(), list[VideoRecord](), list[str](), list[str]()
+    stored, pending, changed, damaged = store.clip_ids(), list[VideoRecord](), list[str](), list[str]()
     for record in records:
         clip_id, stamp = record.clip_id, stamps[record.clip_id]
         if clip_id in stored and not store.is_whole(clip_id):
@@ -58,27 +58,27 @@ def pending_clips(
             damaged.append(clip_id)
         if clip_id in stored and clip_id not in done:
             done[clip_id] = StoredClip(store.path(clip_id)).summary
-        known = done.get(clip_id)
-        if known is None or known.reason.startswith(FAILED):
-            todo.append(record)
-        elif known.reason.startswith(UNREADABLE):
-            if known.source != stamp:
-                todo.append(record)
+        previous = done.get(clip_id)
+        if previous is None or previous.reason.startswith(FAILED):
+            pending.append(record)
+        elif previous.reason.startswith(UNREADABLE):
+            if previous.source != stamp:
+                pending.append(record)
         elif clip_id not in stored:
-            todo.append(record)
-        elif known.source != stamp and MISSING not in stamp:  # the faces of a video that is gone stay
-            if known.source and known.content != run_to_end(files[clip_id].content()):
+            pending.append(record)
+        elif previous.source != stamp and MISSING not in stamp:  # keep the faces of a video that was deleted
+            if previous.source and previous.content != run_to_end(files[clip_id].content()):
                 changed.append(clip_id)
-                todo.append(record)
+                pending.append(record)
             else:
-                done[clip_id] = replace(known, source=stamp)
-    print_names(changed, "clips that have changed since their faces were made, which are made again")
-    print_names(damaged, f"damaged files in {store.folder}, which are made again")
-    return PendingClips(todo, stamps)
+                done[clip_id] = replace(previous, source=stamp)
+    print_names(changed, "clips that have changed since they were prepared and are prepared again")
+    print_names(damaged, f"damaged files in {store.folder}, which are created again")
+    return PendingClips(pending, stamps)
 
 
 def print_names(clip_ids: Sequence[str], what: str) -> None:
-    """Prints the first of some clips, and what they have in common."""
+    """Prints the first of some clips after a description of them."""
     if clip_ids:
         print(f"{what}: {', '.join(clip_ids[:SHOWN])}{', ...' * (len(clip_ids) > SHOWN)}", flush=True)
 
@@ -92,30 +92,30 @@ def prepare_clips(
     time_limit: float,
     what: str,
 ) -> None:
-    """Prepares the clips anew, adds their summaries to `done`, and shows how far it is.
+    """Prepares clips, adds their summaries to `done`, and shows the progress.
 
     Args:
-        make: makes what prepares a clip, once in each process.
-        pending: the clips.
-        store: where their files go; what it holds of them is deleted before.
-        done: clip id -> what came of it.
-        workers: number of processes at most; 0 for none besides this one.
-        time_limit: seconds without a sign of life after which a clip's process is stopped.
-        what: the title of the bar that shows how far it is.
+        make: creates the function that prepares a clip, once in each process.
+        pending: the clips to prepare.
+        store: the store that they are written to; their old files are deleted first.
+        done: summaries by clip id, which are updated.
+        workers: maximum number of processes; 0 to work in this process.
+        time_limit: seconds without a heartbeat after which a clip's process is stopped.
+        what: title of the progress bar.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
-        NotWritableError: the store takes no more files; what was made stays.
+        NotWritableError: the store cannot be written to; finished clips are kept.
     """
     store.discard(record.clip_id for record in pending.records)
     remove_orphans(store.folder)
-    shares: dict[str, float] = {}  # of the clips that are being worked on
-    finished, said = 0, set[str]()
+    shares: dict[str, float] = {}  # progress of the clips in work
+    finished, printed = 0, set[str]()
     with progress(what, len(pending.records)) as advance:
 
         def ready(description: str) -> None:
-            if description and description not in said:
-                said.add(description)
+            if description and description not in printed:
+                printed.add(description)
                 print(description, flush=True)
 
         def watch(record: VideoRecord, share: float) -> None:

@@ -1,4 +1,4 @@
-"""A part of a data set, so that several machines can prepare it at a time."""
+"""Parts of a data set, so that several machines can prepare it in parallel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from data_modules.manifest import VideoRecord
 
 @dataclass(frozen=True)
 class Shard:
-    """A part of a data set: of every `of` clips one, beginning with the `number`-th."""
+    """A part of a data set: every `of`-th clip, beginning with clip `number`."""
 
     number: int = 1
     of: int = 1
@@ -19,10 +19,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """From `i/n`.
+        """Parses a shard written as `i/n`.
 
         Raises:
-            ValueError: it is no such thing.
+            ValueError: the text has another form, or i is not between 1 and n.
         """
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal()):
@@ -31,11 +31,11 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Such as `2-of-8`; empty for the whole."""
+        """The name, such as `2-of-8`; empty for the whole data set."""
         return "" if self.of == 1 else f"{self.number}-of-{self.of}"
 
-    def of_records(self, records: Sequence[VideoRecord]) -> list[VideoRecord]:
-        """Its clips."""
+    def select(self, records: Sequence[VideoRecord]) -> list[VideoRecord]:
+        """Returns the clips of this part."""
         return list(records[self.number - 1 :: self.of])
 
 

@@ -1,4 +1,4 @@
-"""The files that a clip's faces are made of, and how a change of them is noticed."""
+"""The source files of a clip's faces, and stamps and checksums to notice their changes."""
 
 import hashlib
 from collections.abc import Generator
@@ -10,15 +10,15 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 
 BLOCK = 1 << 24  # bytes read at a time
-MISSING = "missing"  # stands in a stamp for a file that is not there
+MISSING = "missing"  # the stamp of a missing file
 
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """A clip's video, folder or archive, its ground truth and its table of faces, as far as there are any."""
+    """A clip's video, folder or archive, and its ground truth and table of faces, if any."""
 
     paths: tuple[Path, ...]
-    quarter_turns: int = 0  # quarter turns that bring it upright
+    quarter_turns: int = 0  # clockwise quarter turns that make it upright
 
     @classmethod
     def from_record(cls, folder: Path, record: VideoRecord, settings: FaceSettings) -> "ClipFiles":
@@ -32,19 +32,19 @@ class ClipFiles:
 
     @property
     def stamp(self) -> str:
-        """Size and time of modification (nanoseconds since 1970) of each; of a folder its own time alone.
+        """The size and modification time (nanoseconds since 1970) of each file; of a folder, only its time.
 
-        Costs a look at the directory for each file. A picture in a folder that is written over in place shows in
-        neither; one that is added, deleted or renamed does.
+        No file is read. In a folder, images that are added, deleted or renamed change the stamp; an image that is
+        overwritten in place does not.
         """
-        turned = f" turned {self.quarter_turns}" if self.quarter_turns else ""
-        return " ".join(map(_stamp, self.paths)) + turned
+        rotation = f" turned {self.quarter_turns}" if self.quarter_turns else ""
+        return " ".join(map(_stamp, self.paths)) + rotation
 
     def content(self) -> Generator[float, None, str]:
-        """Reads all bytes; yields after each block that it lives, and returns a checksum of them and of the turns.
+        """Reads all files and returns a checksum of them and of the rotation; yields after each block as a heartbeat.
 
         Raises:
-            OSError: they cannot be had.
+            OSError: a file cannot be read.
         """
         digest = hashlib.sha256(str(self.quarter_turns).encode())
         for path in self.paths:
@@ -60,7 +60,7 @@ class ClipFiles:
 
 def _stamp(path: Path) -> str:
     try:
-        found = path.stat()
-    except (OSError, ValueError):  # the latter of a path with a zero byte
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError: the path has a zero byte
         return MISSING
-    return f"{'folder' if path.is_dir() else found.st_size}@{found.st_mtime_ns}"
+    return f"{'folder' if path.is_dir() else status.st_size}@{status.st_mtime_ns}"

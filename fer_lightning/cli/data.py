@@ -74,7 +74,7 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
     """
     store = prepare_faces(dataset, workers, limit, part, device=device)
     index = store.read_index()
-    records = part.of_records(dataset.records()[:limit])
+    records = part.select(dataset.records()[:limit])
     left_out = [record for record in records if misnamed(record)]
     rows = [index[record.clip_id] for record in records if not misnamed(record)]
     failed = [row for row in rows if row.reason.startswith(FAILED)]

@@ -232,7 +232,9 @@ def test_a_full_store_stops_everything_and_blames_no_clip(dataset, monkeypatch, 
         written.append(write(tensors, file))
 
     monkeypatch.setattr(TensorFile, "write_to", refuse)
-    with pytest.raises(NotWritableError, match=rf"cannot write to .*{os.strerror(number).lower()}.*goes on") as raised:
+    with pytest.raises(
+        NotWritableError, match=rf"cannot write to .*{os.strerror(number).lower()}.*continues where it stopped"
+    ) as raised:
         prepare_data(dataset, 0, None, Shard(), None)
     assert "FER_STORE" in str(remedy(raised.value))
     assert store_for(dataset).clip_ids() == {"a"}
@@ -284,7 +286,7 @@ def test_a_replaced_video_loses_what_was_made_of_the_old_one(dataset, capsys):
     clip(dataset.folder, "a", 7)
     capsys.readouterr()
     prepare_faces(dataset, 0)
-    assert "changed since their faces were made, which are made again: a\n" in capsys.readouterr().out
+    assert "changed since they were prepared and are prepared again: a\n" in capsys.readouterr().out
     assert store.read_index()["a"].num_faces == len(store.open("a")) == 7
     assert before == {name: store.path(name).stat().st_mtime_ns for name in "bc"}
     assert [path.exists() for path in computed] == [False, True, False, True]
@@ -341,7 +343,7 @@ def test_a_damaged_file_of_the_store_is_found_and_made_again(dataset, how, index
         store.index_path().unlink()
     capsys.readouterr()
     prepare_faces(dataset, 0)
-    assert f"damaged files in {store.folder}, which are made again: b\n" in capsys.readouterr().out
+    assert f"damaged files in {store.folder}, which are created again: b\n" in capsys.readouterr().out
     assert store.read_index() == expected
     assert len(store.open("b").crops(range(6))) == 6
     assert store.path("a").stat().st_mtime_ns == before
@@ -390,7 +392,7 @@ def test_faces_are_made_of_the_videos_whose_names_can_be_written(misnamed, tmp_p
 
 
 def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
-    from data_modules.faces import makers
+    from data_modules.faces import network_versions
 
     found = {"facenet-pytorch": "2.6.0"}
 
@@ -399,7 +401,7 @@ def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
             raise PackageNotFoundError(package)
         return found[package]
 
-    monkeypatch.setattr(makers, "version", version)
+    monkeypatch.setattr(network_versions, "version", version)
     (tmp_path / "clips").mkdir()
     data = Clips(tmp_path / "clips", faces=FaceSettings("mtcnn", landmarks="mesh"))
     first = store_for(data).folder
@@ -409,7 +411,7 @@ def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
     found["facenet-pytorch"] = "2.7.0"
     second = store_for(data).folder
     assert second != first
-    monkeypatch.setattr(makers, "SHA256", "another")
+    monkeypatch.setattr(network_versions, "SHA256", "another")
     assert store_for(data).folder not in (first, second)
     found.clear()
     with pytest.raises(ValueError, match=rf"{first.name}.*different networks"):
@@ -451,8 +453,8 @@ def test_a_folder_with_a_broken_image(tmp_path, capsys):
     store = prepare_faces(data, 0)
     assert (store.read_index()["f"].num_frames, store.read_index()["f"].num_faces) == (12, 11)
     assert [read_number(crop) for crop in store.open("f").crops(range(11))] == [*range(10), 11]
-    assert "f: 1 packets or images that do not decode" in capsys.readouterr().out
-    assert quarantined(store) == {"f": "1 packets or images that do not decode"}
+    assert "f: 1 packets or images that cannot be decoded" in capsys.readouterr().out
+    assert quarantined(store) == {"f": "1 packets or images that cannot be decoded"}
 
 
 @pytest.mark.parametrize(
@@ -528,7 +530,7 @@ def test_a_shard_that_is_none(text):
 
 def test_every_clip_belongs_to_one_shard():
     records = [VideoRecord(str(i), f"{i}.mp4", "sadness") for i in range(11)]
-    parts = [Shard(number, 4).of_records(records) for number in (1, 2, 3, 4)]
+    parts = [Shard(number, 4).select(records) for number in (1, 2, 3, 4)]
     assert sorted(int(record.clip_id) for part in parts for record in part) == list(range(11))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -602,5 +604,5 @@ def test_no_cell_of_the_list_of_what_is_wrong_is_a_formula():
     assert listed.decode().splitlines() == [
         "clip_id,reason",
         "'=1+1,'@x",
-        "-dash,2 packets or images that do not decode",
+        "-dash,2 packets or images that cannot be decoded",
     ]
