@@ -12,7 +12,7 @@ from data_modules.labels import SEVEN
 from data_modules.sampling import RandomSampler
 from fer_lightning import CEFLNet, ClassifierOutput, VideoClassifier
 from fer_lightning.evaluation.metrics import METRICS
-from fer_lightning.training.classifier import SplitMetrics
+from fer_lightning.training.split_metrics import SplitMetrics
 from tests.models import random_batch, small_backbone
 from tests.small_runs import made_data
 
