@@ -19,7 +19,7 @@ Candidate = tuple[int, int, tuple[int, ...]]  # correct clips, minus the sum of 
 
 
 def search_weights(p: Predictions, labels: ArrayLike, step: float = 0.02) -> dict[str, float]:
-    """Searches the weights with which the weighted sum classifies most clips correctly (bi-modality paper, equation 4).
+    """Searches the weights with which the weighted sum classifies most clips correctly (Li et al., 2019, equation 4).
 
     Weights are multiples of `step` from 0 to 1 and sum to 1. Up to a million combinations, all are tried. If there are
     more, the weights of every three models are searched in turn over all divisions of their total, until no three

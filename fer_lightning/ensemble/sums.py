@@ -25,7 +25,7 @@ def average(p: Predictions) -> NDArray[np.float64]:
 
 
 def weighted_sum(p: Predictions, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Returns the weighted sum of probabilities, (M, C) (bi-modality paper, equation 4).
+    """Returns the weighted sum of probabilities, (M, C) (Li et al., 2019, equation 4).
 
     A row adds up to the sum of the weights. Where a model has no prediction, the weights of the others are scaled up to
     the same sum; if no model with a weight above zero has a prediction, the row is NaN.
