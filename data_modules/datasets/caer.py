@@ -30,7 +30,7 @@ class CAER(VideoDataset):
         return SEVEN
 
     def records(self) -> list[VideoRecord]:
-        """The clips of all three splits; numbers of files begin anew in each folder, so ids are their paths."""
+        """The clips of all three splits; file numbers restart in each folder, so clip ids are paths."""
         fold_number(self.fold, 1)
         return [
             VideoRecord(str(path.with_suffix("")), str(path), emotion, split=split)

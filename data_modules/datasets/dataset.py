@@ -1,4 +1,4 @@
-"""What every data set says of itself: where it lies, its classes, its clips and folds."""
+"""The interface of all data sets: location, classes, clips and folds."""
 
 import os
 from abc import ABC, abstractmethod
@@ -12,22 +12,22 @@ from data_modules.manifest import VideoRecord
 
 
 class DatasetNotFoundError(FileNotFoundError):
-    """The data set is not where it was looked for; the message says where, and how to get it."""
+    """A data set was not found; the message says where it was expected and how to get it."""
 
 
 def data_root() -> Path:
-    """The folder of all data sets: the variable FER_DATA, or `data` in the working folder."""
+    """Returns the folder of all data sets: the variable FER_DATA, or `data` in the working folder."""
     return Path(os.environ.get("FER_DATA", "data"))
 
 
 def store_root() -> Path:
-    """The folder of everything computed from data sets: FER_STORE, or `store` beside the data sets."""
+    """Returns the folder of everything computed from data sets: FER_STORE, or `store` in that of the data sets."""
     return Path(os.environ.get("FER_STORE", str(data_root() / "store")))
 
 
 @dataclass(frozen=True)
 class SplitCount:
-    """How many clips a complete copy has: in a split (the empty name: in all of them), and of each emotion."""
+    """The number of clips in a split of a complete copy and for each emotion; `split` is empty for all splits."""
 
     split: str
     clips: int
@@ -45,8 +45,8 @@ class VideoDataset(ABC):
 
     Args:
         root: its folder; by default the folder `name` of `data_root()`.
-        fold: which fold's split the records state.
-        faces: how its face crops are made.
+        fold: the fold that determines the split of the records.
+        faces: how the faces are extracted.
     """
 
     root: Path | None = None
@@ -84,36 +84,36 @@ class VideoDataset(ABC):
 
     @property
     def store_name(self) -> str:
-        """What its store is named after, besides the settings: a set that moves to another place keeps its faces."""
+        """The data set's part of its store's name; it does not depend on the path, so a data set can be moved."""
         folder = self.folder.resolve().name
         return folder if folder.startswith(self.name) else f"{self.name}-{folder}"
 
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to make
-        """Makes the files where the suite can make them (the synthetic set); nothing elsewhere."""
+        """Creates the files of data sets that the suite can create, such as the synthetic ones; others do nothing."""
 
     @abstractmethod
     def records(self) -> list[VideoRecord]:
-        """All clips with their split under `fold`: `train` or `test`.
+        """Returns all clips with their split for `fold`: `train` or `test`.
 
         Raises:
             DatasetNotFoundError: the layout was not found under the root.
-            ValueError: an annotation does not fit, with file and line.
+            ValueError: an annotation is invalid; the message names file and line.
         """
 
     def left_out(self) -> Counter[str]:
-        """How many annotated clips are of none of the classes, by what they are labelled with instead.
+        """Counts the annotated clips of none of the classes by their label.
 
         Raises:
             DatasetNotFoundError: the layout was not found under the root.
-            ValueError: an annotation does not fit, with file and line.
+            ValueError: an annotation is invalid; the message names file and line.
         """
         return Counter()
 
     def not_found(self, looked_for: str) -> DatasetNotFoundError:
-        """The error that says what was looked for where, what is there, and what to do."""
+        """Creates the error that says what was expected, what was found, and how to get the data set."""
         folder = self.folder
-        there = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
-        found = "which does not exist" if there is None else f"which holds {', '.join(there) or 'nothing'}"
+        contents = sorted(p.name for p in folder.iterdir())[:8] if folder.is_dir() else None
+        found = "which does not exist" if contents is None else f"which holds {', '.join(contents) or 'nothing'}"
         return DatasetNotFoundError(
             f"{self.name}: looked for {looked_for} in {folder.absolute()}, {found}.\n"
             f"How to get it: {self.how_to_get}\n"

@@ -1,4 +1,4 @@
-"""Is this copy of a data set complete, readable, and divided so that results on it mean something?"""
+"""Checks whether a copy of a data set is complete, readable and split without leakage."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ Severity = Literal["wrong", "note"]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about this copy; what is `wrong` makes results wrong, a `note` is to be known."""
+    """An observation about a copy; `wrong` ones invalidate results, `note` ones are worth knowing."""
 
     kind: str
     severity: Severity
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the doctor found."""
+    """The result of examining a data set."""
 
     dataset: str
     root: str
@@ -47,13 +47,13 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing was found that makes results wrong."""
+        """Whether no finding invalidates results."""
         return all(finding.severity == "note" for finding in self.findings)
 
 
 @dataclass(frozen=True)
 class ClipState:
-    """What reading the beginning of a clip showed."""
+    """The state of a clip after reading its beginning."""
 
     missing: bool = False
     frames: int = 0  # counted up to 2
@@ -90,7 +90,7 @@ def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
 
 
 def count_clips(records: Iterable[VideoRecord]) -> tuple[SplitCount, ...]:
-    """The clips of each split and emotion."""
+    """Counts the clips of each split and emotion."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
         counts[record.split][record.emotion] += 1
@@ -131,7 +131,7 @@ class _Reader:
 
 
 class _Digest:
-    """The SHA-256 of a clip's files, whatever their names."""
+    """Computes the SHA-256 of the content of a clip's files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -229,17 +229,17 @@ def _empty_splits(found: Sequence[SplitCount]) -> Iterator[Finding]:
 
 def _differing_counts(found: Sequence[SplitCount], published: Sequence[SplitCount]) -> Iterator[Finding]:
     """Published numbers may be of the whole data set, of splits, and of the classes in them."""
-    for there in published:
-        parts = [count for count in found if there.split in ("", count.split)]
+    for expected in published:
+        parts = [count for count in found if expected.split in ("", count.split)]
         emotions: Counter[str] = sum((Counter(dict(count.emotions)) for count in parts), Counter())
         differing = [
             f"{emotion} {emotions[emotion]} instead of {number}"
-            for emotion, number in there.emotions
+            for emotion, number in expected.emotions
             if emotions[emotion] != number
         ]
         clips = sum(count.clips for count in parts)
-        if clips != there.clips or differing:
-            text = f"{there.split or 'all splits'}: {clips} clips here, {there.clips} in a complete copy"
+        if clips != expected.clips or differing:
+            text = f"{expected.split or 'all splits'}: {clips} clips here, {expected.clips} in a complete copy"
             yield Finding("counts", "note", "; ".join([text, *differing]))
 
 

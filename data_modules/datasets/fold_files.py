@@ -1,4 +1,4 @@
-"""Folds as a file: ours for others to use, and others' published ones in the place of ours."""
+"""Reads and writes folds as CSV files, to share ours and to use published ones."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ class FoldRow:
 
     clip_id: str
     emotion: str
-    subject: str  # empty where the data set does not tell
+    subject: str  # empty if unknown
     fold: str
 
 
@@ -25,21 +25,21 @@ COLUMNS = tuple(field.name for field in fields(FoldRow))
 
 
 def fold_rows(folds: Iterable[Sequence[VideoRecord]]) -> list[FoldRow]:
-    """The tested clips of all folds' records, by clip and fold."""
+    """Returns the test clips of all folds, sorted by clip and fold."""
     rows = [FoldRow(r.clip_id, r.emotion, r.subject, r.fold) for records in folds for r in records if r.split == "test"]
     return sorted(rows, key=lambda row: (row.clip_id, len(row.fold), row.fold))
 
 
 def write_folds(path: Path, rows: Iterable[FoldRow]) -> None:
-    """Writes the rows as one CSV table with a header, whole or not at all."""
+    """Writes the rows as a CSV table with a header, atomically."""
     write_csv(path, COLUMNS, map(astuple, rows), protect=False)
 
 
 def count_folds(path: Path) -> int:
-    """How many folds a file tells: the highest of its numbers.
+    """Returns the number of folds in a file: the highest fold number.
 
     Raises:
-        ValueError: a row of it is none, with file and line.
+        ValueError: a row is invalid; the message names file and line.
     """
     return max((int(row.fold) for row in _rows(path)), default=0)
 
@@ -54,14 +54,14 @@ def read_folds(path: Path, records: Sequence[VideoRecord], folds: int) -> list[i
         folds: how many.
 
     Raises:
-        ValueError: a row is none, a clip is missing, unknown or stands twice, a fold is empty or beyond `folds`, or
+        ValueError: a row is invalid, a clip is missing, unknown or listed twice, a fold is empty or above `folds`, or
             folds share persons or films.
     """
     emotions, found = {record.clip_id: record.emotion for record in records}, dict[str, int]()
     for line, row in enumerate(_rows(path), start=2):
         if row.clip_id not in emotions or row.clip_id in found:
-            fault = "stands twice" if row.clip_id in found else f"is none of the {len(emotions)} clips here"
-            raise ValueError(f"{path}, line {line}: clip {row.clip_id!r} {fault}; expected each of them once")
+            problem = "is listed twice" if row.clip_id in found else f"is not among the {len(emotions)} clips here"
+            raise ValueError(f"{path}, line {line}: clip {row.clip_id!r} {problem}; expected each of them once")
         if row.emotion and emotion_name(row.emotion) != emotions[row.clip_id]:
             raise ValueError(
                 f"{path}, line {line}: clip {row.clip_id!r} is labelled {row.emotion!r}, here {emotions[row.clip_id]!r}"
@@ -71,9 +71,9 @@ def read_folds(path: Path, records: Sequence[VideoRecord], folds: int) -> list[i
     if missing:
         raise ValueError(f"{path}: {len(missing)} clips have no fold, such as {missing[0]!r}; expected all of them")
     if set(found.values()) != set(range(1, folds + 1)):
-        there = ", ".join(map(str, sorted(set(found.values()))[:20]))
+        numbers = ", ".join(map(str, sorted(set(found.values()))[:20]))
         raise ValueError(
-            f"{path}: found clips in the folds {there}; expected 1 to {folds}, none of them empty. "
+            f"{path}: found clips in the folds {numbers}; expected 1 to {folds}, none of them empty. "
             "If the file is right, give the number of its folds (--dataset.folds)"
         )
     return check_exclusive(records, [found[record.clip_id] for record in records], str(path))
@@ -85,13 +85,13 @@ def check_exclusive(records: Sequence[VideoRecord], folds: list[int], source: st
     Raises:
         ValueError: naming the first one that is shared.
     """
-    where: dict[str, int] = {}
+    fold_of: dict[str, int] = {}
     for record, fold in zip(records, folds, strict=True):
         person = person_or_film(record)
-        if where.setdefault(person, fold) != fold:
+        if fold_of.setdefault(person, fold) != fold:
             raise ValueError(
-                f"{source}: subject or film {person!r} is in the folds {where[person]} and {fold}; expected folds that "
-                "share nobody: accuracy on people seen in training says nothing of others"
+                f"{source}: subject or film {person!r} is in the folds {fold_of[person]} and {fold}; expected folds "
+                "that share nobody: accuracy on people seen in training says nothing of others"
             )
     return folds
 

@@ -1,4 +1,4 @@
-"""Folds for data sets that come without: exclusive in persons, stratified by emotion, the same on every machine."""
+"""Creates folds for data sets without official ones: subject-exclusive, stratified, identical on all machines."""
 
 import hashlib
 import warnings
@@ -15,13 +15,13 @@ from data_modules.manifest import VideoRecord
 
 
 def fold_number(fold: str, folds: int) -> int:
-    """The fold as a number.
+    """Returns the fold as a number.
 
     Raises:
-        ValueError: it is none from 1 to `folds`.
+        ValueError: the fold is not a number from 1 to `folds`.
     """
     if not (fold.isascii() and fold.isdecimal()) or not 1 <= int(fold) <= folds:
-        expected = f"a number from 1 to {folds}" if folds > 1 else "1, its only one"
+        expected = f"a number from 1 to {folds}" if folds > 1 else "1, the only one"
         raise ValueError(f"fold {fold!r} does not exist: expected {expected}")
     return int(fold)
 

@@ -36,14 +36,14 @@ def class_folders(dataset: VideoDataset, folder: Path) -> list[tuple[str, Path]]
     Raises:
         DatasetNotFoundError: the folder, or that of a class, is not there.
     """
-    place = folder.relative_to(dataset.folder)
+    location = folder.relative_to(dataset.folder)
     if not folder.is_dir():
-        raise dataset.not_found(f"{place}/<{','.join(dataset.class_names)}>")
+        raise dataset.not_found(f"{location}/<{','.join(dataset.class_names)}>")
     found = [(emotion_name(path.name), path) for path in visible(folder) if path.is_dir()]
     missing = sorted(set(dataset.class_names) - {emotion for emotion, _ in found})
     if missing:
-        there = ", ".join(path.name for _, path in found) or "no folder"
-        raise dataset.not_found(f"folders of {', '.join(missing)} in {place} (there: {there})")
+        contents = ", ".join(path.name for _, path in found) or "no folder"
+        raise dataset.not_found(f"folders of {', '.join(missing)} in {location} (found: {contents})")
     return [(emotion, path) for emotion, path in found if emotion in dataset.class_names]
 
 
@@ -77,7 +77,7 @@ def official_split(dataset: VideoDataset, train: Path, test: Path, clips: Path) 
 
     Raises:
         DatasetNotFoundError: a list or the folder is not there.
-        ValueError: a list's row is none, with file and line.
+        ValueError: a row of a list is invalid; the message names file and line.
     """
     for path in (train, test, clips):
         if not (dataset.folder / path).exists():

@@ -23,8 +23,8 @@ SPLITS = {"train": "train", "val": "inner", "valid": "inner", "validation": "inn
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What was found, before the fold is looked at."""
+class _Clips:
+    """The clips of the root, before the fold is applied."""
 
     records: list[VideoRecord]
     divided: bool = False  # whether the splits are told
@@ -106,7 +106,7 @@ class Own(VideoDataset):
             for record, number in zip(found.records, self._assigned(found), strict=True)
         ]
 
-    def _assigned(self, found: _Found) -> Sequence[int]:
+    def _assigned(self, found: _Clips) -> Sequence[int]:
         """The fold in which each clip is tested."""
         if found.assigned:
             return found.assigned
@@ -115,7 +115,7 @@ class Own(VideoDataset):
         return assign_folds(found.records, self.folds, self.name)
 
     @cached_property
-    def _found(self) -> _Found:
+    def _found(self) -> _Clips:
         """The clips; read once, as classes and folds depend on them, too."""
         table = self.folder / MANIFEST
         found = _listed(table) if table.is_file() else self._in_folders()
@@ -125,11 +125,11 @@ class Own(VideoDataset):
             raise ValueError(f"{self.name}: the splits are told already; expected no folds_file, or no splits")
         return found
 
-    def _in_folders(self) -> _Found:
+    def _in_folders(self) -> _Clips:
         parts = [path for path in visible(self.folder) if path.is_dir()] if self.folder.is_dir() else []
         divided = [path for path in parts if path.name.lower() in SPLITS]
         if not divided:
-            return _Found([record for part in parts for record in self._of_emotion(part, "train")])
+            return _Clips([record for part in parts for record in self._of_emotion(part, "train")])
         others = [path.name for path in parts if path not in divided]
         splits = Counter(SPLITS[path.name.lower()] for path in divided)
         if others or splits["train"] != 1 or splits["test"] != 1 or splits["inner"] > 1:
@@ -144,7 +144,7 @@ class Own(VideoDataset):
             if folder.is_dir()
             for record in self._of_emotion(folder, SPLITS[part.name.lower()])
         ]
-        return _Found(records, divided=True)
+        return _Clips(records, divided=True)
 
     def _of_emotion(self, folder: Path, split: str) -> Iterator[VideoRecord]:
         emotion = emotion_name(folder.name)
@@ -159,7 +159,7 @@ def _is_clip(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES or is_archive(path) or is_frame(path) or path.is_dir()
 
 
-def _listed(table: Path) -> _Found:
+def _listed(table: Path) -> _Clips:
     """The clips of the table.
 
     Raises:
@@ -173,14 +173,14 @@ def _listed(table: Path) -> _Found:
     if "split" in columns:
         if "fold" in columns and len(folds) > 1:
             raise ValueError(f"{table}: found both splits and several folds; expected one of the two columns")
-        return _Found([replace(record, fold="1") for record in records], divided=True)
+        return _Clips([replace(record, fold="1") for record in records], divided=True)
     if "fold" not in columns:
-        return _Found(records)
+        return _Clips(records)
     strange = next((r for r in records if not (r.fold.isascii() and r.fold.isdecimal() and int(r.fold))), None)
     if strange is not None:
         raise ValueError(f"{table}: clip {strange.clip_id!r} has fold {strange.fold!r}; expected a number from 1 on")
     assigned = [int(record.fold) for record in records]
     if set(assigned) != set(range(1, len(folds) + 1)) or len(folds) < 2:
-        there = ", ".join(sorted(folds, key=int)[:20])
-        raise ValueError(f"{table}: found the folds {there}; expected numbers from 1 on, two or more, without a gap")
-    return _Found(records, assigned=tuple(check_exclusive(records, assigned, str(table))))
+        numbers = ", ".join(sorted(folds, key=int)[:20])
+        raise ValueError(f"{table}: found the folds {numbers}; expected numbers from 1 on, two or more, without a gap")
+    return _Clips(records, assigned=tuple(check_exclusive(records, assigned, str(table))))

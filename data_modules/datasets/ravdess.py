@@ -60,8 +60,8 @@ class RAVDESS(VideoDataset):
 
     def records(self) -> list[VideoRecord]:
         """Speech with picture and sound."""
-        there = visible(self.folder) if self.folder.is_dir() else []
-        actors = [path for path in there if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
+        contents = visible(self.folder) if self.folder.is_dir() else []
+        actors = [path for path in contents if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
         records = []
         for path in (video for actor in actors for video in videos(actor)):
             parts = path.stem.split("-")

@@ -129,8 +129,8 @@ def test_a_file_may_have_no_more_than_clips_and_folds(file):
     ("old", "new", "message"),
     [
         ("clip_id", "clip", r"found the columns \['clip'.*expected clip_id, emotion"),
-        ("p0-anger-0,anger,p0", "p0-anger-9,anger,p0", r"line 2: clip 'p0-anger-9' is none of the 72 clips here"),
-        ("p0-anger-0,anger,p0", "p0-fear-0,fear,p0", "line 4: clip 'p0-fear-0' stands twice"),
+        ("p0-anger-0,anger,p0", "p0-anger-9,anger,p0", r"line 2: clip 'p0-anger-9' is not among the 72 clips here"),
+        ("p0-anger-0,anger,p0", "p0-fear-0,fear,p0", "line 4: clip 'p0-fear-0' is listed twice"),
         ("p0-anger-0,anger", "p0-anger-0,fear", "clip 'p0-anger-0' is labelled 'fear', here 'anger'"),
         ("p0-anger-0,anger,p0,", "p0-anger-0,anger,p0,x", "line 2: found clip 'p0-anger-0' and fold 'x"),
         ("p0-anger-0,anger,p0,", "p0-anger-0,anger,p0,0,", "and fold '0'; expected a number from 1 on"),

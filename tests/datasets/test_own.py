@@ -66,7 +66,7 @@ def test_folders_of_splits(root, validation):
     wanted = {(f"{name}/{emotion}/1", splits[name]) for name in names for emotion in ("Anger", "Joy")}
     assert {(r.clip_id, r.split) for r in dataset.records()} == wanted
     assert (dataset.folds, dataset.class_names) == (1, ("anger", "happiness"))
-    with pytest.raises(ValueError, match="its only one"):
+    with pytest.raises(ValueError, match="the only one"):
         Own(root, "2").records()
     with pytest.raises(ValueError, match="the splits are told already; expected no folds_file"):
         Own(root, folds_file=root / "x.csv").records()
