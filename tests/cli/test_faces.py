@@ -41,7 +41,7 @@ def test_the_faces_of_a_replaced_video_are_made_again(videos, tmp_path, capsys):
     capsys.readouterr()
     assert fer_faces(videos, out) == 0
     said = capsys.readouterr().out
-    assert "changed since their faces were made, which are made again: a\n" in said
+    assert "changed since they were prepared and are prepared again: a\n" in said
     assert "a face in 2 of 2 frames" in said
     assert exported(out / "a") == ["000000.jpg", "000001.jpg", "note.jpg"]
     with (out / "a" / "faces.csv").open() as file:
@@ -67,7 +67,7 @@ def test_a_file_that_was_cut_is_made_again(videos, tmp_path, capsys):
     whole = stored.read_bytes()
     stored.write_bytes(whole[:-100])
     assert fer_faces(videos, tmp_path / "out") == 0
-    assert f"damaged files in {stored.parent}, which are made again: a\n" in capsys.readouterr().out
+    assert f"damaged files in {stored.parent}, which are created again: a\n" in capsys.readouterr().out
     assert len(stored.read_bytes()) == len(whole)
 
 
@@ -92,10 +92,10 @@ def test_a_full_disk_is_one_message(videos, tmp_path, monkeypatch, capsys):
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("data_modules.utils.files._to_disk", full)
+    monkeypatch.setattr("data_modules.utils.files._flush_to_disk", full)
     assert fer_faces(videos, tmp_path / "out") == 2
     said = capsys.readouterr().err
     assert said.startswith(f"fer faces: cannot write to {tmp_path / 'out'}")
     assert "no space left on device" in said
-    assert "Make room" in said
+    assert "Free space" in said
     assert len(said.splitlines()) == 1
