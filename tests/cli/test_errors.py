@@ -59,7 +59,7 @@ def test_system_errors_are_one_message_with_file_and_advice(tmp_path, monkeypatc
     if number in HOPELESS:  # told by those who write files
         assert f"cannot write to {run.report.parent}" in said
         assert os.strerror(number).lower() in said
-        assert "Make room, allow writing, or give another folder" in said
+        assert "Free space, change the permissions or choose another folder" in said
         assert "FER_RUNS" in said
     else:
         assert os.strerror(number) in said
