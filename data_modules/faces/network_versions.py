@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from data_modules.faces.errors import DetectorNotFoundError
-from data_modules.faces.insightface import PERSONS, Task, find_weights, models_folder
+from data_modules.faces.insightface_weights import PERSONS, Task, find_weights, models_folder
 from data_modules.faces.landmarks import SHA256
 from data_modules.faces.onnx_session import sha256
 from data_modules.faces.settings import FaceSettings

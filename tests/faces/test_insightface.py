@@ -16,14 +16,12 @@ from data_modules.faces.detection import Detection, FaceDetector
 from data_modules.faces.errors import DetectorNotFoundError, WeightsError
 from data_modules.faces.factory import make_detector, make_person_detector
 from data_modules.faces.insightface import (
-    PACKS,
     InsightFaceDetector,
     InsightFaceEmbedder,
     InsightFaceLandmarks,
     InsightFacePersons,
-    find_weights,
-    models_folder,
 )
+from data_modules.faces.insightface_weights import PACKS, find_weights, models_folder
 from data_modules.faces.landmarks import LandmarkModel
 from data_modules.faces.onnx_session import check_onnx_file, onnx_providers, onnx_session, sha256
 from data_modules.video.reader import open_video
