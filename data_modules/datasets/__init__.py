@@ -1,4 +1,4 @@
-"""Data sets: one thin file for each, their folds and splits, and the doctor that examines a copy."""
+"""Describe the supported data sets, their folds and splits, and check a copy for errors (`doctor`)."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Creates folds for data sets without official ones: subject-exclusive, stratified, identical on all machines."""
+"""Create folds for data sets without official ones: subject-exclusive, stratified and the same on every machine."""
 
 import hashlib
 import warnings
@@ -27,64 +27,65 @@ def fold_number(fold: str, folds: int) -> int:
 
 
 def assign_folds(records: Sequence[VideoRecord], folds: int, name: str) -> list[int]:
-    """The fold, from 1 to `folds`, in which each of the records is tested.
+    """Returns the fold, from 1 to `folds`, in which each of the records is tested.
 
-    No two folds share a person or film; emotions and numbers of clips are spread evenly over the folds. The choice
-    depends on the data set's name, its clips and the number of folds alone, not on the order of the records.
+    No two folds share a person or film; emotions and clips are spread evenly over the folds. The result depends only
+    on the data set's name, its clips and the number of folds, not on the order of the records.
 
     Args:
         records: all clips that take part.
-        folds: how many.
+        folds: the number of folds.
         name: of the data set and, where it has several, the protocol.
 
     Raises:
-        ValueError: there are fewer persons or films than folds, or fewer clips of every emotion.
+        ValueError: there are fewer than two folds, fewer persons or films than folds, or fewer clips than folds in
+            every emotion.
     """
     groups = {person_or_film(record) for record in records}
     frequent = max(Counter(record.emotion for record in records).values(), default=0)
     if folds < 2 or min(len(groups), frequent) < folds:
         raise ValueError(
             f"{name}: {len(records)} clips of {len(groups)} subjects or films, at most {frequent} of an emotion, "
-            f"cannot make {folds} folds; expected two folds or more, and no more than subjects and than clips of the "
-            "most frequent emotion: is this copy complete?"
+            f"cannot make {folds} folds; expected at least two folds, and no more than there "
+            "are subjects or clips of the most frequent emotion. Check that this copy is complete"
         )
     ranks = {group: rank for rank, group in enumerate(sorted(groups, key=lambda group: _digest(name, group)))}
-    alone = len(groups) == len(records)  # then the splitter for groups would take minutes over them, one by one
-    order = sorted(range(len(records)), key=lambda place: records[place].clip_id)
-    if alone:
-        order.sort(key=lambda place: ranks[person_or_film(records[place])])
-    emotions = [records[place].emotion for place in order]
-    persons = [ranks[person_or_film(records[place])] for place in order]
+    no_groups = len(groups) == len(records)  # the splitter for groups would take minutes with one clip per group
+    order = sorted(range(len(records)), key=lambda index: records[index].clip_id)
+    if no_groups:
+        order.sort(key=lambda index: ranks[person_or_film(records[index])])
+    emotions = [records[index].emotion for index in order]
+    persons = [ranks[person_or_film(records[index])] for index in order]
     assigned = [0] * len(records)
-    with warnings.catch_warnings():  # a class of fewer clips than folds is tested in some of them only
+    with warnings.catch_warnings():  # a class with fewer clips than folds is missing from some test splits
         warnings.filterwarnings("ignore", message="The least populated class")
-        splitter = StratifiedKFold(folds) if alone else StratifiedGroupKFold(folds)
-        parts = splitter.split(order, emotions, None if alone else persons)
+        splitter = StratifiedKFold(folds) if no_groups else StratifiedGroupKFold(folds)
+        parts = splitter.split(order, emotions, None if no_groups else persons)
         for number, (_, tested) in enumerate(parts, start=1):
-            for place in tested:
-                assigned[order[place]] = number
+            for index in tested:
+                assigned[order[index]] = number
     return assigned
 
 
 def _digest(name: str, group: str) -> bytes:
-    """Persons in the order of these are shuffled alike by every version of every library."""
+    """Returns a sort key that shuffles persons in the same way with every version of every library."""
     return hashlib.sha256(f"{name}/{group}".encode(errors="surrogateescape")).digest()
 
 
 def split_by_fold(
     records: Sequence[VideoRecord], fold: str, folds: int, name: str, folds_file: Path | None = None
 ) -> list[VideoRecord]:
-    """The records with their split under `fold`: its part of `assign_folds` is tested, the rest trained on.
+    """Returns the records with their split in `fold`: those assigned to it are for testing, the others for training.
 
     Args:
         records: all clips that take part.
-        fold: which.
-        folds: how many there are.
+        fold: the fold that is tested.
+        folds: the number of folds.
         name: of the data set and, where it has several, the protocol.
-        folds_file: somebody's folds in the place of ours, see `fold_files.read_folds`.
+        folds_file: a file of folds to use instead of `assign_folds`, see `fold_files.read_folds`.
 
     Raises:
-        ValueError: there is no such fold, fewer persons than folds, or the file does not fit.
+        ValueError: the fold does not exist, there are fewer persons than folds, or the file does not match the clips.
     """
     tested = fold_number(fold, folds)
     assigned = assign_folds(records, folds, name) if folds_file is None else read_folds(folds_file, records, folds)

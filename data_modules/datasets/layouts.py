@@ -1,4 +1,4 @@
-"""What the layouts of several data sets have in common: folders named after classes, lists without a header."""
+"""Read the layouts that several data sets share: folders named after classes, and lists without a header."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ VIDEO_SUFFIXES = (".avi", ".mp4", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".mpg
 
 @dataclass(frozen=True)
 class ListRow:
-    """A row of an official list: what it names, its emotion, and where it stands."""
+    """A row of an official list: the clip's name, its emotion and the line number."""
 
     name: str
     emotion: str
@@ -21,37 +21,37 @@ class ListRow:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted by name, without hidden files such as `._0001.avi` or `.DS_Store`."""
+    """Returns a folder's contents sorted by name, without hidden files such as `._0001.avi` or `.DS_Store`."""
     return sorted(path for path in folder.iterdir() if path.name[0] != ".")
 
 
 def videos(folder: Path) -> list[Path]:
-    """The video files of a folder, sorted by name."""
+    """Returns the video files of a folder, sorted by name."""
     return [path for path in visible(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
 
 
 def class_folders(dataset: VideoDataset, folder: Path) -> list[tuple[str, Path]]:
-    """(emotion, folder) of the folders named after the data set's classes, in whichever spelling.
+    """Returns the folders named after the data set's classes, in any known spelling, as pairs (emotion, folder).
 
     Raises:
-        DatasetNotFoundError: the folder, or that of a class, is not there.
+        DatasetNotFoundError: the folder, or the folder of a class, does not exist.
     """
     location = folder.relative_to(dataset.folder)
     if not folder.is_dir():
         raise dataset.not_found(f"{location}/<{','.join(dataset.class_names)}>")
-    found = [(emotion_name(path.name), path) for path in visible(folder) if path.is_dir()]
-    missing = sorted(set(dataset.class_names) - {emotion for emotion, _ in found})
+    folders = [(emotion_name(path.name), path) for path in visible(folder) if path.is_dir()]
+    missing = sorted(set(dataset.class_names) - {emotion for emotion, _ in folders})
     if missing:
-        contents = ", ".join(path.name for _, path in found) or "no folder"
+        contents = ", ".join(path.name for _, path in folders) or "no folder"
         raise dataset.not_found(f"folders of {', '.join(missing)} in {location} (found: {contents})")
-    return [(emotion, path) for emotion, path in found if emotion in dataset.class_names]
+    return [(emotion, path) for emotion, path in folders if emotion in dataset.class_names]
 
 
 def read_list(path: Path, class_names: Sequence[str]) -> Iterator[ListRow]:
-    """Rows `<name> <emotion>` of a list without a header; its last line may lack its end.
+    """Yields the rows `<name> <emotion>` of a list without a header; the last line need not end with a newline.
 
     Raises:
-        ValueError: a row is anything else, with file and line.
+        ValueError: a row has another form; the message names file and line.
     """
     for line, text in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         if not text.strip():
@@ -67,16 +67,16 @@ def read_list(path: Path, class_names: Sequence[str]) -> Iterator[ListRow]:
 
 
 def official_split(dataset: VideoDataset, train: Path, test: Path, clips: Path) -> list[VideoRecord]:
-    """The clips that two lists without a header name, whether their files are there or not.
+    """Returns the clips named in two lists without a header, whether or not their files exist.
 
     Args:
-        dataset: whose root, classes and fold these are.
-        train: list of the training clips, relative to the root, and `test` that of the reported ones.
-        test: see `train`.
+        dataset: the data set that provides the root, the classes and the fold.
+        train: the list of the training clips, relative to the root.
+        test: the list of the test clips, relative to the root.
         clips: the folder that the names in the lists are relative to; a clip's id is its name without suffix.
 
     Raises:
-        DatasetNotFoundError: a list or the folder is not there.
+        DatasetNotFoundError: a list or the folder does not exist.
         ValueError: a row of a list is invalid; the message names file and line.
     """
     for path in (train, test, clips):

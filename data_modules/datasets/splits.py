@@ -1,4 +1,4 @@
-"""The inner split: the part of the training data on which everything is chosen that may be chosen."""
+"""Create the inner split: the part of the training data on which epochs and settings are chosen."""
 
 import hashlib
 import warnings
@@ -12,23 +12,23 @@ from data_modules.manifest import VideoRecord
 
 
 def person_or_film(record: VideoRecord) -> str:
-    """What two splits must not share: the film where it is known, else the subject, else the clip alone."""
+    """Returns what two splits must not share: the film if it is known, else the subject, else the clip itself."""
     return record.group or record.subject or record.clip_id
 
 
 def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float = 0.15) -> list[VideoRecord]:
-    """The records, those of the inner split marked `inner` instead of `train`.
+    """Returns the records, with those of the inner split marked `inner` instead of `train`.
 
-    The choice is exclusive in films or subjects, stratified by emotion, and depends on the data set's name, its clips
-    and the fold alone: neither on the seed nor on the experiment.
+    No film or subject is in both parts, and the choice is stratified by emotion. It depends only on the data set's
+    name, its clips and the fold, not on the seed or the experiment.
 
     Args:
         records: all clips of one fold.
-        dataset: name of the data set.
-        share: of the training clips, about.
+        dataset: the name of the data set.
+        share: the approximate share of the training clips, from 0 to 1.
 
     Raises:
-        ValueError: there are too few subjects, films or clips to set any aside.
+        ValueError: there are too few subjects, films or clips for an inner split.
     """
     train = sorted((r for r in records if r.split == "train"), key=lambda record: record.clip_id)
     if not train or any(record.split == "inner" for record in records):
@@ -38,25 +38,25 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
     parts = min(round(1 / share), len(set(groups)), max(Counter(emotions).values()))
     if parts < 2:
         raise ValueError(
-            f"{dataset}: the {len(train)} training clips are of one subject or film, or one clip an emotion, so no "
+            f"{dataset}: the {len(train)} training clips are of one subject or film, or one clip per emotion, so no "
             "inner split can be set aside; use --data.selection last"
         )
     digest = hashlib.sha256(f"{dataset}/{train[0].fold}".encode()).digest()
-    # Where no two clips belong together, the splitter for groups would take minutes over them one by one.
-    alone = len(set(groups)) == len(train)
-    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(
+    # The splitter for groups would take minutes with one clip per group.
+    no_groups = len(set(groups)) == len(train)
+    splitter = (StratifiedKFold if no_groups else StratifiedGroupKFold)(
         parts, shuffle=True, random_state=int.from_bytes(digest[:4], "big")
     )
-    with warnings.catch_warnings():  # a class of fewer clips than parts is in some of them only
+    with warnings.catch_warnings():  # a class with fewer clips than parts is missing from some of them
         warnings.filterwarnings("ignore", message="The least populated class")
-        _, places = next(splitter.split(train, emotions, None if alone else groups))
-    inner = {train[place].clip_id for place in places}
+        _, indices = next(splitter.split(train, emotions, None if no_groups else groups))
+    inner = {train[index].clip_id for index in indices}
     return [replace(record, split="inner") if record.clip_id in inner else record for record in records]
 
 
 def join_inner(records: Iterable[VideoRecord]) -> list[VideoRecord]:
-    """The records, those of the inner split back among the training clips: for trainings that choose nothing.
+    """Returns the records with the inner split back in the training split, for training without model selection.
 
-    Data sets with a validation split of their own have an inner one even where nobody cut it out.
+    Data sets with an official validation split have an inner split without `mark_inner_split`.
     """
     return [replace(record, split="train") if record.split == "inner" else record for record in records]

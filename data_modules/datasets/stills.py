@@ -1,4 +1,4 @@
-"""What data sets of still images have in common: an image is a clip of one frame, and there is one fold."""
+"""Provide the base of data sets of still images: each image is a clip of one frame, and there is one fold."""
 
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ from data_modules.manifest import VideoRecord
 
 @dataclass
 class StillDataset(VideoDataset):
-    """Still images with one published division into training and test."""
+    """Still images with one published split into training and test images."""
 
     def records(self) -> list[VideoRecord]:
-        """All images.
+        """Returns all images.
 
         Raises:
             DatasetNotFoundError: the layout was not found under the root.
-            ValueError: there is no such fold, or an annotation does not fit, with file and line.
+            ValueError: the fold does not exist, or an annotation is invalid; the message names file and line.
         """
         if self.fold != "1":
-            raise ValueError(f"{self.name}: fold {self.fold!r} does not exist: there is one division, fold '1'")
+            raise ValueError(f"{self.name}: fold {self.fold!r} does not exist: the only fold is '1'")
         return list(self.read())
 
     @abstractmethod
     def read(self) -> Iterator[VideoRecord]:
-        """The images one after another; raises as `records` does."""
+        """Yields the images one after another; raises the errors of `records`."""
 
 
 def row_error(path: Path, line: int, found: object, expected: str) -> ValueError:
-    """The error that names the row of an annotation which does not fit."""
+    """Creates the error for an invalid row of an annotation file, with the start of what was found."""
     text = repr(found)
     return ValueError(f"{path}, line {line}: found {text[:120]}{'...' * (len(text) > 120)}; expected {expected}")

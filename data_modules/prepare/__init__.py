@@ -1,4 +1,4 @@
-"""Prepare a data set: faces and audio of all its clips, resumable and in parallel."""
+"""Prepare a data set: extract the faces and audio of all clips in parallel, and resume after an interruption."""
 
 import lazy_loader
 
