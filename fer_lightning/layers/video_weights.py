@@ -55,7 +55,7 @@ C3D_NAMES: Names = (
     (r"\b(conv\d[ab]?)\.conv\.", r"\1."),  # MMAction2, which wraps each convolution in a module
     (r"\bconv([12])\.", r"conv\1a."),  # the common ports
 )
-RESNET_NAMES: Names = (  # Hara et al.; torchvision's names are also ours
+RESNET_NAMES: Names = (  # Hara et al.; also torchvision's names
     (r"\b(layer\d\.\d+)\.conv(\d)\.weight$", r"\1.conv\2.0.weight"),
     (r"\b(layer\d\.\d+)\.bn(\d)\.", r"\1.conv\2.1."),
     (r"(?<!\d\.)\bconv1\.weight$", "stem.0.weight"),

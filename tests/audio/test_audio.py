@@ -594,7 +594,7 @@ def test_samples_that_are_not_finite_become_silence_and_loud_ones_are_clipped(tm
     np.testing.assert_allclose(stored["spoilt"], expected, atol=1e-4)
     np.testing.assert_allclose(stored["loud"], np.clip(loud, -1, 1), atol=1e-4)
     assert stored["nothing"] is None
-    assert index["spoilt"].audio_reason == "3 samples of its sound are no numbers; silence stands for them"
+    assert index["spoilt"].audio_reason == "3 samples of its sound are not finite and were replaced by silence"
     assert index["nothing"].audio_reason.startswith("6400 samples")
     assert (index["plain"].audio_reason, index["loud"].audio_reason) == ("", "")
     read = read_audio(tmp_path / "clips" / "spoilt.mkv")
