@@ -14,7 +14,7 @@ from data_modules.manifest import VideoRecord
 
 @dataclass(frozen=True)
 class _Part:
-    """One of the two parts with labels: the suite's split, its folder, and that of the faces its authors aligned."""
+    """A part with labels: the split, the folder of its videos, and the folder of the aligned faces."""
 
     split: str
     clip: str
@@ -30,12 +30,12 @@ PARTS = (
 
 @dataclass
 class AFEW(VideoDataset):
-    """Videos `Train_AFEW/Angry/<id>.avi`; the labels of its test set are not handed out, so `Val_AFEW` is reported.
+    """Videos `Train_AFEW/Angry/<id>.avi`; the test labels are not published, so `Val_AFEW` is the test split.
 
-    With the detector `crop` the clips are the faces that its authors aligned, `AlignedFaces_LBPTOP_Points/Faces/<id>`
+    With the detector `crop`, the clips are the faces aligned by the authors, `AlignedFaces_LBPTOP_Points/Faces/<id>`
     and `AlignedFaces_LBPTOP_Points_Val/Faces/<id>`, under the root or in the part's folder, with the videos' labels;
-    with any other one they are the videos. A clip that was not aligned stays, as one that cannot be read.
-    The films of the clips are not told; by the data set's authors, no film is in both parts.
+    with any other detector they are the videos. A clip without aligned faces is kept and reported as unreadable.
+    The films of the clips are not published; according to the authors, no film is in both parts.
     """
 
     name: ClassVar[str] = "afew"
@@ -65,7 +65,7 @@ class AFEW(VideoDataset):
         return SEVEN
 
     def records(self) -> list[VideoRecord]:
-        """The clips of `Train_AFEW` and `Val_AFEW`."""
+        """Returns the clips of `Train_AFEW` and `Val_AFEW`."""
         fold_number(self.fold, 1)
         return [record for part in PARTS for record in self._read(part)]
 
@@ -80,4 +80,4 @@ class AFEW(VideoDataset):
         for path in (part.aligned, part.folder / part.aligned):
             if (self.folder / path).is_dir():
                 return path
-        raise self.not_found(f"{part.aligned}/<id>, which `detector: crop` asks for (mtcnn takes the videos),")
+        raise self.not_found(f"{part.aligned}/<id>, which `detector: crop` needs (mtcnn reads the videos),")

@@ -1,4 +1,4 @@
-"""BU-4DFE (Yin et al., FG 2008), which CEFLNet calls BU-3DFE: 101 people, each with six expressions on demand."""
+"""BU-4DFE (Yin et al., FG 2008), which CEFLNet calls BU-3DFE: 101 people with six posed expressions each."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from data_modules.manifest import VideoRecord
 
 @dataclass
 class BU4DFE(VideoDataset):
-    """Folders of about 100 frames, `F002/Angry/000.jpg`: the pictures of the 3D models, which are not read.
+    """Folders of about 100 frames, such as `F002/Angry/000.jpg`; the 3D models that belong to them are not read.
 
-    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.datasets.folds`.
+    There are no official folds; those of `data_modules.datasets.folds` are exclusive in subjects.
 
     Args:
-        root: its folder, which holds a folder for each person.
+        root: the folder that holds a folder for each person.
         fold: from 1 to `folds`.
-        faces: how its face crops are made.
-        folds: how many; the papers have ten.
-        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
+        faces: how the faces are extracted.
+        folds: the number of folds; papers use ten.
+        folds_file: a CSV table of folds to use instead, with the columns clip_id and fold.
     """
 
     folds: int = 10
@@ -41,14 +41,14 @@ class BU4DFE(VideoDataset):
         return tuple(name for name in SEVEN if name != NEUTRAL)
 
     def records(self) -> list[VideoRecord]:
-        """Six sequences of each person."""
+        """Returns the six sequences of each person."""
         people = [path for path in visible(self.folder) if path.is_dir()] if self.folder.is_dir() else []
         people = [path for path in people if path.name[0] in "FM" and path.name[1:].isdecimal()]
         if not people:
             raise self.not_found("F001/Angry/000.jpg")
-        found = [
+        records = [
             VideoRecord(f"{person.name}/{folder.name}", f"{person.name}/{folder.name}", emotion, person.name)
             for person in people
             for emotion, folder in class_folders(self, person)
         ]
-        return split_by_fold(found, self.fold, self.folds, self.name, self.folds_file)
+        return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)

@@ -9,14 +9,14 @@ from data_modules.datasets.layouts import class_folders, videos
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 
-SPLITS = (("train", "train"), ("validation", "inner"), ("test", "test"))  # folder, the suite's name
+SPLITS = (("train", "train"), ("validation", "inner"), ("test", "test"))  # folder, split
 
 
 @dataclass
 class CAER(VideoDataset):
-    """Videos `train/Anger/0001.avi`; `validation` is what epochs are chosen on, `test` is reported.
+    """Videos `train/Anger/0001.avi`; `validation` is the inner split, on which epochs are chosen.
 
-    The shows of the clips are not told, so the split cannot be checked for them.
+    The shows of the clips are not published, so it cannot be checked whether the splits share one.
     """
 
     name: ClassVar[str] = "caer"
@@ -30,7 +30,7 @@ class CAER(VideoDataset):
         return SEVEN
 
     def records(self) -> list[VideoRecord]:
-        """The clips of all three splits; file numbers restart in each folder, so clip ids are paths."""
+        """Returns the clips of all three splits; file numbers restart in each folder, so clip ids are paths."""
         fold_number(self.fold, 1)
         return [
             VideoRecord(str(path.with_suffix("")), str(path), emotion, split=split)

@@ -1,4 +1,4 @@
-"""CREMA-D (Cao et al., IEEE Transactions on Affective Computing 2014): 91 actors say twelve sentences, on video."""
+"""CREMA-D (Cao et al., IEEE Transactions on Affective Computing 2014): videos of 91 actors who say twelve sentences."""
 
 import re
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ VIDEOS = "VideoFlash"
 class CREMAD(VideoDataset):
     """Videos `VideoFlash/1001_DFA_ANG_XX.flv`: actor, sentence, emotion, level; six emotions, without surprise.
 
-    The emotion is the one that the actor was asked for. Its authors hand out no folds; these are exclusive in actors,
-    see `data_modules.datasets.folds`.
+    The label is the emotion that the actor was asked to show. There are no official folds; those of
+    `data_modules.datasets.folds` are exclusive in actors.
 
     Args:
-        root: its folder, which holds `VideoFlash`.
+        root: the folder that holds `VideoFlash`.
         fold: from 1 to `folds`.
-        faces: how its face crops are made.
-        folds: how many; five is this suite's choice.
-        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
+        faces: how the faces are extracted.
+        folds: the number of folds; the default of five is this suite's choice.
+        folds_file: a CSV table of folds to use instead, with the columns clip_id and fold.
     """
 
     folds: int = 5
@@ -44,13 +44,13 @@ class CREMAD(VideoDataset):
         return tuple(name for name in SEVEN if name != SURPRISE)
 
     def records(self) -> list[VideoRecord]:
-        """All clips of all actors."""
+        """Returns all clips of all actors."""
         folder = self.folder / VIDEOS
-        found = videos(folder) if folder.is_dir() else []
-        if not found:
+        paths = videos(folder) if folder.is_dir() else []
+        if not paths:
             raise self.not_found(f"{VIDEOS}/1001_DFA_ANG_XX.flv")
         records = []
-        for path in found:
+        for path in paths:
             match = re.fullmatch(r"(\d{4})_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", path.stem)
             if match is None or match[2] not in CODES:
                 raise ValueError(f"{path}: expected a name such as 1001_DFA_ANG_XX with one of {', '.join(CODES)}")

@@ -1,4 +1,4 @@
-"""DFEW (Jiang et al., ACM Multimedia 2020): 16 372 clips of films, 11 697 of them handed out with a single label."""
+"""DFEW (Jiang et al., ACM Multimedia 2020): 16 372 clips of films, 11 697 of them published with a single label."""
 
 import csv
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ CLIPS = Path("Clip", "clip_224x224")
 
 @dataclass
 class DFEW(VideoDataset):
-    """Faces that the data set's authors cropped, 224², in folders of frames; five folds, lists `set_1` to `set_5`.
+    """Faces of 224² pixels cropped by the authors, in folders of frames; five folds, lists `set_1` to `set_5`.
 
-    The films of the clips are not told, so folds cannot be checked for them.
+    The films of the clips are not published, so it cannot be checked whether folds share one.
     """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=224, margin=0.0))
@@ -44,11 +44,11 @@ class DFEW(VideoDataset):
 
     @property
     def folds(self) -> int:
-        """Five, handed out as lists."""
+        """The five official folds."""
         return 5
 
     def records(self) -> list[VideoRecord]:
-        """The single-label clips of a fold."""
+        """Returns the single-label clips of the fold."""
         lists = [
             self.folder / LISTS / f"{split}(single-labeled)" / f"set_{self.fold}.csv" for split in ("train", "test")
         ]
@@ -67,6 +67,6 @@ class DFEW(VideoDataset):
                 except (KeyError, TypeError, ValueError) as error:
                     raise ValueError(
                         f"{path}, line {line}: found {dict(row)}; expected video_name,label with a label from 1 to 7 "
-                        "(lists that start at 0 are from other repositories; take those of the data set)"
+                        "(lists with labels from 0 come from other repositories; use those of the data set)"
                     ) from error
                 yield VideoRecord(name, str(CLIPS / name), emotion, split=split, fold=self.fold)

@@ -17,10 +17,10 @@ CLIPS = Path("2_ClipsforFaceCrop")
 
 @dataclass
 class FERV39k(VideoDataset):
-    """Faces that the data set's authors cropped, in folders of frames `2_ClipsforFaceCrop/Action/Happy/0267`.
+    """Faces cropped by the authors, in folders of frames such as `2_ClipsforFaceCrop/Action/Happy/0267`.
 
-    One split, over all scenes: `4_setups/All_scenes/train_All.csv` and `test_All.csv`. The films of the clips are not
-    told, so the split cannot be checked for them.
+    There is one fold, over all scenes: `4_setups/All_scenes/train_All.csv` and `test_All.csv`. The films of the clips
+    are not published, so it cannot be checked whether the splits share one.
     """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=224, margin=0.0))
@@ -36,6 +36,6 @@ class FERV39k(VideoDataset):
         return SEVEN
 
     def records(self) -> list[VideoRecord]:
-        """The clips of all scenes."""
+        """Returns the clips of all scenes."""
         fold_number(self.fold, 1)
         return official_split(self, LISTS / "train_All.csv", LISTS / "test_All.csv", CLIPS)

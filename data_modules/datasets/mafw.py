@@ -16,9 +16,9 @@ CLIPS = Path("clips")
 
 @dataclass
 class MAFW(VideoDataset):
-    """Videos `clips/00025.mp4` with a single label, of eleven; five folds, lists `set_1` to `set_5`.
+    """Videos `clips/00025.mp4` with one of eleven labels; five folds, lists `set_1` to `set_5`.
 
-    The films of the clips are not told, so folds cannot be checked for them.
+    The films of the clips are not published, so it cannot be checked whether folds share one.
     """
 
     name: ClassVar[str] = "mafw"
@@ -28,16 +28,16 @@ class MAFW(VideoDataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Eleven classes."""
+        """Eleven classes: seven emotions, contempt, anxiety, disappointment and helplessness."""
         return class_list({*SEVEN, CONTEMPT, "anxiety", "disappointment", "helplessness"})
 
     @property
     def folds(self) -> int:
-        """Five, handed out as lists."""
+        """The five official folds."""
         return 5
 
     def records(self) -> list[VideoRecord]:
-        """The single-label clips of a fold."""
+        """Returns the single-label clips of the fold."""
         number = fold_number(self.fold, self.folds)
         lists = LISTS / f"set_{number}"
         return official_split(self, lists / "train.txt", lists / "test.txt", CLIPS)

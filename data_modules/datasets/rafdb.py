@@ -1,4 +1,4 @@
-"""RAF-DB (Li, Deng and Du, CVPR 2017), basic emotions: 15 339 faces from the web, aligned to 100² by its authors."""
+"""RAF-DB (Li, Deng and Du, CVPR 2017), basic emotions: 15 339 web images, aligned to 100² pixels by the authors."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ROW = re.compile(r"((train|test)_\d+)\.jpg\s+([1-7])")
 
 @dataclass
 class RAFDB(StillDataset):
-    """The aligned faces; the root holds `EmoLabel` and `Image`, or the archive's folder `basic` with them."""
+    """Aligned faces; the root holds `EmoLabel` and `Image`, or the archive's folder `basic` that contains them."""
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=224, margin=0.0))
 
@@ -35,7 +35,7 @@ class RAFDB(StillDataset):
         return SEVEN
 
     def read(self) -> Iterator[VideoRecord]:
-        """The images of the list, in its order."""
+        """Yields the images in the order of the list."""
         part = Path("basic") if (self.folder / "basic" / LIST).is_file() else Path()
         for path in (part / LIST, part / IMAGES):
             if not (self.folder / path).exists():

@@ -1,4 +1,4 @@
-"""RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors say two sentences, on video."""
+"""RAVDESS (Livingstone and Russo, PLOS ONE 2018): videos of 24 actors who say two sentences."""
 
 import re
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ CODES = {
     "07": DISGUST,
     "08": SURPRISE,
 }
-WITH_AUDIO, SPEECH = "01", "01"  # other modalities: 02 without sound, 03 sound alone; the other channel: 02 song
+WITH_AUDIO, SPEECH = "01", "01"  # other modalities: 02 video only, 03 audio only; the other channel: 02 song
 
 
 @dataclass
 class RAVDESS(VideoDataset):
     """Videos `Actor_01/01-01-03-01-02-01-01.mp4`: modality, channel, emotion, intensity, statement, repetition, actor.
 
-    Only speech, with picture and sound (01-01), is taken: the files without sound (02) are the same pictures again.
-    Its authors hand out no folds; these are exclusive in actors, see `data_modules.datasets.folds`.
+    Only speech with video and audio (01-01) is used; the files without audio (02) hold the same video.
+    There are no official folds; those of `data_modules.datasets.folds` are exclusive in actors.
 
     Args:
-        root: its folder, which holds `Actor_01` to `Actor_24`.
+        root: the folder that holds `Actor_01` to `Actor_24`.
         fold: from 1 to `folds`.
-        faces: how its face crops are made.
-        folds: how many; six of four actors each are this suite's choice.
-        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
+        faces: how the faces are extracted.
+        folds: the number of folds; the default of six, with four actors each, is this suite's choice.
+        folds_file: a CSV table of folds to use instead, with the columns clip_id and fold.
     """
 
     folds: int = 6
@@ -46,7 +46,7 @@ class RAVDESS(VideoDataset):
     name: ClassVar[str] = "ravdess"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     how_to_get: ClassVar[str] = "download Video_Speech_Actor_*.zip from https://zenodo.org/records/1188976"
-    # 24 actors, two sentences twice, in two intensities; neutral in one.
+    # 24 actors say two sentences twice, in two intensities; neutral has only one.
     counts: ClassVar[tuple[SplitCount, ...]] = (
         SplitCount.from_pairs(
             "", *((emotion, 96 if emotion == NEUTRAL else 192) for emotion in class_list(CODES.values()))
@@ -55,11 +55,11 @@ class RAVDESS(VideoDataset):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Eight classes: the seven and calm."""
+        """Eight classes: the seven emotions and calm."""
         return class_list(CODES.values())
 
     def records(self) -> list[VideoRecord]:
-        """Speech with picture and sound."""
+        """Returns the clips of speech with video and audio."""
         contents = visible(self.folder) if self.folder.is_dir() else []
         actors = [path for path in contents if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
         records = []
@@ -68,10 +68,10 @@ class RAVDESS(VideoDataset):
             if len(parts) != 7 or not all(re.fullmatch("[0-9]{2}", part) for part in parts) or parts[2] not in CODES:
                 raise ValueError(f"{path}: expected a name such as 01-01-03-01-02-01-01 with an emotion from 01 to 08")
             if parts[-1] != path.parent.name.removeprefix("Actor_"):
-                raise ValueError(f"{path}: actor {parts[-1]} in the folder of another; copy the data set again")
+                raise ValueError(f"{path}: actor {parts[-1]} does not match the folder; copy the data set again")
             if (parts[0], parts[1]) == (WITH_AUDIO, SPEECH):
-                place = str(path.relative_to(self.folder))
-                records.append(VideoRecord(path.stem, place, CODES[parts[2]], path.parent.name))
+                location = str(path.relative_to(self.folder))
+                records.append(VideoRecord(path.stem, location, CODES[parts[2]], path.parent.name))
         if not records:
             raise self.not_found("Actor_01/01-01-03-01-02-01-01.mp4")
         return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)

@@ -1,4 +1,4 @@
-"""SFEW 2 (Dhall et al., ICMI 2015): single frames of the films of AFEW, aligned to 143 x 181 by its authors."""
+"""SFEW 2 (Dhall et al., ICMI 2015): single frames of the films of AFEW, aligned to 143 x 181 pixels by its authors."""
 
 import re
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from data_modules.labels import SEVEN, emotion_name
 from data_modules.manifest import VideoRecord
 from data_modules.video.images import natural_order
 
-SPLITS = {"Train": "train", "Val": "test"}  # the test images' labels were never handed out
+SPLITS = {"Train": "train", "Val": "test"}  # the test labels were never published
 FILM = re.compile(r"(.+)_\d+_\d+")  # Airheads_000519240_00000005
 
 
 @dataclass
 class SFEW(StillDataset):
-    """`Train_Aligned_Faces/Angry/*.png`, also inside of `Train/`; the validation images are the reported split.
+    """Images `Train_Aligned_Faces/Angry/*.png`, also inside `Train/`; the validation images are the test split.
 
-    The film is the part of a file's name before its two numbers; the inner split is exclusive in films.
+    The film is the part of a file's name before its two numbers; the inner split shares no film with training.
     """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=224, margin=0.0))
@@ -35,21 +35,21 @@ class SFEW(StillDataset):
         return SEVEN
 
     def read(self) -> Iterator[VideoRecord]:
-        """The images of both folders, by class."""
+        """Yields the images of both splits, class by class."""
         for part, split in SPLITS.items():
             faces = f"{part}_Aligned_Faces"
-            places = (Path(faces), Path(part, faces), Path(f"{faces}_new"), Path(part, f"{faces}_new"))
-            place = next((path for path in places if (self.folder / path).is_dir()), None)
-            if place is None:
+            candidates = (Path(faces), Path(part, faces), Path(f"{faces}_new"), Path(part, f"{faces}_new"))
+            location = next((path for path in candidates if (self.folder / path).is_dir()), None)
+            if location is None:
                 raise self.not_found(f"{faces}/")
-            for path in sorted((self.folder / place).iterdir()):
+            for path in sorted((self.folder / location).iterdir()):
                 if path.is_dir() and path.name[0] != ".":
                     yield from self._images(path, part, split)
 
     def _images(self, folder: Path, part: str, split: str) -> Iterator[VideoRecord]:
         emotion = emotion_name(folder.name)
         if emotion not in SEVEN:
-            raise ValueError(f"{folder}: found a folder of no class; expected Angry, Disgust, Fear, Happy, ... in it")
+            raise ValueError(f"{folder}: found a folder of no class; expected Angry, Disgust, Fear, Happy, ...")
         for path in natural_order(folder.glob("*.png")):
             film = FILM.fullmatch(path.stem)
             yield VideoRecord(
