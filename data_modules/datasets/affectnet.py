@@ -27,8 +27,8 @@ from data_modules.utils.paths import safe_relative
 CODES = {0: NEUTRAL, 1: HAPPINESS, 2: SADNESS, 3: SURPRISE, 4: FEAR, 5: DISGUST, 6: ANGER, 7: CONTEMPT}
 NO_EMOTION = {8: "none", 9: "uncertain", 10: "no face"}
 LISTS = Path("Manually_Annotated_file_lists")
-FILES = {"train": "training.csv", "test": "validation.csv"}  # the test images were never handed out
-IMAGES = (  # as its archives unpack, and as copies have them
+FILES = {"train": "training.csv", "test": "validation.csv"}  # the test images were never published
+IMAGES = (  # the layout of the archives, and those of other copies
     Path("Manually_Annotated", "Manually_Annotated_Images"),
     Path("Manually_Annotated_Images"),
     Path("Manually_Annotated"),
@@ -48,22 +48,22 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class ListedImage:
-    """A row of a list."""
+    """An image in a list of annotations."""
 
-    file: str  # relative to the folder of images
-    label: str  # an emotion, or why there is none
+    file: str  # path relative to the folder of images
+    label: str  # an emotion, or the reason why there is none
     split: str
 
 
 @dataclass
 class AffectNet(StillDataset):
-    """Photographs in which the face is looked for, as the annotated boxes say nothing of its rotation.
+    """Photographs in which the face is detected, since the annotated boxes do not give its rotation.
 
     Args:
-        root: see `VideoDataset`.
-        fold: `1`, the only one; the validation list is the reported split.
-        faces: how its face crops are made.
-        contempt: whether contempt is a class; otherwise its images are left out, as those without emotion always are.
+        root: the folder that holds the lists and the images.
+        fold: the only fold, `1`; the validation list is the test split.
+        faces: how the faces are extracted.
+        contempt: whether contempt is a class; if not, its images are left out. Images without emotion always are.
     """
 
     contempt: bool = False
@@ -72,15 +72,15 @@ class AffectNet(StillDataset):
     licence: ClassVar[str] = "for non-commercial research, under an agreement to be signed"
     how_to_get: ClassVar[str] = "ask its authors on http://mohammadmahoor.com/affectnet/."
     counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount("train", 283901), SplitCount("test", 3500))
-    """Of the seven classes."""
+    """The numbers of images of the seven classes."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Seven emotions, and contempt where it is asked for."""
+        """Seven emotions, with contempt if `contempt` is set."""
         return class_list((*SEVEN, CONTEMPT)) if self.contempt else SEVEN
 
     def read(self) -> Iterator[VideoRecord]:
-        """The images with one of the classes."""
+        """Yields the images of the classes."""
         images = next((path for path in IMAGES if (self.folder / path).is_dir()), None)
         if images is None:
             raise self.not_found(f"{IMAGES[1]}/")
@@ -89,7 +89,7 @@ class AffectNet(StillDataset):
                 yield VideoRecord(row.file, str(images / row.file), row.label, split=row.split)
 
     def left_out(self) -> Counter[str]:
-        """How many images of the lists are of no class, by what they are labelled with instead."""
+        """Counts the images of none of the classes by their label."""
         return Counter(row.label for row in self._rows() if row.label not in self.class_names)
 
     def _rows(self) -> Iterator[ListedImage]:
@@ -100,12 +100,12 @@ class AffectNet(StillDataset):
             with path.open(newline="", encoding="utf-8-sig") as file:
                 table = csv.reader(file)
                 row: list[str] = []
-                expected = f"{','.join(COLUMNS)} with a path inside of the images and an expression from 0 to 10"
+                expected = f"{','.join(COLUMNS)} with a path inside the folder of images and an expression from 0 to 10"
                 try:
                     for row in table:
-                        if row and tuple(row) != COLUMNS:  # the list of validation images has come without header, too
+                        if row and tuple(row) != COLUMNS:  # some copies of the validation list have no header
                             yield _listed(row, split)
-                except csv.Error as error:  # such as a field of endless length
+                except csv.Error as error:  # such as a field that is too long
                     raise row_error(path, table.line_num, str(error), expected) from error
                 except (ValueError, KeyError) as error:
                     raise row_error(path, table.line_num, row, expected) from error

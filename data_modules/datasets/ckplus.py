@@ -31,17 +31,17 @@ FOLDS = {"contempt": 10, "neutral": 5}
 
 @dataclass
 class CKPlus(VideoDataset):
-    """Folders of frames. Of its 593 sequences, those without an emotion's label (266) are no part of it.
+    """Folders of frames. The 266 of the 593 sequences that have no emotion label are left out.
 
-    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.datasets.folds`.
+    There are no official folds; those of `data_modules.datasets.folds` are exclusive in subjects.
 
     Args:
-        root: its folder, which holds `cohn-kanade-images` and `Emotion`.
-        fold: from 1 to 10 (`contempt`) or 5 (`neutral`), or as many as the file of folds tells.
-        faces: how its face crops are made.
-        protocol: `contempt`: the labelled sequences, seven classes, ten folds. `neutral`: those without contempt, and
-            the first frame of each of them as a clip of one frame, of class neutral; seven classes, five folds.
-        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
+        root: the folder that holds `cohn-kanade-images` and `Emotion`.
+        fold: from 1 to 10 (`contempt`) or 5 (`neutral`), or to the number of folds in `folds_file`.
+        faces: how the faces are extracted.
+        protocol: `contempt`: all labelled sequences, seven classes, ten folds. `neutral`: the sequences without
+            contempt, and the first frame of each as a neutral clip of one frame; seven classes, five folds.
+        folds_file: a CSV table of folds to use instead, with the columns clip_id and fold.
     """
 
     protocol: Literal["contempt", "neutral"] = "contempt"
@@ -58,27 +58,27 @@ class CKPlus(VideoDataset):
 
     @property
     def folds(self) -> int:
-        """Ten or five, as the protocol has it, or as many as the file of folds tells."""
+        """The number of folds of the protocol (ten or five), or of `folds_file` if it is given."""
         return FOLDS[self.protocol] if self.folds_file is None else count_folds(self.folds_file)
 
     @property
     def counts(self) -> tuple[SplitCount, ...]:
-        """Of the protocol; each of its sequences gives a neutral frame."""
+        """The numbers of clips of the protocol; in `neutral`, each sequence also gives a neutral clip."""
         sequences = [(emotion, number) for emotion, number in LABELLED if emotion in self.class_names]
         if self.protocol == "neutral":
             sequences.append((NEUTRAL, sum(number for _, number in sequences)))
         return (SplitCount.from_pairs("", *sorted(sequences)),)
 
     def records(self) -> list[VideoRecord]:
-        """The labelled sequences, and in the protocol `neutral` their first frames."""
+        """Returns the labelled sequences and, in the protocol `neutral`, their first frames."""
         for path in (IMAGES, LABELS):
             if not (self.folder / path).is_dir():
                 raise self.not_found(str(path))
-        found = list(self._sequences())
-        if not found:
+        records = list(self._sequences())
+        if not records:
             raise self.not_found(f"{LABELS}/S005/001/S005_001_*_emotion.txt")
         name = f"{self.name}/{self.protocol}"
-        return split_by_fold(found, self.fold, self.folds, name, self.folds_file)
+        return split_by_fold(records, self.fold, self.folds, name, self.folds_file)
 
     def _sequences(self) -> Iterator[VideoRecord]:
         for subject in visible(self.folder / LABELS):
@@ -94,17 +94,17 @@ class CKPlus(VideoDataset):
                     yield VideoRecord(f"{clip_id}_neutral", str(first), NEUTRAL, subject.name)
 
     def _first_frame(self, path: Path, clip_id: str) -> str:
-        """Its file's name; that of a sequence whose frames are missing is what it should be."""
+        """Returns the name of the first frame's file; if the frames are missing, the name that is expected."""
         folder = self.folder / path
         frames = [p for p in visible(folder) if p.suffix.lower() in IMAGE_SUFFIXES] if folder.is_dir() else []
         return natural_order(frames)[0].name if frames else f"{clip_id}_00000001.png"
 
 
 def _label(folder: Path) -> str | None:
-    """The emotion in a folder such as `Emotion/S005/001`; None where it has none.
+    """Returns the emotion in a folder such as `Emotion/S005/001`, or None if it has no label.
 
     Raises:
-        ValueError: its file is no number from 0 to 7, or there are two.
+        ValueError: the file does not hold a number from 0 to 7, or there are several files.
     """
     files = [path for path in visible(folder) if path.name.endswith("_emotion.txt")]
     if not files:

@@ -1,4 +1,4 @@
-"""FER2013 (Goodfellow et al., ICONIP 2013): 35 887 grey faces of 48², handed out as one CSV table."""
+"""FER2013 (Goodfellow et al., ICONIP 2013): 35 887 grey faces of 48² pixels, published as one CSV table."""
 
 import csv
 import hashlib
@@ -24,12 +24,12 @@ USAGES = {"Training": "train", "PublicTest": "inner", "PrivateTest": "test"}
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
 TABLE, MANIFEST = "fer2013.csv", "manifest.csv"
-SAMPLE = 1 << 20  # bytes from both ends of the table that tell it from another one
+SAMPLE = 1 << 20  # bytes from each end of the table for its fingerprint
 
 
 @dataclass(frozen=True)
 class FaceRow:
-    """A row of the table and the image in it."""
+    """A row of the table and its image."""
 
     record: VideoRecord
     pixels: NDArray[np.uint8]  # (48, 48) grey
@@ -37,10 +37,10 @@ class FaceRow:
 
 @dataclass
 class FER2013(StillDataset):
-    """The table's pixels, unpacked once into PNG files in the store (the data sets' own folder may be read-only).
+    """Images unpacked once from the table into PNG files in the store (the data set's folder may be read-only).
 
-    The rows of the public leaderboard (PublicTest) are the inner split, those of the private one are reported: that
-    the former choose and the latter judge follows the competition, but not every paper does so.
+    As in the competition, the rows of the public leaderboard (PublicTest) are the inner split and those of the private
+    one (PrivateTest) the test split. Not every paper does so.
     """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=SIDE, margin=0.0))
@@ -64,22 +64,22 @@ class FER2013(StillDataset):
 
     @property
     def table(self) -> Path:
-        """The file that is handed out."""
+        """The published CSV table."""
         return (self.root or data_root() / self.name) / TABLE
 
     @property
     def folder(self) -> Path:
-        """Where this table's images are unpacked to; while there is no table, the folder where it is looked for."""
+        """The folder of the unpacked images or, if the table does not exist, the folder in which it is expected."""
         if not self.table.is_file():
             return self.table.parent
         return store_root() / "fer2013-images" / _fingerprint(self.table)
 
     def prepare(self) -> None:
-        """Unpacks what is missing; a run that was stopped goes on where it was. The manifest is written last.
+        """Unpacks the missing images, so an interrupted run can be resumed. The manifest is written last.
 
         Raises:
-            DatasetNotFoundError: there is no table.
-            ValueError: a row does not fit, with file and line.
+            DatasetNotFoundError: the table does not exist.
+            ValueError: a row is invalid; the message names file and line.
         """
         if not self.table.is_file():
             raise self.not_found(TABLE)
@@ -98,13 +98,13 @@ class FER2013(StillDataset):
         write_manifest(folder / MANIFEST, records)
 
     def read(self) -> Iterator[VideoRecord]:
-        """The images that are unpacked."""
+        """Yields the unpacked images."""
         if not self.table.is_file():
             raise self.not_found(TABLE)
         manifest = self.folder / MANIFEST
         if not manifest.is_file():
             raise DatasetNotFoundError(
-                f"{self.name}: {self.table} is here, but not (wholly) unpacked into {self.folder}; "
+                f"{self.name}: {self.table} has not been completely unpacked into {self.folder}; "
                 f"run `fer data prepare {self.name}`"
             )
         yield from read_manifest(manifest)
@@ -129,7 +129,7 @@ class FER2013(StillDataset):
 
 
 def _fingerprint(table: Path) -> str:
-    """A name for the table's content, so that the images of two tables never mix."""
+    """Returns a name for the table's content, so that the images of two tables never mix."""
     size = table.stat().st_size
     with table.open("rb") as file:
         head = file.read(SAMPLE)

@@ -19,32 +19,32 @@ from data_modules.video.images import natural_order
 CODES = {1: ANGER, 2: DISGUST, 3: FEAR, 4: HAPPINESS, 5: SADNESS, 6: SURPRISE}
 FRONT, PROFILE = "0", "1"
 VIEWS = (FRONT, PROFILE, "2")  # from the front, from the side, both in one picture by a mirror
-PHASES = "-oao_aucs.xml"  # the end of an annotation of onset, apex and offset of action units
+PHASES = "-oao_aucs.xml"  # the ending of an annotation of the onset, apex and offset of action units
 SESSIONS = "Sessions"
-MAX_BYTES = 1 << 20  # of an annotation; the data set's own have a few thousand
+MAX_BYTES = 1 << 20  # of an annotation; those of the data set have a few thousand
 
 
 @dataclass
 class MMI(VideoDataset):
-    """Videos `Sessions/<n>/<sid>.avi` that show the face from the front, of one of six emotions.
+    """Videos `Sessions/<n>/<sid>.avi` that show one of six emotions in a frontal view.
 
-    The session's `track view` tells front (0), side (1) and both by a mirror (2); those from the side are left out,
-    and so are sessions without an emotion and those of further ones (codes above 6), such as 9.
-    A person is what stands before the hyphen of `<sid>` (`S002-106`), else the `id` of an element `Subject` in its
-    annotations; where there is neither, the session counts as a person of its own.
-    Its authors hand out no folds; these are exclusive in subjects, see `data_modules.datasets.folds`.
-    Videos of view 0 whose session has no onset-apex-offset annotation of action units (`<sid>-oao_aucs.xml`, by
-    name in `session.xml` or as a file) lie on their side, in pictures as wide as all others; they are turned clockwise
-    by a quarter. That is how a public loader of this data set tells them apart, and another one turns the same way
-    where it finds no face; its authors say nothing of it that we know of, so look at the clips that the doctor names.
+    The `view` of the session's `track` is front (0), side (1) or both by means of a mirror (2). Videos from the side
+    are left out, as are sessions without an emotion or with a code above 6.
+    The subject is the part of `<sid>` before the hyphen (`S002-106`), else the `id` of an element `Subject` in the
+    annotations; without either, each session counts as a separate subject.
+    There are no official folds; those of `data_modules.datasets.folds` are exclusive in subjects.
+    Videos of view 0 without an onset-apex-offset annotation of action units (`<sid>-oao_aucs.xml`, named in
+    `session.xml` or present as a file) lie on their side, with the same frame size as the others. They are turned
+    clockwise by 90 degrees. A public loader of this data set uses the same rule, and another one turns videos in the
+    same direction if it finds no face. The authors do not document this, so check the clips that the doctor names.
 
     Args:
-        root: its folder, which holds `Sessions`.
+        root: the folder that holds `Sessions`.
         fold: from 1 to `folds`.
-        faces: how its face crops are made.
-        folds: how many; the papers have ten.
-        folds_file: others' folds in the place of ours: a CSV table with the columns clip_id and fold.
-        turn: whether videos that lie on their side are turned; not where somebody did so before.
+        faces: how the faces are extracted.
+        folds: the number of folds; papers use ten.
+        folds_file: a CSV table of folds to use instead, with the columns clip_id and fold.
+        turn: whether videos that lie on their side are turned; disable it for a copy that is already corrected.
     """
 
     folds: int = 10
@@ -62,15 +62,15 @@ class MMI(VideoDataset):
         return tuple(name for name in SEVEN if name != NEUTRAL)
 
     def records(self) -> list[VideoRecord]:
-        """The labelled sequences that show the face from the front."""
+        """Returns the labelled videos in frontal view."""
         sessions = self.folder / SESSIONS
         if not sessions.is_dir():
             raise self.not_found(f"{SESSIONS}/<n>/session.xml")
         folders = natural_order(path for path in visible(sessions) if path.is_dir())
-        found = [record for folder in folders for record in self._session(folder)]
-        if not found:
+        records = [record for folder in folders for record in self._session(folder)]
+        if not records:
             raise self.not_found(f'{SESSIONS}/<n>/<sid>.xml with Metatag Name="Emotion"')
-        return split_by_fold(found, self.fold, self.folds, self.name, self.folds_file)
+        return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)
 
     def _session(self, folder: Path) -> Iterator[VideoRecord]:
         for path in visible(folder):
@@ -93,25 +93,25 @@ class MMI(VideoDataset):
 
 @dataclass(frozen=True)
 class _Element:
-    """An XML element: names in lower case, since they are not written alike everywhere."""
+    """An XML element; its names are in lower case, since their spelling differs between files."""
 
     tag: str
     attributes: tuple[tuple[str, str], ...]
 
     def get(self, name: str) -> str | None:
-        """An attribute's value."""
+        """Returns the value of an attribute, or None if it is missing."""
         return next((value for key, value in self.attributes if key == name), None)
 
 
 def _elements(path: Path) -> tuple[_Element, ...]:
-    """All elements of an annotation.
+    """Returns all elements of an annotation.
 
     Raises:
-        ValueError: it is missing, too large, no XML, or declares a document type.
+        ValueError: the file is missing, too large or not XML, or it declares a document type.
     """
-    expected = "expected one of the data set's own annotations; copy it again"
+    expected = "expected an annotation of the data set; copy it again"
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; {expected}")
+        raise ValueError(f"{path}: the file does not exist; {expected}")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path}: found {path.stat().st_size} bytes, more than {MAX_BYTES}; {expected}")
     try:
@@ -130,7 +130,7 @@ def _elements(path: Path) -> tuple[_Element, ...]:
 
 
 def _emotion(path: Path, annotation: tuple[_Element, ...]) -> str | None:
-    """The emotion of `Metatag Name="Emotion" Value="4"`; None without one, or of a further one."""
+    """Returns the emotion of `Metatag Name="Emotion" Value="4"`; None if it is missing or its code is above 6."""
     values = [e.get("value") or "" for e in annotation if e.tag == "metatag" and e.get("name") == "Emotion"]
     if not values:
         return None
@@ -140,7 +140,7 @@ def _emotion(path: Path, annotation: tuple[_Element, ...]) -> str | None:
 
 
 def _view(path: Path, session: tuple[_Element, ...], video: str) -> str:
-    """The `view` of the video's track."""
+    """Returns the `view` of the video's track."""
     tracks = [e for e in session if e.tag == "track" and e.get("view") is not None]
     named = [e for e in tracks if (e.get("filename") or "").replace("\\", "/").rpartition("/")[2] == video]
     views = {e.get("view") for e in named or tracks}
@@ -151,13 +151,13 @@ def _view(path: Path, session: tuple[_Element, ...], video: str) -> str:
 
 
 def _has_phases(path: Path, session: tuple[_Element, ...]) -> bool:
-    """Whether the annotation of action units that goes with `<sid>.xml` is named in the session, or lies beside it."""
+    """Returns whether the session names the action unit annotation of `<sid>.xml`, or it lies in the same folder."""
     named = any(e.tag == "annotation" and (e.get("filename") or "").endswith(PHASES) for e in session)
     return named or path.with_name(path.stem + PHASES).is_file()
 
 
 def _subject(sid: str, elements: tuple[_Element, ...]) -> str:
-    """The person's name; empty where it is not told."""
+    """Returns the subject's name, empty if it is unknown."""
     if match := re.match(r"(S\d+)-", sid):
         return match[1]
     return next((value for e in elements if e.tag == "subject" and (value := e.get("id"))), "")

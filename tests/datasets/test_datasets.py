@@ -284,7 +284,7 @@ def test_mmi_without_a_view_is_named(mmi):
     with pytest.raises(ValueError, match=r"session.xml: found .*S001-101.avi with view 0, 1, 2"):
         MMI(mmi).records()
     (mmi / "Sessions" / "1" / "session.xml").unlink()
-    with pytest.raises(ValueError, match=r"session.xml: there is no such file"):
+    with pytest.raises(ValueError, match=r"session.xml: the file does not exist"):
         MMI(mmi).records()
 
 
