@@ -1,4 +1,4 @@
-"""The synthetic data sets: rendered clips and stills, made on first use."""
+"""Provide the synthetic data sets: clips and stills that are rendered on first use."""
 
 import os
 from abc import abstractmethod
@@ -22,7 +22,7 @@ def _annotated() -> FaceSettings:
 
 @dataclass
 class RenderedDataset(VideoDataset):
-    """What both synthetic sets have in common: they are rendered, resumably, and split by subject.
+    """The base of both synthetic sets, which are rendered, can be resumed and are split by subject.
 
     The manifest is written last, so that it marks a set as complete.
     """
@@ -54,10 +54,10 @@ class RenderedDataset(VideoDataset):
 
     @abstractmethod
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
-        """Everything there is to render, each with its subject's name."""
+        """Returns the settings of all clips, each with its subject's name."""
 
     def prepare(self) -> None:
-        """Renders what is missing; a run that was stopped goes on where it was."""
+        """Renders the missing clips, so an interrupted run can be resumed."""
         records, missing = [], []
         for settings, subject in self.wanted():
             path = f"{self.files}/{settings.clip_id}"
@@ -75,11 +75,11 @@ class RenderedDataset(VideoDataset):
             write_manifest(manifest, records)
 
     def records(self) -> list[VideoRecord]:
-        """All clips with their split under `fold`.
+        """Returns all clips with their split for `fold`.
 
         Raises:
-            DatasetNotFoundError: the set was not rendered, or not to its end.
-            ValueError: there is no such fold, or the manifest is damaged.
+            DatasetNotFoundError: the set was not rendered completely.
+            ValueError: the fold does not exist, or the manifest is damaged.
         """
         if not self.fold.isdecimal() or not 1 <= int(self.fold) <= self.folds:
             raise ValueError(f"fold {self.fold!r} does not exist: expected a number from 1 to {self.folds}")
@@ -105,10 +105,10 @@ class Synthetic(RenderedDataset):
         seed: the same seed gives the same frames.
         workers: processes that render; with one, everything happens in the calling process.
         difficulty: `lab`: frontal, from neutral to the apex; `wild`: pose, light, occlusion, short apexes at any time;
-            `occluded`: as wild, of other people whose faces sunglasses and a mask cover, in scenes and with shoulders
-            that tell more of the emotion.
-        subjects: people.
-        clips_per_emotion: of each person.
+            `occluded`: like `wild`, with other people whose faces are covered by sunglasses and a mask, while
+            scenes and shoulders show more of the emotion.
+        subjects: the number of people.
+        clips_per_emotion: the number of clips of each person and emotion.
     """
 
     difficulty: Literal["lab", "wild", "occluded"] = "lab"
@@ -121,7 +121,7 @@ class Synthetic(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """Such as `lab-84x1-0-v2`."""
+        """The subfolder's name, such as `lab-84x1-0-v2`."""
         return f"{self.difficulty}-{self.subjects}x{self.clips_per_emotion}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
@@ -145,9 +145,9 @@ class SyntheticStills(RenderedDataset):
         folds: as for `Synthetic`.
         seed: the same seed gives the same images.
         workers: processes that render; with one, everything happens in the calling process.
-        images: how many, the classes in turn.
-        subjects: people, in turn; none of them is in `Synthetic`.
-        occluded: staged as the videos of that difficulty: what they say, they say around the face.
+        images: the number of images; the classes take turns.
+        subjects: the number of people; none of them is in `Synthetic`.
+        occluded: whether images are staged like the `occluded` videos, with the emotion shown mostly around the face.
     """
 
     images: int = 4000
@@ -160,7 +160,7 @@ class SyntheticStills(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """Such as `stills-4000x200-0-v2`."""
+        """The subfolder's name, such as `stills-4000x200-0-v2`."""
         kind = "occluded-stills" if self.occluded else "stills"
         return f"{kind}-{self.images}x{self.subjects}-{self.seed}-v{RENDERER}"
 
