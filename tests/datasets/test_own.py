@@ -68,7 +68,7 @@ def test_folders_of_splits(root, validation):
     assert (dataset.folds, dataset.class_names) == (1, ("anger", "happiness"))
     with pytest.raises(ValueError, match="the only one"):
         Own(root, "2").records()
-    with pytest.raises(ValueError, match="the splits are told already; expected no folds_file"):
+    with pytest.raises(ValueError, match="the splits or folds are already given; expected no folds_file"):
         Own(root, folds_file=root / "x.csv").records()
 
 
@@ -138,7 +138,7 @@ def test_classes_that_are_given(root):
     table(root, people())
     assert Own(root, classes=["Sad", "happy", "fear"]).class_names == ("fear", "happiness", "sadness")
     assert Own(root, classes=["Sad", "happy", "fear"]).records()[0].emotion == "happiness"
-    with pytest.raises(ValueError, match="clip 'p0-sad' shows 'sadness', as 6 clips show others than the classes fear"):
+    with pytest.raises(ValueError, match="clip 'p0-sad' shows 'sadness'; 6 clips in all show none of the classes fear"):
         Own(root, classes=["happiness", "fear"]).records()
 
 
