@@ -98,7 +98,8 @@ class Own(VideoDataset):
         if unexpected:
             raise ValueError(
                 f"{self.name}: clip {unexpected[0].clip_id!r} shows {unexpected[0].emotion!r}; "
-                f"{counted(len(unexpected), 'clip')} in all show none of the classes {', '.join(classes)}; remove them, or add their emotions to `classes`"
+                f"{counted(len(unexpected), 'clip')} in all show none of the classes {', '.join(classes)}; "
+                "remove them, or add their emotions to `classes`"
             )
         if clips.divided:
             return clips.records
