@@ -12,12 +12,14 @@ from data_modules.loading.batch import ClipBatch
 from fer_lightning import AudioVisual, FrameBackbone, OpenSmileSVM, SpectrogramCNN
 from fer_lightning.architectures.audio_visual import Pooling, SpectralFilters, Tokens, time_encoding
 from fer_lightning.training.cost import count_parameters
-from tests.models import random_batch, random_images, small_backbone
+from tests.models import Case, random_batch, random_images, small_backbone
 
 BOTH, FACE, AUDIO, NONE = (True, True), (True, False), (False, True), (False, False)
 PATTERNS = (BOTH, BOTH, FACE, AUDIO, BOTH, NONE)
 FRAMES = 5
 SIZES = {"width": 16, "heads": 2, "layers": 1}
+
+CONTRACT_CASES = {"SpectrogramCNN": Case(lambda: SpectrogramCNN(SEVEN, small_backbone(), dropout=0.0))}
 
 
 def heard_batch(patterns=PATTERNS, seed=0, size=64) -> ClipBatch:

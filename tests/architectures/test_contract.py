@@ -1,15 +1,16 @@
-"""What every public classifier keeps to, whatever its paper. A new one is tested because it is exported."""
+"""What every public classifier keeps to, whatever its paper. A new one is found by its file."""
 
 import copy
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-import fer_lightning
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import INPUTS, WITHOUT_FRAMES, ClipBatch
 from fer_lightning import (
@@ -36,21 +37,16 @@ from fer_lightning import (
     OpenSmileSVM,
     PooledVGG,
     SceneCNN,
-    SpectrogramCNN,
     StaticFrameVote,
     VideoClassifier,
     WeightedSum,
 )
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.weights import load_fitting_weights
-from tests.models import SMALL, small_backbone
+from tests.models import SMALL, Case, classifiers, small_backbone
 
 FRAMES, SIDE, FUNCTIONALS = 6, 32, 12
-PUBLIC = {
-    name: value
-    for name, value in ((name, getattr(fer_lightning, name)) for name in fer_lightning.__all__)
-    if isinstance(value, type) and issubclass(value, VideoClassifier) and value is not VideoClassifier
-}
+PUBLIC = classifiers()
 
 # Small networks
 
@@ -103,27 +99,6 @@ def fitted(model: OpenSmileSVM | LandmarkSVM) -> VideoClassifier:
 # The classifiers
 
 
-@dataclass(frozen=True)
-class Case:
-    """A small classifier, and what is particular to it.
-
-    Args:
-        make: makes one.
-        learns: whether gradients train it.
-        freezes: whether it has frozen parts.
-        any_length: whether clips may have any number of frames; others are made for those of their sampler.
-        unmoved: parameters on which the loss does not depend.
-        noise: how far the logits of a clip alone may be from those in a batch.
-    """
-
-    make: Callable[[], VideoClassifier]
-    learns: bool = True
-    freezes: bool = False
-    any_length: bool = True
-    unmoved: frozenset[str] = frozenset()
-    noise: float = 1e-5
-
-
 SHIFT = frozenset({"eian.score.bias"})  # a softmax does not see what is added to all scores
 ALONE = SHIFT | {"eian.score.weight"}  # the score of a single sub-video is 1
 FIXED = {"any_length": False}
@@ -157,7 +132,6 @@ CASES: dict[str, Case] = {
     "LandmarkMLP of DTGN": Case(lambda: LandmarkMLP(SEVEN, "trajectory", width=8, frames=FRAMES), **FIXED),
     "LandmarkSVM": Case(lambda: fitted(LandmarkSVM(SEVEN, frames=FRAMES, **LINEAR)), learns=False, **FIXED),
     "OpenSmileSVM": Case(lambda: fitted(OpenSmileSVM(SEVEN, **LINEAR)), learns=False),
-    "SpectrogramCNN": Case(lambda: SpectrogramCNN(SEVEN, small_backbone(), dropout=0.0)),
     "AudioVisual": Case(audio_visual),
     "AudioVisual of filters": Case(lambda: audio_visual(audio=False)),
     "AudioVisual of faces": Case(lambda: audio_visual(modalities=["face"])),
@@ -178,6 +152,17 @@ CASES: dict[str, Case] = {
     "ImageClassifier of persons": Case(lambda: ImageClassifier(SEVEN, small_backbone(), crop="person")),
     "DenseNetFC": Case(lambda: DenseNetFC(SEVEN, connected(2), dropout=0.0)),
 }
+
+
+def cases_of_test_files() -> dict[str, Case]:
+    """What the test files of models add, under `CONTRACT_CASES`."""
+    folder = Path(__file__).parent
+    names = [path.stem for path in folder.glob("test_*.py") if path != Path(__file__)]
+    modules = [import_module(f"tests.architectures.{name}") for name in sorted(names)]
+    return {name: case for module in modules for name, case in getattr(module, "CONTRACT_CASES", {}).items()}
+
+
+CASES |= cases_of_test_files()
 
 
 @functools.cache

@@ -1,18 +1,13 @@
 """The example in the docstring of every classifier runs and shows what it prints."""
 
 import doctest
-import inspect
 
 import pytest
 
-import fer_lightning
-from fer_lightning import VideoClassifier, random_batch
+from fer_lightning import random_batch
+from tests.models import classifiers
 
-CLASSIFIERS = [
-    each
-    for each in (getattr(fer_lightning, name) for name in fer_lightning.__all__)
-    if inspect.isclass(each) and issubclass(each, VideoClassifier) and each is not VideoClassifier
-]
+CLASSIFIERS = list(classifiers().values())
 
 
 @pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda each: each.__name__)
