@@ -13,7 +13,7 @@ def files() -> list[Path]:
     return sorted(path for folder, ending in folders for path in (ROOT / folder).rglob(f"*.{ending}"))
 
 
-def test_every_choice_of_our_own_carries_the_tag_and_no_other_words():
+def test_every_choice_of_our_own_carries_the_one_tag():
     texts = {path: path.read_text() for path in files()}
     assert sum(TAG in text for text in texts.values()) > 100
     found = [

@@ -168,7 +168,7 @@ def test_context_features_are_2048_for_any_size(size):
     assert small(random_images(1, 2, 3, size, size)).shape == (1, 2, 4 * 16)
 
 
-def test_context_features_are_the_means_over_the_quarters_of_the_last_map():
+def test_context_features_are_means_over_quarters_of_the_map():
     network, x = around().eval(), random_images(1, 3, 64, 64)
     with torch.no_grad():
         last, found = network.network(network.normalise(x)), network(x)  # (1, 16, 2, 2)
@@ -300,7 +300,7 @@ def test_a_face_model_arrives_with_its_classifier(tmp_path, tuned):
         torch.testing.assert_close(model.eval().describe_frames(batch).probabilities[:, 0], expected)
 
 
-def test_the_context_model_takes_the_convolutions_of_a_file_of_vgg(tmp_path):
+def test_the_context_model_loads_convolutions_of_a_vgg_file(tmp_path):
     theirs, ours = around(), around(weights=str(tmp_path / "vgg.pth"), pixels="imagenet")
     state = {
         key.removeprefix("network.").split(".", 1)[1]: value

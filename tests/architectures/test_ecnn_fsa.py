@@ -322,7 +322,7 @@ def test_a_code_has_the_bits_of_the_brighter_neighbours():
     assert local_binary_codes(grey)[1, 1] == 1 + 8 + 16
 
 
-def test_patterns_are_the_codes_of_the_grey_image_whatever_the_light():
+def test_patterns_are_codes_of_grey_in_any_light():
     pixels = random_images(2, 3, 12, 10, seed=5)
     seen = local_binary_image(pixels)
     assert seen.dtype == torch.uint8

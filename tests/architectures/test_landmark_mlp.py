@@ -154,7 +154,7 @@ def test_a_clip_without_landmarks_has_zeros_for_itself_alone(descriptor):
 
 
 @pytest.mark.parametrize("present", [12, 2, 1, 0])
-def test_in_training_clips_without_landmarks_take_no_part_in_the_statistics(present):
+def test_clips_without_landmarks_take_no_part_in_batch_norm(present):
     """Six of 18, all but two, all but one, and all of the clips have none."""
     net, landmarks = fitted_net().train(), faces(18, seed=4)
     absent = torch.arange(18) % 3 == 1 if present == 12 else torch.arange(18) >= present

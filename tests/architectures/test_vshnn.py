@@ -247,7 +247,7 @@ def test_ws_is_equation_17(alpha):
 
 
 @pytest.mark.parametrize("fusion", ["lrmf", "lrmaf"])
-def test_low_rank_fusion_is_equations_18_to_20_of_the_softmax_scores(fusion):
+def test_low_rank_fusion_is_equations_18_to_20_of_the_scores(fusion):
     model, batch = double(small_vshnn(fusion, {"rank": 3}).eval(), batch_of())
     output, fuse = model(batch), model.fusion.low_rank
     video, landmarks = (numbers(scores.softmax(dim=1)) for scores in streams(model, batch))
@@ -279,7 +279,7 @@ def test_a_clip_without_landmarks_has_the_videos_scores(fusion):
     assert not torch.allclose(output.logits[2].softmax(0), video[2], atol=1e-3)
 
 
-def test_ic_without_landmarks_has_the_middle_of_the_descriptors_scale():
+def test_ic_without_landmarks_has_the_middle_of_the_scale():
     layer = small_vshnn("ic").fusion.eval()
     batch = batch_of(2)
     scene, present = layer.scene_input(
@@ -396,7 +396,7 @@ def test_ws_finds_alpha_on_the_inner_split(tmp_path):
     ("selection", "batches", "reason"),
     [("last", None, r"with `selection: last` there is none"), ("inner", 0, r"`limit_val_batches: 0` leaves it out")],
 )
-def test_alpha_is_not_searched_where_there_is_nothing_to_search_on(tmp_path, selection, batches, reason):
+def test_alpha_is_not_searched_without_an_inner_split(tmp_path, selection, batches, reason):
     with pytest.raises(ValueError, match=rf"WeightedSum searches its alpha on the inner split, but {reason}; state"):
         trained(tmp_path, small_vshnn("ws", optimizer=sgd), selection=selection, limit_val_batches=batches)
     model = small_vshnn("ws", {"alpha": 0.6}, optimizer=sgd)
@@ -404,7 +404,7 @@ def test_alpha_is_not_searched_where_there_is_nothing_to_search_on(tmp_path, sel
     assert float(model.fusion.alpha) == pytest.approx(0.6)
 
 
-def test_the_scaler_sees_the_training_clips_alone_and_clips_without_landmarks_are_counted(tmp_path):
+def test_the_scaler_is_fitted_on_training_clips_alone(tmp_path):
     model = small_vshnn("lrmaf", optimizer=sgd)
     trainer, data = trained(tmp_path, model, limit_train_batches=1)
     batches = list(data.fitting_dataloader())

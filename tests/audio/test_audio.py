@@ -100,7 +100,7 @@ def test_short_sounds_and_silence_go_through(count):
         assert spectrogram(speech, AudioSettings()).shape == (224, 224)
 
 
-def test_a_missing_package_is_named_with_the_extra_that_installs_it(monkeypatch):
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     for package in ("noisereduce", "webrtcvad", "opensmile"):
         monkeypatch.setitem(sys.modules, package, None)
     samples = tone(0.5)
@@ -286,7 +286,7 @@ def rows(data: VideoDataModule, loader) -> dict[str, SimpleNamespace]:
     return result
 
 
-def test_clips_without_a_face_or_sound_are_batched_with_complete_ones(clips):
+def test_incomplete_clips_are_batched_with_complete_ones(clips):
     data = for_model(clips, "face", "spectrogram")
     loaded = rows(data, data.fitting_dataloader())
     assert set(loaded) == {"both", "longer", "face", "audio", "silent", "click"}
@@ -346,7 +346,7 @@ def test_a_model_of_audio_needs_a_set_prepared_with_sound(clips):
     ("sampler", "frames"),
     [(AllFramesSampler(), (12, 1)), (RandomSampler(3, eval_views=2), (3, 3)), (SegmentSampler(5), (5, 5))],
 )
-def test_views_share_the_sound_of_a_clip_and_missing_frames_are_masked(clips, sampler, frames):
+def test_views_share_their_audio_and_mask_missing_frames(clips, sampler, frames):
     data = for_model(clips, "face", "spectrogram", sampler=sampler)
     samples = {sample.clip_id[0]: sample for sample in data.clip_dataset("train")}
     assert {name: samples[name].mask.shape for name in ("both", "audio")} == {
@@ -548,7 +548,7 @@ def test_sound_longer_or_shorter_than_the_picture_is_kept(clips):
     assert (index["face"].audio, index["face"].audio_reason) == (0, "")
 
 
-def test_a_damaged_audio_file_is_an_error_in_training_and_repaired_by_preparing(clips):
+def test_a_damaged_audio_file_is_named_and_prepared_again(clips):
     store = prepare_faces(clips, 0)
     audio_cache, fields = AudioCache.from_store(store, PLAIN), frozenset({"spectrogram"})
     prepare_audio(store, audio_cache, fields, 0, "clips")
@@ -577,7 +577,7 @@ def with_pcm(root: Path, name: str, samples: np.ndarray) -> VideoRecord:
     return VideoRecord(name, f"{name}.mkv", "sadness")
 
 
-def test_samples_that_are_not_finite_become_silence_and_loud_ones_are_clipped(tmp_path):
+def test_samples_not_finite_are_silenced_and_loud_ones_clipped(tmp_path):
     plain = tone(0.4)
     spoilt, loud = plain.copy(), plain * 4
     spoilt[[100, 200, 300]] = np.nan, np.inf, -np.inf

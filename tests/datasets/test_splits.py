@@ -86,7 +86,7 @@ def test_records_that_would_make_results_wrong_are_refused(record, message):
         check_records([*people(2), record], "set")
 
 
-def test_a_manifest_of_version_0_1_0_names_its_quarter_turns_otherwise(tmp_path):
+def test_a_manifest_of_version_0_1_0_is_read(tmp_path):
     (tmp_path / "m.csv").write_text("clip_id,path,emotion,turns\na,b,fear,3\nc,d,fear,\n")
     assert [record.quarter_turns for record in read_manifest(tmp_path / "m.csv")] == [3, 0]
     (tmp_path / "m.csv").write_text("clip_id,path,emotion,turns,quarter_turns\na,b,fear,3,1\n")

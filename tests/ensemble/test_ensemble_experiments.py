@@ -166,7 +166,7 @@ def test_a_wrong_argument_of_an_ensemble_gets_a_suggestion(folder, capsys, made_
     assert not made_apart
 
 
-def test_members_that_do_not_fit_are_named_before_anything_is_trained(folder, capsys, made_apart):
+def test_members_that_do_not_fit_are_named_before_training(folder, capsys, made_apart):
     write(folder, "both", ["points", "pionts"])
     assert main(["train", "both"]) == 2
     assert "no experiment 'pionts'" in capsys.readouterr().err

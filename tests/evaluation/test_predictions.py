@@ -263,7 +263,7 @@ def test_frame_sources_have_the_files_old_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_file(tmp_path / "again.safetensors")["standing"], [[0, 2, 2]])
 
 
-def test_files_of_before_there_were_relations_and_streams_are_read(tmp_path: Path) -> None:
+def test_files_without_relations_and_streams_are_read(tmp_path: Path) -> None:
     path = tmp_path / "test.safetensors"
     tensors = {"feature": np.ones((1, 2), np.float32), "frame_index": np.arange(3)[None]}
     save_file(tensors, path, {"format": "fer_lightning outputs 1", "clip_id": '["a"]'})

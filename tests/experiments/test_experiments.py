@@ -222,7 +222,7 @@ def test_every_ensemble_can_be_read(name, size):
 
 
 @pytest.mark.parametrize("name", ENSEMBLES)
-def test_the_members_of_every_ensemble_are_experiments_on_the_same_data(name):
+def test_members_of_every_ensemble_are_on_the_same_data(name):
     members = [entry.run for entry in read_ensemble(ExperimentRequest(name)).settings.members]
     assert set(members) <= set(experiment_names())
     data = [request.content()["data"] for request in model_requests(ExperimentRequest(name))]

@@ -121,7 +121,7 @@ def test_a_run_brings_its_convention_and_passes_it_on(make, tmp_path):
     assert torch.equal(first_input(begun.backbone, images), first_input(first, images))
 
 
-def test_a_checkpoint_with_other_pixels_than_are_stated_is_refused(tmp_path):
+def test_a_checkpoint_with_other_pixels_is_refused(tmp_path):
     state = small_backbone(pixels="unit").state_dict()
     for stated in ("imagenet", "inception"):
         with pytest.raises(ValueError, match=f"trained with other pixels than '{stated}'; found 'unit'"):

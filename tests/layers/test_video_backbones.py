@@ -219,7 +219,7 @@ def test_pixels_reach_a_network_as_its_weights_expect_them(name):
     assert torch.allclose(seen[0], expected, atol=1e-3)
 
 
-def test_padded_frames_have_imagenets_mean_colour_whatever_the_pixels():
+def test_padded_frames_have_the_mean_colour_of_imagenet():
     backbone, seen, x = small("resnet3d", normalisation="sports1m"), [], clips(2, 3, 8)
     backbone.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].transpose(1, 2)))
     mask = torch.tensor([[True, True, False], [True, False, False]])

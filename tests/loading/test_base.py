@@ -132,7 +132,7 @@ def test_missing_landmarks_are_named(dfew):
         next(iter(data.test_dataloader()[1]))
 
 
-def test_views_of_a_clip_are_consecutive_and_the_same_in_every_evaluation():
+def test_evaluation_views_are_consecutive_and_repeatable():
     data = made_data(sampler=RandomSampler(frames=3, eval_views=4), batch_size=2)
     first, again = (list(data.test_dataloader()[1]) for _ in range(2))
     assert all(same(a, b) for a, b in zip(first, again, strict=True))

@@ -118,7 +118,7 @@ def test_landmarks_follow_a_crop(seed):
     assert transform.points(landmarks)[0, 0, :2] == pytest.approx([x, y], abs=0.3)
 
 
-def test_the_evaluation_crops_the_centre_as_large_as_the_training_does():
+def test_evaluation_crops_the_centre_at_the_training_size():
     assert ClipAugmentation(rotation=5).evaluation(96) is None
     transform = ClipAugmentation(rotation=5, brightness=0.5, crop=0.75).evaluation(96)
     assert transform.matrix @ [47.5, 47.5, 1] == pytest.approx([47.5, 47.5])
@@ -141,7 +141,7 @@ def test_impossible_crops_are_refused(crop):
         ClipAugmentation(crop=crop)
 
 
-def test_landmark_noise_differs_between_frames_and_has_the_stated_strength():
+def test_landmark_noise_differs_by_frame_and_has_its_strength():
     points = np.zeros((40, 68, 3), np.float32)
     augmentation = ClipAugmentation(flip=False, landmark_noise=2.0)
     transform = augmentation.draw(112, torch.Generator().manual_seed(3))

@@ -189,7 +189,7 @@ class Killed(ClipPreparer):
         return super().__call__(record)
 
 
-def test_a_killed_worker_costs_its_clip_two_tries_and_never_the_next_run(dataset, monkeypatch, capsys):
+def test_a_killed_worker_costs_two_tries_in_this_run_alone(dataset, monkeypatch, capsys):
     monkeypatch.setattr("data_modules.prepare.faces.ClipPreparer", Killed)
     assert prepare_data(dataset, 2, None, Shard(), None) == 1
     index = store_for(dataset).read_index()

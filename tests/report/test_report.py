@@ -526,7 +526,7 @@ def test_people_read_epochs_counted_from_one(run: RunFolder) -> None:
     assert [3, 3] in drawn.values(), "the dotted line of the chosen epoch"
 
 
-def test_tsne_is_the_same_for_the_same_seed_and_refuses_too_little() -> None:
+def test_tsne_is_repeatable_and_refuses_too_few_clips() -> None:
     feature = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     np.testing.assert_array_equal(tsne(feature), tsne(feature))
     for useless in (feature[:3], np.ones((30, 4), np.float32), np.full((30, 4), np.nan, np.float32)):
