@@ -4,7 +4,8 @@ An enhanced CNN (ECNN, section 1.2) computes a feature of each frame, frame-leve
 relates the frames, and a regression module classifies their mean. CNN-LSTM and ECNN-LSTM (tables 2, 3 and 7) have LSTMs
 instead of the attention.
 
-Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
+Chen et al. (2023), "Video expression recognition based on frame-level attention mechanism", High Technology Letters,
+https://doi.org/10.3772/j.issn.1006-6748.2023.02.003
 """
 
 from collections import OrderedDict

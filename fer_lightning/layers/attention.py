@@ -1,6 +1,7 @@
 """Frame-level self-attention (FSA, section 1.3).
 
-Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
+Chen et al. (2023), "Video expression recognition based on frame-level attention mechanism", High Technology Letters,
+https://doi.org/10.3772/j.issn.1006-6748.2023.02.003
 """
 
 from contextlib import nullcontext

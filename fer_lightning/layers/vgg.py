@@ -3,7 +3,8 @@
 Simonyan and Zisserman (2015), "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
 https://arxiv.org/abs/1409.1556
 
-Chen et al. (2022), "Video expression recognition based on frame-level attention mechanism", High Technology Letters
+Chen et al. (2023), "Video expression recognition based on frame-level attention mechanism", High Technology Letters,
+https://doi.org/10.3772/j.issn.1006-6748.2023.02.003
 """
 
 from collections import OrderedDict
