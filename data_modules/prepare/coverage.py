@@ -9,6 +9,7 @@ from rich.text import Text
 from data_modules.manifest import SPLITS, VideoRecord
 from data_modules.store.clip_file import SILENT, ClipSummary
 from data_modules.utils.csv_tables import csv_bytes
+from data_modules.utils.text import packets_or_images
 
 SHOWN = 10  # clips that are named in the terminal
 
@@ -89,7 +90,7 @@ def _cell(summaries: Sequence[ClipSummary]) -> str:
 
 
 def _broken(summary: ClipSummary) -> str:
-    return f"{summary.broken} packets or images that cannot be decoded"
+    return f"{packets_or_images(summary.broken)} that cannot be decoded"
 
 
 def quarantine(summaries: Sequence[ClipSummary]) -> bytes:

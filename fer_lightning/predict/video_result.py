@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_modules.utils.text import packets_or_images
 from fer_lightning.predict.settings import NO_FACE
 from fer_lightning.predict.timeline import VideoExpressions
 from fer_lightning.predict.timeline_figure import format_duration
@@ -25,8 +26,7 @@ class VideoResult:
         size = f"{format_duration(video.duration)}, {video.width} x {video.height}"
         text = f"{size}, {self._faces()}. {self._missing_audio()}{self._ensemble()}{self._expressions()}"
         if video.broken:
-            count = "1 packet or image" if video.broken == 1 else f"{video.broken} packets or images"
-            text += f"{count} skipped, as decoding failed. "
+            text += f"{packets_or_images(video.broken)} skipped, as decoding failed. "
         text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "
         text += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
         if VIDEO in self.files:

@@ -453,8 +453,8 @@ def test_a_folder_with_a_broken_image(tmp_path, capsys):
     store = prepare_faces(data, 0)
     assert (store.read_index()["f"].num_frames, store.read_index()["f"].num_faces) == (12, 11)
     assert [read_number(crop) for crop in store.open("f").crops(range(11))] == [*range(10), 11]
-    assert "f: 1 packets or images that cannot be decoded" in capsys.readouterr().out
-    assert quarantined(store) == {"f": "1 packets or images that cannot be decoded"}
+    assert "f: 1 packet or image that cannot be decoded" in capsys.readouterr().out
+    assert quarantined(store) == {"f": "1 packet or image that cannot be decoded"}
 
 
 @pytest.mark.parametrize(
