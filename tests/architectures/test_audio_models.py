@@ -340,9 +340,9 @@ def heard_meta() -> ClipBatch:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [SpectrogramCNN, AudioVisual])
-def test_a_step_at_paper_size_lowers_the_loss(kind):
-    torch.manual_seed(0)
+@pytest.mark.parametrize(("kind", "settings"), [(SpectrogramCNN, {}), (AudioVisual, {"modality_dropout": 0.0})])
+def test_a_step_at_paper_size_lowers_the_loss(kind, settings):
+    torch.manual_seed(0)  # no dropout of any kind: with it, the losses of different steps cannot be compared
     batch = heard_meta()
     batch = replace(
         batch,
@@ -350,7 +350,7 @@ def test_a_step_at_paper_size_lowers_the_loss(kind):
         face=random_images(2, 16, 3, 224, 224),
         spectrogram=random_images(2, 3, 224, 224),
     )
-    model = kind(SEVEN, dropout=0.0)
+    model = kind(SEVEN, dropout=0.0, **settings)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     losses = []
     for _ in range(3):
