@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.evaluation.outputs import ClassifierOutput, StreamScores
 from fer_lightning.layers.backbones import FrameBackbone
-from fer_lightning.layers.masking import masked_softmax
+from fer_lightning.layers.masking import masked_softmax, zero_absent_images
 from fer_lightning.layers.pixels import IMAGENET, PixelConversion
 from fer_lightning.training.classifier import VideoClassifier
 
@@ -112,7 +112,7 @@ class SpectralFilters(nn.Module):
 
     def forward(self, spectrograms: Tensor, has_audio: Tensor) -> Tensor:
         """Filter the mean over the colour channels, which is 0 for clips without audio (B,)."""
-        levels = _zero_without_audio(self.conversion(spectrograms), has_audio).mean(dim=1)
+        levels = zero_absent_images(self.conversion(spectrograms), has_audio).mean(dim=1)
         grey = F.adaptive_avg_pool2d(levels, self.bands)  # (B, bands, bands)
         return self.layers(grey).transpose(1, 2)  # type: ignore[no-any-return]
 
@@ -130,14 +130,9 @@ class SpectralCNN(nn.Module):
 
     def forward(self, spectrograms: Tensor, has_audio: Tensor) -> Tensor:
         """Compute the features of the columns; clips without audio (B,) are the mean image."""
-        images = _zero_without_audio(self.backbone.normalise(spectrograms), has_audio)
+        images = zero_absent_images(self.backbone.normalise(spectrograms), has_audio)
         maps: Tensor = self.backbone.network(images)  # (B, D, h, w)
         return maps.mean(dim=2).transpose(1, 2)
-
-
-def _zero_without_audio(images: Tensor, has_audio: Tensor) -> Tensor:
-    """Set the normalised spectrograms (B, 3, S, S) of clips without audio (B,) to 0, since BatchNorm sees them too."""
-    return torch.where(has_audio[:, None, None, None], images, 0)
 
 
 class AudioEncoder(nn.Module):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import timm
 import torch
@@ -64,6 +64,7 @@ class FrameBackbone(nn.Module, Pretrained):
             pixel convention is unknown; or it is `vggface2` for a network that is not a ResNet with bottlenecks.
     """
 
+    pools: ClassVar[bool] = True  # whether `network` averages its last map; otherwise it outputs the map itself
     network: Any  # a module, whose timm methods `nn.Module` does not declare
     num_features: int
 
@@ -90,6 +91,8 @@ class FrameBackbone(nn.Module, Pretrained):
             )
         options = {} if channels is None else {"channels": tuple(channels)}
         network = timm.create_model(self.name, num_classes=0, **options)
+        if not self.pools:
+            network.reset_classifier(0, "")
         if self.pixels == "vggface2":
             apply_caffe_layout(network, self.name)
         return network.to(memory_format=self.memory_format), network.num_features
@@ -217,6 +220,8 @@ class FullyConnectedBackbone(FrameBackbone):
         pixels: See `FrameBackbone`.
     """
 
+    pools = False
+
     def __init__(
         self,
         name: str = "densenet121",
@@ -234,12 +239,6 @@ class FullyConnectedBackbone(FrameBackbone):
         self.new_layers = new_layers
         self.connected = FullyConnected(self.num_features, pool, hidden, dropout, layers)
         self.num_features = hidden
-
-    def build_network(self, channels: Sequence[int] | None) -> tuple[Any, int]:
-        """Return the network, which outputs its last map unpooled, and the channels of that map."""
-        network, features = super().build_network(channels)
-        network.reset_classifier(0, "")
-        return network, features
 
     def load_weights(self) -> None:
         """Load the weights of the convolutions, and of the fully connected layers if they come from a run.

@@ -16,6 +16,11 @@ def masked_max(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.any(dim=1, keepdim=True), highest, torch.zeros_like(highest))
 
 
+def zero_absent_images(images: Tensor, present: Tensor) -> Tensor:
+    """Set the normalised images (B, 3, H, W) of clips without one (B,) to 0, the mean, since BatchNorm sees them."""
+    return torch.where(present[:, None, None, None], images, 0)
+
+
 def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the real items: (B, N), (B, N) -> (B, N) in float32; 0 for items that are not real."""
     weights = x.float().masked_fill(~mask, torch.finfo(torch.float32).min).softmax(dim=1)

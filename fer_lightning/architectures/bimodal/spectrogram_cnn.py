@@ -13,6 +13,7 @@ from torch import nn
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.masking import zero_absent_images
 from fer_lightning.layers.vgg import VGG19
 from fer_lightning.training.classifier import VideoClassifier
 
@@ -50,8 +51,9 @@ class SpectrogramCNN(VideoClassifier):
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Classify spectrograms (B, 3, S, S). The feature is FC7's output; both are 0 for clips without audio."""
         assert batch.spectrogram is not None
-        has_audio = batch.has("audio")[:, None]
-        images = self.backbone.normalise(batch.spectrogram)
-        images = torch.where(has_audio[..., None, None], images, 0)  # the mean image, since BatchNorm sees it too
+        has_audio = batch.has("audio")
+        images = zero_absent_images(self.backbone.normalise(batch.spectrogram), has_audio)
         feature = self.backbone.forward_head(self.backbone.forward_images(images))
-        return ClassifierOutput(*(torch.where(has_audio, x, 0) for x in (self.score(self.dropout(feature)), feature)))
+        return ClassifierOutput(
+            *(torch.where(has_audio[:, None], x, 0) for x in (self.score(self.dropout(feature)), feature))
+        )

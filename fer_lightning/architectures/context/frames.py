@@ -73,6 +73,8 @@ class PooledBackbone(FrameBackbone):
         pixels: See `FrameBackbone`.
     """
 
+    pools = False
+
     def __init__(
         self,
         name: str = "resnet18",
@@ -85,12 +87,6 @@ class PooledBackbone(FrameBackbone):
         super().__init__(name, weights, channels, channels_last, pixels)
         self.pool = nn.AdaptiveAvgPool2d(pool)
         self.num_features *= pool**2
-
-    def build_network(self, channels: Sequence[int] | None) -> tuple[Any, int]:
-        """Return the network, which outputs its last map unpooled, and the channels of that map."""
-        network, features = super().build_network(channels)
-        network.reset_classifier(0, "")
-        return network, features
 
     def convolutions(self) -> list[nn.Module]:
         """Return the modules that `forward_features` runs."""
