@@ -1,14 +1,19 @@
 """Small and odd videos for the tests: real containers, real codecs, a frame's number readable in its picture."""
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from data_modules.faces.ground_truth import FrameTruth
+
+CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
+real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="FER_TEST_CLIPS names no folder")
 
 BITS = 6  # a frame's number as bright and dark fields in its top row: 0 to 63
 

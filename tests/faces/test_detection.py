@@ -1,7 +1,5 @@
 import logging
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,10 +19,7 @@ from data_modules.faces.main_face import MainFace
 from data_modules.faces.onnx_session import onnx_providers
 from data_modules.faces.tracking import FaceTracker
 from data_modules.video.reader import open_video
-from tests.videos import truth_of
-
-CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
-real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="FER_TEST_CLIPS names no folder")
+from tests.videos import CLIPS, real_clips, truth_of
 
 
 def test_five_points_lie_where_the_template_has_them():

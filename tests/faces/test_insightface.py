@@ -1,5 +1,4 @@
 import logging
-import os
 import socket
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from data_modules.faces.landmarks import LandmarkModel
 from data_modules.faces.onnx_session import check_onnx_file, onnx_providers, onnx_session, sha256
 from data_modules.video.reader import open_video
 from tests import onnx_models
+from tests.videos import CLIPS
 
-CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
 Box = tuple[int, int, int, int]
 
 

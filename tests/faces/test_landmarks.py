@@ -1,7 +1,6 @@
 """The face mesh against rendered faces, whose points are known, against another detector, and against itself."""
 
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -29,9 +28,8 @@ from data_modules.faces.landmarks import (
 from data_modules.loading.transforms import MIRROR_68
 from data_modules.synthetic.clip import ClipSettings, render_clip
 from data_modules.video.reader import open_video
+from tests.videos import CLIPS, real_clips
 
-CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
-real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="FER_TEST_CLIPS names no folder")
 there = all(importlib.util.find_spec(name) for name in ("mediapipe", "ai_edge_litert"))
 with_mesh = pytest.mark.skipif(not there, reason="the face mesh is not installed: mediapipe==0.10.14, ai-edge-litert")
 

@@ -1,4 +1,3 @@
-import os
 import shutil
 import wave
 from pathlib import Path
@@ -12,10 +11,7 @@ from data_modules.video.audio_track import read_audio
 from data_modules.video.reader import is_video_file, open_clip, open_video
 from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import UnreadableVideoError, VideoLimits
-from tests.videos import cut, numbered_frame, read_number, rotate, write_audio, write_video
-
-CLIPS = Path(os.environ.get("FER_TEST_CLIPS", "/nowhere"))
-real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="FER_TEST_CLIPS names no folder")
+from tests.videos import CLIPS, cut, numbered_frame, read_number, real_clips, rotate, write_audio, write_video
 
 
 @pytest.fixture
