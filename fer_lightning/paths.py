@@ -1,7 +1,10 @@
-"""The folder of runs on this machine."""
+"""The folder of runs on this machine, and how a configuration names a run in it."""
 
 import os
 from pathlib import Path
+
+RUN = "run:"
+"""How the name of a run in a configuration begins, such as `run:densenet_fc_fer2013`."""
 
 
 def runs_root() -> Path:

@@ -8,11 +8,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fer_lightning.paths import runs_root
+from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 
 RANDOM = "random"
-RUN = "run:"
 
 
 def checkpoint_of(run: Path) -> Path:

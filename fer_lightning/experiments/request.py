@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fer_lightning.paths import runs_root
+from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.folder import RunFolder, read_yaml
-from fer_lightning.weights import RUN
 
 Size = Literal["small", "paper"]
 

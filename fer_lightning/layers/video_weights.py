@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fer_lightning.layers.pixels import PixelConvention, PixelConversion, Pixels, convention_from_state, get_convention
 from fer_lightning.layers.resnet3d import ResNet3D
-from fer_lightning.weights import RUN, checkpoint_named, read_checkpoint, tensors_in
+from fer_lightning.paths import RUN
+from fer_lightning.weights import checkpoint_named, read_checkpoint, tensors_in
 
 
 @dataclass(frozen=True)
