@@ -118,7 +118,7 @@ def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
     """Trains each run in its own process, one at a time or one per GPU; returns the requests that failed."""
     gpus = torch.cuda.device_count()
     if not gpus:
-        return [request for request in requests if _train(request, os.environ.copy())]
+        return [request for request in requests if train_in_subprocess(request, os.environ)]
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     for gpu in range(gpus):
         free.put(gpu)
@@ -126,17 +126,13 @@ def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
     def train_on_free_gpu(request: ExperimentRequest) -> int:
         gpu = free.get()
         try:
-            return _train(request, os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)})
+            return train_in_subprocess(request, os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)})
         finally:
             free.put(gpu)
 
     with ThreadPoolExecutor(gpus) as pool:
         statuses = list(pool.map(train_on_free_gpu, requests))
     return [request for request, status in zip(requests, statuses, strict=True) if status]
-
-
-def _train(request: ExperimentRequest, environment: dict[str, str]) -> int:
-    return train_in_subprocess(request, environment)
 
 
 def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:

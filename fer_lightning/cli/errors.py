@@ -58,8 +58,6 @@ def remedy(error: Exception) -> str | None:
         return f"`{command}` did not finish (status {error.returncode}); see its messages above"
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(OWN):
         return f"{first_line(error)}; install it, or choose an option that does not need it"
-    if isinstance(error, NotWritableError) and isinstance(error.__cause__, OSError):
-        error = error.__cause__  # names the file, and its number tells what to do
     number = system_error(error)
     if number is not None and number in ADVICE:
         return f"{first_line(error)}; {ADVICE[number]}"

@@ -40,7 +40,7 @@ def in_this_process(monkeypatch):
         train_here(parse(request.train_arguments()))
         return 0
 
-    monkeypatch.setattr(protocol, "_train", train)
+    monkeypatch.setattr(protocol, "train_in_subprocess", train)
     monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
     return trained
 
