@@ -319,8 +319,5 @@ class AudioVisual(VideoClassifier):
         for stream in output.streams:
             present = ~stream.logits.isnan().any(dim=1)
             logits = torch.where(present[:, None], stream.logits, 0)
-            losses = F.cross_entropy(
-                logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing
-            )
-            total = total + self.stream_weight * (losses * self.weights[batch.label] * present).mean()
+            total = total + self.stream_weight * (self.sample_losses(logits, batch) * present).mean()
         return total

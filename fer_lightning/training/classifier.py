@@ -165,10 +165,12 @@ class VideoClassifier(L.LightningModule):
         Unlike torch's weighted cross-entropy, the sum is divided by the number of samples and not by the sum of their
         class weights. Otherwise the mean over processes would not be the mean over their clips.
         """
-        losses = F.cross_entropy(
-            output.logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing
-        )
-        return (losses * self.weights[batch.label]).mean()
+        return self.sample_losses(output.logits, batch).mean()
+
+    def sample_losses(self, logits: Tensor, batch: ClipBatch) -> Tensor:
+        """Returns the cross-entropy of each sample times the weight of its class: (B, C) -> (B,)."""
+        losses = F.cross_entropy(logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing)
+        return losses * self.weights[batch.label]
 
     def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
         """Returns the predictions for a batch's clips, averaged over the views of each clip, and the batch's loss."""

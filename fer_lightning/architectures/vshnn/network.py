@@ -216,11 +216,8 @@ class VSHNN(VideoClassifier):
         assert isinstance(output, VSHNNOutput)
         assert output.auxiliary is not None
         supervised = (output.logits,) if output.fused is None else output.fused.supervised
-        main = torch.stack([self._cross_entropy(output, logits, batch) for logits in supervised]).sum()
-        return main + self.auxiliary * self._cross_entropy(output, output.auxiliary, batch)
-
-    def _cross_entropy(self, output: VSHNNOutput, logits: Tensor, batch: ClipBatch) -> Tensor:
-        return super().loss(replace(output, logits=logits), batch)
+        main = torch.stack([self.sample_losses(logits, batch).mean() for logits in supervised]).sum()
+        return main + self.auxiliary * self.sample_losses(output.auxiliary, batch).mean()
 
     def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
         """Log the fraction of clips without landmarks, and add the inner split's clips to the fusion's search."""
