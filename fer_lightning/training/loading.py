@@ -85,8 +85,14 @@ def load_trained(run: Path) -> TrainedModel:
 
 def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
     """Builds the model of a checkpoint's `fer_lightning` entry; only models and samplers can be instantiated."""
-    _refuse_foreign_modules(own["configuration"], path)
-    configuration = own["configuration"]
+    configuration, data = own["configuration"], own["configuration"]["data"]
+    settings = {
+        "sampler": data["sampler"],
+        "faces": data["dataset"]["init_args"]["faces"],
+        "audio": data.get("audio") or {},  # the defaults
+        "augmentation": data["augmentation"],
+    }
+    _refuse_foreign_modules([_without_training(configuration["model"], ()), *settings.values()], path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
     parser.add_argument("--sampler", type=FrameSampler)
@@ -94,16 +100,7 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     parser.add_argument("--audio", type=AudioSettings)
     parser.add_argument("--augmentation", type=ClipAugmentation | None)
     parser.link_arguments("sampler.num_clips", "model.init_args.num_clips", apply_on="instantiate")
-    data = configuration["data"]
-    parsed = parser.parse_object(
-        {
-            "model": _without_training(configuration["model"], own["class_names"]),
-            "sampler": data["sampler"],
-            "faces": data["dataset"]["init_args"]["faces"],
-            "audio": data.get("audio") or {},  # the defaults
-            "augmentation": data["augmentation"],
-        }
-    )
+    parsed = parser.parse_object({"model": _without_training(configuration["model"], own["class_names"]), **settings})
     built = parser.instantiate_classes(parsed)
     model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
@@ -111,8 +108,8 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, built.augmentation, path)
 
 
-def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
-    """Refuses a configuration that would import modules of other packages, since importing a module runs its code.
+def _refuse_foreign_modules(values: object, path: Path) -> None:
+    """Refuses settings that would import modules of other packages, since importing a module runs its code.
 
     The environment variable FER_TRUSTED_MODULES allows further packages: their names, separated by commas.
 
@@ -120,14 +117,7 @@ def _refuse_foreign_modules(configuration: dict[str, Any], path: Path) -> None:
         ValueError: a class belongs to another package; the message names it.
     """
     trusted = {*OWN, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}
-    data = configuration["data"]
-    settings = [
-        data["sampler"],
-        data["dataset"]["init_args"]["faces"],
-        data.get("audio") or data.get("sound"),
-        data["augmentation"],
-    ]
-    for name in _dotted([_without_training(configuration["model"], ()), *settings]):
+    for name in _dotted(values):
         package = name.split(".")[0]
         if package not in trusted and find_spec(package) is not None:
             raise ValueError(
