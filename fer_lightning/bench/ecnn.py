@@ -10,10 +10,10 @@ from rich.table import Table
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.ecnn_fsa import CNNLSTM, ECNNFSA
-from fer_lightning.bench.measure import median_seconds, random_clips
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.training.cost import count_parameters, multiply_adds
+from fer_lightning.training.cost import count_parameters, median_seconds, multiply_adds
+from fer_lightning.training.random_batch import random_batch
 
 FRAMES = 5  # n, section 2.1
 EXPLANATION = """The paper measured on a GPU. There, the time of a small batch is probably that of reading and, in
@@ -35,8 +35,9 @@ class FrameTime:
 
 def count_multiply_adds(make: Callable[[], VideoClassifier], size: int) -> int:
     """Counts the multiply-adds of a clip on the meta device: fused LSTMs of a CPU or GPU would not be counted."""
+    batch = random_batch(clips=1, frames=FRAMES, size=size).to(torch.device("meta"))
     with torch.device("meta"):
-        return multiply_adds(make(), random_clips(1, FRAMES, size, torch.device("meta")))
+        return multiply_adds(make(), batch)
 
 
 def measure(name: str, make: Callable[[], VideoClassifier], batch: ClipBatch, size: int, repeats: int) -> FrameTime:
@@ -88,7 +89,7 @@ def run(quick: bool = False) -> None:
     """Prints the cost of both models, their ratios beside those of the paper, and the share of the attention."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips, size, width, repeats = (1, 32, 1 / 16, 1) if quick else (8 if device.type == "cuda" else 2, 224, 1.0, 3)
-    batch = random_clips(clips, FRAMES, size, device)
+    batch = random_batch(clips=clips, frames=FRAMES, size=size).to(device)
 
     def cnn_lstm() -> CNNLSTM:
         return CNNLSTM(SEVEN, VGG16(width=width, hidden=64), hidden=(32, 32)) if quick else CNNLSTM(SEVEN)

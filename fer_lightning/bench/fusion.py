@@ -8,9 +8,9 @@ import torch
 from data_modules.labels import SEVEN
 from fer_lightning.architectures.vshnn.fusion import LowRankMultiModalFusion, ScoreFusion, WeightedSum
 from fer_lightning.architectures.vshnn.network import VSHNN
-from fer_lightning.bench.measure import random_clips
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.video_backbones import ClipBackbone
+from fer_lightning.training.random_batch import random_batch
 
 PAPER = {"VSHNN": 1.8, "LRMAF": 282.0}  # ms at batch 32, section 5.3.6
 REPEATS = 20
@@ -22,7 +22,7 @@ def run(quick: bool = False) -> None:
     batch_size, size = (4, 32) if quick else (32, 224)
     backbone, scene = (FrameBackbone("resnet10t"), ClipBackbone("c3d", width=0.125)) if quick else (None, None)
     model = VSHNN(SEVEN, backbone, scene).to(device).eval()
-    batch = random_clips(batch_size, 16, size, device)
+    batch = random_batch(clips=batch_size, size=size).to(device)
     forward = milliseconds(lambda: model(batch), device, repeats=1)
     print(f"VSHNN's forward pass, {batch_size} clips of 16 frames of {size}² on {device.type}: {forward:.0f} ms")
     fusions: dict[str, ScoreFusion] = {

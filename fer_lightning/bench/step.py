@@ -12,9 +12,10 @@ from torch import Tensor
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.ceflnet import CEFLNet
-from fer_lightning.bench.measure import median_seconds, random_clips
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.training.cost import median_seconds
 from fer_lightning.training.precision import fastest_precision
+from fer_lightning.training.random_batch import random_batch
 
 
 class OneFrameAtATime(FrameBackbone):
@@ -52,7 +53,7 @@ def training_step(
 def compare(batch_size: int = 2, size: int = 224, repeats: int = 3, name: str = "resnet18") -> list[StepTime]:
     """Returns the time of a step as in public implementations, as in this suite, and of two steps in between."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch, precision = random_clips(batch_size, 35, size, device), fastest_precision()
+    batch, precision = random_batch(clips=batch_size, frames=35, size=size).to(device), fastest_precision()
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
 
     def mixed() -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -44,16 +45,21 @@ def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, r
     """Measures the median time of a forward pass, in seconds per clip."""
     device = batch.mask.device
     dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
-    times = []
     model.eval()
     with torch.autocast(device.type, dtype, enabled=precision.endswith("mixed")):
-        for _ in range(repeats + 1):  # the first one warms up
-            start = time.perf_counter()
-            model(batch)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - start)
-    return statistics.median(times[1:]) / len(batch)
+        return median_seconds(lambda: model(batch), device, repeats) / len(batch)
+
+
+def median_seconds(call: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """Returns the median time of `repeats` calls, after one call to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
 
 
 def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) -> Cost:
