@@ -22,7 +22,7 @@ from data_modules.audio.opensmile import SIZES, Descriptors
 from data_modules.audio.settings import AudioSettings
 from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import Samples, extract_speech
-from data_modules.store.clip_store import ClipStore, clip_path, settings_key
+from data_modules.store.clip_store import AUDIO, ClipStore, clip_path, settings_key
 from data_modules.store.face_sequence import FaceSequence
 from data_modules.store.stored_clip import reading
 from data_modules.store.tensor_file import read_header
@@ -167,7 +167,7 @@ class AudioCache:
     @classmethod
     def from_store(cls, store: ClipStore, audio: AudioSettings | None) -> "AudioCache":
         """Return the cache beside the crops of a store."""
-        return cls(audio, store.folder / "audio")
+        return cls(audio, store.folder / AUDIO)
 
     def failures(self, fields: Iterable[str]) -> dict[str, str]:
         """Return why one of the fields could not be made, by clip id."""

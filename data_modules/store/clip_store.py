@@ -19,7 +19,8 @@ from data_modules.utils.paths import safe_relative
 
 SUFFIX = ".safetensors"
 NOTE = "settings.json"  # in the store's folder: its settings and networks
-DERIVED = ("sound/*", "features/*/*")  # folders with one file per clip that is derived from the crops
+AUDIO, FEATURES = "audio", "features"  # in the store's folder: what is computed from clips
+DERIVED = (f"{AUDIO}/*", f"{FEATURES}/*/*")  # folders with one file per clip that is derived from the crops
 KINDS: dict[str, type] = {field.name: field.type for field in fields(ClipSummary)}  # type: ignore[misc]
 
 

@@ -13,6 +13,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
+from data_modules.store.clip_store import FEATURES
 from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, CachedFeatures, FeatureCache
 from data_modules.utils.progress import progress
 from fer_lightning.training.classifier import VideoClassifier
@@ -45,7 +46,7 @@ def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCac
     Each process computes its share of the clips. Clips whose features are complete are skipped.
     """
     assert data.store is not None
-    cache = FeatureCache(data.store.folder / "features" / features_key(model, data))
+    cache = FeatureCache(data.store.folder / FEATURES / features_key(model, data))
     training = data.clip_dataset("train", cached=False)
     evaluated = [data.clip_dataset(split, cached=False) for split in EVALUATED if data.split(split)]
     _fill(model, data, cache, training, TRAIN_VIEWS, data.train_views)

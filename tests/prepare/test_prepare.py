@@ -27,6 +27,7 @@ from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.coverage import quarantine
 from data_modules.prepare.faces import prepare_faces, store_for
 from data_modules.prepare.shard import Shard
+from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
@@ -276,8 +277,9 @@ def test_size_and_time_of_a_clips_files_stand_beside_its_row(dataset):
 
 def test_a_replaced_video_loses_what_was_made_of_the_old_one(dataset, capsys):
     store = prepare_faces(dataset, 0)
+    audio = AudioCache.from_store(store, None).files["descriptor"].folder
     computed = [
-        store.folder / place / f"{name}.safetensors" for place in ("sound/is09", "features/x/v") for name in "ac"
+        folder / f"{name}.safetensors" for folder in (audio, store.folder / "features" / "x" / "v") for name in "ac"
     ]
     for path in computed:
         path.parent.mkdir(parents=True, exist_ok=True)
