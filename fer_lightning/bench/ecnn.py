@@ -12,7 +12,7 @@ from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.ecnn_fsa import CNNLSTM, ECNNFSA
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.training.cost import count_parameters, median_seconds, multiply_adds
+from fer_lightning.training.cost import count_parameters, hardware_name, median_seconds, multiply_adds
 from fer_lightning.training.random_batch import random_batch
 
 FRAMES = 5  # n, section 2.1
@@ -100,8 +100,7 @@ def run(quick: bool = False) -> None:
 
     lstm = measure("CNN-LSTM", cnn_lstm, batch, size, repeats)
     ecnn = measure("ECNN-FSA", ecnn_fsa, batch, size, repeats)
-    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    table = Table(title=f"one frame of {size}², clips of {FRAMES}, batch {clips}, float32, {hardware}")
+    table = Table(title=f"one frame of {size}², clips of {FRAMES}, batch {clips}, float32, {hardware_name(device)}")
     for column in ("", "parameters", "multiply-adds", "training", "testing", "paper: training", "testing"):
         table.add_column(column, justify="right" if column else "left")
     for cost, (_, training, testing) in zip((ecnn, lstm), PAPER, strict=True):

@@ -13,7 +13,7 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.ceflnet import CEFLNet
 from fer_lightning.layers.backbones import FrameBackbone
-from fer_lightning.training.cost import median_seconds
+from fer_lightning.training.cost import hardware_name, median_seconds
 from fer_lightning.training.precision import fastest_precision
 from fer_lightning.training.random_batch import random_batch
 
@@ -76,8 +76,8 @@ def run(quick: bool = False) -> None:
     """Prints a table of the comparison."""
     batch_size, size, repeats = (1, 64, 1) if quick else (2, 224, 3)
     times = compare(batch_size, size, repeats)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    table = Table(title=f"CEFLNet, ResNet-18, 35 frames of {size}², batch {batch_size}, {device}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    table = Table(title=f"CEFLNet, ResNet-18, 35 frames of {size}², batch {batch_size}, {hardware_name(device)}")
     table.add_column("training step")
     table.add_column("seconds", justify="right")
     table.add_column("times as fast", justify="right")

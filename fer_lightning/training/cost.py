@@ -62,6 +62,11 @@ def median_seconds(call: Callable[[], object], device: torch.device, repeats: in
     return statistics.median(times[1:])
 
 
+def hardware_name(device: torch.device) -> str:
+    """Returns the name of a GPU, or how many threads of the CPU are used."""
+    return torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
 def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) -> Cost:
     """Measures the cost on clips of the reported split, on a GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,11 +74,10 @@ def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) 
     samples = [clips[index] for index in range(min(len(clips), data.batch_size))]
     batch = collate(samples).to(device)
     model = model.to(device)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return Cost(
         count_parameters(model),
         multiply_adds(model, batch),
         seconds_per_clip(model, batch, precision),
         len(batch),
-        name,
+        hardware_name(device),
     )
