@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class Ensemble:
             published=ensemble,
         )
 
-    @property
+    @cached_property
     def best_member(self) -> EnsembleMember:
         """The most accurate member on the reported split; the first by name if several are equally accurate."""
         return min(self.members, key=lambda member: (-int(member.test.correct.sum()), member.name))
@@ -65,7 +66,7 @@ class Ensemble:
         names = [member.name for member in self.members]
         return self.method.named_groups(names) if isinstance(self.method, JointFusion) else ()
 
-    @property
+    @cached_property
     def branches(self) -> list[tuple[str, PredictionTable]]:
         """The names and predictions of the branches of a joint late fusion on the reported split."""
         if self.fitted.fusion is None:

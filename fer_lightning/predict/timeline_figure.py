@@ -149,8 +149,9 @@ def _band(axes: Axes, timeline: Timeline) -> None:
     """Draws the expression of each moment, with its name if there is room."""
     axes.set_ylim(0, 1)
     shades, duration = class_colours(timeline.class_names), float(timeline.end[-1])
-    for first, stop in _stretches(timeline.label):
-        label = int(timeline.label[first])
+    labels = timeline.label
+    for first, stop in _stretches(labels):
+        label = int(labels[first])
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
         colour = shades[label] if label >= 0 else BLANK
         axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=colour, edgecolor="white", linewidth=0.8))
@@ -165,15 +166,16 @@ def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
     share_axis(axes, "probability")
     axes.set_ylim(0, 1)
     shades = class_colours(timeline.class_names)
-    for first, stop in _stretches(timeline.has_expression):
+    has_expression, middles = timeline.has_expression, timeline.time
+    for first, stop in _stretches(has_expression):
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
-        if not timeline.has_expression[first]:
+        if not has_expression[first]:
             axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=BLANK, linewidth=0))
             if end - start >= MIN_LABEL_SHARE * float(timeline.end[-1]):
                 axes.text((start + end) / 2, 0.5, missing, ha="center", va="center", color=GREY, fontsize=9)
             continue
         rows = timeline.probabilities[first:stop].T  # (C, n)
-        times = np.concatenate([[start], timeline.time[first:stop], [end]])
+        times = np.concatenate([[start], middles[first:stop], [end]])
         stacked = np.concatenate([rows[:, :1], rows, rows[:, -1:]], axis=1)
         axes.stackplot(times, stacked, colors=shades, edgecolor="white", linewidth=0.5)
     axes.grid(visible=False)
