@@ -1,7 +1,6 @@
 """Read the layouts that several data sets share: folders named after classes, and lists without a header."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.datasets.dataset import VideoDataset
@@ -9,15 +8,6 @@ from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".mpg")
-
-
-@dataclass(frozen=True)
-class ListRow:
-    """A row of an official list: the clip's name, its emotion and the line number."""
-
-    name: str
-    emotion: str
-    line: int
 
 
 def visible(folder: Path) -> list[Path]:
@@ -47,8 +37,10 @@ def class_folders(dataset: VideoDataset, folder: Path) -> list[tuple[str, Path]]
     return [(emotion, path) for emotion, path in folders if emotion in dataset.class_names]
 
 
-def read_list(path: Path, class_names: Sequence[str]) -> Iterator[ListRow]:
-    """Yields the rows `<name> <emotion>` of a list without a header; the last line need not end with a newline.
+def read_list(path: Path, class_names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields clip and emotion of the rows `<name> <emotion>` of a list without a header.
+
+    The last line need not end with a newline.
 
     Raises:
         ValueError: a row has another form; the message names file and line.
@@ -63,7 +55,7 @@ def read_list(path: Path, class_names: Sequence[str]) -> Iterator[ListRow]:
                 f"{path}, line {line}: found {text!r}; expected a clip's name, a space and one of "
                 f"{', '.join(class_names)}, from the first line on"
             )
-        yield ListRow(name.strip(), emotion, line)
+        yield name.strip(), emotion
 
 
 def official_split(dataset: VideoDataset, train: Path, test: Path, clips: Path) -> list[VideoRecord]:
@@ -83,9 +75,7 @@ def official_split(dataset: VideoDataset, train: Path, test: Path, clips: Path) 
         if not (dataset.folder / path).exists():
             raise dataset.not_found(str(path))
     return [
-        VideoRecord(
-            str(Path(row.name).with_suffix("")), str(clips / row.name), row.emotion, split=split, fold=dataset.fold
-        )
+        VideoRecord(str(Path(name).with_suffix("")), str(clips / name), emotion, split=split, fold=dataset.fold)
         for split, path in (("train", train), ("test", test))
-        for row in read_list(dataset.folder / path, dataset.class_names)
+        for name, emotion in read_list(dataset.folder / path, dataset.class_names)
     ]
