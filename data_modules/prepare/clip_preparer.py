@@ -16,6 +16,7 @@ from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.clip_writer import ClipWriter
 from data_modules.utils.faults import is_passing
+from data_modules.utils.text import counted
 from data_modules.video.audio_track import open_audio
 from data_modules.video.reader import is_video_file, open_clip
 
@@ -67,7 +68,7 @@ class ClipPreparer:
                 yield (1 + face.index / source.num_frames) / 2
             audio_reason = self._add_audio(record, writer)
             count = source.num_frames
-            reason = "" if faces else f"no face found in {count} frame{'s' * (count != 1)}"
+            reason = "" if faces else f"no face found in {counted(count, 'frame')}"
             summary = ClipSummary(
                 record.clip_id,
                 count,

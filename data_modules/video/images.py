@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from data_modules.utils.text import counted
 from data_modules.video.source import (
     Frame,
     UnreadableVideoError,
@@ -83,7 +84,7 @@ class FrameImages(VideoSource):
             self.width, self.height = fitted_size(*size, max_side)
             return
         raise UnreadableVideoError(
-            f"{path}: {len(files)} image file{'s' * (len(files) > 1)}, none of which can be read; "
+            f"{path}: {counted(len(files), 'image file')}, none of which can be read; "
             f"found {self._describe_first()}, expected {', '.join(IMAGE_FORMATS)}. Copy or download them again."
         )
 

@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from data_modules.manifest import VideoRecord
+from data_modules.utils.text import counted
 from data_modules.video.archives import is_archive, open_archive
 from data_modules.video.container import open_container
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
@@ -143,7 +144,7 @@ class VideoFile(VideoSource):
                     yield container, stream
                     return
             count = len(container.streams.audio)
-            content = f"{count} audio track{'s' * (count > 1)} and no video" if count else "neither audio nor video"
+            content = f"{counted(count, 'audio track')} and no video" if count else "neither audio nor video"
             raise UnreadableVideoError(
                 f"{self.path}: found {content}; expected a video track. Use the file with the video."
             )

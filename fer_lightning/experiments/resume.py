@@ -14,6 +14,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import summary_line
@@ -125,7 +126,8 @@ def refuse_other_data(run: RunFolder, dataset: VideoDataset) -> None:
     lines = [*_extra_clips("there", before, now), *_extra_clips("now", now, before), *_changed_columns(before, now)]
     if lines:
         raise ValueError(
-            f"{run.path} was begun with other data: {_clips(len(before))} there, {len(now)} now in {dataset.folder}\n"
+            f"{run.path} was begun with other data: {counted(len(before), 'clip')} there, {len(now)} now in "
+            f"{dataset.folder}\n"
             + "\n".join(f"  {line}" for line in lines)
             + "\nTrain under another name with --name (ARGS='--name NAME ...'), or delete that folder"
         )
@@ -135,7 +137,7 @@ def _extra_clips(place: str, clips: Mapping[str, VideoRecord], others: Mapping[s
     """Yields a line about the clips that `others` lacks, if there are any."""
     extra = [clip_id for clip_id in clips if clip_id not in others]
     if extra:
-        yield f"only {place}: {_clips(len(extra))}, such as {', '.join(extra[:MAX_EXAMPLES])}"
+        yield f"only {place}: {counted(len(extra), 'clip')}, such as {', '.join(extra[:MAX_EXAMPLES])}"
 
 
 def _changed_columns(before: Mapping[str, VideoRecord], now: Mapping[str, VideoRecord]) -> Iterator[str]:
@@ -145,11 +147,7 @@ def _changed_columns(before: Mapping[str, VideoRecord], now: Mapping[str, VideoR
         values = [(old.clip_id, getattr(old, column), getattr(new, column)) for old, new in common]
         changes = [f"{clip} ({old or 'none'} there, {new or 'none'} now)" for clip, old, new in values if old != new]
         if changes:
-            yield f"another {column}: {_clips(len(changes))}, such as {', '.join(changes[:MAX_EXAMPLES])}"
-
-
-def _clips(count: int) -> str:
-    return f"{count} clip" if count == 1 else f"{count} clips"
+            yield f"another {column}: {counted(len(changes), 'clip')}, such as {', '.join(changes[:MAX_EXAMPLES])}"
 
 
 @contextmanager

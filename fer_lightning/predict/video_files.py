@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from data_modules.utils.text import counted
 from data_modules.video.images import natural_order
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -60,7 +61,7 @@ def _videos_of_folder(folder: Path) -> list[Path]:
     if annotated:
         verb = "is" if annotated == 1 else "are"
         name = printable_line(folder)
-        print(f"{name}: {annotated} annotated video{'s' * (annotated != 1)} of an earlier run {verb} left out")
+        print(f"{name}: {counted(annotated, 'annotated video')} of an earlier run {verb} left out")
     if not videos:
         raise FileNotFoundError(
             f"{printable_line(folder)}: a folder without any video; expected files ending in {' '.join(SUFFIXES)}, in "
