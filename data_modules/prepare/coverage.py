@@ -47,9 +47,14 @@ def _print_reasons(console: Console, reasons: dict[str, str], what: str) -> None
 
 
 def _clips(summaries: Sequence[ClipSummary]) -> str:
-    with_faces = [summary for summary in summaries if summary.num_faces]
-    share = 100 * sum(summary.coverage for summary in with_faces) / max(len(with_faces), 1)
-    return f"{len(with_faces)} of {len(summaries)} clips have faces, in {share:.1f} % of their frames on average"
+    with_faces, share = _with_faces(summaries)
+    return f"{with_faces} of {len(summaries)} clips have faces, in {share:.1f} % of their frames on average"
+
+
+def _with_faces(summaries: Sequence[ClipSummary]) -> tuple[int, float]:
+    """Returns the number of clips with faces, and the mean percentage of their frames that have one."""
+    coverage = [summary.coverage for summary in summaries if summary.num_faces]
+    return len(coverage), 100 * sum(coverage) / max(len(coverage), 1)
 
 
 def _audio(summaries: Sequence[ClipSummary]) -> str:
@@ -84,9 +89,8 @@ def coverage_table(records: Sequence[VideoRecord], summaries: Sequence[ClipSumma
 
 
 def _cell(summaries: Sequence[ClipSummary]) -> str:
-    with_faces = [summary for summary in summaries if summary.num_faces]
-    share = 100 * sum(summary.coverage for summary in with_faces) / max(len(with_faces), 1)
-    return f"{len(with_faces)} of {len(summaries)}, {share:.1f} %" if summaries else ""
+    with_faces, share = _with_faces(summaries)
+    return f"{with_faces} of {len(summaries)}, {share:.1f} %" if summaries else ""
 
 
 def _broken(summary: ClipSummary) -> str:
