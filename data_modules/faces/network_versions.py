@@ -8,8 +8,8 @@ from pathlib import Path
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.insightface_weights import PERSONS, Task, find_weights, models_folder
 from data_modules.faces.landmarks import SHA256
-from data_modules.faces.onnx_session import sha256
 from data_modules.faces.settings import FaceSettings
+from data_modules.utils.checksum import file_sha256
 
 UNKNOWN = "not installed here"
 
@@ -58,4 +58,4 @@ def _checksum(path: Path) -> str:
 @lru_cache
 def _cached_checksum(path: Path, size: int, time: int) -> str:
     """Cached, as reading a network of up to 140 MB takes time; size and time notice a replaced file."""
-    return sha256(path)
+    return file_sha256(path)

@@ -1,6 +1,5 @@
 """Opens ONNX files: checks the file, chooses the device and the number of threads."""
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.faces.errors import DetectorNotFoundError, WeightsError
+from data_modules.utils.checksum import file_sha256
 from data_modules.video.source import describe
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def onnx_session(path: Path, device: str | None = None, threads: int | None = No
     provider = session.get_providers()[0]
     if provider != providers[0]:
         log.warning("%s: the GPU did not start; onnxruntime runs on %s instead. %s", path.name, provider, INSTALL_GPU)
-    log.info("%s runs on onnxruntime's %s; sha256 %s", path, provider, sha256(path))
+    log.info("%s runs on onnxruntime's %s; sha256 %s", path, provider, file_sha256(path))
     return session
 
 
@@ -101,12 +101,6 @@ def check_onnx_file(path: Path) -> None:
         total += target.stat().st_size
     if total > MAX_BYTES:
         raise WeightsError(f"{path}: {total} bytes with its data; expected at most {MAX_BYTES}")
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package(name: str) -> Any:

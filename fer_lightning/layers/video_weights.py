@@ -1,6 +1,5 @@
 """Pretrained weights of 3D CNNs: their sources, their checksums, and the mapping of their tensor names to ours."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from data_modules.utils.checksum import file_sha256
 from fer_lightning.layers.pixels import PixelConvention, PixelConversion, Pixels, convention_from_state, get_convention
 from fer_lightning.layers.resnet3d import ResNet3D
 from fer_lightning.paths import RUN
@@ -121,8 +121,7 @@ def _fetch(published: PublishedWeights) -> Path:
 
 
 def _verify(path: Path, sha256: str) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     if not sha256 or not digest.startswith(sha256.lower()):
         raise ValueError(
             f"{path} has the SHA-256 {digest}; expected one that begins with {sha256 or '(nothing)'}. The file is "

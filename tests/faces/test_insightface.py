@@ -22,7 +22,8 @@ from data_modules.faces.insightface import (
 )
 from data_modules.faces.insightface_weights import PACKS, find_weights, models_folder
 from data_modules.faces.landmarks import LandmarkModel
-from data_modules.faces.onnx_session import check_onnx_file, onnx_providers, onnx_session, sha256
+from data_modules.faces.onnx_session import check_onnx_file, onnx_providers, onnx_session
+from data_modules.utils.checksum import file_sha256
 from data_modules.video.reader import open_video
 from tests import onnx_models
 from tests.videos import CLIPS
@@ -246,9 +247,9 @@ def test_a_pack_runs_and_a_strange_checksum_is_told(tmp_path, monkeypatch, caplo
     assert len(found[0]) == 1
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert str(path) in warning
-    assert sha256(path) in warning
+    assert file_sha256(path) in warning
     assert PACKS[0].detection.sha256 in warning
-    assert f"{path} runs on onnxruntime's CPUExecutionProvider; sha256 {sha256(path)}" in caplog.text
+    assert f"{path} runs on onnxruntime's CPUExecutionProvider; sha256 {file_sha256(path)}" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\xff" * 99, None])
