@@ -136,7 +136,8 @@ def small_training(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     write_dfew(tmp_path / "data", train=14, test=7)
     monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
-    wandb.finish()  # that of an earlier training in this process would be gone on with
+    wandb.teardown()  # the run and the process of an earlier training would be used again
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
     yield experiment("--trainer.max_epochs", "2")
     with suppress(Exception):  # its process is dead in one of the tests
         wandb.finish()
@@ -178,17 +179,17 @@ def test_a_training_goes_on_where_wandbs_process_is_killed(small_training, monke
 
     def training_step(self, batch, batch_idx):
         if self.current_epoch == 1 and not killed:
-            processes = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-            rows = [line.split(maxsplit=2) for line in processes.stdout.splitlines()]
+            command = ["ps", "-eww", "-o", "pid=,ppid=,args="]  # whole lines, whatever the width of the terminal is
+            processes = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            rows = [line.split(maxsplit=2) for line in processes.splitlines()]
             killed.extend(int(pid) for pid, parent, args in rows if int(parent) == os.getpid() and "wandb-core" in args)
-            for pid in killed:
-                os.kill(pid, signal.SIGKILL)
+            assert len(killed) == 1, processes
+            os.kill(killed[0], signal.SIGKILL)
             time.sleep(0.3)
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(VideoClassifier, "training_step", training_step)
     assert "Connection" in finished_without_wandb(small_training, capsys)
-    assert len(killed) == 1
 
 
 def test_a_fault_of_the_suite_is_not_taken_for_one_of_wandb(tmp_path):
