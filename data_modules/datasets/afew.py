@@ -38,6 +38,7 @@ class AFEW(VideoDataset):
     The films of the clips are not published; according to the authors, no film is in both parts.
     """
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "afew"
     licence: ClassVar[str] = "for academic research, under an agreement to be signed"
     how_to_get: ClassVar[str] = "ask the organisers of EmotiW with their agreement for AFEW 7.0."

@@ -19,6 +19,7 @@ class CAER(VideoDataset):
     The shows of the clips are not published, so it cannot be checked whether the splits share one.
     """
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "caer"
     licence: ClassVar[str] = "for non-commercial research"
     how_to_get: ClassVar[str] = "download it from https://caer-dataset.github.io"

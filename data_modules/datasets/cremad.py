@@ -33,6 +33,7 @@ class CREMAD(VideoDataset):
     folds: int = 5
     folds_file: Path | None = None
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "cremad"
     licence: ClassVar[str] = "Open Database License (ODbL) 1.0"
     how_to_get: ClassVar[str] = "clone https://github.com/CheyneyComputerScience/CREMA-D with Git LFS."

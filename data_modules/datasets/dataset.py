@@ -56,6 +56,7 @@ class VideoDataset(ABC):
     name: ClassVar[str]
     licence: ClassVar[str]
     how_to_get: ClassVar[str]  # one sentence
+    provides: ClassVar[frozenset[str]] = frozenset({"motion"})  # `motion`: more than one frame; `audio`
 
     @property
     @abstractmethod

@@ -21,6 +21,7 @@ class MAFW(VideoDataset):
     The films of the clips are not published, so it cannot be checked whether folds share one.
     """
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "mafw"
     licence: ClassVar[str] = "for academic research, under an agreement to be signed"
     how_to_get: ClassVar[str] = "ask its authors with the agreement on https://mafw-database.github.io/MAFW"

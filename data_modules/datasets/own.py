@@ -57,6 +57,7 @@ class Own(VideoDataset):
     made_folds: int = 5
     folds_file: Path | None = None
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "own"
     licence: ClassVar[str] = "yours"
     how_to_get: ClassVar[str] = (

@@ -43,6 +43,7 @@ class RAVDESS(VideoDataset):
     folds: int = 6
     folds_file: Path | None = None
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "ravdess"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     how_to_get: ClassVar[str] = "download Video_Speech_Actor_*.zip from https://zenodo.org/records/1188976"

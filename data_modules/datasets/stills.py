@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.manifest import VideoRecord
@@ -12,6 +13,8 @@ from data_modules.manifest import VideoRecord
 @dataclass
 class StillDataset(VideoDataset):
     """Still images with one published split into training and test images."""
+
+    provides: ClassVar[frozenset[str]] = frozenset()
 
     def records(self) -> list[VideoRecord]:
         """Returns all images.

@@ -115,6 +115,7 @@ class Synthetic(RenderedDataset):
     subjects: int = 84
     clips_per_emotion: int = 1
 
+    provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "synthetic"
     files: ClassVar[str] = "clips"
     suffix: ClassVar[str] = ".mp4"
@@ -154,6 +155,7 @@ class SyntheticStills(RenderedDataset):
     subjects: int = 200
     occluded: bool = False
 
+    provides: ClassVar[frozenset[str]] = frozenset()
     name: ClassVar[str] = "synthetic_stills"
     files: ClassVar[str] = "images"
     suffix: ClassVar[str] = ".jpg"

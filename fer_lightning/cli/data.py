@@ -21,7 +21,7 @@ from data_modules.prepare.faces import prepare_faces
 from data_modules.prepare.pending import FAILED
 from data_modules.prepare.shard import WHOLE, Shard
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.request import data_names
+from fer_lightning.experiments.system import data_names
 
 MAX_CLIPS = 10  # clips that are printed for each finding
 

@@ -15,7 +15,7 @@ from fer_lightning.evaluation.collect import prediction_table
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.request import data_names
+from fer_lightning.experiments.system import data_names
 from fer_lightning.report.summary import summary_line
 from fer_lightning.training.loading import TrainedModel, load_trained
 from fer_lightning.training.precision import fastest_precision, quiet_lightning

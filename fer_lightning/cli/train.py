@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from fer_lightning.ensemble.training import train_ensemble
 from fer_lightning.experiments.fit import fit_experiment
-from fer_lightning.experiments.request import ExperimentRequest, data_names, experiment_names
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.system import data_names, system_names
 from fer_lightning.runs.folder import RunFolder
 
 
@@ -33,8 +34,11 @@ def parse(arguments: list[str]) -> ExperimentRequest:
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that name an experiment."""
-    parser.add_argument("experiment", help=f"one of {', '.join(experiment_names())}")
-    parser.add_argument("--data", help=f"another data set: {', '.join(data_names())}")
+    parser.add_argument(
+        "experiment",
+        help=f"<system>_<data>; systems: {', '.join(system_names())}; data sets: {', '.join(data_names())}",
+    )
+    parser.add_argument("--data", help="another data set")
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
     parser.add_argument("--name", default="", help="name of a variant, such as no_sal; its runs get their own folder")
 

@@ -4,31 +4,32 @@ import difflib
 import re
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 import yaml
 from jsonargparse import ArgumentParser
 
 from fer_lightning.ensemble.methods import Average, Method
-from fer_lightning.experiments.request import ExperimentInfo, ExperimentRequest
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import RUNTIME_ONLY_KEYS
+from fer_lightning.experiments.system import ExperimentInfo, system_file
 
 SECTIONS = ("ensemble", "experiment")  # of an ensemble's file; arguments that begin with these are the ensemble's own
 
 
 @dataclass(frozen=True)
 class MemberSettings:
-    """The settings of a member, an item of `members:`; a plain name means `{run: NAME}`.
+    """The settings of a member, an item of `members:`; a plain name means `{system: NAME}`.
 
     Args:
-        run: name of the member's experiment, which may be an ensemble.
-        name: of a variant of the experiment, as for `fer train --name`.
+        system: name of the member's system, which may be an ensemble; it is run on the ensemble's data set.
+        name: of a variant of the system, as for `fer train --name`.
         arguments: of the variant, as on the command line of `fer train`.
         published: the member's accuracy in the paper, per cent.
     """
 
-    run: str
+    system: str
     name: str = ""
     arguments: tuple[str, ...] = ()
     published: float | None = None
@@ -36,7 +37,7 @@ class MemberSettings:
     @property
     def label(self) -> str:
         """The member's name in weights, groups and tables."""
-        return f"{self.run}.{self.name}" if self.name else self.run
+        return f"{self.system}.{self.name}" if self.name else self.system
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class EnsembleSettings:
 
     def __post_init__(self) -> None:
         if not self.members:
-            raise ValueError("ensemble.members is empty: expected names of experiments")
+            raise ValueError("ensemble.members is empty: expected names of systems")
         for entry in self.members:
             if [other.label for other in self.members].count(entry.label) > 1:
                 raise ValueError(f"ensemble.members: {entry.label} is listed twice; give its variants different names")
             if entry.arguments and not entry.name:
                 raise ValueError(
-                    f"ensemble.members: {entry.run} has arguments but no `name`; its run needs a name of its own"
+                    f"ensemble.members: {entry.system} has arguments but no `name`; its run needs a name of its own"
                 )
         self.method.check_members([entry.label for entry in self.members])
 
@@ -90,13 +91,12 @@ class EnsembleExperiment:
         variant = request.name if may_change_results(member_arguments) else ""
         return tuple(
             ExperimentRequest(
-                entry.run,
-                request.data,
-                request.size or request.default_size,
-                request.fold,
-                request.seed,
-                ".".join(name for name in (entry.name, variant) if name),
-                (*entry.arguments, *member_arguments),
+                f"{entry.system}_{request.dataset}",
+                size=request.size or request.default_size,
+                fold=request.fold,
+                seed=request.seed,
+                name=".".join(name for name in (entry.name, variant) if name),
+                arguments=(*entry.arguments, *member_arguments),
             )
             for entry in self.settings.members
         )
@@ -109,24 +109,36 @@ def read_ensemble(request: ExperimentRequest) -> EnsembleExperiment:
         FileNotFoundError: the experiment does not exist.
         ValueError: a key does not exist or a value is not valid; the message suggests similar names.
     """
-    content = request.content()
     own, member_arguments = split_arguments(request.arguments)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(ExperimentInfo, "experiment")
     parser.add_class_arguments(EnsembleSettings, "ensemble")
-    if isinstance(content["ensemble"], dict) and isinstance(content["ensemble"].get("members"), list):
-        entries = [{"run": each} if isinstance(each, str) else each for each in content["ensemble"]["members"]]
-        content = content | {"ensemble": content["ensemble"] | {"members": entries}}
+    layers = [_with_whole_members(layer.content) for layer in request.layers()]
     try:
-        parsed = parser.parse_object(content)
+        parsed = None
+        for layer in layers:
+            parsed = parser.parse_object(layer, cfg_base=parsed)
         if own:
             parsed = parser.parse_args(own, namespace=parsed)
         settings = parser.instantiate_classes(parsed).ensemble
     except (ArgumentError, ValueError, TypeError) as error:
-        raise ValueError(f"{request.file}: {error}{_suggestion(content, own)}") from error
+        hint = _suggestion({key: value for layer in layers for key, value in layer.items()}, own)
+        raise ValueError(f"{system_file(request.system)}: {error}{hint}") from error
     plain = yaml.safe_load(parser.dump(parsed, skip_none=False))
+    plain["ensemble"]["members"] = [  # the parser writes defaults of items only sometimes
+        asdict(entry) | {"arguments": list(entry.arguments)} for entry in settings.members
+    ]
     plain["members_arguments"] = member_arguments if may_change_results(member_arguments) else []
     return EnsembleExperiment(request, settings, plain)
+
+
+def _with_whole_members(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings in which members that are given as plain names are written out."""
+    ensemble = content.get("ensemble")
+    if not isinstance(ensemble, dict) or not isinstance(ensemble.get("members"), list):
+        return content
+    members = [{"system": each} if isinstance(each, str) else each for each in ensemble["members"]]
+    return content | {"ensemble": ensemble | {"members": members}}
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,11 +4,11 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from data_modules.datasets.dataset import VideoDataset
-from fer_lightning.experiments.request import data_file
+from fer_lightning.experiments.system import data_file
 
 
 def build_dataset(name: str, overrides: list[str] | None = None) -> VideoDataset:
-    """Builds the data set that `experiments/_data/<name>.yaml` configures.
+    """Builds the data set that `experiments/data/<name>.yaml` configures.
 
     Args:
         name: the file's name, without `.yaml`.

@@ -72,10 +72,11 @@ def prepare_data_and_weights(cli: FerCLI) -> None:
 
 def train_required_run(name: str) -> None:
     """Trains an experiment whose weights another one needs, in a process of its own, unless its run is finished."""
-    if ExperimentRequest(name).run.finished:
+    request = ExperimentRequest.from_run_name(name)
+    if request.run.finished:
         return
     print_on_rank_zero(f"first: {name}, whose weights are needed")
-    subprocess.run([sys.executable, "-m", "fer_lightning", "train", name], check=True)
+    subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True)
 
 
 def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:

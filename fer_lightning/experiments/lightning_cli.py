@@ -12,7 +12,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
-from fer_lightning.experiments.request import ExperimentInfo
+from fer_lightning.experiments.system import ExperimentInfo
 from fer_lightning.runs.folder import SAFE_LOADER
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints

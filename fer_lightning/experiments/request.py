@@ -1,89 +1,49 @@
-"""Experiment files: which there are, and the configuration that a request for one of them resolves to."""
+"""Requests to run an experiment, a system on a data set, and the configuration that they resolve to."""
 
-import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from typing import Any
 
+import yaml
+
+from fer_lightning.experiments.system import (
+    Layer,
+    Need,
+    Size,
+    data_file,
+    data_names,
+    default_size,
+    is_ensemble,
+    similar_names,
+    system_layers,
+    system_names,
+)
 from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.folder import RunFolder, read_yaml
 
-Size = Literal["small", "paper"]
 
-
-@dataclass
-class ExperimentInfo:
-    """The section `experiment:` of an experiment's file.
-
-    Args:
-        summary: one line for `make help` and `fer experiments`.
-        size: the size to run at by default; `small` puts a file of `_small/` on top of the experiment's own.
-        small: name of that file; by default that of the model's class.
-        person: whether the model reads the person around the face, whom the data set must then locate.
-        monitor: value of the inner split that chooses the epoch, such as `inner/war` or `inner/loss`. Losses and
-            metrics for which lower is better are minimised, all others maximised.
-    """
-
-    summary: str = ""
-    size: Size = "paper"
-    small: str = ""
-    person: bool = False
-    monitor: str = "inner/war"
-
-
-def experiments_folder() -> Path:
-    """Returns `experiments/` in the working folder, or else the one in the repository of this code.
+def split_name(experiment: str) -> tuple[str, str]:
+    """Splits the name of an experiment, `<system>_<data>`, into those of its system and its data set.
 
     Raises:
-        FileNotFoundError: neither of them exists.
+        FileNotFoundError: there is no such system or no such data set; the message suggests similar names.
     """
-    candidates = [Path("experiments"), Path(__file__).parents[2] / "experiments"]
-    for folder in candidates:
-        if (folder / "_base.yaml").is_file():
-            return folder
-    raise FileNotFoundError(
-        f"no experiments: looked for _base.yaml in {' and '.join(str(path.absolute()) for path in candidates)}; "
-        "run from a checkout of the repository"
-    )
-
-
-def experiment_names() -> list[str]:
-    """Lists all experiments in alphabetical order."""
-    return sorted(path.stem for path in experiments_folder().glob("*.yaml") if not path.stem.startswith("_"))
-
-
-def ensemble_names() -> list[str]:
-    """Lists the experiments that combine others."""
-    return [name for name in experiment_names() if ExperimentRequest(name).is_ensemble]
-
-
-def model_names() -> list[str]:
-    """Lists the experiments that train a model."""
-    return [name for name in experiment_names() if not ExperimentRequest(name).is_ensemble]
-
-
-def data_names() -> list[str]:
-    """Lists the data sets that experiments can be run on."""
-    return sorted(path.stem for path in (experiments_folder() / "_data").glob("*.yaml"))
-
-
-def data_file(name: str) -> Path:
-    """Returns the file that configures a data set.
-
-    Raises:
-        FileNotFoundError: no data set has that name; the message suggests similar ones.
-    """
-    return _require_file(experiments_folder() / "_data" / f"{name}.yaml", "data set", data_names())
-
-
-def _require_file(path: Path, kind: str, names: list[str]) -> Path:
-    """Returns `path` if it is a file; otherwise raises an error that suggests similar names."""
-    if path.is_file():
-        return path
-    similar = difflib.get_close_matches(path.stem, names, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(similar)}?" if similar else f"there are: {', '.join(names)}"
-    raise FileNotFoundError(f"no {kind} {path.stem!r} in {path.parent}; {hint}")
+    systems, data = system_names(), data_names()
+    parts = experiment.split("_")
+    splits = [("_".join(parts[:cut]), "_".join(parts[cut:])) for cut in range(1, len(parts))]
+    for system, dataset in splits:
+        if system in systems and dataset in data:
+            return system, dataset
+    for system, dataset in reversed(splits):
+        if system in systems:
+            data_file(dataset)
+    if experiment in systems:
+        raise FileNotFoundError(f"{experiment} is a system; name a data set too, such as {experiment}_synthetic")
+    names = [f"{system}_{dataset}" for system in systems for dataset in data]
+    hint = similar_names(experiment, names) if len(splits) else f"systems: {', '.join(systems)}"
+    raise FileNotFoundError(f"no experiment {experiment!r}, which is named <system>_<data>; {hint}")
 
 
 @dataclass(frozen=True)
@@ -91,13 +51,16 @@ class ExperimentRequest:
     """A request to run an experiment.
 
     Args:
-        experiment: name of its file, without `.yaml`.
-        data: name of another data set; None for the experiment's own.
+        experiment: the names of a system and a data set, `<system>_<data>`.
+        data: name of a data set that takes the place of the one in `experiment`.
         size: `small` or `paper`; None for the experiment's own.
         fold: fold of the data set's protocol.
         seed: seed of everything random.
         name: name of a variant, which gets a folder of its own.
         arguments: further options for Lightning's parser.
+
+    Raises:
+        FileNotFoundError: there is no data set `data`; the message suggests similar names.
     """
 
     experiment: str
@@ -108,62 +71,81 @@ class ExperimentRequest:
     name: str = ""
     arguments: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Gives an experiment on another data set that experiment's name, so that it has one name only."""
+        if self.data is not None:
+            data_file(self.data)
+            object.__setattr__(self, "experiment", f"{split_name(self.experiment)[0]}_{self.data}")
+            object.__setattr__(self, "data", None)
+
+    @classmethod
+    def from_run_name(cls, name: str) -> "ExperimentRequest":
+        """Returns the request for a run that a configuration names.
+
+        Args:
+            name: `<experiment>[.<size>][.<variant>][/<fold>-<seed>]`.
+
+        Raises:
+            FileNotFoundError: there is no such system or no such data set.
+        """
+        experiment, _, folder = name.partition("/")
+        experiment, *parts = experiment.split(".")
+        fold, _, seed = folder.partition("-")
+        size: Size | None = parts.pop(0) if parts and parts[0] in ("small", "paper") else None  # type: ignore[assignment]
+        request = cls(experiment, size=size, fold=fold or "1", seed=int(seed) if seed.isdecimal() else 0)
+        return replace(request, name=".".join(parts))
+
+    @cached_property
+    def names(self) -> tuple[str, str]:
+        """The names of system and data set.
+
+        Raises:
+            FileNotFoundError: one of them does not exist.
+        """
+        return split_name(self.experiment)
+
     @property
-    def file(self) -> Path:
-        """The experiment's file.
+    def system(self) -> str:
+        """Name of the system."""
+        return self.names[0]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set."""
+        return self.names[1]
+
+    def layers(self) -> list[Layer]:
+        """Returns the settings of the experiment at its size, without the data set's own.
 
         Raises:
-            FileNotFoundError: no experiment has that name; the message suggests similar ones.
+            ValueError: a file is not a system.
         """
-        return _require_file(experiments_folder() / f"{self.experiment}.yaml", "experiment", experiment_names())
-
-    def content(self) -> dict[str, Any]:
-        """Reads the experiment's file.
-
-        Raises:
-            ValueError: the file is not an experiment.
-        """
-        content = read_yaml(self.file)
-        if not isinstance(content, dict) or ("model" in content) == ("ensemble" in content):
-            raise ValueError(
-                f"{self.file}: expected an experiment with `model:` and `data:`, or one with `ensemble:` and neither"
-            )
-        return content
+        return system_layers(self.system, self.dataset, self.size)
 
     @property
     def is_ensemble(self) -> bool:
         """Whether the experiment combines others."""
-        return "ensemble" in self.content()
-
-    def config_files(self) -> list[Path]:
-        """Lists the configuration files of the experiment; later files override earlier ones.
-
-        Raises:
-            ValueError: the experiment is an ensemble, which Lightning cannot run.
-        """
-        if self.is_ensemble:
-            raise ValueError(f"{self.experiment} is an ensemble of experiments: `fer train` and `fer cv` take it")
-        content, folder = self.content(), experiments_folder()
-        files = [folder / "_base.yaml", self.file]
-        if (self.size or self.default_size) == "small":
-            stated = (content.get("experiment") or {}).get("small")
-            name = stated or str(content["model"]["class_path"]).rsplit(".", 1)[-1]
-            names = [path.stem for path in (folder / "_small").glob("*.yaml")]
-            files.append(_require_file(folder / "_small" / f"{name}.yaml", "small size of", names))
-        return files
+        return is_ensemble(self.system)
 
     @property
     def default_size(self) -> Size:
-        """The size that the experiment's file asks for."""
-        size: Size = (self.content().get("experiment") or {}).get("size", "paper")
-        return size
+        """The size at which the experiment is run if none is asked for."""
+        return default_size(system_layers(self.system, self.dataset, "paper"))
+
+    @property
+    def summary(self) -> str:
+        """One line about the experiment's system."""
+        return str(_last(self.layers(), "summary", ""))
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What the experiment's system needs of a data set."""
+        return tuple(_last(self.layers(), "needs", ()))
 
     @property
     def run(self) -> RunFolder:
-        """The run's folder: `runs/<experiment>[.<data>][.<size>][.<name>]/<fold>-<seed>`."""
+        """The run's folder: `runs/<experiment>[.<size>][.<name>]/<fold>-<seed>`."""
         name = self.experiment
-        if self.data is not None:
-            name += f".{self.data}"
         if self.size is not None and self.size != self.default_size:
             name += f".{self.size}"
         if self.name:
@@ -172,30 +154,75 @@ class ExperimentRequest:
 
     def train_arguments(self) -> list[str]:
         """Returns the arguments with which `fer train` makes this request."""
-        options = (("--data", self.data), ("--size", self.size), ("--name", self.name or None))
+        options = (("--size", self.size), ("--name", self.name or None))
         given = [part for option, value in options if value is not None for part in (option, value)]
         return [self.experiment, *given, "--fold", self.fold, "--seed", str(self.seed), *self.arguments]
 
     def command_line(self) -> list[str]:
-        """Returns the arguments for Lightning's command line."""
-        arguments = [argument for file in self.config_files() for argument in ("--config", str(file))]
-        if self.data is not None:
-            arguments += ["--data.dataset", str(data_file(self.data))]
-        arguments += self._person_arguments()
+        """Returns the arguments for Lightning's command line.
+
+        Raises:
+            ValueError: the experiment is an ensemble, which Lightning cannot run, or the data set lacks what the
+                system needs.
+        """
+        if self.is_ensemble:
+            raise ValueError(f"{self.experiment} is an ensemble of experiments: `fer train` and `fer cv` take it")
+        self.refuse_unfit_data()
+        layers = [yaml.safe_dump(layer.content, sort_keys=False) for layer in self.layers()]
+        arguments = [argument for layer in layers for argument in ("--config", layer)]
+        arguments += ["--data.dataset", str(data_file(self.dataset)), *self._located()]
         arguments += ["--data.dataset.fold", self.fold, "--seed_everything", str(self.seed)]
         return [*arguments, "--trainer.default_root_dir", str(self.run.path), *self.arguments]
 
-    def _person_arguments(self) -> list[str]:
-        """Has persons located if the model reads them and the data set is not configured to: from annotation if any."""
-        content = self.content()
-        if not (content.get("experiment") or {}).get("person"):
-            return []
-        file = experiments_folder() / content["data"]["dataset"] if self.data is None else data_file(self.data)
-        faces = read_yaml(file)["init_args"]["faces"]
-        if faces["person"] != "none":
-            return []
-        source = "annotation" if faces["detector"] == "annotation" else "insightface"
-        return ["--data.dataset.faces.person", source]
+    def refuse_unfit_data(self) -> None:
+        """Refuses a data set that lacks what the system needs.
+
+        Raises:
+            ValueError: it has no audio, or single images instead of videos.
+        """
+        lacking = [
+            need for need in self.needs if need in ("motion", "audio") and need not in self._data_class().provides
+        ]
+        if lacking:
+            texts = {"motion": "videos, and it has single images", "audio": "audio, and it has none"}
+            raise ValueError(f"{self.system} cannot run on {self.dataset}: it needs {texts[lacking[0]]}")
+
+    def _data_class(self) -> Any:
+        module, _, name = str(read_yaml(data_file(self.dataset))["class_path"]).rpartition(".")
+        return getattr(import_module(module), name)
+
+    def _located(self) -> list[str]:
+        """Has landmarks and persons located if the system reads them and the data set is not configured to."""
+        faces = read_yaml(data_file(self.dataset))["init_args"]["faces"]
+        annotated = faces["detector"] == "annotation"
+        sources = {"person": "insightface", "landmarks": "mesh"}
+        return [
+            argument
+            for need, source in sources.items()
+            if need in self.needs and faces[need] == "none"
+            for argument in (f"--data.dataset.faces.{need}", "annotation" if annotated else source)
+        ]
+
+
+def _last(layers: list[Layer], key: str, default: Any) -> Any:
+    """Returns a value of the section `experiment:` as the last layer that has it states it."""
+    values = [(layer.content.get("experiment") or {}) for layer in layers]
+    return next((value[key] for value in reversed(values) if key in value), default)
+
+
+def experiment_names() -> list[str]:
+    """Lists all experiments: every system on every data set that has what the system needs."""
+    requests = (ExperimentRequest(f"{system}_{data}") for system in system_names() for data in data_names())
+    return [request.experiment for request in requests if fits(request)]
+
+
+def fits(request: ExperimentRequest) -> bool:
+    """Whether a data set has what a system needs."""
+    try:
+        request.refuse_unfit_data()
+    except ValueError:
+        return False
+    return True
 
 
 def required_runs(config: object) -> Iterator[str]:

@@ -33,6 +33,8 @@ SESSION_KEYS = (
     "trainer.logger",
     "trainer.enable_progress_bar",
     "experiment.summary",
+    "experiment.needs",
+    "experiment.person",
     "experiment.small",
 )
 LOADING_KEYS = (

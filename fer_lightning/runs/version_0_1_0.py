@@ -6,6 +6,8 @@ Modules that have moved are listed in `data_modules.utils.old_paths`.
 from collections.abc import Mapping
 from typing import Any
 
+from fer_lightning.paths import RUN
+
 RENAMED_KEYS: Mapping[str, str] = {
     "data.sound": "data.audio",
     "data.variants": "data.train_views",
@@ -30,6 +32,17 @@ RENAMED_VALUES: Mapping[str, Mapping[str, object]] = {
     "pixels": {"imagenet": None},  # was the default and is now left to the weights
 }
 """Argument -> its values -> what they are today."""
+
+RENAMED_EXPERIMENTS: Mapping[str, str] = {
+    "c3d_pretraining": "c3d_synthetic_pretraining",
+    "context_face_synthetic": "context_face_synthetic_stills",
+    "context_scene_synthetic": "context_scene_synthetic_occluded_stills",
+    "densenet_fc_synthetic": "densenet_fc_synthetic_stills",
+    "ecnn_stills_synthetic": "ecnn_stills_synthetic_stills",
+    "stills_synthetic": "stills_synthetic_stills",
+    "vgg16_synthetic": "vgg16_synthetic_stills",
+}
+"""Experiments whose weights others start from -> their names today."""
 
 NETWORK = ("descriptor", "modules", "landmark_width", "frames")
 FUSIONS: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
@@ -101,6 +114,9 @@ def _with_current_names(values: Any, place: str) -> Any:
 def _current_value(name: str, value: Any) -> Any:
     """The value of an argument as it is written today."""
     words = RENAMED_VALUES.get(name, {})
+    if isinstance(value, str) and value.startswith(RUN):
+        experiment = value.removeprefix(RUN)
+        return RUN + RENAMED_EXPERIMENTS.get(experiment, experiment)
     if isinstance(value, list):
         return [words.get(each, each) if isinstance(each, str) else each for each in value]
     return words.get(value, value) if isinstance(value, str) else value

@@ -53,7 +53,7 @@ def test_every_command_of_the_list_exists():
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["train", "ceflnet_dfe"], ["no experiment 'ceflnet_dfe'", "did you mean ceflnet_dfew"]),
+        (["train", "ceflnet_dfe"], ["no data set 'dfe'", "did you mean dfew"]),
         (["train", "ceflnet_dfew", "--data", "dfw"], ["no data set 'dfw'", "dfew"]),
         (experiment("--model.init_args.slal", "false"), ["slal", "CEFLNet"]),
         (experiment("--data.batchsize", "3"), ["batchsize"]),
@@ -186,12 +186,13 @@ def test_whether_a_training_was_stopped_early(states, expected):
 def test_required_runs_are_trained_once_in_their_own_process(monkeypatch, capsys):
     started = []
     monkeypatch.setattr(fit.subprocess, "run", lambda command, check: started.append((command[1:], check)))
-    train_required_run("stills_synthetic")
-    assert started == [(["-m", "fer_lightning", "train", "stills_synthetic"], True)]
-    report = ExperimentRequest("stills_synthetic").run.report
+    train_required_run("stills_synthetic_stills")
+    asked = ["stills_synthetic_stills", "--fold", "1", "--seed", "0"]
+    assert started == [(["-m", "fer_lightning", "train", *asked], True)]
+    report = ExperimentRequest("stills_synthetic_stills").run.report
     report.parent.mkdir(parents=True)
     report.touch()
-    train_required_run("stills_synthetic")
+    train_required_run("stills_synthetic_stills")
     assert len(started) == 1
 
 
@@ -199,11 +200,11 @@ def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
     prepared = []
     needy = SimpleNamespace(
         datamodule=SimpleNamespace(prepare_data=lambda: prepared.append("data")),
-        plain_config=lambda: {"model": {"weights": "run:stills_synthetic"}},
+        plain_config=lambda: {"model": {"weights": "run:stills_synthetic_stills"}},
     )
     monkeypatch.setattr(fit, "train_required_run", prepared.append)
     prepare_data_and_weights(needy)
-    assert prepared == ["data", "stills_synthetic"]
+    assert prepared == ["data", "stills_synthetic_stills"]
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     prepare_data_and_weights(needy)
     assert len(prepared) == 2

@@ -137,11 +137,12 @@ def test_damaged_curves_of_a_begun_run_are_named(tmp_path, capsys, content):
 
 
 def test_an_experiment_that_is_no_yaml_is_named(tmp_path, monkeypatch, capsys):
-    (tmp_path / "experiments").mkdir()
-    for name in ("_base", "mine"):
-        (tmp_path / "experiments" / f"{name}.yaml").write_text("model: [")
+    for name in ("base", "systems/mine", "data/made"):
+        file = tmp_path / "experiments" / f"{name}.yaml"
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_text("model: [")
     monkeypatch.chdir(tmp_path)
-    said = said_of(["train", "mine"], capsys)
+    said = said_of(["train", "mine_made"], capsys)
     assert "mine.yaml" in said
     assert "line 2" in said  # where the file ends inside the list
 

@@ -20,7 +20,8 @@ from fer_lightning.ensemble import FixedWeights, average, result, training, weig
 from fer_lightning.ensemble.experiment import may_change_results, read_ensemble, split_arguments
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit, resume
-from fer_lightning.experiments.request import ExperimentRequest, experiments_folder
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunInfo
 from tests.ensemble.test_ensemble import made_table
@@ -43,19 +44,20 @@ SUMS = "fer_lightning.ensemble"
 def folder(tmp_path, monkeypatch):
     """Experiments of this test's own: two small systems, on points and on the middle frame."""
     ours, made = experiments_folder().absolute(), tmp_path / "experiments"
-    (made / "_data").mkdir(parents=True)
-    shutil.copy(ours / "_base.yaml", made)
-    shutil.copytree(ours / "_small", made / "_small")
-    (made / "_data" / "made.yaml").write_text(MADE)
-    (made / "_data" / "other.yaml").write_text(MADE.replace("tested: 2", "tested: 1"))
-    shutil.copy(ours / "_data" / "dfew.yaml", made / "_data")
-    for name, source in (("points", "lmed_synthetic"), ("frame", "middle_frame_synthetic")):
-        content = yaml.safe_load((ours / f"{source}.yaml").read_text())
+    (made / "systems").mkdir(parents=True)
+    (made / "data").mkdir()
+    shutil.copy(ours / "base.yaml", made)
+    (made / "data" / "made.yaml").write_text(MADE)
+    (made / "data" / "other.yaml").write_text(MADE.replace("tested: 2", "tested: 1"))
+    shutil.copy(ours / "data" / "dfew.yaml", made / "data")
+    for name, source in (("points", "lmed"), ("frame", "middle_frame")):
+        content = yaml.safe_load((ours / "systems" / f"{source}.yaml").read_text())
         content["trainer"] |= TINY
-        content["data"] |= {"dataset": "_data/made.yaml", "num_workers": 0, "inner_share": 0.5}
+        content["data"] |= {"num_workers": 0, "inner_share": 0.5}
+        content["experiment"]["size"] = "small"
         if name == "frame":
-            content["model"]["init_args"] |= {"start_from": "random"}
-        (made / f"{name}.yaml").write_text(yaml.safe_dump(content))
+            content["small"]["model"]["init_args"]["start_from"] = "random"
+        (made / "systems" / f"{name}.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
     return made
 
@@ -65,8 +67,8 @@ def write(folder, name, members=("points", "frame"), method=None, **further):
     method = method or {"class_path": f"{SUMS}.SearchedWeights", "init_args": {"step": 0.1}}
     ensemble = {"members": list(members), "method": method, **further}
     content = {"experiment": {"summary": f"{name} of others", "size": "small"}, "ensemble": ensemble}
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    return ExperimentRequest(name)
+    (folder / "systems" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return ExperimentRequest(f"{name}_made")
 
 
 def page(run):
@@ -134,20 +136,21 @@ def by(name, **arguments):
     ("ensemble", "message"),
     [
         ({"membrs": ["points"]}, "membrs.*did you mean members"),
-        ({"members": [{"run": "points", "publshed": 3}]}, "publshed.*did you mean published"),
+        ({"members": [{"system": "points", "publshed": 3}]}, "publshed.*did you mean published"),
         (by("Avrage"), "Avrage.*did you mean Average"),
         (by("SearchedWeights", stp=1), "stp.*did you mean step"),
         (by("FixedWeights", weights=[1, 2]), "2 weights for 1 member:"),
         (by("JointFusion", groups=[["x"]]), "no member 'x'"),
-        ({"members": []}, "expected names of experiments"),
+        ({"members": []}, "expected names of systems"),
         ({"members": ["points", "points"]}, "points is listed twice"),
-        ({"members": [{"run": "points", "arguments": ["--data.size", "32"]}]}, "no `name`"),
+        ({"members": [{"system": "points", "arguments": ["--data.size", "32"]}]}, "no `name`"),
         ({"members": ["points"], "selection": "last"}, "selection"),
     ],
 )
 def test_what_does_not_fit_fails_at_once(folder, ensemble, message, capsys, made_apart):
-    (folder / "both.yaml").write_text(yaml.safe_dump({"experiment": {"summary": "both"}, "ensemble": ensemble}))
-    assert main(["train", "both"]) == 2
+    content = {"experiment": {"summary": "both", "size": "small"}, "ensemble": ensemble}
+    (folder / "systems" / "both.yaml").write_text(yaml.safe_dump(content))
+    assert main(["train", "both_made"]) == 2
     said = capsys.readouterr().err.replace("\n", " ")
     assert "Traceback" not in said
     assert re.search(message, said), said
@@ -157,7 +160,7 @@ def test_what_does_not_fit_fails_at_once(folder, ensemble, message, capsys, made
 def test_a_wrong_argument_of_an_ensemble_gets_a_suggestion(folder, capsys, made_apart):
     weights = {"class_path": f"{SUMS}.FixedWeights", "init_args": {"weights": {"frame": 1, "points": 2}}}
     write(folder, "both", method=weights)
-    assert main(["train", "both", "--ensemble.selections", "inner"]) == 2
+    assert main(["train", "both_made", "--ensemble.selections", "inner"]) == 2
     message = capsys.readouterr().err
     assert "--ensemble.selections" in message
     assert "did you mean selection or BestSelection?" in message.replace("\n", " "), (
@@ -168,35 +171,37 @@ def test_a_wrong_argument_of_an_ensemble_gets_a_suggestion(folder, capsys, made_
 
 def test_members_that_do_not_fit_are_named_before_training(folder, capsys, made_apart):
     write(folder, "both", ["points", "pionts"])
-    assert main(["train", "both"]) == 2
-    assert "no experiment 'pionts'" in capsys.readouterr().err
-    write(folder, "both", ["points", {"run": "frame", "name": "odd", "arguments": ["--model.init_args.dropuot", "0"]}])
-    assert main(["train", "both"]) == 2
-    assert "frame: " in (said := capsys.readouterr().err)
+    assert main(["train", "both_made"]) == 2
+    assert "no experiment 'pionts_made'" in capsys.readouterr().err
+    write(
+        folder, "both", ["points", {"system": "frame", "name": "odd", "arguments": ["--model.init_args.dropuot", "0"]}]
+    )
+    assert main(["train", "both_made"]) == 2
+    assert "frame_made: " in (said := capsys.readouterr().err)
     assert "dropuot" in said
-    write(folder, "both", ["points", {"run": "frame", "name": "x", "arguments": ["--data.inner_share", "0.3"]}])
-    assert main(["train", "both"]) == 2
+    write(folder, "both", ["points", {"system": "frame", "name": "x", "arguments": ["--data.inner_share", "0.3"]}])
+    assert main(["train", "both_made"]) == 2
     assert "inner_share is 0.3" in capsys.readouterr().err
     further = ["--data.dataset.init_args.subjects", "7"]
-    write(folder, "both", ["points", {"run": "frame", "name": "x", "arguments": further}])
-    assert main(["train", "both"]) == 2
+    write(folder, "both", ["points", {"system": "frame", "name": "x", "arguments": further}])
+    assert main(["train", "both_made"]) == 2
     assert "members of an ensemble share their data, but subjects is 7" in capsys.readouterr().err
     write(folder, "both")
-    assert main(["train", "both", "--data.selection", "last"]) == 2
+    assert main(["train", "both_made", "--data.selection", "last"]) == 2
     assert "a search on the inner split takes members with --data.selection inner" in capsys.readouterr().err
     write(folder, "round", ["points", "ring"])
     write(folder, "ring", ["round"])
-    assert main(["train", "ring"]) == 2
-    assert "ring > round > ring: an ensemble cannot be a part of itself" in capsys.readouterr().err
+    assert main(["train", "ring_made"]) == 2
+    assert "ring_made > round_made > ring_made: an ensemble cannot be a part of itself" in capsys.readouterr().err
     assert not made_apart
 
 
 def test_lightnings_own_commands_do_not_take_ensembles(folder):
     with pytest.raises(ValueError, match="an ensemble of experiments"):
         write(folder, "both").command_line()
-    (folder / "none.yaml").write_text("experiment: {summary: none}\n")
-    with pytest.raises(ValueError, match=r"expected an experiment with `model:` and `data:`, or one with `ensemble:`"):
-        ExperimentRequest("none").content()
+    (folder / "systems" / "none.yaml").write_text("experiment: {summary: none}\n")
+    with pytest.raises(ValueError, match=r"expected a system with `model:`, or one with `ensemble:`"):
+        ExperimentRequest("none_made").layers()
 
 
 def test_arguments_go_to_the_ensemble_or_to_its_members():
@@ -210,11 +215,13 @@ def test_arguments_go_to_the_ensemble_or_to_its_members():
 
 
 def test_what_is_asked_of_members(folder):
-    write(folder, "both", ["points", {"run": "frame", "name": "wide", "arguments": ["--data.size", "32"]}])
-    asked = ExperimentRequest("both", "other", fold="2", seed=3, name="x", arguments=("--ensemble.method", "Average"))
+    write(folder, "both", ["points", {"system": "frame", "name": "wide", "arguments": ["--data.size", "32"]}])
+    asked = ExperimentRequest(
+        "both_made", "other", fold="2", seed=3, name="x", arguments=("--ensemble.method", "Average")
+    )
     first, second = read_ensemble(asked).requests()
-    assert first == ExperimentRequest("points", "other", "small", "2", 3)
-    assert second == ExperimentRequest("frame", "other", "small", "2", 3, "wide", ("--data.size", "32"))
+    assert first == ExperimentRequest("points_other", size="small", fold="2", seed=3)
+    assert second == ExperimentRequest("frame_made", "other", "small", "2", 3, "wide", ("--data.size", "32"))
     told = replace(asked, arguments=("--trainer.max_epochs", "2"))
     assert [request.name for request in read_ensemble(told).requests()] == ["x", "wide.x"], "they differ, so do folders"
     assert read_ensemble(told).requests()[1].arguments == ("--data.size", "32", "--trainer.max_epochs", "2")
@@ -226,44 +233,44 @@ def test_what_is_asked_of_members(folder):
 
 
 def test_one_command_trains_what_is_missing_and_makes_it_one(folder, apart, capsys):
-    request = write(folder, "both", [{"run": "points", "published": 42.56}, "frame"], published=54.3)
-    run, parts = request.run, [ExperimentRequest("points"), ExperimentRequest("frame")]
+    request = write(folder, "both", [{"system": "points", "published": 42.56}, "frame"], published=54.3)
+    run, parts = request.run, [ExperimentRequest("points_made"), ExperimentRequest("frame_made")]
     train_here(parts[0])
-    assert main(["train", "both"]) == 0, capsys.readouterr().err
-    assert apart == ["frame"], "points is finished"
+    assert main(["train", "both_made"]) == 0, capsys.readouterr().err
+    assert apart == ["frame_made"], "points is finished"
     said = capsys.readouterr().out
     assert "42.56" in said
     assert "54.30" in said
     assert "confusion matrix of the ensemble" in said
     table = tables_of(request)
     shares = {part.name: part.weight for part in Record.read(run).parts}
-    p = {part.experiment: tables_of(part).probabilities for part in parts}
+    p = {part.system: tables_of(part).probabilities for part in parts}
     np.testing.assert_allclose(table.probabilities, weighted_sum(p, shares), atol=1e-11)
     assert table.missing.tolist() == [clip == "s0-anger" for clip in table.clip_id.tolist()]
     assert set(tables_of(request, "inner").split.tolist()) == {"inner"}
     info = run.read_info()
-    assert (info.experiment, info.model, info.dataset, info.selection) == ("both", "WeightedSum", "made", "inner")
+    assert (info.experiment, info.model, info.dataset, info.selection) == ("both_made", "WeightedSum", "made", "inner")
     page = run.report.read_text()
     assert all(text in page for text in ("42.56", "54.30", "points alone", "fusion", "Confusion matrix", "left out in"))
     config = yaml.safe_load(run.config.read_text())
     assert config["ensemble"]["method"]["init_args"] == {"step": 0.1}
-    assert main(["train", "both"]) == 0
-    assert "runs/both/1-0 is finished" in capsys.readouterr().out
-    assert main(["train", "both", "--ensemble.method", "Average"]) == 2, "one folder, one configuration"
+    assert main(["train", "both_made"]) == 0
+    assert "runs/both_made/1-0 is finished" in capsys.readouterr().out
+    assert main(["train", "both_made", "--ensemble.method", "Average"]) == 2, "one folder, one configuration"
     assert "begun with other settings" in capsys.readouterr().err
-    assert main(["train", "both", "--name", "mean", "--ensemble.method", "Average"]) == 0
-    assert apart == ["frame"], "the same members"
-    np.testing.assert_array_equal(tables_of(ExperimentRequest("both", name="mean")).probabilities, average(p))
+    assert main(["train", "both_made", "--name", "mean", "--ensemble.method", "Average"]) == 0
+    assert apart == ["frame_made"], "the same members"
+    np.testing.assert_array_equal(tables_of(ExperimentRequest("both_made", name="mean")).probabilities, average(p))
     assert main(["report", str(run.path)]) == 0
     assert "points alone" in run.report.read_text()
 
 
 def test_all_seeds_and_folds_of_an_ensemble(folder, made_apart, capsys):
     write(folder, "both", method={"class_path": f"{SUMS}.Average"})
-    command = ["cv", "both", "--folds", "1", "--seeds", "0", "1"]
+    command = ["cv", "both_made", "--folds", "1", "--seeds", "0", "1"]
     assert main(command) == 0, capsys.readouterr().err
-    assert made_apart == ["points/1-0", "frame/1-0", "points/1-1", "frame/1-1"]
-    summary = json.loads((ExperimentRequest("both").run.path.parent / "cv" / "summary.json").read_text())
+    assert made_apart == ["points_made/1-0", "frame_made/1-0", "points_made/1-1", "frame_made/1-1"]
+    summary = json.loads((ExperimentRequest("both_made").run.path.parent / "cv" / "summary.json").read_text())
     assert [(run["seed"], run["clips"]) for run in summary["runs"]] == [(0, 56), (1, 56)]
     assert main(command) == 0
     assert len(made_apart) == 4
@@ -273,47 +280,47 @@ def test_all_seeds_and_folds_of_an_ensemble(folder, made_apart, capsys):
 
 def test_members_may_be_ensembles(folder, made_apart, capsys):
     """`audio` is an ensemble of one that is deaf to a clip: that clip is left to the other one."""
-    deaf = {"run": "points", "name": "deaf", "arguments": ["--data.size", "32"]}
+    deaf = {"system": "points", "name": "deaf", "arguments": ["--data.size", "32"]}
     write(folder, "audio", [deaf])
-    request = write(folder, "both", ["audio", {"run": "frame", "published": 53.91}])
-    assert main(["train", "both"]) == 0, capsys.readouterr().err
-    assert made_apart == ["points.deaf/1-0", "frame/1-0"]
+    request = write(folder, "both", ["audio", {"system": "frame", "published": 53.91}])
+    assert main(["train", "both_made"]) == 0, capsys.readouterr().err
+    assert made_apart == ["points_made.deaf/1-0", "frame_made/1-0"]
     said = capsys.readouterr().out
     assert "audio: left out in 1 of 56 clips" in said
-    table, whole = tables_of(ExperimentRequest("frame")), tables_of(request)
+    table, whole = tables_of(ExperimentRequest("frame_made")), tables_of(request)
     assert not whole.missing.any()
     np.testing.assert_allclose(whole.probabilities[3], table.probabilities[3], atol=1e-11)
-    assert tables_of(ExperimentRequest("audio")).missing.tolist() == [row == 3 for row in range(56)]
+    assert tables_of(ExperimentRequest("audio_made")).missing.tolist() == [row == 3 for row in range(56)]
 
 
 def test_a_member_that_does_not_finish_is_named(folder, capsys, monkeypatch):
     write(folder, "both")
     monkeypatch.setattr(training, "train_in_subprocess", lambda request: 1)
-    assert main(["train", "both"]) == 2
-    assert "points/1-0 did not finish" in capsys.readouterr().err
-    assert not ExperimentRequest("both").run.path.exists()
+    assert main(["train", "both_made"]) == 2
+    assert "points_made/1-0 did not finish" in capsys.readouterr().err
+    assert not ExperimentRequest("both_made").run.path.exists()
 
 
 def test_an_ensemble_is_made_again_where_a_member_was(folder, made_apart, tmp_path, capsys):
     request = write(folder, "both", method={"class_path": f"{SUMS}.Average"})
     train_here(request)
     first = tables_of(request).probabilities
-    made_table("test", 3.0, 77).write(ExperimentRequest("points").run.predictions("test"))
+    made_table("test", 3.0, 77).write(ExperimentRequest("points_made").run.predictions("test"))
     train_here(request)
     assert not np.array_equal(tables_of(request).probabilities, first)
-    assert made_apart == ["points/1-0", "frame/1-0"]
+    assert made_apart == ["points_made/1-0", "frame_made/1-0"]
     capsys.readouterr()
-    shutil.rmtree(ExperimentRequest("points").run.path)
+    shutil.rmtree(ExperimentRequest("points_made").run.path)
     train_here(request)
     assert "is finished" in capsys.readouterr().out, "what is no longer there is not trained again"
 
 
 def test_a_search_on_what_is_reported_says_so(folder, made_apart, capsys):
     write(folder, "both")
-    assert main(["train", "both", "--ensemble.selection", "best_on_test"]) == 0
+    assert main(["train", "both_made", "--ensemble.selection", "best_on_test"]) == 0
     said = capsys.readouterr().out
     assert "the ensemble was chosen on these very clips" in said
-    assert ExperimentRequest("both").run.read_info().selection == "best_on_test"
+    assert ExperimentRequest("both_made").run.read_info().selection == "best_on_test"
 
 
 def test_weights_by_place_are_those_by_name():
@@ -333,7 +340,7 @@ def test_members_are_trained_by_the_same_command(monkeypatch):
         "run",
         lambda command, env, check: started.append((command[1:], env["HERE"])) or SimpleNamespace(returncode=3),
     )
-    request = ExperimentRequest("points", "made", "small", "2", 5, "x", ("--data.size", "32"))
+    request = ExperimentRequest("points_made", "made", "small", "2", 5, "x", ("--data.size", "32"))
     assert resume.train_in_subprocess(request, {"HERE": "yes"}) == 3
     ((command, environment),) = started
     assert command[:3] == ["-m", "fer_lightning", "train"]

@@ -12,23 +12,22 @@ import yaml
 
 from data_modules.datasets.dataset import VideoDataset
 from fer_lightning.ensemble import Average
-from fer_lightning.ensemble.experiment import model_requests, read_ensemble
+from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.ensemble.training import ReadCLI, check_configurations
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import (
+from fer_lightning.experiments.request import ExperimentRequest, experiment_names, fits, required_runs
+from fer_lightning.experiments.system import (
     ExperimentInfo,
-    ExperimentRequest,
+    base_settings,
     data_file,
     data_names,
-    ensemble_names,
-    experiment_names,
     experiments_folder,
-    model_names,
-    required_runs,
+    is_ensemble,
+    system_layers,
+    system_names,
 )
 from fer_lightning.layers.backbones import Pretrained
-from fer_lightning.runs.folder import read_yaml
 from fer_lightning.training.callbacks import EpochSeed
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.loading import load_trained
@@ -41,7 +40,15 @@ MADE = (  # with all arguments: what is not stated would stay as the experiment'
 )
 
 
-MODELS, ENSEMBLES = tuple(model_names()), tuple(ensemble_names())
+MODELS = tuple(name for name in system_names() if not is_ensemble(name))
+ENSEMBLES = tuple(name for name in system_names() if is_ensemble(name))
+
+
+def on_any_data(system: str) -> str:
+    """An experiment of a system: on rendered faces, or on rendered stills."""
+    return next(
+        name for data in ("synthetic", "synthetic_stills") if fits(ExperimentRequest(name := f"{system}_{data}"))
+    )
 
 
 @functools.cache
@@ -50,33 +57,63 @@ def resolved(request: ExperimentRequest) -> dict:
 
 
 @pytest.mark.parametrize("size", ["small", "paper"])
-@pytest.mark.parametrize("name", MODELS)
-def test_every_experiment_can_be_made_in_both_sizes(name, size):
+@pytest.mark.parametrize("system", MODELS)
+def test_every_system_can_be_made_in_both_sizes(system, size):
     with torch.device("meta"):  # numbers without memory: some systems have hundreds of millions
-        cli = FerCLI(ExperimentRequest(name, size=size).command_line(), run=False)
+        cli = FerCLI(ExperimentRequest(on_any_data(system), size=size).command_line(), run=False)
     assert isinstance(cli.model, VideoClassifier)
     assert cli.model.class_names == cli.datamodule.class_names
     assert cli.datamodule.inputs == cli.model.inputs
     assert (cli.model.optimizer is not None) == any(p.requires_grad for p in cli.model.parameters())
     config = cli.plain_config()
     assert cli.trainer.max_epochs == config["trainer"]["max_epochs"]
-    assert set(required_runs(config)) <= set(MODELS)
     info = config["experiment"]
     assert info["summary"]
     assert ExperimentInfo(**info)
+    needed = {"audio": {"spectrogram", "descriptor"}, "landmarks": {"landmarks"}, "person": {"person"}}
+    assert {need for need, fields in needed.items() if fields & cli.model.inputs} == {*info["needs"]} - {"motion"}
 
 
-def systems() -> list[str]:
-    """One experiment of each system: those on other data sets have the same small size."""
-    found: dict[str, str] = {}
-    for name in MODELS:
-        system, data = name.rsplit("_", 1)
-        found[system] = name if data == "synthetic" else found.get(system, name)
-    return sorted(found.values())
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("system", MODELS)
+def test_every_system_resolves_on_every_data_set(system, size):
+    """Data sets on which a system's own settings are the same differ in the data alone, and one stands for them."""
+    requests = [ExperimentRequest(f"{system}_{data}", size=size) for data in data_names()]
+    unlike = {yaml.safe_dump([layer.content for layer in each.layers()]): each for each in requests if fits(each)}
+    for request in unlike.values():
+        for name in required_runs(resolved(request)):
+            needed = ExperimentRequest.from_run_name(name)
+            assert fits(needed)
+            assert needed.system in MODELS
+            assert needed.run.path.parent.name == name, "it is trained where it is looked for"
 
 
-@pytest.mark.parametrize("name", [name for name in systems() if not name.startswith("static_vote")])  # learns nothing
-def test_every_system_trains(name):
+def test_a_system_is_refused_where_the_data_lacks_what_it_needs():
+    with pytest.raises(ValueError, match="ceflnet cannot run on fer2013: it needs videos"):
+        ExperimentRequest("ceflnet_fer2013").command_line()
+    with pytest.raises(ValueError, match="spectrogram cannot run on dfew: it needs audio"):
+        ExperimentRequest("spectrogram_dfew").command_line()
+    names = set(experiment_names())
+    assert {"ceflnet_dfew", "stills_dfew", "lmed_dfew", "context_pyramid_mafw", "bimodal_fusion_cremad"} <= names
+    assert not {"ceflnet_fer2013", "spectrogram_dfew", "bimodal_fusion_dfew"} & names
+    assert len(names) > 500
+
+
+def test_layers_are_in_the_order_in_which_they_override():
+    origins = [layer.origin.rsplit("/", 1)[-1] for layer in system_layers("vshnn_lrmaf", "mmi", "small")]
+    expected = ["base", "vshnn", "vshnn_lrmf", "vshnn_lrmaf"]
+    assert [origin.removesuffix(".yaml") for origin in origins[:4]] == expected
+    assert origins[4:] == ["vshnn_lrmf.yaml, on mmi", "vshnn.yaml, small", "vshnn_lrmf.yaml, small"]
+    synthetic = system_layers("context_face", "synthetic_stills")
+    assert [layer.origin.rsplit("/", 1)[-1] for layer in synthetic][-1] == "context_face.yaml, small", "by default"
+    fusion = resolved(ExperimentRequest("vshnn_lrmaf_mmi", size="small"))["model"]["init_args"]["fusion"]["init_args"]
+    assert (fusion["modules"], fusion["width"], fusion["attention"]) == (2, 64, True)
+    start = resolved(ExperimentRequest("context_face_rafdb", size="small"))["model"]["init_args"]["start_from"]
+    assert start == "run:context_face_affectnet.small"
+
+
+@pytest.mark.parametrize("system", [name for name in MODELS if name != "static_vote"])  # learns nothing
+def test_every_system_trains(system):
     """Two steps at its small size, with a backbone that begins at random, on faces made here."""
     tiny = (
         "--data.dataset",
@@ -91,7 +128,7 @@ def test_every_system_trains(name):
         "false",
     )
     one = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "2", "--trainer.limit_val_batches", "1")
-    request = ExperimentRequest(name, size="small", arguments=(*tiny, *one))
+    request = ExperimentRequest(on_any_data(system), size="small", arguments=(*tiny, *one))
     cli = FerCLI(request.command_line(), run=False)
     cli.datamodule.train_views = min(cli.datamodule.train_views, 1)  # of which all are cached before the first step
     cli.model.start_from = RANDOM
@@ -114,25 +151,11 @@ def test_every_system_trains(name):
         assert trained(batch).logits.equal(cli.model.eval()(batch).logits)
 
 
-@functools.cache
-def unlike_data() -> tuple[str, ...]:
-    """Experiments whose data sets have, together, every argument that could be left over."""
-    files = {name: experiments_folder() / ExperimentRequest(name).content()["data"]["dataset"] for name in MODELS}
-    arguments = {name: read_yaml(file)["init_args"].keys() for name, file in files.items()}
-    found: list[str] = []
-    for name in sorted(MODELS, key=lambda name: -len(arguments[name])):
-        if arguments[name] - {argument for other in found for argument in arguments[other]}:
-            found.append(name)
-    return tuple(found)
-
-
 @pytest.mark.parametrize("data", data_names())
-def test_a_data_set_does_not_depend_on_the_experiment(data):
-    assert len(unlike_data()) > 2
-    found = {name: resolved(ExperimentRequest(name, data))["data"]["dataset"] for name in unlike_data()}
-    first, *others = found.values()
-    assert all(other == first for other in others), found
-    assert first == yaml.safe_load(data_file(data).read_text())  # the file states all there is
+def test_a_data_set_does_not_depend_on_the_system(data):
+    systems = [name for name in MODELS if fits(ExperimentRequest(f"{name}_{data}"))]
+    found = [resolved(ExperimentRequest(f"{name}_{data}"))["data"]["dataset"] for name in ("stills", systems[0])]
+    assert found[0] == found[1] == yaml.safe_load(data_file(data).read_text())  # the file states all there is
 
 
 @pytest.mark.parametrize("data", data_names())
@@ -145,14 +168,14 @@ def test_every_data_file_states_every_argument_of_its_class(data):
 
 
 def test_no_base_file_names_a_model_or_data():
-    assert yaml.safe_load((experiments_folder() / "_base.yaml").read_text()).keys() == {"trainer"}
+    assert base_settings().keys() == {"trainer"}
 
 
 def test_fold_seed_data_and_size_reach_the_configuration():
     config = resolved(ExperimentRequest("ceflnet_dfew", "synthetic", "small", fold="3", seed=5))
     assert config["data"]["dataset"]["class_path"].endswith("Synthetic")
     assert config["data"]["dataset"]["init_args"]["fold"] == "3"
-    small = yaml.safe_load((experiments_folder() / "_small" / "CEFLNet.yaml").read_text())
+    small = yaml.safe_load((experiments_folder() / "systems" / "ceflnet.yaml").read_text())["small"]
     assert config["data"]["size"] == small["data"]["size"] < 224
     assert config["trainer"]["max_epochs"] == small["trainer"]["max_epochs"] < 120
     paper = resolved(ExperimentRequest("ceflnet_dfew"))
@@ -171,7 +194,11 @@ def test_persons_are_found_for_models_that_look_at_them():
             "faces"
         ]["person"]
 
-    assert person("context_pyramid_synthetic") == person("context_pyramid_synthetic", "synthetic_wild") == "annotation"
+    assert (
+        person("context_pyramid_synthetic_occluded")
+        == person("context_pyramid_synthetic", "synthetic_wild")
+        == "annotation"
+    )
     assert person("context_spatiotemporal_synthetic", "dfew") == person("context_spatiotemporal_afew") == "insightface"
     assert person("context_pyramid_synthetic", "synthetic", "--data.dataset.faces.person", "frame") == "frame"
     assert person("ceflnet_synthetic", "dfew") == "none"
@@ -189,7 +216,8 @@ def test_further_arguments_go_before_files():
         (ExperimentRequest("ceflnet_dfew"), "ceflnet_dfew/1-0"),
         (ExperimentRequest("ceflnet_dfew", fold="3", seed=7), "ceflnet_dfew/3-7"),
         (ExperimentRequest("ceflnet_dfew", size="paper"), "ceflnet_dfew/1-0"),  # its own size anyway
-        (ExperimentRequest("ceflnet_dfew", "synthetic", "small"), "ceflnet_dfew.synthetic.small/1-0"),
+        (ExperimentRequest("ceflnet_dfew", "synthetic", "small"), "ceflnet_synthetic/1-0"),  # its own size anyway
+        (ExperimentRequest("ceflnet_dfew", "synthetic", "paper"), "ceflnet_synthetic.paper/1-0"),
         (ExperimentRequest("ceflnet_dfew", name="no_sal"), "ceflnet_dfew.no_sal/1-0"),
     ],
 )
@@ -200,42 +228,35 @@ def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
 def test_needed_runs_are_found_wherever_they_are_named():
     config = {"a": [{"weights": "run:x"}, "run:y"], "b": {"c": "run", "d": {"e": "run:z/2-0"}}, "f": 3}
     assert list(required_runs(config)) == ["x", "y", "z/2-0"]
-    assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew", size="small")))) == ["stills_synthetic"]
+    assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew", size="small")))) == ["stills_synthetic_stills"]
     assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew")))) == []
 
 
-def test_every_experiment_trains_a_model_or_is_made_of_others():
-    assert sorted([*MODELS, *ENSEMBLES]) == experiment_names()
-    assert {"ceflnet_dfew", "stills_synthetic"} <= set(MODELS)
-    assert {"bimodal_audio_afew", "bimodal_fusion_synthetic", "context_ensemble_afew"} <= set(ENSEMBLES)
+def test_a_run_that_is_named_can_be_asked_for():
+    assert ExperimentRequest.from_run_name("stills_fer2013") == ExperimentRequest("stills_fer2013")
+    asked = ExperimentRequest("stills_fer2013", size="small", fold="2", seed=7, name="wide.x")
+    assert ExperimentRequest.from_run_name("stills_fer2013.small.wide.x/2-7") == asked
+    assert asked.run.path.parts[-2:] == ("stills_fer2013.small.wide.x", "2-7")
 
 
 @pytest.mark.parametrize("size", ["small", "paper"])
-@pytest.mark.parametrize("name", ENSEMBLES)
-def test_every_ensemble_can_be_read(name, size):
-    made = read_ensemble(ExperimentRequest(name, size=size, fold="2", seed=3))
+@pytest.mark.parametrize("system", ENSEMBLES)
+def test_every_ensemble_can_be_read(system, size):
+    made = read_ensemble(ExperimentRequest(f"{system}_synthetic", size=size, fold="2", seed=3))
     assert made.plain["experiment"]["summary"]
     assert len(made.settings.members) > 1
     for entry, request in zip(made.settings.members, made.requests(), strict=True):
         asked = (request.experiment, request.size, request.fold, request.seed, request.name)
-        assert asked == (entry.run, size, "2", 3, entry.name)
-
-
-@pytest.mark.parametrize("name", ENSEMBLES)
-def test_members_of_every_ensemble_are_on_the_same_data(name):
-    members = [entry.run for entry in read_ensemble(ExperimentRequest(name)).settings.members]
-    assert set(members) <= set(experiment_names())
-    data = [request.content()["data"] for request in model_requests(ExperimentRequest(name))]
-    assert len({(each["dataset"], each["selection"]) for each in data}) == 1
+        assert asked == (f"{entry.system}_synthetic", size, "2", 3, entry.name)
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in ("bimodal_fusion_synthetic",) else pytest.mark.slow) for name in ENSEMBLES],
+    "system",
+    [pytest.param(name, marks=[] if name == "bimodal_fusion" else pytest.mark.slow) for name in ENSEMBLES],
 )
-def test_the_members_of_every_ensemble_fit_together(name):
+def test_the_members_of_every_ensemble_fit_together(system):
     """Every model's whole configuration is read, with the arguments of its variant."""
-    check_configurations(read_ensemble(ExperimentRequest(name)))
+    check_configurations(read_ensemble(ExperimentRequest(f"{system}_synthetic")))
 
 
 def test_the_papers_weights_and_methods_can_be_asked_for():
@@ -244,36 +265,34 @@ def test_the_papers_weights_and_methods_can_be_asked_for():
     made = read_ensemble(ExperimentRequest("bimodal_fusion_afew", arguments=(*weights[2:], "[.88,.34,.22,.06,.3]")))
     names = [entry.label for entry in made.settings.members]
     assert names == [
-        "bimodal_vggface_afew",
-        "bimodal_resnet18_afew",
-        "bimodal_densenet121_afew",
-        "static_vote_afew",
-        "bimodal_audio_afew",
+        "bimodal_vggface",
+        "bimodal_resnet18",
+        "bimodal_densenet121",
+        "static_vote",
+        "bimodal_audio",
     ]
     table = SimpleNamespace(class_names=("a", "b"))
     found = made.settings.method.fit({name: np.full((1, 2), 0.5) for name in names}, table).weights
     assert found == pytest.approx(dict(zip(names, np.array([0.88, 0.34, 0.22, 0.06, 0.3]) / 1.8, strict=True)))
-    assert [entry.published for entry in made.settings.members] == [53.91, 43.34, 49.35, 41.78, 25.59]
-    assert made.settings.published == 54.30
-    average = ("--ensemble.method", "Average", "--ensemble.published", "57.70")
+    average = ("--ensemble.method", "Average")
     assert read_ensemble(ExperimentRequest("context_ensemble_afew", arguments=average)).settings.method == Average()
     joint = ("--ensemble.method", "JointFusion", "--ensemble.method.groups", "[[1,2,3],[4,5,6,7,8,9]]")
     made = read_ensemble(ExperimentRequest("context_ensemble_afew", arguments=joint))
     first, second = made.settings.method.named_groups([entry.label for entry in made.settings.members])
-    assert {name.split(".")[0] for name in first} == {"context_spatiotemporal_afew"}
-    assert {name.split(".")[0] for name in second} == {"context_pyramid_afew"}
+    assert {name.split(".")[0] for name in first} == {"context_spatiotemporal"}
+    assert {name.split(".")[0] for name in second} == {"context_pyramid"}
 
 
 def test_unknown_names_are_answered_with_near_ones():
-    with pytest.raises(FileNotFoundError, match=r"no experiment 'ceflnet_dfw'.*did you mean ceflnet_dfew"):
+    with pytest.raises(FileNotFoundError, match=r"no data set 'dfw'.*did you mean dfew"):
         ExperimentRequest("ceflnet_dfw").command_line()
     with pytest.raises(FileNotFoundError, match=r"no data set 'syntetic'.*synthetic"):
         ExperimentRequest("ceflnet_dfew", "syntetic").command_line()
-    with pytest.raises(FileNotFoundError, match=r"there are: .*ceflnet_dfew"):
+    with pytest.raises(FileNotFoundError, match=r"systems: .*ceflnet"):
         ExperimentRequest("qqq").command_line()
 
 
-PRESETS = sorted((experiments_folder() / "_faces").glob("*.yaml"))
+PRESETS = sorted((experiments_folder() / "faces").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)

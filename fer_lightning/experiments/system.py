@@ -1,0 +1,232 @@
+"""Files of systems: what a system is, what it changes at small size, and what differs on a data set."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Literal
+
+from fer_lightning.runs.folder import read_yaml
+
+Size = Literal["small", "paper"]
+Need = Literal["motion", "audio", "landmarks", "person"]
+BASE = "base.yaml"
+OWN_KEYS = ("extends", "on", "small")
+"""Keys of a system's file that are not settings."""
+
+
+@dataclass
+class ExperimentInfo:
+    """The section `experiment:` of a system's file.
+
+    Args:
+        summary: one line for `make help` and `fer experiments`.
+        size: the size to run at by default; `small` adds the section `small:` of the system's file.
+        needs: what the system needs of a data set besides pictures of faces: more than one frame (`motion`), `audio`,
+            `landmarks`, or the `person` around the face. Landmarks and persons are located if the data set is not
+            configured to.
+        monitor: value of the inner split that chooses the epoch, such as `inner/war` or `inner/loss`. Losses and
+            metrics for which lower is better are minimised, all others maximised.
+    """
+
+    summary: str = ""
+    size: Size = "paper"
+    needs: tuple[Need, ...] = ()
+    monitor: str = "inner/war"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings that override those of the layers before.
+
+    Args:
+        origin: the file and the section that state them, for messages.
+        content: the settings, as in a file of Lightning's command line.
+    """
+
+    origin: str
+    content: dict[str, Any]
+
+
+def experiments_folder() -> Path:
+    """Returns `experiments/` in the working folder, or else the one in the repository of this code.
+
+    Raises:
+        FileNotFoundError: neither of them exists.
+    """
+    candidates = [Path("experiments"), Path(__file__).parents[2] / "experiments"]
+    for folder in candidates:
+        if (folder / BASE).is_file():
+            return folder
+    raise FileNotFoundError(
+        f"no experiments: looked for {BASE} in {' and '.join(str(path.absolute()) for path in candidates)}; "
+        "run from a checkout of the repository"
+    )
+
+
+def system_names() -> list[str]:
+    """Lists the systems, in alphabetical order."""
+    return sorted(path.stem for path in (experiments_folder() / "systems").glob("*.yaml"))
+
+
+def data_names() -> list[str]:
+    """Lists the data sets, in alphabetical order."""
+    return sorted(path.stem for path in (experiments_folder() / "data").glob("*.yaml"))
+
+
+def system_file(name: str) -> Path:
+    """Returns the file of a system.
+
+    Raises:
+        FileNotFoundError: no system has that name; the message suggests similar ones.
+    """
+    return _require_file(experiments_folder() / "systems" / f"{name}.yaml", "system", system_names())
+
+
+def data_file(name: str) -> Path:
+    """Returns the file that configures a data set.
+
+    Raises:
+        FileNotFoundError: no data set has that name; the message suggests similar ones.
+    """
+    return _require_file(experiments_folder() / "data" / f"{name}.yaml", "data set", data_names())
+
+
+def _require_file(path: Path, kind: str, names: list[str]) -> Path:
+    """Returns `path` if it is a file; otherwise raises an error that suggests similar names."""
+    if path.is_file():
+        return path
+    raise FileNotFoundError(f"no {kind} {path.stem!r} in {path.parent}; {similar_names(path.stem, names)}")
+
+
+def similar_names(name: str, names: list[str]) -> str:
+    """Says which of some names are similar to one that does not exist, or lists them all."""
+    similar = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    return f"did you mean {' or '.join(similar)}?" if similar else f"there are: {', '.join(names)}"
+
+
+def system_summary(system: str) -> str:
+    """Returns the line that describes a system.
+
+    Raises:
+        FileNotFoundError: no system has that name.
+    """
+    own = list(_family(system))[-1][1]
+    return str((own.get("experiment") or {}).get("summary", ""))
+
+
+def is_ensemble(system: str) -> bool:
+    """Whether a system combines others.
+
+    Raises:
+        FileNotFoundError: no system has that name.
+        ValueError: a file is not a system.
+    """
+    return any("ensemble" in content for _, content in _family(system))
+
+
+def system_layers(system: str, data: str, size: Size | None = None) -> list[Layer]:
+    """Returns the settings of a system on a data set, in the order in which they override each other.
+
+    These are: the base of all systems, the systems that this one extends, its own settings; then what all of these
+    state for the data set (`on:`); then, at small size, what they state for it (`small:`), there too with `on:`.
+
+    Args:
+        system: name of the system.
+        data: name of the data set.
+        size: `small` or `paper`; None for the size that the layers name.
+
+    Raises:
+        FileNotFoundError: no system has that name.
+        ValueError: a file is not a system, or has no small size.
+    """
+    family = list(_family(system))
+    layers = [Layer(str(file), _settings(content)) for file, content in family]
+    layers += [layer for file, content in family for layer in _on_data(str(file), content, data)]
+    if (size or default_size(layers)) == "small":
+        small = [(f"{file}, small", _section(str(file), content, "small")) for file, content in family]
+        layers += [
+            Layer(where, {key: each for key, each in content.items() if key != "on"}) for where, content in small
+        ]
+        layers += [layer for where, content in small for layer in _on_data(where, content, data)]
+    return [layer for layer in layers if layer.content]
+
+
+def _on_data(where: str, content: dict[str, Any], data: str) -> Iterator[Layer]:
+    """Yields what some settings state for a data set; names in `on:` may be patterns such as `synthetic*`."""
+    for name, settings in _section(where, content, "on").items():
+        if fnmatch(data, name):
+            yield Layer(f"{where}, on {name}", settings)
+
+
+def default_size(layers: list[Layer]) -> Size:
+    """Returns the size that the last of some layers names."""
+    size: Size = "paper"
+    for layer in layers:
+        size = (layer.content.get("experiment") or {}).get("size", size)
+    return size
+
+
+def base_settings() -> dict[str, Any]:
+    """Returns the settings that all systems share."""
+    return _settings(_read(experiments_folder() / BASE))
+
+
+def _settings(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings in a file, without its sections for data sets and small size."""
+    return {key: value for key, value in content.items() if key not in OWN_KEYS}
+
+
+def _family(system: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yields the files that make up a system, and their contents: the base, what it extends, and its own."""
+    files: list[tuple[Path, dict[str, Any]]] = []
+    names: list[str] = []
+    name: str | None = system
+    while name:
+        if name in names:
+            raise ValueError(f"{' > '.join((*names, name))}: a system cannot extend itself")
+        names.append(name)
+        file = system_file(name)
+        content = _read(file)
+        name = content.get("extends")
+        if not name and ("model" in content) == ("ensemble" in content):
+            raise ValueError(f"{file}: expected a system with `model:`, or one with `ensemble:` and no model")
+        files.append((file, content))
+    base = experiments_folder() / BASE
+    shared = _read(base)
+    if "ensemble" in files[-1][1]:
+        shared = {key: value for key, value in shared.items() if key != "trainer"}
+    yield base, shared
+    yield from reversed(files)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Reads a file of settings.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: expected settings, found {str(content)[:80]!r}")
+    return _with_names(content)
+
+
+def _with_names(content: dict[Any, Any]) -> dict[str, Any]:
+    """Returns settings with the name `on`, which YAML reads as true."""
+    return {"on" if key is True else key: value for key, value in content.items()}
+
+
+def _section(where: str, content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns a section of some settings, empty where there is none.
+
+    Raises:
+        ValueError: the section holds something other than settings.
+    """
+    section = content.get(name) or {}
+    if isinstance(section, dict):
+        section = _with_names(section)
+    if not isinstance(section, dict) or (name == "on" and not all(isinstance(v, dict) for v in section.values())):
+        raise ValueError(f"{where}: expected settings under `{name}:`, found {str(section)[:80]!r}")
+    return section
