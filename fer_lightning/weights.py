@@ -66,6 +66,21 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     return upgrade_checkpoint(content)
 
 
+def read_source(source: str) -> dict[str, object]:
+    """Reads what `weights` names: `run:NAME`, or the path of a run, a checkpoint or a file of weights.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message lists the runs beside it.
+        ValueError: the file is not a checkpoint, or holds more than tensors, lists, strings and numbers.
+    """
+    return read_checkpoint(checkpoint_named(source))
+
+
+def trained_here(content: dict[str, object]) -> bool:
+    """Whether weights were trained with this suite, whose checkpoints hold class names and configuration."""
+    return "fer_lightning" in content
+
+
 def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:
     """Returns the tensors of a checkpoint's `state_dict`, or of the whole content if there is no `state_dict`.
 
@@ -97,14 +112,9 @@ ABOUT_PIXELS = re.compile(r"(^|\.)(conversion\.(mean|std|bgr)|(backbone|scene)\.
 NETWORK = "backbone.network."  # prefix of an image network's tensors in a run's checkpoint
 
 
-def trained_here(source: str) -> bool:
-    """Whether weights were trained with this suite: `run:NAME`, or the path of a run or checkpoint."""
-    if source.startswith(RUN) or source in (RANDOM, "timm"):
-        return source.startswith(RUN)
-    return "fer_lightning" in read_checkpoint(checkpoint_named(source))
-
-
-def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: str = NETWORK) -> None:
+def load_backbone_weights(
+    network: nn.Module, content: dict[str, object], source: str, name: str, prefix: str = NETWORK
+) -> None:
     """Loads all weights of an image network.
 
     Only the counters `num_batches_tracked` may be missing: files from before torch 0.4.1 lack them, and no network
@@ -112,19 +122,15 @@ def load_backbone_weights(network: nn.Module, name: str, source: str, prefix: st
 
     Args:
         network: a network that timm built without a head.
-        name: the network's name in timm.
-        source: `timm`, `run:NAME`, or a path.
+        content: what `read_source` or `published_weights` has read.
+        source: `timm`, `run:NAME`, or a path, for messages.
+        name: the network's name, for messages.
         prefix: prefix of the network's tensors in a run's checkpoint.
 
     Raises:
-        FileNotFoundError: the run or file does not exist, or timm's weights cannot be downloaded.
         ValueError: the weights do not fit the network.
     """
-    if source == "timm":
-        state = _published_weights(name)
-    else:
-        path = checkpoint_named(source)
-        state = _backbone_state(read_checkpoint(path), prefix)
+    state = _backbone_state(content, prefix)
     own = {key: value for key, value in network.state_dict().items() if not ABOUT_PIXELS.search(key)}
     state = {key if key in own else SQUEEZE.sub(_timm_squeeze_name, key): value for key, value in state.items()}
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
@@ -175,7 +181,15 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
     return other_shape
 
 
-def _published_weights(name: str) -> dict[str, Tensor]:
+def published_weights(name: str) -> dict[str, object]:
+    """Returns the tensors that timm publishes for a network without its head, and downloads them if necessary.
+
+    Args:
+        name: the network's name in timm.
+
+    Raises:
+        FileNotFoundError: the weights cannot be downloaded; the message says where they come from.
+    """
     try:
         published: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:
@@ -185,7 +199,7 @@ def _published_weights(name: str) -> dict[str, Tensor]:
             f"the weights of {name} could not be downloaded: {type(error).__name__}. They come from {origin}; without "
             "a connection, download them elsewhere and give the file's path as weights, or use `weights: random`"
         ) from error
-    return published.state_dict()
+    return dict(published.state_dict())
 
 
 def _backbone_state(content: dict[str, object], prefix: str) -> dict[str, Tensor]:

@@ -13,7 +13,9 @@ from safetensors.torch import save_file
 from data_modules.labels import SEVEN
 from fer_lightning import CEFLNet, ImageClassifier
 from fer_lightning.architectures.context.frames import FaceModel
-from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
+from fer_lightning.layers.vgg import VGG16
+from fer_lightning.layers.video_backbones import ClipBackbone
 from fer_lightning.weights import checkpoint_of, load_fitting_weights, read_checkpoint
 from tests.models import SMALL, random_images, small_backbone
 
@@ -59,6 +61,34 @@ def test_files_of_weights(tmp_path):
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "w.safetensors")
     for name in ("bare.pt", "nested.pth", "parallel.pt", "with_head.pt", "w.safetensors"):
         assert_loaded(str(tmp_path / name), state)
+
+
+def fully_connected(**options):
+    return FullyConnectedBackbone("resnet10t", channels=SMALL, pool=1, hidden=8, **options)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        small_backbone,
+        fully_connected,
+        lambda **options: VGG16(width=1 / 16, hidden=8, **options),
+        lambda **options: ClipBackbone("c3d", width=1 / 16, **options),
+        lambda **options: FaceModel(small_backbone(**options), SEVEN, tuned=False),
+    ],
+    ids=["frames", "fully_connected", "vgg", "clips", "face_model"],
+)
+def test_each_part_reads_its_file_once(make, tmp_path, monkeypatch):
+    path, reads, load = tmp_path / "best.ckpt", [], torch.load
+    model = make()
+    trained = model.backbone if isinstance(model, FaceModel) else model
+    state = {f"backbone.{name}": value for name, value in trained.state_dict().items()}
+    head = {"head.1.weight": torch.ones(7, 16), "head.1.bias": torch.ones(7)}
+    torch.save({"state_dict": state | head, "fer_lightning": {"class_names": list(SEVEN)}}, path)
+    monkeypatch.setattr(torch, "load", lambda *given, **options: reads.append(given) or load(*given, **options))
+    loaded = make(weights=str(path))
+    loaded.load_weights()
+    assert reads == [(path,)]
 
 
 def test_making_a_backbone_loads_nothing(tmp_path):

@@ -20,9 +20,9 @@ from fer_lightning.layers.pixels import (
 )
 from fer_lightning.weights import (
     RANDOM,
-    checkpoint_named,
     load_backbone_weights,
-    read_checkpoint,
+    published_weights,
+    read_source,
     tensors_in,
     trained_here,
 )
@@ -98,31 +98,42 @@ class FrameBackbone(nn.Module, Pretrained):
         return network.to(memory_format=self.memory_format), network.num_features
 
     def load_weights(self) -> None:
-        """Load the pretrained weights and adopt their pixel convention.
+        """Read the pretrained weights, adopt their pixel convention and load them.
 
         Raises:
-            ValueError: The weights have another pixel convention than `pixels`, or they are a file and `pixels` is
-                None.
-        """
-        if self.weights != RANDOM:
-            self.conversion.adopt(self.convention_of_weights(), self.weights)
-            load_backbone_weights(self.network, self.name, self.weights)
-
-    def convention_of_weights(self) -> PixelConvention:
-        """Return the pixel convention of the weights, from timm, a run's checkpoint or, for other files, `pixels`.
-
-        Raises:
-            ValueError: The weights are a file from another source and `pixels` is None.
+            FileNotFoundError: The run or file does not exist, or timm's weights cannot be downloaded.
+            ValueError: The weights do not fit, they have another pixel convention than `pixels`, or they are a file and
+                `pixels` is None.
         """
         if self.weights == "timm":
-            return timm_convention(self.name)
-        if trained_here(self.weights):
-            state: dict[str, Any] = dict(tensors_in(read_checkpoint(checkpoint_named(self.weights)), self.weights))
-            upgrade_first_version(state, "backbone.")
-            convention = convention_from_state(state, "backbone.conversion.")
-            assert convention is not None
-            return convention
-        return self.conversion.require_stated(self.weights)
+            self.conversion.adopt(timm_convention(self.name), self.weights)
+            self.load_content(published_weights(self.name))
+        elif self.weights != RANDOM:
+            content = read_source(self.weights)
+            self.conversion.adopt(self.convention_of(content), self.weights)
+            self.load_content(content)
+
+    def convention_of(self, content: dict[str, object]) -> PixelConvention:
+        """Return the pixel convention of the content of a run's checkpoint or, for other files, `pixels`.
+
+        Raises:
+            ValueError: The content is a file from another source and `pixels` is None.
+        """
+        if not trained_here(content):
+            return self.conversion.require_stated(self.weights)
+        state: dict[str, Any] = dict(tensors_in(content, self.weights))
+        upgrade_first_version(state, "backbone.")
+        convention = convention_from_state(state, "backbone.conversion.")
+        assert convention is not None
+        return convention
+
+    def load_content(self, content: dict[str, object]) -> None:
+        """Load the content of the pretrained weights. A subclass also loads the layers that it adds.
+
+        Raises:
+            ValueError: The weights do not fit.
+        """
+        load_backbone_weights(self.network, content, self.weights, self.name)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         upgrade_first_version(state_dict, prefix)
@@ -240,17 +251,17 @@ class FullyConnectedBackbone(FrameBackbone):
         self.connected = FullyConnected(self.num_features, pool, hidden, dropout, layers)
         self.num_features = hidden
 
-    def load_weights(self) -> None:
+    def load_content(self, content: dict[str, object]) -> None:
         """Load the weights of the convolutions, and of the fully connected layers if they come from a run.
 
         Raises:
-            ValueError: The fully connected layers are frozen but the weights do not contain them. Or see
-                `FrameBackbone.load_weights`.
+            ValueError: The weights do not fit, or the fully connected layers are frozen but not among them.
         """
-        super().load_weights()
-        if trained_here(self.weights) and not self.new_layers:
-            load_backbone_weights(self.connected, f"the layers behind {self.name}", self.weights, "backbone.connected.")
-        elif self.weights != RANDOM and not any(p.requires_grad for p in self.connected.parameters()):
+        super().load_content(content)
+        if trained_here(content) and not self.new_layers:
+            layers = f"the layers behind {self.name}"
+            load_backbone_weights(self.connected, content, self.weights, layers, "backbone.connected.")
+        elif not any(p.requires_grad for p in self.connected.parameters()):
             raise ValueError(
                 f"the weights {self.weights!r} contain no fully connected layers, and those of {self.name} are frozen, "
                 "so they would stay random; name the run that trained them, such as run:densenet_fc_fer2013"

@@ -71,19 +71,16 @@ class VGGBackbone(FrameBackbone):
         assert channels is not None
         return VGGConvolutions(channels), channels[-1]
 
-    def load_weights(self) -> None:
-        """Load the pretrained weights and adopt their pixel convention.
+    def load_content(self, content: dict[str, object]) -> None:
+        """Load all layers from a run, or the layers of VGG-16 from other weights.
 
         Raises:
-            ValueError: See `FrameBackbone.load_weights`.
+            ValueError: The weights do not fit.
         """
-        if self.weights == RANDOM:
-            return
-        self.conversion.adopt(self.convention_of_weights(), self.weights)
-        if trained_here(self.weights):
-            load_backbone_weights(self, type(self).__name__, self.weights, "backbone.")
+        if trained_here(content):
+            load_backbone_weights(self, content, self.weights, type(self).__name__, "backbone.")
         else:
-            load_vgg_weights(self, self.weights)
+            load_vgg_weights(self, content, self.weights)
 
     def forward_images(self, images: Tensor) -> Tensor:
         """Run the convolutions and pool their maps: (N, 3, H, W) -> (N, M)."""

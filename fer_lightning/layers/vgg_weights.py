@@ -2,10 +2,9 @@
 
 import re
 
-import timm
 from torch import nn
 
-from fer_lightning.weights import checkpoint_named, load_backbone_weights, read_checkpoint, tensors_in
+from fer_lightning.weights import tensors_in
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # in each block
 FULLY_CONNECTED = {"pre_logits.fc1": "fc6", "pre_logits.fc2": "fc7", "classifier.0": "fc6", "classifier.3": "fc7"}
@@ -32,24 +31,18 @@ def _author_name(key: str) -> str:
     return f"{NAMES.get(layer, layer)}.{kind}"
 
 
-def load_vgg_weights(network: nn.Module, source: str) -> None:
+def load_vgg_weights(network: nn.Module, content: dict[str, object], source: str) -> None:
     """Load the layers of VGG-16: conv1_1 to conv5_3, and fc6 and fc7 if both network and weights have them.
 
     Args:
         network: Network with layers of these names at any depth. Its other layers are not changed.
-        source: `timm` for ImageNet's weights, or the path of a file.
+        content: Content of a file, or timm's tensors of VGG-16.
+        source: Where the weights come from, for messages.
 
     Raises:
-        FileNotFoundError: The file does not exist, or timm's weights cannot be downloaded.
         ValueError: The weights lack a convolution, or a tensor has another shape.
     """
-    if source == "timm":
-        published = timm.create_model("vgg16", num_classes=0)
-        load_backbone_weights(published, "vgg16", source)
-        tensors = published.state_dict()
-    else:
-        tensors = tensors_in(read_checkpoint(checkpoint_named(source)), source)
-    tensors = {_author_name(key): value for key, value in tensors.items()}
+    tensors = {_author_name(key): value for key, value in tensors_in(content, source).items()}
     state = network.state_dict()
     loaded = {}
     for key, value in state.items():

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from data_modules.utils.checksum import file_sha256
 from fer_lightning.layers.pixels import PixelConvention, PixelConversion, Pixels, convention_from_state, get_convention
 from fer_lightning.layers.resnet3d import ResNet3D
-from fer_lightning.paths import RUN
-from fer_lightning.weights import checkpoint_named, read_checkpoint, tensors_in
+from fer_lightning.weights import checkpoint_named, read_checkpoint, tensors_in, trained_here
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,7 @@ def load_clip_weights(network: nn.Module, conversion: PixelConversion, source: s
     else:
         convention = convention_from_state(tensors, f"{prefix.removesuffix('network.')}conversion.")
     if convention is None:  # runs of version 0.1.0 do not contain it either
-        is_run = source.startswith(RUN) or "fer_lightning" in content
-        convention = conversion.convention if is_run else conversion.require_stated(source)
+        convention = conversion.convention if trained_here(content) else conversion.require_stated(source)
     conversion.adopt(convention, source)
     network.load_state_dict({key: tensors.get(prefix + key, value) for key, value in network.state_dict().items()})
 

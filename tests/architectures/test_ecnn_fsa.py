@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -256,11 +257,10 @@ def test_imagenet_weights_come_by_their_name(monkeypatch):
     published = nn.Module()
     published.state_dict = lambda: dict(files_of_vgg(theirs))["timm"]
     calls = []
-    monkeypatch.setattr("fer_lightning.layers.vgg_weights.timm.create_model", lambda name, **_: published)
-    monkeypatch.setattr("fer_lightning.layers.vgg_weights.load_backbone_weights", lambda *given: calls.append(given))
+    monkeypatch.setattr(timm, "create_model", lambda name, **options: calls.append((name, options)) or published)
     ours = small_ecnn(weights="timm")
     ours.load_weights()
-    assert calls == [(published, "vgg16", "timm")]
+    assert calls == [("vgg16", {"pretrained": True, "num_classes": 0})]
     assert torch.equal(ours.network[0].conv1_1.weight, theirs.network[0].conv1_1.weight)
 
 

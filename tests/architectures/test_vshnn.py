@@ -25,7 +25,7 @@ from fer_lightning import (
 from fer_lightning.architectures.vshnn.fusion import ALPHAS, AlphaSearch
 from fer_lightning.layers.correlation import substitution_index
 from fer_lightning.training.cost import count_parameters, multiply_adds
-from fer_lightning.weights import load_backbone_weights
+from fer_lightning.weights import load_backbone_weights, read_source
 from tests.models import SMALL, random_batch, random_images, small_backbone
 from tests.small_runs import made_data
 
@@ -159,7 +159,7 @@ def test_a_plain_backbones_run_still_loads(tmp_path):
     trained = DenseNetFC(SEVEN, small_backbone())
     run_of(trained, tmp_path, "plain")
     network = small_backbone().network
-    load_backbone_weights(network, "resnet10t", "run:plain")
+    load_backbone_weights(network, read_source("run:plain"), "run:plain", "resnet10t")
     assert all(value.equal(trained.backbone.network.state_dict()[key]) for key, value in network.state_dict().items())
 
 

@@ -96,7 +96,7 @@ def test_timms_weights_bring_timms_convention(monkeypatch):
     other.mean, other.std = CLIP["mean"], CLIP["std"]
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: other if name == "resnet10t" else None)
     state = small_backbone().network.state_dict()
-    monkeypatch.setattr("fer_lightning.weights._published_weights", lambda name: state)
+    monkeypatch.setattr("fer_lightning.layers.backbones.published_weights", lambda name: state)
     backbone, images = small_backbone(weights="timm").eval(), random_images(1, 3, 8, 8)
     backbone.load_weights()
     expected = plainly(images, "rgb", 1, CLIP["mean"], CLIP["std"])

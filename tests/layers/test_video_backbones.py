@@ -287,7 +287,8 @@ def test_a_run_of_this_suite(tmp_path, monkeypatch):
     state = filled("c3d").network.state_dict()
     path = tmp_path / "runs" / "motion" / "1-0" / "checkpoints" / "best.ckpt"
     path.parent.mkdir(parents=True)
-    torch.save({"state_dict": {f"backbone.network.{key}": value for key, value in state.items()}}, path)
+    tensors = {f"backbone.network.{key}": value for key, value in state.items()}
+    torch.save({"state_dict": tensors, "fer_lightning": {}}, path)
     assert_loads("c3d", "run:motion", state)
 
 

@@ -376,6 +376,7 @@ def test_a_resumed_run_does_not_need_its_pretrained_weights(data, no_report, mon
     from fer_lightning.layers import backbones
 
     calls = []
+    monkeypatch.setattr(backbones, "published_weights", lambda name: {})
     monkeypatch.setattr(backbones, "load_backbone_weights", lambda *_: calls.append(1))
     arguments = experiment("--trainer.max_epochs", "2", "--model.init_args.backbone.weights", "timm")
 

@@ -19,7 +19,7 @@ from fer_lightning.layers.backbones import FrameBackbone, Pretrained
 from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.vgg import BLOCKS, VGGBackbone
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.weights import RANDOM, checkpoint_named, load_backbone_weights, read_checkpoint, trained_here
+from fer_lightning.weights import RANDOM, load_backbone_weights, read_source, trained_here
 
 PIECE = 128
 """Frames that a frozen network processes at a time, so that its memory does not grow with the length of a video."""
@@ -132,21 +132,22 @@ class FaceModel(nn.Module, Pretrained):
         source = self.backbone.weights
         if source == RANDOM:
             return
-        if not trained_here(source):
+        content = {} if source == "timm" else read_source(source)
+        if not trained_here(content):
             if self.tuned:
                 return
             raise ValueError(
                 f"the weights {source!r} hold no classifier of faces, so the probabilities of the frozen face model "
                 "would stay random; name the run that trained it, such as run:context_face_rafdb"
             )
-        content = read_checkpoint(checkpoint_named(source)).get("fer_lightning")
-        run_classes = tuple(content["class_names"]) if isinstance(content, dict) else ()
+        own = content["fer_lightning"]
+        run_classes = tuple(own["class_names"]) if isinstance(own, dict) else ()
         if run_classes != self.class_names:
             raise ValueError(
                 f"{source} was trained on {', '.join(run_classes)}; the face model expects "
                 f"{', '.join(self.class_names)}: state the run's classes as model.init_args.face_classes"
             )
-        load_backbone_weights(self.score, f"the classifier behind {self.backbone.name}", source, "head.1.")
+        load_backbone_weights(self.score, content, source, f"the classifier behind {self.backbone.name}", "head.1.")
 
     def forward_frozen(self, frames: Tensor) -> Tensor:
         """Run the frozen part of the model: (N, 3, H, W) uint8 -> (N, D), the input of `forward_trainable`.
