@@ -44,16 +44,16 @@ class FrozenFeatures:
 
 @dataclass(frozen=True)
 class ClipPredictions:
-    """The predictions for the M clips of a batch, averaged over the draws of each clip."""
+    """The predictions for the M clips of a batch, averaged over the views of each clip."""
 
     clip_id: tuple[str, ...]
     probabilities: Tensor  # (M, C)
     feature: Tensor  # (M, D)
-    frame_index: Tensor  # (M, T) of the first draw
-    attention: Tensor | None = None  # (M, A) of the first draw
-    intensity: Tensor | None = None  # (M, T) of the first draw
-    relation: Tensor | None = None  # (M, T, T) of the first draw
-    frame_source: Tensor | None = None  # (M, T) of the first draw
+    frame_index: Tensor  # (M, T) of the first view
+    attention: Tensor | None = None  # (M, A) of the first view
+    intensity: Tensor | None = None  # (M, T) of the first view
+    relation: Tensor | None = None  # (M, T, T) of the first view
+    frame_source: Tensor | None = None  # (M, T) of the first view
     streams: Tensor | None = None  # (M, S, C) probabilities of each stream alone; NaN where it has no input
     stream_names: tuple[str, ...] = ()
 

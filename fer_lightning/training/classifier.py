@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
 from fer_lightning.evaluation.metrics import WAR
-from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, FrozenFeatures, StreamScores
+from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, FrozenFeatures
+from fer_lightning.evaluation.views import ClipViews
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.split_metrics import SplitMetrics
 from fer_lightning.weights import RANDOM, load_fitting_weights
@@ -178,19 +179,18 @@ class VideoClassifier(L.LightningModule):
 
     def clip_predictions(self, output: ClassifierOutput, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:
         """Returns the same as `predict_clips` from an output that the model has already computed for the batch."""
-        first, clip_of = _clips_of(batch.clip_id)
-        probabilities = output.logits.float().softmax(dim=-1)
-        mean = _mean_by_clip(clip_of.to(probabilities.device), len(first))
+        views = ClipViews(batch.clip_id, output.logits.device)
+        first = views.first
         predictions = ClipPredictions(
             clip_id=tuple(batch.clip_id[index] for index in first),
-            probabilities=mean(probabilities),
-            feature=mean(output.feature.float()),
+            probabilities=views.probabilities(output.logits),
+            feature=views.mean(output.feature.float()),
             frame_index=batch.frame_index[first],
             attention=None if output.attention is None else output.attention[first].float(),
             intensity=None if batch.intensity is None else batch.intensity[first],
             relation=None if output.relation is None else output.relation[first].float(),
             frame_source=None if output.frame_source is None else output.frame_source[first],
-            streams=_stream_means(output.streams, mean) if output.streams else None,
+            streams=views.stream_probabilities(output.streams) if output.streams else None,
             stream_names=tuple(stream.name for stream in output.streams),
         )
         has_labels = bool((batch.label >= 0).all())
@@ -223,8 +223,8 @@ class VideoClassifier(L.LightningModule):
         output = self(batch)
         predictions, loss = self.clip_predictions(output, batch)
         self.observe(output, batch, split)
-        first, _ = _clips_of(batch.clip_id)
-        self.metrics_of(split).update(loss, predictions.probabilities, batch.label[first])
+        views = ClipViews(batch.clip_id, batch.label.device)
+        self.metrics_of(split).update(loss, predictions.probabilities, batch.label[views.first])
         return predictions
 
     def observe(self, output: ClassifierOutput, batch: ClipBatch, split: str) -> None:
@@ -324,26 +324,3 @@ def balancing_weights(labels: Tensor, num_classes: int) -> Tensor:
     counts = torch.bincount(labels, minlength=num_classes)
     present = counts > 0
     return torch.where(present, len(labels) / (present.sum() * counts.clamp_min(1)), torch.zeros(num_classes))
-
-
-def _clips_of(clip_ids: Sequence[str]) -> tuple[list[int], Tensor]:
-    """Returns the index of each clip's first sample, and (B,) the number of the clip that each sample belongs to."""
-    starts = [index for index, clip in enumerate(clip_ids) if index == 0 or clip_ids[index - 1] != clip]
-    lengths = [end - start for start, end in zip(starts, [*starts[1:], len(clip_ids)], strict=True)]
-    return starts, torch.arange(len(starts)).repeat_interleave(torch.tensor(lengths))
-
-
-def _mean_by_clip(clip_of: Tensor, clips: int) -> Callable[[Tensor], Tensor]:
-    """Returns a function (B, D) -> (M, D) that averages the samples of each of M clips."""
-    counts = torch.bincount(clip_of, minlength=clips)[:, None]
-    return lambda x: x.new_zeros(clips, x.shape[1]).index_add_(0, clip_of, x) / counts
-
-
-def _stream_means(streams: Sequence[StreamScores], mean: Callable[[Tensor], Tensor]) -> Tensor:
-    """Returns (M, S, C) probabilities of S streams, averaged over the views in which the stream has input."""
-    means = []
-    for stream in streams:
-        probabilities = stream.logits.float().softmax(dim=-1)
-        valid = ~probabilities.isnan().any(dim=1, keepdim=True)  # (B, 1)
-        means.append(mean(torch.where(valid, probabilities, 0)) / mean(valid.float()))  # 0 / 0 = NaN: valid in no view
-    return torch.stack(means, dim=1)
