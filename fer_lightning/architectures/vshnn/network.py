@@ -9,7 +9,7 @@ Sensors 20, 5184, https://doi.org/10.3390/s20185184
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
 from fer_lightning.architectures.vshnn.fusion import FusionOutput, LandmarkFusion
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
+from fer_lightning.evaluation.views import ClipViews
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
 from fer_lightning.layers.frames import gather_frames
@@ -232,11 +233,9 @@ class VSHNN(VideoClassifier):
         if self.fusion.searches and split == "inner" and not self.trainer.testing:
             assert output.fused.video is not None
             assert output.fused.landmarks is not None
-            video, _ = self.clip_predictions(replace(output, logits=output.fused.video), batch)
-            landmarks, _ = self.clip_predictions(replace(output, logits=output.fused.landmarks), batch)
-            label = dict(zip(batch.clip_id, batch.label, strict=True))
-            labels = torch.stack([label[clip] for clip in video.clip_id])
-            self.fusion.search(video.probabilities, landmarks.probabilities, labels)
+            views = ClipViews(batch.clip_id, output.logits.device)
+            video, landmarks = (views.probabilities(x) for x in (output.fused.video, output.fused.landmarks))
+            self.fusion.search(video, landmarks, batch.label[views.first])
 
     def on_validation_epoch_end(self) -> None:
         """Let the fusion choose its value, and compute the inner split's metrics with that value."""
