@@ -68,6 +68,12 @@ class VideoClassifier(L.LightningModule):
             {f"{split}_split": SplitMetrics(len(class_names)) for split in ("train", *EVALUATED)}
         )
 
+    @property
+    def data_module(self) -> VideoDataModule | None:
+        """The trainer's data module; None if its data come from somewhere else."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, VideoDataModule) else None
+
     def setup(self, stage: str) -> None:
         """Checks that the data module loads what the model reads.
 
@@ -75,8 +81,8 @@ class VideoClassifier(L.LightningModule):
             ValueError: the data module does not load a field.
         """
         self._begun = False
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, VideoDataModule) and not self.inputs <= data.inputs:
+        data = self.data_module
+        if data is not None and not self.inputs <= data.inputs:
             raise ValueError(
                 f"{type(self).__name__} reads {', '.join(sorted(self.inputs))}, but the data module loads "
                 f"{', '.join(sorted(data.inputs))}; set the data module's `inputs` to the model's before it is set up"
@@ -94,8 +100,8 @@ class VideoClassifier(L.LightningModule):
         if self._begun:
             return
         self._begun = True
-        data = getattr(self.trainer, "datamodule", None)
-        if self.class_weights and isinstance(data, VideoDataModule):
+        data = self.data_module
+        if self.class_weights and data is not None:
             labels = torch.tensor([clip.label for clip in data.split("train") if clip.usable])
             self.weights.copy_(balancing_weights(labels, len(self.class_names)))
         if self.trainer.ckpt_path:
@@ -107,7 +113,7 @@ class VideoClassifier(L.LightningModule):
             for module in self.modules():
                 if isinstance(module, Pretrained):
                     module.load_weights()
-        if isinstance(data, VideoDataModule):
+        if data is not None:
             self.fit_statistics(data)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
@@ -267,8 +273,7 @@ class VideoClassifier(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Logs the inner split's loss and metrics, and a mark if the inner split is the reported one."""
         self._log_split("inner")
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, VideoDataModule) and data.selection == "best_on_test":
+        if self.data_module is not None and self.data_module.selection == "best_on_test":
             self.log("inner/best_on_test", 1.0)
 
     def on_test_epoch_end(self) -> None:
@@ -278,8 +283,8 @@ class VideoClassifier(L.LightningModule):
 
     def _log_split(self, split: str, name: str = "") -> None:
         metrics = self.metrics_of(split)
-        data = getattr(self.trainer, "datamodule", None)
-        if split != "train" and isinstance(data, VideoDataModule) and self.trainer.is_global_zero:
+        data = self.data_module
+        if split != "train" and data is not None and self.trainer.is_global_zero:
             metrics.add_without_input([clip.label for clip in data.without_input(split)])
         for value_name, value in metrics.summary().items():
             self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == WAR.name, add_dataloader_idx=False)

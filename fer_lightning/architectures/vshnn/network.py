@@ -173,8 +173,7 @@ class VSHNN(VideoClassifier):
         Raises:
             ValueError: The fusion searches a value on the inner split, but there is none.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        trains_on_all = isinstance(data, VideoDataModule) and data.selection == "last"
+        trains_on_all = self.data_module is not None and self.data_module.selection == "last"
         if self.fusion is not None and self.fusion.searches and (trains_on_all or not self.trainer.limit_val_batches):
             reason = "with `selection: last` there is none" if trains_on_all else "`limit_val_batches: 0` leaves it out"
             raise ValueError(
