@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.folds import fold_number
 from data_modules.manifest import VideoRecord
 
 
@@ -23,8 +24,7 @@ class StillDataset(VideoDataset):
             DatasetNotFoundError: the layout was not found under the root.
             ValueError: the fold does not exist, or an annotation is invalid; the message names file and line.
         """
-        if self.fold != "1":
-            raise ValueError(f"{self.name}: fold {self.fold!r} does not exist: the only fold is '1'")
+        fold_number(self.fold, 1)
         return list(self.read())
 
     @abstractmethod

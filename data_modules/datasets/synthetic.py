@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from data_modules.datasets.dataset import VideoDataset, data_root
+from data_modules.datasets.folds import fold_number
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
@@ -81,12 +82,10 @@ class RenderedDataset(VideoDataset):
             DatasetNotFoundError: the set was not rendered completely.
             ValueError: the fold does not exist, or the manifest is damaged.
         """
-        if not self.fold.isdecimal() or not 1 <= int(self.fold) <= self.folds:
-            raise ValueError(f"fold {self.fold!r} does not exist: expected a number from 1 to {self.folds}")
+        tested = fold_number(self.fold, self.folds) - 1
         manifest = self.folder / MANIFEST
         if not manifest.is_file():
             raise self.not_found(f"{MANIFEST}, which is written when everything is rendered,")
-        tested = int(self.fold) - 1
         return [
             replace(record, fold=self.fold, split="test" if int(record.subject[1:]) % self.folds == tested else "train")
             for record in read_manifest(manifest)
