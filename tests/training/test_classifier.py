@@ -31,8 +31,11 @@ class FixedLogits(VideoClassifier):
         self.draws, self.seen = draws, 0
 
     def fixed_logits(self, clip_id, draw):
-        rng = np.random.default_rng([draw, *clip_id.encode()])
-        return 2 * rng.normal(size=7) + 2 * np.eye(7)[SEVEN.index(clip_id.split("-")[1])]
+        """Right for anger and wrong for disgust, since who is in a split depends on scikit-learn's version."""
+        subject, emotion = clip_id.split("-")
+        true, anger = SEVEN.index(emotion), SEVEN.index("anger")
+        waves = 3 * np.sin((int(subject[1:]) + 2) * np.arange(7) + 5 * true + 11 * draw)
+        return waves + (7 * np.eye(7)[anger] if emotion in ("anger", "disgust") else np.eye(7)[true])
 
     def forward(self, batch):
         logits = np.stack([self.fixed_logits(clip, place % self.draws) for place, clip in enumerate(batch.clip_id)])
@@ -63,7 +66,7 @@ def test_metrics_are_scikit_learns_over_averaged_views(draws):
         recall = recall_score(true, guess, labels=range(7), average="macro", zero_division=0)
         assert found[f"{prefix}/uar"] == pytest.approx(recall)
         assert found[f"{prefix}/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
-        assert 0.2 < accuracy_score(true, guess) < 1
+        assert 0 < accuracy_score(true, guess) < 1
     usable = sum(clip.usable for split in ("inner", "test") for clip in data.split(split))
     assert model.seen == draws * usable
     assert data.without_input("test")
