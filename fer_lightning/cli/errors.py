@@ -1,14 +1,19 @@
 """Advice for errors that a user can fix. All other errors are bugs of this suite."""
 
 import errno
+import linecache
 import re
 import subprocess
 import sys
+import traceback
 
 from data_modules.utils.files import NotWritableError
 from data_modules.utils.messages import first_line
 
-REPORT = "This is a bug in fer_lightning: please report it to its maintainers, with the command and all of the above"
+REPORT = (
+    "This looks like a bug in fer_lightning: if none of your settings explains it, please report it to its "
+    "maintainers, with the command and all of the above"
+)
 """The note below the traceback of an unexpected error."""
 
 ADVICE = {
@@ -42,6 +47,9 @@ OF_LIBRARIES = (
 """Errors of libraries that a user can fix: (module, class), what to do."""
 
 OWN = ("fer_lightning", "data_modules")  # a missing module of theirs cannot be installed
+SETTINGS = ("jsonargparse", "pytorch_lightning", "lightning_fabric")
+"""Packages that check what a user has set, whose messages name the setting."""
+OF_WORKER = "Original Traceback"  # in torch's message about an error in a worker process
 NUMBERED = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
 HALF_WRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|iostream error")
 """Torch's messages about a file that cannot be written, which do not give the reason."""
@@ -49,8 +57,8 @@ HALF_WRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|ios
 
 def remedy(error: Exception) -> str | None:
     """Returns what was found and what to do about it, or None if the error is a bug of this suite."""
-    if isinstance(error, (FileNotFoundError, ValueError)):  # their messages are complete
-        return str(error)
+    if isinstance(error, FileNotFoundError) or (isinstance(error, ValueError) and is_meant_for_users(error)):
+        return str(error)  # their messages are complete
     if isinstance(error, NotWritableError):
         return f"{error} The variable FER_RUNS names the folder of runs, FER_STORE that of faces."
     if isinstance(error, subprocess.CalledProcessError):
@@ -68,6 +76,21 @@ def remedy(error: Exception) -> str | None:
         if kind is not None and isinstance(error, kind):
             return f"{first_line(error)}; {advice}"
     return None
+
+
+def is_meant_for_users(error: ValueError) -> bool:
+    """Whether a `raise` of this suite made the error, or a package that checks settings.
+
+    Other packages and the interpreter raise `ValueError` too, such as for arrays whose shapes do not fit. That is a bug
+    of this suite, which cannot be found without the traceback. An error in a worker process holds its own.
+    """
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames or OF_WORKER in str(error):
+        return True
+    frame, line = frames[-1]
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    statement = linecache.getline(frame.f_code.co_filename, line).strip()
+    return package in SETTINGS or (package in OWN and statement.startswith("raise "))
 
 
 def system_error(error: Exception) -> int | None:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import pytorch_lightning as L
 import torch
 import wandb
 from safetensors import SafetensorError
@@ -17,9 +19,10 @@ from torch.utils.data import DataLoader
 from data_modules.labels import SEVEN
 from data_modules.utils.files import HOPELESS
 from fer_lightning.cli import compare
-from fer_lightning.cli.errors import ADVICE, remedy
+from fer_lightning.cli.errors import ADVICE, REPORT, remedy
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.layers.pixels import _triple, get_convention
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from tests.cli.test_compare import write_run
 from tests.fakes import write_dfew
@@ -204,6 +207,41 @@ def test_what_nobody_expected_is_raised(monkeypatch, error):
     monkeypatch.setattr(compare, "main", fails)
     with pytest.raises(type(error), match="bug"):
         main(["compare"])
+
+
+@pytest.mark.parametrize(
+    ("fails", "message"),
+    [
+        (lambda: np.stack([]), "need at least one array"),  # raised by another package
+        (lambda: _triple(torch.zeros(2)), "not enough values to unpack"),  # by the interpreter, in a line of this suite
+    ],
+)
+def test_values_that_a_bug_handed_on_are_not_the_users_errors(monkeypatch, fails, message):
+    monkeypatch.setattr(compare, "main", lambda arguments: fails())
+    with pytest.raises(ValueError, match=message) as caught:
+        main(["compare"])
+    assert caught.value.__notes__ == [REPORT]
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        lambda: get_convention("nosuch"),
+        lambda: L.Trainer(accelerator="nosuch"),
+        lambda: list(DataLoader([torch.zeros(2), torch.zeros(3)], collate_fn=refuse, num_workers=1)),
+    ],
+    ids=["raise", "setting", "worker"],
+)
+def test_values_that_are_refused_are_one_message(monkeypatch, capsys, fails):
+    monkeypatch.setattr(compare, "main", lambda arguments: fails())
+    capsys.readouterr()
+    assert main(["compare"]) == 2
+    assert "nosuch" in capsys.readouterr().err
+
+
+def refuse(items):
+    """What a worker process raises for an item that a user can mend."""
+    get_convention("nosuch")
 
 
 def test_unexpected_errors_keep_their_traceback_and_a_note():
