@@ -5,7 +5,13 @@ adds their scores. Here face frames are the tokens of one transformer and segmen
 and the probabilities of both are multiplied (product of experts; Hinton, 2002). If face and voice are independent given
 the emotion and all emotions are equally frequent, the log probability given both is, up to a constant, the sum of those
 given each. A missing modality then adds nothing. This requires well-calibrated experts, so training sometimes hides one
-modality (modality dropout; Neverova et al., "ModDrop", TPAMI 2016) and also trains each on its own.
+modality (modality dropout; Neverova et al., 2016) and also trains each on its own.
+
+Hinton (2002), "Training Products of Experts by Minimizing Contrastive Divergence", Neural Computation 14, 1771-1800,
+https://doi.org/10.1162/089976602760128018
+
+Neverova et al. (2016), "ModDrop: Adaptive Multi-Modal Gesture Recognition", TPAMI 38, 1692-1706,
+https://arxiv.org/abs/1501.00102
 """
 
 import math

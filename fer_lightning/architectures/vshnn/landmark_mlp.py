@@ -71,7 +71,10 @@ def describe(landmarks: Tensor, mask: Tensor, descriptor: Descriptor, frames: in
 
 
 def trajectory(landmarks: Tensor, mask: Tensor) -> Tensor:
-    """Compute the input of DTGN (Jung et al., ICCV 2015, reference 34 of the paper): the trajectories of the points.
+    """Compute the input of DTGN (reference 34 of the paper): the trajectories of the points.
+
+    Jung et al. (2015), "Joint Fine-Tuning in Deep Neural Networks for Facial Expression Recognition", ICCV 2015,
+    https://ieeexplore.ieee.org/document/7410698
 
     In each frame, the points are taken relative to the nose and divided by the standard deviation of their coordinates
     along each axis. [our choice] The origin is the tip of the nose. A frame that is not real is replaced by the nearest
