@@ -1,4 +1,4 @@
-from .architectures.audio_visual import AudioVisual as AudioVisual
+from .architectures.audio_visual.network import AudioVisual as AudioVisual
 from .architectures.bimodal.spectrogram_cnn import SpectrogramCNN as SpectrogramCNN
 from .architectures.bimodal.visual import CNNBiLSTM as CNNBiLSTM
 from .architectures.bimodal.visual import StaticFrameVote as StaticFrameVote

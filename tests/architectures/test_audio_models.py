@@ -10,7 +10,8 @@ from sklearn.svm import SVC
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning import AudioVisual, FrameBackbone, OpenSmileSVM, SpectrogramCNN
-from fer_lightning.architectures.audio_visual import Pooling, SpectralFilters, Tokens, time_encoding
+from fer_lightning.architectures.audio_visual.network import Pooling
+from fer_lightning.architectures.audio_visual.tokens import SpectralFilters, Tokens, time_encoding
 from fer_lightning.training.cost import count_parameters
 from tests.models import Case, random_batch, random_images, small_backbone
 
