@@ -10,6 +10,8 @@ Samples = NDArray[np.float32]
 BLOCK = AUDIO_RATE * 30 // 1000  # samples for each decision on voice activity; WebRTC accepts 10, 20 or 30 ms
 AGGRESSIVENESS = 2  # of the detector, 0 to 3; a higher value rejects more
 MARGIN = AUDIO_RATE // 10  # samples kept before and after each voiced block, so that no consonant is cut off
+SPEECH_SETTINGS = ("reduce_noise", "speech", "max_seconds")
+"""The fields of `AudioSettings` that the speech of a clip depends on."""
 
 
 class AudioLibraryNotFoundError(ImportError):
@@ -36,6 +38,12 @@ def extract_speech(samples: Samples, audio: AudioSettings) -> Samples:
     if audio.reduce_noise:
         samples = remove_noise(samples)
     return samples[detect_voice(samples)] if audio.speech else samples
+
+
+def speech_packages(audio: AudioSettings) -> tuple[str, ...]:
+    """Return the distributions that extract speech with these settings."""
+    is_used = {"noisereduce": audio.reduce_noise, "webrtcvad-wheels": audio.speech}
+    return tuple(package for package, used in is_used.items() if used)
 
 
 def remove_noise(samples: Samples) -> Samples:

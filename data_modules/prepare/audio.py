@@ -40,10 +40,10 @@ class AudioPreparer:
     def __call__(self, clip_id: str) -> str:
         """Writes the clip's fields; returns the reason if any could not be computed, otherwise an empty text."""
         missing = [files for files in self._files if not files.has(clip_id)]
-        values, reason = self._audio_cache.make(self._store.open(clip_id), [files.recipe.field for files in missing])
+        values, reason = self._audio_cache.make(self._store.open(clip_id), [files.field.name for files in missing])
         for files in missing:
-            if files.recipe.field in values:
-                files.write(clip_id, values[files.recipe.field])
+            if files.field.name in values:
+                files.write(clip_id, values[files.field.name])
         return reason
 
 

@@ -1,4 +1,4 @@
-"""Cache of the spectrograms and descriptors that are made from audio, in files beside the crops.
+"""Cache of the fields that are made from audio (`audio.fields.FIELDS`), in files beside the crops.
 
 They never change for a clip, and reducing noise takes longer than decoding crops. They are therefore computed when a
 data set is prepared, and read in training. The name of a folder contains a key of everything that its files depend on.
@@ -7,8 +7,8 @@ data set is prepared, and read in training. The name of a folder contains a key 
 import csv
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from data_modules.audio.opensmile import SIZES, Descriptors
+from data_modules.audio.fields import FIELDS, AudioField
 from data_modules.audio.settings import AudioSettings
-from data_modules.audio.spectrogram import spectrogram
 from data_modules.audio.speech import Samples, extract_speech
 from data_modules.store.clip_store import AUDIO, ClipStore, clip_path, settings_key
 from data_modules.store.face_sequence import FaceSequence
@@ -29,8 +28,6 @@ from data_modules.store.tensor_file import read_header
 from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
 
-FIELDS = ("descriptor", "spectrogram")
-"""The fields of `ClipBatch` that are made from audio."""
 FAILED = "failed.csv"
 METHOD = "fer_lightning sound 1"  # to be increased when this package computes speech or images differently
 log = logging.getLogger(__name__)
@@ -38,31 +35,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a field depends on besides the clip."""
+    """Everything that a field depends on besides the clip: the name of its folder has a key of these values."""
 
     field: str
     audio: AudioSettings  # settings that do not affect the field have their default values
     libraries: tuple[str, ...]  # names and versions, this package first
 
     @classmethod
-    def from_settings(cls, field: str, audio: AudioSettings) -> "Recipe":
-        """Return the recipe of one of `FIELDS`."""
-        is_used = {
-            "noisereduce": audio.reduce_noise,
-            "webrtcvad-wheels": audio.speech,
-            "opensmile": field == "descriptor",
-        }
-        libraries = (METHOD, *(f"{package} {_version(package)}" for package, used in is_used.items() if used))
-        default = AudioSettings()
-        if field == "descriptor":
-            image = {name: getattr(default, name) for name in ("size", "window", "hop", "decibels")}
-            return cls(field, replace(audio, **image), libraries)
-        return cls(field, replace(audio, functionals=default.functionals), libraries)
-
-    @property
-    def name(self) -> str:
-        """The name of the folder."""
-        return f"{self.audio.functionals if self.field == 'descriptor' else self.field}-{settings_key(self)}"
+    def from_settings(cls, field: AudioField, audio: AudioSettings) -> "Recipe":
+        """Return the recipe of a field."""
+        libraries = (METHOD, *(f"{package} {_version(package)}" for package in field.packages_for(audio)))
+        return cls(field.name, field.relevant(audio), libraries)
 
 
 def _version(package: str) -> str:
@@ -76,12 +59,14 @@ class FieldFiles:
     """One field of all clips: a file for each clip, and a table of the clips for which it could not be made.
 
     Args:
-        recipe: how the field is made.
+        field: the field.
+        audio: how audio is processed; settings that do not affect the field are ignored.
         folder: parent of the folder of the field; None to keep no files.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path | None) -> None:
-        self.recipe, self.folder = recipe, folder and folder / recipe.name
+    def __init__(self, field: AudioField, audio: AudioSettings, folder: Path | None) -> None:
+        self.field, self.audio = field, field.relevant(audio)
+        self.folder = folder and folder / f"{field.label(audio)}-{settings_key(Recipe.from_settings(field, audio))}"
 
     def path(self, clip_id: str) -> Path | None:
         """Return the path of the file of a clip, whether it exists or not; None without a folder.
@@ -106,13 +91,13 @@ class FieldFiles:
         if path is None or not path.exists():
             return None
         with reading(path), safe_open(path, framework="numpy") as file:
-            return np.asarray(file.get_tensor(self.recipe.field))
+            return np.asarray(file.get_tensor(self.field.name))
 
     def write(self, clip_id: str, values: NDArray[Any]) -> None:
         """Write the field of a clip; the file is replaced atomically. Without a folder, nothing is written."""
         path = self.path(clip_id)
         if path is not None:
-            atomic_write(path, save({self.recipe.field: np.ascontiguousarray(values)}))
+            atomic_write(path, save({self.field.name: np.ascontiguousarray(values)}))
 
     @property
     def failed(self) -> Path | None:
@@ -138,18 +123,12 @@ class FieldFiles:
         Raises:
             AudioLibraryNotFoundError: a package is not installed.
         """
-        audio = self.recipe.audio
-        return (
-            Descriptors(audio.functionals) if self.recipe.field == "descriptor" else partial(spectrogram, audio=audio)
-        )
+        return self.field.maker(self.audio)
 
     @property
     def placeholder(self) -> NDArray[Any]:
-        """The value for a clip without sound: zeros."""
-        audio = self.recipe.audio
-        if self.recipe.field == "descriptor":
-            return np.zeros(SIZES[audio.functionals], np.float32)
-        return np.zeros((audio.size, audio.size), np.uint8)
+        """The value for a clip without audio: zeros."""
+        return self.field.placeholder(self.audio)
 
 
 class AudioCache:
@@ -162,7 +141,7 @@ class AudioCache:
 
     def __init__(self, audio: AudioSettings | None = None, folder: Path | None = None) -> None:
         self.audio = audio or AudioSettings()
-        self.files = {field: FieldFiles(Recipe.from_settings(field, self.audio), folder) for field in FIELDS}
+        self.files = {name: FieldFiles(field, self.audio, folder) for name, field in FIELDS.items()}
 
     @classmethod
     def from_store(cls, store: ClipStore, audio: AudioSettings | None) -> "AudioCache":

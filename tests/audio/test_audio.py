@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,18 +14,19 @@ import pytorch_lightning as L
 import scipy.signal
 import torch
 
+from data_modules.audio.fields import FIELDS
 from data_modules.audio.opensmile import Descriptors
 from data_modules.audio.settings import AUDIO_RATE, AudioSettings
 from data_modules.audio.spectrogram import magnitudes, spectrogram
 from data_modules.audio.speech import AudioLibraryNotFoundError, detect_voice, extract_speech, remove_noise
 from data_modules.faces.settings import FaceSettings
-from data_modules.loading.batch import MODALITIES, ClipBatch
+from data_modules.loading.batch import AUDIO_INPUTS, INPUTS, MODALITIES, ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.audio import prepare_audio
 from data_modules.prepare.faces import prepare_faces
 from data_modules.sampling import AllFramesSampler, RandomSampler, SegmentSampler
-from data_modules.store.audio_cache import FAILED, AudioCache, FieldFiles, Recipe
+from data_modules.store.audio_cache import FAILED, AudioCache, FieldFiles
 from data_modules.store.clip_file import SILENT
 from data_modules.synthetic.dynamics import speech as sample_speech
 from data_modules.synthetic.voice import Voice, speak
@@ -426,20 +427,55 @@ def test_a_crash_in_a_process_is_reported(clips, monkeypatch, capsys):
     assert (audio_cache.files["spectrogram"].folder / FAILED).read_text().count("no space") == 5
 
 
-def test_a_folder_is_named_after_all_that_made_its_files():
+def folder_name(field: str, audio: AudioSettings) -> str:
+    return AudioCache(audio, Path("audio")).files[field].folder.name
+
+
+def test_a_folder_is_named_after_all_that_made_its_files(monkeypatch):
     changes = {"reduce_noise": True, "speech": True, "max_seconds": 5.0}
     pictures = {"size": 64, "window": 0.05, "hop": 0.005, "decibels": 60.0}
+    sets = {"functionals": "is10"}
+    assert set(changes | pictures | sets) == {setting.name for setting in fields(AudioSettings)}
     for field, relevant, irrelevant in (
-        ("spectrogram", changes | pictures, {"functionals": "is10"}),
-        ("descriptor", changes | {"functionals": "is10"}, pictures),
+        ("spectrogram", changes | pictures, sets),
+        ("descriptor", changes | sets, pictures),
     ):
-        plain = Recipe.from_settings(field, PLAIN)
-        names = {Recipe.from_settings(field, replace(PLAIN, **{key: value})).name for key, value in relevant.items()}
-        assert len(names | {plain.name}) == len(relevant) + 1
-        assert {
-            Recipe.from_settings(field, replace(PLAIN, **{key: value})).name for key, value in irrelevant.items()
-        } == {plain.name}
-        assert replace(plain, libraries=("opensmile 9",)).name != plain.name
+        plain = folder_name(field, PLAIN)
+        names = {folder_name(field, replace(PLAIN, **{key: value})) for key, value in relevant.items()}
+        assert len(names | {plain}) == len(relevant) + 1
+        assert {folder_name(field, replace(PLAIN, **{key: value})) for key, value in irrelevant.items()} == {plain}
+    plain = folder_name("descriptor", PLAIN)
+    monkeypatch.setattr("data_modules.store.audio_cache.version", lambda package: "9")
+    assert folder_name("descriptor", PLAIN) != plain
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, {"descriptor": "is09-7929f50075", "spectrogram": "spectrogram-02371c8f3b"}),
+        (
+            {"reduce_noise": False, "speech": False, "size": 32},
+            {"descriptor": "is09-5c0e84e8d1", "spectrogram": "spectrogram-4bd21a790b"},
+        ),
+        (
+            {"functionals": "is10", "speech": False, "max_seconds": 5.0}
+            | {"size": 64, "window": 0.05, "hop": 0.005, "decibels": 60.0},
+            {"descriptor": "is10-8449aa97f0", "spectrogram": "spectrogram-7748c7380a"},
+        ),
+        ({"reduce_noise": False}, {"descriptor": "is09-5b0533f32f", "spectrogram": "spectrogram-88fd7084fc"}),
+    ],
+)
+def test_folders_of_earlier_versions_are_found(settings, names, monkeypatch):
+    monkeypatch.setattr("data_modules.store.audio_cache.version", lambda package: "1")
+    assert {field: folder_name(field, AudioSettings(**settings)) for field in FIELDS} == names
+
+
+def test_each_audio_input_is_described_by_one_object():
+    assert set(FIELDS) == AUDIO_INPUTS
+    for name, field in FIELDS.items():
+        modality, values = INPUTS[name], field.placeholder(PLAIN)
+        assert field.name == name
+        assert values.shape == modality.placeholder(AudioCache(PLAIN)).shape[-values.ndim :]
 
 
 def test_without_files_a_field_is_made_when_it_is_read(clips, caplog):

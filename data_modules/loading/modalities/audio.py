@@ -1,4 +1,4 @@
-"""The modalities that are made from audio: computed by `prepare.audio`, kept by `store.audio_cache`."""
+"""The modalities that are made from audio: described in `audio.fields`, kept by `store.audio_cache`."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from data_modules.store.face_sequence import FaceSequence
 
 
 class AudioModality(ClipModality):
-    """One of `audio_cache.FIELDS`; zeros for a clip without sound."""
+    """One of `audio.fields.FIELDS`; zeros for a clip without sound."""
 
     setting, choices = "audio", ("true",)
 
