@@ -74,7 +74,7 @@ def prepare_audio(
     if not fields:
         return
     index = store.read_index()
-    failures = {field: audio_cache.files[field].failures() for field in sorted(fields)}
+    failures = {field: dict(audio_cache.files[field].failures()) for field in sorted(fields)}
     pending = [
         clip for clip, summary in index.items() if summary.audio and _is_incomplete(store, audio_cache, clip, failures)
     ]

@@ -26,7 +26,7 @@ from data_modules.store.face_sequence import FaceSequence
 from data_modules.store.stored_clip import reading
 from data_modules.store.tensor_file import read_header
 from data_modules.utils.csv_tables import write_csv
-from data_modules.utils.files import atomic_write
+from data_modules.utils.files import atomic_write, file_state
 
 FAILED = "failed.csv"
 METHOD = "fer_lightning sound 1"  # to be increased when this package computes speech or images differently
@@ -67,6 +67,7 @@ class FieldFiles:
     def __init__(self, field: AudioField, audio: AudioSettings, folder: Path | None) -> None:
         self.field, self.audio = field, field.relevant(audio)
         self.folder = folder and folder / f"{field.label(audio)}-{settings_key(Recipe.from_settings(field, audio))}"
+        self._failures: tuple[tuple[int, ...] | None, Mapping[str, str]] = (None, {})  # state of the table, its rows
 
     def path(self, clip_id: str) -> Path | None:
         """Return the path of the file of a clip, whether it exists or not; None without a folder.
@@ -104,12 +105,15 @@ class FieldFiles:
         """Path of the table of clips for which the field could not be made; None without a folder."""
         return self.folder and self.folder / FAILED
 
-    def failures(self) -> dict[str, str]:
-        """Return why the field could not be made, by clip id."""
-        if self.failed is None or not self.failed.exists():
+    def failures(self) -> Mapping[str, str]:
+        """Return why the field could not be made, by clip id; the table is only read if it has changed."""
+        state = None if self.failed is None else file_state(self.failed)
+        if self.failed is None or state is None:
             return {}
-        with self.failed.open(newline="", encoding="utf-8") as file:
-            return {row["clip_id"]: row["reason"] for row in csv.DictReader(file)}
+        if state != self._failures[0]:
+            with self.failed.open(newline="", encoding="utf-8") as file:
+                self._failures = state, {row["clip_id"]: row["reason"] for row in csv.DictReader(file)}
+        return self._failures[1]
 
     def write_failures(self, failures: Mapping[str, str]) -> None:
         """Replace the table of failures."""

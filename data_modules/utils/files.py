@@ -102,6 +102,18 @@ def atomic_write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def file_state(path: Path) -> tuple[int, ...] | None:
+    """Returns inode, size and times of a file, which differ once it is written or replaced; None if it does not exist.
+
+    The times are those of the last modification and of the last change of the inode, in nanoseconds.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def check_writable(folder: Path) -> None:
     """Checks that a folder can be written to.
 

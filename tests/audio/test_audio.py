@@ -2,6 +2,7 @@
 
 import os
 import sys
+from csv import DictReader
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -411,6 +412,22 @@ def test_a_clip_that_failed_is_tried_again_when_it_changed(clips):
     os.utime(store.path("both"), (later, later))
     prepare_audio(store, audio_cache, frozenset({"spectrogram"}), 0, "clips")
     assert files.has("both")
+    assert files.failures() == {}
+
+
+def test_a_table_of_failures_is_read_once_and_again_when_it_changed(tmp_path, monkeypatch):
+    files, other = (AudioCache(PLAIN, tmp_path).files["spectrogram"] for _ in range(2))
+    assert files.failures() == {}
+    reads = []
+    monkeypatch.setattr(
+        "data_modules.store.audio_cache.csv",
+        SimpleNamespace(DictReader=lambda file: reads.append(1) or DictReader(file)),
+    )
+    for number, failures in enumerate(({"a": "too short"}, {"b": "too short"}, {}), start=1):
+        other.write_failures(failures)
+        assert [files.failures() for _ in range(3)] == [failures] * 3
+        assert len(reads) == number
+    files.failed.unlink()
     assert files.failures() == {}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.utils.files import atomic_file, atomic_write, remove_orphans
+from data_modules.utils.files import atomic_file, atomic_write, file_state, remove_orphans
 
 
 def names(folder: Path) -> set[str]:
@@ -83,3 +83,15 @@ def test_files_of_killed_processes_are_removed_a_day_later(tmp_path):
     remove_orphans(tmp_path)
     assert [path.exists() for path in left] == [True, False, True, False]
     assert hidden.exists()
+
+
+def test_the_state_of_a_file_differs_once_it_is_written_or_replaced(tmp_path):
+    path = tmp_path / "a.txt"
+    assert file_state(path) is None
+    path.write_bytes(b"a")
+    first, time = file_state(path), path.stat().st_mtime_ns
+    path.read_bytes()
+    assert file_state(path) == first
+    atomic_write(path, b"b")
+    os.utime(path, ns=(time, time))  # same size and time of modification
+    assert file_state(path) not in (None, first)
