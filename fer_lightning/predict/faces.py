@@ -26,6 +26,7 @@ class VideoFaces:
         self.box = np.zeros((0, 4), np.float32) if boxes is None else boxes  # (M, 4)
         self._crop = lru_cache(maxsize=CACHED_CROPS)(self._decode)
         self.optional = lru_cache(maxsize=None)(clip.optional)
+        self._row_audio = lru_cache(maxsize=1)(self._find_row_audio)
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -48,16 +49,21 @@ class VideoFaces:
         samples = None if is_empty else self.clip.audio(start, stop)
         return np.zeros(0, np.float32) if samples is None else samples
 
+    def has_audio(self, rows: TimelineRows) -> NDArray[np.bool_]:
+        """Returns, (K,), whether there is audio in each row's window; silence does not count as audio.
+
+        The audio is read in the first call for these rows; each model of an ensemble asks the same.
+        """
+        return self._row_audio(rows).copy()
+
+    def _find_row_audio(self, rows: TimelineRows) -> NDArray[np.bool_]:
+        return np.array([self.audio(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
+
 
 def face_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:
     """Returns, (K,), the share of each row's own frames that have a face."""
     with_face = np.diff(faces.position_ranges(rows.own_frames), axis=1)[:, 0]
     return np.asarray(with_face / np.diff(rows.own_frames, axis=1)[:, 0], dtype=np.float64)
-
-
-def has_audio(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.bool_]:
-    """Returns, (K,), whether there is sound in each row's window; silence does not count as sound."""
-    return np.array([faces.audio(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
 
 
 def head_poses(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
 from fer_lightning.predict.ensemble_classifier import make_classifier
-from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio, head_poses
+from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses
 from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.row_classifier import RowClassifier
 from fer_lightning.predict.settings import PredictionSettings
@@ -139,7 +139,7 @@ class Predictor:
             rows.start,
             rows.end,
             face_shares(faces, rows),
-            has_audio(faces, rows),
+            faces.has_audio(rows),
             predictions.probabilities,
             self._settings.missing_label,
             head_poses(faces, rows),

@@ -18,7 +18,7 @@ from data_modules.loading.clip_dataset import Clip, ClipDataset
 from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
-from fer_lightning.predict.faces import VideoFaces, face_shares, has_audio
+from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.row_classifier import Advance, RowClassifier, RowPredictions
 from fer_lightning.predict.settings import ModelFacts
 from fer_lightning.predict.timeline import TimelineRows
@@ -142,7 +142,7 @@ class WindowClassifier(RowClassifier):
         """
         none = np.zeros(len(rows.start), dtype=np.bool_)
         with_face = face_shares(faces, rows) >= MIN_FACE_SHARE if self.facts.uses_faces else none
-        with_audio = has_audio(faces, rows) if self.facts.uses_audio else none
+        with_audio = faces.has_audio(rows) if self.facts.uses_audio else none
         selected = np.flatnonzero(with_face | with_audio).tolist()
         if not selected:
             return

@@ -17,7 +17,7 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.video.audio_track import read_audio
 from fer_lightning.cli import main as cli
 from fer_lightning.evaluation.outputs import ClassifierOutput
-from fer_lightning.predict.faces import VideoFaces, has_audio
+from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NEITHER, NO_AUDIO, ModelFacts, PredictionSettings
 from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows
 from fer_lightning.predict.timeline_figure import timeline_figure
@@ -349,7 +349,17 @@ def test_an_envelope_is_that_of_the_samples_part_by_part(tmp_path, monkeypatch):
 def test_rows_with_a_sound(tmp_path):
     faces = stored(tmp_path, np.concatenate([silence(1), tone(1, 300), silence(1)]), 50)
     rows = plan_rows(np.arange(50) / FPS, 5.0, window=1.0, hop=1.0)
-    assert has_audio(faces, rows).tolist() == [False, True, False, False, False]
+    assert faces.has_audio(rows).tolist() == [False, True, False, False, False]
+
+
+def test_models_that_share_rows_read_the_audio_once(tmp_path, monkeypatch):
+    faces, reads, read = stored(tmp_path, tone(3, 300), 50), [], StoredClip.audio
+    rows, others = (plan_rows(np.arange(50) / FPS, 5.0, window=hop, hop=hop) for hop in (1.0, 2.5))
+    monkeypatch.setattr(StoredClip, "audio", lambda *arguments: reads.append(arguments) or read(*arguments))
+    expected = [True, True, True, False, False]
+    assert [faces.has_audio(rows).tolist() for _ in range(3)] == [expected] * 3
+    assert len(reads) == sum(expected)
+    assert faces.has_audio(others).tolist() == [True, True]  # other rows, other answer
 
 
 def test_the_picture_has_a_strip_for_sound(tmp_path, ear, monkeypatch):
