@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_modules.faces.errors import WeightsError
-from data_modules.utils.checksum import file_sha256
+from data_modules.utils.checksum import cached_sha256
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def find_weights(pack: str | Path, task: Task) -> Path:
 
 
 def _verify_checksum(path: Path, weights: Weights) -> None:
-    checksum = file_sha256(path)
+    checksum = cached_sha256(path)
     if weights.sha256 and checksum != weights.sha256:
         log.warning(
             "%s has the sha256 %s, while that of the published file is %s: the file is damaged or another one. "

@@ -1,15 +1,13 @@
 """Versions of the networks that find a data set's faces: faces found with different weights must not be mixed."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.insightface_weights import PERSONS, Task, find_weights, models_folder
 from data_modules.faces.landmarks import SHA256
 from data_modules.faces.settings import FaceSettings
-from data_modules.utils.checksum import file_sha256
+from data_modules.utils.checksum import cached_sha256
 
 UNKNOWN = "not installed here"
 
@@ -31,7 +29,7 @@ def network_versions(settings: FaceSettings) -> Mapping[str, str]:
         versions["landmarks"] = _insightface_version("landmarks")
     if settings.person == "insightface":
         path = models_folder() / PERSONS.name
-        versions["person"] = _checksum(path) if path.is_file() else UNKNOWN
+        versions["person"] = cached_sha256(path) if path.is_file() else UNKNOWN
     return versions
 
 
@@ -45,17 +43,6 @@ def _mtcnn_version() -> str:
 
 def _insightface_version(task: Task) -> str:
     try:
-        return _checksum(find_weights("buffalo_l", task))
+        return cached_sha256(find_weights("buffalo_l", task))
     except DetectorNotFoundError:
         return UNKNOWN
-
-
-def _checksum(path: Path) -> str:
-    status = path.stat()
-    return _cached_checksum(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache
-def _cached_checksum(path: Path, size: int, time: int) -> str:
-    """Cached, as reading a network of up to 140 MB takes time; size and time notice a replaced file."""
-    return file_sha256(path)

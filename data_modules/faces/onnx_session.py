@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_modules.faces.errors import DetectorNotFoundError, WeightsError
-from data_modules.utils.checksum import file_sha256
+from data_modules.utils.checksum import cached_sha256
 from data_modules.video.source import describe
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def onnx_session(path: Path, device: str | None = None, threads: int | None = No
     provider = session.get_providers()[0]
     if provider != providers[0]:
         log.warning("%s: the GPU did not start; onnxruntime runs on %s instead. %s", path.name, provider, INSTALL_GPU)
-    log.info("%s runs on onnxruntime's %s; sha256 %s", path, provider, file_sha256(path))
+    log.info("%s runs on onnxruntime's %s; sha256 %s", path, provider, cached_sha256(path))
     return session
 
 
