@@ -28,11 +28,6 @@ class TimelineRows:
     window_frames: NDArray[np.int64]  # (K, 2) frames of the window around the row, its own included
     window: NDArray[np.float64]  # (K, 2) start and end of that window in seconds
 
-    @property
-    def time(self) -> NDArray[np.float64]:
-        """The middle of each row, (K,), in seconds."""
-        return (self.start + self.end) / 2
-
 
 def video_duration(timestamps: NDArray[np.float64], fps: float) -> float:
     """Returns the seconds from the first frame to the end of the last one, which is shown for the median interval."""
