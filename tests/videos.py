@@ -67,7 +67,7 @@ def write_video(
 
 
 def write_audio(path: Path, audio: NDArray[np.float32]) -> Path:
-    """A file with a sound track and no picture."""
+    """A file with an audio track and no picture."""
     with av.open(str(path), "w") as file:
         _write_audio(file, file.add_stream("aac", rate=16000, layout="mono"), audio)
     return path

@@ -57,7 +57,7 @@ class ClipState:
 
     missing: bool = False
     frames: int = 0  # counted up to 2
-    silent: bool = False  # a video without sound; never of images
+    silent: bool = False  # a video without audio; never of images
     size: int = 0  # bytes of its files
 
 
@@ -188,7 +188,7 @@ def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) ->
     short = (r.clip_id for r, s in good if not s.missing and s.frames < 2 and not _is_still(r.path))
     yield from _finding("short", "note", "clips have a single frame that can be read", short)
     silent = (record.clip_id for record, state in good if state.silent)
-    yield from _finding("silent", "note", "videos have no sound", silent)
+    yield from _finding("silent", "note", "videos have no audio", silent)
     turned = (f"{r.clip_id} by {90 * r.quarter_turns}°" for r, _ in states if r.quarter_turns)
     yield from _finding("turned", "note", "clips lie on their side and are turned clockwise; are they upright?", turned)
 

@@ -45,8 +45,8 @@ class ClipBatch:
     person: Tensor | None = None  # (B, T, 3, H, W) uint8
     landmarks: Tensor | None = None  # (B, T, 68, 3) in pixels of the crop; NaN in frames without landmarks
     head_pose: Tensor | None = None  # (B, T, 3) yaw, pitch, roll in degrees; NaN in frames without landmarks
-    spectrogram: Tensor | None = None  # (B, 3, S, S) uint8; zeros, like silence, for a clip without sound
-    descriptor: Tensor | None = None  # (B, E) openSMILE functionals, unscaled; zeros for a clip without sound
+    spectrogram: Tensor | None = None  # (B, 3, S, S) uint8; zeros, like silence, for a clip without audio
+    descriptor: Tensor | None = None  # (B, E) openSMILE functionals, unscaled; zeros for a clip without audio
     features: Tensor | None = None  # (B, T, D) cached features of the frames
     clip_features: Tensor | None = None  # (B, E) cached features of the clips
     present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; None without audio inputs

@@ -111,7 +111,7 @@ class ClipDataset(Dataset[ClipSample]):
     """Samples of clips: frames chosen by the sampler and transformed by the augmentation.
 
     Args:
-        clips: usable clips. A clip without a face becomes frames of zeros that the mask excludes; a clip without sound
+        clips: usable clips. A clip without a face becomes frames of zeros that the mask excludes; a clip without audio
             has zeros, and `present` is false.
         store: the faces of the clips.
         sampler: chooses the frames.

@@ -118,7 +118,7 @@ def _print_summary(
     with_audio = sum(summary.audio > 0 for summary in index)
     silent = len(index) - with_audio
     for field, failed in failures.items():
-        print(f"{name}: {field} of {with_audio - len(failed)} of {len(index)} clips; {silent} have no sound")
+        print(f"{name}: {field} of {with_audio - len(failed)} of {len(index)} clips; {silent} have no audio")
         for clip_id, reason in list(failed.items())[:SHOWN]:
             print(f"  {clip_id}: no {field}: {reason}")
         if failed:

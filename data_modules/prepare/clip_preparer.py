@@ -20,7 +20,7 @@ from data_modules.utils.text import counted
 from data_modules.video.audio_track import open_audio
 from data_modules.video.reader import is_video_file, open_clip
 
-DAMAGED = "sound unreadable: "
+DAMAGED = "audio unreadable: "
 
 
 class ClipPreparer:
@@ -109,7 +109,7 @@ class ClipPreparer:
             return " ".join(f"{DAMAGED}{str(error) or type(error).__name__}".split())
         problems = []
         if track and track.broken:
-            problems.append(f"{track.broken} of {track.packets} packets of its sound cannot be decoded")
+            problems.append(f"{track.broken} of {track.packets} packets of its audio cannot be decoded")
         if track and track.not_numbers:
-            problems.append(f"{track.not_numbers} samples of its sound are not finite and were replaced by silence")
+            problems.append(f"{track.not_numbers} samples of its audio are not finite and were replaced by silence")
         return "; ".join(problems)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_modules.manifest import SPLITS, VideoRecord
-from data_modules.store.clip_file import SILENT, ClipSummary
+from data_modules.store.clip_file import ClipSummary
 from data_modules.utils.csv_tables import csv_bytes
 from data_modules.utils.text import packets_or_images
 
@@ -32,10 +32,10 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
     console.print(coverage_table(records, summaries))
     without = [summary for summary in summaries if not summary.num_faces]
     broken = [summary for summary in summaries if summary.num_faces and summary.broken]
-    damaged_audio = [summary for summary in summaries if _has_damaged_audio(summary)]
+    damaged_audio = [summary for summary in summaries if summary.has_damaged_audio]
     _print_reasons(console, {s.clip_id: s.reason for s in without}, "without a face")
     _print_reasons(console, {s.clip_id: _broken(s) for s in broken}, "with packets or images that cannot be decoded")
-    _print_reasons(console, {s.clip_id: s.audio_reason for s in damaged_audio}, "with a damaged sound track")
+    _print_reasons(console, {s.clip_id: s.audio_reason for s in damaged_audio}, "with a damaged audio track")
 
 
 def _print_reasons(console: Console, reasons: dict[str, str], what: str) -> None:
@@ -60,18 +60,14 @@ def _with_faces(summaries: Sequence[ClipSummary]) -> tuple[int, float]:
 def _audio(summaries: Sequence[ClipSummary]) -> str:
     """Describes how many clips have audio; returns an empty text if no clip has an audio track."""
     audible = sum(summary.audio > 0 for summary in summaries)
-    silent = sum(summary.audio_reason == SILENT for summary in summaries)
-    damaged = sum(map(_has_damaged_audio, summaries))
+    silent = sum(summary.has_silent_audio for summary in summaries)
+    damaged = sum(summary.has_damaged_audio for summary in summaries)
     if not audible + silent + damaged:
         return ""
-    parts = [f"{audible} of {len(summaries)} clips have sound"]
-    parts += [f"{silent} have a silent sound track"] if silent else []
-    parts += [f"{damaged} have a damaged one"] if damaged else []
+    parts = [f"{audible} of {len(summaries)} clips have audio"]
+    parts += [f"{silent} have a silent audio track"] if silent else []
+    parts += [f"{damaged} have a damaged audio track"] if damaged else []
     return ", ".join(parts)
-
-
-def _has_damaged_audio(summary: ClipSummary) -> bool:
-    return summary.audio_reason not in ("", SILENT)
 
 
 def coverage_table(records: Sequence[VideoRecord], summaries: Sequence[ClipSummary]) -> Table:
@@ -101,5 +97,5 @@ def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     """Returns a CSV table of the clips with problems; its columns are clip_id and reason."""
     rows = [(summary.clip_id, summary.reason) for summary in summaries if summary.reason]
     rows += [(s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason]
-    rows += [(s.clip_id, s.audio_reason) for s in summaries if _has_damaged_audio(s)]
+    rows += [(s.clip_id, s.audio_reason) for s in summaries if s.has_damaged_audio]
     return csv_bytes(("clip_id", "reason"), rows)

@@ -29,7 +29,7 @@ from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write, file_state
 
 FAILED = "failed.csv"
-METHOD = "fer_lightning sound 1"  # to be increased when this package computes speech or images differently
+METHOD = "fer_lightning sound 1"  # part of each key; to be increased when this package computes fields differently
 log = logging.getLogger(__name__)
 
 
@@ -161,7 +161,7 @@ class AudioCache:
         }
 
     def read(self, clip: FaceSequence, field: str) -> NDArray[Any] | None:
-        """Return a field of a clip, (size, size) uint8 or (E,) float32; None without sound or if making it failed.
+        """Return a field of a clip, (size, size) uint8 or (E,) float32; None without audio or if making it failed.
 
         Raises:
             DamagedClipError: the file of the clip is damaged.
@@ -187,7 +187,7 @@ class AudioCache:
         """
         samples = clip.audio(0.0, self.audio.max_seconds)
         if samples is None or not samples.any():
-            return {}, "no sound"
+            return {}, "no audio"
         speech, reason = extract_speech(samples, self.audio), ""
         values: dict[str, NDArray[Any]] = {}
         for field in fields:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = "fer_lightning faces 2"
-SILENT = "its sound track is silent"
+SILENT = "its audio track is silent"
+EARLIER_SILENT = "its sound track is silent"  # in indices and files of stores that were prepared before
 LANDMARKS = (68, 3)
 
 
@@ -62,3 +63,13 @@ class ClipSummary:
     def coverage(self) -> float:
         """The share of the source's frames that have a face."""
         return (self.num_faces - self.num_made) / max(self.num_frames, 1)
+
+    @property
+    def has_silent_audio(self) -> bool:
+        """Whether there is an audio track that is nothing but silence."""
+        return self.audio_reason in (SILENT, EARLIER_SILENT)
+
+    @property
+    def has_damaged_audio(self) -> bool:
+        """Whether the audio track cannot be decoded, or not completely."""
+        return bool(self.audio_reason) and not self.has_silent_audio

@@ -50,7 +50,7 @@ def write_clips(folder: Path, count: int, crop_size: int) -> tuple[ClipStore, li
 
 
 def seconds_per_second(store: ClipStore, clips: list[Clip], audio_cache: AudioCache, field: str, workers: int) -> float:
-    """Returns how many seconds of sound are processed per second, start-up excluded.
+    """Returns how many seconds of audio are processed per second, start-up excluded.
 
     Args:
         store: holds the clips.
@@ -105,7 +105,7 @@ def run(quick: bool = False) -> None:
         print(f"noise reduction and voice activity included, {count}, clips of {SECONDS:.0f} s:")
         for name, (cache, field) in fields.items():
             speed = seconds_per_second(store, clips, cache, field, workers)
-            print(f"  {name}: {speed:.1f} s of sound per second")
+            print(f"  {name}: {speed:.1f} s of audio per second")
         audio_fields = frozenset(field for _, field in fields.values())
         variants = {
             "faces": (FACES_ONLY, cached),

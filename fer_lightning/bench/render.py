@@ -1,4 +1,4 @@
-"""Frames of the synthetic data set rendered per second, including encoding, sound and ground truth."""
+"""Frames of the synthetic data set rendered per second, including encoding, audio and ground truth."""
 
 import os
 import tempfile

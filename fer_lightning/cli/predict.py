@@ -13,12 +13,12 @@ from fer_lightning.runs.lookup import find_run
 
 COLUMNS = """columns of expressions.csv, a line for each row:
   time, start, end  middle, start and end of the row in seconds
-  expression        the most probable class, or "no face", "no sound", "no face or sound"
+  expression        the most probable class, or "no face", "no audio", "no face or audio"
   confidence        its probability, 0 to 1; empty without an expression
   p_CLASS           probability of each class, 0 to 1
   faces             share of the row's frames that have a face, 0 to 1 (not a number of faces); models of faces
                     need 0.5, so a row may say "no face" although some of its frames have one
-  audio             1 if there is sound in the row's window, else 0
+  audio             1 if there is audio in the row's window, else 0
   yaw, pitch, roll  mean head pose in degrees; empty if unknown"""
 
 

@@ -1,4 +1,4 @@
-"""Writes a copy of a video with the box of the face, its expression and all probabilities drawn in, and the sound."""
+"""Writes a copy of a video with the box of the face, its expression and all probabilities drawn in, and the audio."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -197,7 +197,7 @@ def _fit(picture: Frame, width: int, height: int) -> Frame:
 
 
 def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
-    """Yields the first sound track as stereo blocks from the first picture on; gaps are filled with silence.
+    """Yields the first audio track as stereo blocks from the first picture on; gaps are filled with silence.
 
     The blocks end early if the rest of the track cannot be decoded.
 
@@ -233,7 +233,7 @@ def _first_picture(file: av.container.InputContainer) -> Fraction:
 
 
 def _audio_graph(frame: av.AudioFrame) -> av.filter.Graph:
-    """Returns filters that convert sound for the encoder, cut what precedes the first picture and fill gaps."""
+    """Returns filters that convert audio for the encoder, cut what precedes the first picture and fill gaps."""
     graph = av.filter.Graph()
     graph.link_nodes(
         graph.add_abuffer(

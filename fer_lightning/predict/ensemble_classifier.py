@@ -13,14 +13,14 @@ from fer_lightning.predict.windows import WindowClassifier
 class EnsembleClassifier(RowClassifier):
     """The members of an ensemble, whose predictions for each row are fused as the ensemble fuses those for clips.
 
-    A member without a prediction for a row, because the row has no face or no sound, is left out of that row.
+    A member without a prediction for a row, because the row has no face or no audio, is left out of that row.
 
     Args:
         ensemble: its trained members.
         device: where they run.
 
     Raises:
-        AudioLibraryNotFoundError: a package is missing that a member's sound needs.
+        AudioLibraryNotFoundError: a package is missing that a member's audio needs.
         ValueError: a member needs an input that is not made from videos here.
     """
 
@@ -57,7 +57,7 @@ def make_classifier(trained: Trained, device: torch.device) -> RowClassifier:
     """Returns the classifier of a trained model or ensemble.
 
     Raises:
-        AudioLibraryNotFoundError: a package is missing that a model's sound needs.
+        AudioLibraryNotFoundError: a package is missing that a model's audio needs.
         ValueError: a model needs an input that is not made from videos here.
     """
     if isinstance(trained, TrainedEnsemble):

@@ -1,4 +1,4 @@
-"""The faces of a long video in the order of time, with its sound, and what is measured on them for each row."""
+"""The faces of a long video in the order of time, with its audio, and what is measured on them for each row."""
 
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ CACHED_CROPS = 256  # decoded crops, as successive windows overlap
 
 
 class VideoFaces:
-    """All M faces of a video in the order of time, and its sound, both read from the file on demand.
+    """All M faces of a video in the order of time, and its audio, both read from the file on demand.
 
     Args:
         clip: the video's file in a store.
@@ -43,7 +43,7 @@ class VideoFaces:
         return np.asarray(np.searchsorted(self.frame_index, frames), dtype=np.int64)
 
     def audio(self, start: float, stop: float) -> NDArray[np.float32]:
-        """Returns the (n,) samples at `AUDIO_RATE` between two times in seconds; none outside of the sound track."""
+        """Returns the (n,) samples at `AUDIO_RATE` between two times in seconds; none outside of the audio track."""
         start, stop = max(start, 0.0), min(stop, self.clip.summary.audio)
         is_empty = round(start * AUDIO_RATE) >= round(stop * AUDIO_RATE)
         samples = None if is_empty else self.clip.audio(start, stop)

@@ -61,7 +61,7 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
     Raises:
         DetectorNotFoundError: the detector is not installed.
         FileNotFoundError: there is no checkpoint, or a member of an ensemble is missing.
-        AudioLibraryNotFoundError: a package is missing that the model's sound needs.
+        AudioLibraryNotFoundError: a package is missing that the model's audio needs.
         ValueError: the checkpoint cannot be used, or the members of an ensemble do not fit together.
     """
     trained, device = load_run(request.checkpoint), select_device(request.device)

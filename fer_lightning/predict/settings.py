@@ -5,8 +5,8 @@ from typing import Any
 
 from data_modules.loading.batch import AUDIO_INPUTS, FACE_INPUTS
 
-NO_FACE, NO_AUDIO = "no face", "no sound"
-NEITHER = "no face or sound"
+NO_FACE, NO_AUDIO = "no face", "no audio"
+NEITHER = "no face or audio"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ModelFacts:
 
     @property
     def uses_audio(self) -> bool:
-        """Whether any of the inputs is made from sound."""
+        """Whether any of the inputs is made from audio."""
         return bool(AUDIO_INPUTS & set(self.inputs))
 
     @property

@@ -18,8 +18,8 @@ def shared_face_settings(
     """Returns the settings with which all models see faces as they did in training.
 
     The size of the crops is the largest of all models; the others resize them, as they do with crops of clips.
-    Landmarks and persons are found if a model uses them. Models that only use sound are ignored, unless all of them
-    do: then faces are extracted for the figures, as the first model states. The sound is always kept for the figures:
+    Landmarks and persons are found if a model uses them. Models that only use audio are ignored, unless all of them
+    do: then faces are extracted for the figures, as the first model states. The audio is always kept for the figures:
     reading it takes about a hundredth of the time of finding faces.
 
     Args:

@@ -83,7 +83,7 @@ class Timeline:
     start: NDArray[np.float64]  # (K,) seconds
     end: NDArray[np.float64]  # (K,) seconds
     faces: NDArray[np.float64]  # (K,) share of the row's own frames that have a face, 0 to 1
-    audio: NDArray[np.bool_]  # (K,) whether there is sound in the row's window
+    audio: NDArray[np.bool_]  # (K,) whether there is audio in the row's window
     probabilities: NDArray[np.float64]  # (K, C); NaN in rows without an expression
     missing_label: str = NO_FACE  # of rows without an expression
     head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN if unknown
@@ -133,7 +133,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """Properties of a video: its size, how many of its frames have a face, and how long its sound is."""
+    """Properties of a video: its size, how many of its frames have a face, and how long its audio is."""
 
     path: str
     width: int
@@ -143,8 +143,8 @@ class VideoFacts:
     duration: float  # seconds
     broken: int  # packets or images that cannot be decoded
     frames_with_face: int
-    audio: float  # seconds; 0 if there is no sound, or only silence
-    audio_reason: str  # what is wrong with the sound track; empty if nothing is
+    audio: float  # seconds; 0 if there is no audio, or only silence
+    audio_reason: str  # what is wrong with the audio track; empty if nothing is
 
     @property
     def face_share(self) -> float:
@@ -185,7 +185,7 @@ class VideoExpressions:
         """Returns the table with a line per row.
 
         `time`, `start` and `end` are seconds. `faces` is the share, from 0 to 1, of the row's frames that have a face;
-        `audio` is 1 if there is sound in the row's window. `confidence` and probabilities are empty without an
+        `audio` is 1 if there is audio in the row's window. `confidence` and probabilities are empty without an
         expression, angles (degrees) if unknown.
         """
         timeline, rows = self.timeline, list[list[object]]()

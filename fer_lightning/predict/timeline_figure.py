@@ -1,4 +1,4 @@
-"""The figure of a timeline: faces, the sound, the expression of each moment, and all probabilities."""
+"""The figure of a timeline: faces, the audio, the expression of each moment, and all probabilities."""
 
 import warnings
 from pathlib import Path
@@ -53,13 +53,13 @@ def timeline_png(expressions: VideoExpressions, faces: VideoFaces, timestamps: N
 
 @styled
 def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps: NDArray[np.float64]) -> Figure:
-    """Draws faces, sound, expressions and probabilities over time; gaps are grey.
+    """Draws faces, audio, expressions and probabilities over time; gaps are grey.
 
-    The strip of the sound is drawn if the video has sound or the model uses it.
+    The strip of the audio is drawn if the video has audio or the model uses it.
 
     Args:
         expressions: of the video.
-        faces: the crops and the sound of the video.
+        faces: the crops and the audio of the video.
         timestamps: (T,) times of its frames in seconds.
     """
     timeline, duration = expressions.timeline, expressions.video.duration
@@ -121,7 +121,7 @@ def _faces(axes: Axes, faces: VideoFaces, timestamps: NDArray[np.float64], durat
 
 
 def _audio(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
-    """Draws the lowest and highest sample, (N, 2), of each moment; grey where there is no sound."""
+    """Draws the lowest and highest sample, (N, 2), of each moment; grey where there is no audio."""
     loudest = float(np.nanmax(np.abs(extremes), initial=MIN_AMPLITUDE))
     axes.set_ylim(-1.04 * loudest, 1.04 * loudest)
     edges = np.linspace(0, duration, len(extremes) + 1)

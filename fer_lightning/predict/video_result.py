@@ -68,16 +68,16 @@ class VideoResult:
         if video.frames_with_face or not facts.uses_faces:
             return video.face_text
         if self.expressions.timeline.has_expression.any():
-            return f"{video.face_text}: expressions are of its sound alone"
+            return f"{video.face_text}: expressions are of its audio alone"
         return video.face_text + ", so no expression" * (not facts.uses_audio)
 
     def _missing_audio(self) -> str:
-        """States that sound which the model uses is missing or damaged, and why; empty otherwise."""
+        """States that audio which the model uses is missing or damaged, and why; empty otherwise."""
         video, timeline = self.expressions.video, self.expressions.timeline
         if not self.expressions.settings.model_facts.uses_audio:
             return ""
         reason = f" ({printable_line(video.audio_reason)})" if video.audio_reason else ""
         if timeline.audio.any():
-            return f"Its sound is not complete{reason}. " if reason else ""
+            return f"Its audio is not complete{reason}. " if reason else ""
         consequence = "expressions are of its faces alone" if timeline.has_expression.any() else "no expression"
-        return f"It has no sound{reason}: {consequence}. "
+        return f"It has no audio{reason}: {consequence}. "

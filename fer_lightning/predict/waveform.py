@@ -1,4 +1,4 @@
-"""The outline of a video's sound over time, for figures."""
+"""The outline of a video's audio over time, for figures."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ MIN_SAMPLES = 8  # in a column
 def envelope(faces: VideoFaces, duration: float, columns: int = COLUMNS) -> NDArray[np.float32]:
     """Returns, (N, 2), the lowest and highest sample in each of N <= `columns` equal parts of a video.
 
-    Parts without sound are NaN. Only one part is in memory at a time.
+    Parts without audio are NaN. Only one part is in memory at a time.
 
     Args:
         faces: of the video.

@@ -1,4 +1,4 @@
-"""A trained model applied to a long video: each window of faces and sound is classified as a clip.
+"""A trained model applied to a long video: each window of faces and audio is classified as a clip.
 
 The inputs are made by the code that evaluates clips (`data_modules.loading.clip_dataset.ClipDataset`).
 """
@@ -30,7 +30,7 @@ MIN_FACE_SHARE = 0.5  # of a row's own frames
 
 
 class FaceWindow:
-    """Successive faces of a video and the sound of the same time, as a `FaceSequence`.
+    """Successive faces of a video and the audio of the same time, as a `FaceSequence`.
 
     Args:
         name: of the window.
@@ -101,7 +101,7 @@ class WindowClassifier(RowClassifier):
         device: where it runs.
 
     Raises:
-        AudioLibraryNotFoundError: a package is missing that the model's sound needs.
+        AudioLibraryNotFoundError: a package is missing that the model's audio needs.
         ValueError: the model needs an input that is not made from videos here.
     """
 
@@ -137,7 +137,7 @@ class WindowClassifier(RowClassifier):
     def predict_rows(self, faces: VideoFaces, rows: TimelineRows) -> Iterator[tuple[int, NDArray[np.float64]]]:
         """Yields the index and the (C,) probabilities of each row that has an input of the model.
 
-        A row has an input if at least half of its own frames have a face, or if there is sound in its window. If only
+        A row has an input if at least half of its own frames have a face, or if there is audio in its window. If only
         one of a model's two modalities is present, `ClipBatch.present` says so.
         """
         none = np.zeros(len(rows.start), dtype=np.bool_)
@@ -180,7 +180,7 @@ class WindowClassifier(RowClassifier):
 
 
 def _has_input(batch: ClipBatch) -> list[bool]:
-    """Whether each sample has any input: sound that is too short may have no descriptors."""
+    """Whether each sample has any input: audio that is too short may have no descriptors."""
     return [True] * len(batch) if batch.present is None else batch.present.any(dim=1).tolist()
 
 

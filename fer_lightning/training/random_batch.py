@@ -25,7 +25,7 @@ def random_batch(
         clips: B, all of class 0.
         frames: T.
         size: side of crops and spectrograms, pixels.
-        descriptor: E, length of the descriptor of the sound.
+        descriptor: E, length of the descriptor of the audio.
         seed: of the noise.
 
     Raises:

@@ -24,7 +24,7 @@ CONTRACT_CASES = {"SpectrogramCNN": Case(lambda: SpectrogramCNN(SEVEN, small_bac
 
 
 def heard_batch(patterns=PATTERNS, seed=0, size=64) -> ClipBatch:
-    """Clips that have a face, sound, both or none; zeros where they have not, and the second one lacks two frames."""
+    """Clips that have a face, audio, both or none; zeros where they have not, and the second one lacks two frames."""
     present = torch.tensor(patterns)
     mask = present[:, :1].repeat(1, FRAMES)
     if len(patterns) > 1:

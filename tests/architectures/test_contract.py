@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
     "AudioVisual": Case(audio_visual),
     "AudioVisual of filters": Case(lambda: audio_visual(audio=False)),
     "AudioVisual of faces": Case(lambda: audio_visual(modalities=["face"])),
-    "AudioVisual of sound": Case(lambda: audio_visual(modalities=["audio"])),
+    "AudioVisual of audio": Case(lambda: audio_visual(modalities=["audio"])),
     "CNNBiLSTM": Case(lambda: CNNBiLSTM(SEVEN, connected(), 6, dropout=0.0)),
     "CNNBiLSTM of one layer": Case(lambda: CNNBiLSTM(SEVEN, small_backbone(), 6, 1, 0.0)),
     "CNNBiLSTM of frozen VGG": Case(lambda: CNNBiLSTM(SEVEN, vgg(), 6, 2, 0.0, True), freezes=True),

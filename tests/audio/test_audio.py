@@ -176,7 +176,7 @@ def test_silence_is_black_and_a_short_click_is_not():
 
 
 def write_track(path: Path, audio: np.ndarray, rate: int, layout: str) -> Path:
-    """The sound in each channel, uncompressed."""
+    """The audio in each channel, uncompressed."""
     with av.open(str(path), "w") as file:
         stream = file.add_stream("pcm_s16le", rate=rate, layout=layout)
         channels = stream.layout.nb_channels
@@ -317,7 +317,7 @@ def test_incomplete_clips_are_batched_with_complete_ones(clips):
     assert all(torch.equal(alone[name].spectrogram, row.spectrogram) for name, row in loaded.items())
     assert all(torch.equal(alone[name].face, row.face) for name, row in loaded.items())
     assert [c.record.clip_id for c in data.without_input("train")] == ["nothing"]
-    assert data.without_input("train")[0].reason == "no face found in 12 frames; no sound track"
+    assert data.without_input("train")[0].reason == "no face found in 12 frames; no audio track"
 
 
 def test_a_model_of_audio_alone_gets_no_clip_without_sound(clips):
@@ -326,7 +326,7 @@ def test_a_model_of_audio_alone_gets_no_clip_without_sound(clips):
     assert set(loaded) == {"both", "longer", "audio", "click"}
     assert all(row.present[1] and not hasattr(row, "face") for row in loaded.values())
     reasons = {c.record.clip_id: c.reason for c in data.without_input("train")}
-    assert reasons == {"face": "no sound track", "silent": SILENT, "nothing": "no sound track"}
+    assert reasons == {"face": "no audio track", "silent": SILENT, "nothing": "no audio track"}
 
 
 def test_a_model_without_audio_gets_no_sound_and_needs_no_files(clips):
@@ -356,7 +356,7 @@ def test_views_share_their_audio_and_mask_missing_frames(clips, sampler, frames)
         "audio": (sampler.eval_views, frames[1]),
     }
     assert samples["both"].spectrogram.shape == (sampler.eval_views, 3, 32, 32)
-    batch = next(iter(data.loader(data.clip_dataset("train"), batches=[[0, 2, 3]])))  # both, face, sound
+    batch = next(iter(data.loader(data.clip_dataset("train"), batches=[[0, 2, 3]])))  # both, face, audio
     views = sampler.eval_views
     assert batch.mask.shape == batch.face.shape[:2] == (3 * views, frames[0])
     assert batch.present.tolist() == [[True, True]] * views + [[True, False]] * views + [[False, True]] * views
@@ -369,7 +369,7 @@ def test_descriptors_are_made_once_and_failures_are_counted(clips, capsys, monke
     data = for_model(clips, "face", "descriptor")
     out = capsys.readouterr().out
     assert "click: no descriptor: 0.0" in out
-    assert "clips: descriptor of 4 of 9 clips; 4 have no sound" in out
+    assert "clips: descriptor of 4 of 9 clips; 4 have no audio" in out
     loaded = rows(data, data.fitting_dataloader())
     assert loaded["both"].descriptor.shape == (384,)
     expected = Descriptors("is09")(data.store.open("both").audio())
@@ -583,11 +583,11 @@ def test_damaged_audio_costs_no_picture_and_is_named(tmp_path, capsys):
     partly = store.open("partly").audio()  # silence stands for what is lost: what follows is where it was
     assert len(partly) == pytest.approx(len(whole), abs=1024)
     assert np.corrcoef(partly[10240 : len(whole) - 1024], whole[10240 : len(partly) - 1024][: len(partly)])[0, 1] > 0.9
-    assert "2 of 3 clips have sound, 2 have a damaged one" in out
-    assert "noise: sound unreadable: " in out
+    assert "2 of 3 clips have audio, 2 have a damaged audio track" in out
+    assert "noise: audio unreadable: " in out
     assert store.open("fine").summary.audio_reason == ""
     listed = (store.folder / "quarantine.csv").read_text()
-    assert "noise,sound unreadable" in listed.replace('"', "")
+    assert "noise,audio unreadable" in listed.replace('"', "")
     assert "partly,3 of" in listed
     assert "fine" not in listed
 
@@ -647,7 +647,7 @@ def test_samples_not_finite_are_silenced_and_loud_ones_clipped(tmp_path):
     np.testing.assert_allclose(stored["spoilt"], expected, atol=1e-4)
     np.testing.assert_allclose(stored["loud"], np.clip(loud, -1, 1), atol=1e-4)
     assert stored["nothing"] is None
-    assert index["spoilt"].audio_reason == "3 samples of its sound are not finite and were replaced by silence"
+    assert index["spoilt"].audio_reason == "3 samples of its audio are not finite and were replaced by silence"
     assert index["nothing"].audio_reason.startswith("6400 samples")
     assert (index["plain"].audio_reason, index["loud"].audio_reason) == ("", "")
     read = read_audio(tmp_path / "clips" / "spoilt.mkv")
@@ -666,4 +666,4 @@ def test_no_error_of_an_audio_decoder_costs_pictures(tmp_path, monkeypatch, erro
     store = prepare_faces(Clips(tmp_path / "clips", faces=FaceSettings("crop", size=48), clips=[record]), 0)
     row = store.read_index()["loud"]
     assert (row.num_faces, row.reason, row.audio) == (12, "", 0)
-    assert row.audio_reason.startswith("sound unreadable: ")
+    assert row.audio_reason.startswith("audio unreadable: ")

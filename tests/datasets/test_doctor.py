@@ -61,7 +61,7 @@ def test_sound_copies_of_still_images_are_healthy(kind, write, tmp_path):
     dataset = kind()
     dataset.prepare()
     assert wrong(dataset) == {}
-    assert "short" not in found(dataset)  # a still has one frame, and no sound to miss
+    assert "short" not in found(dataset)  # a still has one frame, and no audio to miss
     assert "silent" not in found(dataset)
 
 
@@ -207,7 +207,7 @@ def test_counts_of_all_splits_and_of_classes_are_compared(dfew):
 
 
 def write_video(path, audio):
-    """Three frames, with or without a track of sound."""
+    """Three frames, with or without an audio track."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -179,7 +179,7 @@ RAVDESS_CODES = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "di
 
 
 def write_ravdess(root: Path, actors: int = 6) -> list[Wanted]:
-    """Of each actor and emotion: speech; the same without sound, and a song."""
+    """Of each actor and emotion: speech; the same without audio, and a song."""
     wanted = []
     for actor in range(1, actors + 1):
         for code, emotion in enumerate(RAVDESS_CODES, start=1):

@@ -20,7 +20,7 @@ from data_modules.loading.clip_dataset import check_usable
 from data_modules.store.clip_file import ClipSummary
 
 FULL = ClipSummary("full", 9, 5, audio=2.0, num_landmarks=5)
-SILENT_CLIP = ClipSummary("seen", 9, 5, audio_reason="its sound track is silent")
+SILENT_CLIP = ClipSummary("seen", 9, 5, audio_reason="its audio track is silent")
 FACELESS = ClipSummary("heard", 9, 0, reason="no face found in 9 frames", audio=2.0)
 EMPTY = ClipSummary("neither", 9, 0)
 
@@ -41,7 +41,7 @@ def test_every_modality_is_a_field_and_a_column_of_present():
         (FULL, {"landmarks"}, "", (True, "")),
         (SILENT_CLIP, {"landmarks"}, "", (False, "no landmarks found")),
         (SILENT_CLIP, {"landmarks", "face"}, "", (True, "")),
-        (SILENT_CLIP, {"spectrogram"}, "", (False, "its sound track is silent")),
+        (SILENT_CLIP, {"spectrogram"}, "", (False, "its audio track is silent")),
         (
             FACELESS,
             {"face", "person", "landmarks"},
@@ -50,7 +50,7 @@ def test_every_modality_is_a_field_and_a_column_of_present():
         ),  # one reason
         (FACELESS, {"face", "descriptor"}, "", (True, "")),
         (FACELESS, {"face", "descriptor"}, "too short", (False, "no face found in 9 frames; too short")),
-        (EMPTY, {"spectrogram", "descriptor", "person"}, "", (False, "no face found; no sound track")),
+        (EMPTY, {"spectrogram", "descriptor", "person"}, "", (False, "no face found; no audio track")),
     ],
 )
 def test_a_clip_is_usable_if_it_has_any_requested_input(clip, inputs, missing_audio, expected):

@@ -114,7 +114,7 @@ def fuse(*arguments: object, out: Path) -> str:
 
 @pytest.fixture
 def video(tmp_path) -> VideoFaces:
-    """Eight seconds: faces that darken in the first five, sound from 2.2 to 7 that is low and then high."""
+    """Eight seconds: faces that darken in the first five, audio from 2.2 to 7 that is low and then high."""
     audio = np.concatenate([silence(2.2), tone(2.8, 500), tone(2.0, 6000), silence(1)])
     with ClipStore(tmp_path / "store").writing("a") as writer:
         for index in range(50):
@@ -231,7 +231,7 @@ def test_progress_grows_to_all_rows(tmp_path, members, video):
 
 
 def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
-    """Faces in the first half, sound from 2.2 s on: each is looked for once, each checkpoint read once."""
+    """Faces in the first half, audio from 2.2 s on: each is looked for once, each checkpoint read once."""
     audio = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
     first = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, audio=audio)
     mute = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS)
@@ -270,9 +270,9 @@ def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
     assert f"Ensemble {run}, weighted sum, weights as given: soft 0.5, sharp 0.25, low 0.25." in output
     some, mute_output = output.split("[2 of 2]")
     assert "sharp has no say in 2 of 6 rows. low has no say in 2 of 6 rows." in some
-    assert "It has no sound: expressions are of its faces alone. " in mute_output
+    assert "It has no audio: expressions are of its faces alone. " in mute_output
     assert "low has no say in 2 of 2 rows." in mute_output
-    assert "no sound" not in some
+    assert "no audio" not in some
 
 
 # What is refused

@@ -1,4 +1,4 @@
-"""`fer predict` with models that hear: which sound reaches which row, and what is said where there is none."""
+"""`fer predict` with models that hear: which audio reaches which row, and what is said where there is none."""
 
 import json
 from importlib.util import find_spec
@@ -45,7 +45,7 @@ class Ear(VideoClassifier):
 
 
 class EyeAndEar(VideoClassifier):
-    """What of face and sound it is told to be there: `both`, `face` or `audio`."""
+    """What of face and audio it is told to be there: `both`, `face` or `audio`."""
 
     inputs = frozenset({"face", "spectrogram"})
 
@@ -126,7 +126,7 @@ def silence(seconds: float) -> np.ndarray:
     return np.zeros(round(seconds * AUDIO_RATE), np.float32)
 
 
-# The right sound in the right row
+# The right audio in the right row
 
 
 def test_a_row_hears_the_sound_of_its_own_time(tmp_path, ear, capsys):
@@ -141,11 +141,11 @@ def test_a_row_hears_the_sound_of_its_own_time(tmp_path, ear, capsys):
     assert {row["audio"] for row in rows} == {"1"}
     output = capsys.readouterr().out
     assert "no face in any of 60 frames. anger 5" in output
-    assert "has no sound" not in output
+    assert "has no audio" not in output
 
 
 def test_windows_are_heard_as_clips_of_their_sound_alone(tmp_path, ear, monkeypatch):
-    """The reference opens no store: it cuts the file's sound by time."""
+    """The reference opens no store: it cuts the file's audio by time."""
     random = np.random.default_rng(0)
     audio = np.concatenate([silence(0.5), random.normal(0, 0.1, 4 * AUDIO_RATE).astype(np.float32)])
     video = write_video(tmp_path / "noise.mp4", pictures([True] * 40), FPS, audio=audio)
@@ -179,7 +179,7 @@ def stored(folder: Path, audio: np.ndarray | None, frames: int) -> VideoFaces:
 
 
 def test_the_model_is_told_which_of_face_and_sound_a_row_has(tmp_path, both):
-    """A face in the first half, sound from 2.2 to 5.8 of 8 seconds."""
+    """A face in the first half, audio from 2.2 to 5.8 of 8 seconds."""
     audio = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
     video = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, audio=audio)
     arguments = ("--checkpoint", both, "--out", tmp_path, "--hop", 1, "--window", 1)
@@ -196,7 +196,7 @@ def test_the_model_is_told_which_of_face_and_sound_a_row_has(tmp_path, both):
 
 
 def test_too_few_faces_are_none_beside_sound(tmp_path, both):
-    """Four of ten frames of each second have a face: not enough to speak of it, so the sound speaks alone."""
+    """Four of ten frames of each second have a face: not enough to speak of it, so the audio speaks alone."""
     faces = [index % 10 < 4 for index in range(30)]
     video = write_video(tmp_path / "few.mp4", pictures(faces), FPS, audio=tone(3, 800))
     arguments = ("--checkpoint", both, "--out", tmp_path, "--hop", 1, "--window", 1, "--no-video")
@@ -228,9 +228,9 @@ def test_a_video_without_sound_is_said_to_have_none(tmp_path, ear, both, track, 
     video = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS, audio=track)
     assert fer_predict(video, "--checkpoint", ear, "--out", tmp_path / "ear") == 0
     output = capsys.readouterr().out
-    assert "a face in 100 % of 20 frames. It has no sound" in output
-    assert output.count("no sound") == 1
-    assert ("its sound track is silent" in output) == (track is not None)
+    assert "a face in 100 % of 20 frames. It has no audio" in output
+    assert output.count("no audio") == 1
+    assert ("its audio track is silent" in output) == (track is not None)
     rows = table(tmp_path / "ear" / "mute")
     assert {(row["expression"], row["confidence"], row["audio"], row["faces"]) for row in rows} == {
         (NO_AUDIO, "", "0", "1.00000")
@@ -239,13 +239,13 @@ def test_a_video_without_sound_is_said_to_have_none(tmp_path, ear, both, track, 
 
     assert fer_predict(video, "--checkpoint", both, "--out", tmp_path / "both", "--no-video") == 0
     output = capsys.readouterr().out
-    assert "no sound" in output
+    assert "no audio" in output
     assert "expressions are of its faces alone. face 100 % of the time" in output
     assert {row["expression"] for row in table(tmp_path / "both" / "mute")} == {"face"}
 
 
 EYES, EARS = ("face",), ("spectrogram",)
-BROKEN = "3 of 9 packets\n of its sound do not decode"
+BROKEN = "3 of 9 packets\n of its audio do not decode"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
     [
         (EYES, 0, 0.0, "", False, "no face in any of 4 frames, so no expression. Files"),
         (EYES, 4, 0.0, BROKEN, True, "a face in 100 % of 4 frames. anger"),
-        (EARS, 0, 0.0, "", False, "no face in any of 4 frames. It has no sound: no expression. Files"),
+        (EARS, 0, 0.0, "", False, "no face in any of 4 frames. It has no audio: no expression. Files"),
         (EARS, 2, 1.0, "", True, "a face in 50 % of 4 frames. anger"),
         (
             EARS,
@@ -261,7 +261,7 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
             1.0,
             BROKEN,
             True,
-            r"4 frames. Its sound is not complete (3 of 9 packets\n of its sound do not decode). a",
+            r"4 frames. Its audio is not complete (3 of 9 packets\n of its audio do not decode). a",
         ),
         (
             EYES + EARS,
@@ -269,10 +269,10 @@ BROKEN = "3 of 9 packets\n of its sound do not decode"
             0.0,
             "",
             True,
-            "% of 4 frames. It has no sound: expressions are of its faces alone. anger 100",
+            "% of 4 frames. It has no audio: expressions are of its faces alone. anger 100",
         ),
-        (EYES + EARS, 0, 1.0, "", True, "no face in any of 4 frames: expressions are of its sound alone. anger 100"),
-        (EYES + EARS, 0, 0.0, "", False, "no face in any of 4 frames. It has no sound: no expression. Files"),
+        (EYES + EARS, 0, 1.0, "", True, "no face in any of 4 frames: expressions are of its audio alone. anger 100"),
+        (EYES + EARS, 0, 0.0, "", False, "no face in any of 4 frames. It has no audio: no expression. Files"),
         (
             EYES + EARS,
             1,
@@ -315,13 +315,13 @@ def test_a_file_without_pictures_is_refused_by_name(tmp_path, ear, capsys):
 
 def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monkeypatch, capsys):
     def missing(audio):
-        raise AudioLibraryNotFoundError("sound needs the package noisereduce")
+        raise AudioLibraryNotFoundError("audio needs the package noisereduce")
 
     monkeypatch.setattr("fer_lightning.predict.windows.check_libraries", missing)
     monkeypatch.setattr("fer_lightning.predict.run.run_in_processes", None)
     video = write_video(tmp_path / "a.mp4", pictures([True] * 3), FPS)
     assert cli.main(["predict", str(video), "--checkpoint", str(ear), "--out", str(tmp_path / "out")]) == 2
-    assert "sound needs the package noisereduce" in capsys.readouterr().err
+    assert "audio needs the package noisereduce" in capsys.readouterr().err
 
 
 # Pictures of it
@@ -329,7 +329,7 @@ def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monk
 
 def test_an_envelope_is_that_of_the_samples_part_by_part(tmp_path, monkeypatch):
     audio = np.concatenate([tone(3, 50) * np.linspace(0, 1, 3 * AUDIO_RATE, dtype=np.float32), silence(1)])
-    faces = stored(tmp_path, audio, 50)  # one second longer than its sound
+    faces = stored(tmp_path, audio, 50)  # one second longer than its audio
     longest, read = [], StoredClip.audio
 
     def watched(self, start=0.0, stop=None):

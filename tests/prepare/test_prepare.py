@@ -24,11 +24,11 @@ from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.clip_preparer import ClipPreparer
-from data_modules.prepare.coverage import quarantine
+from data_modules.prepare.coverage import quarantine, show_coverage
 from data_modules.prepare.faces import prepare_faces, store_for
 from data_modules.prepare.shard import Shard
 from data_modules.store.audio_cache import AudioCache
-from data_modules.store.clip_file import ClipSummary
+from data_modules.store.clip_file import SILENT, ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.tensor_file import TensorFile
 from data_modules.utils.files import NotWritableError
@@ -535,6 +535,16 @@ def test_every_clip_belongs_to_one_shard():
     parts = [Shard(number, 4).select(records) for number in (1, 2, 3, 4)]
     assert sorted(int(record.clip_id) for part in parts for record in part) == list(range(11))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("silent", [SILENT, "its sound track is silent"], ids=["current", "earlier store"])
+def test_silent_audio_is_not_damaged(silent, capsys):
+    damaged = "audio unreadable: no such layout"
+    summaries = [ClipSummary(name, 9, 9, audio_reason=reason) for name, reason in (("a", silent), ("b", damaged))]
+    show_coverage([VideoRecord(name, f"{name}.mp4", "anger") for name in "ab"], summaries, "clips")
+    out = capsys.readouterr().out
+    assert "0 of 2 clips have audio, 1 have a silent audio track, 1 have a damaged audio track" in out
+    assert quarantine(summaries).decode().splitlines() == ["clip_id,reason", f"b,{damaged}"]
 
 
 def test_coverage_is_told_by_class_and_split(dataset, capsys):

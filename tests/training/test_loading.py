@@ -66,7 +66,7 @@ def test_the_settings_of_sound_are_those_of_the_training(written, stated, audio)
     content = torch.load(path, weights_only=True)
     data = content["fer_lightning"]["configuration"]["data"]
     data["audio"] = stated
-    if stated == "":  # of a checkpoint from before there was sound
+    if stated == "":  # of a checkpoint from before there was audio
         del data["audio"]
     torch.save(content, path)
     assert load_trained(path).audio == audio

@@ -43,7 +43,7 @@ def weight(name: str, shape: list[int], dtype: str, content: dict) -> Tensor:
 
 
 def batch_of(content: dict) -> ClipBatch:
-    """Two clips of noise; the second has no sound."""
+    """Two clips of noise; the second has no audio."""
     inputs, frames, size = set(content["inputs"]), content["frames"], content["size"]
     generator = torch.Generator().manual_seed(0)
 

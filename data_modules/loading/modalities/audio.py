@@ -10,13 +10,13 @@ from data_modules.store.face_sequence import FaceSequence
 
 
 class AudioModality(ClipModality):
-    """One of `audio.fields.FIELDS`; zeros for a clip without sound."""
+    """One of `audio.fields.FIELDS`; zeros for a clip without audio."""
 
     setting, choices = "audio", ("true",)
 
     def missing_reason(self, clip: ClipSummary) -> str:
         """Return why a clip has no audio; empty if it has."""
-        return "" if clip.audio > 0 else clip.audio_reason or "no sound track"
+        return "" if clip.audio > 0 else clip.audio_reason or "no audio track"
 
     def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
         """Read the field from the cache, or compute it; None without audio."""

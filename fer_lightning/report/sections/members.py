@@ -35,7 +35,7 @@ def section(run: EvaluatedRun) -> Section | None:
     )
     caption = (
         f"All rows are for the same {counted(len(table), 'clip')}. A member without a prediction, such as an audio "
-        "model on a clip without sound, is left out of the fusion, and the weights of the others are scaled up; in its "
+        "model on a clip without audio, is left out of the fusion, and the weights of the others are scaled up; in its "
         f"own row the clip counts as an error. Intervals: bootstrap over {gain.unit}s. Published: accuracy in the "
         "paper, on the paper's data."
     )
