@@ -1,0 +1,266 @@
+"""The papers' tables as data: what each row trains, what was published, and which claims the rows make."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from data_modules.labels import CONTEMPT, SEVEN
+from fer_lightning.evaluation.metrics import METRICS
+from fer_lightning.experiments.system import experiments_folder, similar_names, system_names
+from fer_lightning.runs.folder import read_yaml
+
+Kind = Literal["results", "cost", "configuration"]
+COSTS = ("parameters", "multiply_adds", "ms_per_clip", "train_ms_per_clip")
+"""Columns about a model's cost: numbers, and milliseconds for a clip."""
+FROM_OUTPUTS = ("silhouette", "hit_rate")
+"""Columns that are computed from what a run keeps beside its predictions: features, attention."""
+COLUMNS = (
+    *(metric.name for metric in METRICS),
+    *(f"recall.{emotion}" for emotion in (*SEVEN, CONTEMPT)),
+    *FROM_OUTPUTS,
+    *COSTS,
+    "value",
+)
+"""Every column that a table may have; `value` is that of a setting."""
+
+
+@dataclass(frozen=True)
+class Required:
+    """A run whose weights a row starts from, as a variant with arguments of its own.
+
+    Args:
+        experiment: its name, `<system>_<data>`.
+        name: name of the variant; the row's arguments name it as `run:<experiment>.<name>`.
+        arguments: of the variant, as on the command line of `fer train`.
+    """
+
+    experiment: str
+    name: str
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Args:
+        name: the name of its results, such as `sal_lrl`; unique in the table.
+        label: the row's name as the paper prints it.
+        system: name of the system that is run; None for a row that is another paper's constant, or a setting.
+        data: name of another data set than the table's.
+        variant: name of the variant whose runs the row shares with rows of other tables; by default the row's `name`
+            if it has arguments, and the system's plain runs if it has none.
+        arguments: what the row changes, as on the command line of `fer train`.
+        small: arguments in the place of `arguments` at small size, where these do not fit it.
+        requires: variants whose weights the row starts from.
+        setting: dotted key of a setting, in a table of kind `configuration`.
+        published: column -> value as printed: metrics in per cent, parameters and multiply-adds as counts.
+        deviation: column -> the printed ± value.
+        decoded: the published accuracy as `k/N` clips, where it decodes.
+        note: what a reader should know about the row, such as what differs from the paper.
+        missing: why the row cannot be run; empty if it can.
+
+    Raises:
+        ValueError: the row contradicts itself.
+    """
+
+    name: str
+    label: str = ""
+    system: str | None = None
+    data: str | None = None
+    variant: str | None = None
+    arguments: tuple[str, ...] = ()
+    small: tuple[str, ...] | None = None
+    requires: tuple[Required, ...] = ()
+    setting: str = ""
+    published: dict[str, float | str] = field(default_factory=dict)
+    deviation: dict[str, float] = field(default_factory=dict)
+    decoded: str = ""
+    note: str = ""
+    missing: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the row."""
+        if self.arguments and not self.system:
+            raise ValueError(f"row {self.name} has arguments but no system that takes them")
+        if self.system and self.system not in system_names():
+            raise ValueError(
+                f"row {self.name}: no system {self.system!r}; {similar_names(self.system, system_names())}"
+            )
+        for column in (*self.published, *self.deviation):
+            if column not in COLUMNS:
+                raise ValueError(f"row {self.name}: no column {column!r}; {similar_names(column, list(COLUMNS))}")
+        if self.decoded:
+            self._check_decoded()
+
+    def _check_decoded(self) -> None:
+        hits, _, clips = self.decoded.partition("/")
+        if not (hits.isdecimal() and clips.isdecimal() and "war" in self.published):
+            raise ValueError(
+                f"row {self.name}: expected `decoded: k/N` beside a published `war`, found {self.decoded!r}"
+            )
+        share = 100 * int(hits) / int(clips)
+        if abs(share - float(self.published["war"])) > 0.0051:
+            raise ValueError(f"row {self.name}: {self.decoded} is {share:.2f} %, published is {self.published['war']}")
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the row only quotes a value."""
+        return self.system is None and not self.setting
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that the order of two rows makes.
+
+    Args:
+        row: name of the row that is better.
+        over: name of the row that it is better than.
+        text: the paper's claim, one sentence.
+        column: the column in which it is better.
+    """
+
+    row: str
+    over: str
+    text: str
+    column: str = "war"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper, or the numbers of a figure.
+
+    Args:
+        title: what the table shows, one line.
+        paper: authors and year.
+        place: `table 6` or `figure 5`.
+        link: the paper's address.
+        data: name of the data set of its rows.
+        protocol: how the paper evaluates, in words.
+        columns: its columns, see `COLUMNS`.
+        rows: its rows, in the paper's order.
+        claims: what the order of rows claims.
+        kind: `results` of training; `cost` of models, which needs no training; `configuration`, values of settings.
+        note: what a reader should know about the table.
+
+    Raises:
+        ValueError: the table contradicts itself.
+    """
+
+    title: str
+    paper: str
+    place: str
+    link: str
+    data: str
+    protocol: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
+    kind: Kind = "results"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks that rows and columns exist and that names are unique."""
+        names = [row.name for row in self.rows]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice or not names:
+            raise ValueError(f"rows listed twice: {', '.join(sorted(twice))}" if twice else "a table has rows")
+        for row in self.rows:
+            other = {*row.published, *row.deviation} - set(self.columns)
+            if other:
+                raise ValueError(f"row {row.name} has {', '.join(sorted(other))}, which is no column of the table")
+        for claim in self.claims:
+            for name in (claim.row, claim.over):
+                if name not in names:
+                    raise ValueError(f"a claim is about row {name!r}; {similar_names(name, names)}")
+            if claim.column not in self.columns:
+                raise ValueError(
+                    f"a claim is about column {claim.column!r}; {similar_names(claim.column, list(self.columns))}"
+                )
+
+    def row(self, name: str) -> Row:
+        """Returns a row by its name.
+
+        Raises:
+            ValueError: the table has no such row; the message suggests similar ones.
+        """
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise ValueError(f"no row {name!r}; {similar_names(name, [row.name for row in self.rows])}")
+
+
+def tables_folder() -> Path:
+    """Returns the folder of the papers' tables."""
+    return experiments_folder() / "tables"
+
+
+def table_names() -> list[str]:
+    """Lists the tables in the order of papers and of numbers."""
+    return sorted((path.stem for path in tables_folder().glob("*.yaml")), key=_order)
+
+
+def _order(name: str) -> tuple[str, str, int]:
+    paper, _, place = name.rpartition("_")
+    number = "".join(character for character in place if character.isdecimal())
+    return paper, place.removesuffix(number), int(number or 0)
+
+
+def read_table(name: str) -> PaperTable:
+    """Reads a table by its name, or from a file.
+
+    Args:
+        name: such as `ceflnet_6`, or the path of a file of the same form.
+
+    Raises:
+        FileNotFoundError: there is no such table; the message suggests similar ones.
+        ValueError: the file is not a table; the message names what is wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else tables_folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(f"no table {name!r}; {similar_names(name, table_names())}")
+    return parse_table(read_yaml(path), str(path))
+
+
+def parse_table(content: object, origin: str) -> PaperTable:
+    """Returns the table that some content describes.
+
+    Args:
+        content: what a file holds.
+        origin: where it comes from, for messages.
+
+    Raises:
+        ValueError: the content is not a table; the message names what is wrong.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(PaperTable, "table")
+    try:
+        parsed = parser.parse_object({"table": content})
+        table: PaperTable = parser.instantiate_classes(parsed).table
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise ValueError(f"{origin}: {error}{_suggestion(content)}") from error
+    return table
+
+
+def _suggestion(content: object) -> str:
+    """Suggests keys similar to those in a file that do not exist."""
+    known = {each: [*schema.__dataclass_fields__] for each, schema in SCHEMAS.items()}
+    unknown = [(key, known[level]) for level, key in _keys(content) if key not in known[level]]
+    return "".join(f"; no key {key!r}, {similar_names(key, names)}" for key, names in unknown)
+
+
+SCHEMAS: dict[str, Any] = {"table": PaperTable, "rows": Row, "claims": Claim, "requires": Required}
+
+
+def _keys(content: object, level: str = "table") -> Iterator[tuple[str, str]]:
+    """Yields the keys of a table, its rows and claims, with the level at which they stand."""
+    if not isinstance(content, dict):
+        return
+    for key, value in content.items():
+        yield level, str(key)
+        if key in SCHEMAS and isinstance(value, list):
+            for item in value:
+                yield from _keys(item, str(key))
