@@ -6,6 +6,8 @@ DATA   ?=
 SIZE   ?=
 FOLD   ?= 1
 SEED   ?= 0
+SEEDS  ?= 0
+TABLE  ?= all
 ARGS   ?=
 EXTRAS ?= dev,audio,opensmile
 FROM   ?= .
@@ -17,7 +19,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
+.PHONY: help setup data train cv reproduce tables report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -47,6 +49,12 @@ train: $(DONE) ## train, evaluate and report the experiment EXP; resumes what wa
 
 cv: $(DONE) ## all folds of EXP: what is finished is skipped, what was stopped goes on; ARGS="--seeds 0 1 2"
 	$(FER) cv $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
+
+reproduce: $(DONE) ## a paper's table, beside the published values: make reproduce TABLE=ceflnet_6 SEEDS="0 1 2" ARGS=--dry-run
+	$(FER) reproduce $(TABLE) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) --seeds $(SEEDS) $(ARGS)
+
+tables: $(DONE) ## list the papers' tables with their state
+	$(FER) tables $(ARGS)
 
 report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_synthetic/1-0
 	$(FER) report $(ARGS)

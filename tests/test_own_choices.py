@@ -15,7 +15,7 @@ def files() -> list[Path]:
 
 def test_every_choice_of_our_own_carries_the_one_tag():
     texts = {path: path.read_text() for path in files()}
-    assert sum(TAG in text for text in texts.values()) > 100
+    assert sum(TAG in text for text in texts.values()) > 60  # files
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path, text in texts.items()

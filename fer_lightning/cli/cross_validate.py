@@ -2,14 +2,10 @@
 
 import argparse
 import json
-import os
-import queue
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -21,9 +17,10 @@ from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.fit import prepare_data_and_weights
+from fer_lightning.experiments.jobs import train_all
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings, train_in_subprocess
+from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
 from fer_lightning.report.figures.style import png
 from fer_lightning.report.sections.confusion import confusion_figure
 
@@ -112,27 +109,6 @@ def main(arguments: list[str]) -> int:
 def fold_names(request: ExperimentRequest) -> tuple[str, ...]:
     """Returns the names of all folds of the data set of a model's request."""
     return tuple(FerCLI(request.command_line(), run=False).datamodule.dataset.fold_names)
-
-
-def train_all(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
-    """Trains each run in its own process, one at a time or one per GPU; returns the requests that failed."""
-    gpus = torch.cuda.device_count()
-    if not gpus:
-        return [request for request in requests if train_in_subprocess(request, os.environ)]
-    free: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for gpu in range(gpus):
-        free.put(gpu)
-
-    def train_on_free_gpu(request: ExperimentRequest) -> int:
-        gpu = free.get()
-        try:
-            return train_in_subprocess(request, os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)})
-        finally:
-            free.put(gpu)
-
-    with ThreadPoolExecutor(gpus) as pool:
-        statuses = list(pool.map(train_on_free_gpu, requests))
-    return [request for request, status in zip(requests, statuses, strict=True) if status]
 
 
 def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:

@@ -15,6 +15,8 @@ STATUSES = (
 COMMANDS = {
     "train": ("train", "train an experiment, evaluate it, write its report; resumes a stopped run"),
     "cv": ("cross_validate", "train all folds and seeds of an experiment and summarise their scores"),
+    "reproduce": ("reproduce", "train what a paper's table lacks, and write the table with our results"),
+    "tables": ("tables", "list the papers' tables, or print one with the results that are there"),
     "predict": ("predict", "predict expressions over time in any videos with a trained run"),
     "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
     "report": ("report", "write a run's report again"),
@@ -22,7 +24,7 @@ COMMANDS = {
     "compare": ("compare", "compare two runs on the same clips, with a paired interval"),
     "ensemble": ("ensemble", "combine several runs into one model: average, weights, fusion, selection"),
     "data": ("data", "list, prepare and check data sets"),
-    "experiments": ("experiments", "list the experiments"),
+    "experiments": ("experiments", "list the systems and data sets of which experiments are made"),
     "bench": ("bench", "measure speed: store formats, loading, training steps, prediction"),
     "fit": ("fit", "Lightning's own command, with all of its options"),
     "validate": ("fit", "Lightning's own command"),
@@ -30,7 +32,7 @@ COMMANDS = {
 }
 """Command -> its module in this folder, and its line in the help."""
 
-RESUMED = ("train", "cv", "data")
+RESUMED = ("train", "cv", "reproduce", "data")
 """Commands that resume if they are run again; the others start from the beginning."""
 
 

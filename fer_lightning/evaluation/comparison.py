@@ -79,6 +79,65 @@ def paired_difference(
     return PairedDifference(differences, level, cluster_unit(first), only_first, only_second, p_value, len(first))
 
 
+@dataclass(frozen=True)
+class SeedDifference:
+    """The difference of two systems in one metric over several trainings of both.
+
+    Args:
+        value: the mean over the seeds of the first system's value minus the second's.
+        interval: of that mean; both people (or films, or clips) and seeds are drawn.
+        by_seed: the difference for each seed, in the order of `seeds`.
+        seeds: the seeds with which both were trained.
+        unit: what is drawn beside the seeds: `subject`, `film` or `clip`.
+        clusters: the number of these.
+    """
+
+    value: float
+    interval: Interval
+    by_seed: tuple[float, ...]
+    seeds: tuple[int, ...]
+    unit: str
+    clusters: int
+
+
+def difference_over_seeds(
+    first: PredictionTable, second: PredictionTable, metric: Metric, draws: int = DRAWS, level: float = LEVEL
+) -> SeedDifference:
+    """Compares two systems that were trained with the same seeds, on the same clips.
+
+    A percentile bootstrap draws people with replacement, the same ones in every training, and trainings with
+    replacement; with one seed, it is that of `paired_difference`. Trainings with the same seed are a pair, as they
+    start from the same weights and see the clips in the same order.
+
+    Args:
+        first: the predictions of all trainings of the first system.
+        second: those of the second system.
+        metric: the metric that is compared.
+        draws: number of bootstrap samples.
+        level: of the interval, between 0 and 1.
+
+    Raises:
+        ValueError: the systems have no seed in common, or differ in classes, clips, true classes, subjects or films.
+    """
+    seeds = tuple(sorted({*first.seed.tolist()} & {*second.seed.tolist()}))
+    if not seeds:
+        raise ValueError("the trainings have no seed in common, so they cannot be compared")
+    observed, drawn, clusters = [], [], 0
+    for seed in seeds:
+        one = first.select(first.seed == seed)
+        other = _matching(one, second.select(second.seed == seed))
+        cluster, clusters = clusters_of(one)
+        counts = np.stack([confusions_of(table, cluster, clusters) for table in (one, other)], axis=1)
+        values = metric.of(counts.sum(axis=0))
+        resamples = metric.of(resampled(counts, draws, 0))  # (draws, 2), with the same people for every seed
+        observed.append(float(values[0] - values[1]))
+        drawn.append(resamples[:, 0] - resamples[:, 1])
+    trainings = np.random.default_rng(1).integers(len(seeds), size=(draws, len(seeds)))
+    means = np.take_along_axis(np.stack(drawn, axis=1), trainings, axis=1).mean(axis=1)
+    interval = percentile_interval(means, level, clusters)
+    return SeedDifference(float(np.mean(observed)), interval, tuple(observed), seeds, cluster_unit(first), clusters)
+
+
 def difference_line(difference: PairedDifference, first: str, second: str) -> str:
     """Returns the difference in the headline metrics as one line that names both systems."""
     values = ", ".join(_metric_texts(difference, HEADLINE))

@@ -5,7 +5,7 @@ Ensembles, cross-validation, comparisons and reports read this table and the cli
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.utils.cells import text_of
-from data_modules.utils.csv_tables import write_csv
+from data_modules.utils.csv_tables import csv_bytes
 from data_modules.utils.files import atomic_write
 from data_modules.utils.paths import safe_relative
 
@@ -146,14 +146,18 @@ class PredictionTable:
         Text that a spreadsheet would evaluate as a formula is written with an apostrophe before it, see `cells`. The
         number of rows is written to a small file beside the table, because a truncated CSV file looks complete.
         """
+        rows_path(path).unlink(missing_ok=True)  # an earlier table's number must not be compared with this table
+        atomic_write(path, self.to_csv())
+        atomic_write(rows_path(path), f"{len(self)}\n".encode())
+
+    def to_csv(self) -> bytes:
+        """Returns the content of the file that `write` writes."""
         leading = zip(*(getattr(self, name).tolist() for name in LEADING_COLUMNS), strict=True)
         probabilities = [["" if math.isnan(p) else repr(p) for p in row] for row in self.probabilities.tolist()]
         trailing = zip(self.coverage.tolist(), self.reason.tolist(), strict=True)
         columns = zip(leading, self.predicted.tolist(), probabilities, trailing, strict=True)
         rows = [(*identity, predicted, *values, *end) for identity, predicted, values, end in columns]
-        rows_path(path).unlink(missing_ok=True)  # an earlier table's number must not be compared with this table
-        write_csv(path, _header(self.class_names), rows)
-        atomic_write(rows_path(path), f"{len(self)}\n".encode())
+        return csv_bytes(_header(self.class_names), rows)
 
     @classmethod
     def read(cls, path: Path) -> "PredictionTable":
@@ -168,27 +172,41 @@ class PredictionTable:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{path}: {path.stat().st_size} bytes; a prediction table has at most {MAX_BYTES}")
         with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file, strict=True)
-            lines, rows = [], []
-            try:
-                names = _class_names(next(reader, []))
-                for cells in reader:
-                    lines.append(reader.line_num)
-                    rows.append(_parse(cells, len(names)))
-            except (ValueError, csv.Error) as error:
-                raise ValueError(f"{path}, line {max(reader.line_num, 1)}: {error}") from error
+            table = cls.from_csv(file, str(path))
+        _check_row_count(path, len(table))
+        return table
+
+    @classmethod
+    def from_csv(cls, text: Iterable[str], origin: str) -> "PredictionTable":
+        """Returns the table in lines of CSV, which `to_csv` wrote.
+
+        Args:
+            text: the lines.
+            origin: where they come from, for messages.
+
+        Raises:
+            ValueError: they are damaged, or not a prediction table; the message names the line.
+        """
+        reader = csv.reader(text, strict=True)
+        lines, rows = [], []
+        try:
+            names = _class_names(next(reader, []))
+            for cells in reader:
+                lines.append(reader.line_num)
+                rows.append(_parse(cells, len(names)))
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{origin}, line {max(reader.line_num, 1)}: {error}") from error
         try:
             table = cls._from_rows(names, rows)
         except RowError as error:
-            raise ValueError(f"{path}, line {lines[error.row]}: {error}") from error
+            raise ValueError(f"{origin}, line {lines[error.row]}: {error}") from error
         except (ValueError, OverflowError) as error:  # such as a seed of thirty digits
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{origin}: {error}") from error
         for line, row, predicted in zip(lines, rows, table.predicted.tolist(), strict=True):
             if row.predicted != predicted:
                 raise ValueError(
-                    f"{path}, line {line}: predicted {row.predicted!r}, its probabilities say {predicted!r}"
+                    f"{origin}, line {line}: predicted {row.predicted!r}, its probabilities say {predicted!r}"
                 )
-        _check_row_count(path, len(table))
         return table
 
     @classmethod

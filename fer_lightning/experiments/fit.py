@@ -71,10 +71,20 @@ def prepare_data_and_weights(cli: FerCLI) -> None:
 
 
 def train_required_run(name: str) -> None:
-    """Trains an experiment whose weights another one needs, in a process of its own, unless its run is finished."""
+    """Trains an experiment whose weights another one needs, in a process of its own, unless its run is finished.
+
+    Raises:
+        FileNotFoundError: it is a variant, whose arguments are not known here.
+    """
     request = ExperimentRequest.from_run_name(name)
     if request.run.finished:
         return
+    if request.name:
+        raise FileNotFoundError(
+            f"run:{name} is not trained yet. It is a variant of {request.experiment}, so its arguments are not known "
+            f"here; train it first: fer train {request.experiment} --name {request.name} --fold {request.fold} "
+            f"--seed {request.seed} and what it changes"
+        )
     print_on_rank_zero(f"first: {name}, whose weights are needed")
     subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True)
 

@@ -168,11 +168,12 @@ class ExperimentRequest:
         if self.is_ensemble:
             raise ValueError(f"{self.experiment} is an ensemble of experiments: `fer train` and `fer cv` take it")
         self.refuse_unfit_data()
-        layers = [yaml.safe_dump(layer.content, sort_keys=False) for layer in self.layers()]
+        layers = [yaml.safe_dump(at_seed(layer.content, self.seed), sort_keys=False) for layer in self.layers()]
         arguments = [argument for layer in layers for argument in ("--config", layer)]
         arguments += ["--data.dataset", str(data_file(self.dataset)), *self._located()]
         arguments += ["--data.dataset.fold", self.fold, "--seed_everything", str(self.seed)]
-        return [*arguments, "--trainer.default_root_dir", str(self.run.path), *self.arguments]
+        own = [str(at_seed(argument, self.seed)) for argument in self.arguments]
+        return [*arguments, "--trainer.default_root_dir", str(self.run.path), *own]
 
     def refuse_unfit_data(self) -> None:
         """Refuses a data set that lacks what the system needs.
@@ -221,6 +222,30 @@ def fits(request: ExperimentRequest) -> bool:
     try:
         request.refuse_unfit_data()
     except ValueError:
+        return False
+    return True
+
+
+def at_seed(settings: Any, seed: int) -> Any:
+    """Returns settings in which runs of experiments that are named without fold and seed have a certain seed.
+
+    What a run starts from is trained with the run's own seed, so that the deviation over seeds includes it. Runs with
+    seed 0 keep the plain name.
+    """
+    if isinstance(settings, dict):
+        return {key: at_seed(value, seed) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [at_seed(value, seed) for value in settings]
+    if seed and isinstance(settings, str) and settings.startswith(RUN) and "/" not in settings:
+        return f"{settings}/1-{seed}" if _is_experiment(settings.removeprefix(RUN)) else settings
+    return settings
+
+
+def _is_experiment(run: str) -> bool:
+    """Whether the name of a run begins with that of an experiment."""
+    try:
+        split_name(run.partition(".")[0])
+    except FileNotFoundError:
         return False
     return True
 

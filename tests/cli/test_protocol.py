@@ -10,6 +10,7 @@ from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import jobs
 from fer_lightning.experiments.request import ExperimentRequest
 from tests.fakes import write_dfew
 from tests.small_runs import TINY
@@ -40,8 +41,8 @@ def in_this_process(monkeypatch):
         train_here(parse(request.train_arguments()))
         return 0
 
-    monkeypatch.setattr(protocol, "train_in_subprocess", train)
-    monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(jobs, "train_in_subprocess", train)
+    monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 0)
     return trained
 
 

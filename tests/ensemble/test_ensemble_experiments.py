@@ -19,7 +19,7 @@ from fer_lightning.cli.train import train as train_here
 from fer_lightning.ensemble import FixedWeights, average, result, training, weighted_sum
 from fer_lightning.ensemble.experiment import may_change_results, read_ensemble, split_arguments
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments import fit, resume
+from fer_lightning.experiments import fit, jobs, resume
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.runs.ensemble_record import Record
@@ -113,9 +113,9 @@ def made_apart(monkeypatch):
         return 0
 
     monkeypatch.setattr(training, "train_in_subprocess", train_made)
-    monkeypatch.setattr(protocol, "train_in_subprocess", train_made)
+    monkeypatch.setattr(jobs, "train_in_subprocess", train_made)
     monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda cli: None)
-    monkeypatch.setattr(protocol.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(result, "write_report", page)
     return started
 

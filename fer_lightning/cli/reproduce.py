@@ -1,0 +1,102 @@
+"""`fer reproduce`: trains what a paper's table lacks, and writes the table with published values and ours."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from data_modules.utils.text import counted
+from fer_lightning.experiments.jobs import train_all
+from fer_lightning.experiments.system import data_names
+from fer_lightning.tables.estimate import estimate
+from fer_lightning.tables.files import StoredTable, read_stored, write_text
+from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
+from fer_lightning.tables.reproduce import check, reproduce
+
+
+def main(arguments: list[str]) -> int:
+    """Trains, collects and writes one or more tables; returns 1 if a run did not finish.
+
+    Raises:
+        FileNotFoundError: there is no such table, system or data set.
+        ValueError: a row is not valid.
+    """
+    parser = argparse.ArgumentParser(
+        "fer reproduce",
+        description="Train what a paper's table lacks (all rows, folds and seeds, after what they start from), and "
+        "write the table with published values, ours, and what its claims come to. What is finished is skipped, what "
+        "was stopped is resumed. One run at a time, or one for each GPU.",
+    )
+    parser.add_argument("table", help="such as ceflnet_6; ceflnet for all of a paper's tables; all; or a YAML file")
+    add_table_arguments(parser)
+    parser.add_argument("--rows", nargs="+", default=[], help="names of rows to train (default: all)")
+    parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
+    options = parser.parse_args(arguments[1:])
+    status = 0
+    for name in tables_asked(options.table):
+        asked = table_request(name, options, tuple(options.rows))
+        if options.dry_run:
+            print_plan(name, plan(asked))
+        else:
+            status = max(status, make(asked))
+    return status
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say where and how a table is run."""
+    parser.add_argument("--data", help=f"a data set in the place of the table's own: {', '.join(data_names())}")
+    parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of every row (default: 0)")
+    parser.add_argument("--folds", nargs="+", default=[], help="folds (default: the protocol's; 1 on rendered data)")
+
+
+def table_request(name: str, options: argparse.Namespace, rows: tuple[str, ...] = ()) -> TableRequest:
+    """Returns the request for a table with the arguments of `add_table_arguments`."""
+    return TableRequest(name, options.data or None, options.size, tuple(options.seeds), tuple(options.folds), rows)
+
+
+def make(asked: TableRequest) -> int:
+    """Makes a table and prints it; returns 1 if a run did not finish."""
+    outcome = reproduce(asked, train_all)
+    for request in outcome.failed:
+        print(f"{request.run.path} did not finish; see its messages above")
+    stored = read_stored(asked, outcome.folder)
+    if stored.results:
+        print_table(stored)
+        print("written: " + ", ".join(str(path) for path in write_text(stored)))
+    return 1 if outcome.failed else 0
+
+
+def print_table(stored: StoredTable) -> None:
+    """Prints a table with its notes."""
+    content = stored.grid()
+    table = Table(title=content.title)
+    for number, name in enumerate(content.header):
+        table.add_column(name, justify="right" if number else "left")
+    for row in content.rows:
+        table.add_row(*row)
+    console = Console(width=max(120, Console().width))
+    console.print(table)
+    for note in content.notes:
+        console.print(f"- {note}", markup=False, highlight=False)
+
+
+def print_plan(name: str, rows: list[PlannedRow]) -> None:
+    """Checks the rows of a table and prints what would be trained, and how long that may take."""
+    check([planned for planned in rows if planned.requests])
+    table = Table(title=name)
+    for column in ("row", "experiment", "runs", "finished", "starts from variants", "time"):
+        table.add_column(column)
+    for planned in rows:
+        if not planned.requests:
+            reason = planned.row.missing or ("not asked for" if planned.row.system else "constant")
+            table.add_row(planned.row.name, reason, "", "", "", "")
+            continue
+        variants = sorted({request.run.path.parent.name for request in planned.required})
+        done = len(planned.requests) - len(planned.missing)
+        time = estimate([planned]).written() if planned.missing else ""
+        experiment = planned.requests[0].run.path.parent.name
+        table.add_row(planned.row.name, experiment, str(len(planned.requests)), str(done), ", ".join(variants), time)
+    Console(width=max(120, Console().width)).print(table)
+    missing = sum(len(planned.missing) for planned in rows)
+    print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows).written()} on one device")

@@ -1,0 +1,67 @@
+"""The files of a table's results: what is there, and the table as Markdown, CSV and LaTeX."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_modules.utils.csv_tables import write_csv
+from data_modules.utils.files import atomic_write
+from fer_lightning.tables.grid import Grid, as_latex, as_markdown, grid
+from fer_lightning.tables.plan import TableRequest
+from fer_lightning.tables.results import RowResult, read_result, results_folder
+from fer_lightning.tables.table import PaperTable
+from fer_lightning.tables.verdicts import Verdict, read_verdicts
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """A table with the results that finished rows have left.
+
+    Args:
+        table: the paper's table.
+        folder: of the results.
+        results: name of a row -> its results.
+        verdicts: on the table's claims.
+        data: name of the data set if it is not the table's own.
+    """
+
+    table: PaperTable
+    folder: Path
+    results: dict[str, RowResult]
+    verdicts: tuple[Verdict, ...]
+    data: str | None
+
+    def grid(self) -> Grid:
+        """Returns the table as text."""
+        return grid(self.table, self.results, self.verdicts, self.data)
+
+
+def read_stored(asked: TableRequest, folder: Path | None = None) -> StoredTable:
+    """Reads a table and the results of its rows.
+
+    Args:
+        asked: the table, and where it is run.
+        folder: of the results, if it is known.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ValueError: a file is damaged, or holds the results of another table's row.
+    """
+    table, folder = asked.read(), folder or results_folder(asked)
+    results = {}
+    for row in table.rows:
+        result = read_result(folder, row.name)
+        if result is not None:
+            if (result.table, result.row) != (Path(asked.name).stem, row.name):
+                raise ValueError(f"{folder / row.name}.json holds the results of {result.table}, {result.row}")
+            results[row.name] = result
+    return StoredTable(table, folder, results, tuple(read_verdicts(folder)), asked.data)
+
+
+def write_text(stored: StoredTable) -> list[Path]:
+    """Writes a table as `table.md`, `table.csv` and `table.tex` beside its results and returns their paths."""
+    content = stored.grid()
+    paths = [stored.folder / f"table.{ending}" for ending in ("md", "csv", "tex")]
+    atomic_write(paths[0], as_markdown(content).encode())
+    write_csv(paths[1], content.header, content.rows)
+    atomic_write(paths[2], as_latex(content).encode())
+    return paths

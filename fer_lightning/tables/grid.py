@@ -1,0 +1,196 @@
+"""A table of a paper beside our results, as text: what was published, what came out, how sure that is."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from data_modules.utils.text import counted
+from fer_lightning.evaluation.metrics import METRICS, Metric
+from fer_lightning.tables.plan import RENDERED
+from fer_lightning.tables.results import RowResult
+from fer_lightning.tables.table import PaperTable, Row
+from fer_lightning.tables.verdicts import Verdict
+
+DASH = "–"
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of text.
+
+    Args:
+        title: one line.
+        header: the names of the columns.
+        rows: the cells, as many in each row as there are columns.
+        notes: sentences about the table, its rows and its claims.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def grid(
+    table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict] = (), data: str | None = None
+) -> Grid:
+    """Returns a table with published values and our results.
+
+    Args:
+        table: the paper's table.
+        results: name of a row -> its results, of the rows that have any.
+        verdicts: on the table's claims.
+        data: name of the data set if it is not the table's own.
+    """
+    rendered = (data or table.data).startswith(RENDERED)
+    header = ["", *(f"published {title(column)}" for column in table.columns)]
+    header += [f"ours {title(column)}" for column in table.columns]
+    header += ["95 %", "answered only", "N", "seeds", *([] if rendered else ["difference"])]
+    rows = [_cells(table, row, results.get(row.name), rendered) for row in table.rows]
+    notes = [*_notes(table, results, rendered), *(f"{each.text} {each.sentence()}" for each in verdicts)]
+    return Grid(f"{table.paper}, {table.place}: {table.title}", tuple(header), tuple(rows), tuple(notes))
+
+
+def title(column: str) -> str:
+    """Returns a column's heading."""
+    if column in BY_NAME:
+        return BY_NAME[column].short
+    return column.removeprefix("recall.").replace("_", " ")
+
+
+def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool) -> tuple[str, ...]:
+    """Returns the cells of a row."""
+    first = table.columns[0]
+    ours = [our_value(result, column) for column in table.columns]
+    interval = answered = difference = DASH
+    if result is not None and first in BY_NAME:
+        metric = BY_NAME[first]
+        interval = result.interval(metric).written(metric)
+        answered = _mean(result.by_seed(first, answered=True), first) if result.answered < result.clips else ""
+        difference = _difference(row, result, first)
+    n = str(result.clips) if result else DASH
+    seeds = str(len(result.seeds)) if result else DASH
+    label = row.label or row.name
+    return (
+        label,
+        *(published_value(row, column) for column in table.columns),
+        *ours,
+        interval,
+        answered,
+        n,
+        seeds,
+        *([] if rendered else [difference]),
+    )
+
+
+def published_value(row: Row, column: str) -> str:
+    """Writes a published value as the paper prints it, with what it decodes to; a dash if there is none."""
+    value = row.published.get(column)
+    if value is None:
+        return DASH
+    if isinstance(value, str):
+        return value
+    text = f"{value:,.0f}" if column in ("parameters", "multiply_adds") else f"{value:.2f}"
+    text += f" ± {row.deviation[column]:g}" if column in row.deviation else ""
+    return f"{text} ({row.decoded})" if column == "war" and row.decoded else text
+
+
+def our_value(result: RowResult | None, column: str) -> str:
+    """Writes the mean of our values over the seeds, with their deviation; a dash if there are none."""
+    if result is None:
+        return DASH
+    run = result.runs[0]
+    if column == "parameters":
+        return f"{run.parameters:,}"
+    if column == "multiply_adds":
+        return DASH if run.multiply_adds is None else f"{run.multiply_adds:,}"
+    if column == "ms_per_clip":
+        return DASH if run.ms_per_clip is None else f"{run.ms_per_clip:.2f}"
+    return _mean(result.by_seed(column), column)
+
+
+def _mean(values: Sequence[float], column: str) -> str:
+    if not values:
+        return DASH
+    write = _writer(column)
+    text = write(statistics.mean(values))
+    return f"{text} ± {write(statistics.stdev(values))}" if len(values) > 1 else text
+
+
+def _writer(column: str):  # type: ignore[no-untyped-def]
+    metric: Metric | None = BY_NAME.get(column)
+    return metric.write if metric else lambda value: f"{value:.3f}"
+
+
+def _difference(row: Row, result: RowResult, column: str) -> str:
+    """Writes our value minus the published one, in percentage points; a dash if there is none."""
+    published, ours = row.published.get(column), result.by_seed(column)
+    if not isinstance(published, (int, float)) or not ours:
+        return DASH
+    return f"{100 * statistics.mean(ours) - published:+.2f}"
+
+
+def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> list[str]:
+    """Returns the sentences about a table and its rows."""
+    notes = [f"Published values: per cent, {table.protocol}." if table.kind == "results" else "", table.note]
+    if rendered and results:
+        notes.append("Our values are of rendered faces and cannot be compared with the published ones.")
+    if results:
+        first = next(iter(results.values()))
+        notes.append(
+            f"Ours: mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over "
+            f"{counted(first.clusters, first.unit)}. {_selections(results)}"
+        )
+    notes += [f"{row.label or row.name}: {row.note}" for row in table.rows if row.note]
+    notes += [f"{row.label or row.name} cannot be run: {row.missing}." for row in table.rows if row.missing]
+    return [note.strip() for note in notes if note.strip()]
+
+
+def _selections(results: dict[str, RowResult]) -> str:
+    found = sorted({run.selection for result in results.values() for run in result.runs})
+    texts = {
+        "inner": "the epoch is chosen on an inner split of the training data",
+        "last": "the last epoch is taken",
+        "best_on_test": "the epoch is chosen on the reported split itself",
+    }
+    return "; ".join(texts.get(each, each) for each in found).capitalize() + "."
+
+
+def as_markdown(grid: Grid) -> str:
+    """Returns a table as Markdown."""
+    lines = [f"**{grid.title}**", "", _pipe(grid.header), _pipe(["---"] + ["---:"] * (len(grid.header) - 1))]
+    lines += [_pipe(row) for row in grid.rows]
+    return "\n".join([*lines, "", *(f"- {note}" for note in grid.notes)]).rstrip() + "\n"
+
+
+def _pipe(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+LATEX = {"\\": r"\textbackslash{}", "±": r"$\pm$", "–": "--", "−": "$-$"} | {
+    character: f"\\{character}" for character in "&%$#_{}"
+}
+
+
+def as_latex(grid: Grid) -> str:
+    """Returns a table as LaTeX, for the package booktabs."""
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(grid.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(grid.header) - 1)}}}",
+        r"\toprule",
+        " & ".join(map(_latex, grid.header)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_latex, row)) + r" \\" for row in grid.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(rf"\par\footnotesize {_latex(note)}" for note in grid.notes),
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

@@ -1,0 +1,137 @@
+"""What a table's rows train: the runs of each row, and the runs whose weights they start from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fer_lightning.experiments.datasets import build_dataset
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.system import Size, default_size, system_layers
+from fer_lightning.tables.table import PaperTable, Row, read_table, table_names
+
+RENDERED = "synthetic"
+"""How the names of rendered data sets begin."""
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """A request to reproduce a table.
+
+    Args:
+        name: the table's name, or the path of a file.
+        data: name of a data set in the place of the rows' own.
+        size: `small` or `paper`; None for the data set's own.
+        seeds: the seeds of every row.
+        folds: the folds of every row; empty for all of the protocol's, or the first one on rendered data.
+        rows: the names of the rows to train; empty for all.
+    """
+
+    name: str
+    data: str | None = None
+    size: Size | None = None
+    seeds: tuple[int, ...] = (0,)
+    folds: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+    def read(self) -> PaperTable:
+        """Reads the table.
+
+        Raises:
+            FileNotFoundError: there is no such table.
+            ValueError: the file is not a table, or has no row of a requested name.
+        """
+        table = read_table(self.name)
+        for name in self.rows:
+            table.row(name)
+        return table
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row with its runs.
+
+    Args:
+        row: the row.
+        data: name of the data set that it is run on.
+        size: the size that it is run at.
+        requests: its runs, one for each seed and fold; empty if nothing is trained for it.
+        required: the runs whose weights they start from and that are variants, in the order in which they are trained.
+    """
+
+    row: Row
+    data: str
+    size: Size
+    requests: tuple[ExperimentRequest, ...]
+    required: tuple[ExperimentRequest, ...]
+
+    @property
+    def missing(self) -> tuple[ExperimentRequest, ...]:
+        """The runs that are not finished."""
+        return tuple(request for request in self.requests if not request.run.finished)
+
+    @property
+    def is_rendered(self) -> bool:
+        """Whether the row is run on rendered faces."""
+        return self.data.startswith(RENDERED)
+
+
+def plan(request: TableRequest) -> list[PlannedRow]:
+    """Returns the rows of a table with their runs, in the table's order; rows that were not asked for have none.
+
+    Raises:
+        FileNotFoundError: there is no such table, system or data set.
+        ValueError: the file is not a table.
+    """
+    table = request.read()
+    return [_planned(table, row, request) for row in table.rows]
+
+
+def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
+    data = asked.data or row.data or table.data
+    if row.system is None or row.missing or table.kind != "results" or (asked.rows and row.name not in asked.rows):
+        return PlannedRow(row, data, asked.size or "paper", (), ())
+    size = asked.size or default_size(system_layers(row.system, data, "paper"))
+    folds = asked.folds or protocol_folds(data)
+    requests = tuple(row_request(row, data, size, fold, seed) for seed in asked.seeds for fold in folds)
+    return PlannedRow(row, data, size, requests, tuple(_required(row, size, asked.seeds)))
+
+
+def row_request(row: Row, data: str, size: Size, fold: str, seed: int) -> ExperimentRequest:
+    """Returns the request for one run of a row."""
+    arguments = row.small if size == "small" and row.small is not None else row.arguments
+    name = row.variant or (row.name if arguments else "")
+    return ExperimentRequest(f"{row.system}_{data}", None, size, fold, seed, name, arguments)
+
+
+def _required(row: Row, size: Size, seeds: tuple[int, ...]) -> Iterator[ExperimentRequest]:
+    """Yields the variants whose weights a row's runs start from, with the seeds of these runs."""
+    arguments = row.small if size == "small" and row.small is not None else row.arguments
+    named = {argument.removeprefix("run:") for argument in arguments}
+    wanted: list[ExperimentRequest] = []
+    for each in reversed(row.requires):
+        name = f"{each.experiment}.{each.name}"
+        if name in named:
+            named |= {argument.removeprefix("run:") for argument in each.arguments}
+            request = ExperimentRequest.from_run_name(name)
+            wanted += [
+                ExperimentRequest(request.experiment, None, request.size, "1", seed, request.name, each.arguments)
+                for seed in seeds
+            ]
+    yield from reversed(wanted)
+
+
+def protocol_folds(data: str) -> tuple[str, ...]:
+    """Returns the folds of a data set's protocol; of rendered data the first one, whose folds are all alike."""
+    return ("1",) if data.startswith(RENDERED) else build_dataset(data).fold_names
+
+
+def tables_asked(name: str) -> list[str]:
+    """Returns the names of the tables that a name stands for: `all`, the tables of a paper such as `ceflnet`, or one.
+
+    Raises:
+        FileNotFoundError: there is no such table; the message suggests similar ones.
+    """
+    names = table_names()
+    found = names if name == "all" else [each for each in names if each.rpartition("_")[0] == name]
+    if not found:
+        read_table(name)
+    return found or [name]

@@ -1,0 +1,117 @@
+"""Makes a table: trains the runs that are missing, and leaves the results of each row that has any."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_modules.utils.text import counted
+from fer_lightning.ensemble.training import resolved
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.request import ExperimentRequest, required_runs
+from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
+from fer_lightning.tables.plan import PlannedRow, TableRequest, plan
+from fer_lightning.tables.results import collect, read_predictions, results_folder, write_result
+from fer_lightning.tables.verdicts import judge, write_verdicts
+
+Train = Callable[[Sequence[ExperimentRequest]], list[ExperimentRequest]]
+"""Trains some runs and returns those that did not finish."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a table.
+
+    Args:
+        folder: of its results.
+        failed: runs that did not finish.
+        waiting: rows of which no run is finished.
+    """
+
+    folder: Path
+    failed: tuple[ExperimentRequest, ...]
+    waiting: tuple[str, ...]
+
+
+def check(rows: Sequence[PlannedRow]) -> None:
+    """Checks the configuration of each row before anything is trained.
+
+    Raises:
+        FileNotFoundError: a system, a data set or a run that a row starts from does not exist.
+        ValueError: a setting is wrong, a data set lacks what a system needs, a run was begun with other settings, or a
+            variant that a row starts from is not among what it requires.
+    """
+    for planned in rows:
+        known = {request.run.path.parent.name for request in planned.required}
+        for request in (*planned.required, *planned.requests):
+            try:
+                config = resolved(request)
+                for name in required_runs(config):
+                    needed = ExperimentRequest.from_run_name(name)
+                    if needed.name and needed.run.path.parent.name not in known and not needed.run.finished:
+                        raise ValueError(f"run:{name} is a variant that `requires:` does not list")
+            except ValueError as error:
+                raise ValueError(f"row {planned.row.name}: {error}") from error
+            refuse_other_settings(request.run, config)
+
+
+def reproduce(asked: TableRequest, train: Train) -> Outcome:
+    """Trains what a table lacks, row by row, and writes the results of every row as soon as it is finished.
+
+    Args:
+        asked: the table, and where and how it is run.
+        train: trains some runs, such as one after another.
+
+    Raises:
+        FileNotFoundError: there is no such table, system or data set.
+        ValueError: a row is not valid; see `check`.
+    """
+    rows = [planned for planned in plan(asked) if planned.requests]
+    check(rows)
+    failed: list[ExperimentRequest] = []
+    for number, planned in enumerate(rows, start=1):
+        done = len(planned.requests) - len(planned.missing)
+        print_on_rank_zero(
+            f"{asked.name}, row {number} of {len(rows)}, {planned.row.name}: "
+            f"{counted(len(planned.requests), 'run')}, {done} finished"
+        )
+        failed += train_row(planned, train)
+        write_row(asked, planned)
+    folder = write_claims(asked, rows)
+    waiting = tuple(planned.row.name for planned in rows if len(planned.missing) == len(planned.requests))
+    return Outcome(folder, tuple(failed), waiting)
+
+
+def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:
+    """Trains the missing runs of a row, after what they start from; returns the runs that did not finish."""
+    if not planned.missing:
+        return []
+    for request in planned.required:
+        if not request.run.finished and train([request]):
+            return [request]
+    return train(planned.missing)
+
+
+def write_row(asked: TableRequest, planned: PlannedRow) -> None:
+    """Writes the results of a row if any of its runs is finished."""
+    finished = [request for request in planned.requests if request.run.finished]
+    if finished:
+        tables = [PredictionTable.read(request.run.predictions("test")) for request in finished]
+        write_result(results_folder(asked, planned), collect(asked, planned), tables, planned.is_rendered)
+
+
+def write_claims(asked: TableRequest, rows: Sequence[PlannedRow]) -> Path:
+    """Judges the claims of a table from its finished runs and from kept predictions; returns the results' folder."""
+    folder = results_folder(asked, rows[0] if rows else None)
+    by_name = {planned.row.name: planned for planned in rows}
+
+    def predictions(name: str) -> PredictionTable | None:
+        planned = by_name.get(name)
+        finished = [request for request in planned.requests if request.run.finished] if planned else []
+        if not finished:
+            return read_predictions(folder, name)
+        return PredictionTable.concat([PredictionTable.read(each.run.predictions("test")) for each in finished])
+
+    verdicts = judge(asked.read(), predictions)
+    if verdicts:
+        write_verdicts(folder, verdicts)
+    return folder

@@ -1,0 +1,284 @@
+"""What a finished row leaves: scores of each run in a small file, and their prediction tables beside it."""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_modules.utils.files import atomic_write
+from fer_lightning.ensemble.training import resolved
+from fer_lightning.evaluation.bootstrap import Interval, bootstrap
+from fer_lightning.evaluation.metrics import METRICS, Metric, scores
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.resume import result_settings
+from fer_lightning.experiments.system import experiments_folder
+from fer_lightning.paths import RUN
+from fer_lightning.tables.outputs import output_values
+from fer_lightning.tables.plan import PlannedRow, TableRequest
+
+PER_RUN = ("data.dataset.init_args.fold", "data.seed", "seed_everything")
+"""Settings in which the runs of a row differ."""
+MAX_PREDICTIONS = 1 << 18
+"""Bytes of a row's compressed prediction tables above which they are not kept beside its results."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The result of one run.
+
+    Args:
+        fold: its fold.
+        seed: its seed.
+        clips: number of clips of the reported split.
+        answered: number of these with a prediction.
+        metrics: name -> value over all clips, where a clip without a prediction is an error.
+        answered_metrics: name -> value over the clips with a prediction.
+        outputs: what is computed from features and attention, such as `silhouette`; empty if nothing was kept.
+        parameters: of the model, frozen ones included.
+        multiply_adds: of a forward pass for one clip; None if not counted.
+        ms_per_clip: of a forward pass; None if not measured.
+        selection: how the epoch was chosen.
+        seconds: of training and evaluation.
+        device: on which it was trained.
+        commit: of the code.
+    """
+
+    fold: str
+    seed: int
+    clips: int
+    answered: int
+    metrics: dict[str, float]
+    answered_metrics: dict[str, float]
+    outputs: dict[str, float]
+    parameters: int
+    multiply_adds: int | None
+    ms_per_clip: float | None
+    selection: str
+    seconds: float
+    device: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """The results of all runs of a row.
+
+    Args:
+        table: name of the table.
+        row: name of the row.
+        experiment: the system on the data set.
+        size: `small` or `paper`.
+        arguments: what the row changes.
+        settings: hash of the resolved configuration, without what differs between its runs.
+        runs: its runs.
+        intervals: metric -> both ends of its 95 % interval over people (or films, or clips), of the mean over seeds.
+        unit: what the intervals are over: `subject`, `film` or `clip`.
+        clusters: their number.
+    """
+
+    table: str
+    row: str
+    experiment: str
+    size: str
+    arguments: tuple[str, ...]
+    settings: str
+    runs: tuple[RunResult, ...]
+    intervals: dict[str, tuple[float, float]]
+    unit: str
+    clusters: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the runs."""
+        return tuple(dict.fromkeys(run.seed for run in self.runs))
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """The folds of the runs."""
+        return tuple(dict.fromkeys(run.fold for run in self.runs))
+
+    @property
+    def clips(self) -> int:
+        """The number of clips of all folds."""
+        return sum(run.clips for run in self.runs if run.seed == self.runs[0].seed)
+
+    @property
+    def answered(self) -> int:
+        """The number of clips of all folds with a prediction, of the first seed."""
+        return sum(run.answered for run in self.runs if run.seed == self.runs[0].seed)
+
+    def by_seed(self, name: str, answered: bool = False) -> list[float]:
+        """Returns a metric's value for each seed: the mean over the folds, weighted by clips."""
+        values = []
+        for seed in self.seeds:
+            runs = [run for run in self.runs if run.seed == seed]
+            found = [((run.answered_metrics if answered else run.metrics) | run.outputs).get(name) for run in runs]
+            if None in found:
+                return []
+            weights = [run.answered if answered else run.clips for run in runs]
+            values.append(float(np.average(np.array(found, dtype=np.float64), weights=weights)))
+        return values
+
+    def interval(self, metric: Metric) -> Interval:
+        """Returns a metric's interval; NaN where it has none."""
+        return Interval(*self.intervals.get(metric.name, (float("nan"), float("nan"))))
+
+
+def results_root() -> Path:
+    """Returns the folder of all results, beside `experiments/`."""
+    return experiments_folder().parent / "results"
+
+
+def results_folder(asked: TableRequest, planned: PlannedRow | None = None) -> Path:
+    """Returns the folder of a table's results; those on another data set or at small size have one of their own.
+
+    Args:
+        asked: the request.
+        planned: one of its rows, whose size is taken if the request names none.
+    """
+    name = Path(asked.name).stem
+    size = asked.size or (planned.size if planned else None)
+    parts = [name, *([asked.data] if asked.data else []), *(["small"] if size == "small" else [])]
+    return results_root() / ".".join(parts)
+
+
+def result_file(folder: Path, row: str) -> Path:
+    """Returns the path of a row's results."""
+    return folder / f"{row}.json"
+
+
+def predictions_file(folder: Path, row: str) -> Path:
+    """Returns the path of the predictions of all runs of a row, a compressed table."""
+    return folder / f"{row}.predictions.csv.gz"
+
+
+def settings_hash(request: ExperimentRequest) -> str:
+    """Returns a hash of everything in a run's configuration that may change its result, except its fold and seed."""
+    settings = {key: value for key, value in result_settings(resolved(request)) if key not in PER_RUN}
+    plain = {key: _without_seed(value) for key, value in settings.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _without_seed(value: object) -> object:
+    return value.split("/")[0] if isinstance(value, str) and value.startswith(RUN) else value
+
+
+def collect(asked: TableRequest, planned: PlannedRow) -> RowResult:
+    """Returns the results of the finished runs of a row.
+
+    Raises:
+        ValueError: none of its runs is finished, or a file of one is damaged.
+    """
+    requests = [request for request in planned.requests if request.run.finished]
+    if not requests:
+        raise ValueError(f"row {planned.row.name}: none of its {len(planned.requests)} runs is finished")
+    tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
+    pooled = PredictionTable.concat(tables)
+    intervals = bootstrap(pooled)
+    return RowResult(
+        table=Path(asked.name).stem,
+        row=planned.row.name,
+        experiment=requests[0].experiment,
+        size=planned.size,
+        arguments=requests[0].arguments,
+        settings=settings_hash(requests[0]),
+        runs=tuple(run_result(each, table) for each, table in zip(requests, tables, strict=True)),
+        intervals={name: (each.low, each.high) for name, each in intervals.by_name.items() if each.is_known},
+        unit=intervals.unit,
+        clusters=intervals.clusters,
+    )
+
+
+def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
+    """Returns the result of a finished run."""
+    info, answered = request.run.read_info(), table.select(~table.missing)
+    return RunResult(
+        fold=request.fold,
+        seed=request.seed,
+        clips=len(table),
+        answered=len(answered),
+        metrics=_metrics(table),
+        answered_metrics=_metrics(answered) if len(answered) else {},
+        outputs=output_values(request.run, table),
+        parameters=info.parameters,
+        multiply_adds=info.multiply_adds,
+        ms_per_clip=None if info.seconds_per_clip is None else 1000 * info.seconds_per_clip,
+        selection=info.selection,
+        seconds=info.seconds,
+        device=info.device,
+        commit=info.commit,
+    )
+
+
+def _metrics(table: PredictionTable) -> dict[str, float]:
+    """Returns all metrics and the accuracy of each class, without those that are undefined."""
+    result = scores(table)
+    values = {metric.name: result[metric] for metric in METRICS}
+    values |= {f"recall.{name}": float(v) for name, v in zip(table.class_names, result.class_accuracy, strict=True)}
+    return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def write_result(folder: Path, result: RowResult, tables: Iterable[PredictionTable], rendered: bool) -> None:
+    """Writes a row's results, and the predictions of its runs beside them if these are small.
+
+    Args:
+        folder: of the table's results.
+        result: of the row.
+        tables: the predictions of its runs.
+        rendered: whether the faces are rendered. Predictions hold the labels of clips, which the licences of most
+            other data sets keep from being passed on.
+    """
+    path = predictions_file(folder, result.row)
+    content = gzip.compress(PredictionTable.concat(list(tables)).to_csv(), mtime=0)
+    if rendered and len(content) <= MAX_PREDICTIONS:
+        atomic_write(path, content)
+    else:
+        path.unlink(missing_ok=True)
+    atomic_write(result_file(folder, result.row), (json.dumps(asdict(result), indent=1) + "\n").encode())
+
+
+def read_result(folder: Path, row: str) -> RowResult | None:
+    """Reads a row's results; None if there are none.
+
+    Raises:
+        ValueError: the file is damaged; the message names it.
+    """
+    path = result_file(folder, row)
+    if not path.exists():
+        return None
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values["runs"] = tuple(RunResult(**run) for run in values["runs"])
+        values["arguments"] = tuple(values["arguments"])
+        values["intervals"] = {name: (low, high) for name, (low, high) in values["intervals"].items()}
+        result = RowResult(**values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is damaged ({type(error).__name__}: {error}); delete it and repeat `fer reproduce`, which writes "
+            "it again from the finished runs"
+        ) from error
+    if not result.runs:
+        raise ValueError(f"{path} is damaged: it holds no run; delete it and repeat `fer reproduce`")
+    return result
+
+
+def read_predictions(folder: Path, row: str) -> PredictionTable | None:
+    """Reads the predictions of a row's runs; None if they were not kept.
+
+    Raises:
+        ValueError: the file is damaged; the message names it.
+    """
+    path = predictions_file(folder, row)
+    if not path.exists():
+        return None
+    try:
+        text = gzip.decompress(path.read_bytes()).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and repeat `fer reproduce`") from error
+    return PredictionTable.from_csv(text.splitlines(keepends=True), str(path))

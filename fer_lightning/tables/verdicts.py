@@ -1,0 +1,135 @@
+"""What the claims of a table come to: paired differences over seeds, and one sentence each."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from data_modules.utils.files import atomic_write
+from data_modules.utils.text import counted
+from fer_lightning.evaluation.comparison import difference_over_seeds
+from fer_lightning.evaluation.metrics import METRICS, Metric
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.tables.table import Claim, PaperTable
+
+Outcome = Literal["shows", "does not show", "undecided"]
+FILE = "claims.json"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the results say about a claim.
+
+    Args:
+        row: name of the row that should be better.
+        over: name of the row that it should be better than.
+        text: the claim.
+        column: the metric.
+        difference: the first row's value minus the second's, mean over the seeds.
+        low: lower end of its 95 % interval over people and seeds.
+        high: upper end.
+        seeds: number of seeds with which both rows were trained.
+        unit: what is resampled beside seeds: `subject`, `film` or `clip`.
+        clusters: the number of these.
+        clips: number of clips.
+    """
+
+    row: str
+    over: str
+    text: str
+    column: str
+    difference: float
+    low: float
+    high: float
+    seeds: int
+    unit: str
+    clusters: int
+    clips: int
+
+    @property
+    def metric(self) -> Metric:
+        """The metric in which the rows are compared."""
+        return next(metric for metric in METRICS if metric.name == self.column)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the interval says: all of it is on the claim's side, none of it is, or it holds 0."""
+        sign = 1 if self.metric.higher_is_better else -1
+        low, high = sorted((sign * self.low, sign * self.high))
+        return "shows" if low > 0 else "does not show" if high < 0 else "undecided"
+
+    def sentence(self) -> str:
+        """Says in one sentence what the results say about the claim."""
+        head = {
+            "shows": "The order shows",
+            "does not show": "The order does not show, it is the opposite",
+            "undecided": "Undecided",
+        }[self.outcome]
+        spec = f"+{self.metric.spec}"
+        return (
+            f"{head}: {self.row} minus {self.over} is {self.difference:{spec}} [{self.low:{spec}}, {self.high:{spec}}] "
+            f"{self.metric.short} (95 % over {counted(self.clusters, self.unit)} and {counted(self.seeds, 'seed')}, "
+            f"N = {self.clips})."
+        )
+
+
+def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None]) -> list[Verdict]:
+    """Judges the claims of a table whose rows are both there.
+
+    Args:
+        table: the table.
+        predictions: returns the predictions of all runs of a row by its name; None if there are none.
+
+    Raises:
+        ValueError: two rows differ in their clips, so that they cannot be compared.
+    """
+    verdicts = []
+    for claim in table.claims:
+        first, second = predictions(claim.row), predictions(claim.over)
+        metric = next((metric for metric in METRICS if metric.name == claim.column), None)
+        if first is not None and second is not None and metric is not None:
+            verdicts.append(_verdict(claim, metric, first, second))
+    return verdicts
+
+
+def _verdict(claim: Claim, metric: Metric, first: PredictionTable, second: PredictionTable) -> Verdict:
+    try:
+        result = difference_over_seeds(first, second, metric)
+    except ValueError as error:
+        raise ValueError(f"{claim.row} and {claim.over} cannot be compared: {error}") from error
+    return Verdict(
+        row=claim.row,
+        over=claim.over,
+        text=claim.text,
+        column=claim.column,
+        difference=result.value,
+        low=result.interval.low,
+        high=result.interval.high,
+        seeds=len(result.seeds),
+        unit=result.unit,
+        clusters=result.clusters,
+        clips=int((first.seed == result.seeds[0]).sum()),
+    )
+
+
+def write_verdicts(folder: Path, verdicts: list[Verdict]) -> None:
+    """Writes the verdicts of a table beside its results."""
+    content = [asdict(verdict) for verdict in verdicts]
+    atomic_write(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def read_verdicts(folder: Path) -> list[Verdict]:
+    """Reads the verdicts of a table; none if there is no file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return []
+    try:
+        values: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return [Verdict(**value) for value in values]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and repeat `fer reproduce`") from error
