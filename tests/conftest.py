@@ -11,7 +11,8 @@ cv2.setNumThreads(1)
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path, monkeypatch):
-    """Data, store and runs of every test are its own."""
+    """Data, store, runs and results of every test are its own."""
     monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     monkeypatch.delenv("FER_STORE", raising=False)

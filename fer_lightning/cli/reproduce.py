@@ -10,6 +10,7 @@ from fer_lightning.experiments.jobs import train_all
 from fer_lightning.experiments.system import data_names
 from fer_lightning.tables.estimate import estimate
 from fer_lightning.tables.files import StoredTable, read_stored, write_text
+from fer_lightning.tables.page import write_page
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
 from fer_lightning.tables.reproduce import check, reproduce
 
@@ -63,7 +64,7 @@ def make(asked: TableRequest) -> int:
     stored = read_stored(asked, outcome.folder)
     if stored.results:
         print_table(stored)
-        print("written: " + ", ".join(str(path) for path in write_text(stored)))
+        print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
     return 1 if outcome.failed else 0
 
 

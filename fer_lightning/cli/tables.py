@@ -7,6 +7,7 @@ from rich.table import Table
 
 from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_request
 from fer_lightning.tables.files import read_stored, write_text
+from fer_lightning.tables.page import write_page
 from fer_lightning.tables.plan import TableRequest
 from fer_lightning.tables.table import table_names
 
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> None:
     stored = read_stored(table_request(options.table, options))
     print_table(stored)
     if stored.results:
-        print("written: " + ", ".join(str(path) for path in write_text(stored)))
+        print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
     else:
         print(f"no results yet: fer reproduce {options.table}")
 

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,11 +20,14 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import result_settings
 from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.paths import RUN
+from fer_lightning.report.sections.curves import read_curves
 from fer_lightning.tables.outputs import output_values
 from fer_lightning.tables.plan import PlannedRow, TableRequest
 
 PER_RUN = ("data.dataset.init_args.fold", "data.seed", "seed_everything")
 """Settings in which the runs of a row differ."""
+CURVES = ("inner/war", "inner/loss", "train/war", "train/loss", "train/data_wait")
+"""Logged values whose curves are kept."""
 MAX_PREDICTIONS = 1 << 18
 """Bytes of a row's compressed prediction tables above which they are not kept beside its results."""
 
@@ -47,6 +51,9 @@ class RunResult:
         seconds: of training and evaluation.
         device: on which it was trained.
         commit: of the code.
+        class_names: of the data set.
+        confusion: (C, C + 1) clips by true and predicted class, the last column for clips without a prediction.
+        curves: name of a logged value -> its value after each epoch.
     """
 
     fold: str
@@ -63,6 +70,9 @@ class RunResult:
     seconds: float
     device: str
     commit: str
+    class_names: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    curves: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -131,8 +141,9 @@ class RowResult:
 
 
 def results_root() -> Path:
-    """Returns the folder of all results, beside `experiments/`."""
-    return experiments_folder().parent / "results"
+    """Returns the folder of all results: the variable FER_RESULTS, or `results` beside `experiments`."""
+    stated = os.environ.get("FER_RESULTS")
+    return Path(stated) if stated else experiments_folder().parent / "results"
 
 
 def results_folder(asked: TableRequest, planned: PlannedRow | None = None) -> Path:
@@ -213,7 +224,21 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
         seconds=info.seconds,
         device=info.device,
         commit=info.commit,
+        class_names=table.class_names,
+        confusion=tuple(tuple(row) for row in scores(table).confusion.tolist()),
+        curves=_curves(request),
     )
+
+
+def _curves(request: ExperimentRequest) -> dict[str, tuple[float, ...]]:
+    """Returns the curves of a run that a page draws, rounded; none for ensembles, which have no epochs."""
+    path = request.run.curves
+    curves = read_curves(path) if path.exists() else ()
+    return {
+        curve.name: tuple(round(value, 5) for value in curve.value.tolist())
+        for curve in curves
+        if curve.name in CURVES and np.isfinite(curve.value).all()
+    }
 
 
 def _metrics(table: PredictionTable) -> dict[str, float]:
@@ -240,7 +265,15 @@ def write_result(folder: Path, result: RowResult, tables: Iterable[PredictionTab
         atomic_write(path, content)
     else:
         path.unlink(missing_ok=True)
-    atomic_write(result_file(folder, result.row), (json.dumps(asdict(result), indent=1) + "\n").encode())
+    atomic_write(result_file(folder, result.row), _to_json(result).encode())
+
+
+def _to_json(result: RowResult) -> str:
+    """Writes a row's results as JSON with a line for each run, so that changes are easy to see."""
+    content = asdict(result)
+    runs = content.pop("runs")
+    lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
+    return f'{json.dumps(content, indent=1)[:-2]},\n "runs": [\n{lines}\n ]\n}}\n'
 
 
 def read_result(folder: Path, row: str) -> RowResult | None:
@@ -254,7 +287,7 @@ def read_result(folder: Path, row: str) -> RowResult | None:
         return None
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        values["runs"] = tuple(RunResult(**run) for run in values["runs"])
+        values["runs"] = tuple(RunResult(**_with_tuples(run)) for run in values["runs"])
         values["arguments"] = tuple(values["arguments"])
         values["intervals"] = {name: (low, high) for name, (low, high) in values["intervals"].items()}
         result = RowResult(**values)
@@ -266,6 +299,13 @@ def read_result(folder: Path, row: str) -> RowResult | None:
     if not result.runs:
         raise ValueError(f"{path} is damaged: it holds no run; delete it and repeat `fer reproduce`")
     return result
+
+
+def _with_tuples(value: Any) -> Any:
+    """Returns values in which lists, as JSON has them, are tuples."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(_with_tuples(each) for each in value) if isinstance(value, list) else value
 
 
 def read_predictions(folder: Path, row: str) -> PredictionTable | None:

@@ -1,0 +1,291 @@
+"""A table is made by its command: what is trained, what is left, what the claims come to."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+
+from data_modules.labels import SEVEN
+from data_modules.utils.files import atomic_write
+from fer_lightning.cli import reproduce as command
+from fer_lightning.cli.main import main
+from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.comparison import difference_over_seeds, paired_difference
+from fer_lightning.evaluation.metrics import METRICS, STD_ACCURACY, UAR, WAR, scores
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.runs.folder import RunInfo
+from fer_lightning.tables.files import read_stored
+from fer_lightning.tables.plan import TableRequest, plan
+from fer_lightning.tables.results import read_predictions, read_result, settings_hash
+from fer_lightning.tables.verdicts import Verdict
+from tests.ensemble.test_ensemble import made_table
+from tests.tables.test_table import MADE
+
+STRENGTH = {"plain": 0.5, "": 2.0}
+
+
+@pytest.fixture
+def table(tmp_path):
+    (tmp_path / "mine.yaml").write_text(MADE)
+    return str(tmp_path / "mine.yaml")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """In the place of trainings: made predictions, better ones for the row without arguments; lists the runs."""
+    started = []
+
+    def train(requests):
+        failed = []
+        for request in requests:
+            started.append("/".join(request.run.path.parts[-2:]))
+            if request.name == "broken":
+                failed.append(request)
+                continue
+            finish(request, STRENGTH.get(request.name, 1.0))
+        return failed
+
+    monkeypatch.setattr(command, "train_all", train)
+    return started
+
+
+def finish(request, strength, none=(3,)):
+    run = request.run
+    made_table("test", strength, 100 * request.seed + int(request.fold), none=none).write(run.predictions("test"))
+    table = PredictionTable.read(run.predictions("test"))
+    object.__setattr__(table, "seed", np.full(len(table), request.seed))
+    table.write(run.predictions("test"))
+    curves = "epoch,step,inner/war,train/loss\n0,1,0.25,\n0,1,,1.5\n1,2,0.5,\n1,2,,1.25\n"
+    atomic_write(run.curves, curves.encode())
+    info = RunInfo("x", "CEFLNet", "made", SEVEN, request.fold, request.seed, "inner", 3, "store", 10, 1000, 0.002)
+    run.write_info(info)
+    atomic_write(run.report, b"report")
+
+
+def test_one_command_trains_what_is_missing_and_writes_the_table(table, trained, tmp_path, capsys):
+    arguments = ["reproduce", table, "--seeds", "0", "1"]
+    assert main(arguments) == 0, capsys.readouterr().err
+    runs = ["ceflnet_synthetic_wild.plain/1-0", "ceflnet_synthetic_wild.plain/1-1"]
+    assert trained == [*runs, "ceflnet_synthetic_wild/1-0", "ceflnet_synthetic_wild/1-1"]
+    folder = tmp_path / "results" / "mine.small"
+    assert {path.name for path in folder.iterdir()} == {
+        *("plain.json", "plain.predictions.csv.gz", "whole.json", "whole.predictions.csv.gz", "claims.json"),
+        *("table.md", "table.csv", "table.tex", "index.html"),
+    }
+    said = capsys.readouterr().out
+    assert "The order shows: whole minus plain" in said.replace("\n", " ")
+    assert "cannot be compared with the published ones" in said.replace("\n", " ")
+    assert main(arguments) == 0
+    assert len(trained) == 4, "what is finished is not trained again"
+    assert main([*arguments, "--rows", "whole", "--seeds", "0", "1", "2"]) == 0
+    assert trained[4:] == ["ceflnet_synthetic_wild/1-2"]
+    assert read_result(folder, "whole").seeds == (0, 1, 2)
+    assert read_result(folder, "plain").seeds == (0, 1), "rows that were not asked for stay"
+
+
+def test_results_are_those_of_the_runs(table, trained, tmp_path):
+    assert main(["reproduce", table, "--seeds", "0", "1"]) == 0
+    folder = tmp_path / "results" / "mine.small"
+    asked = TableRequest(table, seeds=(0, 1))
+    (planned,) = (each for each in plan(asked) if each.row.name == "whole")
+    tables = [PredictionTable.read(request.run.predictions("test")) for request in planned.requests]
+    result = read_result(folder, "whole")
+    assert (result.table, result.row, result.experiment, result.size) == (
+        "mine",
+        "whole",
+        "ceflnet_synthetic_wild",
+        "small",
+    )
+    assert [(run.clips, run.answered) for run in result.runs] == [(56, 55)] * 2
+    for run, each in zip(result.runs, tables, strict=True):
+        assert all(run.metrics[metric.name] == scores(each)[metric] for metric in METRICS)
+        hits = (each.choice == each.label)[~each.missing]
+        assert run.answered_metrics["war"] == pytest.approx(hits.mean())
+        assert np.array(run.confusion).sum() == 56
+        assert run.curves == {"inner/war": (0.25, 0.5), "train/loss": (1.5, 1.25)}
+        assert (run.parameters, run.multiply_adds, run.ms_per_clip) == (10, 1000, 2.0)
+    assert result.by_seed("war") == [scores(each)[WAR] for each in tables]
+    assert (result.clips, result.answered, result.unit, result.clusters) == (56, 55, "subject", 8)
+    pooled = PredictionTable.concat(tables)
+    expected = bootstrap(pooled)
+    assert result.interval(UAR) == expected[UAR]
+    kept = read_predictions(folder, "whole")
+    np.testing.assert_array_equal(kept.probabilities, pooled.probabilities)
+
+
+def test_the_table_is_written_in_every_form(table, trained, tmp_path):
+    assert main(["reproduce", table]) == 0
+    folder = tmp_path / "results" / "mine.small"
+    stored = read_stored(TableRequest(table), folder)
+    with (folder / "table.csv").open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert header[:3] == ["", "published WAR", "published UAR"]
+    assert "difference" not in header, "rendered faces are not compared with published values"
+    war = stored.results["plain"].by_seed("war")[0]
+    by_label = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert by_label["Other [3]"]["published WAR"] == "50.00 (1/2)"
+    assert by_label["Other [3]"]["ours WAR"] == "–"
+    assert by_label["plain"]["published WAR"] == "84.17 (101/120)"
+    assert by_label["plain"]["ours WAR"] == f"{war:.3f}"
+    assert by_label["whole"]["published WAR"] == "85.00 ± 1.5"
+    assert (by_label["whole"]["N"], by_label["whole"]["seeds"]) == ("56", "1")
+    markdown = (folder / "table.md").read_text()
+    assert markdown.count("\n| ") == 5
+    assert "**Doe et al., 2020, table 1: What attention adds**" in markdown
+    latex = (folder / "table.tex").read_text()
+    assert r"85.00 $\pm$ 1.5" in latex
+    assert latex.count(r"\\") == 4
+    page = (folder / "index.html").read_text()
+    content = json.loads(re.search(r"const content = (.*);\n", page).group(1))
+    assert [row["label"] for row in content["rows"]] == ["plain", "whole"]
+    assert content["rows"][0]["curves"][0]["values"]["inner/war"] == [0.25, 0.5]
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_on_real_data_the_difference_stands_and_predictions_stay_here(tmp_path, trained, monkeypatch):
+    (tmp_path / "mine.yaml").write_text(MADE.replace("synthetic_wild", "afew"))
+    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--folds", "1"]) == 0
+    folder = tmp_path / "results" / "mine"
+    assert not list(folder.glob("*.gz")), "they hold the labels of the clips"
+    with (folder / "table.csv").open(newline="") as file:
+        whole = list(csv.DictReader(file))[2]
+    war = read_result(folder, "whole").by_seed("war")[0]
+    assert float(whole["difference"]) == pytest.approx(100 * war - 85, abs=0.006)
+    assert json.loads((folder / "claims.json").read_text())[0]["row"] == "whole"
+
+
+def test_a_run_that_does_not_finish_is_named_and_makes_the_status(tmp_path, trained, capsys):
+    content = yaml.safe_load(MADE)
+    content["rows"][1]["variant"] = "broken"
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert main(["reproduce", str(tmp_path / "mine.yaml")]) == 1
+    assert "ceflnet_synthetic_wild.broken/1-0 did not finish" in capsys.readouterr().out
+    assert read_result(tmp_path / "results" / "mine.small", "whole") is not None, "the other rows go on"
+
+
+def test_variants_come_first_with_the_seed_of_the_row(tmp_path, trained):
+    content = yaml.safe_load(MADE)
+    wide = {"experiment": "stills_synthetic_stills", "name": "wide", "arguments": ["--data.size", "48"]}
+    start = {
+        "experiment": "stills_rafdb.small",
+        "name": "chain",
+        "arguments": ["--model.init_args.start_from", "run:stills_synthetic_stills.wide"],
+    }
+    weights = "--model.init_args.backbone.init_args.weights"
+    content["rows"][2] |= {"requires": [wide, start], "arguments": [weights, "run:stills_rafdb.small.chain"]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--rows", "whole", "--seeds", "2"]) == 0
+    assert trained == [
+        "stills_synthetic_stills.wide/1-2",
+        "stills_rafdb.small.chain/1-2",
+        "ceflnet_synthetic_wild.whole/1-2",
+    ]
+    (planned,) = (
+        each for each in plan(TableRequest(str(tmp_path / "mine.yaml"), seeds=(2,), rows=("whole",))) if each.requests
+    )
+    arguments = planned.requests[0].command_line()
+    assert arguments[arguments.index(weights) + 1] == "run:stills_rafdb.small.chain/1-2"
+
+
+def test_a_dry_run_trains_nothing_and_says_what_it_would(table, trained, capsys):
+    assert main(["reproduce", table, "--seeds", "0", "1", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert not trained
+    assert "mine.yaml: 4 runs missing, time unknown on one device" in said.replace("\n", "")
+    assert "constant" in said
+    finish(plan(TableRequest(table))[2].requests[0], 1.0)
+    assert main(["reproduce", table, "--seeds", "0", "1", "--dry-run"]) == 0
+    assert "3 runs missing, about 0.0 h on one device" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_settings_are_hashed_without_what_differs_between_a_rows_runs(table):
+    first, second = (plan(TableRequest(table, seeds=(0, 3), folds=("1", "2")))[2].requests[i] for i in (0, 3))
+    assert (first.fold, first.seed) != (second.fold, second.seed)
+    assert settings_hash(first) == settings_hash(second)
+    assert settings_hash(plan(TableRequest(table))[1].requests[0]) != settings_hash(first)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"runs": 3}', "[1]"])
+def test_half_written_results_are_named(table, trained, tmp_path, capsys, text):
+    assert main(["reproduce", table]) == 0
+    path = tmp_path / "results" / "mine.small" / "whole.json"
+    path.write_text(text)
+    assert main(["tables", table, "--size", "small"]) == 2
+    assert f"{path} is damaged" in capsys.readouterr().err
+
+
+def test_the_list_of_tables_counts_rows_and_results(capsys):
+    assert main(["tables"]) == 0
+    assert "ceflnet_6" in capsys.readouterr().out
+    assert main(["tables", "ceflnet_6"]) == 0
+    said = capsys.readouterr().out
+    assert "85.33" in said
+    assert "no results yet: fer reproduce ceflnet_6" in said
+
+
+# Claims
+
+
+def of_seed(strength, seed, data_seed=None):
+    table = made_table("test", strength, seed if data_seed is None else data_seed)
+    object.__setattr__(table, "seed", np.full(len(table), seed))
+    return table
+
+
+def test_with_one_seed_the_difference_is_the_paired_one():
+    first, second = of_seed(2.0, 0), of_seed(0.5, 0)
+    expected = paired_difference(first, second)
+    found = difference_over_seeds(first, second, WAR)
+    assert found.value == expected[WAR].value
+    assert found.interval == expected[WAR].interval
+    assert (found.seeds, found.unit, found.clusters) == ((0,), "subject", 8)
+
+
+def test_over_seeds_people_and_trainings_are_drawn():
+    """Compared with a bootstrap in plain loops, of people and of pairs of trainings."""
+    seeds = (0, 1, 2)
+    first = PredictionTable.concat([of_seed(1.0 + 0.5 * seed, seed) for seed in seeds])
+    second = PredictionTable.concat([of_seed(0.5, seed, 10 + seed) for seed in seeds])
+    found = difference_over_seeds(first, second, WAR)
+    right = {
+        (seed, person): [
+            (table.correct & (table.seed == seed) & (table.subject == person)).sum() for table in (first, second)
+        ]
+        for seed in seeds
+        for person in np.unique(first.subject)
+    }
+    by_seed = [sum(a - b for (s, _), (a, b) in right.items() if s == seed) / 56 for seed in seeds]
+    assert found.by_seed == pytest.approx(tuple(by_seed))
+    assert found.value == pytest.approx(np.mean(by_seed))
+    generator, people = np.random.default_rng(5), np.unique(first.subject)
+    draws = []
+    for _ in range(2000):
+        drawn = generator.choice(people, len(people))
+        trainings = generator.choice(seeds, len(seeds))
+        draws.append(np.mean([sum(np.subtract(*right[s, p]) for p in drawn) / 56 for s in trainings]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert found.interval.low == pytest.approx(low, abs=0.02)
+    assert found.interval.high == pytest.approx(high, abs=0.02)
+    alone = difference_over_seeds(first.select(first.seed == 2), second, WAR)
+    assert alone.seeds == (2,), "only seeds of both count"
+    with pytest.raises(ValueError, match="no seed in common"):
+        difference_over_seeds(first.select(first.seed == 2), second.select(second.seed == 1), WAR)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "metric", "outcome"),
+    [
+        (0.01, 0.2, WAR, "shows"),
+        (-0.01, 0.2, WAR, "undecided"),
+        (-0.2, -0.01, WAR, "does not show"),
+        (-0.2, -0.01, STD_ACCURACY, "shows"),
+        (float("nan"), float("nan"), WAR, "undecided"),
+    ],
+)
+def test_a_claim_is_decided_by_its_interval(low, high, metric, outcome):
+    verdict = Verdict("a", "b", "A is better.", metric.name, 0.1, low, high, 3, "subject", 40, 280)
+    assert verdict.outcome == outcome
+    assert "40 subjects and 3 seeds, N = 280" in verdict.sentence()

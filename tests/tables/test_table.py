@@ -1,0 +1,129 @@
+"""Tables as data: what a file may say, and that every table of the papers can be run."""
+
+import functools
+
+import pytest
+import yaml
+
+from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments.request import ExperimentRequest, fits, required_runs
+from fer_lightning.tables.plan import TableRequest, plan, row_request, tables_asked
+from fer_lightning.tables.reproduce import check
+from fer_lightning.tables.table import PaperTable, parse_table, read_table, table_names
+
+MADE = """
+title: What attention adds
+paper: Doe et al., 2020
+place: table 1
+link: https://example.org/1
+data: synthetic_wild
+protocol: one split
+columns: [war, uar]
+rows:
+  - {name: other, label: "Other [3]", published: {war: 50.0}, decoded: 1/2}
+  - name: plain
+    system: ceflnet
+    arguments: [--model.init_args.sal, "false"]
+    published: {war: 84.17}
+    decoded: 101/120
+  - {name: whole, system: ceflnet, published: {war: 85.0, uar: 80.5}, deviation: {war: 1.5}}
+claims:
+  - {row: whole, over: plain, text: Attention adds to the plain network.}
+"""
+
+
+def made(change=lambda content: None) -> dict:
+    content = yaml.safe_load(MADE)
+    change(content)
+    return content
+
+
+def test_a_table_is_read_as_it_is_written():
+    table = parse_table(made(), "made")
+    assert [row.name for row in table.rows] == ["other", "plain", "whole"]
+    assert table.row("plain").arguments == ("--model.init_args.sal", "false")
+    assert table.row("whole").published == {"war": 85.0, "uar": 80.5}
+    assert (table.row("other").is_constant, table.row("whole").is_constant) == (True, False)
+    assert (table.claims[0].row, table.claims[0].column, table.kind) == ("whole", "war", "results")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.update(rowz=[]), "no key 'rowz', did you mean rows"),
+        (lambda t: t["rows"][1].update(systm="x"), "no key 'systm', did you mean system"),
+        (lambda t: t["rows"][1].update(system="cefl"), "no system 'cefl'; did you mean ceflnet"),
+        (lambda t: t["rows"][1].update(decoded="100/120"), r"100/120 is 83.33 %, published is 84.17"),
+        (lambda t: t["rows"][1].update(decoded="many"), "expected `decoded: k/N`"),
+        (lambda t: t["rows"][1].update(published={"wra": 3}), "no column 'wra'; did you mean war"),
+        (lambda t: t["rows"][1].update(published={"weighted_f1": 3}, decoded=""), "weighted_f1, which is no column"),
+        (lambda t: t["rows"][1].update(name="whole"), "rows listed twice: whole"),
+        (lambda t: t["rows"][0].update(arguments=["--a", "b"]), "arguments but no system"),
+        (lambda t: t["claims"][0].update(over="plane"), "row 'plane'; did you mean plain"),
+        (lambda t: t["claims"][0].update(column="wer"), "column 'wer'; did you mean war"),
+        (lambda t: t.update(rows=[], claims=[]), "a table has rows"),
+        (lambda t: t.update(kind="plot"), "kind"),
+    ],
+)
+def test_what_a_table_must_not_say_is_named(change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        parse_table(made(change), "made.yaml")
+    assert str(error.value).startswith("made.yaml: ")
+
+
+def test_names_of_tables_and_rows_are_suggested(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no table 'ceflnet_66'; did you mean ceflnet_6"):
+        read_table("ceflnet_66")
+    with pytest.raises(ValueError, match=r"no row 'sall'; did you mean sal"):
+        TableRequest("ceflnet_6", rows=("sall",)).read()
+    (tmp_path / "mine.yaml").write_text(MADE)
+    assert isinstance(read_table(str(tmp_path / "mine.yaml")), PaperTable)
+    (tmp_path / "mine.yaml").write_text("just text")
+    with pytest.raises(ValueError, match=r"mine.yaml"):
+        read_table(str(tmp_path / "mine.yaml"))
+
+
+def test_a_name_stands_for_one_table_or_for_those_of_a_paper():
+    assert tables_asked("ceflnet_6") == ["ceflnet_6"]
+    assert tables_asked("all") == table_names()
+    assert "ceflnet_6" in tables_asked("ceflnet")
+    assert all(name.startswith("ceflnet_") for name in tables_asked("ceflnet"))
+
+
+# The papers' own tables
+
+
+@functools.cache
+def hashed(request: ExperimentRequest) -> dict:
+    return resolved(request)
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("name", table_names())
+def test_every_row_of_every_table_resolves(name, size):
+    """Its configuration is valid, its data set has what it needs, and what it starts from is known."""
+    table = read_table(name)
+    assert table.link.startswith("https://")
+    for row in table.rows:
+        if row.system is None or row.missing:
+            continue
+        request = row_request(row, row.data or table.data, size, "1", 0)
+        variants = {f"{each.experiment}.{each.name}" for each in row.requires}
+        assert fits(request)
+        config = hashed(request)
+        for needed in required_runs(config):
+            assert needed in variants or not ExperimentRequest.from_run_name(needed).name, needed
+        if row.setting:
+            place = config
+            for key in row.setting.split("."):
+                place = place[key]
+
+
+def test_a_variant_that_is_not_required_is_named(tmp_path):
+    content = made(lambda t: t["rows"][2].update(arguments=["--model.init_args.start_from", "run:ceflnet_dfew.wide"]))
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+
+    with pytest.raises(
+        ValueError, match=r"row whole: run:ceflnet_dfew.wide is a variant that `requires:` does not list"
+    ):
+        check([row for row in plan(TableRequest(str(tmp_path / "mine.yaml"))) if row.requests])
