@@ -31,9 +31,9 @@ from .layers.vgg import VGG19 as VGG19
 from .layers.vgg import EnhancedVGG as EnhancedVGG
 from .layers.video_backbones import ClipBackbone as ClipBackbone
 from .training.classifier import VideoClassifier as VideoClassifier
-from .training.loggers import CurvesLogger as CurvesLogger
-from .training.loggers import RunWandbLogger as RunWandbLogger
+from .training.curves import CurvesLogger as CurvesLogger
 from .training.random_batch import random_batch as random_batch
 from .training.schedules import WarmupCosine as WarmupCosine
+from .training.wandb_logger import RunWandbLogger as RunWandbLogger
 
 __version__: str

@@ -7,8 +7,9 @@ import pytest
 
 NAMES = {
     "fer_lightning": (
-        "AudioVisual CEFLNet CNNBiLSTM CNNLSTM ContextSpatiotemporal ContextTemporalPyramid ECNNFSA ImageClassifier "
-        "LandmarkMLP SpectrogramCNN StaticFrameVote VSHNN VideoClassifier WarmupCosine __version__"
+        "AudioVisual CEFLNet CNNBiLSTM CNNLSTM ContextSpatiotemporal ContextTemporalPyramid CurvesLogger ECNNFSA "
+        "ImageClassifier LandmarkMLP RunWandbLogger SpectrogramCNN StaticFrameVote VSHNN VideoClassifier "
+        "WarmupCosine __version__"
     ),
     "fer_lightning.layers": (
         "C3D FrameSelfAttention LowRankFusion SceneAwareRNN SummedBiLSTM frame_substitution inter_frame_correlation "

@@ -84,7 +84,7 @@ MOVED = {
     "fer_lightning.figures.style": "fer_lightning.report.figures.style",
     "fer_lightning.lightning_cli": "fer_lightning.experiments.lightning_cli",
     "fer_lightning.loading": "fer_lightning.training.loading",
-    "fer_lightning.loggers": "fer_lightning.training.loggers",
+    "fer_lightning.loggers": "fer_lightning",
     "fer_lightning.metrics": "fer_lightning.evaluation.metrics",
     "fer_lightning.noise": "fer_lightning.cli.noise",
     "fer_lightning.outputs": "fer_lightning.evaluation.outputs",
@@ -98,7 +98,7 @@ MOVED = {
     "fer_lightning.video_faces": "fer_lightning.cli.faces",
 }
 """Modules of version 0.1.0 that have moved. Where the old path is a room now (`data_modules.faces`), the room exports
-the public names of the old module.
+the public names of the old module. A module that is two files now leads to the package that exports both of them.
 """
 
 

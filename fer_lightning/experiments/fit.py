@@ -24,7 +24,8 @@ from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
-from fer_lightning.training.loggers import RunWandbLogger, drop_rows_after
+from fer_lightning.training.curves import drop_rows_after
+from fer_lightning.training.wandb_logger import RunWandbLogger
 from fer_lightning.weights import read_checkpoint
 
 

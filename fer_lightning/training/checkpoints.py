@@ -13,7 +13,7 @@ from pytorch_lightning.plugins import CheckpointIO
 from data_modules.utils.files import atomic_file
 from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
-from fer_lightning.training.loggers import write_curves
+from fer_lightning.training.curves import write_curves
 from fer_lightning.weights import read_checkpoint
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.previous.ckpt", "best.ckpt"

@@ -18,7 +18,8 @@ from fer_lightning.cli.main import main
 from fer_lightning.experiments import fit
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.training.loggers import CurvesLogger, RunWandbLogger, drop_rows_after
+from fer_lightning.training.curves import CurvesLogger, drop_rows_after
+from fer_lightning.training.wandb_logger import RunWandbLogger
 from tests.fakes import write_dfew
 from tests.small_runs import experiment, read_rows, table_epochs
 
