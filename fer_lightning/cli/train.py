@@ -41,12 +41,20 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="another data set")
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
     parser.add_argument("--name", default="", help="name of a variant, such as no_sal; its runs get their own folder")
+    parser.add_argument("--group", default="", help="the runs' group in W&B, such as a table (default: the experiment)")
+    parser.add_argument("--job-type", default="train", choices=("train", "ablation"), help="the runs' kind in W&B")
 
 
 def request_from_options(options: argparse.Namespace, others: list[str]) -> ExperimentRequest:
     """Returns the request for the arguments of `add_experiment_arguments`; `others` are Lightning's."""
     return ExperimentRequest(
-        options.experiment, options.data or None, options.size or None, name=options.name, arguments=tuple(others)
+        options.experiment,
+        options.data or None,
+        options.size or None,
+        name=options.name,
+        arguments=tuple(others),
+        group=options.group,
+        job_type=options.job_type,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import (
@@ -37,7 +38,7 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
         ValueError: a setting is wrong, or the run was started with other settings or other data.
     """
     run = request.run
-    cli = FerCLI(request.command_line(), run=False)
+    cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
     if not is_finished(run, cli):
         prepare_data_and_weights(cli)
         with run_lock(run):
@@ -100,6 +101,7 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
     if path:
         print_on_rank_zero(resume_message(run, path, checkpoint))
     if trainer.is_global_zero:
+        cli.labels.write(run)
         write_clips(run, data.dataset)
         drop_rows_after(run.curves, int(str(checkpoint.get("global_step", 0))))
     for logger in wandb_loggers(cli):

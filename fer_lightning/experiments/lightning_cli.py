@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentError
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.system import ExperimentInfo
 from fer_lightning.runs.folder import SAFE_LOADER
+from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
@@ -49,10 +51,12 @@ class FerCLI(LightningCLI):
     Args:
         arguments: the command line; None for that of the process.
         run: whether to run the subcommand that the command line names.
+        labels: of the run, for its logger of Weights & Biases; the selection is filled in.
     """
 
-    def __init__(self, arguments: list[str] | None = None, run: bool = True) -> None:
+    def __init__(self, arguments: list[str] | None = None, run: bool = True, labels: RunLabels | None = None) -> None:
         quiet_lightning()
+        self.labels = labels or RunLabels()
         super().__init__(
             VideoClassifier,
             VideoDataModule,
@@ -100,6 +104,7 @@ class FerCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Fills in the settings that depend on the machine and on the run's folder."""
         trainer = self.own_config.trainer
+        self.labels = replace(self.labels, selection=self.own_config.data.selection)
         trainer.default_root_dir = str(trainer.default_root_dir or Path("runs", "manual"))
         if trainer.precision is None:
             trainer.precision = fastest_precision()
@@ -108,8 +113,8 @@ class FerCLI(LightningCLI):
         for logger in trainer.logger if isinstance(trainer.logger, list) else []:
             if "save_dir" in logger.init_args:
                 logger.init_args.save_dir = trainer.default_root_dir
-            if "selection" in logger.init_args:
-                logger.init_args.selection = self.own_config.data.selection
+            if "labels" in logger.init_args:
+                logger.init_args.labels = asdict(self.labels)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks of every run and atomic checkpoints.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -22,6 +22,8 @@ from fer_lightning.experiments.system import (
 )
 from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.folder import RunFolder, read_yaml
+
+TrainingKind = Literal["train", "ablation"]
 
 
 def split_name(experiment: str) -> tuple[str, str]:
@@ -58,6 +60,8 @@ class ExperimentRequest:
         seed: seed of everything random.
         name: name of a variant, which gets a folder of its own.
         arguments: further options for Lightning's parser.
+        group: the run's group in Weights & Biases, such as a table's name; empty for the experiment's name.
+        job_type: the run's kind in Weights & Biases.
 
     Raises:
         FileNotFoundError: there is no data set `data`; the message suggests similar names.
@@ -70,6 +74,8 @@ class ExperimentRequest:
     seed: int = 0
     name: str = ""
     arguments: tuple[str, ...] = ()
+    group: str = ""
+    job_type: TrainingKind = "train"
 
     def __post_init__(self) -> None:
         """Gives an experiment on another data set that experiment's name, so that it has one name only."""
@@ -154,7 +160,12 @@ class ExperimentRequest:
 
     def train_arguments(self) -> list[str]:
         """Returns the arguments with which `fer train` makes this request."""
-        options = (("--size", self.size), ("--name", self.name or None))
+        options = (
+            ("--size", self.size),
+            ("--name", self.name or None),
+            ("--group", self.group or None),
+            ("--job-type", self.job_type if self.job_type != "train" else None),
+        )
         given = [part for option, value in options if value is not None for part in (option, value)]
         return [self.experiment, *given, "--fold", self.fold, "--seed", str(self.seed), *self.arguments]
 

@@ -19,6 +19,7 @@ from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.labels import RunLabels
 
 Sender = TypeVar("Sender", bound=Callable[..., None])
 
@@ -47,7 +48,7 @@ class RunWandbLogger(WandbLogger):
         project: name of the W&B project.
         mode: `auto` takes the variable WANDB_MODE if it is set, and is otherwise online with an API key and offline
             without one.
-        selection: how the epoch is chosen, a tag of the W&B run; the command line sets it.
+        labels: the run's group, kind and tags; the command line sets them.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class RunWandbLogger(WandbLogger):
         save_dir: str = ".",
         project: str = "fer_lightning",
         mode: Literal["auto", "online", "offline", "disabled"] = "auto",
-        selection: str = "inner",
+        labels: RunLabels | None = None,
     ) -> None:
-        folder, self.lost = Path(save_dir), False
+        folder, labels, self.lost = Path(save_dir), labels or RunLabels(), False
         try:
             if mode == "auto":
                 mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
@@ -67,7 +68,9 @@ class RunWandbLogger(WandbLogger):
                 project=project,
                 id=_run_id(folder),
                 resume="allow" if mode == "online" else None,
-                tags=[f"selection: {selection}"],
+                group=labels.group or None,
+                job_type=labels.job_type,
+                tags=labels.tags,
                 mode=mode,
                 settings=wandb.Settings(console="off", silent=mode != "online"),
             )
@@ -95,10 +98,14 @@ class RunWandbLogger(WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The W&B run, or a dummy that ignores everything if W&B has failed."""
+        """The W&B run, whose curves are over epochs, or a dummy that ignores everything if W&B has failed."""
         if not self.lost:
             try:
-                return super().experiment
+                begins, run = self._experiment is None, super().experiment
+                if begins:
+                    run.define_metric("epoch")
+                    run.define_metric("*", step_metric="epoch", overwrite=True)  # Lightning's is over steps
+                return run
             except Exception as error:  # such as no network, or no key where WANDB_MODE is online
                 self.give_up(error)
         return _DummyExperiment()
@@ -122,6 +129,12 @@ class RunWandbLogger(WandbLogger):
         columns = (table.class_names, result.support, result.class_accuracy, result.precision, result.f1)
         rows = [[name, int(clips), *map(float, values)] for name, clips, *values in zip(*columns, strict=True)]
         self._send_report(figures, rows, [run.report, run.config, run.predictions("inner"), run.predictions("test")])
+        self.close()
+
+    @_without_failing
+    def close(self) -> None:
+        """Ends the W&B run, so that another one can begin in this process."""
+        self.experiment.finish()
 
     @_without_failing
     def _send_report(self, figures: list[Path], classes: list[list[Any]], files: list[Path]) -> None:

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,4 +102,6 @@ def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_proce
 def test_what_a_run_is_asked_for_with_comes_back():
     request = ExperimentRequest("ceflnet_dfew", "synthetic", "small", "3", 7, "x", ("--trainer.max_epochs", "2"))
     assert parse(request.train_arguments()) == request
+    labelled = replace(request, group="table 5", job_type="ablation")
+    assert parse(labelled.train_arguments()) == labelled
     assert parse(ExperimentRequest("ceflnet_dfew").train_arguments()) == ExperimentRequest("ceflnet_dfew")

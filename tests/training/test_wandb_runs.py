@@ -1,0 +1,88 @@
+"""What a training says to Weights & Biases, read back from the files of an offline run."""
+
+from contextlib import suppress
+
+import pytest
+import wandb
+from wandb.sdk.lib.module import unset_globals
+
+from data_modules.utils.files import atomic_write
+from fer_lightning.cli.main import main
+from fer_lightning.experiments import fit
+from fer_lightning.experiments.labels import labels_of
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.labels import RunLabels
+from tests.fakes import write_dfew
+from tests.small_runs import experiment, read_rows, table_epochs
+from tests.wandb_files import written_runs
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """DFEW in small, no figures, and W&B without a network; all that it keeps lies in the test's folder."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb" / name))
+    write_dfew(tmp_path / "data", train=14, test=7)
+    monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
+    wandb.teardown()
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+    yield
+    with suppress(Exception):
+        wandb.finish()
+    unset_globals()
+
+
+def trained(*arguments: str) -> RunFolder:
+    assert main(experiment("--trainer.max_epochs", "2", *arguments)) == 0
+    return ExperimentRequest("ceflnet_dfew").run
+
+
+def test_a_training_says_what_it_belongs_to(offline):
+    run = trained("--group", "table 5", "--job-type", "ablation")
+    (told,) = written_runs(run.path)
+    assert told.ended
+    assert told.id == (run.path / "wandb_id.txt").read_text()
+    assert (told.group, told.job_type, told.project) == ("table 5", "ablation", "fer_lightning")
+    tags = {"system: ceflnet", "data: dfew", "size: paper", "fold: 1", "seed: 0", "selection: inner"}
+    assert set(told.tags) == tags
+    assert told.config["data"]["selection"] == "inner"
+    assert told.steps["*"] == "epoch"
+    loss = {row["epoch"]: row["train/loss"] for row in told.history if "train/loss" in row}
+    assert loss == pytest.approx(table_epochs(read_rows(run.path), "train/loss"))
+
+
+def test_a_resumed_run_keeps_its_labels(offline, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "write_results", lambda *_: (_ for _ in ()).throw(ValueError("stopped")))
+        assert main(experiment("--trainer.max_epochs", "2", "--group", "table 5", "--job-type", "ablation")) == 2
+    wandb.finish()
+    run = trained()
+    first, second = written_runs(run.path)
+    assert first.id == second.id
+    assert (first.group, first.job_type, first.tags) == (second.group, second.job_type, second.tags)
+    assert second.group == "table 5"
+
+
+def test_labels_are_of_the_request():
+    request = ExperimentRequest("ceflnet_dfew", "synthetic_wild", "small", "3", 7, "no_sal")
+    assert labels_of(request) == RunLabels(
+        "ceflnet_dfew", "train", "ceflnet", "synthetic_wild", "small", "3", 7, "no_sal"
+    )
+    assert labels_of(ExperimentRequest("c3d_pretraining")).data == "synthetic_pretraining"
+
+
+def test_labels_are_kept_in_the_runs_folder(tmp_path):
+    run, labels = RunFolder(tmp_path), RunLabels("table 5", "ablation", seed=3)
+    assert RunLabels.read(run) is None
+    labels.write(run)
+    assert RunLabels.read(run) == labels
+    (tmp_path / "labels.json").write_text('{"job_type": "dance"}')
+    with pytest.raises(ValueError, match=r"labels\.json is damaged .*'dance'"):
+        RunLabels.read(run)
+
+
+def test_tags_have_the_length_that_wandb_takes():
+    (tag,) = RunLabels(variant="x" * 80).tags
+    assert len(tag) == 64
