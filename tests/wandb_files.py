@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 BLOCK = 32768
@@ -31,14 +32,15 @@ class WrittenRun:
     folder: Path = Path()
 
     def table(self, key: str) -> list[dict[str, Any]]:
-        """The rows of a table that was logged."""
-        (place,) = [row[key] for row in self.history if key in row]
-        content = json.loads((self.folder / "files" / place["path"]).read_text())
+        """The rows of a table that was shown."""
+        place = self.summary.get(f"{key}/path") or self.summary[key]["path"]  # as earlier versions write it
+        content = json.loads((self.folder / "files" / place).read_text())
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
 
 def written_runs(folder: Path) -> list[WrittenRun]:
-    """The offline runs in a run's folder, in the order of their beginning."""
+    """The offline runs in a folder, in the order of their beginning; ends W&B's process, which may still write."""
+    wandb.teardown()
     return [_read(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
 
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -16,10 +16,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.utils.files import atomic_write
 from data_modules.utils.messages import first_line
-from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
+from fer_lightning.training.wandb_tables import ShownTable, class_table, clip_table, confusion_table, score_values
 
 Sender = TypeVar("Sender", bound=Callable[..., None])
 
@@ -121,30 +121,74 @@ class RunWandbLogger(WandbLogger):
         super().log_hyperparams(params)
 
     @rank_zero_only
-    def log_report(self, run: RunFolder) -> None:
-        """Sends a run's report: figures and the table of classes as panels, the page and the tables as an artifact."""
-        figures = sorted((run.report.parent / "figures").glob("*.png"))
-        table = PredictionTable.read(run.predictions("test"))
-        result = scores(table)
-        columns = (table.class_names, result.support, result.class_accuracy, result.precision, result.f1)
-        rows = [[name, int(clips), *map(float, values)] for name, clips, *values in zip(*columns, strict=True)]
-        self._send_report(figures, rows, [run.report, run.config, run.predictions("inner"), run.predictions("test")])
+    def log_report(self, run: RunFolder, model: Sequence[Path]) -> None:
+        """Sends the results of an evaluated run and ends the W&B run.
+
+        The summary holds the scores with both ends of their intervals. Figures and tables are panels; the report with
+        the prediction tables is one artifact, the model another, `model-ID`.
+
+        Args:
+            run: the run, with its report.
+            model: the files of its model.
+
+        Raises:
+            FileNotFoundError: the run is not evaluated.
+        """
+        table, inner = PredictionTable.read(run.predictions("test")), run.predictions("inner")
+        values = score_values(table, "test")
+        if inner.is_file() and len(chosen := PredictionTable.read(inner)):
+            values |= score_values(chosen, "chosen")
+        self.log_results(values, [class_table(table), confusion_table(table), clip_table(table)])
+        self._log_figures(sorted((run.report.parent / "figures").glob("*.png")))
+        files = (run.report, run.config, inner, run.predictions("test"))
+        self._log_files("report", [path for path in files if path.is_file()])
+        self._log_files("model", model, describe(run) | values, [path.stem for path in model if path.suffix == ".ckpt"])
         self.close()
 
+    @rank_zero_only
+    @_without_failing
+    def log_results(self, values: Mapping[str, float], tables: Sequence[ShownTable]) -> None:
+        """Writes values into the summary of the W&B run, and shows tables.
+
+        Args:
+            values: name -> value, such as `test/war`.
+            tables: the tables.
+        """
+        self.experiment.summary.update(dict(values))
+        shown = {table.name: wandb.Table(columns=list(table.columns), data=table.rows) for table in tables}
+        self.experiment.log(shown)
+
+    @_without_failing
+    def _log_figures(self, figures: Sequence[Path]) -> None:
+        if figures:
+            self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+
+    @_without_failing
+    def _log_files(
+        self, kind: str, files: Sequence[Path], about: Mapping[str, Any] | None = None, aliases: Sequence[str] = ()
+    ) -> None:
+        """Sends files as an artifact. A checkpoint, which is large and not written again, is not copied for that."""
+        artifact = wandb.Artifact(f"{kind}-{self.experiment.id}", type=kind, metadata=dict(about or {}))
+        for path in files:
+            artifact.add_file(str(path), policy="immutable" if path.suffix == ".ckpt" else "mutable", skip_cache=True)
+        self.experiment.log_artifact(artifact, aliases=["latest", *aliases])
+
+    @rank_zero_only
     @_without_failing
     def close(self) -> None:
         """Ends the W&B run, so that another one can begin in this process."""
         self.experiment.finish()
 
-    @_without_failing
-    def _send_report(self, figures: list[Path], classes: list[list[Any]], files: list[Path]) -> None:
-        self.experiment.log({f"report/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
-        columns = ["class", "clips", "recall", "precision", "F1"]
-        self.experiment.log({"report/classes": wandb.Table(columns, data=classes)})
-        artifact = wandb.Artifact(f"report-{self.experiment.id}", type="report")
-        for path in files:
-            artifact.add_file(str(path))
-        self.experiment.log_artifact(artifact)
+
+def describe(run: RunFolder) -> dict[str, Any]:
+    """Returns what identifies the model of an evaluated run, as the metadata of its artifact.
+
+    Raises:
+        FileNotFoundError: the run is not evaluated.
+    """
+    info = run.read_info()
+    names = ("experiment", "model", "dataset", "fold", "seed", "selection", "epoch", "parameters", "commit")
+    return {name: getattr(info, name) for name in names} | {"class_names": list(info.class_names)}
 
 
 def _run_id(folder: Path) -> str:

@@ -196,4 +196,4 @@ def test_a_training_goes_on_where_wandbs_process_is_killed(small_training, monke
 def test_a_fault_of_the_suite_is_not_taken_for_one_of_wandb(tmp_path):
     logger = RunWandbLogger(str(tmp_path), mode="disabled")
     with pytest.raises(FileNotFoundError, match="no prediction table"):
-        logger.log_report(RunFolder(tmp_path))
+        logger.log_report(RunFolder(tmp_path), [])

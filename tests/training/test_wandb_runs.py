@@ -2,17 +2,22 @@
 
 from contextlib import suppress
 
+import numpy as np
 import pytest
 import wandb
 from wandb.sdk.lib.module import unset_globals
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
+from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.metrics import METRICS, scores
+from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
+from fer_lightning.training.wandb_tables import clip_table, confusion_table, score_values
 from tests.fakes import write_dfew
 from tests.small_runs import experiment, read_rows, table_epochs
 from tests.wandb_files import written_runs
@@ -51,6 +56,73 @@ def test_a_training_says_what_it_belongs_to(offline):
     assert told.steps["*"] == "epoch"
     loss = {row["epoch"]: row["train/loss"] for row in told.history if "train/loss" in row}
     assert loss == pytest.approx(table_epochs(read_rows(run.path), "train/loss"))
+
+
+def test_a_training_says_what_came_of_it(offline):
+    run = trained()
+    (told,) = written_runs(run.path)
+    for split, name in (("test", "test"), ("inner", "chosen")):
+        table = PredictionTable.read(run.predictions(split))
+        result, intervals = scores(table), bootstrap(table)
+        assert told.summary[f"{name}/clips"] == len(table)
+        for metric in METRICS:
+            value, interval = f"{name}/{metric.name}", intervals[metric]
+            assert told.summary[value] == pytest.approx(result[metric])
+            assert (f"{value}_low" in told.summary) == metric.has_interval
+            if metric.has_interval:
+                ends = (told.summary[f"{value}_low"], told.summary[f"{value}_high"])
+                assert ends == pytest.approx((interval.low, interval.high))
+    table = PredictionTable.read(run.predictions("test"))
+    rows = told.table("report/predictions")
+    assert [row["clip_id"] for row in rows] == table.clip_id.tolist()
+    assert [(row["emotion"], row["predicted"]) for row in rows] == list(
+        zip(table.emotion, table.predicted, strict=True)
+    )
+    assert sum(sum(v for v in row.values() if isinstance(v, int)) for row in told.table("report/confusion")) == len(
+        table
+    )
+    assert [row["class"] for row in told.table("report/classes")] == list(table.class_names)
+
+
+def test_the_chosen_checkpoint_is_an_artifact(offline):
+    run = trained()
+    (told,) = written_runs(run.path)
+    model = told.artifacts[f"model-{told.id}"]
+    assert (model["type"], model["files"], set(model["aliases"])) == ("model", ["best.ckpt"], {"latest", "best"})
+    info = run.read_info()
+    known = {"experiment": "ceflnet_dfew", "model": "CEFLNet", "epoch": info.epoch, "selection": "inner"}
+    assert known.items() <= model["metadata"].items()
+    assert set(told.artifacts[f"report-{told.id}"]["files"]) == {"index.html", "config.yaml", "inner.csv", "test.csv"}
+
+
+def test_a_run_whose_last_epoch_is_taken_is_sent_too(offline, capsys):
+    run = trained("--data.selection", "last")
+    (told,) = written_runs(run.path)
+    assert "W&B" not in capsys.readouterr().err
+    assert told.artifacts[f"model-{told.id}"]["files"] == ["last.ckpt"]
+    assert "selection: last" in told.tags
+
+
+def test_a_clip_without_a_prediction_has_no_probabilities():
+    table = table_of([[0.75, 0.25], [np.nan, np.nan]], reason=("", "no face"))
+    first, second = clip_table(table).rows
+    assert first[-2:] == [0.75, 0.25]
+    assert second[-3:] == ["no face", None, None]
+    assert confusion_table(table).rows == [["joy", 1, 0, 1], ["anger", 0, 0, 0]]
+
+
+def test_what_is_undefined_is_left_out_of_the_summary():
+    values = score_values(table_of([[1.0, 0.0]]), "test")
+    assert values["test/war"] == 1
+    assert not {"test/war_low", "test/war_high", "test/std_accuracy"} & values.keys()
+
+
+def table_of(probabilities: list[list[float]], reason: tuple[str, ...] = ("",)) -> PredictionTable:
+    """Clips of one subject that all show joy."""
+    clips = [f"c{n}" for n in range(len(probabilities))]
+    same = {"subject": "s", "group": "", "split": "test", "fold": "1", "seed": 0, "emotion": "joy", "coverage": 1.0}
+    columns = {name: [value] * len(clips) for name, value in same.items()}
+    return PredictionTable(("joy", "anger"), clips, probabilities=probabilities, reason=reason, **columns)
 
 
 def test_a_resumed_run_keeps_its_labels(offline, monkeypatch):
