@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fer_lightning.experiments.resume import (
     run_lock,
     write_clips,
 )
+from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
@@ -27,7 +29,7 @@ from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.curves import drop_rows_after
 from fer_lightning.training.wandb_logger import RunWandbLogger
-from fer_lightning.weights import read_checkpoint
+from fer_lightning.weights import checkpoint_named, read_checkpoint
 
 
 def fit_experiment(request: ExperimentRequest) -> RunFolder:
@@ -106,6 +108,7 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         drop_rows_after(run.curves, int(str(checkpoint.get("global_step", 0))))
     for logger in wandb_loggers(cli):
         logger.log_hyperparams(cli.plain_config())
+        logger.use_models(used_runs(cli.plain_config()))
     device = f"{trainer.strategy.root_device}, {trainer.precision}"
     print_on_rank_zero(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {device}")
     chosen = run.checkpoints / (LAST if data.selection == "last" else BEST)
@@ -117,6 +120,15 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         raise KeyboardInterrupt from exit
     if trainer.is_global_zero:
         write_results(cli, request, chosen, time.perf_counter() - start)
+
+
+def used_runs(config: dict[str, Any]) -> dict[str, RunFolder]:
+    """Returns the runs whose weights a resolved configuration uses, by its values `run:NAME`."""
+    runs = {}
+    for value in dict.fromkeys(f"{RUN}{name}" for name in required_runs(config)):
+        with suppress(FileNotFoundError):  # a run that is resumed needs their checkpoints no more
+            runs[value] = RunFolder(checkpoint_named(value).parent.parent)
+    return runs
 
 
 def resume_message(run: RunFolder, path: Path, checkpoint: dict[str, object]) -> str:

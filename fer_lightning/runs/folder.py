@@ -115,6 +115,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def wandb_id(self) -> Path:
+        """The id of the run in Weights & Biases."""
+        return self.path / "wandb_id.txt"
+
+    @property
     def lock(self) -> Path:
         """An empty file that is locked by the process that trains the run."""
         return self.path / "training.lock"

@@ -66,7 +66,7 @@ class RunWandbLogger(WandbLogger):
                 name="/".join(folder.parts[-2:]),
                 save_dir=save_dir,
                 project=project,
-                id=_run_id(folder),
+                id=_run_id(RunFolder(folder)),
                 resume="allow" if mode == "online" else None,
                 group=labels.group or None,
                 job_type=labels.job_type,
@@ -119,6 +119,37 @@ class RunWandbLogger(WandbLogger):
     def log_hyperparams(self, params: Any) -> None:
         """Sends the configuration."""
         super().log_hyperparams(params)
+
+    @rank_zero_only
+    @_without_failing
+    def use_models(self, runs: Mapping[str, RunFolder]) -> None:
+        """Records whose models this run uses, and has W&B draw the lineage where it is online.
+
+        The configuration of the W&B run has them as `uses`, with the names of their artifacts.
+
+        Args:
+            runs: what a run is called here, such as `run:stills_synthetic` -> the run whose model is used.
+        """
+        artifacts = {name: model_artifact(run) for name, run in runs.items()}
+        if artifacts:
+            self.experiment.config.update({"uses": artifacts}, allow_val_change=True)
+        if self._wandb_init.get("mode") == "online":
+            for name, artifact in artifacts.items():
+                self._draw_lineage(name, artifact)
+
+    def _draw_lineage(self, name: str, artifact: str | None) -> None:
+        """Has W&B draw that this run uses an artifact; says so if W&B does not have it."""
+        try:
+            if artifact is None:
+                raise ValueError("the run was trained without W&B")
+            self.experiment.use_artifact(f"{artifact}:latest", type="model")
+        except Exception as error:  # such as a run that was trained offline and not synchronised
+            print(
+                f"W&B draws no line from {name} to this run ({type(error).__name__}: {first_line(error)}); "
+                "`wandb sync` sends a run that was trained offline",
+                file=sys.stderr,
+                flush=True,
+            )
 
     @rank_zero_only
     def log_report(self, run: RunFolder, model: Sequence[Path]) -> None:
@@ -191,9 +222,13 @@ def describe(run: RunFolder) -> dict[str, Any]:
     return {name: getattr(info, name) for name in names} | {"class_names": list(info.class_names)}
 
 
-def _run_id(folder: Path) -> str:
+def model_artifact(run: RunFolder) -> str | None:
+    """Returns the name of the artifact that holds a run's model; None for a run that never was in W&B."""
+    return f"model-{run.wandb_id.read_text()}" if run.wandb_id.is_file() else None
+
+
+def _run_id(run: RunFolder) -> str:
     """Returns the W&B id of a run, which is created once and kept in the run's folder."""
-    file = folder / "wandb_id.txt"
-    if not file.exists():
-        atomic_write(file, secrets.token_hex(4).encode())
-    return file.read_text()
+    if not run.wandb_id.exists():
+        atomic_write(run.wandb_id, secrets.token_hex(4).encode())
+    return run.wandb_id.read_text()

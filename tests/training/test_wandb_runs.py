@@ -1,6 +1,7 @@
 """What a training says to Weights & Biases, read back from the files of an offline run."""
 
 from contextlib import suppress
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from wandb.sdk.lib.module import unset_globals
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
+from fer_lightning.cli.train import parse
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -17,6 +19,7 @@ from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
+from fer_lightning.training.wandb_logger import RunWandbLogger
 from fer_lightning.training.wandb_tables import clip_table, confusion_table, score_values
 from tests.fakes import write_dfew
 from tests.small_runs import experiment, read_rows, table_epochs
@@ -40,8 +43,9 @@ def offline(tmp_path, monkeypatch):
 
 
 def trained(*arguments: str) -> RunFolder:
-    assert main(experiment("--trainer.max_epochs", "2", *arguments)) == 0
-    return ExperimentRequest("ceflnet_dfew").run
+    command = experiment("--trainer.max_epochs", "2", *arguments)
+    assert main(command) == 0
+    return parse(command[1:]).run
 
 
 def test_a_training_says_what_it_belongs_to(offline):
@@ -101,6 +105,43 @@ def test_a_run_whose_last_epoch_is_taken_is_sent_too(offline, capsys):
     assert "W&B" not in capsys.readouterr().err
     assert told.artifacts[f"model-{told.id}"]["files"] == ["last.ckpt"]
     assert "selection: last" in told.tags
+
+
+def test_a_run_says_whose_weights_it_uses(offline):
+    used = trained("--name", "first")
+    own = trained("--name", "second", "--model.init_args.backbone.weights", "run:ceflnet_dfew.first")
+    (told,) = written_runs(own.path)
+    assert told.config["uses"] == {"run:ceflnet_dfew.first": f"model-{(used.path / 'wandb_id.txt').read_text()}"}
+    assert "variant: second" in told.tags
+
+
+class OnlineRun:
+    """Stands for a W&B run with a connection, which tests do not have."""
+
+    def __init__(self, *known: str) -> None:
+        self.known, self.used, self.recorded = known, [], {}
+        self.config = SimpleNamespace(update=lambda values, **_: self.recorded.update(values))
+
+    def use_artifact(self, name: str, type: str) -> None:
+        if name not in self.known:
+            raise wandb.errors.CommError(f"no artifact {name}")
+        self.used.append((name, type))
+
+
+def test_lineage_is_drawn_where_wandb_has_the_models(tmp_path, monkeypatch, capsys):
+    runs = {name: RunFolder(tmp_path / name) for name in ("sent", "unsent", "never")}
+    for name in ("sent", "unsent"):
+        atomic_write(runs[name].wandb_id, name.encode())
+    online = OnlineRun("model-sent:latest")
+    monkeypatch.setattr(RunWandbLogger, "experiment", property(lambda self: online))
+    logger = RunWandbLogger(str(tmp_path / "own"), mode="online")
+    logger.use_models(runs)
+    assert online.recorded == {"uses": {"sent": "model-sent", "unsent": "model-unsent", "never": None}}
+    assert online.used == [("model-sent:latest", "model")]
+    first, second = capsys.readouterr().err.splitlines()
+    assert "no line from unsent" in first
+    assert "no line from never" in second
+    assert not logger.lost
 
 
 def test_a_clip_without_a_prediction_has_no_probabilities():
