@@ -1,4 +1,5 @@
 import os
+from contextlib import suppress
 
 import cv2
 import pytest
@@ -16,3 +17,20 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     monkeypatch.delenv("FER_STORE", raising=False)
+
+
+@pytest.fixture
+def offline_wandb(tmp_path, monkeypatch):
+    """W&B writes files and sends nothing; all that it keeps lies in the test's folder."""
+    import wandb  # most tests do without it
+    from wandb.sdk.lib.module import unset_globals
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb" / name))
+    wandb.teardown()  # the run and the process of an earlier training would be used again
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)
+    yield
+    with suppress(Exception):  # some tests kill its process
+        wandb.finish()
+    unset_globals()

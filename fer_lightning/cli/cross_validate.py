@@ -18,11 +18,15 @@ from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.fit import prepare_data_and_weights
 from fer_lightning.experiments.jobs import train_all
+from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
 from fer_lightning.report.figures.style import png
 from fer_lightning.report.sections.confusion import confusion_figure
+from fer_lightning.runs.labels import RunLabels
+from fer_lightning.training.wandb_summary import summary_logger
+from fer_lightning.training.wandb_tables import ShownTable, confusion_table, score_values, spread_values
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,28 @@ def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:
     atomic_write(folder / "summary.json", json.dumps(summary.content, indent=2).encode())
     atomic_write(folder / "confusion.png", png(confusion_figure(summary.pooled.confusion, tables[0].class_names)))
     print_summary(summary)
+    send_summary(folder, requests, summary, tables[0].class_names)
     print(f"summary and pooled confusion matrix: {folder}")
     return summary
+
+
+def send_summary(
+    folder: Path, requests: list[ExperimentRequest], summary: Summary, class_names: tuple[str, ...]
+) -> None:
+    """Makes a run of Weights & Biases for a cross-validation, in the group of the runs that it sums up."""
+    runs = {f"fold {request.fold}, seed {request.seed}": request.run for request in requests}
+    labels = RunLabels.shared(RunLabels.read(request.run) or labels_of(request) for request in requests)
+    group = labels.group or requests[0].group or requests[0].experiment
+    logger = summary_logger(folder, replace(labels, job_type="cv", group=group, selection=summary.selection), runs)
+    if logger is None:
+        return
+    logger.log_hyperparams({"experiment": requests[0].experiment, "runs": list(runs)})
+    results = [run.scores for run in summary.runs]
+    values = spread_values(results, "cv") | score_values(summary.pooled, summary.intervals, "pooled")
+    rows = [[run.fold, run.seed, run.scores.clips, *(run.scores[metric] for metric in METRICS)] for run in summary.runs]
+    columns = ("fold", "seed", "clips", *(metric.name for metric in METRICS))
+    logger.log_results(values, [ShownTable("report/runs", columns, rows), confusion_table(class_names, summary.pooled)])
+    logger.close()
 
 
 def summarise(tables: list[PredictionTable], requests: list[ExperimentRequest], selection: str) -> Summary:

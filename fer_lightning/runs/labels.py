@@ -1,7 +1,8 @@
 """What a run is called beside others: its group, its kind and what it was trained on; kept as `labels.json`."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
 from data_modules.utils.files import atomic_write
@@ -54,6 +55,13 @@ class RunLabels:
             ("selection", self.selection),
         )
         return [f"{name}: {value}"[:MAX_TAG] for name, value in named if value]
+
+    @classmethod
+    def shared(cls, labels: Iterable["RunLabels"]) -> "RunLabels":
+        """Returns what several runs have in common; labels in which they differ are empty."""
+        given = tuple(labels)
+        values = {each.name: {getattr(one, each.name) for one in given} for each in fields(cls)}
+        return cls(**{name: found.pop() for name, found in values.items() if len(found) == 1})
 
     def write(self, run: RunFolder) -> None:
         """Writes `labels.json` into a run's folder."""

@@ -16,6 +16,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.utils.files import atomic_write
 from data_modules.utils.messages import first_line
+from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
@@ -42,6 +44,7 @@ class RunWandbLogger(WandbLogger):
     """Logs to Weights & Biases; a resumed run continues its W&B run.
 
     If W&B fails, one message says so and the training continues without it; its curves are in `metrics.csv` too.
+    `wandb_summary` makes one for a run that sums up others, without a training.
 
     Args:
         save_dir: the run's folder; the command line sets it.
@@ -59,6 +62,8 @@ class RunWandbLogger(WandbLogger):
         labels: RunLabels | None = None,
     ) -> None:
         folder, labels, self.lost = Path(save_dir), labels or RunLabels(), False
+        sums_up = labels.job_type in ("cv", "ensemble")
+        self._kept = f"results are in {folder}" if sums_up else f"curves are in {RunFolder(folder).curves}"
         try:
             if mode == "auto":
                 mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
@@ -89,9 +94,8 @@ class RunWandbLogger(WandbLogger):
             with suppress(Exception):
                 wandb.teardown()
         print(
-            f"W&B failed ({type(error).__name__}: {first_line(error)}): the run continues without it. Its curves are "
-            f"in {Path(str(self.save_dir), 'metrics.csv')}; WANDB_MODE=offline needs no connection, "
-            "WANDB_MODE=disabled turns W&B off",
+            f"W&B failed ({type(error).__name__}: {first_line(error)}): the run continues without it. Its "
+            f"{self._kept}; WANDB_MODE=offline needs no connection, WANDB_MODE=disabled turns W&B off",
             file=sys.stderr,
             flush=True,
         )
@@ -166,10 +170,12 @@ class RunWandbLogger(WandbLogger):
             FileNotFoundError: the run is not evaluated.
         """
         table, inner = PredictionTable.read(run.predictions("test")), run.predictions("inner")
-        values = score_values(table, "test")
+        result = scores(table)
+        values = score_values(result, bootstrap(table), "test")
         if inner.is_file() and len(chosen := PredictionTable.read(inner)):
-            values |= score_values(chosen, "chosen")
-        self.log_results(values, [class_table(table), confusion_table(table), clip_table(table)])
+            values |= score_values(scores(chosen), bootstrap(chosen), "chosen")
+        tables = (class_table(table), confusion_table(table.class_names, result), clip_table(table))
+        self.log_results(values, tables)
         self._log_figures(sorted((run.report.parent / "figures").glob("*.png")))
         files = (run.report, run.config, inner, run.predictions("test"))
         self._log_files("report", [path for path in files if path.is_file()])

@@ -1,11 +1,14 @@
 """What Weights & Biases shows of a prediction table: scores in a run's summary, and tables."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fer_lightning.evaluation.bootstrap import bootstrap
-from fer_lightning.evaluation.metrics import METRICS, scores
+import numpy as np
+
+from fer_lightning.evaluation.bootstrap import Intervals
+from fer_lightning.evaluation.metrics import METRICS, Scores, scores
 from fer_lightning.evaluation.predictions import NONE, PREFIX, PredictionTable
 
 
@@ -24,24 +27,43 @@ class ShownTable:
     rows: list[list[Any]]
 
 
-def score_values(table: PredictionTable, split: str) -> dict[str, float]:
-    """Returns the metrics of a split with both ends of their intervals; undefined values are left out.
+def score_values(result: Scores, intervals: Intervals, split: str) -> dict[str, float]:
+    """Returns metrics with both ends of their intervals; undefined values are left out.
 
     Args:
-        table: the predictions of the split.
-        split: its name in the run's summary: `test`, or `chosen` for the inner split at the chosen epoch.
+        result: the scores of a split.
+        intervals: their intervals.
+        split: its name in the run's summary: `test`, `chosen` for the inner split at the chosen epoch, or `pooled`.
 
     Returns:
         The number of clips `test/clips`, each metric `test/war`, and `test/war_low` and `test/war_high`.
-
-    Raises:
-        ValueError: the table is empty.
     """
-    result, intervals = scores(table), bootstrap(table)
     values: dict[str, float] = {f"{split}/clips": result.clips}
     for metric in METRICS:
         name, interval = f"{split}/{metric.name}", intervals[metric]
         values |= {name: result[metric], f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return defined(values)
+
+
+def spread_values(results: Sequence[Scores], of: str) -> dict[str, float]:
+    """Returns the mean `cv/war_mean` and the sample deviation (n - 1) `cv/war_std` of each metric over several runs.
+
+    Undefined values are left out, such as the deviation of a single run.
+
+    Args:
+        results: the scores of each run.
+        of: what the runs are, such as `cv`.
+    """
+    values: dict[str, float] = {f"{of}/runs": len(results)}
+    for metric in METRICS:
+        each = np.array([result[metric] for result in results])
+        deviation = float(each.std(ddof=1)) if len(each) > 1 else math.nan
+        values |= {f"{of}/{metric.name}_mean": float(each.mean()), f"{of}/{metric.name}_std": deviation}
+    return defined(values)
+
+
+def defined(values: dict[str, float]) -> dict[str, float]:
+    """Leaves out what is not a number, which a summary would show as text."""
     return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
@@ -53,11 +75,10 @@ def class_table(table: PredictionTable) -> ShownTable:
     return ShownTable("report/classes", ("class", "clips", "recall", "precision", "F1"), rows)
 
 
-def confusion_table(table: PredictionTable) -> ShownTable:
+def confusion_table(class_names: tuple[str, ...], result: Scores) -> ShownTable:
     """Returns the clips of each true class by predicted class, the last column those without a prediction."""
-    counts = scores(table).confusion.tolist()
-    rows = [[name, *row] for name, row in zip(table.class_names, counts, strict=True)]
-    return ShownTable("report/confusion", ("true class", *table.class_names, NONE), rows)
+    rows = [[name, *row] for name, row in zip(class_names, result.confusion.tolist(), strict=True)]
+    return ShownTable("report/confusion", ("true class", *class_names, NONE), rows)
 
 
 def clip_table(table: PredictionTable) -> ShownTable:

@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from data_modules.utils.files import atomic_write
 from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
+from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments import jobs
+from fer_lightning.experiments import fit, jobs
 from fer_lightning.experiments.request import ExperimentRequest
 from tests.fakes import write_dfew
 from tests.small_runs import TINY
+from tests.wandb_files import written_runs
 
 
 @pytest.fixture
@@ -91,6 +94,42 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
     capsys.readouterr()
     assert main([*command, "--model.init_args.sal", "false"]) == 2, "runs of other settings are not pooled"
     assert "begun with other settings" in capsys.readouterr().err
+
+
+def test_a_cross_validation_is_a_run_of_wandb(two_folds, in_this_process, offline_wandb, monkeypatch):
+    monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
+    command = ["cv", "ceflnet_dfew", "--folds", "1", "2", "--group", "table 5", *TINY, "--trainer.max_epochs", "1"]
+    assert main(command) == 0
+    runs = [ExperimentRequest("ceflnet_dfew", fold=fold).run for fold in "12"]
+    parts = [told for run in runs for told in written_runs(run.path)]
+    assert [(told.group, told.job_type) for told in parts] == [("table 5", "train")] * 2
+    folder = runs[0].path.parent / "cv"
+    (told,) = written_runs(folder)
+    assert told.ended
+    assert (told.group, told.job_type, told.project) == ("table 5", "cv", "fer_lightning")
+    assert set(told.tags) == {"system: ceflnet", "data: dfew", "size: paper", "seed: 0", "selection: inner"}
+    assert told.config["uses"] == {
+        f"fold {fold}, seed 0": f"model-{part.id}" for fold, part in zip("12", parts, strict=True)
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    assert told.summary["cv/runs"] == 2
+    assert told.summary["pooled/clips"] == 28
+    for name in (metric.name for metric in METRICS):
+        for key in ("mean", "std"):
+            assert told.summary[f"cv/{name}_{key}"] == pytest.approx(summary[f"{name}_{key}"])
+        assert told.summary[f"pooled/{name}"] == pytest.approx(summary[f"pooled_{name}"])
+        if f"pooled_{name}_interval" in summary:
+            ends = [told.summary[f"pooled/{name}_{end}"] for end in ("low", "high")]
+            assert ends == pytest.approx(summary[f"pooled_{name}_interval"])
+    assert [row["war"] for row in told.table("report/runs")] == pytest.approx([run["war"] for run in summary["runs"]])
+    assert sum(value for row in told.table("report/confusion") for value in row.values() if value in range(29)) == 28
+
+
+def test_a_cross_validation_without_wandb_makes_no_run_of_it(two_folds, in_this_process, monkeypatch):
+    monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
+    off = ["--trainer.logger", "fer_lightning.CurvesLogger"]
+    assert main(["cv", "ceflnet_dfew", "--folds", "1", *TINY, "--trainer.max_epochs", "1", *off]) == 0
+    assert not (ExperimentRequest("ceflnet_dfew").run.path.parent / "cv" / "wandb_id.txt").exists()
 
 
 def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_process, capsys, monkeypatch):

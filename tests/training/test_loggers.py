@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 import wandb
-from wandb.sdk.lib.module import unset_globals
 
 from data_modules.utils.files import atomic_write
 from fer_lightning import VideoClassifier
@@ -132,17 +130,11 @@ def test_a_row_that_is_logged_twice_stands_once(tmp_path):
 
 
 @pytest.fixture
-def small_training(tmp_path, monkeypatch):
+def small_training(tmp_path, monkeypatch, offline_wandb):
     """The command of a training of two epochs, without the report's figures; W&B is offline."""
-    monkeypatch.setenv("WANDB_MODE", "offline")
     write_dfew(tmp_path / "data", train=14, test=7)
     monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
-    wandb.teardown()  # the run and the process of an earlier training would be used again
-    monkeypatch.delenv("WANDB_SERVICE", raising=False)
-    yield experiment("--trainer.max_epochs", "2")
-    with suppress(Exception):  # its process is dead in one of the tests
-        wandb.finish()
-    unset_globals()
+    return experiment("--trainer.max_epochs", "2")
 
 
 def finished_without_wandb(command, capsys) -> str:

@@ -1,12 +1,10 @@
 """What a training says to Weights & Biases, read back from the files of an offline run."""
 
-from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import wandb
-from wandb.sdk.lib.module import unset_globals
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
@@ -20,26 +18,17 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.wandb_logger import RunWandbLogger
-from fer_lightning.training.wandb_tables import clip_table, confusion_table, score_values
+from fer_lightning.training.wandb_tables import clip_table, confusion_table, score_values, spread_values
 from tests.fakes import write_dfew
 from tests.small_runs import experiment, read_rows, table_epochs
 from tests.wandb_files import written_runs
 
 
 @pytest.fixture
-def offline(tmp_path, monkeypatch):
-    """DFEW in small, no figures, and W&B without a network; all that it keeps lies in the test's folder."""
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for name in ("DATA", "CACHE", "CONFIG"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb" / name))
+def offline(tmp_path, monkeypatch, offline_wandb):
+    """DFEW in small, no figures, and W&B without a network."""
     write_dfew(tmp_path / "data", train=14, test=7)
     monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
-    wandb.teardown()
-    monkeypatch.delenv("WANDB_SERVICE", raising=False)
-    yield
-    with suppress(Exception):
-        wandb.finish()
-    unset_globals()
 
 
 def trained(*arguments: str) -> RunFolder:
@@ -149,13 +138,21 @@ def test_a_clip_without_a_prediction_has_no_probabilities():
     first, second = clip_table(table).rows
     assert first[-2:] == [0.75, 0.25]
     assert second[-3:] == ["no face", None, None]
-    assert confusion_table(table).rows == [["joy", 1, 0, 1], ["anger", 0, 0, 0]]
+    assert confusion_table(table.class_names, scores(table)).rows == [["joy", 1, 0, 1], ["anger", 0, 0, 0]]
 
 
 def test_what_is_undefined_is_left_out_of_the_summary():
-    values = score_values(table_of([[1.0, 0.0]]), "test")
+    table = table_of([[1.0, 0.0]])
+    values = score_values(scores(table), bootstrap(table), "test")
     assert values["test/war"] == 1
     assert not {"test/war_low", "test/war_high", "test/std_accuracy"} & values.keys()
+
+
+def test_the_deviation_of_a_single_run_is_left_out():
+    right, wrong = (scores(table_of([row])) for row in ([1.0, 0.0], [0.0, 1.0]))
+    assert spread_values([right], "cv")["cv/war_mean"] == 1
+    assert "cv/war_std" not in spread_values([right], "cv")
+    assert spread_values([right, wrong], "cv")["cv/war_std"] == pytest.approx(np.std([1, 0], ddof=1))
 
 
 def table_of(probabilities: list[list[float]], reason: tuple[str, ...] = ("",)) -> PredictionTable:
@@ -194,6 +191,12 @@ def test_labels_are_kept_in_the_runs_folder(tmp_path):
     (tmp_path / "labels.json").write_text('{"job_type": "dance"}')
     with pytest.raises(ValueError, match=r"labels\.json is damaged .*'dance'"):
         RunLabels.read(run)
+
+
+def test_labels_that_runs_do_not_share_are_left_out():
+    runs = [RunLabels("table 5", data="dfew", fold=fold, seed=seed) for seed, fold in enumerate("12")]
+    assert RunLabels.shared(runs) == RunLabels("table 5", data="dfew")
+    assert RunLabels.shared([]) == RunLabels()
 
 
 def test_tags_have_the_length_that_wandb_takes():
