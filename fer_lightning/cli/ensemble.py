@@ -15,6 +15,8 @@ from fer_lightning.ensemble.methods import (
     SearchedWeights,
 )
 from fer_lightning.ensemble.result import print_ensemble, refuse_other_folder, write_ensemble
+from fer_lightning.ensemble.wandb_run import send_ensemble
+from fer_lightning.runs.labels import RunLabels
 
 
 def main(arguments: list[str]) -> None:
@@ -35,6 +37,7 @@ def main(arguments: list[str]) -> None:
     print_ensemble(ensemble)
     if options.out:
         print(f"report: {write_ensemble(ensemble, options.out)}")
+        send_ensemble(ensemble, options.out, RunLabels(options.group))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -67,6 +70,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, metavar="RUN", help="write the ensemble as a run, such as runs/average_dfew/1-0"
     )
+    parser.add_argument("--group", default="", help="the ensemble's group in W&B (default: that of its members)")
     return parser.parse_args(arguments)
 
 

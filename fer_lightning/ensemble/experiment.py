@@ -83,7 +83,7 @@ class EnsembleExperiment:
     plain: dict[str, Any]  # the settings as lists, strings and numbers, to compare and to save
 
     def requests(self) -> tuple[ExperimentRequest, ...]:
-        """Returns the request for each member: same data set, size, fold and seed, and the members' arguments.
+        """Returns the request for each member: same data set, size, fold, seed and group, and the members' arguments.
 
         If these arguments may change results, the names of the members' runs end with the ensemble's `--name`.
         """
@@ -97,6 +97,8 @@ class EnsembleExperiment:
                 seed=request.seed,
                 name=".".join(name for name in (entry.name, variant) if name),
                 arguments=(*entry.arguments, *member_arguments),
+                group=request.group or request.experiment,
+                job_type=request.job_type,
             )
             for entry in self.settings.members
         )

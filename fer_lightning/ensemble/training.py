@@ -12,6 +12,8 @@ from fer_lightning.ensemble.combine import combine
 from fer_lightning.ensemble.experiment import EnsembleExperiment, model_requests, read_ensemble
 from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
+from fer_lightning.ensemble.wandb_run import send_ensemble
+from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import (
@@ -154,3 +156,4 @@ def fuse(ensemble: EnsembleExperiment) -> None:
     result = combine(members, settings.method, settings.selection).with_published(published, settings.published)
     print_ensemble(result)
     print_on_rank_zero(f"report: {write_ensemble(result, run.path, ensemble.plain)}")
+    send_ensemble(result, run.path, labels_of(ensemble.request))

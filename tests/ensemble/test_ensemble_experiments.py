@@ -25,6 +25,7 @@ from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunInfo
 from tests.ensemble.test_ensemble import made_table
+from tests.wandb_files import written_runs
 
 MADE = """
 class_path: tests.small_runs.MadeFaces
@@ -220,8 +221,12 @@ def test_what_is_asked_of_members(folder):
         "both_made", "other", fold="2", seed=3, name="x", arguments=("--ensemble.method", "Average")
     )
     first, second = read_ensemble(asked).requests()
-    assert first == ExperimentRequest("points_other", size="small", fold="2", seed=3)
-    assert second == ExperimentRequest("frame_made", "other", "small", "2", 3, "wide", ("--data.size", "32"))
+    group = "both_other"
+    assert first == ExperimentRequest("points_other", size="small", fold="2", seed=3, group=group)
+    wide = ExperimentRequest("frame_other", None, "small", "2", 3, "wide", ("--data.size", "32"), group)
+    assert second == wide
+    labelled = read_ensemble(replace(asked, group="table 5", job_type="ablation")).requests()
+    assert {(request.group, request.job_type) for request in labelled} == {("table 5", "ablation")}
     told = replace(asked, arguments=("--trainer.max_epochs", "2"))
     assert [request.name for request in read_ensemble(told).requests()] == ["x", "wide.x"], "they differ, so do folders"
     assert read_ensemble(told).requests()[1].arguments == ("--data.size", "32", "--trainer.max_epochs", "2")
@@ -230,6 +235,35 @@ def test_what_is_asked_of_members(folder):
 
 
 # Training
+
+
+def test_an_ensemble_is_a_run_of_wandb_in_the_group_of_its_members(folder, apart, offline_wandb, monkeypatch, tmp_path):
+    monkeypatch.setattr(result, "write_report", page)
+    request = write(folder, "both_made")
+    assert main(["train", "both_made"]) == 0
+    members = {name: ExperimentRequest(name).run for name in ("points", "frame")}
+    parts = {name: told for name, run in members.items() for told in written_runs(run.path)}
+    assert {(told.group, told.job_type) for told in parts.values()} == {("both_made", "train")}
+    (told,) = written_runs(request.run.path)
+    assert told.ended
+    assert (told.group, told.job_type) == ("both_made", "ensemble")
+    assert set(told.tags) == {"system: both", "data: made", "size: small", "fold: 1", "seed: 0", "selection: inner"}
+    assert told.config["uses"] == {name: f"model-{part.id}" for name, part in parts.items()}
+    assert told.artifacts[f"model-{told.id}"]["files"] == ["ensemble.json"]
+    table = PredictionTable.read(request.run.predictions("test"))
+    assert told.summary["test/war"] == pytest.approx(table.correct.mean())
+    assert told.summary["test/war_low"] <= told.summary["test/war"] <= told.summary["test/war_high"]
+    war = [PredictionTable.read(run.predictions("test")).correct.mean() for run in members.values()]
+    assert told.summary["members/war_mean"] == pytest.approx(np.mean(war))
+    assert told.summary["members/war_std"] == pytest.approx(np.std(war, ddof=1))
+    assert [row["war"] for row in told.table("report/members")] == pytest.approx(war)
+    assert len(told.table("report/confusion")) == len(SEVEN)
+
+    runs, out = [str(run.path) for run in members.values()], tmp_path / "runs" / "average" / "1-0"
+    assert main(["ensemble", *runs, "--out", str(out)]) == 0
+    (told,) = written_runs(out)
+    assert (told.group, told.job_type) == ("both_made", "ensemble")
+    assert {"system: average", "data: made", "fold: 1"} <= set(told.tags)
 
 
 def test_one_command_trains_what_is_missing_and_makes_it_one(folder, apart, capsys):
