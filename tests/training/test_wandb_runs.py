@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import wandb
+import yaml
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
@@ -18,6 +19,7 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.wandb_logger import RunWandbLogger
+from fer_lightning.training.wandb_summary import summary_logger
 from fer_lightning.training.wandb_tables import clip_table, confusion_table, score_values, spread_values
 from tests.fakes import write_dfew
 from tests.small_runs import experiment, read_rows, table_epochs
@@ -131,6 +133,30 @@ def test_lineage_is_drawn_where_wandb_has_the_models(tmp_path, monkeypatch, caps
     assert "no line from unsent" in first
     assert "no line from never" in second
     assert not logger.lost
+
+
+def test_a_summary_goes_on_where_wandb_fails(tmp_path, monkeypatch, capsys):
+    def refuses(**_):
+        raise wandb.errors.CommError("no network")
+
+    monkeypatch.setattr(wandb, "init", refuses)
+    config = {"trainer": {"logger": [{"class_path": "fer_lightning.RunWandbLogger", "init_args": {"mode": "offline"}}]}}
+    run, folder = RunFolder(tmp_path / "1-0"), tmp_path / "cv"
+    atomic_write(run.config, yaml.safe_dump(config).encode())
+    logger = summary_logger(folder, RunLabels(job_type="cv"), {"fold 1": run})
+    logger.log_results({"cv/war_mean": 0.5}, [])
+    logger.close()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "CommError: no network" in said
+    assert f"results are in {folder}" in said
+
+
+@pytest.mark.parametrize("logger", [False, None, True, [{"class_path": "fer_lightning.CurvesLogger"}]])
+def test_runs_without_wandb_have_no_summary_in_it(tmp_path, logger):
+    run = RunFolder(tmp_path / "1-0")
+    assert summary_logger(tmp_path / "cv", RunLabels(), {"fold 1": run}) is None
+    atomic_write(run.config, yaml.safe_dump({"trainer": {"logger": logger}}).encode())
+    assert summary_logger(tmp_path / "cv", RunLabels(), {"fold 1": run}) is None
 
 
 def test_a_clip_without_a_prediction_has_no_probabilities():
