@@ -14,6 +14,7 @@ from lightning_fabric.loggers.logger import _DummyExperiment
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_modules.datasets.synthetic import Synthetic, SyntheticStills
 from data_modules.utils.files import atomic_write
 from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.bootstrap import bootstrap
@@ -22,6 +23,11 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.wandb_tables import ShownTable, class_table, clip_table, confusion_table, score_values
+
+RENDERED = (Synthetic.name, SyntheticStills.name)
+"""The data sets whose faces are of nobody."""
+SHOW_FACES = ("index.html", "activation-", "relations-")
+"""How the names of a report's files begin that show crops of faces; its page embeds the figures."""
 
 Sender = TypeVar("Sender", bound=Callable[..., None])
 
@@ -160,7 +166,8 @@ class RunWandbLogger(WandbLogger):
         """Sends the results of an evaluated run and ends the W&B run.
 
         The summary holds the scores with both ends of their intervals. Figures and tables are panels; the report with
-        the prediction tables is one artifact, the model another, `model-ID`.
+        the prediction tables is one artifact, the model another, `model-ID`. Pictures of faces are sent only if they
+        are rendered, see `without_faces`.
 
         Args:
             run: the run, with its report.
@@ -176,10 +183,11 @@ class RunWandbLogger(WandbLogger):
             values |= score_values(scores(chosen), bootstrap(chosen), "chosen")
         tables = (class_table(table), confusion_table(table.class_names, result), clip_table(table))
         self.log_results(values, tables)
-        self._log_figures(sorted((run.report.parent / "figures").glob("*.png")))
-        files = (run.report, run.config, inner, run.predictions("test"))
+        about = describe(run)
+        self._log_figures(without_faces(sorted((run.report.parent / "figures").glob("*.png")), about["dataset"]))
+        files = without_faces((run.report, run.config, inner, run.predictions("test")), about["dataset"])
         self._log_files("report", [path for path in files if path.is_file()])
-        self._log_files("model", model, describe(run) | values, [path.stem for path in model if path.suffix == ".ckpt"])
+        self._log_files("model", model, about | values, [path.stem for path in model if path.suffix == ".ckpt"])
         self.close()
 
     @rank_zero_only
@@ -215,6 +223,16 @@ class RunWandbLogger(WandbLogger):
     def close(self) -> None:
         """Ends the W&B run, so that another one can begin in this process."""
         self.experiment.finish()
+
+
+def without_faces(files: Sequence[Path], dataset: str) -> list[Path]:
+    """Leaves out what shows faces of a data set that is not rendered: licences do not allow to pass them on.
+
+    Args:
+        files: figures and the page of a report, and other files of a run.
+        dataset: name of the data set.
+    """
+    return [path for path in files if dataset in RENDERED or not path.name.startswith(SHOW_FACES)]
 
 
 def describe(run: RunFolder) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a training says to Weights & Biases, read back from the files of an offline run."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,10 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.report.sections import activation
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
-from fer_lightning.training.wandb_logger import RunWandbLogger
+from fer_lightning.training.wandb_logger import SHOW_FACES, RunWandbLogger, without_faces
 from fer_lightning.training.wandb_summary import summary_logger
 from fer_lightning.training.wandb_tables import clip_table, confusion_table, score_values, spread_values
 from tests.fakes import write_dfew
@@ -79,6 +81,18 @@ def test_a_training_says_what_came_of_it(offline):
     assert [row["class"] for row in told.table("report/classes")] == list(table.class_names)
 
 
+def test_only_rendered_faces_are_sent():
+    figures = [Path("figures", f"{name}.png") for name in ("activation-01", "confusion", "relations-02")]
+    assert without_faces([*figures, Path("index.html")], "dfew") == [figures[1]]
+    assert without_faces([*figures, Path("index.html")], "synthetic") == [*figures, Path("index.html")]
+
+
+def test_the_figures_that_show_faces_are_known_by_their_names():
+    sections = Path(activation.__file__).parent.glob("*.py")
+    names = {path.stem for path in sections if "load_examples(" in path.read_text()}
+    assert {f"{name}-" for name in names} == {name for name in SHOW_FACES if name.endswith("-")}
+
+
 def test_the_chosen_checkpoint_is_an_artifact(offline):
     run = trained()
     (told,) = written_runs(run.path)
@@ -87,7 +101,7 @@ def test_the_chosen_checkpoint_is_an_artifact(offline):
     info = run.read_info()
     known = {"experiment": "ceflnet_dfew", "model": "CEFLNet", "epoch": info.epoch, "selection": "inner"}
     assert known.items() <= model["metadata"].items()
-    assert set(told.artifacts[f"report-{told.id}"]["files"]) == {"index.html", "config.yaml", "inner.csv", "test.csv"}
+    assert set(told.artifacts[f"report-{told.id}"]["files"]) == {"config.yaml", "inner.csv", "test.csv"}
 
 
 def test_a_run_whose_last_epoch_is_taken_is_sent_too(offline, capsys):
