@@ -19,6 +19,7 @@ class WrittenRun:
     """What a `.wandb` file says of a run."""
 
     id: str = ""
+    name: str = ""
     group: str = ""
     job_type: str = ""
     tags: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ def _add(run: WrittenRun, record: Any, kind: str) -> None:
     if kind == "run":
         told = record.run
         run.id, run.group, run.job_type, run.project = told.run_id, told.run_group, told.job_type, told.project
-        run.tags = list(told.tags)
+        run.name, run.tags = told.display_name, list(told.tags)
         run.config |= _values(told.config.update)
     elif kind == "config":
         run.config |= _values(record.config.update)

@@ -11,14 +11,20 @@ from data_modules.labels import class_list
 from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.cli import fit
+from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.collect import prediction_table
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.system import data_names
 from fer_lightning.report.summary import summary_line
+from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.loading import TrainedModel, load_trained
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
+from fer_lightning.training.wandb_summary import summary_logger
+from fer_lightning.training.wandb_tables import class_table, clip_table, confusion_table, score_values
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,29 @@ def main(arguments: list[str]) -> None:
         print(f"left out: {left_out} clips of {', '.join(unknown)}, which are not classes of the model")
     print(summary_line(table))
     print(f"prediction table: {out}")
+    send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, options.data, options.fold)
     return None
+
+
+def send_evaluation(run: RunFolder, table: PredictionTable, out: Path, data: str, fold: str) -> None:
+    """Makes a run of Weights & Biases for an evaluation, in the group of the run whose model was evaluated.
+
+    Args:
+        run: the run whose model was evaluated.
+        table: the predictions.
+        out: the file of the table; what W&B keeps lies in a folder of that name beside it.
+        data: name of the data set.
+        fold: fold of its protocol.
+    """
+    kept = RunLabels.read(run) or RunLabels()
+    group = kept.group or run.path.resolve().parent.name
+    labels = replace(kept, group=group, job_type="evaluate", data=data, fold=fold)
+    logger = summary_logger(out.with_suffix(""), labels, {"/".join(run.path.resolve().parts[-2:]): run})
+    if logger is not None:
+        result = scores(table)
+        tables = (class_table(table), confusion_table(table.class_names, result), clip_table(table))
+        logger.log_results(score_values(result, bootstrap(table), "test"), tables)
+        logger.close()
 
 
 def evaluate(trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping) -> PredictionTable:

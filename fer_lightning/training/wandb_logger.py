@@ -20,6 +20,7 @@ from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.paths import runs_root
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.wandb_tables import ShownTable, class_table, clip_table, confusion_table, score_values
@@ -68,13 +69,13 @@ class RunWandbLogger(WandbLogger):
         labels: RunLabels | None = None,
     ) -> None:
         folder, labels, self.lost = Path(save_dir), labels or RunLabels(), False
-        sums_up = labels.job_type in ("cv", "ensemble")
+        sums_up = labels.job_type in ("cv", "ensemble", "evaluate")
         self._kept = f"results are in {folder}" if sums_up else f"curves are in {RunFolder(folder).curves}"
         try:
             if mode == "auto":
                 mode = os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False) else "offline")  # type: ignore[assignment]
             super().__init__(
-                name="/".join(folder.parts[-2:]),
+                name=_run_name(folder),
                 save_dir=save_dir,
                 project=project,
                 id=_run_id(RunFolder(folder)),
@@ -249,6 +250,12 @@ def describe(run: RunFolder) -> dict[str, Any]:
 def model_artifact(run: RunFolder) -> str | None:
     """Returns the name of the artifact that holds a run's model; None for a run that never was in W&B."""
     return f"model-{run.wandb_id.read_text()}" if run.wandb_id.is_file() else None
+
+
+def _run_name(folder: Path) -> str:
+    """Returns the path of a folder below the folder of all runs, or else its last two parts."""
+    path, root = folder.resolve(), runs_root().resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else "/".join(path.parts[-2:])
 
 
 def _run_id(run: RunFolder) -> str:

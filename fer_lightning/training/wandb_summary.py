@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases that sum up others: a cross-validation, an ensemble."""
+"""Runs of Weights & Biases that are made of others: a cross-validation, an ensemble, an evaluation."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -45,6 +45,7 @@ def test_a_training_says_what_it_belongs_to(offline):
     run = trained("--group", "table 5", "--job-type", "ablation")
     (told,) = written_runs(run.path)
     assert told.ended
+    assert told.name == "ceflnet_dfew/1-0"
     assert told.id == (run.path / "wandb_id.txt").read_text()
     assert (told.group, told.job_type, told.project) == ("table 5", "ablation", "fer_lightning")
     tags = {"system: ceflnet", "data: dfew", "size: paper", "fold: 1", "seed: 0", "selection: inner"}
@@ -91,6 +92,20 @@ def test_the_figures_that_show_faces_are_known_by_their_names():
     sections = Path(activation.__file__).parent.glob("*.py")
     names = {path.stem for path in sections if "load_examples(" in path.read_text()}
     assert {f"{name}-" for name in names} == {name for name in SHOW_FACES if name.endswith("-")}
+
+
+def test_an_evaluation_on_other_data_is_a_run_in_the_same_group(offline):
+    run = trained("--group", "table 5")
+    (part,) = written_runs(run.path)
+    assert main(["test", "--checkpoint", str(run.path), "--data", "dfew", "--workers", "0"]) == 0
+    (told,) = written_runs(run.path / "on" / "dfew-1")
+    assert told.ended
+    assert (told.group, told.job_type, told.name) == ("table 5", "evaluate", "ceflnet_dfew/1-0/on/dfew-1")
+    assert {"system: ceflnet", "data: dfew", "fold: 1"} <= set(told.tags)
+    assert told.config["uses"] == {"ceflnet_dfew/1-0": f"model-{part.id}"}
+    table = PredictionTable.read(run.path / "on" / "dfew-1.csv")
+    assert told.summary["test/war"] == pytest.approx(table.correct.mean())
+    assert len(told.table("report/predictions")) == len(table)
 
 
 def test_the_chosen_checkpoint_is_an_artifact(offline):
