@@ -181,6 +181,6 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
     )
     write_report(run)
     (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # a finished run is not resumed
-    for logger in wandb_loggers(cli):
-        logger.log_report(run, [chosen])
     print_result(run)
+    for logger in wandb_loggers(cli):  # waits until everything is sent
+        logger.log_report(run, [chosen])
