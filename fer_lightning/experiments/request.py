@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from data_modules.datasets.dataset import VideoDataset
 from fer_lightning.experiments.system import (
     Layer,
     Need,
@@ -193,15 +194,11 @@ class ExperimentRequest:
             ValueError: it has no audio, or single images instead of videos.
         """
         lacking = [
-            need for need in self.needs if need in ("motion", "audio") and need not in self._data_class().provides
+            need for need in self.needs if need in ("motion", "audio") and need not in data_class(self.dataset).provides
         ]
         if lacking:
             texts = {"motion": "videos, and it has single images", "audio": "audio, and it has none"}
             raise ValueError(f"{self.system} cannot run on {self.dataset}: it needs {texts[lacking[0]]}")
-
-    def _data_class(self) -> Any:
-        module, _, name = str(read_yaml(data_file(self.dataset))["class_path"]).rpartition(".")
-        return getattr(import_module(module), name)
 
     def _located(self) -> list[str]:
         """Has landmarks and persons located if the system reads them and the data set is not configured to."""
@@ -214,6 +211,17 @@ class ExperimentRequest:
             if need in self.needs and faces[need] == "none"
             for argument in (f"--data.dataset.faces.{need}", "annotation" if annotated else source)
         ]
+
+
+def data_class(name: str) -> type[VideoDataset]:
+    """Returns the class of a data set.
+
+    Raises:
+        FileNotFoundError: no data set has that name.
+    """
+    module, _, class_name = str(read_yaml(data_file(name))["class_path"]).rpartition(".")
+    found: type[VideoDataset] = getattr(import_module(module), class_name)
+    return found
 
 
 def _last(layers: list[Layer], key: str, default: Any) -> Any:

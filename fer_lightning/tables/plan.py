@@ -1,15 +1,18 @@
 """What a table's rows train: the runs of each row, and the runs whose weights they start from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.request import ExperimentRequest, data_class
 from fer_lightning.experiments.system import Size, default_size, system_layers
-from fer_lightning.tables.table import PaperTable, Row, read_table, table_names
+from fer_lightning.paths import RUN
+from fer_lightning.tables.table import PaperTable, Required, Row, read_table, table_names
 
 RENDERED = "synthetic"
 """How the names of rendered data sets begin."""
+STILLS = "synthetic_stills"
+"""The rendered data set that stands for the still images of other data sets."""
 
 
 @dataclass(frozen=True)
@@ -86,37 +89,81 @@ def plan(request: TableRequest) -> list[PlannedRow]:
 
 
 def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
-    data = asked.data or row.data or table.data
-    if row.system is None or row.missing or table.kind != "results" or (asked.rows and row.name not in asked.rows):
+    data = row_data(table, row, asked.data)
+    if not row.system or table.kind != "results" or (asked.rows and row.name not in asked.rows):
         return PlannedRow(row, data, asked.size or "paper", (), ())
     size = asked.size or default_size(system_layers(row.system, data, "paper"))
+    if not row.runs_at(size):
+        return PlannedRow(row, data, size, (), ())
     folds = asked.folds or protocol_folds(data)
     requests = tuple(row_request(row, data, size, fold, seed) for seed in asked.seeds for fold in folds)
-    return PlannedRow(row, data, size, requests, tuple(_required(row, size, asked.seeds)))
+    return PlannedRow(row, data, size, requests, tuple(_required(row, data, size, asked.seeds)))
+
+
+def row_data(table: PaperTable, row: Row, asked: str | None = None) -> str:
+    """Returns the name of the data set that a row is run on.
+
+    Args:
+        table: the row's table.
+        row: the row.
+        asked: a data set in the place of the row's own; rows about still images take rendered stills if it is rendered.
+    """
+    own = row.data or table.data
+    if asked and asked.startswith(RENDERED) and "motion" not in data_class(own).provides:
+        return STILLS
+    return asked or own
 
 
 def row_request(row: Row, data: str, size: Size, fold: str, seed: int) -> ExperimentRequest:
     """Returns the request for one run of a row."""
-    arguments = row.small if size == "small" and row.small is not None else row.arguments
+    arguments = _arguments(row.arguments_at(size), data)
     name = row.variant or (row.name if arguments else "")
     return ExperimentRequest(f"{row.system}_{data}", None, size, fold, seed, name, arguments)
 
 
-def _required(row: Row, size: Size, seeds: tuple[int, ...]) -> Iterator[ExperimentRequest]:
+def _arguments(arguments: tuple[str, ...], data: str) -> tuple[str, ...]:
+    """Returns arguments in which a row on rendered faces starts from runs on rendered stills, not on real ones."""
+    return tuple(_rendered(argument, data) if data.startswith(RENDERED) else argument for argument in arguments)
+
+
+def _rendered(argument: str, data: str) -> str:
+    """Returns an argument in which a run on real data is the run on rendered stills, or on `data` if it is of videos."""
+    if not argument.startswith(RUN):
+        return argument
+    named = ExperimentRequest.from_run_name(argument.removeprefix(RUN))
+    if named.dataset.startswith(RENDERED):
+        return argument
+    rendered = data if "motion" in data_class(named.dataset).provides else STILLS
+    return RUN + ".".join(part for part in (f"{named.system}_{rendered}", named.name) if part)
+
+
+def _required(row: Row, data: str, size: Size, seeds: tuple[int, ...]) -> Iterator[ExperimentRequest]:
     """Yields the variants whose weights a row's runs start from, with the seeds of these runs."""
-    arguments = row.small if size == "small" and row.small is not None else row.arguments
-    named = {argument.removeprefix("run:") for argument in arguments}
-    wanted: list[ExperimentRequest] = []
+    named = list(_named(row.arguments_at(size)))
+    wanted: list[tuple[ExperimentRequest, Required]] = []
     for each in reversed(row.requires):
-        name = f"{each.experiment}.{each.name}"
-        if name in named:
-            named |= {argument.removeprefix("run:") for argument in each.arguments}
-            request = ExperimentRequest.from_run_name(name)
-            wanted += [
-                ExperimentRequest(request.experiment, None, request.size, "1", seed, request.name, each.arguments)
-                for seed in seeds
-            ]
-    yield from reversed(wanted)
+        for request in named:
+            if (request.experiment, request.name) == (each.experiment, each.name):
+                wanted.append((request, each))
+                named += _named(each.arguments)
+                break
+    for request, each in reversed(wanted):
+        (run,) = _arguments((RUN + run_name(request),), data)
+        request = ExperimentRequest.from_run_name(run.removeprefix(RUN))
+        for seed in seeds:
+            yield replace(request, seed=seed, arguments=_arguments(each.arguments, data))
+
+
+def _named(arguments: tuple[str, ...]) -> Iterator[ExperimentRequest]:
+    """Yields the runs that some arguments name."""
+    for argument in arguments:
+        if argument.startswith(RUN):
+            yield ExperimentRequest.from_run_name(argument.removeprefix(RUN))
+
+
+def run_name(request: ExperimentRequest) -> str:
+    """Returns the name by which settings refer to a run, without fold and seed."""
+    return request.run.path.parent.name
 
 
 def protocol_folds(data: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
-from fer_lightning.tables.plan import PlannedRow, TableRequest, plan
+from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import collect, read_predictions, results_folder, write_result
 from fer_lightning.tables.verdicts import judge, write_verdicts
 
@@ -41,13 +41,13 @@ def check(rows: Sequence[PlannedRow]) -> None:
             variant that a row starts from is not among what it requires.
     """
     for planned in rows:
-        known = {request.run.path.parent.name for request in planned.required}
+        known = {run_name(request) for request in planned.required}
         for request in (*planned.required, *planned.requests):
             try:
                 config = resolved(request)
                 for name in required_runs(config):
                     needed = ExperimentRequest.from_run_name(name)
-                    if needed.name and needed.run.path.parent.name not in known and not needed.run.finished:
+                    if needed.name and run_name(needed) not in known and not needed.run.finished:
                         raise ValueError(f"run:{name} is a variant that `requires:` does not list")
             except ValueError as error:
                 raise ValueError(f"row {planned.row.name}: {error}") from error

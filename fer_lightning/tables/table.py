@@ -9,7 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from data_modules.labels import CONTEMPT, SEVEN
 from fer_lightning.evaluation.metrics import METRICS
-from fer_lightning.experiments.system import experiments_folder, similar_names, system_names
+from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names
 from fer_lightning.runs.folder import read_yaml
 
 Kind = Literal["results", "cost", "configuration"]
@@ -61,7 +61,7 @@ class Row:
         deviation: column -> the printed ± value.
         decoded: the published accuracy as `k/N` clips, where it decodes.
         note: what a reader should know about the row, such as what differs from the paper.
-        missing: why the row cannot be run; empty if it can.
+        missing: why the row cannot be run, or with `small`, why it cannot at paper size; empty if it can.
 
     Raises:
         ValueError: the row contradicts itself.
@@ -105,6 +105,14 @@ class Row:
         share = 100 * int(hits) / int(clips)
         if abs(share - float(self.published["war"])) > 0.0051:
             raise ValueError(f"row {self.name}: {self.decoded} is {share:.2f} %, published is {self.published['war']}")
+
+    def runs_at(self, size: Size) -> bool:
+        """Whether the row can be run at a size."""
+        return self.system is not None and (not self.missing or (size == "small" and self.small is not None))
+
+    def arguments_at(self, size: Size) -> tuple[str, ...]:
+        """Returns what the row changes at a size."""
+        return self.small if size == "small" and self.small is not None else self.arguments
 
     @property
     def is_constant(self) -> bool:

@@ -7,7 +7,7 @@ import yaml
 
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments.request import ExperimentRequest, fits, required_runs
-from fer_lightning.tables.plan import TableRequest, plan, row_request, tables_asked
+from fer_lightning.tables.plan import TableRequest, plan, row_request, run_name, tables_asked
 from fer_lightning.tables.reproduce import check
 from fer_lightning.tables.table import PaperTable, parse_table, read_table, table_names
 
@@ -98,23 +98,28 @@ def hashed(request: ExperimentRequest) -> dict:
     return resolved(request)
 
 
-@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("data", [None, "synthetic_wild"])
 @pytest.mark.parametrize("name", table_names())
-def test_every_row_of_every_table_resolves(name, size):
-    """Its configuration is valid, its data set has what it needs, and what it starts from is known."""
+def test_every_row_of_every_table_resolves(name, data):
+    """At paper size on its own data and at small size on rendered faces: settings, data and what it starts from."""
     table = read_table(name)
     assert table.link.startswith("https://")
-    for row in table.rows:
-        if row.system is None or row.missing:
-            continue
-        request = row_request(row, row.data or table.data, size, "1", 0)
-        variants = {f"{each.experiment}.{each.name}" for each in row.requires}
-        assert fits(request)
-        config = hashed(request)
-        for needed in required_runs(config):
-            assert needed in variants or not ExperimentRequest.from_run_name(needed).name, needed
+    asked = TableRequest(name, data, "small" if data else "paper", folds=("1",))
+    for planned in plan(asked):
+        row, own = planned.row, planned.data
+        assert bool(planned.requests) == (table.kind == "results" and row.runs_at(asked.size))
+        if row.runs_at(asked.size):
+            request = row_request(row, own, asked.size, "1", 0)
+            assert fits(request)
+            config = hashed(request)
+            variants = {run_name(each) for each in planned.required}
+            for needed in map(ExperimentRequest.from_run_name, required_runs(config)):
+                assert not needed.name or run_name(needed) in variants or table.kind != "results"
+                assert not data or needed.dataset.startswith("synthetic")
+            for variant in planned.required:
+                hashed(variant)
         if row.setting:
-            place = config
+            place = hashed(row_request(row, own, "paper", "1", 0))
             for key in row.setting.split("."):
                 place = place[key]
 
@@ -124,6 +129,6 @@ def test_a_variant_that_is_not_required_is_named(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
 
     with pytest.raises(
-        ValueError, match=r"row whole: run:ceflnet_dfew.wide is a variant that `requires:` does not list"
+        ValueError, match=r"row whole: run:ceflnet_synthetic_wild.wide is a variant that `requires:` does not list"
     ):
         check([row for row in plan(TableRequest(str(tmp_path / "mine.yaml"))) if row.requests])
