@@ -127,7 +127,7 @@ def _arguments(arguments: tuple[str, ...], data: str) -> tuple[str, ...]:
 
 
 def _rendered(argument: str, data: str) -> str:
-    """Returns an argument in which a run on real data is the run on rendered stills, or on `data` if it is of videos."""
+    """Returns an argument in which a run on real data is one on rendered stills, or on `data` if it is of videos."""
     if not argument.startswith(RUN):
         return argument
     named = ExperimentRequest.from_run_name(argument.removeprefix(RUN))
