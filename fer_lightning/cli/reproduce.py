@@ -62,7 +62,7 @@ def make(asked: TableRequest) -> int:
     for request in outcome.failed:
         print(f"{request.run.path} did not finish; see its messages above")
     stored = read_stored(asked, outcome.folder)
-    if stored.results:
+    if stored.has_values:
         print_table(stored)
         print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
     return 1 if outcome.failed else 0

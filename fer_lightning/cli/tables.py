@@ -9,11 +9,12 @@ from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_
 from fer_lightning.tables.files import read_stored, write_text
 from fer_lightning.tables.page import write_page
 from fer_lightning.tables.plan import TableRequest
+from fer_lightning.tables.readme import outdated, write_readmes
 from fer_lightning.tables.table import table_names
 
 
-def main(arguments: list[str]) -> None:
-    """Lists all tables, or prints one and writes it as Markdown, CSV and LaTeX.
+def main(arguments: list[str]) -> int:
+    """Lists all tables, or prints one and writes it in every form; returns 1 if `--check` finds something outdated.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -25,17 +26,27 @@ def main(arguments: list[str]) -> None:
         "name, print that table with the results that are there, and write it again.",
     )
     parser.add_argument("table", nargs="?", help="such as ceflnet_6")
+    parser.add_argument("--write", action="store_true", help="make the tables in the read-mes anew from the results")
+    parser.add_argument("--check", action="store_true", help="check that read-mes and results are current")
     add_table_arguments(parser)
     options = parser.parse_args(arguments[1:])
+    if options.write:
+        print(*(f"{path} is written" for path in write_readmes()), sep="\n")
+    if options.check:
+        found = list(outdated())
+        print(*found, sep="\n")
+        return 1 if found else 0
     if options.table is None:
-        Console(width=max(120, Console().width)).print(list_of_tables(options.data or None, options.size))
-        return
+        if not options.write:
+            Console(width=max(120, Console().width)).print(list_of_tables(options.data or None, options.size))
+        return 0
     stored = read_stored(table_request(options.table, options))
     print_table(stored)
-    if stored.results:
+    if stored.has_values:
         print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
     else:
         print(f"no results yet: fer reproduce {options.table}")
+    return 0
 
 
 def list_of_tables(data: str | None, size: str | None) -> Table:

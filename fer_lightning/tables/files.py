@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
+from fer_lightning.tables.computed import computed_values
 from fer_lightning.tables.grid import Grid, as_latex, as_markdown, grid
 from fer_lightning.tables.plan import TableRequest
 from fer_lightning.tables.results import RowResult, read_result, results_folder
@@ -21,18 +22,23 @@ class StoredTable:
         folder: of the results.
         results: name of a row -> its results.
         verdicts: on the table's claims.
-        data: name of the data set if it is not the table's own.
+        asked: the table's name, and where it is run.
     """
 
     table: PaperTable
     folder: Path
     results: dict[str, RowResult]
     verdicts: tuple[Verdict, ...]
-    data: str | None
+    asked: TableRequest
 
     def grid(self) -> Grid:
-        """Returns the table as text."""
-        return grid(self.table, self.results, self.verdicts, self.data)
+        """Returns the table as text; values of systems that need no training are computed."""
+        return grid(self.table, self.results, self.verdicts, self.asked.data, computed_values(self.asked))
+
+    @property
+    def has_values(self) -> bool:
+        """Whether there is anything beside the published values."""
+        return bool(self.results) or self.table.kind != "results"
 
 
 def read_stored(asked: TableRequest, folder: Path | None = None) -> StoredTable:
@@ -54,7 +60,7 @@ def read_stored(asked: TableRequest, folder: Path | None = None) -> StoredTable:
             if (result.table, result.row) != (Path(asked.name).stem, row.name):
                 raise ValueError(f"{folder / row.name}.json holds the results of {result.table}, {result.row}")
             results[row.name] = result
-    return StoredTable(table, folder, results, tuple(read_verdicts(folder)), asked.data)
+    return StoredTable(table, folder, results, tuple(read_verdicts(folder)), asked)
 
 
 def write_text(stored: StoredTable) -> list[Path]:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from data_modules.utils.text import counted
-from fer_lightning.evaluation.metrics import METRICS, Metric
+from fer_lightning.evaluation.metrics import METRICS
+from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import RENDERED
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
@@ -33,7 +34,11 @@ class Grid:
 
 
 def grid(
-    table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict] = (), data: str | None = None
+    table: PaperTable,
+    results: dict[str, RowResult],
+    verdicts: Sequence[Verdict] = (),
+    data: str | None = None,
+    computed: Computed | None = None,
 ) -> Grid:
     """Returns a table with published values and our results.
 
@@ -42,12 +47,24 @@ def grid(
         results: name of a row -> its results, of the rows that have any.
         verdicts: on the table's claims.
         data: name of the data set if it is not the table's own.
+        computed: values of rows that need no training.
     """
     rendered = (data or table.data).startswith(RENDERED)
     header = ["", *(f"published {title(column)}" for column in table.columns)]
     header += [f"ours {title(column)}" for column in table.columns]
-    header += ["95 %", "answered only", "N", "seeds", *([] if rendered else ["difference"])]
-    rows = [_cells(table, row, results.get(row.name), rendered) for row in table.rows]
+    if table.kind == "results":
+        header += ["95 %", "answered only", "N", "seeds", *([] if rendered else ["difference"])]
+        rows = [_cells(table, row, results.get(row.name), rendered) for row in table.rows]
+    else:
+        values = computed or {}
+        rows = [
+            (
+                row.label or row.name,
+                *(published_value(row, column) for column in table.columns),
+                *(_plain(values.get(row.name, {}).get(column)) for column in table.columns),
+            )
+            for row in table.rows
+        ]
     notes = [*_notes(table, results, rendered), *(f"{each.text} {each.sentence()}" for each in verdicts)]
     return Grid(f"{table.paper}, {table.place}: {table.title}", tuple(header), tuple(rows), tuple(notes))
 
@@ -91,7 +108,8 @@ def published_value(row: Row, column: str) -> str:
         return DASH
     if isinstance(value, str):
         return value
-    text = f"{value:,.0f}" if column in ("parameters", "multiply_adds") else f"{value:.2f}"
+    spec = ",.0f" if column in ("parameters", "multiply_adds") else "g" if column == "value" else ".2f"
+    text = f"{value:{spec}}"
     text += f" ± {row.deviation[column]:g}" if column in row.deviation else ""
     return f"{text} ({row.decoded})" if column == "war" and row.decoded else text
 
@@ -110,17 +128,22 @@ def our_value(result: RowResult | None, column: str) -> str:
     return _mean(result.by_seed(column), column)
 
 
+def _plain(value: object) -> str:
+    """Writes a setting or a count; a dash if there is none."""
+    if value is None:
+        return DASH
+    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
+
+
 def _mean(values: Sequence[float], column: str) -> str:
     if not values:
         return DASH
-    write = _writer(column)
-    text = write(statistics.mean(values))
-    return f"{text} ± {write(statistics.stdev(values))}" if len(values) > 1 else text
+    text = _written(statistics.mean(values), column)
+    return f"{text} ± {_written(statistics.stdev(values), column)}" if len(values) > 1 else text
 
 
-def _writer(column: str):  # type: ignore[no-untyped-def]
-    metric: Metric | None = BY_NAME.get(column)
-    return metric.write if metric else lambda value: f"{value:.3f}"
+def _written(value: float, column: str) -> str:
+    return BY_NAME[column].write(value) if column in BY_NAME else f"{value:.3f}"
 
 
 def _difference(row: Row, result: RowResult, column: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import ExperimentRequest, data_class
@@ -96,7 +97,10 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     if not row.runs_at(size):
         return PlannedRow(row, data, size, (), ())
     folds = asked.folds or protocol_folds(data)
-    requests = tuple(row_request(row, data, size, fold, seed) for seed in asked.seeds for fold in folds)
+    group = Path(asked.name).stem  # of the runs in Weights & Biases
+    requests = tuple(
+        replace(row_request(row, data, size, fold, seed), group=group) for seed in asked.seeds for fold in folds
+    )
     return PlannedRow(row, data, size, requests, tuple(_required(row, data, size, asked.seeds)))
 
 

@@ -1,0 +1,64 @@
+"""Values of rows that need no training: settings, parameters, multiply-adds."""
+
+import torch
+
+from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.tables.plan import TableRequest, row_data, row_request
+from fer_lightning.tables.table import PaperTable, Row
+from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.cost import count_parameters, multiply_adds
+from fer_lightning.training.random_batch import random_batch
+
+Computed = dict[str, dict[str, object]]
+"""Name of a row -> column -> value."""
+
+
+def computed_values(asked: TableRequest) -> Computed:
+    """Returns what a table of settings or of cost says about this suite's systems; nothing for tables of results.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ValueError: a row's configuration is not valid, or has no such setting.
+    """
+    table = asked.read()
+    if table.kind == "results":
+        return {}
+    rows = [row for row in table.rows if row.runs_at(asked.size or "paper")]
+    return {row.name: _values(table, row, asked) for row in rows}
+
+
+def _values(table: PaperTable, row: Row, asked: TableRequest) -> dict[str, object]:
+    request = row_request(row, row_data(table, row, asked.data), asked.size or "paper", "1", 0)
+    if table.kind == "cost":
+        return cost_values(request)
+    return {"value": setting(request, row.setting)} if row.setting else {}
+
+
+def setting(request: ExperimentRequest, key: str) -> object:
+    """Returns a setting of a request's resolved configuration.
+
+    Raises:
+        ValueError: the configuration has no such setting.
+    """
+    value: object = resolved(request)
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise ValueError(f"{request.experiment} has no setting {key!r}: there is no {part!r}")
+        value = value[part]
+    return value
+
+
+def cost_values(request: ExperimentRequest) -> dict[str, object]:
+    """Counts a model's parameters, frozen ones included, and the multiply-adds of a forward pass for one clip.
+
+    The model is built without memory for its numbers, so that large ones can be counted anywhere.
+    """
+    with torch.device("meta"):
+        cli = FerCLI(request.command_line(), run=False)
+    model, sampler = cli.model, cli.datamodule.sampler
+    assert isinstance(model, VideoClassifier)
+    batch = random_batch(model.inputs, 1, sampler.num_clips * sampler.frames, cli.datamodule.size)
+    counted = multiply_adds(model, batch.to(torch.device("meta")))
+    return {"parameters": count_parameters(model), "multiply_adds": counted}

@@ -1,0 +1,112 @@
+"""The parts of read-mes that are made from results, so that no number there is typed.
+
+A read-me marks the place of a table by two comments, `<!-- results: FOLDER -->` and `<!-- end -->`, where FOLDER is the
+name of a folder in `results/`; the list of all tables stands between `<!-- tables -->` and `<!-- end -->`.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_modules.utils.files import atomic_write
+from fer_lightning.experiments.system import data_names, experiments_folder
+from fer_lightning.tables.files import StoredTable, read_stored
+from fer_lightning.tables.grid import as_markdown
+from fer_lightning.tables.plan import RENDERED, TableRequest, plan
+from fer_lightning.tables.results import results_root, settings_hash
+from fer_lightning.tables.table import read_table, table_names
+
+MARKED = re.compile(r"(<!-- (?:results: (?P<folder>[\w.]+)|tables) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def readmes() -> list[Path]:
+    """Lists the read-mes that may hold tables."""
+    folder = experiments_folder()
+    return [path for path in (folder / "README.md", folder.parent / "README.md") if path.is_file()]
+
+
+def current_text(text: str) -> str:
+    """Returns a read-me's text with every marked part made anew.
+
+    Raises:
+        FileNotFoundError: there are no results of that name.
+        ValueError: a file is damaged.
+    """
+    return MARKED.sub(lambda match: match[1] + _part(match["folder"]) + match[3], text)
+
+
+def write_readmes() -> list[Path]:
+    """Makes the marked parts of the read-mes anew and returns those that changed."""
+    changed = []
+    for path in readmes():
+        before = path.read_text(encoding="utf-8")
+        after = current_text(before)
+        if after != before:
+            atomic_write(path, after.encode())
+            changed.append(path)
+    return changed
+
+
+def outdated() -> Iterator[str]:
+    """Yields a sentence for every read-me that is not made from today's results, and for every result that is not of
+    today's configuration.
+    """
+    for path in readmes():
+        text = path.read_text(encoding="utf-8")
+        if current_text(text) != text:
+            yield f"{path} is not made from the results that are there: fer tables --write"
+    for folder in sorted(path for path in results_root().glob("*") if path.is_dir()):
+        stored = stored_of(folder.name)
+        seeds = tuple(dict.fromkeys(seed for each in stored.results.values() for seed in each.seeds))
+        asked = TableRequest(stored.asked.name, stored.asked.data, stored.asked.size, seeds or (0,))
+        for planned in plan(asked):
+            result = stored.results.get(planned.row.name)
+            if result and planned.requests and result.settings != settings_hash(planned.requests[0]):
+                yield (
+                    f"{folder / planned.row.name}.json is of another configuration than today's: repeat `fer reproduce "
+                    f"{stored.asked.name}` with new runs, or delete it"
+                )
+
+
+def stored_of(folder: str) -> StoredTable:
+    """Reads a table by the name of its results' folder, `<table>[.<data>][.small]`.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ValueError: a file is damaged.
+    """
+    name, *parts = folder.split(".")
+    data = next((part for part in parts if part in data_names()), None)
+    return read_stored(TableRequest(name, data, "small" if "small" in parts else None), results_root() / folder)
+
+
+def _part(folder: str | None) -> str:
+    """Returns what stands between two comments."""
+    if folder is None:
+        return list_of_tables()
+    if not (results_root() / folder).is_dir():
+        raise FileNotFoundError(f"a read-me shows the results {folder}, but there are none in {results_root()}")
+    stored = stored_of(folder)
+    return f"{as_markdown(stored.grid())}\n{command(stored)}\n"
+
+
+def command(stored: StoredTable) -> str:
+    """Returns the command that makes a table, as a line of Markdown."""
+    asked, results = stored.asked, stored.results.values()
+    seeds = sorted({seed for each in results for seed in each.seeds})
+    data = f" DATA={asked.data}" if asked.data else ""
+    size = " SIZE=small" if asked.size == "small" and not (asked.data or stored.table.data).startswith(RENDERED) else ""
+    return f'`make reproduce TABLE={asked.name}{data}{size} SEEDS="{" ".join(map(str, seeds or (0,)))}"`'
+
+
+def list_of_tables() -> str:
+    """Returns a list of all tables as Markdown: what they are about, how many rows can be run, and results."""
+    folders = {path.name for path in results_root().glob("*") if path.is_dir()}
+    lines = ["| table | | data | rows to run | results |", "|---|---|---|---:|---|"]
+    for name in table_names():
+        table = read_table(name)
+        rows = sum(row.runs_at("paper") for row in table.rows)
+        found = ", ".join(sorted(each for each in folders if each.split(".")[0] == name)) or "none yet"
+        state = {"results": found, "cost": "computed", "configuration": "computed"}[table.kind]
+        lines.append(f"| `{name}` | {table.title} | {table.data} | {rows} of {len(table.rows)} | {state} |")
+    return "\n".join(lines) + "\n"

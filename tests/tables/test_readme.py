@@ -1,0 +1,64 @@
+"""Read-mes show results and nothing else; what is not current is found."""
+
+import json
+import shutil
+
+import pytest
+
+from fer_lightning.cli.main import main
+from fer_lightning.experiments.system import experiments_folder
+from fer_lightning.tables.readme import current_text, outdated
+from tests.tables.test_reproduce import trained as trained_
+from tests.tables.test_table import MADE
+
+trained = trained_  # a fixture
+MARKED = "Before.\n<!-- results: made_1.synthetic_wild.small -->\nold\n<!-- end -->\nAfter.\n"
+
+
+@pytest.fixture
+def house(tmp_path, monkeypatch, trained):
+    """A copy of the experiments with one table more, whose rows are finished, and a read-me that shows it."""
+    shutil.copytree(experiments_folder(), tmp_path / "experiments")
+    (tmp_path / "experiments" / "tables" / "made_1.yaml").write_text(MADE)
+    readme = tmp_path / "experiments" / "README.md"
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "made_1", "--data", "synthetic_wild", "--size", "small"]) == 0
+    readme.write_text(MARKED)
+    return readme
+
+
+def test_a_readme_is_made_from_the_results(house, capsys):
+    assert main(["tables", "--check"]) == 1
+    assert "is not made from the results" in capsys.readouterr().out
+    assert main(["tables", "--write"]) == 0
+    text = house.read_text()
+    assert text.startswith("Before.\n<!-- results")
+    assert text.endswith("<!-- end -->\nAfter.\n")
+    assert "| plain | 84.17 (101/120) |" in text
+    assert '`make reproduce TABLE=made_1 DATA=synthetic_wild SEEDS="0"`' in text
+    assert "The order shows: whole minus plain" in text
+    assert main(["tables", "--check"]) == 0, capsys.readouterr().out
+    assert main(["tables", "--write"]) == 0
+    assert house.read_text() == text
+
+
+def test_results_of_another_configuration_are_found(house):
+    assert main(["tables", "--write"]) == 0
+    assert not list(outdated())
+    path = house.parents[1] / "results" / "made_1.synthetic_wild.small" / "whole.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"settings": "another"}))
+    (found,) = outdated()
+    assert "whole.json is of another configuration" in found
+
+
+def test_a_readme_that_shows_results_that_are_gone_is_an_error(house, capsys):
+    house.write_text(MARKED.replace("made_1", "made_2"))
+    assert main(["tables", "--check"]) == 2
+    assert "shows the results made_2.synthetic_wild.small, but there are none" in capsys.readouterr().err
+
+
+def test_the_list_of_tables_names_all(house):
+    text = current_text("<!-- tables -->\n<!-- end -->\n")
+    assert "| `made_1` | What attention adds | synthetic_wild | 2 of 3 | made_1.synthetic_wild.small |" in text
+    assert "| `ceflnet_8` |" in text
