@@ -62,6 +62,8 @@ class VideoDataModule(L.LightningDataModule):
         seed: seed of the order of the clips and of the augmentation.
         audio: how spectrograms and descriptors are computed; None for the defaults.
         worker_timeout: seconds without a batch after which the workers are ended.
+        watch_test: evaluate the reported split after each epoch too. It chooses nothing: the curve shows what the last
+            epoch and the best one on the reported split, as papers report it, would have given.
 
     Raises:
         ValueError: `train_views` is negative, `cache` is set without `train_views`, or `worker_timeout` is not above 0.
@@ -83,6 +85,7 @@ class VideoDataModule(L.LightningDataModule):
         seed: int = 0,
         audio: AudioSettings | None = None,
         worker_timeout: float = 300.0,
+        watch_test: bool = False,
     ) -> None:
         super().__init__()
         if train_views < 0 or (cache and not train_views):
@@ -96,6 +99,7 @@ class VideoDataModule(L.LightningDataModule):
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
         self.train_views, self.cache, self.audio, self.worker_timeout = train_views, cache, audio, worker_timeout
+        self.watch_test = watch_test
         self.features: FeatureCache | None = None
         self.clips: list[Clip] = []
         self._inputs = FACES_ONLY
@@ -211,9 +215,16 @@ class VideoDataModule(L.LightningDataModule):
         order.set_epoch(self._epoch)  # workers load ahead, before the trainer sets the epoch
         return self.loader(data, order)
 
+    @property
+    def validated(self) -> tuple[str, ...]:
+        """The splits that are evaluated after each epoch: the one that selects the epoch, and the reported one."""
+        inner = () if self.selection == "last" else ("inner",)
+        return (*inner, "test") if self.watch_test and self.selection != "best_on_test" else inner
+
     def val_dataloader(self) -> DataLoader[ClipSample] | list[DataLoader[ClipSample]]:
-        """Return the loader of the split that the epoch is selected on; an empty list if none is selected."""
-        return [] if self.selection == "last" else self._evaluation_loader("inner")
+        """Return the loader of the split that is evaluated after each epoch, or a list if there are none or several."""
+        loaders = [self._evaluation_loader(split) for split in self.validated]
+        return loaders[0] if len(loaders) == 1 else loaders
 
     def test_dataloader(self) -> list[DataLoader[ClipSample]]:
         """Return the loaders of the inner and the reported split."""

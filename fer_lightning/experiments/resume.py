@@ -40,6 +40,7 @@ SESSION_KEYS = (
 LOADING_KEYS = (
     "data.num_workers",
     "data.worker_timeout",
+    "data.watch_test",
     "data.dataset.init_args.workers",
     "data.dataset.init_args.root",
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from data_modules.utils.text import counted
-from fer_lightning.evaluation.metrics import METRICS
+from fer_lightning.evaluation.metrics import METRICS, WAR
 from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import RENDERED
 from fer_lightning.tables.results import RowResult
@@ -53,8 +53,10 @@ def grid(
     header = ["", *(f"published {title(column)}" for column in table.columns)]
     header += [f"ours {title(column)}" for column in table.columns]
     if table.kind == "results":
-        header += ["95 %", "answered only", "N", "seeds", *([] if rendered else ["difference"])]
-        rows = [_cells(table, row, results.get(row.name), rendered) for row in table.rows]
+        watched = any(result.watched(max) for result in results.values())
+        header += ["95 %", "answered only", "N", "seeds", *(["last epoch", "best on test"] if watched else [])]
+        header += [] if rendered else ["difference"]
+        rows = [_cells(table, row, results.get(row.name), rendered, watched) for row in table.rows]
     else:
         values = computed or {}
         rows = [
@@ -76,7 +78,7 @@ def title(column: str) -> str:
     return column.removeprefix("recall.").replace("_", " ")
 
 
-def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool) -> tuple[str, ...]:
+def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool, watched: bool) -> tuple[str, ...]:
     """Returns the cells of a row."""
     first = table.columns[0]
     ours = [our_value(result, column) for column in table.columns]
@@ -97,8 +99,16 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool
         answered,
         n,
         seeds,
+        *((_other_epochs(result)) if watched else ()),
         *([] if rendered else [difference]),
     )
+
+
+def _other_epochs(result: RowResult | None) -> tuple[str, str]:
+    """Writes the accuracy of the last epoch and of the best one on the reported split."""
+    if result is None:
+        return DASH, DASH
+    return _mean(result.watched(lambda curve: curve[-1]), WAR.name), _mean(result.watched(max), WAR.name)
 
 
 def published_value(row: Row, column: str) -> str:

@@ -27,6 +27,7 @@ class TableRequest:
         seeds: the seeds of every row.
         folds: the folds of every row; empty for all of the protocol's, or the first one on rendered data.
         rows: the names of the rows to train; empty for all.
+        watch: whether the reported split is evaluated after each epoch too, for what papers report.
     """
 
     name: str
@@ -35,6 +36,7 @@ class TableRequest:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
+    watch: bool = False
 
     def read(self) -> PaperTable:
         """Reads the table.
@@ -99,9 +101,17 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     folds = asked.folds or protocol_folds(data)
     group = Path(asked.name).stem  # of the runs in Weights & Biases
     requests = tuple(
-        replace(row_request(row, data, size, fold, seed), group=group) for seed in asked.seeds for fold in folds
+        _labelled(row_request(row, data, size, fold, seed), group, asked.watch)
+        for seed in asked.seeds
+        for fold in folds
     )
     return PlannedRow(row, data, size, requests, tuple(_required(row, data, size, asked.seeds)))
+
+
+def _labelled(request: ExperimentRequest, group: str, watch: bool) -> ExperimentRequest:
+    """Returns a request whose run belongs to a group in Weights & Biases, and that may watch the reported split."""
+    watching = ("--data.watch_test", "true") if watch and not request.is_ensemble else ()
+    return replace(request, group=group, arguments=(*request.arguments, *watching))
 
 
 def row_data(table: PaperTable, row: Row, asked: str | None = None) -> str:

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ from fer_lightning.tables.plan import PlannedRow, TableRequest
 
 PER_RUN = ("data.dataset.init_args.fold", "data.seed", "seed_everything")
 """Settings in which the runs of a row differ."""
-CURVES = ("inner/war", "inner/loss", "train/war", "train/loss", "train/data_wait")
+WATCHED = "watched/war"
+"""The accuracy on the reported split after each epoch, if it was watched; it chose nothing."""
+CURVES = (WATCHED, "inner/war", "inner/loss", "train/war", "train/loss", "train/data_wait")
 """Logged values whose curves are kept."""
 MAX_PREDICTIONS = 1 << 18
 """Bytes of a row's compressed prediction tables above which they are not kept beside its results."""
@@ -133,6 +135,25 @@ class RowResult:
                 return []
             weights = [run.answered if answered else run.clips for run in runs]
             values.append(float(np.average(np.array(found, dtype=np.float64), weights=weights)))
+        return values
+
+    def watched(self, pick: Callable[[Sequence[float]], float]) -> list[float]:
+        """Returns what another epoch than the chosen one gives, for each seed: the mean over the folds.
+
+        Args:
+            pick: chooses the accuracy of an epoch from those of all epochs; `max` gives the papers' best on test.
+
+        Returns:
+            Nothing if the reported split of a run was not watched.
+        """
+        values = []
+        for seed in self.seeds:
+            runs = [run for run in self.runs if run.seed == seed]
+            curves = [run.curves.get(WATCHED) for run in runs]
+            if any(not curve for curve in curves):
+                return []
+            picked = [pick(curve) for curve in curves if curve]
+            values.append(float(np.average(picked, weights=[run.clips for run in runs])))
         return values
 
     def interval(self, metric: Metric) -> Interval:

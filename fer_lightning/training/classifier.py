@@ -211,9 +211,12 @@ class VideoClassifier(L.LightningModule):
         self.observe(output, batch, "train")
         return loss
 
-    def validation_step(self, batch: ClipBatch, batch_idx: int) -> ClipPredictions:  # type: ignore[override]
-        """Evaluates a batch of the inner split."""
-        return self._evaluate(batch, "inner")
+    def validation_step(  # type: ignore[override]
+        self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
+    ) -> ClipPredictions:
+        """Evaluates a batch of the inner split, or of the reported one if that is watched."""
+        data = self.data_module
+        return self._evaluate(batch, data.validated[dataloader_idx] if data is not None else "inner")
 
     def test_step(  # type: ignore[override]
         self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
@@ -271,9 +274,17 @@ class VideoClassifier(L.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the inner split's loss and metrics, and a mark if the inner split is the reported one."""
-        self._log_split("inner")
-        if self.data_module is not None and self.data_module.selection == "best_on_test":
+        """Logs the inner split's loss and metrics, and a mark if the inner split is the reported one.
+
+        Those of the reported split are `watched/`, if it is watched.
+        """
+        data = self.data_module
+        validated = ("inner",) if data is None else data.validated
+        if "inner" in validated:
+            self._log_split("inner")
+        if "test" in validated:
+            self._log_split("test", "watched")
+        if data is not None and data.selection == "best_on_test":
             self.log("inner/best_on_test", 1.0)
 
     def on_test_epoch_end(self) -> None:

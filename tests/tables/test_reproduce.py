@@ -157,6 +157,22 @@ def test_on_real_data_the_difference_stands_and_predictions_stay_here(tmp_path, 
     assert json.loads((folder / "claims.json").read_text())[0]["row"] == "whole"
 
 
+def test_what_papers_report_stands_beside_if_the_split_was_watched(table, trained, tmp_path):
+    assert main(["reproduce", table, "--best-on-test"]) == 0
+    folder = tmp_path / "results" / "mine.small"
+    with (folder / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert "best on test" not in rows[0], "the runs did not watch it"
+    request = plan(TableRequest(table, watch=True))[2].requests[0]
+    assert request.arguments[-2:] == ("--data.watch_test", "true")
+    atomic_write(request.run.curves, b"epoch,step,watched/war\n0,1,0.75\n1,2,0.5\n")
+    assert main(["reproduce", table, "--best-on-test"]) == 0
+    with (folder / "table.csv").open(newline="") as file:
+        _, plain, whole = list(csv.DictReader(file))
+    assert (whole["best on test"], whole["last epoch"]) == ("0.750", "0.500")
+    assert (plain["best on test"], plain["last epoch"]) == ("–", "–")
+
+
 def test_a_run_that_does_not_finish_is_named_and_makes_the_status(tmp_path, trained, capsys):
     content = yaml.safe_load(MADE)
     content["rows"][1]["variant"] = "broken"

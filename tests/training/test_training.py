@@ -139,6 +139,27 @@ def test_a_clip_that_cannot_be_read_is_a_row_with_its_reason(data, no_report):
     assert not any(column.startswith("inner/") for column in read_rows(run.path)[0])
 
 
+def test_a_watched_split_chooses_and_changes_nothing(shared, data, no_report):
+    """Its curve is there beside the same training, bit for bit, and agrees with the evaluation of the chosen epoch."""
+    assert main(experiment("--data.watch_test", "true", "--trainer.max_epochs", "2")) == 0
+    run, plain = own_run(), RunFolder(finished(shared))
+    weights, expected = (checkpoint(each.checkpoints / "last.ckpt")["state_dict"] for each in (run, plain))
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    watched = table_epochs(read_rows(run.path), "watched/war")
+    assert watched.keys() == {0, 1}
+    table = PredictionTable.read(run.predictions("test"))
+    assert watched[run.read_info().epoch] == pytest.approx(table.correct.mean())
+    for column in ("inner/war", "inner/loss", "train/loss"):
+        assert table_epochs(read_rows(run.path), column) == table_epochs(read_rows(plain.path), column)
+
+
+def test_the_reported_split_can_be_watched_where_no_epoch_is_chosen(data, no_report):
+    assert main(experiment("--data.selection", "last", "--data.watch_test", "true", "--trainer.max_epochs", "1")) == 0
+    rows = read_rows(own_run().path)
+    assert table_epochs(rows, "watched/war").keys() == {0}
+    assert float(rows[-1]["test/war"]) == pytest.approx(table_epochs(rows, "watched/war")[0])
+
+
 def test_an_epoch_chosen_on_the_reported_split_is_called_so(data, no_report, capsys):
     assert main(experiment("--data.selection", "best_on_test", "--trainer.max_epochs", "1")) == 0
     assert "best_on_test: the epoch was chosen on the very split" in capsys.readouterr().out
