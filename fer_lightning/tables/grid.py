@@ -67,7 +67,7 @@ def grid(
             )
             for row in table.rows
         ]
-    notes = [*_notes(table, results, rendered), *(f"{each.text} {each.sentence()}" for each in verdicts)]
+    notes = [*_notes(table, results, rendered), *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts)]
     return Grid(f"{table.paper}, {table.place}: {table.title}", tuple(header), tuple(rows), tuple(notes))
 
 

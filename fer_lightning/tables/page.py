@@ -23,14 +23,14 @@ def write_page(stored: StoredTable) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    labels = {row.name: row.label or row.name for row in stored.table.rows}
+    labels = stored.table.labels
     content = {
         "rows": [row_content(labels[name], result) for name, result in stored.results.items()],
         "columns": list(stored.table.columns),
     }
     text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")  # inside a script element
     verdicts = [
-        asdict(verdict) | {"outcome": verdict.outcome, "text": verdict.text, "sentence": verdict.sentence()}
+        asdict(verdict) | {"outcome": verdict.outcome, "text": verdict.text, "sentence": verdict.sentence(labels)}
         for verdict in stored.verdicts
     ]
     page = environment.get_template("table.html").render(

@@ -83,12 +83,20 @@ class PlannedRow:
 def plan(request: TableRequest) -> list[PlannedRow]:
     """Returns the rows of a table with their runs, in the table's order; rows that were not asked for have none.
 
+    Neither have rows that another data set makes the same as an earlier row.
+
     Raises:
         FileNotFoundError: there is no such table, system or data set.
         ValueError: the file is not a table.
     """
     table = request.read()
-    return [_planned(table, row, request) for row in table.rows]
+    rows: list[PlannedRow] = []
+    for row in table.rows:
+        planned = _planned(table, row, request)
+        if request.data and any(planned.requests and planned.requests == other.requests for other in rows):
+            planned = replace(planned, requests=(), required=())
+        rows.append(planned)
+    return rows
 
 
 def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:

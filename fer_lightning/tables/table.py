@@ -189,6 +189,11 @@ class PaperTable:
                     f"a claim is about column {claim.column!r}; {similar_names(claim.column, list(self.columns))}"
                 )
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Name of a row -> what it is called."""
+        return {row.name: row.label or row.name for row in self.rows}
+
     def row(self, name: str) -> Row:
         """Returns a row by its name.
 

@@ -1,7 +1,7 @@
 """What the claims of a table come to: paired differences over seeds, and one sentence each."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,8 +59,12 @@ class Verdict:
         low, high = sorted((sign * self.low, sign * self.high))
         return "shows" if low > 0 else "does not show" if high < 0 else "undecided"
 
-    def sentence(self) -> str:
-        """Says in one sentence what the results say about the claim."""
+    def sentence(self, labels: Mapping[str, str]) -> str:
+        """Says in one sentence what the results say about the claim.
+
+        Args:
+            labels: name of a row -> what it is called in the sentence.
+        """
         head = {
             "shows": "The order shows",
             "does not show": "The order does not show, it is the opposite",
@@ -68,7 +72,8 @@ class Verdict:
         }[self.outcome]
         spec = f"+{self.metric.spec}"
         return (
-            f"{head}: {self.row} minus {self.over} is {self.difference:{spec}} [{self.low:{spec}}, {self.high:{spec}}] "
+            f"{head}: {labels[self.row]} minus {labels[self.over]} is {self.difference:{spec}} "
+            f"[{self.low:{spec}}, {self.high:{spec}}] "
             f"{self.metric.short} (95 % over {counted(self.clusters, self.unit)} and {counted(self.seeds, 'seed')}, "
             f"N = {self.clips})."
         )

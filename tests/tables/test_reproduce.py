@@ -304,4 +304,4 @@ def test_over_seeds_people_and_trainings_are_drawn():
 def test_a_claim_is_decided_by_its_interval(low, high, metric, outcome):
     verdict = Verdict("a", "b", "A is better.", metric.name, 0.1, low, high, 3, "subject", 40, 280)
     assert verdict.outcome == outcome
-    assert "40 subjects and 3 seeds, N = 280" in verdict.sentence()
+    assert "40 subjects and 3 seeds, N = 280" in verdict.sentence({"a": "A", "b": "B"})
