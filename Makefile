@@ -97,12 +97,13 @@ dist: $(DONE) ## build the sdist and the wheel into dist/, and check their metad
 	$(VENV)/bin/python -m build
 	$(VENV)/bin/twine check --strict dist/*
 
-check: $(DONE) ## ruff, codespell, mypy strict, the import contracts, and the tests
+check: $(DONE) ## ruff, codespell, mypy strict, the import contracts, current tables, and the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	git ls-files -z | xargs -0 $(VENV)/bin/codespell
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(FER) tables --check
 	$(MAKE) test
 
 hooks: $(DONE) ## the hooks of pre-commit, on every file
