@@ -34,7 +34,10 @@ def resize_clip(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class ClipTransform:
-    """A transform that is applied to every frame of a clip and to its landmarks."""
+    """A transform that is applied to every frame of a clip and to its landmarks.
+
+    Images and landmarks have the side S in pixels afterwards; `matrix` is stated for images that have it before too.
+    """
 
     matrix: NDArray[np.float64]  # (2, 3), old pixel -> new pixel
     mirrored: bool  # whether `matrix` mirrors
@@ -42,11 +45,23 @@ class ClipTransform:
     contrast: float  # factor, about mid-grey
     noise: float = 0.0  # standard deviation on the landmarks, pixels
     noise_seed: int = 0
+    shown: float = 1.0  # share of the image's side that is shown afterwards, before other changes of scale
 
-    def image(self, crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Transform an (S, S, 3) image; pixels from outside repeat its border."""
-        size = (crop.shape[1], crop.shape[0])
-        warped = cv2.warpAffine(crop, self.matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    def source_side(self, size: int) -> int:
+        """Return the side that images should have before, so that S = `size` pixels of theirs are shown afterwards."""
+        return round(size / self.shown)
+
+    def image(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """Transform an (S', S', 3) image into one of (S, S, 3); pixels from outside repeat its border.
+
+        Args:
+            image: of any side S'; with that of `source_side`, a crop is cut out and not enlarged.
+            size: the side S.
+        """
+        ratio = size / image.shape[1]
+        resized = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])  # by pixels' edges
+        matrix = self.matrix @ resized
+        warped = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if self.brightness == 1 and self.contrast == 1:
             return np.asarray(warped, dtype=np.uint8)
         levels = (np.arange(256, dtype=np.float64) * self.brightness - 127.5) * self.contrast + 127.5
@@ -79,8 +94,8 @@ class ClipAugmentation:
         translation: fraction of the side.
         brightness: fraction of the brightness.
         contrast: fraction of the contrast.
-        crop: fraction of the side that is cut out at a random position and enlarged to the full side: 0.875 for 224 of
-            256 pixels. Evaluation cuts out the centre.
+        crop: fraction of the side that is cut out at a random position: with 0.875 and images of 224 pixels, 224 of
+            256. Evaluation cuts out the centre.
         landmark_noise: standard deviation of Gaussian noise on each landmark coordinate, in pixels of a crop with a
             side of 224, as in `fer noise`.
 
@@ -107,7 +122,9 @@ class ClipAugmentation:
 
     def evaluation(self, size: int) -> ClipTransform | None:
         """Return the transform for evaluation, for crops of side `size`: the centre crop; None for the whole image."""
-        return None if self.crop == 1 else ClipTransform(self._crop_matrix(size, (0.5, 0.5)), False, 1.0, 1.0)
+        if self.crop == 1:
+            return None
+        return ClipTransform(self._crop_matrix(size, (0.5, 0.5)), False, 1.0, 1.0, shown=self.crop)
 
     def _crop_matrix(self, size: int, position: tuple[float, float]) -> NDArray[np.float64]:
         """Return the (2, 3) matrix of a crop; `position` runs from (0, 0), the top left, to (1, 1)."""
@@ -131,5 +148,5 @@ class ClipAugmentation:
         noise = self.landmark_noise * size / NOISE_CROP
         seed = int(torch.randint(2**62, (), generator=generator)) if noise else 0
         return ClipTransform(
-            matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed
+            matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed, self.crop
         )

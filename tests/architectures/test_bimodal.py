@@ -10,8 +10,6 @@ import torch
 from torch import nn
 
 from data_modules.labels import SEVEN
-from data_modules.loading.transforms import ClipAugmentation
-from data_modules.sampling import SegmentSampler
 from fer_lightning import VGG16, CNNBiLSTM, EnhancedVGG, FullyConnectedBackbone, ImageClassifier, StaticFrameVote
 from fer_lightning.architectures.bimodal.visual import NO_VOTE, vote_logits
 from fer_lightning.experiments.lightning_cli import FerCLI
@@ -20,7 +18,6 @@ from fer_lightning.layers import SummedBiLSTM
 from fer_lightning.training.cost import count_parameters
 from tests.experiments.test_experiments import MADE
 from tests.models import SMALL, random_batch, random_images, small_backbone
-from tests.small_runs import made_data
 
 EIGHT = ("anger", "contempt", *SEVEN[1:])
 D, H, T = 5, 4, 6
@@ -427,12 +424,3 @@ def test_a_step_at_the_papers_size(net):
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
     optimizer.step()
     assert model.eval()(batch).logits.isfinite().all()
-
-
-def test_the_evaluation_sees_the_middle_of_the_training_crops():
-    augmentation = ClipAugmentation(flip=False, crop=0.75)
-    options = {"sampler": SegmentSampler(frames=2), "size": 32}
-    cut, whole = (made_data(augmentation=a, **options).clip_dataset("test")[1].face for a in (augmentation, None))
-    middle = augmentation.evaluation(32)
-    for found, frame in zip(cut.flatten(0, 1), whole.flatten(0, 1), strict=True):
-        assert (found.permute(1, 2, 0).numpy() == middle.image(frame.permute(1, 2, 0).numpy().copy())).all()

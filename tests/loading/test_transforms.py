@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from data_modules.loading.transforms import MIRROR_68, ClipAugmentation, resize_clip
+from data_modules.sampling import SegmentSampler
+from tests.small_runs import made_data
 
 STRONG = ClipAugmentation(rotation=25, scale=0.2, translation=0.1, brightness=0.3, contrast=0.3)
 
@@ -17,7 +19,7 @@ def dot_image(x, y, size=96):
 @pytest.mark.parametrize("seed", range(12))
 def test_landmarks_follow_the_picture(seed):
     transform = ClipAugmentation(rotation=25, scale=0.2, translation=0.1).draw(96, torch.Generator().manual_seed(seed))
-    moved = transform.image(dot_image(40, 55))
+    moved = transform.image(dot_image(40, 55), 96)
     y, x = (moved[..., 0].astype(float) / moved[..., 0].sum() * np.indices((96, 96))).sum(axis=(1, 2))
     landmarks = np.tile(np.array([40, 55, 10], np.float32), (1, 68, 1))
     assert transform.points(landmarks)[0, 0, :2] == pytest.approx([x, y], abs=0.3)
@@ -49,13 +51,13 @@ def test_depth_scales_with_the_picture():
 def test_no_augmentation_changes_nothing():
     transform = ClipAugmentation(flip=False).draw(32, torch.Generator())
     image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
-    assert (transform.image(image) == image).all()
+    assert (transform.image(image, 32) == image).all()
 
 
 def test_the_same_draw_does_the_same_to_every_frame():
     transform = STRONG.draw(48, torch.Generator().manual_seed(4))
     image = np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)
-    assert (transform.image(image) == transform.image(image.copy())).all()
+    assert (transform.image(image, 48) == transform.image(image.copy(), 48)).all()
 
 
 def test_values_stay_within_their_limits():
@@ -90,7 +92,36 @@ def test_a_crop_is_the_window_at_its_place_enlarged():
         x, y = (np.arange(256) + 0.5) * 0.875 + left - 0.5, (np.arange(256) + 0.5) * 0.875 + top - 0.5
         columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
         expected = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        assert np.abs(transform.image(image).astype(int) - expected).max() <= 2
+        assert np.abs(transform.image(image, 256).astype(int) - expected).max() <= 2
+
+
+def test_the_evaluation_cuts_the_middle_224_of_256_pixels():
+    """No pixel is interpolated: a slice of the image as it is stored."""
+    image = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    transform = CROP.evaluation(224)
+    assert transform.source_side(224) == 256
+    np.testing.assert_array_equal(transform.image(image, 224), image[16:240, 16:240])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crop_for_training_keeps_every_detail(seed):
+    """White noise, cut out between its pixels, has the power of a shifted image, not that of an enlarged one."""
+    image = np.random.default_rng(1).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    transform = CROP.draw(224, torch.Generator().manual_seed(seed))
+    cut = transform.image(image, 224)
+    first = cv2.invertAffineTransform(transform.matrix) @ [-0.5, -0.5, 1]  # the corner, in an image of 224 pixels
+    left, top = (first + 0.5) * 256 / 224
+    columns, rows = np.meshgrid(np.arange(224, dtype=np.float32) + left, np.arange(224, dtype=np.float32) + top)
+    expected = cv2.remap(image, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)
+    assert np.abs(cut.astype(int) - expected)[2:-2, 2:-2].mean() < 4
+
+
+def test_a_crop_is_read_from_the_store_with_its_own_pixels():
+    """Through the data module: stored at 48 pixels, 36 of them are seen at 36."""
+    options = {"sampler": SegmentSampler(frames=2)}
+    cropped = made_data(augmentation=ClipAugmentation(flip=False, crop=0.75), size=36, **options)
+    cut, whole = cropped.clip_dataset("test")[1].face, made_data(size=48, **options).clip_dataset("test")[1].face
+    np.testing.assert_array_equal(cut.numpy(), whole.numpy()[..., 6:42, 6:42])
 
 
 def test_crops_reach_every_place_and_show_nothing_from_outside():
@@ -112,7 +143,7 @@ def test_crops_reach_every_place_and_show_nothing_from_outside():
 @pytest.mark.parametrize("seed", range(6))
 def test_landmarks_follow_a_crop(seed):
     transform = ClipAugmentation(rotation=25, scale=0.2, crop=0.8).draw(96, torch.Generator().manual_seed(seed))
-    moved = transform.image(dot_image(45, 50))
+    moved = transform.image(dot_image(45, 50), 96)
     y, x = (moved[..., 0].astype(float) / moved[..., 0].sum() * np.indices((96, 96))).sum(axis=(1, 2))
     landmarks = np.tile(np.array([45, 50, 10], np.float32), (1, 68, 1))
     assert transform.points(landmarks)[0, 0, :2] == pytest.approx([x, y], abs=0.3)

@@ -32,9 +32,10 @@ class Pictures(FrameModality):
 
     def read(self, frames: FrameSelection) -> Tensor:
         """Read the (T, 3, S, S) crops, resized and transformed."""
-        crops = resize_clip(frames.clip.crops(frames.positions, frames.size, self.field), frames.size)
+        side = frames.transform.source_side(frames.size) if frames.transform else frames.size
+        crops = resize_clip(frames.clip.crops(frames.positions, side, self.field), side)
         if frames.transform:
-            crops = np.stack([frames.transform.image(crop) for crop in crops])
+            crops = np.stack([frames.transform.image(crop, frames.size) for crop in crops])
         return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
 
     def placeholder(self, frames: int, size: int) -> Tensor:
