@@ -10,10 +10,11 @@ from pathlib import Path
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.system import data_names, experiments_folder
+from fer_lightning.tables.collect import settings_hash
 from fer_lightning.tables.files import StoredTable, read_stored
 from fer_lightning.tables.grid import as_markdown
 from fer_lightning.tables.plan import RENDERED, TableRequest, plan
-from fer_lightning.tables.results import results_root, settings_hash
+from fer_lightning.tables.results import results_root
 from fer_lightning.tables.table import read_table, table_names
 
 MARKED = re.compile(r"(<!-- (?:results: (?P<folder>[\w.]+)|tables) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -9,8 +9,9 @@ from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
+from fer_lightning.tables.collect import collect
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
-from fer_lightning.tables.results import collect, read_predictions, results_folder, write_result
+from fer_lightning.tables.results import read_predictions, results_folder, write_result
 from fer_lightning.tables.verdicts import judge, write_verdicts
 
 Train = Callable[[Sequence[ExperimentRequest]], list[ExperimentRequest]]

@@ -17,9 +17,10 @@ from fer_lightning.evaluation.comparison import difference_over_seeds, paired_di
 from fer_lightning.evaluation.metrics import METRICS, STD_ACCURACY, UAR, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunInfo
+from fer_lightning.tables.collect import settings_hash
 from fer_lightning.tables.files import read_stored
 from fer_lightning.tables.plan import TableRequest, plan
-from fer_lightning.tables.results import read_predictions, read_result, settings_hash
+from fer_lightning.tables.results import read_predictions, read_result
 from fer_lightning.tables.verdicts import Verdict
 from tests.ensemble.test_ensemble import made_table
 from tests.tables.test_table import MADE

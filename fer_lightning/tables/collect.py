@@ -1,0 +1,104 @@
+"""Collects what the finished runs of a row have left into its results."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fer_lightning.ensemble.training import resolved
+from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.metrics import METRICS, scores
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.resume import result_settings
+from fer_lightning.paths import RUN
+from fer_lightning.report.sections.curves import read_curves
+from fer_lightning.tables.outputs import output_values
+from fer_lightning.tables.plan import PlannedRow, TableRequest
+from fer_lightning.tables.results import WATCHED, RowResult, RunResult
+
+PER_RUN = ("data.dataset.init_args.fold", "data.seed", "seed_everything")
+"""Settings in which the runs of a row differ."""
+CURVES = (WATCHED, "inner/war", "inner/loss", "train/war", "train/loss", "train/data_wait")
+"""Logged values whose curves are kept."""
+
+
+def collect(asked: TableRequest, planned: PlannedRow) -> RowResult:
+    """Returns the results of the finished runs of a row.
+
+    Raises:
+        ValueError: none of its runs is finished, or a file of one is damaged.
+    """
+    requests = [request for request in planned.requests if request.run.finished]
+    if not requests:
+        raise ValueError(f"row {planned.row.name}: none of its {len(planned.requests)} runs is finished")
+    tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
+    pooled = PredictionTable.concat(tables)
+    intervals = bootstrap(pooled)
+    return RowResult(
+        table=Path(asked.name).stem,
+        row=planned.row.name,
+        experiment=requests[0].experiment,
+        size=planned.size,
+        arguments=requests[0].arguments,
+        settings=settings_hash(requests[0]),
+        runs=tuple(run_result(each, table) for each, table in zip(requests, tables, strict=True)),
+        intervals={name: (each.low, each.high) for name, each in intervals.by_name.items() if each.is_known},
+        unit=intervals.unit,
+        clusters=intervals.clusters,
+    )
+
+
+def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
+    """Returns the result of a finished run."""
+    info, answered = request.run.read_info(), table.select(~table.missing)
+    return RunResult(
+        fold=request.fold,
+        seed=request.seed,
+        clips=len(table),
+        answered=len(answered),
+        metrics=_metrics(table),
+        answered_metrics=_metrics(answered) if len(answered) else {},
+        outputs=output_values(request.run, table),
+        parameters=info.parameters,
+        multiply_adds=info.multiply_adds,
+        ms_per_clip=None if info.seconds_per_clip is None else 1000 * info.seconds_per_clip,
+        selection=info.selection,
+        seconds=info.seconds,
+        device=info.device,
+        commit=info.commit,
+        class_names=table.class_names,
+        confusion=tuple(tuple(row) for row in scores(table).confusion.tolist()),
+        curves=_curves(request),
+    )
+
+
+def _curves(request: ExperimentRequest) -> dict[str, tuple[float, ...]]:
+    """Returns the curves of a run that a page draws, rounded; none for ensembles, which have no epochs."""
+    path = request.run.curves
+    curves = read_curves(path) if path.exists() else ()
+    return {
+        curve.name: tuple(round(value, 5) for value in curve.value.tolist())
+        for curve in curves
+        if curve.name in CURVES and np.isfinite(curve.value).all()
+    }
+
+
+def _metrics(table: PredictionTable) -> dict[str, float]:
+    """Returns all metrics and the accuracy of each class, without those that are undefined."""
+    result = scores(table)
+    values = {metric.name: result[metric] for metric in METRICS}
+    values |= {f"recall.{name}": float(v) for name, v in zip(table.class_names, result.class_accuracy, strict=True)}
+    return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def settings_hash(request: ExperimentRequest) -> str:
+    """Returns a hash of everything in a run's configuration that may change its result, except its fold and seed."""
+    settings = {key: value for key, value in result_settings(resolved(request)) if key not in PER_RUN}
+    plain = {key: _without_seed(value) for key, value in settings.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _without_seed(value: object) -> object:
+    return value.split("/")[0] if isinstance(value, str) and value.startswith(RUN) else value
