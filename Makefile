@@ -26,8 +26,7 @@ help: ## this list, and what experiments are made of
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
 	@echo; echo 'Variables: EXP experiment, DATA its data set in the place of the one it names, SIZE small or paper, FOLD, SEED, ARGS further arguments'
 	@echo "Data sets (DATA=): $$(ls experiments/data | sed 's/.yaml//' | paste -sd' ' -), looked for in the folder that FER_DATA names (data/)"
-	@echo; echo 'Systems; an experiment is a system on a data set (EXP=<system>_<data>):'
-	@for f in experiments/systems/*.yaml; do printf '  %-24s %s\n' "$$(basename $$f .yaml)" "$$(sed -n 's/^  summary: //p' $$f)"; done
+	@echo; if [ -x $(FER) ]; then $(FER) experiments; else echo 'Systems; an experiment is a system on a data set (EXP=<system>_<data>):'; for f in experiments/systems/*.yaml; do printf '  %-24s %s\n' "$$(basename $$f .yaml)" "$$(sed -n 's/^  summary: //p' $$f)"; done; fi
 
 setup: $(DONE) ## install everything into .venv
 

@@ -6,9 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_request
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.tables.files import read_stored, write_text
 from fer_lightning.tables.page import write_page
-from fer_lightning.tables.plan import TableRequest
+from fer_lightning.tables.plan import RENDERED, TableRequest
 from fer_lightning.tables.readme import outdated, write_readmes
 from fer_lightning.tables.table import table_names
 
@@ -62,10 +63,16 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
         table.add_row(
             name,
             stored.table.title,
-            data or stored.table.data,
+            _with_state(data or stored.table.data),
             str(len(rows)),
             str(len(own)),
             str(len(stored.results)),
             ", ".join(lacking),
         )
     return table
+
+
+def _with_state(data: str) -> str:
+    """Returns the name of a data set, and whether it is missing on this machine; rendered ones are made when needed."""
+    is_here = data.startswith(RENDERED) or build_dataset(data).folder.exists()
+    return data if is_here else f"{data} (not here)"

@@ -175,9 +175,19 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
             f"Ours: mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over "
             f"{counted(first.clusters, first.unit)}. {_selections(results)}"
         )
+    if not rendered:
+        notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]
     notes += [f"{row.label or row.name}: {row.note}" for row in table.rows if row.note]
     notes += [f"{row.label or row.name} cannot be run: {row.missing}." for row in table.rows if row.missing]
     return [note.strip() for note in notes if note.strip()]
+
+
+def _other_clips(row: Row, result: RowResult) -> str:
+    """Says that a published accuracy is of another number of clips than ours; nothing if it is of the same."""
+    clips = row.decoded.partition("/")[2]
+    if not clips or int(clips) == result.clips:
+        return ""
+    return f"{row.label or row.name}: the published accuracy is of {clips} clips, ours of {result.clips}."
 
 
 def _selections(results: dict[str, RowResult]) -> str:

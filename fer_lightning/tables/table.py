@@ -222,6 +222,17 @@ def _order(name: str) -> tuple[str, str, int]:
     return paper, place.removesuffix(number), int(number or 0)
 
 
+def published_pairs() -> dict[str, list[str]]:
+    """Returns the data sets on which the papers publish results of a system, by the system's name."""
+    pairs: dict[str, set[str]] = {}
+    for name in table_names():
+        table = read_table(name)
+        for row in table.rows:
+            if row.system and row.published and table.kind == "results":
+                pairs.setdefault(row.system, set()).add(row.data or table.data)
+    return {system: sorted(data) for system, data in sorted(pairs.items())}
+
+
 def read_table(name: str) -> PaperTable:
     """Reads a table by its name, or from a file.
 

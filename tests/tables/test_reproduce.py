@@ -156,6 +156,7 @@ def test_on_real_data_the_difference_stands_and_predictions_stay_here(tmp_path, 
     war = read_result(folder, "whole").by_seed("war")[0]
     assert float(whole["difference"]) == pytest.approx(100 * war - 85, abs=0.006)
     assert json.loads((folder / "claims.json").read_text())[0]["row"] == "whole"
+    assert "plain: the published accuracy is of 120 clips, ours of 56." in (folder / "table.md").read_text()
 
 
 def test_what_papers_report_stands_beside_if_the_split_was_watched(table, trained, tmp_path):
@@ -236,7 +237,13 @@ def test_half_written_results_are_named(table, trained, tmp_path, capsys, text):
 
 def test_the_list_of_tables_counts_rows_and_results(capsys):
     assert main(["tables"]) == 0
-    assert "ceflnet_6" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ceflnet_6" in said
+    assert "bu4dfe (not here)" in said
+    assert main(["experiments"]) == 0
+    published = capsys.readouterr().out.partition("Published")[2]
+    (line,) = (line for line in published.splitlines() if line.split()[:1] == ["ceflnet"])
+    assert [name.strip(",") for name in line.split()[1:]] == ["afew", "bu4dfe", "dfew", "mmi"]
     assert main(["tables", "ceflnet_6"]) == 0
     said = capsys.readouterr().out
     assert "85.33" in said
