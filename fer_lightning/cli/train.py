@@ -1,13 +1,18 @@
 """`fer train`: trains, evaluates and reports an experiment. The same command resumes a run that was stopped."""
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 
-from fer_lightning.ensemble.training import train_ensemble
+from fer_lightning.ensemble.training import resolved, train_ensemble
 from fer_lightning.experiments.fit import fit_experiment
+from fer_lightning.experiments.overrides import is_own, parse_arguments, variant_name
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import data_names, system_names
 from fer_lightning.runs.folder import RunFolder
+
+AUTO = "auto"
+"""The name that stands for one made of the settings that differ from the experiment's."""
 
 
 def main(arguments: list[str]) -> None:
@@ -40,22 +45,49 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", help="another data set")
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
-    parser.add_argument("--name", default="", help="name of a variant, such as no_sal; its runs get their own folder")
+    parser.add_argument(
+        "--name",
+        default="",
+        help="name of a variant, such as no_sal; its runs get their own folder. `auto` makes it of the settings that "
+        "differ from the experiment's, such as sal_false",
+    )
     parser.add_argument("--group", default="", help="the runs' group in W&B, such as a table (default: the experiment)")
     parser.add_argument("--job-type", default="train", choices=("train", "ablation"), help="the runs' kind in W&B")
 
 
 def request_from_options(options: argparse.Namespace, others: list[str]) -> ExperimentRequest:
-    """Returns the request for the arguments of `add_experiment_arguments`; `others` are Lightning's."""
-    return ExperimentRequest(
+    """Returns the request for the arguments of `add_experiment_arguments`; `others` are Lightning's.
+
+    Raises:
+        ValueError: the name should be made of settings, and one of them does not exist or has no value.
+    """
+    request = ExperimentRequest(
         options.experiment,
         options.data or None,
         options.size or None,
         name=options.name,
-        arguments=tuple(others),
+        arguments=tuple(separated(others)),
         group=options.group,
         job_type=options.job_type,
     )
+    return replace(request, name=automatic_name(request)) if request.name == AUTO else request
+
+
+def separated(arguments: list[str]) -> Iterator[str]:
+    """Yields arguments in which `--key=value` is `--key` and `value`, as all requests have them."""
+    for argument in arguments:
+        yield from argument.split("=", 1) if argument.startswith("--") else (argument,)
+
+
+def automatic_name(request: ExperimentRequest) -> str:
+    """Returns the name that `fer ablate` gives to a variant with a request's arguments; empty if nothing differs.
+
+    Raises:
+        ValueError: a setting does not exist or has no value.
+    """
+    config = resolved(replace(request, name="", arguments=()))
+    overrides = parse_arguments(config, request.arguments)
+    return variant_name(each for each in overrides if not is_own(config, each))
 
 
 def train(request: ExperimentRequest) -> RunFolder:

@@ -1,5 +1,6 @@
 """One run of a model, from its data to its report: train, resume, evaluate, measure."""
 
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,9 @@ from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.curves import drop_rows_after
 from fer_lightning.training.wandb_logger import RunWandbLogger
 from fer_lightning.weights import checkpoint_named, read_checkpoint
+
+SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
+"""Variables by which the agent of a W&B sweep makes a training one of the sweep's runs."""
 
 
 def fit_experiment(request: ExperimentRequest) -> RunFolder:
@@ -90,7 +94,8 @@ def train_required_run(name: str) -> None:
             f"--seed {request.seed} and what it changes"
         )
     print_on_rank_zero(f"first: {name}, whose weights are needed")
-    subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True)
+    own = {name: value for name, value in os.environ.items() if name not in SWEEP_VARIABLES}
+    subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True, env=own)
 
 
 def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:

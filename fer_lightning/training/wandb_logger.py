@@ -259,7 +259,8 @@ def _run_name(folder: Path) -> str:
 
 
 def _run_id(run: RunFolder) -> str:
-    """Returns the W&B id of a run, which is created once and kept in the run's folder."""
+    """Returns the W&B id of a run, which is created once, or taken from its sweep, and kept in the run's folder."""
     if not run.wandb_id.exists():
-        atomic_write(run.wandb_id, secrets.token_hex(4).encode())
+        from_sweep = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        atomic_write(run.wandb_id, (from_sweep or secrets.token_hex(4)).encode())
     return run.wandb_id.read_text()

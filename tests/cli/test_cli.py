@@ -185,7 +185,7 @@ def test_whether_a_training_was_stopped_early(states, expected):
 
 def test_required_runs_are_trained_once_in_their_own_process(monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(fit.subprocess, "run", lambda command, check: started.append((command[1:], check)))
+    monkeypatch.setattr(fit.subprocess, "run", lambda command, check, env: started.append((command[1:], check)))
     train_required_run("stills_synthetic_stills")
     asked = ["stills_synthetic_stills", "--fold", "1", "--seed", "0"]
     assert started == [(["-m", "fer_lightning", "train", *asked], True)]
