@@ -19,7 +19,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce tables report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
+.PHONY: help setup data train cv reproduce ablate tables report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -51,6 +51,9 @@ cv: $(DONE) ## all folds of EXP: what is finished is skipped, what was stopped g
 
 reproduce: $(DONE) ## a paper's table, beside the published values: make reproduce TABLE=ceflnet_6 SEEDS="0 1 2" ARGS=--dry-run
 	$(FER) reproduce $(TABLE) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) --seeds $(SEEDS) $(ARGS)
+
+ablate: $(DONE) ## EXP with other settings: make ablate EXP=ceflnet_cremad ARGS='--grid model.sal=[true,false] --seeds 0 1 2'
+	$(FER) ablate $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 tables: $(DONE) ## list the papers' tables with their state
 	$(FER) tables $(ARGS)

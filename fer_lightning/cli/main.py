@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("train", "train an experiment, evaluate it, write its report; resumes a stopped run"),
     "cv": ("cross_validate", "train all folds and seeds of an experiment and summarise their scores"),
     "reproduce": ("reproduce", "train what a paper's table lacks, and write the table with our results"),
+    "ablate": ("ablate", "train an experiment with other settings, and write the differences"),
     "tables": ("tables", "list the papers' tables, or print one with the results that are there"),
     "predict": ("predict", "predict expressions over time in any videos with a trained run"),
     "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
@@ -32,7 +33,7 @@ COMMANDS = {
 }
 """Command -> its module in this folder, and its line in the help."""
 
-RESUMED = ("train", "cv", "reproduce", "data")
+RESUMED = ("train", "cv", "reproduce", "ablate", "data")
 """Commands that resume if they are run again; the others start from the beginning."""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
+from fer_lightning.tables.ablation_grid import ablation_grid
 from fer_lightning.tables.computed import computed_values
 from fer_lightning.tables.grid import Grid, as_latex, as_markdown, grid
 from fer_lightning.tables.plan import TableRequest
@@ -33,6 +34,8 @@ class StoredTable:
 
     def grid(self) -> Grid:
         """Returns the table as text; values of systems that need no training are computed."""
+        if self.table.base:
+            return ablation_grid(self.table, self.results, self.verdicts)
         return grid(self.table, self.results, self.verdicts, self.asked.data, computed_values(self.asked))
 
     @property

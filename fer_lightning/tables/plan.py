@@ -28,6 +28,7 @@ class TableRequest:
         folds: the folds of every row; empty for all of the protocol's, or the first one on rendered data.
         rows: the names of the rows to train; empty for all.
         watch: whether the reported split is evaluated after each epoch too, for what papers report.
+        ablation: the table itself where it is an ablation; its runs are labelled with its name.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TableRequest:
     folds: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     watch: bool = False
+    ablation: PaperTable | None = None
 
     def read(self) -> PaperTable:
         """Reads the table.
@@ -45,7 +47,7 @@ class TableRequest:
             FileNotFoundError: there is no such table.
             ValueError: the file is not a table, or has no row of a requested name.
         """
-        table = read_table(self.name)
+        table = self.ablation or read_table(self.name)
         for name in self.rows:
             table.row(name)
         return table
@@ -107,19 +109,17 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     if not row.runs_at(size):
         return PlannedRow(row, data, size, (), ())
     folds = asked.folds or protocol_folds(data)
-    group = Path(asked.name).stem  # of the runs in Weights & Biases
     requests = tuple(
-        _labelled(row_request(row, data, size, fold, seed), group, asked.watch)
-        for seed in asked.seeds
-        for fold in folds
+        _labelled(row_request(row, data, size, fold, seed), asked) for seed in asked.seeds for fold in folds
     )
     return PlannedRow(row, data, size, requests, tuple(_required(row, data, size, asked.seeds)))
 
 
-def _labelled(request: ExperimentRequest, group: str, watch: bool) -> ExperimentRequest:
-    """Returns a request whose run belongs to a group in Weights & Biases, and that may watch the reported split."""
-    watching = ("--data.watch_test", "true") if watch and not request.is_ensemble else ()
-    return replace(request, group=group, arguments=(*request.arguments, *watching))
+def _labelled(request: ExperimentRequest, asked: TableRequest) -> ExperimentRequest:
+    """Returns a request whose run has the table's group in Weights & Biases, and that may watch the reported split."""
+    watching = ("--data.watch_test", "true") if asked.watch and not request.is_ensemble else ()
+    labelled = replace(request, group=Path(asked.name).stem, arguments=(*request.arguments, *watching))
+    return replace(labelled, job_type="ablation") if asked.ablation else labelled
 
 
 def row_data(table: PaperTable, row: Row, asked: str | None = None) -> str:

@@ -14,7 +14,7 @@ from fer_lightning.tables.collect import settings_hash
 from fer_lightning.tables.files import StoredTable, read_stored
 from fer_lightning.tables.grid import as_markdown
 from fer_lightning.tables.plan import RENDERED, TableRequest, plan
-from fer_lightning.tables.results import results_root
+from fer_lightning.tables.results import results_root, table_folders
 from fer_lightning.tables.table import read_table, table_names
 
 MARKED = re.compile(r"(<!-- (?:results: (?P<folder>[\w.]+)|tables) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -56,7 +56,7 @@ def outdated() -> Iterator[str]:
         text = path.read_text(encoding="utf-8")
         if current_text(text) != text:
             yield f"{path} is not made from the results that are there: fer tables --write"
-    for folder in sorted(path for path in results_root().glob("*") if path.is_dir()):
+    for folder in table_folders():
         stored = stored_of(folder.name)
         seeds = tuple(dict.fromkeys(seed for each in stored.results.values() for seed in each.seeds))
         asked = TableRequest(stored.asked.name, stored.asked.data, stored.asked.size, seeds or (0,))
@@ -102,7 +102,7 @@ def command(stored: StoredTable) -> str:
 
 def list_of_tables() -> str:
     """Returns a list of all tables as Markdown: what they are about, how many rows can be run, and results."""
-    folders = {path.name for path in results_root().glob("*") if path.is_dir()}
+    folders = {path.name for path in table_folders()}
     lines = ["| table | | data | rows to run | results |", "|---|---|---|---:|---|"]
     for name in table_names():
         table = read_table(name)

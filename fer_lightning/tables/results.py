@@ -166,7 +166,17 @@ def results_folder(asked: TableRequest, planned: PlannedRow | None = None) -> Pa
     name = Path(asked.name).stem
     size = asked.size or (planned.size if planned else None)
     parts = [name, *([asked.data] if asked.data else []), *(["small"] if size == "small" else [])]
-    return results_root() / ".".join(parts)
+    return (ablations_folder() if asked.ablation else results_root()) / ".".join(parts)
+
+
+def ablations_folder() -> Path:
+    """Returns the folder of ablations, each a file `NAME.yaml` beside the folders of its results."""
+    return results_root() / "ablations"
+
+
+def table_folders() -> list[Path]:
+    """Lists the folders with results of the papers' tables."""
+    return sorted(path for path in results_root().glob("*") if path.is_dir() and path != ablations_folder())
 
 
 def result_file(folder: Path, row: str) -> Path:

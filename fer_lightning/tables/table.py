@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
@@ -12,6 +12,7 @@ from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names
 from fer_lightning.runs.folder import read_yaml
 
+Schema = TypeVar("Schema")
 Kind = Literal["results", "cost", "configuration"]
 COSTS = ("parameters", "multiply_adds", "ms_per_clip", "train_ms_per_clip")
 """Columns about a model's cost: numbers, and milliseconds for a clip."""
@@ -153,6 +154,7 @@ class PaperTable:
         claims: what the order of rows claims.
         kind: `results` of training; `cost` of models, which needs no training; `configuration`, values of settings.
         note: what a reader should know about the table.
+        base: in an ablation, the name of the row that every other one is compared with; empty in a paper's table.
 
     Raises:
         ValueError: the table contradicts itself.
@@ -169,6 +171,7 @@ class PaperTable:
     claims: tuple[Claim, ...] = ()
     kind: Kind = "results"
     note: str = ""
+    base: str = ""
 
     def __post_init__(self) -> None:
         """Checks that rows and columns exist and that names are unique."""
@@ -259,24 +262,39 @@ def parse_table(content: object, origin: str) -> PaperTable:
     Raises:
         ValueError: the content is not a table; the message names what is wrong.
     """
+    return parse(PaperTable, content, origin)
+
+
+def parse(schema: type[Schema], content: object, origin: str) -> Schema:
+    """Returns what some content describes.
+
+    Args:
+        schema: a dataclass, whose rows and claims have the form of a table's.
+        content: what a file holds.
+        origin: where it comes from, for messages.
+
+    Raises:
+        ValueError: the content has another form; the message names what is wrong.
+    """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(PaperTable, "table")
+    parser.add_class_arguments(schema, "table")
     try:
         parsed = parser.parse_object({"table": content})
-        table: PaperTable = parser.instantiate_classes(parsed).table
+        described: Schema = parser.instantiate_classes(parsed).table
     except (ArgumentError, ValueError, TypeError) as error:
-        raise ValueError(f"{origin}: {error}{_suggestion(content)}") from error
-    return table
+        raise ValueError(f"{origin}: {error}{_suggestion(content, schema)}") from error
+    return described
 
 
-def _suggestion(content: object) -> str:
+def _suggestion(content: object, schema: Any) -> str:
     """Suggests keys similar to those in a file that do not exist."""
-    known = {each: [*schema.__dataclass_fields__] for each, schema in SCHEMAS.items()}
+    schemas = SCHEMAS | {"table": schema}
+    known = {each: [*schema.__dataclass_fields__] for each, schema in schemas.items()}
     unknown = [(key, known[level]) for level, key in _keys(content) if key not in known[level]]
     return "".join(f"; no key {key!r}, {similar_names(key, names)}" for key, names in unknown)
 
 
-SCHEMAS: dict[str, Any] = {"table": PaperTable, "rows": Row, "claims": Claim, "requires": Required}
+SCHEMAS: dict[str, Any] = {"rows": Row, "claims": Claim, "requires": Required}
 
 
 def _keys(content: object, level: str = "table") -> Iterator[tuple[str, str]]:

@@ -15,6 +15,12 @@ from fer_lightning.tables.table import Claim, PaperTable
 
 Outcome = Literal["shows", "does not show", "undecided"]
 FILE = "claims.json"
+CLAIMED: dict[Outcome, str] = {
+    "shows": "The order shows",
+    "does not show": "The order does not show, it is the opposite",
+    "undecided": "Undecided",
+}
+COMPARED: dict[Outcome, str] = {"shows": "Better", "does not show": "Worse", "undecided": "Undecided"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Verdict:
     Args:
         row: name of the row that should be better.
         over: name of the row that it should be better than.
-        text: the claim.
+        text: the claim; empty where a row of an ablation is compared with its base.
         column: the metric.
         difference: the first row's value minus the second's, mean over the seeds.
         low: lower end of its 95 % interval over people and seeds.
@@ -59,21 +65,20 @@ class Verdict:
         low, high = sorted((sign * self.low, sign * self.high))
         return "shows" if low > 0 else "does not show" if high < 0 else "undecided"
 
+    def difference_text(self) -> str:
+        """Writes the difference with its interval."""
+        spec = f"+{self.metric.spec}"
+        return f"{self.difference:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
     def sentence(self, labels: Mapping[str, str]) -> str:
         """Says in one sentence what the results say about the claim.
 
         Args:
             labels: name of a row -> what it is called in the sentence.
         """
-        head = {
-            "shows": "The order shows",
-            "does not show": "The order does not show, it is the opposite",
-            "undecided": "Undecided",
-        }[self.outcome]
-        spec = f"+{self.metric.spec}"
+        head = (CLAIMED if self.text else COMPARED)[self.outcome]
         return (
-            f"{head}: {labels[self.row]} minus {labels[self.over]} is {self.difference:{spec}} "
-            f"[{self.low:{spec}}, {self.high:{spec}}] "
+            f"{head}: {labels[self.row]} minus {labels[self.over]} is {self.difference_text()} "
             f"{self.metric.short} (95 % over {counted(self.clusters, self.unit)} and {counted(self.seeds, 'seed')}, "
             f"N = {self.clips})."
         )

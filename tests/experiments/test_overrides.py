@@ -51,7 +51,7 @@ def test_short_keys_stand_for_full_ones(key, full):
     [
         ("model.sall", r"no setting 'model\.sall'; did you mean model\.sal"),
         ("model.init_args.sall", r"no setting 'model\.init_args\.sall'; did you mean model\.sal"),
-        ("modle.sal", r"did you mean .*model\.sal"),
+        ("mod.sal", r"did you mean .*model\.sal"),
         ("trainer.maxepochs", r"did you mean trainer\.max_epochs"),
         ("model.backbone.width.depth", r"no setting 'model\.backbone\.width\.depth'"),
         ("model.sal.depth", r"no setting 'model\.sal\.depth'"),
