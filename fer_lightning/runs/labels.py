@@ -56,6 +56,11 @@ class RunLabels:
         )
         return [f"{name}: {value}"[:MAX_TAG] for name, value in named if value]
 
+    @property
+    def row(self) -> str:
+        """What curves are grouped by: system and data set with the variant, whose runs differ in fold and seed."""
+        return ".".join(part for part in ("_".join(filter(None, (self.system, self.data))), self.variant) if part)
+
     @classmethod
     def shared(cls, labels: Iterable["RunLabels"]) -> "RunLabels":
         """Returns what several runs have in common; labels in which they differ are empty."""

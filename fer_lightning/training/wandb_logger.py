@@ -5,6 +5,7 @@ import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
@@ -23,7 +24,14 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.paths import runs_root
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
-from fer_lightning.training.wandb_tables import ShownTable, class_table, clip_table, confusion_table, score_values
+from fer_lightning.training.wandb_tables import (
+    ShownTable,
+    class_table,
+    clip_table,
+    confusion_table,
+    cost_values,
+    score_values,
+)
 
 RENDERED = (Synthetic.name, SyntheticStills.name)
 """The data sets whose faces are of nobody."""
@@ -83,6 +91,7 @@ class RunWandbLogger(WandbLogger):
                 group=labels.group or None,
                 job_type=labels.job_type,
                 tags=labels.tags,
+                config={"labels": asdict(labels) | {"row": labels.row}},
                 mode=mode,
                 settings=wandb.Settings(console="off", silent=mode != "online"),
             )
@@ -166,9 +175,9 @@ class RunWandbLogger(WandbLogger):
     def log_report(self, run: RunFolder, model: Sequence[Path]) -> None:
         """Sends the results of an evaluated run and ends the W&B run.
 
-        The summary holds the scores with both ends of their intervals. Figures and tables are panels; the report with
-        the prediction tables is one artifact, the model another, `model-ID`. Pictures of faces are sent only if they
-        are rendered, see `without_faces`.
+        The summary holds the scores with both ends of their intervals, and the model's cost. Figures and tables are
+        panels; the report with the prediction tables is one artifact, the model another, `model-ID`. Pictures of faces
+        are sent only if they are rendered, see `without_faces`.
 
         Args:
             run: the run, with its report.
@@ -182,6 +191,7 @@ class RunWandbLogger(WandbLogger):
         values = score_values(result, bootstrap(table), "test")
         if inner.is_file() and len(chosen := PredictionTable.read(inner)):
             values |= score_values(scores(chosen), bootstrap(chosen), "chosen")
+        values |= cost_values(run.read_info())
         tables = (class_table(table), confusion_table(table.class_names, result), clip_table(table))
         self.log_results(values, tables)
         about = describe(run)

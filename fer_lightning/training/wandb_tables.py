@@ -10,6 +10,7 @@ import numpy as np
 from fer_lightning.evaluation.bootstrap import Intervals
 from fer_lightning.evaluation.metrics import METRICS, Scores, scores
 from fer_lightning.evaluation.predictions import NONE, PREFIX, PredictionTable
+from fer_lightning.runs.folder import RunInfo
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,16 @@ def score_values(result: Scores, intervals: Intervals, split: str) -> dict[str, 
         name, interval = f"{split}/{metric.name}", intervals[metric]
         values |= {name: result[metric], f"{name}_low": interval.low, f"{name}_high": interval.high}
     return defined(values)
+
+
+def cost_values(info: RunInfo) -> dict[str, float]:
+    """Returns a model's parameters and, where they were measured, multiply-adds and milliseconds for a clip."""
+    values: dict[str, float] = {"cost/parameters": info.parameters}
+    if info.multiply_adds is not None:
+        values["cost/multiply_adds"] = info.multiply_adds
+    if info.seconds_per_clip is not None:
+        values["cost/ms_per_clip"] = 1000 * info.seconds_per_clip
+    return values
 
 
 def spread_values(results: Sequence[Scores], of: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What a training says to Weights & Biases, read back from the files of an offline run."""
 
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +52,7 @@ def test_a_training_says_what_it_belongs_to(offline):
     tags = {"system: ceflnet", "data: dfew", "size: paper", "fold: 1", "seed: 0", "selection: inner"}
     assert set(told.tags) == tags
     assert told.config["data"]["selection"] == "inner"
+    assert told.config["labels"] == asdict(RunLabels.read(run)) | {"row": "ceflnet_dfew"}
     assert told.steps["*"] == "epoch"
     loss = {row["epoch"]: row["train/loss"] for row in told.history if "train/loss" in row}
     assert loss == pytest.approx(table_epochs(read_rows(run.path), "train/loss"))
@@ -59,6 +61,10 @@ def test_a_training_says_what_it_belongs_to(offline):
 def test_a_training_says_what_came_of_it(offline):
     run = trained()
     (told,) = written_runs(run.path)
+    info = run.read_info()
+    cost = {"parameters": info.parameters, "multiply_adds": info.multiply_adds}
+    assert {name: told.summary[f"cost/{name}"] for name in cost} == cost
+    assert told.summary["cost/ms_per_clip"] == pytest.approx(1000 * info.seconds_per_clip)
     for split, name in (("test", "test"), ("inner", "chosen")):
         table = PredictionTable.read(run.predictions(split))
         result, intervals = scores(table), bootstrap(table)
@@ -228,6 +234,12 @@ def test_a_resumed_run_keeps_its_labels(offline, monkeypatch):
     assert first.id == second.id
     assert (first.group, first.job_type, first.tags) == (second.group, second.job_type, second.tags)
     assert second.group == "table 5"
+
+
+def test_curves_are_grouped_by_what_differs_in_fold_and_seed_only():
+    assert RunLabels("table 5", system="ceflnet", data="dfew", variant="no_sal", fold="1").row == "ceflnet_dfew.no_sal"
+    assert RunLabels(system="ceflnet").row == "ceflnet"
+    assert RunLabels("table 5").row == ""
 
 
 def test_labels_are_of_the_request():
