@@ -9,7 +9,7 @@ SEED   ?= 0
 SEEDS  ?= 0
 TABLE  ?= all
 ARGS   ?=
-EXTRAS ?= dev,audio,opensmile
+EXTRAS ?= dev,audio,opensmile,dashboards
 FROM   ?= .
 
 FER    := $(VENV)/bin/fer
@@ -19,7 +19,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce ablate tables report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
+.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -55,6 +55,9 @@ reproduce: $(DONE) ## a paper's table, beside the published values: make reprodu
 ablate: $(DONE) ## EXP with other settings: make ablate EXP=ceflnet_cremad ARGS='--grid model.sal=[true,false] --seeds 0 1 2'
 	$(FER) ablate $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
+dashboard: $(DONE) ## a view in W&B for the runs of a table, an ablation or an experiment: make dashboard ARGS=ceflnet_6
+	$(FER) dashboard $(ARGS)
+
 tables: $(DONE) ## list the papers' tables with their state
 	$(FER) tables $(ARGS)
 
@@ -82,7 +85,7 @@ coverage: $(DONE) ## the tests, and what they run; fails below the share that py
 lowest: ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
-	$(LOWEST) --resolution lowest-direct --override requirements/lowest.txt --editable '.[$(EXTRAS)]'
+	$(LOWEST) --resolution lowest-direct --override requirements/lowest.txt --editable '.[dev,audio,opensmile]' # dashboards ask for a newer wandb
 	$(LOWEST) --no-deps --require-hashes -r requirements/facenet.txt
 	$(LOWEST) --no-deps --require-hashes -r requirements/mediapipe.txt
 	.venv-lowest/bin/python -m pytest -n 2 $(ARGS)

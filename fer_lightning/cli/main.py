@@ -18,6 +18,7 @@ COMMANDS = {
     "reproduce": ("reproduce", "train what a paper's table lacks, and write the table with our results"),
     "ablate": ("ablate", "train an experiment with other settings, and write the differences"),
     "tables": ("tables", "list the papers' tables, or print one with the results that are there"),
+    "dashboard": ("dashboard", "make a view in W&B for the runs of a table, an ablation or an experiment"),
     "predict": ("predict", "predict expressions over time in any videos with a trained run"),
     "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
     "report": ("report", "write a run's report again"),
