@@ -226,8 +226,8 @@ def table_of(probabilities: list[list[float]], reason: tuple[str, ...] = ("",)) 
 
 def test_a_resumed_run_keeps_its_labels(offline, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "write_results", lambda *_: (_ for _ in ()).throw(ValueError("stopped")))
-        assert main(experiment("--trainer.max_epochs", "2", "--group", "table 5", "--job-type", "ablation")) == 2
+        patch.setattr(fit, "write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(experiment("--trainer.max_epochs", "2", "--group", "table 5", "--job-type", "ablation")) == 130
     wandb.finish()
     run = trained()
     first, second = written_runs(run.path)
@@ -245,9 +245,9 @@ def test_curves_are_grouped_by_what_differs_in_fold_and_seed_only():
 def test_labels_are_of_the_request():
     request = ExperimentRequest("ceflnet_dfew", "synthetic_wild", "small", "3", 7, "no_sal")
     assert labels_of(request) == RunLabels(
-        "ceflnet_dfew", "train", "ceflnet", "synthetic_wild", "small", "3", 7, "no_sal"
+        "ceflnet_synthetic_wild", "train", "ceflnet", "synthetic_wild", "small", "3", 7, "no_sal"
     )
-    assert labels_of(ExperimentRequest("c3d_pretraining")).data == "synthetic_pretraining"
+    assert labels_of(ExperimentRequest("c3d_synthetic_pretraining")).data == "synthetic_pretraining"
 
 
 def test_labels_are_kept_in_the_runs_folder(tmp_path):
