@@ -138,11 +138,18 @@ def load_backbone_weights(
     if missing:
         raise ValueError(
             f"the weights of {source!r} do not fit {name}: {len(missing)} of {len(own)} tensors are missing or have "
-            f"another shape, such as {missing[0]} ({tuple(own[missing[0]].shape)} expected, "
-            f"{tuple(state[missing[0]].shape) if missing[0] in state else 'none'} found); "
-            "use the same backbone in both experiments"
+            f"another shape, such as {_with_shapes(missing, own, state)}; use the same backbone in both experiments"
         )
     network.load_state_dict(network.state_dict() | fitting)
+
+
+def _with_shapes(names: list[str], expected: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+    """Names up to three tensors with the shapes that are expected and found."""
+
+    def shape(state: dict[str, Tensor], name: str) -> tuple[int, ...] | str:
+        return tuple(state[name].shape) if name in state else "none"
+
+    return ", ".join(f"{name} ({shape(expected, name)} expected, {shape(found, name)} found)" for name in names[:3])
 
 
 def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
@@ -161,7 +168,12 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
             or a backbone was trained with another pixel convention.
     """
     path = checkpoint_named(source)
-    state = read_checkpoint(path).get("state_dict")
+    return load_fitting_content(model, read_checkpoint(path), path)
+
+
+def load_fitting_content(model: nn.Module, content: dict[str, object], path: object) -> list[str]:
+    """Does what `load_fitting_weights` does, with the content of a checkpoint; `path` names it in messages."""
+    state = content.get("state_dict")
     if not isinstance(state, dict):
         raise ValueError(f"{path} has no state_dict; expected a checkpoint of this suite")
     own = {key: value for key, value in model.state_dict().items() if not ABOUT_PIXELS.search(key)}
@@ -171,7 +183,7 @@ def load_fitting_weights(model: nn.Module, source: str) -> list[str]:
     unexpected = sorted(state.keys() - own.keys())
     other_shape = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
     if missing or unexpected or len(other_shape) > 2:
-        examples = ", ".join([*missing, *unexpected, *other_shape][:3])
+        examples = _with_shapes([*missing, *other_shape, *unexpected], own, state)
         raise ValueError(
             f"{path} is not a checkpoint of the same model: {len(missing)} tensors are missing in it, "
             f"{len(unexpected)} are unexpected and {len(other_shape)} have another shape, such as "

@@ -31,9 +31,22 @@ from fer_lightning.weights import (
 class Pretrained(ABC):
     """A module that can start a training from pretrained weights."""
 
+    @property
+    def source(self) -> str:
+        """What the weights come from, such as `run:NAME`; `random` if there are none."""
+        return RANDOM
+
     @abstractmethod
     def load_weights(self) -> None:
         """Load the pretrained weights. Only the start of a training calls this."""
+
+    def load_content(self, content: dict[str, object]) -> None:
+        """Load the content of a checkpoint, as `load_weights` does once it has read `source`.
+
+        Raises:
+            ValueError: The weights do not fit.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not load checkpoints")
 
 
 class FrameBackbone(nn.Module, Pretrained):
@@ -96,6 +109,11 @@ class FrameBackbone(nn.Module, Pretrained):
         if self.pixels == "vggface2":
             apply_caffe_layout(network, self.name)
         return network.to(memory_format=self.memory_format), network.num_features
+
+    @property
+    def source(self) -> str:
+        """See `Pretrained`."""
+        return self.weights
 
     def load_weights(self) -> None:
         """Read the pretrained weights, adopt their pixel convention and load them.

@@ -11,7 +11,7 @@ from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.c3d import c3d_convolutions, c3d_features
 from fer_lightning.layers.pixels import IMAGENET, PixelConversion, Pixels
 from fer_lightning.layers.resnet3d import ResNet3D
-from fer_lightning.layers.video_weights import PUBLISHED, load_clip_weights
+from fer_lightning.layers.video_weights import PUBLISHED, load_clip_content, load_clip_weights
 from fer_lightning.weights import RANDOM
 
 Network = Literal["c3d", "resnet3d", "resnext3d"]
@@ -72,6 +72,11 @@ class ClipBackbone(nn.Module, Pretrained):
         self.conversion = PixelConversion(normalisation or published)
         self.register_buffer("padding", IMAGENET.byte_statistics()[0], persistent=False)
 
+    @property
+    def source(self) -> str:
+        """See `Pretrained`."""
+        return self.weights
+
     def load_weights(self) -> None:
         """Load the pretrained weights and adopt their pixel convention.
 
@@ -81,6 +86,14 @@ class ClipBackbone(nn.Module, Pretrained):
         """
         if self.weights != RANDOM:
             load_clip_weights(self.network, self.conversion, self.weights, self.sha256)
+
+    def load_content(self, content: dict[str, object]) -> None:
+        """Load the convolutions from the content of a checkpoint.
+
+        Raises:
+            ValueError: The weights do not fit.
+        """
+        load_clip_content(self.network, content, self.weights)
 
     def extra_repr(self) -> str:
         """Return the settings that the features depend on and the parameters do not show."""

@@ -86,10 +86,8 @@ def load_clip_weights(network: nn.Module, conversion: PixelConversion, source: s
         path = checkpoint_named(source)
     if sha256 is not None:
         _verify(path, sha256)
-    names = RESNET_NAMES if isinstance(network, ResNet3D) else C3D_NAMES
     content = read_checkpoint(path)
-    tensors = {_our_name(key, names): value for key, value in tensors_in(content, path).items()}
-    prefix = _find_prefix(network, tensors, path)
+    tensors, prefix = _find_network(network, content, path)
     convention: PixelConvention | None
     if source in PUBLISHED:
         convention = get_convention(PUBLISHED[source].pixels)
@@ -98,7 +96,29 @@ def load_clip_weights(network: nn.Module, conversion: PixelConversion, source: s
     if convention is None:  # runs of version 0.1.0 do not contain it either
         convention = conversion.convention if trained_here(content) else conversion.require_stated(source)
     conversion.adopt(convention, source)
+    load_clip_content(network, content, path)
+
+
+def load_clip_content(network: nn.Module, content: dict[str, object], source: object) -> None:
+    """Load all convolutions of a 3D CNN from the content of a checkpoint; see `load_clip_weights`.
+
+    Args:
+        network: The convolutional part of the network.
+        content: The content, from `read_checkpoint`.
+        source: The checkpoint's name, for messages.
+
+    Raises:
+        ValueError: The content does not fit the network.
+    """
+    tensors, prefix = _find_network(network, content, source)
     network.load_state_dict({key: tensors.get(prefix + key, value) for key, value in network.state_dict().items()})
+
+
+def _find_network(network: nn.Module, content: dict[str, object], source: object) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of a checkpoint by this suite's names, and the prefix of the network among them."""
+    names = RESNET_NAMES if isinstance(network, ResNet3D) else C3D_NAMES
+    tensors = {_our_name(key, names): value for key, value in tensors_in(content, source).items()}
+    return tensors, _find_prefix(network, tensors, source)
 
 
 def _fetch(published: PublishedWeights) -> Path:
@@ -134,7 +154,7 @@ def _our_name(key: str, names: Names) -> str:
     return key
 
 
-def _find_prefix(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> str:
+def _find_prefix(network: nn.Module, tensors: dict[str, Tensor], path: object) -> str:
     """Find the prefix of the network's tensor names in a file of a possibly larger model."""
     state = network.state_dict()
     first = next(iter(state))

@@ -123,16 +123,27 @@ class FaceModel(nn.Module, Pretrained):
         """Return the frozen modules: the whole model, or with `tuned` the blocks before the last one."""
         return [self.backbone.conversion, *(block for _, block in self._first_blocks())] if self.tuned else [self]
 
+    @property
+    def source(self) -> str:
+        """What the weights come from: what those of the backbone do."""
+        return self.backbone.weights
+
     def load_weights(self) -> None:
         """Load the weights of the classifier. The backbone loads its own.
 
         Raises:
             ValueError: The weights contain no classifier although it is frozen, or one of other classes.
         """
-        source = self.backbone.weights
-        if source == RANDOM:
-            return
-        content = {} if source == "timm" else read_source(source)
+        if self.source != RANDOM:
+            self.load_content({} if self.source == "timm" else read_source(self.source))
+
+    def load_content(self, content: dict[str, object]) -> None:
+        """Load the classifier from the content of a checkpoint.
+
+        Raises:
+            ValueError: The weights contain no classifier although it is frozen, or one of other classes.
+        """
+        source = self.source
         if not trained_here(content):
             if self.tuned:
                 return
