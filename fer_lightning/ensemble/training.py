@@ -13,8 +13,8 @@ from fer_lightning.ensemble.experiment import EnsembleExperiment, model_requests
 from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
 from fer_lightning.ensemble.wandb_run import send_ensemble
+from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.labels import labels_of
-from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import (
     print_on_rank_zero,
@@ -23,17 +23,11 @@ from fer_lightning.experiments.resume import (
     refuse_other_settings,
     train_in_subprocess,
 )
+from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.runs.folder import RunFolder
 
 MODEL_ARGUMENTS = ("root", "workers", "faces")  # arguments of a data set in which members may differ
 SHARED_ARGUMENTS = ("selection", "inner_share")  # arguments of the data module in which members must not differ
-
-
-class ReadCLI(FerCLI):
-    """A command line that only reads the configuration."""
-
-    def instantiate_classes(self) -> None:
-        """Does nothing, so that no model and no data module is created."""
 
 
 def resolved(request: ExperimentRequest) -> dict[str, Any]:
@@ -43,18 +37,6 @@ def resolved(request: ExperimentRequest) -> dict[str, Any]:
         ValueError: a key does not exist or a value is not valid.
     """
     return read_ensemble(request).plain if request.is_ensemble else read_model(request)
-
-
-def read_model(request: ExperimentRequest) -> dict[str, Any]:
-    """Returns the complete configuration of a model.
-
-    Raises:
-        ValueError: a key does not exist or a value is not valid; the message names the experiment.
-    """
-    try:
-        return ReadCLI(request.command_line(), run=False).plain_config()
-    except ValueError as error:
-        raise ValueError(f"{request.experiment}: {error}") from error
 
 
 def refuse_models_data(request: ExperimentRequest) -> None:
@@ -112,14 +94,17 @@ def check_configurations(ensemble: EnsembleExperiment) -> None:
 
     Raises:
         FileNotFoundError: a member's experiment does not exist.
-        ValueError: a setting is not valid or differs from that of a begun run, the members' data differ, or a method
-            that is fitted on the inner split has a member that is trained on it.
+        ValueError: a setting is not valid or differs from that of a begun run, the members' data differ, a method
+            that is fitted on the inner split has a member that is trained on it, or weights do not fit a member.
     """
     first: tuple[Path, dict[str, Any]] | None = None
+    shapes = ShapeCheck()
     searches = ensemble.settings.method.searches and ensemble.settings.selection == "inner"
     for request in model_requests(ensemble.request):
         config, where = read_model(request), request.run.path
         refuse_other_settings(request.run, config)
+        if not request.run.finished:
+            shapes.check(where.parent.name, config)
         data = data_of(config)
         if searches and data["selection"] != "inner":
             raise ValueError(

@@ -22,6 +22,7 @@ from fer_lightning.experiments.resume import (
     run_lock,
     write_clips,
 )
+from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
@@ -71,10 +72,18 @@ def is_finished(run: RunFolder, cli: FerCLI) -> bool:
 def prepare_data_and_weights(cli: FerCLI) -> None:
     """Prepares the data set and trains the experiments whose weights are needed, in the first process only.
 
-    The data set comes first: a missing one should be reported before anything takes long.
+    The shapes of weights that are not there yet and the data set come first: what is wrong with them should be reported
+    before anything takes long.
+
+    Raises:
+        ValueError: weights that are to be trained would not fit the model.
     """
+    config = cli.plain_config()
+    needed = list(dict.fromkeys(required_runs(config)))
+    if not all(ExperimentRequest.from_run_name(name).run.finished for name in needed):
+        ShapeCheck().check(Path(config["trainer"]["default_root_dir"]).parent.name, config)
     cli.datamodule.prepare_data()
-    for name in dict.fromkeys(required_runs(cli.plain_config())):
+    for name in needed:
         train_required_run(name)
 
 

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.utils.text import counted
+from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
+from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.collect import collect
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import read_predictions, results_folder, write_result
@@ -34,15 +36,16 @@ class Outcome:
 
 
 def check(rows: Sequence[PlannedRow]) -> None:
-    """Checks the configuration of each row before anything is trained.
+    """Checks the configuration of each row, and the shapes of the weights it starts from, before anything is trained.
 
     Raises:
         FileNotFoundError: a system, a data set or a run that a row starts from does not exist.
-        ValueError: a setting is wrong, a data set lacks what a system needs, a run was begun with other settings, or a
-            variant that a row starts from is not among what it requires.
+        ValueError: a setting is wrong, a data set lacks what a system needs, a run was begun with other settings, a
+            variant that a row starts from is not among what it requires, or weights have other shapes than the model.
     """
+    shapes = ShapeCheck()
     for planned in rows:
-        known = {run_name(request) for request in planned.required}
+        known = {run_name(request): request for request in planned.required}
         for request in (*planned.required, *planned.requests):
             try:
                 config = resolved(request)
@@ -50,6 +53,8 @@ def check(rows: Sequence[PlannedRow]) -> None:
                     needed = ExperimentRequest.from_run_name(name)
                     if needed.name and run_name(needed) not in known and not needed.run.finished:
                         raise ValueError(f"run:{name} is a variant that `requires:` does not list")
+                for model in () if request.run.finished else model_requests(request):
+                    shapes.check(run_name(model), resolved(model) if request.is_ensemble else config, known)
             except ValueError as error:
                 raise ValueError(f"row {planned.row.name}: {error}") from error
             refuse_other_settings(request.run, config)

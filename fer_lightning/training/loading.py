@@ -92,7 +92,7 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
         "audio": data.get("audio") or {},  # the defaults
         "augmentation": data["augmentation"],
     }
-    _refuse_foreign_modules([_without_training(configuration["model"], ()), *settings.values()], path)
+    _refuse_foreign_modules([without_training(configuration["model"], ()), *settings.values()], path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(VideoClassifier, "model")
     parser.add_argument("--sampler", type=FrameSampler)
@@ -100,7 +100,7 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     parser.add_argument("--audio", type=AudioSettings)
     parser.add_argument("--augmentation", type=ClipAugmentation | None)
     parser.link_arguments("sampler.num_clips", "model.init_args.num_clips", apply_on="instantiate")
-    parsed = parser.parse_object({"model": _without_training(configuration["model"], own["class_names"]), **settings})
+    parsed = parser.parse_object({"model": without_training(configuration["model"], own["class_names"]), **settings})
     built = parser.instantiate_classes(parsed)
     model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
@@ -137,7 +137,7 @@ def _dotted(values: object) -> Iterator[str]:
         yield values
 
 
-def _without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+def without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
     """Returns a model's configuration with its class names and without optimiser and schedule."""
     left_out = ("optimizer", "scheduler")
     arguments = {name: value for name, value in model["init_args"].items() if name not in left_out}

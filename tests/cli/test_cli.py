@@ -200,14 +200,18 @@ def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
     prepared = []
     needy = SimpleNamespace(
         datamodule=SimpleNamespace(prepare_data=lambda: prepared.append("data")),
-        plain_config=lambda: {"model": {"weights": "run:stills_synthetic_stills"}},
+        plain_config=lambda: {
+            "model": {"weights": "run:stills_synthetic_stills"},
+            "trainer": {"default_root_dir": "runs/needy/1-0"},
+        },
     )
+    monkeypatch.setattr(fit.ShapeCheck, "check", lambda self, name, config: prepared.append(f"shapes of {name}"))
     monkeypatch.setattr(fit, "train_required_run", prepared.append)
     prepare_data_and_weights(needy)
-    assert prepared == ["data", "stills_synthetic_stills"]
+    assert prepared == ["shapes of needy", "data", "stills_synthetic_stills"]
     monkeypatch.setattr(rank_zero_only, "rank", 1)
     prepare_data_and_weights(needy)
-    assert len(prepared) == 2
+    assert len(prepared) == 3
 
 
 def test_a_terminal_that_is_none_gets_lines(capsys):

@@ -13,7 +13,8 @@ import yaml
 from data_modules.datasets.dataset import VideoDataset
 from fer_lightning.ensemble import Average
 from fer_lightning.ensemble.experiment import read_ensemble
-from fer_lightning.ensemble.training import ReadCLI, check_configurations
+from fer_lightning.ensemble.training import check_configurations
+from fer_lightning.experiments.configuration import ReadCLI
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest, experiment_names, fits, required_runs

@@ -188,24 +188,24 @@ def test_variants_come_first_with_the_seed_of_the_row(tmp_path, trained):
     content = yaml.safe_load(MADE)
     wide = {"experiment": "stills_synthetic_stills", "name": "wide", "arguments": ["--data.size", "48"]}
     start = {
-        "experiment": "vgg16_synthetic_stills",
+        "experiment": "stills_synthetic_stills",
         "name": "chain",
         "arguments": ["--model.init_args.start_from", "run:stills_synthetic_stills.wide"],
     }
     weights = "--model.init_args.backbone.init_args.weights"
-    content["rows"][2] |= {"requires": [wide, start], "arguments": [weights, "run:vgg16_synthetic_stills.chain"]}
+    content["rows"][2] |= {"requires": [wide, start], "arguments": [weights, "run:stills_synthetic_stills.chain"]}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     assert main(["reproduce", str(tmp_path / "mine.yaml"), "--rows", "whole", "--seeds", "2"]) == 0
     assert trained == [
         "stills_synthetic_stills.wide/1-2",
-        "vgg16_synthetic_stills.chain/1-2",
+        "stills_synthetic_stills.chain/1-2",
         "ceflnet_synthetic_wild.whole/1-2",
     ]
     (planned,) = (
         each for each in plan(TableRequest(str(tmp_path / "mine.yaml"), seeds=(2,), rows=("whole",))) if each.requests
     )
     arguments = planned.requests[0].command_line()
-    assert arguments[arguments.index(weights) + 1] == "run:vgg16_synthetic_stills.chain/1-2"
+    assert arguments[arguments.index(weights) + 1] == "run:stills_synthetic_stills.chain/1-2"
 
 
 def test_a_dry_run_trains_nothing_and_says_what_it_would(table, trained, capsys):

@@ -5,8 +5,10 @@ import functools
 import pytest
 import yaml
 
+from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments.request import ExperimentRequest, fits, required_runs
+from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.plan import TableRequest, plan, row_request, run_name, tables_asked
 from fer_lightning.tables.reproduce import check
 from fer_lightning.tables.table import PaperTable, parse_table, read_table, table_names
@@ -98,10 +100,13 @@ def hashed(request: ExperimentRequest) -> dict:
     return resolved(request)
 
 
+SHAPES = ShapeCheck(hashed)
+
+
 @pytest.mark.parametrize("data", [None, "synthetic_wild"])
 @pytest.mark.parametrize("name", table_names())
 def test_every_row_of_every_table_resolves(name, data):
-    """At paper size on its own data and at small size on rendered faces: settings, data and what it starts from."""
+    """At paper size on its own data and at small size on rendered faces: settings, data and weights that fit."""
     table = read_table(name)
     assert table.link.startswith("https://")
     asked = TableRequest(name, data, "small" if data else "paper", folds=("1",))
@@ -118,12 +123,13 @@ def test_every_row_of_every_table_resolves(name, data):
             request = row_request(row, own, asked.size, "1", 0)
             assert fits(request)
             config = hashed(request)
-            variants = {run_name(each) for each in planned.required}
+            variants = {run_name(each): each for each in planned.required}
             for needed in map(ExperimentRequest.from_run_name, required_runs(config)):
                 assert not needed.name or run_name(needed) in variants or table.kind != "results"
                 assert not data or needed.dataset.startswith("synthetic")
-            for variant in planned.required:
-                hashed(variant)
+            for each in (*planned.required, request):
+                for model in model_requests(each):
+                    SHAPES.check(run_name(model), hashed(model), variants)
         if row.setting:
             place = hashed(row_request(row, own, "paper", "1", 0))
             for key in row.setting.split("."):
