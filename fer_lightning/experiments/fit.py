@@ -79,12 +79,20 @@ def prepare_data_and_weights(cli: FerCLI) -> None:
         ValueError: weights that are to be trained would not fit the model.
     """
     config = cli.plain_config()
-    needed = list(dict.fromkeys(required_runs(config)))
-    if not all(ExperimentRequest.from_run_name(name).run.finished for name in needed):
-        ShapeCheck().check(Path(config["trainer"]["default_root_dir"]).parent.name, config)
+    refuse_unfit_weights(config)
     cli.datamodule.prepare_data()
-    for name in needed:
+    for name in dict.fromkeys(required_runs(config)):
         train_required_run(name)
+
+
+def refuse_unfit_weights(config: dict[str, Any]) -> None:
+    """Refuses a model whose weights are yet to be trained and would not fit it; loading checks the others.
+
+    Raises:
+        ValueError: weights would not fit the model of the resolved configuration.
+    """
+    if not all(ExperimentRequest.from_run_name(name).run.finished for name in required_runs(config)):
+        ShapeCheck().check(Path(config["trainer"]["default_root_dir"]).parent.name, config)
 
 
 def train_required_run(name: str) -> None:
@@ -93,18 +101,28 @@ def train_required_run(name: str) -> None:
     Raises:
         FileNotFoundError: it is a variant, whose arguments are not known here.
     """
-    request = ExperimentRequest.from_run_name(name)
+    request = required_request(name)
     if request.run.finished:
         return
-    if request.name:
+    print_on_rank_zero(f"first: {name}, whose weights are needed")
+    own = {name: value for name, value in os.environ.items() if name not in SWEEP_VARIABLES}
+    subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True, env=own)
+
+
+def required_request(name: str) -> ExperimentRequest:
+    """Returns the request for a run whose weights another one needs.
+
+    Raises:
+        FileNotFoundError: it is a variant that is not trained yet, whose arguments are not known here.
+    """
+    request = ExperimentRequest.from_run_name(name)
+    if request.name and not request.run.finished:
         raise FileNotFoundError(
             f"run:{name} is not trained yet. It is a variant of {request.experiment}, so its arguments are not known "
             f"here; train it first: fer train {request.experiment} --name {request.name} --fold {request.fold} "
             f"--seed {request.seed} and what it changes"
         )
-    print_on_rank_zero(f"first: {name}, whose weights are needed")
-    own = {name: value for name, value in os.environ.items() if name not in SWEEP_VARIABLES}
-    subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True, env=own)
+    return request
 
 
 def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
