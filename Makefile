@@ -9,7 +9,7 @@ SEED   ?= 0
 SEEDS  ?= 0
 TABLE  ?= all
 ARGS   ?=
-EXTRAS ?= dev,audio,opensmile,dashboards
+EXTRAS ?= dev,audio,opensmile,dashboards,slurm
 FROM   ?= .
 
 FER    := $(VENV)/bin/fer

@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
 from fer_lightning.cli.train import add_experiment_arguments, request_from_options
 from fer_lightning.ensemble.experiment import model_requests
+from fer_lightning.ensemble.order import steps, train_in_order
 from fer_lightning.ensemble.training import refuse_models_data, resolved
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments.fit import prepare_data_and_weights
+from fer_lightning.experiments.cluster import Cluster
+from fer_lightning.experiments.fit import prepare_data_and_weights, refuse_unfit_weights
 from fer_lightning.experiments.jobs import train_all
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
@@ -90,7 +93,9 @@ def main(arguments: list[str]) -> int:
     add_experiment_arguments(parser)
     parser.add_argument("--folds", nargs="+", help="names of folds (default: all of the data set's protocol)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the runs (default: 0)")
+    add_job_arguments(parser)
     options, others = parser.parse_known_args(arguments[1:])
+    cluster = cluster_from_options(options)
     request = replace(request_from_options(options, others), fold=options.folds[0] if options.folds else "1")
     models = list(model_requests(request))  # for an ensemble, those of its members
     folds = options.folds or fold_names(models[0])
@@ -99,15 +104,38 @@ def main(arguments: list[str]) -> int:
     for each in finished:  # they are pooled with the runs that are trained now
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
-    for model in models:  # once, not at the same time in every run
-        prepare_data_and_weights(FerCLI(model.command_line(), run=False))
-    failed = train_all([each for each in requests if each not in finished])
+    missing = [each for each in requests if each not in finished]
+    failed = train_as_jobs(models, missing, cluster) if cluster else train_here(models, missing)
     for each in failed:
-        print_on_rank_zero(f"fold {each.fold}, seed {each.seed} did not finish; see its messages above")
+        name = f"fold {each.fold}, seed {each.seed}" if each in requests else each.run.path
+        print_on_rank_zero(f"{name} did not finish; see its messages above")
     finished = [each for each in requests if each.run.finished]
     if finished:
         write_summary(request.run.path.parent / "cv", finished)
     return 1 if failed else 0
+
+
+def train_here(models: list[ExperimentRequest], requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
+    """Trains runs in processes of this machine; returns those that failed.
+
+    Args:
+        models: the models of which the runs consist, of one fold; what they need is made once, not in every run.
+        requests: the runs.
+    """
+    for model in models:
+        prepare_data_and_weights(FerCLI(model.command_line(), run=False))
+    return train_all(requests)
+
+
+def train_as_jobs(
+    models: list[ExperimentRequest], requests: list[ExperimentRequest], cluster: Cluster
+) -> list[ExperimentRequest]:
+    """Trains runs, and before them what they start from, in jobs; the data are prepared here; see `train_here`."""
+    for model in models:
+        cli = FerCLI(model.command_line(), run=False)
+        refuse_unfit_weights(cli.plain_config())
+        cli.datamodule.prepare_data()
+    return train_in_order(steps(requests), cluster.train_all)
 
 
 def fold_names(request: ExperimentRequest) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.text import counted
+from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
+from fer_lightning.experiments.cluster import Cluster
 from fer_lightning.experiments.jobs import train_all
 from fer_lightning.experiments.system import data_names
 from fer_lightning.tables.estimate import estimate
@@ -27,7 +29,7 @@ def main(arguments: list[str]) -> int:
         "fer reproduce",
         description="Train what a paper's table lacks (all rows, folds and seeds, after what they start from), and "
         "write the table with published values, ours, and what its claims come to. What is finished is skipped, what "
-        "was stopped is resumed. One run at a time, or one for each GPU.",
+        "was stopped is resumed. One run at a time, or one for each GPU; or all runs of a table as jobs of a cluster.",
     )
     parser.add_argument("table", help="such as ceflnet_6; ceflnet for all of a paper's tables; all; or a YAML file")
     add_table_arguments(parser)
@@ -39,14 +41,16 @@ def main(arguments: list[str]) -> int:
         "reported split give, as papers report it; the epoch is still chosen on the inner split",
     )
     parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
+    add_job_arguments(parser)
     options = parser.parse_args(arguments[1:])
+    cluster = cluster_from_options(options)
     status = 0
     for name in tables_asked(options.table):
         asked = replace(table_request(name, options, tuple(options.rows)), watch=options.best_on_test)
         if options.dry_run:
             print_plan(name, plan(asked))
         else:
-            status = max(status, make(asked))
+            status = max(status, make(asked, cluster))
     return status
 
 
@@ -63,9 +67,9 @@ def table_request(name: str, options: argparse.Namespace, rows: tuple[str, ...] 
     return TableRequest(name, options.data or None, options.size, tuple(options.seeds), tuple(options.folds), rows)
 
 
-def make(asked: TableRequest) -> int:
-    """Makes a table and prints it; returns 1 if a run did not finish."""
-    outcome = reproduce(asked, train_all)
+def make(asked: TableRequest, cluster: Cluster | None = None) -> int:
+    """Makes a table, on a cluster or on this machine, and prints it; returns 1 if a run did not finish."""
+    outcome = reproduce(asked, cluster.train_all if cluster else train_all, at_once=cluster is not None)
     for request in outcome.failed:
         print(f"{request.run.path} did not finish; see its messages above")
     stored = read_stored(asked, outcome.folder)

@@ -8,6 +8,7 @@ from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.fit import required_request
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
+from fer_lightning.experiments.resume import print_on_rank_zero
 
 Train = Callable[[Sequence[ExperimentRequest]], list[ExperimentRequest]]
 """Trains some runs and returns those that did not finish."""
@@ -76,7 +77,10 @@ def train_in_order(plan: Mapping[Path, Step], train: Train) -> list[ExperimentRe
         if not ready:
             raise ValueError(f"these runs need each other: {', '.join(map(str, waiting))}")
         possible = [step.request for step in ready.values() if not step.needs & failed.keys()]
-        failed |= {path: step.request for path, step in ready.items() if step.needs & failed.keys()}
+        for path, step in ready.items():
+            if lacking := sorted(map(str, step.needs & failed.keys())):
+                print_on_rank_zero(f"{path} is not trained: it needs {', '.join(lacking)}")
+                failed[path] = step.request
         failed |= {request.run.path: request for request in (train(possible) if possible else [])}
         waiting = {path: step for path, step in waiting.items() if path not in ready}
     return list(failed.values())

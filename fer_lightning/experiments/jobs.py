@@ -1,4 +1,4 @@
-"""Runs in processes of their own: one after another, one for each GPU, or as jobs of a cluster."""
+"""Runs in processes of their own: one after another, or one for each GPU. `cluster.py` has jobs of a cluster."""
 
 import os
 import queue

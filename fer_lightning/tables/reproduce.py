@@ -1,11 +1,12 @@
 """Makes a table: trains the runs that are missing, and leaves the results of each row that has any."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.utils.text import counted
 from fer_lightning.ensemble.experiment import model_requests
+from fer_lightning.ensemble.order import Train, steps, train_in_order
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
@@ -15,9 +16,6 @@ from fer_lightning.tables.collect import collect
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import read_predictions, results_folder, write_result
 from fer_lightning.tables.verdicts import judge, write_verdicts
-
-Train = Callable[[Sequence[ExperimentRequest]], list[ExperimentRequest]]
-"""Trains some runs and returns those that did not finish."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,13 @@ def check(rows: Sequence[PlannedRow]) -> None:
             refuse_other_settings(request.run, config)
 
 
-def reproduce(asked: TableRequest, train: Train) -> Outcome:
+def reproduce(asked: TableRequest, train: Train, at_once: bool = False) -> Outcome:
     """Trains what a table lacks, row by row, and writes the results of every row as soon as it is finished.
 
     Args:
         asked: the table, and where and how it is run.
         train: trains some runs, such as one after another.
+        at_once: whether `train` is given the runs of all rows together, after what they start from, as on a cluster.
 
     Raises:
         FileNotFoundError: there is no such table, system or data set.
@@ -73,14 +72,14 @@ def reproduce(asked: TableRequest, train: Train) -> Outcome:
     """
     rows = [planned for planned in plan(asked) if planned.requests]
     check(rows)
-    failed: list[ExperimentRequest] = []
+    failed = train_at_once(rows, train) if at_once else []
     for number, planned in enumerate(rows, start=1):
         done = len(planned.requests) - len(planned.missing)
         print_on_rank_zero(
             f"{asked.name}, row {number} of {len(rows)}, {planned.row.name}: "
             f"{counted(len(planned.requests), 'run')}, {done} finished"
         )
-        failed += train_row(planned, train)
+        failed += [] if at_once else train_row(planned, train)
         write_row(asked, planned)
     folder = write_claims(asked, rows)
     waiting = tuple(planned.row.name for planned in rows if len(planned.missing) == len(planned.requests))
@@ -95,6 +94,12 @@ def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:
         if not request.run.finished and train([request]):
             return [request]
     return train(planned.missing)
+
+
+def train_at_once(rows: Sequence[PlannedRow], train: Train) -> list[ExperimentRequest]:
+    """Trains the missing runs of all rows, after what they start from; returns the runs that did not finish."""
+    variants = [request for planned in rows for request in planned.required]
+    return train_in_order(steps([request for planned in rows for request in planned.missing], variants), train)
 
 
 def write_row(asked: TableRequest, planned: PlannedRow) -> None:

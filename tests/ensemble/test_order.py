@@ -33,11 +33,13 @@ def test_members_and_weights_come_first():
     assert sum(map(len, together)) == len(plan) == len({name for group in together for name in group})
 
 
-def test_what_needs_a_failed_run_is_not_trained_and_the_rest_is():
+def test_what_needs_a_failed_run_is_not_trained_and_the_rest_is(capsys):
     plan = steps([ExperimentRequest("cnn_lstm_synthetic"), ExperimentRequest("ceflnet_synthetic")])
     together, failed = trained_in(plan, broken=["vgg16_synthetic_stills"])
     assert together == [["stills_synthetic_stills", "vgg16_synthetic_stills"], ["ceflnet_synthetic"]]
     assert failed == ["cnn_lstm_synthetic", "vgg16_synthetic_stills"]
+    needs = f"it needs {ExperimentRequest('vgg16_synthetic_stills').run.path}"
+    assert f"{ExperimentRequest('cnn_lstm_synthetic').run.path} is not trained: {needs}" in capsys.readouterr().out
 
 
 def test_a_variant_is_trained_with_its_own_arguments_and_seed():
