@@ -239,16 +239,16 @@ def test_what_is_asked_of_members(folder):
 
 def test_an_ensemble_is_a_run_of_wandb_in_the_group_of_its_members(folder, apart, offline_wandb, monkeypatch, tmp_path):
     monkeypatch.setattr(result, "write_report", page)
-    request = write(folder, "both_made")
+    request = write(folder, "both")
     assert main(["train", "both_made"]) == 0
-    members = {name: ExperimentRequest(name).run for name in ("points", "frame")}
+    members = {name: ExperimentRequest(name).run for name in ("points_made", "frame_made")}
     parts = {name: told for name, run in members.items() for told in written_runs(run.path)}
     assert {(told.group, told.job_type) for told in parts.values()} == {("both_made", "train")}
     (told,) = written_runs(request.run.path)
     assert told.ended
     assert (told.group, told.job_type) == ("both_made", "ensemble")
     assert set(told.tags) == {"system: both", "data: made", "size: small", "fold: 1", "seed: 0", "selection: inner"}
-    assert told.config["uses"] == {name: f"model-{part.id}" for name, part in parts.items()}
+    assert told.config["uses"] == {name.removesuffix("_made"): f"model-{part.id}" for name, part in parts.items()}
     assert told.artifacts[f"model-{told.id}"]["files"] == ["ensemble.json"]
     table = PredictionTable.read(request.run.predictions("test"))
     assert told.summary["test/war"] == pytest.approx(table.correct.mean())
