@@ -84,7 +84,9 @@ class EmotionalIntensityActivation(nn.Module):
 
 
 class CEFLNet(VideoClassifier):
-    """CEFLNet. Without `sal`, `lrl` and `eian` it is the ResNet-18 of table 6, which averages the frames' features.
+    """CEFLNet. Without `sal`, `lrl` and `eian` it averages the frames' features.
+
+    Table 6's ResNet-18, which classifies frame by frame, is `FrameAverage`.
 
     Example:
         >>> from fer_lightning import CEFLNet, FrameBackbone, random_batch

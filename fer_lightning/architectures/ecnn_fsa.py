@@ -12,15 +12,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.layers.attention import FrameSelfAttention
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.local_binary_patterns import local_binary_image
-from fer_lightning.layers.masking import masked_mean
+from fer_lightning.layers.masking import masked_mean, masked_mean_probability
 from fer_lightning.layers.recurrent import LSTMStack
 from fer_lightning.layers.vgg import VGG16, EnhancedVGG
 from fer_lightning.training.classifier import VideoClassifier
@@ -101,21 +100,13 @@ class ECNNFSA(VideoClassifier):
         assert batch.face is not None
         frames = self.backbone(batch.face)  # X, (B, n, D)
         if self.attention is None:
-            return self._fuse_scores(frames, batch.mask)
+            logits = masked_mean_probability(self.regression(frames), batch.mask)
+            return ClassifierOutput(logits, masked_mean(frames, batch.mask))
         attended, weights = self.attention(frames, batch.mask)  # X* (B, n, D), (B, n, n)
         feature = masked_mean(attended, batch.mask)
         # The mean over i of X*_i = Σ_j weights_ij V_j has V_j with the mean of column j as its factor.
         shares = masked_mean(weights, batch.mask)  # (B, n)
         return ClassifierOutput(self.regression(feature), feature, shares, relation=weights)
-
-    def _fuse_scores(self, frames: Tensor, mask: Tensor) -> ClassifierOutput:
-        """Compute the baseline's logits, whose softmax is the mean of the frames' probabilities."""
-        scores = self.regression(frames).float().log_softmax(dim=2)  # (B, n, C)
-        lowest = torch.finfo(scores.dtype).min  # with -inf, a clip without real frames would become NaN
-        total = scores.masked_fill(~mask[..., None], lowest).logsumexp(dim=1)  # (B, C)
-        count = mask.sum(dim=1, keepdim=True)
-        logits = torch.where(count > 0, total - count.clamp_min(1).log(), 0)  # with 0, all classes are equally likely
-        return ClassifierOutput(logits, masked_mean(frames, mask))
 
 
 class CNNLSTM(VideoClassifier):

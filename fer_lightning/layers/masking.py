@@ -21,6 +21,18 @@ def zero_absent_images(images: Tensor, present: Tensor) -> Tensor:
     return torch.where(present[:, None, None, None], images, 0)
 
 
+def masked_mean_probability(x: Tensor, mask: Tensor) -> Tensor:
+    """Logits whose softmax is the mean of the real items' probabilities: (B, N, C), (B, N) -> (B, C) in float32.
+
+    They are 0, all classes equally likely, if no item is real.
+    """
+    scores = x.float().log_softmax(dim=2)
+    lowest = torch.finfo(torch.float32).min  # with -inf, a clip without real items would become NaN
+    total = scores.masked_fill(~mask[..., None], lowest).logsumexp(dim=1)  # (B, C)
+    count = mask.sum(dim=1, keepdim=True)
+    return torch.where(count > 0, total - count.clamp_min(1).log(), 0)
+
+
 def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the real items: (B, N), (B, N) -> (B, N) in float32; 0 for items that are not real."""
     weights = x.float().masked_fill(~mask, torch.finfo(torch.float32).min).softmax(dim=1)
