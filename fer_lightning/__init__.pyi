@@ -9,6 +9,7 @@ from .architectures.context.pyramid import ContextTemporalPyramid as ContextTemp
 from .architectures.context.spatiotemporal import ContextSpatiotemporal as ContextSpatiotemporal
 from .architectures.ecnn_fsa import CNNLSTM as CNNLSTM
 from .architectures.ecnn_fsa import ECNNFSA as ECNNFSA
+from .architectures.frame_attention import FrameAttention as FrameAttention
 from .architectures.frame_average import FrameAverage as FrameAverage
 from .architectures.image_classifier import DenseNetFC as DenseNetFC
 from .architectures.image_classifier import ImageClassifier as ImageClassifier
