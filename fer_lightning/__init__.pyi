@@ -2,6 +2,8 @@ from .architectures.audio_visual.network import AudioVisual as AudioVisual
 from .architectures.bimodal.spectrogram_cnn import SpectrogramCNN as SpectrogramCNN
 from .architectures.bimodal.visual import CNNBiLSTM as CNNBiLSTM
 from .architectures.bimodal.visual import StaticFrameVote as StaticFrameVote
+from .architectures.c3d import C3DLSTM as C3DLSTM
+from .architectures.c3d import C3DClassifier as C3DClassifier
 from .architectures.ceflnet import CEFLNet as CEFLNet
 from .architectures.context.frames import PooledBackbone as PooledBackbone
 from .architectures.context.frames import PooledVGG as PooledVGG

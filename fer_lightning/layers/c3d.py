@@ -48,6 +48,13 @@ def c3d_features(width: float = 1.0) -> int:
     return round(STAGES[-1][-1][1] * width) * math.prod(GRID)
 
 
+def hidden_layer(inputs: int, units: int) -> nn.Linear:
+    """Build a fully connected layer that ReLU follows, such as fc6: (..., inputs) -> (..., units)."""
+    layer = nn.Linear(inputs, units)
+    _initialise(layer)
+    return layer
+
+
 class C3D(nn.Module):
     """C3D (Tran et al., 2015) for clips of 16 x 112 x 112.
 
@@ -63,11 +70,9 @@ class C3D(nn.Module):
         super().__init__()
         self.features = c3d_convolutions(width)
         self.num_features = round(4096 * width)
-        self.fc6 = nn.Linear(c3d_features(width), self.num_features)
-        self.fc7 = nn.Linear(self.num_features, self.num_features)
+        self.fc6 = hidden_layer(c3d_features(width), self.num_features)
+        self.fc7 = hidden_layer(self.num_features, self.num_features)
         self.dropout = nn.Dropout(dropout)
-        _initialise(self.fc6)
-        _initialise(self.fc7)
         self.fc8 = nn.Linear(self.num_features, num_classes)
 
     def embed(self, clips: Tensor) -> Tensor:
