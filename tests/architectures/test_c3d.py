@@ -38,12 +38,6 @@ CONTRACT_CASES = {
 }
 
 
-def on_meta(batch):
-    """A batch without its numbers."""
-    fields = ("label", "mask", "frame_index", "face")
-    return replace(batch, **{name: getattr(batch, name).to("meta") for name in fields})
-
-
 def relu_layer(layer, x):
     return (x @ layer.weight.T + layer.bias).clamp_min(0)
 
@@ -139,14 +133,14 @@ def test_table_8_counts_c3d_on_35_frames_of_224_pixels():
     ("make", "frames", "side", "published", "share"),
     [
         (C3DClassifier, 35, 224, 326.41e9, 1.057),  # pooling rounds up here, as in the original
-        (C3DLSTM, 7 * 16, 112, 282.26e9, 0.956),  # seven clips of 16 frames; the LSTM is not counted
+        (C3DLSTM, 7 * 16, 112, 282.26e9, 0.957),  # seven clips of 16 frames
     ],
 )
 def test_multiply_adds_are_near_those_of_table_8(make, frames, side, published, share):
     with torch.device("meta"):
         model = make(SIX, ClipBackbone("c3d", frozen=False, size=side)).eval()
-    batch = on_meta(random_batch(1, frames, side))
-    assert multiply_adds(model, batch) / published == pytest.approx(share, abs=0.001)
+    batch = random_batch(1, frames, side).to(torch.device("meta"))
+    assert multiply_adds(model, batch) / published == pytest.approx(share, abs=5e-4)
 
 
 def test_the_default_backbones_are_trained():

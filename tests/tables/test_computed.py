@@ -9,11 +9,14 @@ from fer_lightning.tables.table import read_table
 
 
 def test_cost_is_counted_and_near_the_published_one():
-    """CEFLNet has 12.83 M parameters and 63.80 G multiply-adds in table 8 of its paper."""
+    """Table 8 of CEFLNet's paper: its C3D is that for 487 classes, and pools by rounding down."""
     values = computed_values(TableRequest("ceflnet_8"))
-    assert values["ceflnet"]["parameters"] == pytest.approx(12.83e6, rel=0.02)
-    assert values["ceflnet"]["multiply_adds"] == pytest.approx(63.80e9, rel=0.01)
-    assert "c3d" not in values, "it cannot be run"
+    published = {row.name: row.published for row in read_table("ceflnet_8").rows}
+    near = {"ceflnet": (0.02, 0.01), "c3d": (0.03, 0.06), "c3d_lstm": (0.01, 0.05)}
+    assert values.keys() == near.keys()
+    for name, (parameters, counted) in near.items():
+        assert values[name]["parameters"] == pytest.approx(published[name]["parameters"], rel=parameters)
+        assert values[name]["multiply_adds"] == pytest.approx(published[name]["multiply_adds"], rel=counted)
 
 
 def test_settings_are_those_of_the_configuration(capsys):
