@@ -1,6 +1,6 @@
 """C3D trained whole, and C3D-LSTM: the sequence-based networks that CEFLNet is compared with (tables 2, 4 and 8).
 
-C3D (section 3.2):
+C3D (section 3.3):
 Tran et al. (2015), "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015,
 https://arxiv.org/abs/1412.0767
 
