@@ -28,7 +28,8 @@ def offline_wandb(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     for name in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb" / name))
-    wandb.teardown()  # the run and the process of an earlier training would be used again
+    wandb.teardown()  # the process of an earlier training would be used again, and so would a run that it left
+    unset_globals()
     monkeypatch.delenv("WANDB_SERVICE", raising=False)
     yield
     with suppress(Exception):  # some tests kill its process
