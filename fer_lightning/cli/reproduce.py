@@ -1,6 +1,7 @@
 """`fer reproduce`: trains what a paper's table lacks, and writes the table with published values and ours."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from fer_lightning.tables.files import StoredTable, read_stored, write_text
 from fer_lightning.tables.page import write_page
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
 from fer_lightning.tables.reproduce import check, reproduce
+from fer_lightning.tables.results import RowResult, results_folder
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +50,9 @@ def main(arguments: list[str]) -> int:
     for name in tables_asked(options.table):
         asked = replace(table_request(name, options, tuple(options.rows)), watch=options.best_on_test)
         if options.dry_run:
-            print_plan(name, plan(asked))
+            rows = plan(asked)
+            first = next((planned for planned in rows if planned.requests), None)
+            print_plan(name, rows, read_stored(asked, results_folder(asked, first)).results)
         else:
             status = max(status, make(asked, cluster))
     return status
@@ -93,22 +97,28 @@ def print_table(stored: StoredTable) -> None:
         console.print(f"- {note}", markup=False, highlight=False)
 
 
-def print_plan(name: str, rows: list[PlannedRow]) -> None:
-    """Checks the rows of a table and prints what would be trained, and how long that may take."""
+def print_plan(name: str, rows: list[PlannedRow], results: Mapping[str, RowResult] | None = None) -> None:
+    """Checks the rows of a table and prints what would be trained, and how long that may take.
+
+    Args:
+        name: of the table.
+        rows: its rows.
+        results: name of a row -> the results that it has left.
+    """
     check([planned for planned in rows if planned.requests])
     table = Table(title=name)
     for column in ("row", "experiment", "runs", "finished", "starts from variants", "time"):
         table.add_column(column)
     for planned in rows:
         if not planned.requests:
-            reason = planned.row.missing or ("not asked for" if planned.row.system else "constant")
+            reason = planned.row.missing or ("not asked for, or as another row" if planned.row.system else "constant")
             table.add_row(planned.row.name, reason, "", "", "", "")
             continue
         variants = sorted({request.run.path.parent.name for request in planned.required})
         done = len(planned.requests) - len(planned.missing)
-        time = estimate([planned]).written() if planned.missing else ""
+        time = estimate([planned], results).written() if planned.missing else ""
         experiment = planned.requests[0].run.path.parent.name
         table.add_row(planned.row.name, experiment, str(len(planned.requests)), str(done), ", ".join(variants), time)
     Console(width=max(120, Console().width)).print(table)
     missing = sum(len(planned.missing) for planned in rows)
-    print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows).written()} on one device")
+    print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows, results).written()} on one device")

@@ -1,12 +1,13 @@
 """How long the runs of a table may take, from how long similar runs took."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.paths import runs_root
 from fer_lightning.tables.plan import PlannedRow
+from fer_lightning.tables.results import RowResult
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,21 @@ class Estimate:
         return f"{hours}, {self.unknown} of unknown length" if self.known and self.unknown else hours
 
 
-def estimate(rows: Sequence[PlannedRow]) -> Estimate:
+def estimate(rows: Sequence[PlannedRow], results: Mapping[str, RowResult] | None = None) -> Estimate:
     """Estimates how long the missing runs of some rows take, with the variants that they start from, on one device.
 
     A run is taken to be as long as the median of the finished runs of its own row, or else of its experiment, or else
-    of its system, at that size.
+    of its system, at that size; or else as the runs of the row's results, which may be of another machine.
+
+    Args:
+        rows: the rows.
+        results: name of a row -> the results that it has left.
     """
+    left = results or {}
+    stored = {run.run.path: left.get(planned.row.name) for planned in rows for run in planned.missing}
     requests = {request.run.path: request for planned in rows for request in (*planned.required, *planned.missing)}
     missing = [request for request in requests.values() if not request.run.finished]
-    seconds = [run_seconds(request) for request in missing]
+    seconds = [_estimated(request, stored.get(request.run.path)) for request in missing]
     known = [value for value in seconds if value is not None]
     return Estimate(sum(known), len(known), len(seconds) - len(known))
 
@@ -53,6 +60,11 @@ def run_seconds(request: ExperimentRequest) -> float | None:
         if alike:
             return statistics.median(other.run.read_info().seconds for other in alike)
     return None
+
+
+def _estimated(request: ExperimentRequest, result: RowResult | None) -> float | None:
+    seconds = run_seconds(request)
+    return statistics.median(run.seconds for run in result.runs) if seconds is None and result else seconds
 
 
 def _finished() -> Iterator[ExperimentRequest]:
