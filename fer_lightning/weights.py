@@ -128,7 +128,7 @@ def load_backbone_weights(
         prefix: prefix of the network's tensors in a run's checkpoint.
 
     Raises:
-        ValueError: the weights do not fit the network.
+        ValueError: the weights do not fit the network, or a run's network has further layers, which would be left out.
     """
     state = _backbone_state(content, prefix)
     own = {key: value for key, value in network.state_dict().items() if not ABOUT_PIXELS.search(key)}
@@ -139,6 +139,13 @@ def load_backbone_weights(
         raise ValueError(
             f"the weights of {source!r} do not fit {name}: {len(missing)} of {len(own)} tensors are missing or have "
             f"another shape, such as {_with_shapes(missing, own, state)}; use the same backbone in both experiments"
+        )
+    about_pixels = ("scale", "shift")  # of version 0.1.0's backbones
+    further = sorted(key for key in set(state) - set(own) if not (key in about_pixels or ABOUT_PIXELS.search(key)))
+    if trained_here(content) and further:
+        raise ValueError(
+            f"the weights of {source!r} do not fit {name}: that network has {len(further)} tensors more, such as "
+            f"{', '.join(further[:3])}, which would be left out; use the same backbone in both experiments"
         )
     network.load_state_dict(network.state_dict() | fitting)
 

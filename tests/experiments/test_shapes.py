@@ -87,6 +87,13 @@ def test_what_a_named_run_starts_from_is_checked_too():
     assert "not a checkpoint of the same model" in said
 
 
+def test_a_network_with_further_layers_is_refused():
+    """Their weights would be left out without a word."""
+    wide = ExperimentRequest("ecnn_stills_fer2013", name="wide", arguments=OUTPUT)
+    said = problem("ecnn_lstm_afew", WEIGHTS, "run:ecnn_stills_fer2013.wide", *NO_BRANCH, variants=[wide])
+    assert "do not fit EnhancedVGG: that network has 2 tensors more, such as added.3.0.bias, added.3.0.weight" in said
+
+
 def test_a_whole_model_may_have_other_classes_but_no_other_layers():
     assert not problem("ecnn_stills_sfew", START, "run:ecnn_stills_affectnet"), "7 and 8 classes"
     assert "head.1.weight" in problem("ecnn_stills_sfew", START, "run:ecnn_stills_fer2013", *OUTPUT)
