@@ -1,6 +1,6 @@
 """The files of a table's results: what is there, and the table as Markdown, CSV and LaTeX."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_modules.utils.csv_tables import write_csv
@@ -37,6 +37,12 @@ class StoredTable:
         if self.table.base:
             return ablation_grid(self.table, self.results, self.verdicts)
         return grid(self.table, self.results, self.verdicts, self.asked.data, computed_values(self.asked))
+
+    def with_results_only(self) -> "StoredTable":
+        """Returns the table without the rows that have no results, for read-mes."""
+        rows = tuple(row for row in self.table.rows if row.name in self.results)
+        claims = tuple(each for each in self.table.claims if {each.row, each.over} <= self.results.keys())
+        return replace(self, table=replace(self.table, rows=rows, claims=claims)) if rows else self
 
     @property
     def has_values(self) -> bool:

@@ -178,7 +178,9 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
     if not rendered:
         notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]
     notes += [f"{row.label or row.name}: {row.note}" for row in table.rows if row.note]
-    notes += [f"{row.label or row.name} cannot be run: {row.missing}." for row in table.rows if row.missing]
+    for reason in dict.fromkeys(row.missing for row in table.rows if row.missing):
+        labels = [row.label or row.name for row in table.rows if row.missing == reason and row.name not in results]
+        notes.append(f"{'; '.join(labels)}: cannot be run, {reason}." if labels else "")
     return [note.strip() for note in notes if note.strip()]
 
 

@@ -88,7 +88,7 @@ def _part(folder: str | None) -> str:
     if not (results_root() / folder).is_dir():
         raise FileNotFoundError(f"a read-me shows the results {folder}, but there are none in {results_root()}")
     stored = stored_of(folder)
-    return f"{as_markdown(stored.grid())}\n{command(stored)}\n"
+    return f"{as_markdown(stored.with_results_only().grid())}\n{command(stored)}\n"
 
 
 def command(stored: StoredTable) -> str:
