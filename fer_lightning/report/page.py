@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
@@ -13,9 +11,11 @@ from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.contents import CONTENTS
 from fer_lightning.report.elements import EvaluatedRun, Gallery, Section
+from fer_lightning.report.html import render
 from fer_lightning.report.summary import interval_method, sample_size, summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
+TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 SELECTIONS = {
     "inner": "epoch chosen on an inner split of the training data",
     "last": "last epoch, nothing chosen",
@@ -77,7 +77,7 @@ def write_report(run: RunFolder) -> Path:
         tuple(section for section in sections if section is not None),
     )
     gallery.delete_others()
-    atomic_write(run.report, _render(page).encode())
+    atomic_write(run.report, render(TEMPLATE, page=page).encode())
     return run.report
 
 
@@ -85,18 +85,6 @@ def _selection(info: RunInfo) -> str:
     """Describes how the epoch was chosen, with its number, counted from 1; ensembles have no epochs."""
     selection = SELECTIONS.get(info.selection, info.selection)
     return f"{selection} (epoch {info.epoch + 1})" if info.epoch >= 0 else selection
-
-
-def _render(page: Page) -> str:
-    """Renders the page as HTML; all texts are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(page=page)
 
 
 def _read_outputs(run: RunFolder, table: PredictionTable) -> tuple[ClipOutputs | None, str]:

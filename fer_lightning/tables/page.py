@@ -4,25 +4,19 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.report.html import render
 from fer_lightning.tables.files import StoredTable
 from fer_lightning.tables.results import RowResult
 
 FILE = "index.html"
+TEMPLATE = Path(__file__).parent / "templates" / "table.html"
 
 
 def write_page(stored: StoredTable) -> Path:
     """Writes the page of a table with results and returns its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     labels = stored.table.labels
     content = {
         "rows": [row_content(labels[name], result) for name, result in stored.results.items()],
@@ -33,8 +27,13 @@ def write_page(stored: StoredTable) -> Path:
         asdict(verdict) | {"outcome": verdict.outcome, "text": verdict.text, "sentence": verdict.sentence(labels)}
         for verdict in stored.verdicts
     ]
-    page = environment.get_template("table.html").render(
-        table=stored.table, grid=stored.grid(), verdicts=verdicts, content=text, has_results=bool(stored.results)
+    page = render(
+        TEMPLATE,
+        table=stored.table,
+        grid=stored.grid(),
+        verdicts=verdicts,
+        content=text,
+        has_results=bool(stored.results),
     )
     path = stored.folder / FILE
     atomic_write(path, page.encode())
