@@ -134,15 +134,10 @@ class ExperimentRequest:
         """Whether the experiment combines others."""
         return is_ensemble(self.system)
 
-    @property
+    @cached_property
     def default_size(self) -> Size:
         """The size at which the experiment is run if none is asked for."""
         return default_size(system_layers(self.system, self.dataset, "paper"))
-
-    @property
-    def summary(self) -> str:
-        """One line about the experiment's system."""
-        return str(_last(self.layers(), "summary", ""))
 
     @property
     def needs(self) -> tuple[Need, ...]:
