@@ -32,7 +32,7 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, difference: st
     values = [our_value(result, column) for column in table.columns]
     interval = result.interval(first).written(first) if result and first else DASH
     counts = [f"{result.answered} of {result.clips}", str(result.clips), str(len(result.seeds))] if result else []
-    return (row.label or row.name, *values, interval, difference, *(counts or [DASH] * 3))
+    return (row.display_name, *values, interval, difference, *(counts or [DASH] * 3))
 
 
 def _notes(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict]) -> list[str]:
@@ -49,4 +49,4 @@ def _notes(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[
             f"Each of the {len(verdicts)} intervals of differences stands for one comparison: the more there are, the "
             "more of them leave 0 out by chance."
         )
-    return notes + [f"{row.label or row.name}: {row.note}" for row in table.rows if row.note]
+    return notes + [f"{row.display_name}: {row.note}" for row in table.rows if row.note]

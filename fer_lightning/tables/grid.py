@@ -61,7 +61,7 @@ def grid(
         values = computed or {}
         rows = [
             (
-                row.label or row.name,
+                row.display_name,
                 *(published_value(row, column) for column in table.columns),
                 *(_plain(values.get(row.name, {}).get(column)) for column in table.columns),
             )
@@ -90,9 +90,8 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool
         difference = _difference(row, result, first)
     n = str(result.clips) if result else DASH
     seeds = str(len(result.seeds)) if result else DASH
-    label = row.label or row.name
     return (
-        label,
+        row.display_name,
         *(published_value(row, column) for column in table.columns),
         *ours,
         interval,
@@ -177,9 +176,9 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
         )
     if not rendered:
         notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]
-    notes += [f"{row.label or row.name}: {row.note}" for row in table.rows if row.note]
+    notes += [f"{row.display_name}: {row.note}" for row in table.rows if row.note]
     for reason in dict.fromkeys(row.missing for row in table.rows if row.missing):
-        labels = [row.label or row.name for row in table.rows if row.missing == reason and row.name not in results]
+        labels = [row.display_name for row in table.rows if row.missing == reason and row.name not in results]
         notes.append(f"{'; '.join(labels)}: cannot be run, {reason}." if labels else "")
     return [note.strip() for note in notes if note.strip()]
 
@@ -189,7 +188,7 @@ def _other_clips(row: Row, result: RowResult) -> str:
     clips = row.decoded.partition("/")[2]
     if not clips or int(clips) == result.clips:
         return ""
-    return f"{row.label or row.name}: the published accuracy is of {clips} clips, ours of {result.clips}."
+    return f"{row.display_name}: the published accuracy is of {clips} clips, ours of {result.clips}."
 
 
 def _selections(results: dict[str, RowResult]) -> str:

@@ -116,6 +116,11 @@ class Row:
         return self.small if size == "small" and self.small is not None else self.arguments
 
     @property
+    def display_name(self) -> str:
+        """What the row is called in texts."""
+        return self.label or self.name
+
+    @property
     def is_constant(self) -> bool:
         """Whether the row only quotes a value."""
         return self.system is None and not self.setting
@@ -195,7 +200,7 @@ class PaperTable:
     @property
     def labels(self) -> dict[str, str]:
         """Name of a row -> what it is called."""
-        return {row.name: row.label or row.name for row in self.rows}
+        return {row.name: row.display_name for row in self.rows}
 
     def row(self, name: str) -> Row:
         """Returns a row by its name.
