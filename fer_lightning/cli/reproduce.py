@@ -115,10 +115,16 @@ def print_plan(name: str, rows: list[PlannedRow], results: Mapping[str, RowResul
             table.add_row(planned.row.name, reason, "", "", "", "")
             continue
         variants = sorted({request.run.path.parent.name for request in planned.required})
-        done = len(planned.requests) - len(planned.missing)
         time = estimate([planned], results).written() if planned.missing else ""
         experiment = planned.requests[0].run.path.parent.name
-        table.add_row(planned.row.name, experiment, str(len(planned.requests)), str(done), ", ".join(variants), time)
+        table.add_row(
+            planned.row.name,
+            experiment,
+            str(len(planned.requests)),
+            str(len(planned.finished)),
+            ", ".join(variants),
+            time,
+        )
     Console(width=max(120, Console().width)).print(table)
     missing = sum(len(planned.missing) for planned in rows)
     print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows, results).written()} on one device")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,16 +25,29 @@ CURVES = (WATCHED, "inner/war", "inner/loss", "train/war", "train/loss", "train/
 """Logged values whose curves are kept."""
 
 
-def collect(asked: TableRequest, planned: PlannedRow) -> RowResult:
+def read_tables(planned: PlannedRow) -> list[PredictionTable]:
+    """Reads the predictions of a row's finished runs for the reported split.
+
+    Raises:
+        ValueError: a table is damaged.
+    """
+    return [PredictionTable.read(request.run.predictions("test")) for request in planned.finished]
+
+
+def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[PredictionTable]) -> RowResult:
     """Returns the results of the finished runs of a row.
+
+    Args:
+        asked: the table.
+        planned: the row.
+        tables: the predictions of its finished runs, from `read_tables`.
 
     Raises:
         ValueError: none of its runs is finished, or a file of one is damaged.
     """
-    requests = [request for request in planned.requests if request.run.finished]
+    requests = planned.finished
     if not requests:
         raise ValueError(f"row {planned.row.name}: none of its {len(planned.requests)} runs is finished")
-    tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
     pooled = PredictionTable.concat(tables)
     intervals = bootstrap(pooled)
     return RowResult(

@@ -77,6 +77,11 @@ class PlannedRow:
         return tuple(request for request in self.requests if not request.run.finished)
 
     @property
+    def finished(self) -> tuple[ExperimentRequest, ...]:
+        """The runs that are finished."""
+        return tuple(request for request in self.requests if request.run.finished)
+
+    @property
     def is_rendered(self) -> bool:
         """Whether the row is run on rendered faces."""
         return self.data.startswith(RENDERED)

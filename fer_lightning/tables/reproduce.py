@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from data_modules.utils.text import counted
@@ -12,7 +13,7 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
 from fer_lightning.experiments.shapes import ShapeCheck
-from fer_lightning.tables.collect import collect
+from fer_lightning.tables.collect import collect, read_tables
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import read_predictions, results_folder, write_result
 from fer_lightning.tables.verdicts import judge, write_verdicts
@@ -25,12 +26,10 @@ class Outcome:
     Args:
         folder: of its results.
         failed: runs that did not finish.
-        waiting: rows of which no run is finished.
     """
 
     folder: Path
     failed: tuple[ExperimentRequest, ...]
-    waiting: tuple[str, ...]
 
 
 def check(rows: Sequence[PlannedRow]) -> None:
@@ -74,16 +73,13 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False) -> Outco
     check(rows)
     failed = train_at_once(rows, train) if at_once else []
     for number, planned in enumerate(rows, start=1):
-        done = len(planned.requests) - len(planned.missing)
         print_on_rank_zero(
             f"{asked.name}, row {number} of {len(rows)}, {planned.row.name}: "
-            f"{counted(len(planned.requests), 'run')}, {done} finished"
+            f"{counted(len(planned.requests), 'run')}, {len(planned.finished)} finished"
         )
         failed += [] if at_once else train_row(planned, train)
         write_row(asked, planned)
-    folder = write_claims(asked, rows)
-    waiting = tuple(planned.row.name for planned in rows if len(planned.missing) == len(planned.requests))
-    return Outcome(folder, tuple(failed), waiting)
+    return Outcome(write_claims(asked, rows), tuple(failed))
 
 
 def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:
@@ -104,10 +100,9 @@ def train_at_once(rows: Sequence[PlannedRow], train: Train) -> list[ExperimentRe
 
 def write_row(asked: TableRequest, planned: PlannedRow) -> None:
     """Writes the results of a row if any of its runs is finished."""
-    finished = [request for request in planned.requests if request.run.finished]
-    if finished:
-        tables = [PredictionTable.read(request.run.predictions("test")) for request in finished]
-        write_result(results_folder(asked, planned), collect(asked, planned), tables, planned.is_rendered)
+    if planned.finished:
+        tables = read_tables(planned)
+        write_result(results_folder(asked, planned), collect(asked, planned, tables), tables, planned.is_rendered)
 
 
 def write_claims(asked: TableRequest, rows: Sequence[PlannedRow]) -> Path:
@@ -115,12 +110,12 @@ def write_claims(asked: TableRequest, rows: Sequence[PlannedRow]) -> Path:
     folder = results_folder(asked, rows[0] if rows else None)
     by_name = {planned.row.name: planned for planned in rows}
 
+    @cache  # a row may stand in several claims
     def predictions(name: str) -> PredictionTable | None:
         planned = by_name.get(name)
-        finished = [request for request in planned.requests if request.run.finished] if planned else []
-        if not finished:
-            return read_predictions(folder, name)
-        return PredictionTable.concat([PredictionTable.read(each.run.predictions("test")) for each in finished])
+        if planned and planned.finished:
+            return PredictionTable.concat(read_tables(planned))
+        return read_predictions(folder, name)
 
     verdicts = judge(asked.read(), predictions)
     if verdicts:
