@@ -14,7 +14,7 @@ from data_modules.store.clip_writer import ClipWriter
 from data_modules.store.stored_clip import StoredClip
 from data_modules.store.tensor_file import METADATA, read_header, tensor_file
 from data_modules.utils.csv_tables import write_csv
-from data_modules.utils.files import atomic_write, is_temporary
+from data_modules.utils.files import atomic_write, flush_disks, is_temporary
 from data_modules.utils.paths import safe_relative
 
 SUFFIX = ".safetensors"
@@ -151,13 +151,14 @@ class ClipStore:
         return StoredClip(path)
 
     def write_index(self, summaries: Iterable[ClipSummary], part: str = "") -> None:
-        """Writes the index, a table with which a data set opens without opening its clips.
+        """Writes the index, a table with which a data set opens without opening its clips, after these are on disk.
 
         Args:
             summaries: the rows of the index.
             part: name of a part of the data set (such as `2-of-8`). Each part has its own index until the whole one is
                 written, so that several machines can work in parallel.
         """
+        flush_disks()
         write_csv(self.index_path(part), list(KINDS), map(astuple, summaries), protect=False)
 
     def index_path(self, part: str = "") -> Path:

@@ -106,6 +106,9 @@ class TensorFile:
 def tensor_file(path: Path) -> Iterator[TensorFile]:
     """Yields tensors to fill and writes them to `path` atomically when the block ends without an error.
 
+    The file is not flushed to disk, which takes longer than preparing a still image. `read_header` notices a file that
+    a power failure left incomplete.
+
     Raises:
         NotWritableError: the folder cannot be written to.
     """
@@ -114,7 +117,7 @@ def tensor_file(path: Path) -> Iterator[TensorFile]:
     with ExitStack() as cleanup:
         tensors = TensorFile(path.parent, cleanup)
         yield tensors
-        with atomic_file(path) as temporary, writing_to(path.parent), temporary.open("wb") as file:
+        with atomic_file(path, flush=False) as temporary, writing_to(path.parent), temporary.open("wb") as file:
             tensors.write_to(file)
 
 

@@ -42,11 +42,17 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, flush: bool = True) -> Iterator[Path]:
     """Yields a temporary path in the same folder; on success it is renamed to `path`, on an error it is deleted.
 
     The content is flushed to disk before the file is renamed, so even after a power failure there is either the whole
     new file or the old one. The permissions are those of any new file (umask).
+
+    Args:
+        path: the file.
+        flush: False for one of many small files, for which waiting for the disk takes most of the time. After a power
+            failure it may be empty or damaged, so its reader must notice that. Call `flush_disks` before anything is
+            written that says that such files are complete.
 
     Raises:
         NotWritableError: the folder cannot be written to.
@@ -58,13 +64,20 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         with writing_to(path.parent):
-            _flush_to_disk(temporary)
+            if flush:
+                _flush_to_disk(temporary)
             temporary.replace(path)
             with suppress(OSError):  # some systems and network disks cannot flush folders
-                _flush_to_disk(path.parent)
+                if flush:
+                    _flush_to_disk(path.parent)
     finally:
         with suppress(OSError):  # on a read-only disk; must not hide the original error
             temporary.unlink()
+
+
+def flush_disks() -> None:
+    """Waits until everything that was written without flushing is on disk."""
+    os.sync()
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -92,13 +105,13 @@ def remove_orphans(folder: Path) -> None:
                 path.unlink()
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` atomically.
+def atomic_write(path: Path, content: bytes, flush: bool = True) -> None:
+    """Writes `content` to `path` atomically; `flush` as in `atomic_file`.
 
     Raises:
         NotWritableError: the folder cannot be written to.
     """
-    with atomic_file(path) as temporary, writing_to(path.parent):
+    with atomic_file(path, flush) as temporary, writing_to(path.parent):
         temporary.write_bytes(content)
 
 

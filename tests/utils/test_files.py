@@ -39,6 +39,13 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert done == [b"content", "renamed", "folder"]
 
 
+def test_one_of_many_files_is_whole_but_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: pytest.fail("waited for the disk"))
+    atomic_write(tmp_path / "a.txt", b"content", flush=False)
+    assert names(tmp_path) == {"a.txt"}
+    assert (tmp_path / "a.txt").read_bytes() == b"content"
+
+
 def test_after_an_error_the_earlier_file_is_there(tmp_path):
     atomic_write(tmp_path / "a.txt", b"earlier")
 
