@@ -57,6 +57,7 @@ class VideoDataset(ABC):
     licence: ClassVar[str]
     how_to_get: ClassVar[str]  # one sentence
     provides: ClassVar[frozenset[str]] = frozenset({"motion"})  # `motion`: more than one frame; `audio`
+    shared_images: ClassVar[int] = 0  # groups of identical clips that a complete copy has in several splits
 
     @property
     @abstractmethod

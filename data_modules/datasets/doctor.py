@@ -57,6 +57,7 @@ class ClipState:
 
     missing: bool = False
     frames: int = 0  # counted up to 2
+    blank: bool = False  # an image of a single colour
     silent: bool = False  # a video without audio; never of images
     size: int = 0  # bytes of its files
 
@@ -82,7 +83,7 @@ def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
         *_manifest_findings(records, outside, dataset.class_names),
         *_clip_findings(states),
         *_overlaps(records),
-        *_identical(states, folder, workers, dataset.name),
+        *_identical(states, folder, workers, dataset),
     ]
     found, published = count_clips(records), published_counts(dataset)
     findings += [*_empty_splits(found), *_differing_counts(found, published), *_left_out(dataset)]
@@ -125,9 +126,10 @@ class _Reader:
         path = self._folder / record.path
         if not path.exists() or not (self._folder / record.truth).exists():
             return ClipState(missing=True)
-        frames = sum(1 for _ in islice(open_clip(self._folder, record).frames(), 2))
+        frames = [image for _, image in islice(open_clip(self._folder, record).frames(), 2)]
+        blank = len(frames) == 1 and bool((frames[0] == frames[0][:1, :1]).all())
         size = sum(part.stat().st_size for part in _files(path))
-        return ClipState(False, frames, is_video_file(path) and not _has_audio(path), size)
+        return ClipState(False, len(frames), blank, is_video_file(path) and not _has_audio(path), size)
 
 
 class _Digest:
@@ -187,6 +189,8 @@ def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) ->
     yield from _finding("unreadable", "wrong", "clips cannot be read" + reason, (r.clip_id for r, _ in failed))
     short = (r.clip_id for r, s in good if not s.missing and s.frames < 2 and not _is_still(r.path))
     yield from _finding("short", "note", "clips have a single frame that can be read", short)
+    blank = (record.clip_id for record, state in good if state.blank)
+    yield from _finding("blank", "note", "images are of a single colour, without a face", blank)
     silent = (record.clip_id for record, state in good if state.silent)
     yield from _finding("silent", "note", "videos have no audio", silent)
     turned = (f"{r.clip_id} by {90 * r.quarter_turns}°" for r, _ in states if r.quarter_turns)
@@ -203,23 +207,29 @@ def _overlaps(records: Sequence[VideoRecord]) -> Iterator[Finding]:
 
 
 def _identical(
-    states: Sequence[tuple[VideoRecord, ClipState | Failure]], folder: Path, workers: int, name: str
+    states: Sequence[tuple[VideoRecord, ClipState | Failure]], folder: Path, workers: int, dataset: VideoDataset
 ) -> Iterator[Finding]:
-    """Clips of the same content in different splits: only those of the same size are read."""
+    """Clips of the same content in different splits: only those of the same size are read.
+
+    As many as a complete copy has are a note, since it is the data set's own fault and not the copy's.
+    """
     sizes: dict[int, list[VideoRecord]] = defaultdict(list)
     for record, state in states:
         if isinstance(state, ClipState) and not state.missing:
             sizes[state.size].append(record)
     suspects = [record for same in sizes.values() if len({r.split for r in same}) > 1 for record in same]
     contents: dict[str, list[VideoRecord]] = defaultdict(list)
-    for record, digest in _run(partial(_Digest, folder), suspects, workers, f"{name}: comparing"):
+    for record, digest in _run(partial(_Digest, folder), suspects, workers, f"{dataset.name}: comparing"):
         if isinstance(digest, Failure):
             yield Finding("unreadable", "wrong", f"a clip cannot be read: {digest.reason}", (record.clip_id,))
         else:
             contents[digest].append(record)
     same = [group for group in contents.values() if len({record.split for record in group}) > 1]
     pairs = (" = ".join(f"{record.split}: {record.clip_id}" for record in group) for group in same)
-    yield from _finding("identical files", "wrong", "clips stand in several splits with the same content", pairs)
+    text, known = "clips stand in several splits with the same content", len(same) == dataset.shared_images
+    if known:
+        text += ", as in every copy of this data set; say so with results, or train without them (`copies: false`)"
+    yield from _finding("identical files", "note" if known else "wrong", text, pairs)
 
 
 def _empty_splits(found: Sequence[SplitCount]) -> Iterator[Finding]:

@@ -110,6 +110,25 @@ def test_clips_of_the_same_size_are_not_the_same(tmp_path):
     assert len(wrong(RAFDB())["identical files"]) == 1
 
 
+def test_copies_that_every_copy_of_the_data_set_has_are_a_note(tmp_path, monkeypatch):
+    images = write_rafdb(tmp_path / "data") / "Image" / "aligned"
+    shutil.copy(images / "train_00001_aligned.jpg", images / "test_00001_aligned.jpg")
+    monkeypatch.setattr(RAFDB, "shared_images", 1)
+    finding = found(RAFDB())["identical files"]
+    assert (finding.severity, finding.clips) == ("note", ("test: test_00001 = train: train_00001",))
+    assert "as in every copy of this data set" in finding.text
+    monkeypatch.setattr(RAFDB, "shared_images", 2)
+    assert found(RAFDB())["identical files"].severity == "wrong"
+    assert FER2013.shared_images == 557  # groups with copies in several splits
+
+
+def test_an_image_of_a_single_colour_is_noted(tmp_path):
+    images = write_rafdb(tmp_path / "data") / "Image" / "aligned"
+    cv2.imwrite(str(images / "train_00003_aligned.jpg"), np.full((32, 32, 3), 40, np.uint8))
+    assert found(RAFDB())["blank"].clips == ("train_00003",)
+    assert examine(RAFDB(), 0).healthy
+
+
 def test_an_id_that_stands_twice(dfew):
     path = dfew / LISTS / "train(single-labeled)" / "set_1.csv"
     path.write_text(path.read_text() + "00001,2\n")
