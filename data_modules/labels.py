@@ -4,7 +4,7 @@ Every data set numbers the emotions differently. Indices exist only within a cla
 alphabetical order, which every checkpoint contains.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 ANGER, CONTEMPT, DISGUST, FEAR = "anger", "contempt", "disgust", "fear"
 HAPPINESS, NEUTRAL, SADNESS, SURPRISE = "happiness", "neutral", "sadness", "surprise"
@@ -34,3 +34,32 @@ def emotion_name(spelling: str) -> str:
 def class_list(names: Iterable[str]) -> tuple[str, ...]:
     """Return the unique names in alphabetical order."""
     return tuple(sorted(set(names)))
+
+
+def format_votes(votes: Mapping[str, int]) -> str:
+    """Write the number of annotators that chose each emotion, such as `anger=3 neutral=7`; those of 0 are left out."""
+    return " ".join(f"{emotion}={number}" for emotion, number in sorted(votes.items()) if number)
+
+
+def parse_votes(text: str) -> dict[str, int]:
+    """Read what `format_votes` has written.
+
+    Raises:
+        ValueError: the text has another form, or an emotion occurs twice.
+    """
+    votes: dict[str, int] = {}
+    for part in text.split():
+        emotion, separator, number = part.partition("=")
+        if not (emotion and separator and number.isascii() and number.isdecimal()) or emotion in votes:
+            raise ValueError(
+                f"found the votes {text!r}; expected emotions and whole numbers, such as anger=3 neutral=7"
+            )
+        votes[emotion] = int(number)
+    return votes
+
+
+def vote_shares(votes: str, class_names: Sequence[str]) -> list[float] | None:
+    """Return the share of each class among the votes for these classes; None if there are no such votes."""
+    counts = parse_votes(votes)
+    total = sum(counts.get(name, 0) for name in class_names)
+    return [counts.get(name, 0) / total for name in class_names] if total else None

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from data_modules.labels import parse_votes
 from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.paths import safe_relative
 
@@ -29,6 +30,7 @@ class VideoRecord:
             if there is none.
         quarter_turns: clockwise quarter turns, 0 to 3, that bring the frames upright, in addition to the rotation that
             the file itself states. Pixel coordinates refer to the upright frames.
+        votes: how many annotators chose each emotion, such as `anger=3 neutral=7`; empty if unknown.
     """
 
     clip_id: str
@@ -40,6 +42,7 @@ class VideoRecord:
     fold: str = "1"
     truth: str = ""
     quarter_turns: int = 0
+    votes: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(VideoRecord))
@@ -102,7 +105,8 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
         source: where they come from, for the error message.
 
     Raises:
-        ValueError: a clip id is not unique, a split or number of turns is unknown, or a path leads outside the root.
+        ValueError: a clip id is not unique, a split or number of turns is unknown, votes have another form, or a path
+            leads outside the root.
     """
     seen: set[str] = set()
     for record in records:
@@ -114,6 +118,10 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
             raise ValueError(
                 f"{source}: clip {record.clip_id!r} has {TURNS} {record.quarter_turns}; expected 0 to 3, clockwise"
             )
+        try:
+            parse_votes(record.votes)
+        except ValueError as error:
+            raise ValueError(f"{source}: clip {record.clip_id!r}: {error}") from error
         outside = outside_path(record)
         if outside is not None:
             raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {outside!r}")

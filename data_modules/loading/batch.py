@@ -51,6 +51,7 @@ class ClipBatch:
     clip_features: Tensor | None = None  # (B, E) cached features of the clips
     present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; None without audio inputs
     intensity: Tensor | None = None  # (B, T) true intensity of the expression, if the data set provides it
+    votes: Tensor | None = None  # (B, C) share of the annotators that chose each class, if the data set provides it
 
     def __len__(self) -> int:
         return len(self.clip_id)
@@ -78,7 +79,7 @@ class ClipBatch:
 ClipSample = ClipBatch
 """One or several views of one clip: a batch whose B samples are S views of the clip."""
 
-WITHOUT_FRAMES = frozenset({"label", "present", "clip_features"}) | {
+WITHOUT_FRAMES = frozenset({"label", "present", "clip_features", "votes"}) | {
     name for name, modality in INPUTS.items() if isinstance(modality, ClipModality)
 }
 """The fields of `ClipBatch` without a frame dimension."""

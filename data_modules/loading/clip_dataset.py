@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
+from data_modules.labels import vote_shares
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
 from data_modules.loading.transforms import ClipAugmentation, ClipTransform
@@ -35,6 +36,7 @@ class Clip:
     usable: bool = True  # whether it has at least one input of the model
     reason: str = ""  # why it is not usable
 
+    votes: tuple[float, ...] | None = None  # (C,) shares of the annotators' votes; None in a data set without votes
 
 def check_usable(clip: ClipSummary, inputs: frozenset[str], missing_audio: Mapping[str, str]) -> tuple[bool, str]:
     """Check whether a clip has at least one input of a model.
@@ -93,12 +95,25 @@ def find_clips(
         )
     missing_audio = audio_cache.failures(inputs & AUDIO_INPUTS)
     return [
-        Clip(r, index[r.clip_id], labels[r.emotion], *check_usable(index[r.clip_id], inputs, missing_audio))
-        for r in records
+    has_votes = any(record.votes for record in records)
+        Clip(
+            record,
+            index[record.clip_id],
+            labels[record.emotion],
+            *check_usable(index[record.clip_id], inputs, missing_audio),
+            votes=_vote_shares(record, class_names) if has_votes else None,
+        )
+        for record in records
     ]
 
 
 @dataclass(frozen=True)
+def _vote_shares(record: VideoRecord, class_names: Sequence[str]) -> tuple[float, ...]:
+    """Return the (C,) shares of the votes for the classes; a clip without such votes has one vote, for its label."""
+    shares = vote_shares(record.votes, class_names)
+    return tuple(shares or [float(name == record.emotion) for name in class_names])
+
+
 class _View:
     """The randomness of one view of a clip, and its place in the feature cache."""
 
@@ -170,6 +185,7 @@ class ClipDataset(Dataset[ClipSample]):
         if isinstance(item, Draw) and self.train_views:
             number = item.seed % self.train_views
             seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
+            votes=None if clip.votes is None else _repeat(torch.tensor(clip.votes), num_views),
             return [_View(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
         if isinstance(item, Draw):
             return [_View(torch.Generator().manual_seed(item.seed))]

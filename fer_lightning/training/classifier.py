@@ -32,12 +32,14 @@ class VideoClassifier(L.LightningModule):
         scheduler: creates the schedule of the learning rate from the optimiser. It is stepped every epoch.
         monitor: the logged value that a `ReduceLROnPlateau` follows, usually one of the inner split.
         label_smoothing: of the cross-entropy.
+        vote_share: share of the annotators' votes in the target of the cross-entropy. The rest is the label: 0 trains
+            on labels alone, 1 on the distributions of the votes alone. Only for data sets with votes.
         class_weights: whether clips of rare classes weigh more, so that all classes have the same total weight.
         start_from: `random`, or a run (`run:NAME`) or checkpoint whose weights a training starts from. The last layer
             is left out if it has other classes.
 
     Raises:
-        ValueError: the class names are not unique or not in alphabetical order.
+        ValueError: the class names are not unique or not in alphabetical order, or `vote_share` is not from 0 to 1.
     """
 
     weights: Tensor
@@ -51,6 +53,7 @@ class VideoClassifier(L.LightningModule):
         scheduler: SchedulerFactory | None = None,
         monitor: str = "inner/loss",
         label_smoothing: float = 0.0,
+        vote_share: float = 0.0,
         class_weights: bool = False,
         start_from: str = RANDOM,
     ) -> None:
@@ -59,7 +62,10 @@ class VideoClassifier(L.LightningModule):
             raise ValueError(f"class names must be unique and in alphabetical order; found {list(class_names)}")
         self.class_names = tuple(class_names)
         self.optimizer, self.scheduler, self.monitor = optimizer, scheduler, monitor
-        self.label_smoothing, self.class_weights, self.start_from = label_smoothing, class_weights, start_from
+        if not 0 <= vote_share <= 1:
+            raise ValueError(f"vote_share = {vote_share}: expected a share from 0, labels alone, to 1, votes alone")
+        self.label_smoothing, self.vote_share = label_smoothing, vote_share
+        self.class_weights, self.start_from = class_weights, start_from
         self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # mean over clips is 1
         self.configuration: dict[str, Any] = {}  # the resolved configuration, saved in checkpoints
         self._begun = False  # whether weights were loaded and statistics fitted
@@ -175,8 +181,20 @@ class VideoClassifier(L.LightningModule):
         return self.sample_losses(output.logits, batch).mean()
 
     def sample_losses(self, logits: Tensor, batch: ClipBatch) -> Tensor:
-        """Returns the cross-entropy of each sample times the weight of its class: (B, C) -> (B,)."""
-        losses = F.cross_entropy(logits.float(), batch.label, reduction="none", label_smoothing=self.label_smoothing)
+        """Returns the cross-entropy of each sample times the weight of its class: (B, C) -> (B,).
+
+        Raises:
+            ValueError: votes are part of the target, and the data set has none.
+        """
+        target: Tensor = F.one_hot(batch.label, logits.shape[1]).float()
+        if self.vote_share:
+            if batch.votes is None:
+                raise ValueError(
+                    f"vote_share = {self.vote_share}: the data set has no votes of annotators; set "
+                    "--model.init_args.vote_share to 0, or use a data set with votes, such as FER2013 with FER+'s table"
+                )
+            target = torch.lerp(target, batch.votes, self.vote_share)
+        losses = F.cross_entropy(logits.float(), target, reduction="none", label_smoothing=self.label_smoothing)
         return losses * self.weights[batch.label]
 
     def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:

@@ -64,6 +64,7 @@ def test_a_manifest_comes_back_as_it_was(tmp_path):
     records = [
         *people(3),
         VideoRecord("x", "x.avi", "fear", "s", "film", "test", "2", "x.safetensors", quarter_turns=3),
+        VideoRecord("y", "y.avi", "fear", votes="anger=3 fear=7"),
     ]
     write_manifest(tmp_path / "m.csv", records)
     assert read_manifest(tmp_path / "m.csv") == records
@@ -79,6 +80,9 @@ def test_a_manifest_comes_back_as_it_was(tmp_path):
         (VideoRecord("new", "x.mp4", "fear", truth="a/../../x"), "outside"),
         (VideoRecord("new", "x.mp4", "fear", quarter_turns=4), "quarter_turns 4; expected 0 to 3"),
         (VideoRecord("new", "x.mp4", "fear", quarter_turns=-1), "quarter_turns -1"),
+        (VideoRecord("new", "x.mp4", "fear", votes="fear"), "clip 'new': found the votes 'fear'; expected emotions"),
+        (VideoRecord("new", "x.mp4", "fear", votes="fear=1 fear=2"), "found the votes"),
+        (VideoRecord("new", "x.mp4", "fear", votes="fear=0.5"), "found the votes"),
     ],
 )
 def test_records_that_would_make_results_wrong_are_refused(record, message):

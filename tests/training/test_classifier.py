@@ -1,5 +1,7 @@
 """The steps and metrics that all systems share, against scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import pytorch_lightning as L
@@ -14,7 +16,7 @@ from fer_lightning import CEFLNet, ClassifierOutput, VideoClassifier
 from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.training.split_metrics import SplitMetrics
 from tests.models import random_batch, small_backbone
-from tests.small_runs import made_data
+from tests.small_runs import MadeFaces, made_data
 
 
 def softmax(logits):
@@ -86,6 +88,42 @@ def test_an_epochs_loss_and_accuracy_cover_all_its_samples():
     assert float(run.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-5)
     assert float(run.callback_metrics["train/war"]) == pytest.approx((logits.argmax(axis=1) == label).mean())
     assert {"inner/loss", "inner/war", "inner/uar"} <= run.callback_metrics.keys()
+
+
+class Voted(MadeFaces):
+    """Two thirds of the annotators of every other clip chose anger and one third its emotion."""
+
+    def records(self):
+        return [
+            replace(record, votes=f"anger=2 {record.emotion}=1") if place % 2 and record.emotion != "anger" else record
+            for place, record in enumerate(super().records())
+        ]
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_votes_are_part_of_the_target(share):
+    data, run = made_data(Voted(), batch_size=5), trainer(use_distributed_sampler=False)
+    model = FixedLogits(label_smoothing=0.1, vote_share=share)
+    run.fit(model, data)
+    sampler = data.train_dataloader().sampler
+    sampler.set_epoch(0)
+    clips = [clip for clip in data.split("train") if clip.usable]
+    order = [clips[draw.clip] for draw in sampler]
+    logits = np.stack([model.fixed_logits(clip.record.clip_id, 0) for clip in order])
+    votes = np.array([([2 / 3] + [0] * 6) if clip.record.votes else [0] * 7 for clip in order])
+    rest = np.array([1 / 3 if clip.record.votes else 1 for clip in order])[:, None]
+    labels = np.eye(7)[[clip.label for clip in order]]
+    target = ((1 - share) * labels + share * (votes + rest * labels)) * 0.9 + 0.1 / 7
+    expected = -(target * np.log(softmax(logits))).sum(axis=1).mean()
+    assert float(run.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-5)
+    assert votes.any()
+
+
+def test_votes_that_do_not_exist_cannot_be_trained_on():
+    with pytest.raises(ValueError, match=r"vote_share = 0\.5: the data set has no votes of annotators; set --model"):
+        trainer().fit(FixedLogits(vote_share=0.5), made_data(batch_size=5))
+    with pytest.raises(ValueError, match=r"vote_share = 1\.5: expected a share"):
+        FixedLogits(vote_share=1.5)
 
 
 def test_predict_clips_averages_draws_and_keeps_first_frames():
