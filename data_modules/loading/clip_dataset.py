@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
-from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
 from data_modules.labels import vote_shares
+from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
 from data_modules.loading.transforms import ClipAugmentation, ClipTransform
@@ -35,8 +36,8 @@ class Clip:
     label: int  # index into the class list
     usable: bool = True  # whether it has at least one input of the model
     reason: str = ""  # why it is not usable
-
     votes: tuple[float, ...] | None = None  # (C,) shares of the annotators' votes; None in a data set without votes
+
 
 def check_usable(clip: ClipSummary, inputs: frozenset[str], missing_audio: Mapping[str, str]) -> tuple[bool, str]:
     """Check whether a clip has at least one input of a model.
@@ -94,8 +95,8 @@ def find_clips(
             f"{unlabelled[0].clip_id!r} has emotion {unlabelled[0].emotion!r}; expected one of {', '.join(labels)}"
         )
     missing_audio = audio_cache.failures(inputs & AUDIO_INPUTS)
-    return [
     has_votes = any(record.votes for record in records)
+    return [
         Clip(
             record,
             index[record.clip_id],
@@ -107,19 +108,20 @@ def find_clips(
     ]
 
 
-@dataclass(frozen=True)
 def _vote_shares(record: VideoRecord, class_names: Sequence[str]) -> tuple[float, ...]:
     """Return the (C,) shares of the votes for the classes; a clip without such votes has one vote, for its label."""
     shares = vote_shares(record.votes, class_names)
     return tuple(shares or [float(name == record.emotion) for name in class_names])
 
 
+@dataclass(frozen=True)
 class _View:
     """The randomness of one view of a clip, and its place in the feature cache."""
 
     generator: Generator | None  # None for the deterministic view of the evaluation
     group: str = ""
     number: int = 0
+    mirrored: bool = False
 
 
 class ClipDataset(Dataset[ClipSample]):
@@ -157,6 +159,15 @@ class ClipDataset(Dataset[ClipSample]):
     def __len__(self) -> int:
         return len(self.clips)
 
+    @property
+    def eval_views(self) -> int:
+        """Number of views of a clip in evaluation: those of the sampler, and the mirror images of these if set."""
+        return self.sampler.eval_views * (1 + self._flips)
+
+    @property
+    def _flips(self) -> bool:
+        return self.augmentation is not None and self.augmentation.eval_flip
+
     def __getitem__(self, item: int | Draw) -> ClipSample:
         """Load one view for a `Draw`, in training; all evaluation views of the sampler for the index of a clip."""
         clip = self.clips[item.clip if isinstance(item, Draw) else item]
@@ -174,6 +185,7 @@ class ClipDataset(Dataset[ClipSample]):
         return ClipSample(
             clip_id=(clip.record.clip_id,) * num_views,
             label=torch.full((num_views,), clip.label),
+            votes=None if clip.votes is None else _repeat(torch.tensor(clip.votes), num_views),
             features=_stack([features.frames for features in cached]),
             clip_features=_stack([features.clip for features in cached]),
             **frames,
@@ -185,13 +197,13 @@ class ClipDataset(Dataset[ClipSample]):
         if isinstance(item, Draw) and self.train_views:
             number = item.seed % self.train_views
             seed = zlib.crc32(f"{clip.record.clip_id}/{number}".encode())
-            votes=None if clip.votes is None else _repeat(torch.tensor(clip.votes), num_views),
             return [_View(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
         if isinstance(item, Draw):
             return [_View(torch.Generator().manual_seed(item.seed))]
         count = self.sampler.eval_views  # several views are random, but the same in every evaluation
         generators = [None] if count == 1 else [torch.Generator().manual_seed(seed) for seed in range(count)]
-        return [_View(generator, EVALUATION, number) for number, generator in enumerate(generators)]
+        views = product((False, True) if self._flips else (False,), generators)
+        return [_View(generator, EVALUATION, number, flip) for number, (flip, generator) in enumerate(views)]
 
     def _features(self, clip: Clip, view: _View) -> CachedFeatures:
         return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else CachedFeatures()
@@ -211,14 +223,16 @@ class ClipDataset(Dataset[ClipSample]):
 
     def _select(self, faces: FaceSequence, view: _View) -> FrameSelection:
         positions = self.sampler(len(faces), view.generator).numpy()
-        transform = self._transform(None if view.group == EVALUATION else view.generator)
-        return FrameSelection(faces, positions, self.size, transform)
+        return FrameSelection(faces, positions, self.size, self._transform(view))
 
-    def _transform(self, generator: Generator | None) -> ClipTransform | None:
-        """Draw a transform from the augmentation; without a generator, return the one for evaluation."""
+    def _transform(self, view: _View) -> ClipTransform | None:
+        """Draw the transform of a training view from the augmentation, or return that of an evaluation view."""
         if self.augmentation is None:
             return None
-        return self.augmentation.draw(self.size, generator) if generator else self.augmentation.evaluation(self.size)
+        if view.group == EVALUATION:
+            return self.augmentation.evaluation(self.size, view.mirrored)
+        assert view.generator is not None
+        return self.augmentation.draw(self.size, view.generator)
 
     def _faceless_fields(self, clip: Clip, num_views: int, modalities: Sequence[FrameModality]) -> dict[str, Any]:
         """Return the (S, T, ...) fields of a clip without a face; the mask excludes all of its frames."""

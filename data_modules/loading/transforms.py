@@ -98,6 +98,7 @@ class ClipAugmentation:
             256. Evaluation cuts out the centre.
         landmark_noise: standard deviation of Gaussian noise on each landmark coordinate, in pixels of a crop with a
             side of 224, as in `fer noise`.
+        eval_flip: evaluation also sees the mirror image of each clip, and the predictions for both are averaged.
 
     Raises:
         ValueError: `crop` is not above 0 and at most 1, or `landmark_noise` is negative.
@@ -111,6 +112,7 @@ class ClipAugmentation:
     contrast: float = 0.0
     crop: float = 1.0
     landmark_noise: float = 0.0
+    eval_flip: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
@@ -120,11 +122,12 @@ class ClipAugmentation:
                 f"landmark_noise = {self.landmark_noise}: expected a standard deviation of 0 or more pixels"
             )
 
-    def evaluation(self, size: int) -> ClipTransform | None:
+    def evaluation(self, size: int, mirrored: bool = False) -> ClipTransform | None:
         """Return the transform for evaluation, for crops of side `size`: the centre crop; None for the whole image."""
-        if self.crop == 1:
+        if self.crop == 1 and not mirrored:
             return None
-        return ClipTransform(self._crop_matrix(size, (0.5, 0.5)), False, 1.0, 1.0, shown=self.crop)
+        matrix = self._crop_matrix(size, (0.5, 0.5))
+        return ClipTransform(_mirror(matrix, size) if mirrored else matrix, mirrored, 1.0, 1.0, shown=self.crop)
 
     def _crop_matrix(self, size: int, position: tuple[float, float]) -> NDArray[np.float64]:
         """Return the (2, 3) matrix of a crop; `position` runs from (0, 0), the top left, to (1, 1)."""
@@ -144,9 +147,15 @@ class ClipAugmentation:
             x, y = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
             matrix = self._crop_matrix(size, (x, y)) @ np.vstack([matrix, [0, 0, 1]])
         if mirrored:
-            matrix = np.array([[-1.0, 0.0, size - 1], [0.0, 1.0, 0.0]]) @ np.vstack([matrix, [0, 0, 1]])
+            matrix = _mirror(matrix, size)
         noise = self.landmark_noise * size / NOISE_CROP
         seed = int(torch.randint(2**62, (), generator=generator)) if noise else 0
         return ClipTransform(
             matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed, self.crop
         )
+
+
+def _mirror(matrix: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return the (2, 3) matrix of a transform that is followed by a reflection of images of side `size`."""
+    reflection = np.array([[-1.0, 0.0, size - 1], [0.0, 1.0, 0.0]])
+    return np.asarray(reflection @ np.vstack([matrix, [0, 0, 1]]))

@@ -158,18 +158,17 @@ class WindowClassifier(RowClassifier):
             trained.augmentation,
             audio_cache=self._audio_cache,
         )
-        for batch in DataLoader(data, batch_size=self._batch_size(), collate_fn=collate):
+        for batch in DataLoader(data, batch_size=self._batch_size(data.eval_views), collate_fn=collate):
             names, probabilities = self._classify(batch)
             valid = {name for name, has_input in zip(batch.clip_id, _has_input(batch), strict=True) if has_input}
             yield from ((int(name), p) for name, p in zip(names, probabilities, strict=True) if name in valid)
 
-    def _batch_size(self) -> int:
+    def _batch_size(self, views: int) -> int:
         """Returns the number of windows whose pixels fit in memory."""
         trained, sampler = self.trained, self.trained.sampler
-        pixels = (
-            sampler.num_clips * sampler.frames * sampler.eval_views * trained.size**2 if self.facts.uses_faces else 0
-        )
-        pixels += sampler.eval_views * trained.audio.size**2 if self.facts.uses_audio else 0
+        pixels = sampler.num_clips * sampler.frames * trained.size**2 if self.facts.uses_faces else 0
+        pixels += trained.audio.size**2 if self.facts.uses_audio else 0
+        pixels *= views
         return max(1, (PIXELS_GPU if self.device.type == "cuda" else PIXELS_CPU) // max(pixels, 1))
 
     def _classify(self, batch: ClipBatch) -> tuple[tuple[str, ...], NDArray[np.float64]]:

@@ -51,7 +51,7 @@ def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCac
     evaluated = [data.clip_dataset(split, cached=False) for split in EVALUATED if data.split(split)]
     _fill(model, data, cache, training, TRAIN_VIEWS, data.train_views)
     for dataset in evaluated:
-        _fill(model, data, cache, dataset, EVALUATION, data.sampler.eval_views)
+        _fill(model, data, cache, dataset, EVALUATION, dataset.eval_views)
     model.trainer.strategy.barrier()
     return cache
 

@@ -144,6 +144,20 @@ def test_evaluation_views_are_consecutive_and_repeatable():
     assert len({tuple(index) for index in batch.frame_index[4:].tolist()}) > 1  # views differ
 
 
+@pytest.mark.parametrize("views", [1, 2])
+def test_evaluation_also_sees_mirror_images_if_asked_to(views):
+    sampler = RandomSampler(frames=3, eval_views=views)
+    data = made_data(sampler=sampler, augmentation=ClipAugmentation(eval_flip=True), batch_size=2)
+    batch = next(iter(data.test_dataloader()[1]))
+    assert len(batch) == 2 * 2 * views
+    for first in (0, 2 * views):
+        assert len(set(batch.clip_id[first : first + 2 * views])) == 1
+        for view in range(first, first + views):
+            assert torch.equal(batch.frame_index[view + views], batch.frame_index[view])
+            assert (batch.face[view + views].flip(-1).int() - batch.face[view].int()).abs().max() <= 1
+    assert len(next(iter(data.train_dataloader()))) == 2
+
+
 def training(workers: int = 0, epochs: tuple[int, ...] = (0, 1), **options) -> list[list[ClipBatch]]:
     data = made_data(num_workers=workers, augmentation=ClipAugmentation(rotation=10, brightness=0.2), **options)
     loader = data.train_dataloader()

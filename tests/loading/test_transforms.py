@@ -194,3 +194,14 @@ def test_landmark_noise_does_not_change_the_other_draws():
 def test_a_negative_noise_is_refused():
     with pytest.raises(ValueError, match=r"landmark_noise = -1"):
         ClipAugmentation(landmark_noise=-1)
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+def test_the_mirrored_view_of_the_evaluation_is_the_other_one_reversed(crop):
+    augmentation = ClipAugmentation(crop=crop, eval_flip=True)
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    plain, mirrored = (augmentation.evaluation(56, mirrored=flip) for flip in (False, True))
+    shown = cv2.resize(image, (56, 56), interpolation=cv2.INTER_LINEAR) if plain is None else plain.image(image, 56)
+    difference = mirrored.image(image, 56).astype(int) - shown[:, ::-1]
+    assert np.abs(difference).max() <= 2  # interpolated from the other side
+    assert (plain is None, mirrored.mirrored) == (crop == 1, True)

@@ -131,6 +131,16 @@ def test_training_on_cached_features_equals_training_without(sampler):
     assert cached.frozen.seen == frames * (3 * clips + sampler.eval_views * others)
 
 
+def test_mirror_images_of_the_evaluation_are_cached_too():
+    augmentation = ClipAugmentation(flip=False, eval_flip=True)
+    fly, fly_data, fly_trainer = trained(False, augmentation=augmentation)
+    cached, data, trainer = trained(True, augmentation=augmentation)
+    for one, model, module in ((trainer, cached, data), (fly_trainer, fly, fly_data)):
+        one.test(model, module, verbose=False)
+    tested = [float(t.callback_metrics["test/loss"]) for t in (trainer, fly_trainer)]
+    assert tested[0] == pytest.approx(tested[1], rel=1e-5)
+
+
 def test_the_cache_is_read_without_any_face(monkeypatch):
     monkeypatch.setattr("data_modules.store.stored_clip.StoredClip.crops", lambda *_: pytest.fail("decoded a crop"))
     with pytest.raises(pytest.fail.Exception):
