@@ -2,20 +2,24 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, data_root, store_root
+from data_modules.datasets.ferplus import TABLE as VOTES_TABLE
+from data_modules.datasets.ferplus import majority, read_votes
 from data_modules.datasets.stills import StillDataset, row_error
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
+from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write, flush_disks
 from data_modules.utils.progress import progress
 
@@ -23,7 +27,8 @@ CODES = {0: ANGER, 1: DISGUST, 2: FEAR, 3: HAPPINESS, 4: SADNESS, 5: SURPRISE, 6
 USAGES = {"Training": "train", "PublicTest": "inner", "PrivateTest": "test"}
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
-TABLE, MANIFEST = "fer2013.csv", "manifest.csv"
+TABLE, MANIFEST, COPIES = "fer2013.csv", "manifest.csv", "copies.csv"
+Protocol = Literal["fer2013", "ferplus"]
 SAMPLE = 1 << 20  # bytes from each end of the table for its fingerprint
 
 
@@ -40,22 +45,47 @@ class FER2013(StillDataset):
     """Images unpacked once from the table into PNG files in the store (the data set's folder may be read-only).
 
     As in the competition, the rows of the public leaderboard (PublicTest) are the inner split and those of the private
-    one (PrivateTest) the test split. Not every paper does so.
+    one (PrivateTest) the test split. Not every paper does so. If FER+'s table `fer2013new.csv` is in the same folder,
+    the records have its votes.
+
+    Args:
+        root: the folder of the tables.
+        fold: the only fold, `1`.
+        faces: how the faces are extracted.
+        protocol: `fer2013` for the competition's labels; `ferplus` for the majority of FER+'s votes, which leaves out
+            images without one.
+        copies: whether training images that have the same pixels as an image of another split, or as an earlier one,
+            are used. The published splits share 557 images.
+
+    Raises:
+        ValueError: the protocol is unknown.
     """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=SIDE, margin=0.0))
+    protocol: Protocol = "fer2013"
+    copies: bool = True
 
     name: ClassVar[str] = "fer2013"
     licence: ClassVar[str] = "of the Kaggle competition, for research; the images' own rights are not cleared"
     how_to_get: ClassVar[str] = (
         "download fer2013.csv from https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-"
-        "recognition-challenge (with an account); `fer data prepare fer2013` unpacks it."
+        "recognition-challenge (with an account); `fer data prepare fer2013` unpacks it. FER+'s table fer2013new.csv, "
+        "for its votes, is at https://github.com/microsoft/FERPlus."
     )
-    counts: ClassVar[tuple[SplitCount, ...]] = (
-        SplitCount("train", 28709),
-        SplitCount("inner", 3589),
-        SplitCount("test", 3589),
-    )
+    shared_images: ClassVar[int] = 557
+
+    def __post_init__(self) -> None:
+        if self.protocol not in get_args(Protocol):
+            raise ValueError(
+                f"expected the protocol to be one of {', '.join(get_args(Protocol))}; found {self.protocol!r}"
+            )
+
+    @property
+    def counts(self) -> tuple[SplitCount, ...]:
+        """The published numbers of images; with FER+'s protocol or without copies, there are none."""
+        if self.protocol != "fer2013" or not self.copies:
+            return ()
+        return tuple(SplitCount(split, images) for split, images in (("train", 28709), ("inner", 3589), ("test", 3589)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -83,8 +113,8 @@ class FER2013(StillDataset):
         """
         if not self.table.is_file():
             raise self.not_found(TABLE)
-        folder, records = self.folder, list[VideoRecord]()
-        if (folder / MANIFEST).is_file():
+        folder, records, pixels = self.folder, list[VideoRecord](), list[bytes]()
+        if (folder / MANIFEST).is_file() and (folder / COPIES).is_file():
             return
         with self.table.open("rb") as file:
             total = sum(1 for _ in file) - 1
@@ -93,21 +123,46 @@ class FER2013(StillDataset):
                 png = cv2.imencode(".png", row.pixels)[1].tobytes()
                 atomic_write(folder / row.record.path, png, flush=False)  # 36 000 waits for the disk
                 records.append(row.record)
+                pixels.append(hashlib.sha256(row.pixels.tobytes()).digest())
                 advance(len(records))
         flush_disks()
+        write_csv(folder / COPIES, ("clip_id", "copy_of"), _copies(records, pixels))
         write_manifest(folder / MANIFEST, records)
 
     def read(self) -> Iterator[VideoRecord]:
-        """Yields the unpacked images."""
+        """Yields the images of the protocol."""
+        records = self._labelled()
+        copies = frozenset[str]() if self.copies else self._copied_ids()
+        for record in records:
+            if record.emotion in self.class_names and record.clip_id not in copies:
+                yield record
+
+    def left_out(self) -> Counter[str]:
+        """Counts the images without one of the classes by what most annotators chose."""
+        return Counter(record.emotion for record in self._labelled() if record.emotion not in self.class_names)
+
+    def _labelled(self) -> list[VideoRecord]:
+        """Returns all images with their votes; the emotion is the protocol's, or why there is none."""
         if not self.table.is_file():
             raise self.not_found(TABLE)
-        manifest = self.folder / MANIFEST
-        if not manifest.is_file():
+        manifest, votes = self.folder / MANIFEST, self.table.with_name(VOTES_TABLE)
+        if not (manifest.is_file() and (self.folder / COPIES).is_file()):
             raise DatasetNotFoundError(
                 f"{self.name}: {self.table} has not been completely unpacked into {self.folder}; "
                 f"run `fer data prepare {self.name}`"
             )
-        yield from read_manifest(manifest)
+        records = read_manifest(manifest)
+        if votes.is_file():
+            records = _with_votes(records, votes)
+        elif self.protocol == "ferplus":
+            raise self.not_found(VOTES_TABLE)
+        if self.protocol == "ferplus":
+            records = [replace(record, emotion=majority(record.votes)) for record in records]
+        return records
+
+    def _copied_ids(self) -> frozenset[str]:
+        with (self.folder / COPIES).open(newline="", encoding="utf-8") as file:
+            return frozenset(row["clip_id"] for row in csv.DictReader(file))
 
     def _rows(self) -> Iterator[FaceRow]:
         expected = f"emotion (0 to 6), pixels ({SIDE * SIDE} numbers from 0 to 255) and Usage ({', '.join(USAGES)})"
@@ -126,6 +181,37 @@ class FER2013(StillDataset):
                 raise row_error(self.table, table.reader.line_num, str(error), expected) from error
             except (KeyError, ValueError, AttributeError) as error:
                 raise row_error(self.table, table.line_num, row, expected) from error
+
+
+def _copies(records: Sequence[VideoRecord], pixels: Sequence[bytes]) -> Iterator[tuple[str, str]]:
+    """Yields the training images that equal one of another split or an earlier one, each with the first of these.
+
+    Args:
+        records: all images.
+        pixels: a digest of each one's pixels.
+    """
+    order = sorted(range(len(records)), key=lambda place: records[place].split == "train")  # stable
+    first: dict[bytes, str] = {}
+    for place in order:
+        original = first.setdefault(pixels[place], records[place].clip_id)
+        if records[place].split == "train" and original != records[place].clip_id:
+            yield records[place].clip_id, original
+
+
+def _with_votes(records: Sequence[VideoRecord], table: Path) -> list[VideoRecord]:
+    """Adds the votes of FER+, whose rows are in the order of the competition's.
+
+    Raises:
+        ValueError: the tables have different rows.
+    """
+    rows = list(read_votes(table))
+    usages = [USAGES.get(usage) for usage, _ in rows]
+    if usages != [record.split for record in records]:
+        raise ValueError(
+            f"{table} has {len(rows)} rows, which do not belong to the {len(records)} rows of {TABLE} beside it; "
+            "expected a row for each of these in their order, with the same Usage: use both tables as published"
+        )
+    return [replace(record, votes=votes) for record, (_, votes) in zip(records, rows, strict=True)]
 
 
 def _fingerprint(table: Path) -> str:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 
 from data_modules.datasets.affectnet import COLUMNS, AffectNet
 from data_modules.datasets.dataset import DatasetNotFoundError
-from data_modules.datasets.fer2013 import FER2013
+from data_modules.datasets.fer2013 import CODES, FER2013
+from data_modules.datasets.ferplus import majority, read_votes
 from data_modules.datasets.rafdb import RAFDB
 from data_modules.datasets.sfew import SFEW
 from data_modules.faces.settings import FaceSettings
@@ -29,10 +31,12 @@ from tests.fakes import (
     write_affectnet,
     write_affectnet_list,
     write_fer2013,
+    write_ferplus,
     write_rafdb,
     write_sfew,
 )
 
+REAL = os.environ.get("FER_TEST_REAL", "")
 WRITERS = {FER2013: write_fer2013, RAFDB: write_rafdb, AffectNet: write_affectnet, SFEW: write_sfew}
 ALL = pytest.mark.parametrize("kind", WRITERS, ids=lambda kind: kind.name)
 
@@ -69,7 +73,7 @@ def test_images_are_on_disk_before_the_manifest_and_the_index_say_so(data, monke
 
     monkeypatch.setattr(os, "sync", count_files)
     store = prepare_faces(FER2013(), workers=0)
-    assert flushed == [(35, 0), (35, 1)]
+    assert flushed == [(35, 0), (35, 2)]
     assert len(store.read_index()) == 35
 
 
@@ -165,6 +169,73 @@ def test_fer2013_images_of_two_tables_do_not_mix(data):
     first = FER2013().folder
     write_table(folder, [fer2013_row(6 - number % 7, "Training", number) for number in range(35)])
     assert FER2013().folder != first
+
+
+def votes(**columns):
+    """The ten numbers of a row of FER+'s table."""
+    return [columns.get(name, 0) for name in ("neu", "hap", "sur", "sad", "ang", "dis", "fea", "con", "unk", "nf")]
+
+
+def test_ferplus_takes_what_half_of_the_annotators_chose(data):
+    folder = write_fer2013(data, train=8, inner=1, test=1)
+    rows = [
+        (votes(ang=5, neu=3, sad=2), "anger"),  # half of the votes, and more than any other
+        (votes(hap=10), "happiness"),
+        (votes(ang=5, sad=5), None),  # a tie
+        (votes(neu=4, sad=4, unk=2), None),  # nobody has five
+        (votes(con=6, neu=4), None),  # contempt is none of the seven classes
+        (votes(nf=10), None),
+        (votes(unk=6, fea=4), None),
+        (votes(fea=6, sur=4), "fear"),
+        (votes(sur=7, fea=2), "surprise"),  # one row of the real table has nine votes
+        (votes(dis=5, ang=4, con=1), "disgust"),
+    ]
+    usages = ["Training"] * 8 + ["PublicTest", "PrivateTest"]
+    write_ferplus(folder, [(usage, row) for usage, (row, _) in zip(usages, rows, strict=True)])
+    dataset = FER2013(protocol="ferplus")
+    dataset.prepare()
+    expected = {f"{number:05d}": emotion for number, (_, emotion) in enumerate(rows, start=1) if emotion}
+    assert {record.clip_id: record.emotion for record in dataset.records()} == expected
+    assert [record.split for record in dataset.records()] == ["train"] * 3 + ["inner", "test"]
+    assert dataset.left_out() == {"no majority": 2, "contempt": 1, "NF": 1, "unknown": 1}
+    labels = [record.emotion for record in FER2013().records()]
+    assert labels == [CODES[number % 7] for number in range(10)], "the competition's labels stay"
+    assert FER2013().records()[0].votes == "anger=5 neutral=3 sadness=2"
+    assert dataset.folder == FER2013().folder, "the images are unpacked once"
+
+
+def test_ferplus_without_its_table_or_with_that_of_other_images(data):
+    folder = write_fer2013(data)
+    FER2013().prepare()
+    with pytest.raises(DatasetNotFoundError, match=r"looked for fer2013new\.csv"):
+        FER2013(protocol="ferplus").records()
+    assert {record.votes for record in FER2013().records()} == {""}
+    write_ferplus(folder, [("Training", votes(hap=10))] * 35)  # the last 14 are not of the training split
+    with pytest.raises(ValueError, match=r"35 rows, which do not belong to the 35 rows of fer2013\.csv"):
+        FER2013().records()
+    with pytest.raises(ValueError, match="protocol to be one of fer2013, ferplus; found 'majority'"):
+        FER2013(protocol="majority")
+
+
+@pytest.mark.parametrize("row", [votes(hap=-1), votes(hap=2)[:9], ["many", *votes()[1:]]])
+def test_a_wrong_row_of_ferplus_is_named(row, data):
+    folder = write_fer2013(data, train=2, inner=0, test=0)
+    FER2013().prepare()
+    path = write_ferplus(folder, [("Training", votes(hap=10)), ("Training", row)])
+    with pytest.raises(ValueError, match=f"{path}, line 3: found .*; expected Usage,Image name,neutral"):
+        FER2013().records()
+
+
+def test_training_images_that_are_copies_can_be_left_out(data):
+    folder = write_fer2013(data)
+    usages = ["Training"] * 5 + ["PublicTest", "PrivateTest", "PrivateTest"]
+    seeds = [0, 1, 1, 2, 3, 2, 3, 3]  # 3 repeats 2; 4 is PublicTest's 6; 5 is PrivateTest's 7
+    write_table(folder, [fer2013_row(0, usage, seed) for usage, seed in zip(usages, seeds, strict=True)])
+    everything, clean = FER2013(), FER2013(copies=False)
+    everything.prepare()
+    assert [record.clip_id for record in everything.records()] == [f"{number:05d}" for number in range(1, 9)]
+    assert [record.clip_id for record in clean.records()] == ["00001", "00002", "00006", "00007", "00008"]
+    assert (clean.counts, FER2013(protocol="ferplus").counts) == ((), ())
 
 
 GOOD = fer2013_row(1, "Training", 0)
@@ -345,3 +416,13 @@ def test_a_split_of_sfew_that_is_missing_is_named(data):
     shutil.rmtree(write_sfew(data) / "Val_Aligned_Faces")
     with pytest.raises(DatasetNotFoundError, match=r"Val_Aligned_Faces/.*Train_Aligned_Faces"):
         SFEW().records()
+
+
+@pytest.mark.skipif(not REAL, reason="FER_TEST_REAL names no folder")
+def test_the_real_votes_of_ferplus():
+    """The counts of a program of a few lines of numpy over the same votes, with five of ten as majority and no ties."""
+    rows = list(read_votes(Path(REAL) / "fer2013" / "ferplus_fer2013new.csv"))
+    assert len(rows) == 35_887
+    chosen = Counter(majority(row) for _, row in rows)
+    assert sum(chosen[name] for name in SEVEN) == 31_196
+    assert chosen["contempt"] == 142

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_modules.datasets import affectnet, fer2013, rafdb
+from data_modules.datasets import affectnet, fer2013, ferplus, rafdb
 from data_modules.labels import SEVEN
 from tests.fakes.pictures import coloured_frame
 
@@ -35,6 +35,16 @@ def write_fer2013(root: Path, train: int = 21, inner: int = 7, test: int = 7) ->
         table.writerow(fer2013.COLUMNS)
         table.writerows(fer2013_row(number % 7, usage, number) for number, usage in enumerate(usages))
     return folder
+
+
+def write_ferplus(folder: Path, rows: list[tuple[str, list[int]]]) -> Path:
+    """`fer2013new.csv` beside FER2013's table: the usage of each image, and its votes in the order of the columns."""
+    path = folder / ferplus.TABLE
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(ferplus.COLUMNS)
+        table.writerows([usage, f"fer{number:07d}.png", *votes] for number, (usage, votes) in enumerate(rows))
+    return path
 
 
 def write_rafdb(root: Path, train: int = 28, test: int = 7) -> Path:
