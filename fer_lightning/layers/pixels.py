@@ -12,8 +12,9 @@ import torch
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
-Pixels = Literal["imagenet", "inception", "unit", "vggface", "vggface2", "kinetics", "sports1m", "activitynet"]
+Pixels = Literal["imagenet", "inception", "unit", "grey", "vggface", "vggface2", "kinetics", "sports1m", "activitynet"]
 """Names of the conventions in experiment files."""
+Order = Literal["rgb", "bgr", "grey"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,14 @@ class PixelConvention:
     Args:
         mean: Means of the three channels, in the convention's order and range.
         std: Standard deviations of the three channels.
-        order: Order of the channels: `rgb` for red, green, blue, `bgr` for blue, green, red.
+        order: Order of the channels: `rgb` for red, green, blue, `bgr` for blue, green, red; `grey` for the brightness
+            (luma of ITU-R BT.601) in all three, for weights that were trained on grey images.
         range: Value of white before normalisation, 1 or 255. Black is 0.
     """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    order: Literal["rgb", "bgr"] = "rgb"
+    order: Order = "rgb"
     range: float = 1.0
 
     def byte_statistics(self) -> tuple[Tensor, Tensor]:
@@ -48,11 +50,13 @@ class PixelConvention:
         return next((name for name, convention in CONVENTIONS.items() if self.matches(convention)), str(self))
 
 
+LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in the brightness, ITU-R BT.601
 IMAGENET = PixelConvention((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CONVENTIONS: dict[str, PixelConvention] = {
     "imagenet": IMAGENET,
     "inception": PixelConvention((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # -1 to 1, as timm names it
     "unit": PixelConvention((0.0, 0.0, 0.0)),  # 0 to 1
+    "grey": PixelConvention((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), order="grey"),  # about FER2013's mean and deviation
     # Oxford's VGG-Face, with the means of the authors' release.
     "vggface": PixelConvention((129.1863, 104.7624, 93.5940), range=255),
     # Converted from Caffe. The means are those of the authors' networks, and of
@@ -108,11 +112,17 @@ class PixelConversion(nn.Module):
     def __init__(self, stated: PixelConvention | Pixels | None = None) -> None:
         super().__init__()
         self.stated = get_convention(stated) if isinstance(stated, str) else stated
-        self.convention = self.stated or IMAGENET
-        mean, std = self.convention.byte_statistics()
+        self._use(self.stated or IMAGENET)
+
+    def _use(self, convention: PixelConvention) -> None:
+        """Write a convention to the buffers. `grey` is one for grey images alone; earlier versions had none."""
+        self.convention = convention
+        mean, std = (values.to(getattr(self, "mean", values)) for values in convention.byte_statistics())
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.register_buffer("bgr", torch.tensor(self.convention.order == "bgr"))
+        self.register_buffer("bgr", torch.tensor(convention.order == "bgr", device=mean.device))
+        if convention.order == "grey":
+            self.register_buffer("grey", torch.tensor(True, device=mean.device))
 
     def extra_repr(self) -> str:
         """Return the convention's name, on which cached features depend."""
@@ -136,11 +146,7 @@ class PixelConversion(nn.Module):
                 f"{source} was trained with other pixels than {self.convention.name!r}; found {convention.name!r}: "
                 "state these as `pixels`, or use weights of the same pixels"
             )
-        self.convention = convention
-        mean, std = convention.byte_statistics()
-        self.mean.copy_(mean)
-        self.std.copy_(std)
-        self.bgr.fill_(convention.order == "bgr")
+        self._use(convention)
 
     def require_stated(self, source: str) -> PixelConvention:
         """Return the stated convention, for weights that do not contain theirs.
@@ -173,6 +179,9 @@ class PixelConversion(nn.Module):
         dtype = torch.promote_types(self.mean.dtype, torch.float32)
         ordered = images.flip(-3) if self.convention.order == "bgr" else images
         values = ordered.to(dtype, memory_format=memory_format, copy=True)
+        if self.convention.order == "grey":
+            luma = torch.tensor(LUMA, dtype=dtype, device=images.device).view(3, 1, 1)
+            values.copy_((values * luma).sum(-3, keepdim=True).expand_as(values))
         return values.sub_(self.mean).div_(self.std).to(self.mean.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
@@ -189,7 +198,8 @@ def convention_from_state(state: Mapping[str, Any], prefix: str) -> PixelConvent
     if not all(prefix + name in state for name in ("mean", "std", "bgr")):
         return None
     mean, std, bgr = (state[prefix + name] for name in ("mean", "std", "bgr"))
-    return PixelConvention(_triple(mean), _triple(std), "bgr" if bool(bgr) else "rgb", range=255)
+    order: Order = "grey" if f"{prefix}grey" in state else "bgr" if bool(bgr) else "rgb"
+    return PixelConvention(_triple(mean), _triple(std), order, range=255)
 
 
 def _triple(values: Tensor) -> tuple[float, float, float]:

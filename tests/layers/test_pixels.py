@@ -17,6 +17,7 @@ PUBLISHED = {  # mean and deviation of values from 0 to 255 or to 1, in the orde
     "imagenet": ("rgb", 1, *IMAGENET),
     "inception": ("rgb", 1, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "unit": ("rgb", 1, (0, 0, 0), (1, 1, 1)),
+    "grey": ("grey", 1, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
     "vggface": ("rgb", 255, (129.1863, 104.7624, 93.5940), (1, 1, 1)),
     "vggface2": ("bgr", 255, (91.4953, 103.8827, 131.0912), (1, 1, 1)),
     "kinetics": ("rgb", 1, (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
@@ -30,6 +31,9 @@ def plainly(images, order, white, mean, std):
     """The convention's formula in double precision, one channel after another."""
     channels = images.double().unbind(-3)
     channels = channels[::-1] if order == "bgr" else channels
+    if order == "grey":  # ITU-R BT.601
+        red, green, blue = channels
+        channels = [0.299 * red + 0.587 * green + 0.114 * blue] * 3
     values = [(c * white / 255 - m) / s for c, m, s in zip(channels, mean, std, strict=True)]
     return torch.stack(values, dim=-3)
 
@@ -105,9 +109,10 @@ def test_timms_weights_bring_timms_convention(monkeypatch):
         small_backbone(weights="timm", pixels="imagenet").load_weights()
 
 
+@pytest.mark.parametrize("pixels", ["vggface", "grey"])
 @pytest.mark.parametrize("make", [small_backbone, lambda **options: VGG16(width=1 / 16, hidden=8, **options)])
-def test_a_run_brings_its_convention_and_passes_it_on(make, tmp_path):
-    images, first = random_images(2, 3, 32, 32), make(pixels="vggface").eval()
+def test_a_run_brings_its_convention_and_passes_it_on(make, pixels, tmp_path):
+    images, first = random_images(2, 3, 32, 32), make(pixels=pixels).eval()
     second = make(weights=run_of(first, tmp_path / "first.ckpt")).eval()
     second.load_weights()
     third = make(weights=run_of(second, tmp_path / "second.ckpt")).eval()
