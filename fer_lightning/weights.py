@@ -1,17 +1,21 @@
 """Pretrained weights: finding, reading and loading them, with a check that they fit."""
 
+import json
 import re
 from pathlib import Path
 
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 
 RANDOM = "random"
+ENTRY = "fer_lightning"
+"""The entry of a checkpoint of this suite that has class names and configuration; in safetensors files, as JSON."""
+SAFETENSORS = ".safetensors"
 
 
 def checkpoint_of(run: Path) -> Path:
@@ -53,8 +57,8 @@ def read_checkpoint(path: Path) -> dict[str, object]:
         ValueError: the file is not a checkpoint, or holds more than tensors, lists, strings and numbers.
     """
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
+        if path.suffix == SAFETENSORS:
+            return _read_safetensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
@@ -64,6 +68,14 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}; expected a checkpoint or a table of weights")
     return upgrade_checkpoint(content)
+
+
+def _read_safetensors(path: Path) -> dict[str, object]:
+    """Reads a file of tensors, or one of `fer export` as the checkpoint that it was made from."""
+    with safe_open(path, "pt") as file:
+        tensors: dict[str, object] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        entry = (file.metadata() or {}).get(ENTRY)
+    return {"state_dict": tensors, ENTRY: json.loads(entry)} if entry else tensors
 
 
 def read_source(source: str) -> dict[str, object]:
@@ -78,7 +90,7 @@ def read_source(source: str) -> dict[str, object]:
 
 def trained_here(content: dict[str, object]) -> bool:
     """Whether weights were trained with this suite, whose checkpoints hold class names and configuration."""
-    return "fer_lightning" in content
+    return ENTRY in content
 
 
 def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:
@@ -106,7 +118,7 @@ def _timm_squeeze_name(match: re.Match[str]) -> str:
     return f"{match[1]}.se.fc{int(match[2]) - 3}."
 
 
-ABOUT_PIXELS = re.compile(r"(^|\.)(conversion\.(mean|std|bgr)|(backbone|scene)\.(scale|shift))$")
+ABOUT_PIXELS = re.compile(r"(^|\.)(conversion\.(mean|std|bgr|grey)|(backbone|scene)\.(scale|shift))$")
 """Tensors that record the pixel convention of weights, here and in version 0.1.0; the backbone compares them."""
 
 NETWORK = "backbone.network."  # prefix of an image network's tensors in a run's checkpoint

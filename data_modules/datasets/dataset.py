@@ -57,6 +57,8 @@ class VideoDataset(ABC):
     licence: ClassVar[str]
     how_to_get: ClassVar[str]  # one sentence
     provides: ClassVar[frozenset[str]] = frozenset({"motion"})  # `motion`: more than one frame; `audio`
+    is_rendered: ClassVar[bool] = False  # whether its people are rendered
+    limits: ClassVar[tuple[str, ...]] = ()  # sentences about what models trained on it cannot be expected to do
     shared_images: ClassVar[int] = 0  # groups of identical clips that a complete copy has in several splits
 
     @property

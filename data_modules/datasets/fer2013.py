@@ -73,6 +73,13 @@ class FER2013(StillDataset):
         "for its votes, is at https://github.com/microsoft/FERPlus."
     )
     shared_images: ClassVar[int] = 557
+    limits: ClassVar[tuple[str, ...]] = (
+        "Its faces are grey pictures of 48 x 48 pixels from the web, found by a search engine under words for "
+        "emotions: posed, mostly frontal, some of them drawings, statues or no faces at all.",
+        "Its labels are noisy: for a third of the pictures on whose expression most of FER+'s annotators agree, they "
+        "agree on another one.",
+        "Disgust is rare in it: 436 of 28 709 training pictures.",
+    )
 
     def __post_init__(self) -> None:
         if self.protocol not in get_args(Protocol):

@@ -35,6 +35,8 @@ class RenderedDataset(VideoDataset):
 
     licence: ClassVar[str] = "Apache-2.0, like the suite that renders it"
     how_to_get: ClassVar[str] = "`fer data prepare` renders it; nothing is downloaded."
+    is_rendered: ClassVar[bool] = True
+    limits: ClassVar[tuple[str, ...]] = ("It has seen rendered faces only: it is not made for real people.",)
     files: ClassVar[str]  # the folder of the files, and their suffix
     suffix: ClassVar[str]
 

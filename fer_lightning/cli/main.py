@@ -20,6 +20,7 @@ COMMANDS = {
     "tables": ("tables", "list the papers' tables, or print one with the results that are there"),
     "dashboard": ("dashboard", "make a view in W&B for the runs of a table, an ablation or an experiment"),
     "predict": ("predict", "predict expressions over time in any videos with a trained run"),
+    "export": ("export", "write a trained model to one file to take away, with a card of what it is good for"),
     "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
     "report": ("report", "write a run's report again"),
     "noise": ("noise", "evaluate trained landmark systems under noise on the points"),

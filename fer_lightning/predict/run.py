@@ -33,6 +33,10 @@ from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, output_folder
 from fer_lightning.predict.video_result import VideoResult
 
+RENDERED_ONLY = (
+    "note: this model has seen rendered faces only. What it says about real people shows that the program works, and "
+    "nothing about them."
+)
 MAX_THREADS = 4  # frames that the detector processes at once on a CPU
 
 
@@ -65,6 +69,8 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
         ValueError: the checkpoint cannot be used, or the members of an ensemble do not fit together.
     """
     trained, device = load_run(request.checkpoint), select_device(request.device)
+    if all(model.is_rendered for model in trained.models):
+        print(RENDERED_ONLY, flush=True)
     settings = shared_face_settings(trained.models, request.detector, request.every, request.head_pose)
     classifier = make_classifier(trained, device)
     request.out.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import textwrap
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,7 @@ class TrainedModel:
     audio: AudioSettings
     augmentation: ClipAugmentation | None  # decides the crop that is evaluated
     checkpoint: Path
+    is_rendered: bool = False  # whether it was trained on rendered people
 
     @property
     def models(self) -> "tuple[TrainedModel, ...]":
@@ -104,8 +106,15 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     built = parser.instantiate_classes(parsed)
     model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
-    size = int(data["size"])
-    return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, built.augmentation, path)
+    size, rendered = int(data["size"]), _is_rendered(data["dataset"].get("class_path", ""))
+    return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, built.augmentation, path, rendered)
+
+
+def _is_rendered(class_path: str) -> bool:
+    """Whether a data set of this suite has rendered people; those of others are taken to be real."""
+    module, _, name = class_path.rpartition(".")
+    own = module.split(".")[0] == "data_modules"
+    return own and bool(getattr(getattr(import_module(module), name, None), "is_rendered", False))
 
 
 def _refuse_foreign_modules(values: object, path: Path) -> None:

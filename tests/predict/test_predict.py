@@ -289,6 +289,18 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
     assert "x real time" in output
 
 
+@pytest.mark.parametrize("rendered", [True, False])
+def test_a_model_of_rendered_faces_says_so(tmp_path, run, fake_detector, capsys, rendered):
+    path = write_checkpoint(tmp_path / "run") / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    dataset = "data_modules.datasets.Synthetic" if rendered else "data_modules.datasets.DFEW"
+    content["fer_lightning"]["configuration"]["data"]["dataset"]["class_path"] = dataset
+    torch.save(content, path)
+    video = write_video(tmp_path / "a.mp4", [True] * 10)
+    assert fer_predict(video, "--checkpoint", path, "--out", tmp_path / "out", "--no-video") == 0
+    assert ("has seen rendered faces only" in capsys.readouterr().out) == rendered
+
+
 def test_the_annotated_video_keeps_times_size_and_sound(tmp_path, run, fake_detector):
     times = [0.0, 0.1, 0.2, 0.5, 0.9, 1.0, 1.1, 1.6, 2.0, 2.1]
     video = write_video(tmp_path / "odd.mkv", [True] * 10, times, size=(162, 122), audio=True)

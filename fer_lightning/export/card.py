@@ -1,0 +1,103 @@
+"""The card of a model to take away (Mitchell et al., 2019, https://doi.org/10.1145/3287560.3287596), from its run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_modules.utils.checksum import file_sha256
+from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.metrics import METRICS, scores
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.request import data_class
+from fer_lightning.report.summary import interval_method, sample_size
+from fer_lightning.runs.folder import RunFolder, RunInfo
+
+GENERAL_LIMITS = (
+    "It names expressions as annotators of its data set did. It does not know what a person feels.",
+    "Nobody has measured how its errors differ between ages, sexes, origins, glasses, beards, masks or poses, since "
+    "its data do not tell these: measure it on people like yours before you rely on it.",
+    "No figure here is of faces that look far up, down or to the side, or that are smaller than the model's crop.",
+    "Not for decisions about people, such as recruiting, teaching, policing or health.",
+)
+
+
+def model_card(run: RunFolder, model: Path) -> str:
+    """Returns the card of a model file as Markdown: what it was trained on, how good it is, and what it cannot do.
+
+    Args:
+        run: the finished run that the file was made from.
+        model: the file.
+
+    Raises:
+        FileNotFoundError: the run is not finished.
+    """
+    info, table = run.read_info(), PredictionTable.read(run.predictions("test"))
+    sections = [
+        _title(info, model),
+        _data(run, info),
+        _results(table),
+        _classes(table),
+        _confusion(table),
+        _limits(info),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections) + "\n"
+
+
+def _title(info: RunInfo, model: Path) -> Iterator[str]:
+    yield f"# {model.stem}"
+    yield ""
+    yield (
+        f"`{info.model}` with {info.parameters:,} parameters that tells {', '.join(info.class_names[:-1])} and "
+        f"{info.class_names[-1]} in videos: `fer predict VIDEO --checkpoint {model.name}`."
+    )
+    yield f"The file has {model.stat().st_size / 1e6:.1f} MB; its SHA-256 is `{file_sha256(model)}`."
+
+
+def _data(run: RunFolder, info: RunInfo) -> Iterator[str]:
+    dataset = data_class(info.dataset)
+    inner = run.predictions("inner")
+    chosen = f" on {len(PredictionTable.read(inner))} clips of the inner split" if inner.exists() else ""
+    yield "## Where it comes from"
+    world = "rendered" if dataset.is_rendered else "real"
+    yield f"- Trained on {info.dataset}, {world} faces; licence of the data: {dataset.licence}."
+    yield "- For research: whether weights may be used for more than the data is not settled."
+    commit = info.commit or "unknown"
+    yield f"- Experiment `{info.experiment}`, fold {info.fold}, seed {info.seed}, from commit {commit}."
+    yield f"- Epoch {info.epoch + 1}, chosen by `selection: {info.selection}`{chosen}."
+    yield f"- {', '.join(f'{name} {version}' for name, version in info.versions)}."
+
+
+def _results(table: PredictionTable) -> Iterator[str]:
+    result, intervals = scores(table), bootstrap(table)
+    yield f"## How good it is: the reported split, {sample_size(table)}"
+    yield "| metric | value | 95 % interval |"
+    yield "|---|---|---|"
+    for metric in METRICS:
+        interval = intervals.by_name.get(metric.name)
+        yield f"| {metric.title} | {result.written(metric)} | {interval.written(metric) if interval else ''} |"
+    yield ""
+    yield f"Interval: {interval_method(intervals)}. One training; another seed gives other figures."
+
+
+def _classes(table: PredictionTable) -> Iterator[str]:
+    result = scores(table)
+    yield "## Each class"
+    yield "| class | N | recall | precision | F1 |"
+    yield "|---|---|---|---|---|"
+    columns = (table.class_names, result.support, result.class_accuracy, result.precision, result.f1)
+    for name, clips, recall, precision, f1 in zip(*columns, strict=True):
+        yield f"| {name} | {clips} | {recall:.3f} | {precision:.3f} | {f1:.3f} |"
+
+
+def _confusion(table: PredictionTable) -> Iterator[str]:
+    yield "## What is taken for what: rows are the true classes"
+    yield f"| | {' | '.join((*table.class_names, 'none'))} |"
+    yield "|---" * (len(table.class_names) + 2) + "|"
+    for name, row in zip(table.class_names, scores(table).confusion.tolist(), strict=True):
+        yield f"| {name} | {' | '.join(str(round(value)) for value in row)} |"
+
+
+def _limits(info: RunInfo) -> Iterator[str]:
+    dataset = data_class(info.dataset)
+    yield "## What it cannot do"
+    for limit in (*dataset.limits, *GENERAL_LIMITS):
+        yield f"- {limit}"

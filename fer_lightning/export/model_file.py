@@ -1,0 +1,55 @@
+"""Writes a trained model to one safetensors file that `fer predict --checkpoint` reads."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from data_modules.utils.files import atomic_write
+from fer_lightning.training.loading import load_trained, without_training
+from fer_lightning.weights import ENTRY, SAFETENSORS, checkpoint_of, read_checkpoint, tensors_in
+
+DATA_SETTINGS = ("sampler", "size", "augmentation", "audio")  # with the faces, all that prediction needs to know
+SMALL = 1000  # numbers in a tensor whose precision costs no space
+
+
+def write_model_file(run: Path, path: Path, half: bool = True) -> None:
+    """Writes the model of a run, the settings of its input and its class names to one file.
+
+    Args:
+        run: a run's folder, or a checkpoint.
+        path: the file, `.safetensors`.
+        half: whether large tensors are stored with 16 bits. Prediction computes with 32 bits, or with what the device
+            is fastest with, all the same.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the file has another suffix, or the checkpoint cannot be used.
+    """
+    if path.suffix != SAFETENSORS:
+        raise ValueError(f"found {path.name}; expected the name of a file that ends in {SAFETENSORS}")
+    load_trained(run)  # refuses what cannot be used
+    checkpoint = checkpoint_of(run)
+    content = read_checkpoint(checkpoint)
+    tensors = {name: _stored(tensor, half) for name, tensor in tensors_in(content, checkpoint).items()}
+    own: Any = content[ENTRY]
+    entry = {"class_names": own["class_names"], "configuration": _input_settings(own["configuration"])}
+    atomic_write(path, save(tensors, {ENTRY: json.dumps(entry)}))
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    """Returns a contiguous tensor; small ones, such as statistics and biases, keep their precision."""
+    return (tensor.half() if half and tensor.is_floating_point() and tensor.numel() > SMALL else tensor).contiguous()
+
+
+def _input_settings(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's settings of the model and its input, without those of the training and without paths."""
+    data = configuration["data"]
+    dataset = {
+        "class_path": data["dataset"]["class_path"],
+        "init_args": {"faces": data["dataset"]["init_args"]["faces"]},
+    }
+    kept = {name: data[name] for name in DATA_SETTINGS if name in data}
+    return {"model": without_training(configuration["model"], ()), "data": {"dataset": dataset, **kept}}

@@ -1,0 +1,102 @@
+"""A model in one file says what its run says, and its card gives the run's figures."""
+
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from sklearn.metrics import accuracy_score, precision_score, recall_score
+
+from data_modules.labels import SEVEN
+from fer_lightning.cli.main import main
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.paths import runs_root
+from fer_lightning.training.loading import load_trained
+from tests.fakes import write_fer2013
+from tests.models import random_batch
+
+TINY = (
+    *("--model.init_args.backbone.init_args.channels", "[8,8,16,16]"),
+    *("--data.num_workers", "0"),
+    *("--data.batch_size", "7"),
+    *("--trainer.max_epochs", "2"),
+    *("--trainer.precision", "32-true"),
+    *("--trainer.accelerator", "cpu"),
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The folder of a run on FER2013's layout, and the model's file."""
+    folder, patch = tmp_path_factory.mktemp("export"), pytest.MonkeyPatch()
+    for name in ("DATA", "RUNS"):
+        patch.setenv(f"FER_{name}", str(folder / name.lower()))
+    write_fer2013(folder / "data")
+    try:
+        assert main(["train", "stills_fer2013", "--size", "small", *TINY]) == 0
+        assert main(["export", "stills_fer2013.small/1-0", str(folder / "faces.safetensors")]) == 0
+        yield runs_root() / "stills_fer2013.small" / "1-0", folder / "faces.safetensors"
+    finally:
+        patch.undo()
+
+
+def test_the_file_answers_as_the_run_does(exported):
+    run, file = exported
+    whole, half = load_trained(run), load_trained(file)
+    batch = random_batch(8, frames=1, size=48)
+    with torch.no_grad():
+        expected, found = (trained.model(batch).logits.softmax(-1) for trained in (whole, half))
+    torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+    assert (half.faces, half.sampler, half.size, half.augmentation, half.class_names) == (
+        whole.faces,
+        whole.sampler,
+        48,
+        whole.augmentation,
+        SEVEN,
+    )
+    assert half.augmentation.eval_flip
+    assert not half.is_rendered
+
+
+def test_the_file_has_half_precision_and_nothing_of_this_machine(exported, tmp_path):
+    run, file = exported
+    with safe_open(file, "pt") as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        entry = json.loads(content.metadata()["fer_lightning"])
+    assert {t.dtype for name, t in tensors.items() if t.numel() > 1000} == {torch.float16}
+    assert tensors["backbone.network.bn1.running_var"].dtype == torch.float32
+    assert tensors["backbone.conversion.mean"].dtype == torch.float32
+    assert entry["class_names"] == list(SEVEN)
+    assert not {"optimizer", "scheduler"} & entry["configuration"]["model"]["init_args"].keys()
+    assert str(run.parents[2]) not in json.dumps(entry)
+    assert main(["export", str(run), str(tmp_path / "full.safetensors"), "--full"]) == 0
+    with safe_open(tmp_path / "full.safetensors", "pt") as content:
+        assert content.get_tensor("backbone.network.layer4.0.conv1.weight").dtype == torch.float32
+
+
+def test_the_card_has_the_figures_of_the_reported_split(exported):
+    run, file = exported
+    text, table = file.with_suffix(".md").read_text(), PredictionTable.read(run / "predictions" / "test.csv")
+    true, guess = table.label, table.probabilities.argmax(axis=1)
+    assert f"| WAR (accuracy) | {accuracy_score(true, guess):.3f} |" in text
+    recalls = recall_score(true, guess, average=None, labels=range(7))
+    precisions = precision_score(true, guess, average=None, labels=range(7), zero_division=0)
+    for name, recall, precision in zip(SEVEN, recalls, precisions, strict=True):
+        assert re.search(rf"\| {name} \| 1 \| {recall:.3f} \| {precision:.3f} \|", text)
+    assert f"SHA-256 is `{hashlib.sha256(file.read_bytes()).hexdigest()}`" in text
+    parameters = sum(p.numel() for p in load_trained(run).model.parameters())
+    for part in (f"{parameters:,} parameters", "real faces", "Kaggle", "fold 1, seed 0", "drawings", "7 clips"):
+        assert part in text
+    assert np.isfinite(table.probabilities).all()
+
+
+def test_what_cannot_be_exported_is_said(exported, tmp_path, capsys):
+    run, _ = exported
+    assert main(["export", str(run), str(tmp_path / "model.ckpt")]) == 2
+    assert "expected the name of a file that ends in .safetensors" in capsys.readouterr().err
+    assert main(["export", "nowhere", str(tmp_path / "model.safetensors")]) == 2
+    assert "no run or checkpoint nowhere" in capsys.readouterr().err
+    assert list(tmp_path.glob("model*")) == []
