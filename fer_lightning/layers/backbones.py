@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import timm
 import torch
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from fer_lightning.layers.pixels import (
@@ -72,13 +71,10 @@ class FrameBackbone(nn.Module, Pretrained):
             sources do not contain it, so it must be given for them. `vggface2` also gives a ResNet the layout of the
             authors' Caffe networks. Use it for a file converted from these with torchvision's tensor names, and for
             runs that start from such a file.
-        stem_pool: Whether a ResNet halves its maps by max pooling after the stem. Without it, the stages see twice the
-            resolution, which suits small images such as faces of 48 x 48 pixels.
 
     Raises:
         ValueError: timm would download a network of this name from a hub, which a checkpoint must never cause; the
-            pixel convention is unknown; it is `vggface2` for a network that is not a ResNet with bottlenecks; or
-            `stem_pool` is false for a network that has no such pooling.
+            pixel convention is unknown; or it is `vggface2` for a network that is not a ResNet with bottlenecks.
     """
 
     pools: ClassVar[bool] = True  # whether `network` averages its last map; otherwise it outputs the map itself
@@ -92,10 +88,9 @@ class FrameBackbone(nn.Module, Pretrained):
         channels: Sequence[int] | None = None,
         channels_last: bool = True,
         pixels: Pixels | None = None,
-        stem_pool: bool = True,
     ) -> None:
         super().__init__()
-        self.name, self.weights, self.pixels, self.stem_pool = name, weights, pixels, stem_pool
+        self.name, self.weights, self.pixels = name, weights, pixels
         self.conversion = PixelConversion(pixels)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network, self.num_features = self.build_network(channels)
@@ -113,10 +108,6 @@ class FrameBackbone(nn.Module, Pretrained):
             network.reset_classifier(0, "")
         if self.pixels == "vggface2":
             apply_caffe_layout(network, self.name)
-        if not self.stem_pool:
-            if not isinstance(network, ResNet):
-                raise ValueError(f"stem_pool is false, but {self.name} is no ResNet; remove the argument")
-            network.maxpool = nn.Identity()
         return network.to(memory_format=self.memory_format), network.num_features
 
     @property

@@ -46,14 +46,14 @@ def exported(tmp_path_factory):
 def test_the_file_answers_as_the_run_does(exported):
     run, file = exported
     whole, half = load_trained(run), load_trained(file)
-    batch = random_batch(8, frames=1, size=48)
+    batch = random_batch(8, frames=1, size=64)
     with torch.no_grad():
         expected, found = (trained.model(batch).logits.softmax(-1) for trained in (whole, half))
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
     assert (half.faces, half.sampler, half.size, half.augmentation, half.class_names) == (
         whole.faces,
         whole.sampler,
-        48,
+        64,
         whole.augmentation,
         SEVEN,
     )
