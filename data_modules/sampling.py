@@ -6,7 +6,7 @@ is deterministic, as in evaluation; with a generator it is random, as in trainin
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -14,6 +14,9 @@ from torch import Generator, Tensor
 SEQUENCE = 105  # frames that every video is resampled to (CEFLNet, section 4.1)
 LATEST_START = 30  # the 75 frames start within the first 30
 SPAN = 75  # consecutive frames that are cut into sub-videos
+
+EvaluationFrames = Literal["middle", "first"]
+"""Which frame of each equal part of a sub-video is seen at evaluation."""
 
 
 def _check_count(num_frames: int) -> None:
@@ -26,20 +29,28 @@ def window_length(clips: int) -> float:
     return 3 * SPAN / (2 * clips + 1)
 
 
-def subvideo_indices(num_frames: int, clips: int = 7, frames: int = 5, generator: Generator | None = None) -> Tensor:
+def subvideo_indices(
+    num_frames: int,
+    clips: int = 7,
+    frames: int = 5,
+    generator: Generator | None = None,
+    eval_frames: EvaluationFrames = "middle",
+) -> Tensor:
     """Sample `frames` frames from each of `clips` overlapping sub-videos (CEFLNet, section 4.1).
 
-    The video is first resampled to 105 frames: shorter videos repeat frames evenly, longer ones are sampled over their
-    whole length. From a start within the first 30 frames, 75 consecutive frames are cut into sub-videos of 15 frames,
-    each sharing 5 with the next. [our choice] Evaluation starts at
-    frame 15 and takes evenly spaced frames; for another number of clips, the 75 frames are cut into that many windows,
-    which overlap by a third.
+    The video is first resampled to 105 frames: shorter videos repeat frames evenly, and [our choice] longer ones are
+    sampled over their whole length, as the paper does not say what its "clipping" leaves out. From a start within the
+    first 30 frames, 75 consecutive frames are cut into sub-videos of 15 frames, each sharing 5 with the next.
+    [our choice] Evaluation starts at frame 15, as in the authors' code, and takes one frame of each equal part of a
+    sub-video; for another number of clips, the 75 frames are cut into that many windows, which overlap by a third.
 
     Args:
         num_frames: frames in the video.
         clips: number of sub-videos.
         frames: frames taken from each sub-video.
         generator: source of randomness; None for deterministic sampling.
+        eval_frames: without a generator, the frame of each of `frames` equal parts of a sub-video: its middle one, or
+            its first one as in the authors' code, which are frames 0, 3, 6, 9 and 12 of 15.
 
     Returns:
         (clips, frames) int64 frame numbers.
@@ -48,15 +59,17 @@ def subvideo_indices(num_frames: int, clips: int = 7, frames: int = 5, generator
         ValueError: the video has no frames.
     """
     _check_count(num_frames)
+    length = window_length(clips)
     if generator is None:
         start = LATEST_START // 2
-        within = (torch.arange(frames, dtype=torch.float64) + 0.5).expand(clips, frames) / frames
+        part = torch.arange(frames, dtype=torch.float64) + (0.5 if eval_frames == "middle" else 0.0)
+        within = (part * length / frames).expand(clips, frames)
     else:
         start = int(torch.randint(LATEST_START, (), generator=generator))
-        within = torch.stack([_draw_sorted(frames, round(window_length(clips)), generator) for _ in range(clips)])
-    length = window_length(clips)
+        cells = [_draw_sorted(frames, round(length), generator) for _ in range(clips)]
+        within = torch.stack(cells) * length
     first = start + torch.arange(clips, dtype=torch.float64) * (length * 2 / 3)
-    position = (first[:, None] + within * length).floor()
+    position = (first[:, None] + within).floor()
     return _rescale(position, SEQUENCE, num_frames)
 
 
@@ -144,6 +157,7 @@ class SubvideoSampler(FrameSampler):
     clips: int = 7
     frames: int = 5
     eval_views: int = 1
+    eval_frames: EvaluationFrames = "middle"
 
     @property
     def num_clips(self) -> int:
@@ -152,7 +166,7 @@ class SubvideoSampler(FrameSampler):
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """Return (clips * frames,) int64 frame numbers."""
-        return subvideo_indices(num_frames, self.clips, self.frames, generator).flatten()
+        return subvideo_indices(num_frames, self.clips, self.frames, generator, self.eval_frames).flatten()
 
 
 @dataclass

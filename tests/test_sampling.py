@@ -31,6 +31,7 @@ def lengths_and_draws() -> Iterator[tuple[int, torch.Generator | None]]:
         SubvideoSampler(),
         SubvideoSampler(clips=1, frames=16),
         SubvideoSampler(clips=12, frames=2),
+        SubvideoSampler(eval_frames="first"),
         SegmentSampler(6),
         RandomSampler(32),
         MiddleFrameSampler(),
@@ -53,6 +54,15 @@ def test_evaluation_of_105_frames_is_the_papers_layout():
     # Start 15, seven windows of 15 frames ten apart, five frames evenly spaced in each.
     expected = torch.tensor([[15 + 10 * clip + 1 + 3 * i for i in range(5)] for clip in range(7)])
     assert torch.equal(subvideo_indices(105), expected)
+
+
+def test_evaluation_of_105_frames_can_be_the_authors():
+    # Frames 0, 3, 6, 9 and 12 of each sub-video; training draws are the same as without the option.
+    expected = [15 + 10 * clip + i for clip in range(7) for i in (0, 3, 6, 9, 12)]
+    sampler = SubvideoSampler(eval_frames="first")
+    assert sampler(105, None).tolist() == expected
+    first, second = (torch.Generator().manual_seed(3) for _ in range(2))
+    assert sampler(105, first).equal(SubvideoSampler()(105, second))
 
 
 def test_training_draws_are_five_different_frames_of_each_window():
