@@ -37,6 +37,7 @@ from .layers.video_backbones import ClipBackbone as ClipBackbone
 from .training.classifier import VideoClassifier as VideoClassifier
 from .training.curves import CurvesLogger as CurvesLogger
 from .training.random_batch import random_batch as random_batch
+from .training.schedules import DampedCosine as DampedCosine
 from .training.schedules import WarmupCosine as WarmupCosine
 from .training.wandb_logger import RunWandbLogger as RunWandbLogger
 

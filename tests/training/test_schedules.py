@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fer_lightning import WarmupCosine
+from fer_lightning import DampedCosine, WarmupCosine
 
 
 def rates(epochs, warmup, lr=0.4):
@@ -55,3 +55,36 @@ def test_a_resumed_schedule_has_the_rates_of_an_unbroken_one():
     later.step()
     second.step()
     assert later.param_groups[0]["lr"] == pytest.approx(rates(6, 2)[0][4])
+
+
+def damped_rates(period, warmup, epochs):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = DampedCosine(optimizer, period, warmup)
+    found = []
+    for _ in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_a_damped_cosine_is_torchs_two_schedules_in_one():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.1, total_iters=9)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=160)
+    found = damped_rates(160, 10, 120)
+    for epoch in range(120):
+        assert found[epoch] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6), epoch
+        optimizer.step()
+        warmup.step()
+        cosine.step()
+    assert [found[epoch] for epoch in (60, 100, 119)] == pytest.approx([0.691, 0.309, 0.153], abs=5e-4)
+
+
+def test_a_damped_cosine_stays_at_zero_after_its_period():
+    assert damped_rates(4, 0, 7) == pytest.approx([1, 0.8536, 0.5, 0.1464, 0, 0, 0], abs=1e-4)
+
+
+def test_a_warmup_longer_than_the_cosine_is_refused():
+    with pytest.raises(ValueError, match="found a warm-up of 4 in 4 epochs"):
+        damped_rates(4, 4, 1)
