@@ -23,6 +23,7 @@ from fer_lightning.experiments.resume import (
     write_clips,
 )
 from fer_lightning.experiments.shapes import ShapeCheck
+from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
@@ -31,7 +32,7 @@ from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.curves import drop_rows_after
 from fer_lightning.training.wandb_logger import RunWandbLogger
-from fer_lightning.weights import checkpoint_named, read_checkpoint
+from fer_lightning.weights import RANDOM, checkpoint_named, read_checkpoint
 
 SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 """Variables by which the agent of a W&B sweep makes a training one of the sweep's runs."""
@@ -72,17 +73,33 @@ def is_finished(run: RunFolder, cli: FerCLI) -> bool:
 def prepare_data_and_weights(cli: FerCLI) -> None:
     """Prepares the data set and trains the experiments whose weights are needed, in the first process only.
 
-    The shapes of weights that are not there yet and the data set come first: what is wrong with them should be reported
-    before anything takes long.
+    Files of weights, the shapes of weights that are not there yet and the data set come first: what is wrong with them
+    should be reported before anything takes long.
 
     Raises:
+        FileNotFoundError: a file of weights does not exist.
         ValueError: weights that are to be trained would not fit the model.
     """
     config = cli.plain_config()
+    refuse_missing_files(cli)
     refuse_unfit_weights(config)
     cli.datamodule.prepare_data()
     for name in dict.fromkeys(required_runs(config)):
         train_required_run(name)
+
+
+def refuse_missing_files(cli: FerCLI) -> None:
+    """Refuses a training that would start from a file of weights that does not exist; a resumed one needs none.
+
+    Raises:
+        FileNotFoundError: the file does not exist; the message says what is there instead.
+    """
+    model, run = cli.model, RunFolder(Path(cli.trainer.default_root_dir))
+    if model.start_from != RANDOM or any(run.checkpoints.glob("*.ckpt")):
+        return
+    for part in model.modules():
+        if isinstance(part, Pretrained) and not part.source.startswith(RUN) and Path(part.source).suffix:
+            checkpoint_named(part.source)
 
 
 def refuse_unfit_weights(config: dict[str, Any]) -> None:

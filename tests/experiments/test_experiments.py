@@ -16,6 +16,7 @@ from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.ensemble.training import check_configurations
 from fer_lightning.experiments.configuration import ReadCLI
 from fer_lightning.experiments.datasets import build_dataset
+from fer_lightning.experiments.fit import fit_experiment
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest, experiment_names, fits, required_runs
 from fer_lightning.experiments.system import (
@@ -224,6 +225,15 @@ def test_further_arguments_go_before_files():
 )
 def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
     assert request_.run.path == tmp_path / "runs" / folder
+
+
+def test_a_missing_file_of_weights_ends_a_training_before_its_data_are_prepared(tmp_path):
+    request = ExperimentRequest("ceflnet_authors_synthetic", size="paper", arguments=("--trainer.logger", "false"))
+    with pytest.raises(
+        FileNotFoundError, match=r"no checkpoint in weights/Resnet18_pytorch\.pth\.tar: expected"
+    ):
+        fit_experiment(request)
+    assert not list(tmp_path.rglob("*.mp4"))
 
 
 def test_needed_runs_are_found_wherever_they_are_named():
