@@ -1,6 +1,7 @@
 """Pretrained weights: finding, reading and loading them, with a check that they fit."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ RANDOM = "random"
 ENTRY = "fer_lightning"
 """The entry of a checkpoint of this suite that has class names and configuration; in safetensors files, as JSON."""
 SAFETENSORS = ".safetensors"
+log = logging.getLogger(__name__)
 
 
 def checkpoint_of(run: Path) -> Path:
@@ -130,7 +132,8 @@ def load_backbone_weights(
     """Loads all weights of an image network.
 
     Only the counters `num_batches_tracked` may be missing: files from before torch 0.4.1 lack them, and no network
-    here uses them.
+    here uses them. Files from other sources may have heads for their own classes or embeddings, of any width and number
+    (`fc`, `feature`), in layers beside the network's. They are left out, and the log says so.
 
     Args:
         network: a network that timm built without a head.
@@ -140,7 +143,9 @@ def load_backbone_weights(
         prefix: prefix of the network's tensors in a run's checkpoint.
 
     Raises:
-        ValueError: the weights do not fit the network, or a run's network has further layers, which would be left out.
+        ValueError: the weights do not fit the network, or that network has further layers of which a part would be left
+            out: any in a run, and in a file from another source those inside a layer that both have, such as the third
+            block of a ResNet-34's `layer1`.
     """
     state = _backbone_state(content, prefix)
     own = {key: value for key, value in network.state_dict().items() if not ABOUT_PIXELS.search(key)}
@@ -154,11 +159,15 @@ def load_backbone_weights(
         )
     about_pixels = ("scale", "shift")  # of version 0.1.0's backbones
     further = sorted(key for key in set(state) - set(own) if not (key in about_pixels or ABOUT_PIXELS.search(key)))
-    if trained_here(content) and further:
+    layers = {key.partition(".")[0] for key in own}
+    refused = [key for key in further if trained_here(content) or key.partition(".")[0] in layers]
+    if refused:
         raise ValueError(
-            f"the weights of {source!r} do not fit {name}: that network has {len(further)} tensors more, such as "
-            f"{', '.join(further[:3])}, which would be left out; use the same backbone in both experiments"
+            f"the weights of {source!r} do not fit {name}: that network has {len(refused)} tensors more, such as "
+            f"{', '.join(refused[:3])}, which would be left out; use the same backbone in both experiments"
         )
+    if further:
+        log.warning("%s: loaded into %s without %s, which it has no layers for", source, name, ", ".join(further[:6]))
     network.load_state_dict(network.state_dict() | fitting)
 
 
