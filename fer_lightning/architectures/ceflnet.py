@@ -134,12 +134,12 @@ class CEFLNet(VideoClassifier):
         sal: Use self-attention learning.
         lrl: Use local-global relation learning; otherwise the mean of the frames.
         eian: Use emotional intensity activation; otherwise the mean of the clips.
-        dropout: Dropout rate of the classifier. None is 0.5 in the paper's form [our choice] and 0.4 in the authors'.
+        dropout: Dropout rate of the classifier in the paper's form [our choice]; the authors' form has their rates.
         form: `paper` or `authors`.
         training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
-        ValueError: The form is unknown.
+        ValueError: The form is unknown, or it is the authors' and another dropout rate is stated.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class CEFLNet(VideoClassifier):
         sal: bool = True,
         lrl: bool = True,
         eian: bool = True,
-        dropout: float | None = None,
+        dropout: float = 0.5,
         form: Form = "paper",
         **training: Any,
     ) -> None:
@@ -159,13 +159,17 @@ class CEFLNet(VideoClassifier):
         if form not in get_args(Form):
             raise ValueError(f"expected form to be one of {', '.join(get_args(Form))}; found {form!r}")
         authors = form == "authors"
+        if authors and dropout != 0.5:
+            raise ValueError(
+                f"form: authors has the authors' dropout rates; found dropout: {dropout}, which is for paper"
+            )
         self.num_clips, self.form = num_clips, form
         self.backbone = backbone or FrameBackbone("resnet18")
         size = self.backbone.num_features
         self.sal = SelfAttentionLearning(size, heads, 0.1 if authors else 0.0) if sal else None
         self.lrl = LocalGlobalRelation(size, 0.5 if authors else 0.0) if lrl else None
         self.eian = EmotionalIntensityActivation(size) if eian else None
-        rate = dropout if dropout is not None else 0.4 if authors else 0.5
+        rate = 0.4 if authors else dropout
         self.classifier = nn.Sequential(  # q^2; as in the authors' code, as the paper names one layer [our choice]
             nn.Linear(size, 256),
             nn.ReLU(),

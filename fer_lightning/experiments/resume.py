@@ -1,5 +1,6 @@
 """Rules for resuming a run: the same settings, the same data, one process at a time."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -69,14 +70,39 @@ def result_settings(config: object, prefix: str = "") -> Iterator[tuple[str, obj
 
 def _defined_in(class_path: str) -> str:
     """Returns the path of a class of this suite by the module that defines it: several modules may export it."""
+    found = _own_class(class_path)
+    return f"{found.__module__}.{found.__qualname__}" if found else class_path
+
+
+def _own_class(class_path: str) -> type | None:
+    """Returns a class of this suite; None for classes of others, and for one that an error names when it is made."""
     module, _, name = class_path.rpartition(".")
     if module.split(".")[0] not in ("data_modules", "fer_lightning"):
-        return class_path
+        return None
     try:
-        found = getattr(import_module(module), name)
+        found: type = getattr(import_module(module), name)
     except (ImportError, AttributeError):
-        return class_path  # an error names it when it is made
-    return f"{found.__module__}.{found.__qualname__}"
+        return None
+    return found
+
+
+def with_new_arguments(settings: Any, now: Any) -> Any:
+    """Returns a run's settings with the arguments that its classes have got since it began, at their defaults.
+
+    Args:
+        settings: of the run.
+        now: settings of today, whose arguments are added where the run has the same class.
+    """
+    if not (isinstance(settings, dict) and isinstance(now, dict)):
+        return settings
+    result = {key: with_new_arguments(value, now.get(key)) for key, value in settings.items()}
+    path, own, others = settings.get("class_path"), settings.get("init_args"), now.get("init_args")
+    found = _own_class(path) if isinstance(path, str) else None
+    if found and _defined_in(str(now.get("class_path"))) == _defined_in(str(path)) and own and others:
+        parameters = inspect.signature(found).parameters
+        new = {name: parameters[name].default for name in others.keys() - own.keys() if name in parameters}
+        result["init_args"] |= {name: value for name, value in new.items() if value is not inspect.Parameter.empty}
+    return result
 
 
 def has_begun(run: RunFolder) -> bool:
@@ -88,13 +114,15 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """Refuses to resume a run with other settings than those it was started with.
 
     A run that stopped before its first checkpoint starts from the beginning, so its settings may still be changed.
+    An argument that a class has got since the run began is taken to have had its default.
 
     Raises:
         ValueError: the run was started with other settings; the message lists them.
     """
     if not (has_begun(run) and run.config.exists()):
         return
-    before, now = (dict(result_settings(values)) for values in (run.read_config(), config))
+    settings = with_new_arguments(run.read_config(), config)
+    before, now = (dict(result_settings(values)) for values in (settings, config))
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         lines = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in differing[:10]]

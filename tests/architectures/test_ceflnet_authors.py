@@ -142,6 +142,11 @@ def test_the_authors_first_weights():
     assert model.eian.score.weight.std().item() == pytest.approx(2**0.5, rel=0.15)  # fan-out 1, of 512 values
 
 
+def test_their_dropout_rates_are_not_ours_to_choose():
+    with pytest.raises(ValueError, match=r"form: authors has the authors' dropout rates; found dropout: 0\.2"):
+        CEFLNet(SEVEN, small_backbone(), form="authors", dropout=0.2)
+
+
 def test_an_unknown_form_is_refused():
     with pytest.raises(ValueError, match="expected form to be one of paper, authors; found 'author'"):
         CEFLNet(SEVEN, small_backbone(), form="author")

@@ -129,6 +129,10 @@ def test_a_run_of_that_version_may_go_on(tmp_path):
     run.config.write_text(yaml.safe_dump(content["configuration"]))
     today = FerCLI(ExperimentRequest("ceflnet_synthetic", size="small").command_line(), run=False).plain_config()
     refuse_other_settings(run, {name: today[name] for name in content["configuration"]})
+    today["model"]["init_args"]["form"] = "authors"  # that version had no such argument, and its model is the default
+    with pytest.raises(ValueError, match=r"model\.init_args\.form: paper there, authors now"):
+        refuse_other_settings(run, {name: today[name] for name in content["configuration"]})
+    today["model"]["init_args"]["form"] = "paper"
     today["data"]["size"] += 1
     with pytest.raises(ValueError, match=r"data\.size: 64 there, 65 now"):
         refuse_other_settings(run, {name: today[name] for name in content["configuration"]})
