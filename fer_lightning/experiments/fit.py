@@ -11,6 +11,7 @@ from typing import Any
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
@@ -48,11 +49,18 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
     run = request.run
     cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
     if not is_finished(run, cli):
+        if difference := faces_of(cli):
+            print_on_rank_zero(difference)
         prepare_data_and_weights(cli)
         with run_lock(run):
             if not is_finished(run, cli):  # another process may have finished the run while this one waited
                 fit_and_test(cli, request)
     return run
+
+
+def faces_of(cli: FerCLI) -> str:
+    """Says in what the run's faces differ from those of its system's paper."""
+    return difference_to_papers_faces(cli.plain_config()["experiment"]["faces"], cli.datamodule.dataset.faces)
 
 
 def is_finished(run: RunFolder, cli: FerCLI) -> bool:
@@ -226,6 +234,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
             device=cost.device,
             precision=str(trainer.precision),
             seconds=seconds,
+            faces=faces_of(cli),
         )
     )
     write_report(run)

@@ -34,6 +34,7 @@ SESSION_KEYS = (
     "trainer.logger",
     "trainer.enable_progress_bar",
     "experiment.summary",
+    "experiment.faces",
     "experiment.needs",
     "experiment.person",
     "experiment.small",

@@ -28,12 +28,15 @@ class ExperimentInfo:
             configured to.
         monitor: value of the inner split that chooses the epoch, such as `inner/war` or `inner/loss`. Losses and
             metrics for which lower is better are minimised, all others maximised.
+        faces: name of the file in `experiments/faces/` with the faces of the paper. They are made only where they are
+            asked for; runs on other faces say so.
     """
 
     summary: str = ""
     size: Size = "paper"
     needs: tuple[Need, ...] = ()
     monitor: str = "inner/war"
+    faces: str = ""
 
 
 @dataclass(frozen=True)

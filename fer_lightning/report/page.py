@@ -73,7 +73,7 @@ def write_report(run: RunFolder) -> Path:
         f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_selection(info)}",
         (OPTIMISTIC,) if info.selection == "best_on_test" else (),
         _tiles(result, intervals),
-        _notes(run, table, intervals),
+        _notes(run, info, table, intervals),
         tuple(section for section in sections if section is not None),
     )
     gallery.delete_others()
@@ -124,8 +124,8 @@ def _tile_notes(metric: Metric, result: Scores, intervals: Intervals) -> tuple[s
     return (*notes, metric.meaning)
 
 
-def _notes(run: RunFolder, table: PredictionTable, intervals: Intervals) -> tuple[str, ...]:
-    """Describes the sample behind the tiles, and the results on the inner split."""
+def _notes(run: RunFolder, info: RunInfo, table: PredictionTable, intervals: Intervals) -> tuple[str, ...]:
+    """Describes the sample behind the tiles, the results on the inner split, and faces that are not the paper's."""
     missing = int(table.missing.sum())
     notes = [f"Reported split: {sample_size(table)}; {interval_method(intervals)}."]
     if missing:
@@ -136,4 +136,4 @@ def _notes(run: RunFolder, table: PredictionTable, intervals: Intervals) -> tupl
         notes.append("There is no prediction table of an inner split.")
     except ValueError as error:
         notes.append(f"The prediction table of the inner split cannot be read: {error}")
-    return tuple(notes)
+    return (*notes, info.faces) if info.faces else tuple(notes)

@@ -80,6 +80,7 @@ class RunInfo:
     device: str = ""
     precision: str = ""
     seconds: float = 0.0  # of training and evaluation
+    faces: str = ""  # in what they differ from those of the system's paper, a sentence
     commit: str = field(default_factory=commit)
     versions: list[tuple[str, str]] = field(default_factory=versions)
 
