@@ -1,0 +1,231 @@
+"""The papers' training values, written down from the papers, against the experiments at the papers' size.
+
+Each value has the section or table that states it. What a paper leaves open is in `LEFT_OPEN`: there the experiment's
+file has to say that the value is our choice.
+"""
+
+import functools
+from typing import Any
+
+import pytest
+
+from fer_lightning.experiments.configuration import read_model
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.system import system_file
+
+SGD, ADAM = "torch.optim.SGD", "torch.optim.Adam"
+PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau"
+COSINE = "torch.optim.lr_scheduler.CosineAnnealingLR"
+ANY = object()  # what the paper names without a number
+
+ECNN = {  # Chen et al., 2023 (003)
+    "model.optimizer.class_path": (SGD, "section 2.1"),
+    "model.optimizer.lr": (1e-3, "section 2.1"),
+    "model.optimizer.momentum": (0.9, "section 2.1"),
+    "model.scheduler.class_path": (ANY, 'section 2.1, "decreases during the training process"'),
+    "data.batch_size": (48, "section 2.1"),
+    "data.size": (224, "section 2.1"),
+}
+ECNN_VIDEO = ECNN | {"data.sampler.frames": (5, "section 2.1, n")}
+SARNN = {  # Lee et al., 2020 (000)
+    "data.sampler.frames": (16, "section 5.2.1"),
+    "data.size": (224, "section 5.2.1"),
+    "data.augmentation.flip": (True, "section 5.2.2"),
+    "data.augmentation.rotation": (0.0, "section 5.2.2, only flipping"),
+    "data.augmentation.scale": (0.0, "section 5.2.2, only flipping"),
+    "model.hidden": (2048, "section 5.2.3"),
+    "model.features": (1024, "section 5.2.3"),
+    "model.dropout": (0.5, "section 5.2.3"),
+    "model.backbone.hidden": (4096, "section 5.2.1"),
+    "trainer.gradient_clip_val": (10, "section 5.2.3, from -10 to 10"),
+    "trainer.gradient_clip_algorithm": ("value", "section 5.2.3, the values are restricted"),
+}
+CEFLNET = {  # Liu et al., 2022 (004)
+    "model.optimizer.class_path": (ADAM, "table 1"),
+    "model.optimizer.lr": (1e-4, "table 1"),
+    "model.optimizer.weight_decay": (1e-4, "table 1"),
+    "model.scheduler.class_path": ("fer_lightning.DampedCosine", "section 4.1, cosine annealing and warm-up"),
+    "model.scheduler.period": (160, "table 1, maximum number of iterations"),
+    "model.scheduler.warmup": (ANY, "section 4.1"),
+    "trainer.max_epochs": (120, "table 1"),
+    "data.batch_size": (8, "table 1"),
+    "data.sampler.clips": (7, "table 1"),
+    "data.sampler.frames": (5, "table 1"),
+    "data.size": (224, "section 4.1"),
+    "model.form": ("paper", "section 3"),
+}
+VALUES: dict[str, dict[str, tuple[object, str]]] = {
+    "vshnn_afew": SARNN
+    | {
+        "model.substitution": (3, "section 3.4, K"),
+        "model.auxiliary": (0.5, "section 5.2.2, lambda"),
+        "model.scene.size": (112, "section 5.2.2"),
+        "model.scene.frozen": (True, "section 5.2.2"),
+    },
+    "cnn_gru_afew": SARNN,
+    "c3d_afew": {
+        "model.hidden": (2048, "section 5.2.2"),
+        "model.scene.size": (112, "section 5.2.2"),
+        "model.scene.frozen": (True, "section 5.2.2"),
+        "data.sampler.frames": (16, "section 5.2.1"),
+        "data.augmentation.flip": (True, "section 5.2.2"),
+        "data.augmentation.rotation": (0.0, "section 5.2.2, only flipping"),
+    },
+    "densenet_fc_fer2013": {
+        "model.optimizer.class_path": (SGD, "section 5.2.1"),
+        "model.optimizer.momentum": (ANY, "section 5.2.1"),
+        "model.optimizer.weight_decay": (5e-4, "section 5.2.1"),
+        "model.backbone.hidden": (4096, "section 5.2.1"),
+        "data.size": (224, "section 5.2.1"),
+        **{
+            f"data.augmentation.{name}": (ANY, "section 5.2.1") for name in ("flip", "rotation", "scale", "translation")
+        },
+    },
+    "lmed_cf_afew": {"model.modules": (3, "section 5.2.4"), "data.sampler.frames": (16, "section 5.2.4, N")},
+    "lmed_cf_ckplus": {"model.modules": (2, "section 5.2.4"), "data.sampler.frames": (16, "section 5.2.4, N")},
+    "lmed_cf_mmi": {"model.modules": (2, "section 5.2.4"), "data.sampler.frames": (16, "section 5.2.4, N")},
+    "context_face_affectnet": {  # Do et al., 2021 (001)
+        "model.optimizer.class_path": (ADAM, "section 6.3"),
+        "model.optimizer.lr": (1e-3, "section 6.3"),
+        "model.scheduler.class_path": (PLATEAU, "section 6.3"),
+        "data.batch_size": (8, "section 6.3"),
+        "data.size": (224, "section 6.3"),
+        "data.balanced": (True, "section 6.3"),
+    },
+    "context_face_rafdb": {
+        "model.optimizer.class_path": (SGD, "section 6.3"),
+        "model.optimizer.lr": (4e-4, "section 6.3"),
+        "model.scheduler.class_path": (COSINE, "section 6.3"),
+        "model.scheduler.eta_min": (1e-4, "section 6.3"),
+        "model.start_from": ("run:context_face_affectnet", "section 6.3"),
+        "data.batch_size": (8, "section 6.3"),
+        "data.balanced": (True, "section 6.3"),
+    },
+    "context_spatiotemporal_afew": {
+        "model.optimizer.class_path": (SGD, "section 6.4"),
+        "model.optimizer.lr": (4e-4, "section 6.4"),
+        "model.scheduler.class_path": (PLATEAU, "section 6.4"),
+        "trainer.max_epochs": (40, "section 6.4, early stopping at 40 epochs"),
+        "data.sampler.class_path": ("data_modules.sampling.RandomSampler", "section 6.4"),
+        "data.sampler.frames": (32, "section 6.4"),
+        "data.sampler.eval_views": (5, "section 6.4"),
+        "data.size": (224, "section 6.4"),
+        "data.augmentation.flip": (True, "section 6.4"),
+        "data.augmentation.rotation": (15.0, "section 6.4"),
+        "data.augmentation.scale": (0.2, "section 6.4"),
+        "data.balanced": (True, "section 6.4"),
+    },
+    "context_pyramid_afew": {
+        "model.optimizer.class_path": (SGD, "section 6.5"),
+        "model.optimizer.lr": (4e-4, "section 6.5"),
+        "model.scheduler.class_path": (PLATEAU, "section 6.5"),
+        "data.batch_size": (8, "section 6.5"),
+        "data.train_views": (10, "section 6.5, instances of each clip"),
+        "data.size": (224, "section 6.5"),
+        "data.balanced": (True, "section 6.5"),
+    },
+    "bimodal_vggface_afew": {  # Li et al., 2019 (002)
+        "model.layers": (2, "section 2"),
+        "model.frozen_convolutions": (True, "section 2"),
+        "model.backbone.hidden": (4096, "section 2"),
+        "data.sampler.frames": (16, "section 3"),
+        "data.size": (224, "section 3"),
+        "data.augmentation.crop": (224 / 256, "section 3"),
+    },
+    "bimodal_resnet18_afew": {"model.layers": (2, "section 2"), "data.sampler.frames": (16, "section 3")},
+    "bimodal_densenet121_afew": {"model.layers": (2, "section 2"), "data.sampler.frames": (4, "section 3")},
+    "static_vote_afew": {"data.sampler.frames": (16, "section 3")},
+    "ecnn_fsa_afew": ECNN_VIDEO | {"model.scale": (0.1, "table 1, s"), "model.dropout": (0.5, "table 1")},
+    "ecnn_fsa_ckplus_neutral": ECNN_VIDEO | {"model.scale": (0.1, "table 1, s"), "model.dropout": (0.5, "table 1")},
+    "cnn_lstm_afew": ECNN_VIDEO,
+    "ecnn_lstm_afew": ECNN_VIDEO,
+    "ecnn_stills_fer2013": ECNN | {"model.dropout": (0.5, "table 1")},
+    "ceflnet_bu4dfe": CEFLNET,
+    "ceflnet_dfew": CEFLNET,
+    "ceflnet_authors_afew": CEFLNET
+    | {  # https://github.com/CVLab-Liuyuanyuan/CEFLNet
+        "model.form": ("authors", "models/Model.py"),
+        "model.backbone.pixels": ("unit", "load_materials.py, ToTensor alone"),
+        "model.scheduler.warmup": (10, "main.py"),
+        "data.sampler.eval_frames": ("first", "NewDataset.py, frames 0, 3, 6, 9, 12"),
+        "data.augmentation": (None, "load_materials.py, ToTensor alone"),
+    },
+}
+LEFT_OPEN = {
+    "ceflnet": ("backbone", "scheduler", "augmentation"),
+    "vshnn": ("optimizer", "scheduler", "batch_size", "max_epochs"),
+    "cnn_gru": ("optimizer", "scheduler", "batch_size", "max_epochs"),
+    "densenet_fc": ("optimizer", "scheduler", "batch_size", "max_epochs"),
+    "context_face": ("scheduler", "max_epochs"),
+    "context_spatiotemporal": ("optimizer", "scheduler"),
+    "context_pyramid": ("optimizer", "scheduler"),
+    "bimodal_vggface": ("optimizer", "scheduler", "batch_size", "max_epochs"),
+    "spectrogram": ("optimizer", "scheduler", "batch_size", "max_epochs"),
+    "vgg16": ("optimizer", "scheduler", "batch_size", "max_epochs"),
+    "ecnn_fsa": ("optimizer", "scheduler", "max_epochs"),
+    "ecnn_stills": ("optimizer", "scheduler", "max_epochs"),
+    "cnn_lstm": ("optimizer", "scheduler", "max_epochs"),
+}
+
+
+@functools.cache
+def resolved(experiment: str) -> dict[str, Any]:
+    return read_model(ExperimentRequest(experiment, size="paper"))
+
+
+def value_at(config: dict[str, Any], key: str) -> Any:
+    """The value of a dotted key; a class's arguments stand under `init_args`."""
+    for part in key.split("."):
+        config = config["init_args"] if part not in config else config
+        config = config[part]
+    return config
+
+
+@pytest.mark.parametrize("experiment", VALUES)
+def test_an_experiment_has_the_papers_values(experiment):
+    config = resolved(experiment)
+    for key, (value, place) in VALUES[experiment].items():
+        found = value_at(config, key)
+        if value is ANY:
+            assert found, f"{key}: {place}"
+        else:
+            assert found == value, f"{key}: {place}"
+
+
+@pytest.mark.parametrize("experiment", VALUES)
+def test_the_loss_is_plain_cross_entropy_and_gradients_are_clipped_where_a_paper_says_so(experiment):
+    config = resolved(experiment)
+    assert value_at(config, "model.label_smoothing") == 0.0
+    assert value_at(config, "model.class_weights") is False
+    if (
+        "trainer.gradient_clip_val" not in VALUES[experiment] and experiment != "c3d_afew"
+    ):  # with the network that it serves
+        assert config["trainer"]["gradient_clip_val"] is None
+
+
+def test_the_cosine_of_the_face_model_ends_with_its_training():
+    config = resolved("context_face_rafdb")
+    assert value_at(config, "model.scheduler.T_max") == config["trainer"]["max_epochs"]
+
+
+@pytest.mark.parametrize("experiment", ["context_spatiotemporal_afew", "context_pyramid_afew"])
+def test_the_context_models_stop_early(experiment):
+    callbacks = resolved(experiment)["trainer"]["callbacks"]
+    assert [each["class_path"].rsplit(".", 1)[-1] for each in callbacks] == ["EarlyStopping"]
+
+
+@pytest.mark.parametrize("system", LEFT_OPEN)
+def test_what_a_paper_leaves_open_is_said_to_be_ours(system):
+    """On the line of the setting, or on one of the comments directly above it."""
+    lines = system_file(system).read_text().split("\nsmall:")[0].splitlines()
+    for name in LEFT_OPEN[system]:
+        (place,) = (i for i, line in enumerate(lines[: find(lines, "on:")]) if line.strip().startswith(f"{name}:"))
+        above = place
+        while lines[above - 1].strip().startswith("#"):
+            above -= 1
+        assert "[our choice]" in "\n".join(lines[above : place + 1]), name
+
+
+def find(lines: list[str], beginning: str) -> int:
+    """The place of the first line that begins so, or the number of lines."""
+    return next((i for i, line in enumerate(lines) if line.startswith(beginning)), len(lines))
