@@ -11,8 +11,10 @@ from fer_lightning.architectures.ceflnet import (
     LocalGlobalRelation,
     SelfAttentionLearning,
 )
+from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.localization import peak_localization
 from fer_lightning.training.cost import count_parameters, multiply_adds
-from tests.models import random_batch, small_backbone
+from tests.models import random_batch, random_images, small_backbone
 
 
 def value(parameter):
@@ -102,6 +104,26 @@ def test_parameters_and_multiply_adds_are_the_papers():
     assert multiply_adds(model, random_batch(1, size=224)) == pytest.approx(63.80e9, rel=0.01)
 
 
+def test_parameters_of_each_block():
+    """By hand: weights and biases of each layer that the equations name, at D = 512 and seven classes."""
+    with torch.device("meta"):
+        model = CEFLNet(class_names=SEVEN)
+        small = {name: CEFLNet(SEVEN, **{name: False}) for name in ("sal", "lrl", "eian")}
+        authors = CEFLNet(SEVEN, form="authors")
+    blocks = {
+        "backbone": 11_689_512 - 1000 * (512 + 1),  # torchvision's ResNet-18 without its classifier
+        "sal": 4 * (512 * 512 + 512) + 2 * 512,  # query, key, value, output; LayerNorm
+        "lrl": (1024 + 1) + (1024 * 512 + 512),  # q^0, q^1
+        "eian": 512 + 1,  # W
+        "classifier": (512 * 256 + 256) + (256 * 128 + 128) + (128 * 7 + 7),  # q^2
+    }
+    found = {name: count_parameters(block) for name, block in model.named_children() if name != "split_metrics"}
+    assert found == blocks
+    assert count_parameters(model) == count_parameters(authors) == sum(blocks.values()) == 12_919_625
+    for name, without in small.items():
+        assert count_parameters(without) == 12_919_625 - blocks[name]
+
+
 def test_all_frames_go_through_the_backbone_in_one_call(monkeypatch):
     model, calls = CEFLNet(SEVEN, small_backbone()).eval(), []
     network = model.backbone.network
@@ -122,10 +144,36 @@ def test_a_sub_video_without_any_frame_has_no_score():
 
 
 def test_the_emotion_rich_clip_is_the_one_with_the_highest_score():
+    """Equation 6, from the frames to the share of table 7: one sub-video differs, and W is set to score it highest."""
     model = CEFLNet(SEVEN, small_backbone()).eval()
-    attention = model(random_batch(3)).attention
-    assert attention.shape == (3, 7)
-    assert attention.sum(dim=1).tolist() == pytest.approx([1, 1, 1], abs=1e-5)
+    places, batch = (5, 0, 3), random_batch(3)
+    batch.face[:] = batch.face[0, 0]
+    for video, place in enumerate(places):
+        batch.face[video, 5 * place : 5 * place + 5] = random_images(3, 32, 32, seed=9)
+    clips = []
+    model.eian.register_forward_pre_hook(lambda _, given: clips.append(given[0]))
+    with torch.no_grad():
+        model(batch)
+        rich, others = clips[0][0, 5], clips[0][0, 4]
+        model.eian.score.weight[0, :, 0] = 3 * (rich - others) / (rich - others).square().sum()
+        model.eian.score.bias.fill_(-7.0)  # which a softmax does not see
+        output = model(batch)
+    # W scores the rich clip 3 above the others: e^3 to 1 against six others.
+    expected = np.full((3, 7), 1 / (6 + np.exp(3)))
+    expected[np.arange(3), places] = np.exp(3) / (6 + np.exp(3))
+    assert output.attention.numpy() == pytest.approx(expected, abs=1e-4)
+    assert output.attention.argmax(dim=1).tolist() == list(places)
+    for found_at, hit_rate in (((5, 0, 3), 1.0), ((5, 1, 3), 2 / 3), ((4, 1, 2), 0.0)):
+        intensity = np.zeros((3, 7, 5))
+        intensity[np.arange(3), found_at, 2] = 1.0
+        outputs = ClipOutputs(
+            batch.clip_id,
+            output.feature.numpy(),
+            batch.frame_index.numpy(),
+            output.attention.numpy(),
+            intensity.reshape(3, 35),
+        )
+        assert peak_localization(outputs).hit_rate == pytest.approx(hit_rate)
 
 
 def test_bf16_autocast_stays_near_fp32():

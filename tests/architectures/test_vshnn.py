@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -418,6 +419,23 @@ def test_the_scaler_is_fitted_on_training_clips_alone(tmp_path):
 
 
 # The paper's size
+
+
+def test_parameters_of_each_block():
+    """By hand, for GRU, type B and seven classes; a 3D CNN of 512 maps of 4 x 4 ends in 8192 values."""
+    with torch.device("meta"):
+        model = VSHNN(SEVEN)
+    sizes = (3, 64, 128, 256, 256, 512, 512, 512, 512)
+    blocks = {
+        "backbone": 6_953_856 + (1024 * 7 * 7 * 4096 + 4096) + (4096 * 4096 + 4096),  # section 3.2
+        "scene": sum(27 * a * b + b for a, b in pairwise(sizes)),  # C3D's convolutions
+        "scene_feature": 8192 * 2048 + 2048,  # section 5.2.2
+        "auxiliary_classifier": (2048 * 2048 + 2048) + 2 * 2048 + (2048 * 7 + 7),  # FC, BatchNorm, FC: section 3.3
+        "sarnn": 3 * (4096 * 2048 + 2048 * 2048 + 2 * 2048) + (2048 * 1024 + 1024) + (1024 * 7 + 7),  # section 5.2.3
+    }
+    found = {name: count_parameters(block) for name, block in model.named_children() if name != "split_metrics"}
+    assert found == blocks
+    assert count_parameters(model) == sum(blocks.values()) == 317_776_526
 
 
 @pytest.mark.slow
