@@ -46,11 +46,12 @@ class RegressionModule(nn.Sequential):
 
 
 class ECNNFSA(VideoClassifier):
-    """ECNN-FSA, trained end to end. With `fusion: scores` it is the score-fusion baseline of tables 4 and 7.
+    """ECNN-FSA, trained end to end. With `fusion: scores` it is the score-fusion baseline of table 4, on CK+.
 
     The number n of frames is set in the sampler, with `--data.sampler.init_args.frames`. The output sizes of backbone
     and branch (table 6) are arguments of `EnhancedVGG`. [our choice] The regression module classifies the mean of X*
-    over the frames. The baseline averages the frames' probabilities.
+    over the frames. The baseline averages the frames' probabilities. It is not the "AFEW baseline" of table 7, 38.81,
+    which is most likely the challenge's own.
 
     Example:
         >>> from fer_lightning import ECNNFSA, FrameBackbone, random_batch
