@@ -16,12 +16,12 @@ from data_modules.prepare.faces import store_for
 from data_modules.sampling import SubvideoSampler
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 
+SCHEDULE = '{"class_path": "fer_lightning.WarmupCosine", "init_args": {"epochs": 9, "warmup": 0}}'
 TINY = (
     *("--model.init_args.backbone.weights", "random"),
     *("--model.init_args.backbone.name", "resnet10t"),
     *("--model.init_args.backbone.channels", "[8,8,16,16]"),
-    *("--model.init_args.scheduler.epochs", "9"),
-    *("--model.init_args.scheduler.warmup", "0"),
+    *("--model.init_args.scheduler", SCHEDULE),
     *("--data.dataset.init_args.faces.size", "32"),
     *("--data.dataset.init_args.faces.landmarks", "none"),
     *("--data.size", "32"),

@@ -190,7 +190,8 @@ def test_a_checkpoint_is_plain_values_and_says_what_made_it(shared):
     content = checkpoint(finished(shared) / "checkpoints" / "best.ckpt")
     own = content["fer_lightning"]
     assert own["class_names"] == ["anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
-    assert own["configuration"]["data"]["sampler"]["init_args"] == {"clips": 2, "frames": 2, "eval_views": 1}
+    sampler = {"clips": 2, "frames": 2, "eval_views": 1, "eval_frames": "middle"}
+    assert own["configuration"]["data"]["sampler"]["init_args"] == sampler
     assert own["configuration"]["data"]["size"] == 32
 
     def plain(value):
