@@ -121,8 +121,38 @@ def random_indices(num_frames: int, k: int, generator: Generator | None = None) 
     return torch.cat([torch.arange(num_frames).repeat(whole), drawn]).sort().values
 
 
+def contiguous_indices(num_frames: int, n: int, position: float) -> Tensor:
+    """Return `n` successive frames; clips with fewer frames repeat theirs evenly.
+
+    Args:
+        num_frames: frames in the video.
+        n: frames of the window.
+        position: where the window lies, from 0 for the first possible one to 1 for the last one.
+
+    Returns:
+        (n,) int64 frame numbers.
+
+    Raises:
+        ValueError: the video has no frames.
+    """
+    _check_count(num_frames)
+    starts = num_frames - n + 1
+    if starts < 1:
+        return segment_indices(num_frames, n)
+    return min(int(position * starts), starts - 1) + torch.arange(n)
+
+
 class FrameSampler(ABC):
-    """Choose frames of a clip; experiments name a subclass and its settings."""
+    """Choose frames of a clip; experiments name a subclass and its settings.
+
+    Raises:
+        ValueError: the number of sub-videos, of frames or of evaluation views is below 1.
+    """
+
+    def __post_init__(self) -> None:
+        for name in ("num_clips", "frames", "eval_views"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{self} has {name} = {getattr(self, name)}; expected at least 1")
 
     @property
     @abstractmethod
@@ -137,10 +167,7 @@ class FrameSampler(ABC):
     @property
     @abstractmethod
     def eval_views(self) -> int:
-        """Views of each clip whose predictions are averaged at evaluation.
-
-        One view is the deterministic sample; several are random, but the same in every evaluation.
-        """
+        """Views of each clip whose predictions are averaged at evaluation; see `evaluation_view`."""
 
     @abstractmethod
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
@@ -148,6 +175,13 @@ class FrameSampler(ABC):
 
         T is smaller for short clips if samples differ in length. Without a generator, sampling is deterministic.
         """
+
+    def evaluation_view(self, num_frames: int, number: int) -> Tensor:
+        """Return the (T,) int64 frame numbers of one of the `eval_views` views, counted from 0.
+
+        A single view is the deterministic sample. Several are random, but the same in every evaluation.
+        """
+        return self(num_frames, None if self.eval_views == 1 else Generator().manual_seed(number))
 
 
 @dataclass
@@ -180,6 +214,27 @@ class SegmentSampler(FrameSampler):
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """Return (frames,) int64 frame numbers."""
         return segment_indices(num_frames, self.frames, generator)
+
+
+@dataclass
+class ContiguousSampler(FrameSampler):
+    """Take a window of `frames` successive frames: a random one in training; see `contiguous_indices`.
+
+    Evaluation takes the middle window, or the middle one of each of `eval_views` equal parts of all possible windows.
+    """
+
+    num_clips: ClassVar[int] = 1
+    frames: int = 16
+    eval_views: int = 1
+
+    def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
+        """Return (frames,) int64 frame numbers."""
+        position = 0.5 if generator is None else float(torch.rand((), generator=generator, dtype=torch.float64))
+        return contiguous_indices(num_frames, self.frames, position)
+
+    def evaluation_view(self, num_frames: int, number: int) -> Tensor:
+        """Return the (frames,) int64 frame numbers of the window `number`, counted from 0."""
+        return contiguous_indices(num_frames, self.frames, (number + 0.5) / self.eval_views)
 
 
 @dataclass

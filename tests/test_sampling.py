@@ -5,10 +5,12 @@ import torch
 
 from data_modules.sampling import (
     AllFramesSampler,
+    ContiguousSampler,
     MiddleFrameSampler,
     RandomSampler,
     SegmentSampler,
     SubvideoSampler,
+    contiguous_indices,
     random_indices,
     segment_indices,
     subvideo_indices,
@@ -33,6 +35,8 @@ def lengths_and_draws() -> Iterator[tuple[int, torch.Generator | None]]:
         SubvideoSampler(clips=12, frames=2),
         SubvideoSampler(eval_frames="first"),
         SegmentSampler(6),
+        ContiguousSampler(),
+        ContiguousSampler(5, eval_views=3),
         RandomSampler(32),
         MiddleFrameSampler(),
     ],
@@ -117,9 +121,11 @@ def test_the_same_generator_gives_the_same_frames():
     assert torch.equal(first, second)
 
 
-@pytest.mark.parametrize("function", [subvideo_indices, segment_indices, random_indices])
+@pytest.mark.parametrize("function", [subvideo_indices, segment_indices, random_indices, contiguous_indices])
 def test_an_empty_clip_is_refused(function):
-    arguments = {subvideo_indices: (), segment_indices: (5,), random_indices: (5,)}[function]
+    arguments = {subvideo_indices: (), segment_indices: (5,), random_indices: (5,), contiguous_indices: (5, 0.5)}[
+        function
+    ]
     with pytest.raises(ValueError, match="at least 1"):
         function(0, *arguments)
 
@@ -142,3 +148,59 @@ def test_all_frames_are_all_of_them_up_to_a_limit():
 def test_an_empty_clip_has_no_frames_to_give():
     with pytest.raises(ValueError, match="a clip of 0 frames"):
         AllFramesSampler()(0, None)
+
+
+def test_windows_by_hand():
+    middle, three = ContiguousSampler(frames=4), ContiguousSampler(frames=4, eval_views=3)
+    assert middle(10, None).tolist() == [3, 4, 5, 6]
+    assert middle.evaluation_view(10, 0).tolist() == [3, 4, 5, 6]
+    # nine possible windows of 12 frames, in three parts of three, of which each gives its middle one
+    assert [three.evaluation_view(12, number).tolist()[0] for number in range(3)] == [1, 4, 7]
+    assert [three.evaluation_view(5, number).tolist() for number in range(3)] == [
+        [0, 1, 2, 3],
+        [1, 2, 3, 4],
+        [1, 2, 3, 4],
+    ]
+    assert middle(4, None).tolist() == [0, 1, 2, 3]
+    assert middle(2, None).tolist() == three.evaluation_view(2, 2).tolist() == [0, 0, 1, 1]
+
+
+def test_windows_are_contiguous_and_short_clips_repeat_evenly():
+    sampler = ContiguousSampler(frames=16)
+    for num_frames, generator in lengths_and_draws():
+        indices = sampler(num_frames, generator)
+        if num_frames >= 16:
+            assert (indices.diff() == 1).all()
+        else:
+            counts = torch.bincount(indices, minlength=num_frames)
+            assert counts.min() >= 1
+            assert counts.max() - counts.min() <= 1
+
+
+def test_every_window_is_drawn_alike_in_training():
+    generator = torch.Generator().manual_seed(0)
+    starts = torch.tensor([int(ContiguousSampler(frames=16)(20, generator)[0]) for _ in range(2000)])
+    assert torch.bincount(starts, minlength=5).tolist() == pytest.approx([400] * 5, abs=80)
+
+
+def test_several_random_views_are_those_of_fixed_seeds():
+    sampler = RandomSampler(4, eval_views=2)
+    views = [sampler.evaluation_view(50, number) for number in range(2)]
+    for seed, view in enumerate(views):
+        assert torch.equal(view, sampler(50, torch.Generator().manual_seed(seed)))
+    assert not torch.equal(*views)
+    assert torch.equal(RandomSampler(4).evaluation_view(50, 0), segment_indices(50, 4))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ContiguousSampler(frames=0), "frames = 0"),
+        (lambda: ContiguousSampler(eval_views=0), "eval_views = 0"),
+        (lambda: SubvideoSampler(clips=0), "num_clips = 0"),
+        (lambda: AllFramesSampler(max_frames=0), "frames = 0"),
+    ],
+)
+def test_a_sampler_without_frames_is_refused(make, message):
+    with pytest.raises(ValueError, match=rf"{message}; expected at least 1"):
+        make()

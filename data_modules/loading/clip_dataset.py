@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -118,7 +117,7 @@ def _vote_shares(record: VideoRecord, class_names: Sequence[str]) -> tuple[float
 class _View:
     """The randomness of one view of a clip, and its place in the feature cache."""
 
-    generator: Generator | None  # None for the deterministic view of the evaluation
+    generator: Generator | None  # None in evaluation
     group: str = ""
     number: int = 0
     mirrored: bool = False
@@ -200,10 +199,8 @@ class ClipDataset(Dataset[ClipSample]):
             return [_View(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
         if isinstance(item, Draw):
             return [_View(torch.Generator().manual_seed(item.seed))]
-        count = self.sampler.eval_views  # several views are random, but the same in every evaluation
-        generators = [None] if count == 1 else [torch.Generator().manual_seed(seed) for seed in range(count)]
-        views = product((False, True) if self._flips else (False,), generators)
-        return [_View(generator, EVALUATION, number, flip) for number, (flip, generator) in enumerate(views)]
+        own = self.sampler.eval_views
+        return [_View(None, EVALUATION, number, mirrored=number >= own) for number in range(self.eval_views)]
 
     def _features(self, clip: Clip, view: _View) -> CachedFeatures:
         return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else CachedFeatures()
@@ -222,16 +219,18 @@ class ClipDataset(Dataset[ClipSample]):
         }
 
     def _select(self, faces: FaceSequence, view: _View) -> FrameSelection:
-        positions = self.sampler(len(faces), view.generator).numpy()
-        return FrameSelection(faces, positions, self.size, self._transform(view))
+        if view.generator is None:
+            positions = self.sampler.evaluation_view(len(faces), view.number % self.sampler.eval_views)
+        else:
+            positions = self.sampler(len(faces), view.generator)
+        return FrameSelection(faces, positions.numpy(), self.size, self._transform(view))
 
     def _transform(self, view: _View) -> ClipTransform | None:
         """Draw the transform of a training view from the augmentation, or return that of an evaluation view."""
         if self.augmentation is None:
             return None
-        if view.group == EVALUATION:
+        if view.generator is None:
             return self.augmentation.evaluation(self.size, view.mirrored)
-        assert view.generator is not None
         return self.augmentation.draw(self.size, view.generator)
 
     def _faceless_fields(self, clip: Clip, num_views: int, modalities: Sequence[FrameModality]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import store_for
-from data_modules.sampling import RandomSampler, SegmentSampler, SubvideoSampler, subvideo_indices
+from data_modules.sampling import ContiguousSampler, RandomSampler, SegmentSampler, SubvideoSampler, subvideo_indices
 from tests.fakes import write_dfew
 from tests.small_runs import MadeFaces, made_data
 
@@ -156,6 +156,34 @@ def test_evaluation_also_sees_mirror_images_if_asked_to(views):
             assert torch.equal(batch.frame_index[view + views], batch.frame_index[view])
             assert (batch.face[view + views].flip(-1).int() - batch.face[view].int()).abs().max() <= 1
     assert len(next(iter(data.train_dataloader()))) == 2
+
+
+def test_windows_of_successive_faces_are_loaded_alike_on_one_and_on_three_processes():
+    """Clips have 4 to 9 faces, in every third frame: two windows of five lie at the quarters of all possible ones."""
+    options = {"sampler": ContiguousSampler(frames=5, eval_views=2), "batch_size": 4}
+    alone = made_data(**options)
+    frames: dict[str, list[list[int]]] = {}
+    for batch in alone.test_dataloader()[1]:
+        for clip, index in zip(batch.clip_id, batch.frame_index.tolist(), strict=True):
+            frames.setdefault(clip, []).append(index)
+    for clip in alone.split("test"):
+        if clip.usable:
+            faces = clip.faces.num_faces
+            first = [int(share * max(faces - 4, 1)) for share in (0.25, 0.75)]
+            windows = [[3 * (start + i) for i in range(5)] for start in first]
+            repeated = [0, 3, 6, 6, 9]  # four faces: the middles of five segments lie at 0.4, 1.2, 2, 2.8 and 3.6
+            assert frames.pop(clip.record.clip_id) == ([repeated] * 2 if faces == 4 else windows)
+    assert not frames
+    parts = [list(in_process(made_data(**options), 3, rank).test_dataloader()[1]) for rank in range(3)]
+    views = Counter(clip for part in parts for batch in part for clip in batch.clip_id)
+    assert views == dict.fromkeys(ids(alone.split("test")) - {"s0-anger"}, 2)
+
+
+def test_training_draws_windows_of_successive_faces():
+    batches = [batch for epoch in training(sampler=ContiguousSampler(frames=3)) for batch in epoch]
+    indices = torch.cat([batch.frame_index for batch in batches])
+    assert (indices.diff(dim=1) == 3).all()
+    assert len(set(indices[:, 0].tolist())) > 3
 
 
 def training(workers: int = 0, epochs: tuple[int, ...] = (0, 1), **options) -> list[list[ClipBatch]]:

@@ -1,0 +1,41 @@
+"""What the experiments of VSHNN's paper state (Lee et al., 2020), and the overrides that their files document."""
+
+import shlex
+
+import pytest
+
+from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.system import system_file
+
+VIDEO = ("vshnn", "vshnn_ic", "vshnn_ws", "vshnn_lrmf", "vshnn_lrmaf", "cnn_gru", "c3d")
+LANDMARKS = ("lmed", "lmed_cf", "lmed_svm", "lmed_cf_svm", "dtgn")
+WINDOWS = {"class_path": "data_modules.sampling.ContiguousSampler", "init_args": {"frames": 16, "eval_views": 5}}
+SPREAD = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 16, "eval_views": 1}}
+
+
+def config(system, data="afew", *arguments, size=None):
+    return resolved(ExperimentRequest(f"{system}_{data}", size=size, arguments=arguments))
+
+
+def documented(system, option):
+    """The arguments on the line of a system's file that names an option."""
+    (line,) = (line for line in system_file(system).read_text().splitlines() if f"--{option}" in line)
+    return shlex.split(line[line.index("--") :].rstrip(".`"))
+
+
+@pytest.mark.parametrize("size", ["paper", "small"])
+@pytest.mark.parametrize("system", [*VIDEO, *LANDMARKS])
+def test_a_clip_is_16_successive_frames(system, size):
+    """Section 3.4: it lasts less than a second; section 5.2.4: N is 16 for the landmarks too, as in VSHNN."""
+    assert config(system, size=size)["data"]["sampler"] == WINDOWS
+
+
+@pytest.mark.parametrize("system", ["vshnn", "cnn_gru", "c3d", "lmed", "lmed_svm"])
+def test_frames_spread_over_the_clip_are_an_override(system):
+    assert config(system, "afew", *documented(system, "data.sampler"))["data"]["sampler"] == SPREAD
+
+
+@pytest.mark.parametrize("system", ["cnn_lstm", "c3d_lstm", "ceflnet_c3d"])
+def test_networks_of_other_papers_keep_their_own_frames(system):
+    assert config(system)["data"]["sampler"]["class_path"] != WINDOWS["class_path"]
