@@ -177,7 +177,7 @@ class ExperimentRequest:
         self.refuse_unfit_data()
         layers = [yaml.safe_dump(at_seed(layer.content, self.seed), sort_keys=False) for layer in self.layers()]
         arguments = [argument for layer in layers for argument in ("--config", layer)]
-        arguments += ["--data.dataset", str(data_file(self.dataset)), *self._located()]
+        arguments += ["--data.dataset", str(data_file(self.dataset)), *self._faces()]
         arguments += ["--data.dataset.fold", self.fold, "--seed_everything", str(self.seed)]
         own = [str(at_seed(argument, self.seed)) for argument in self.arguments]
         return [*arguments, "--trainer.default_root_dir", str(self.run.path), *own]
@@ -195,17 +195,23 @@ class ExperimentRequest:
             texts = {"motion": "videos, and it has single images", "audio": "audio, and it has none"}
             raise ValueError(f"{self.system} cannot run on {self.dataset}: it needs {texts[lacking[0]]}")
 
-    def _located(self) -> list[str]:
-        """Has landmarks and persons located if the system reads them and the data set is not configured to."""
+    def _faces(self) -> list[str]:
+        """Returns what the system needs of the faces and the data set is not configured to do.
+
+        Landmarks and persons are located if the system reads them, and short clips are lengthened for it.
+        """
         faces = read_yaml(data_file(self.dataset))["init_args"]["faces"]
         annotated = faces["detector"] == "annotation"
         sources = {"person": "insightface", "landmarks": "mesh"}
-        return [
-            argument
+        needed = {
+            need: "annotation" if annotated else source
             for need, source in sources.items()
             if need in self.needs and faces[need] == "none"
-            for argument in (f"--data.dataset.faces.{need}", "annotation" if annotated else source)
-        ]
+        }
+        lengthen = _last(self.layers(), "lengthen", 0)
+        if lengthen and not faces["lengthen"]:
+            needed["lengthen"] = str(lengthen)
+        return [part for name, value in needed.items() for part in (f"--data.dataset.faces.{name}", value)]
 
 
 def data_class(name: str) -> type[VideoDataset]:

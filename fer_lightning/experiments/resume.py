@@ -36,6 +36,7 @@ SESSION_KEYS = (
     "experiment.summary",
     "experiment.faces",
     "experiment.needs",
+    "experiment.lengthen",
     "experiment.person",
     "experiment.small",
 )

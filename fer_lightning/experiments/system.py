@@ -26,6 +26,8 @@ class ExperimentInfo:
         needs: what the system needs of a data set besides pictures of faces: more than one frame (`motion`), `audio`,
             `landmarks`, or the `person` around the face. Landmarks and persons are located if the data set is not
             configured to.
+        lengthen: the number of frames to which shorter clips are interpolated, if the data set is not configured to
+            lengthen them; 0 for none. It is a setting of the faces, `data.dataset.faces.lengthen`.
         monitor: value of the inner split that chooses the epoch, such as `inner/war` or `inner/loss`. Losses and
             metrics for which lower is better are minimised, all others maximised.
         faces: name of the file in `experiments/faces/` with the faces of the paper. They are made only where they are
@@ -35,6 +37,7 @@ class ExperimentInfo:
     summary: str = ""
     size: Size = "paper"
     needs: tuple[Need, ...] = ()
+    lengthen: int = 0
     monitor: str = "inner/war"
     faces: str = ""
 

@@ -5,6 +5,7 @@ import shlex
 import pytest
 
 from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments import request
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import system_file
 
@@ -39,3 +40,27 @@ def test_frames_spread_over_the_clip_are_an_override(system):
 @pytest.mark.parametrize("system", ["cnn_lstm", "c3d_lstm", "ceflnet_c3d"])
 def test_networks_of_other_papers_keep_their_own_frames(system):
     assert config(system)["data"]["sampler"]["class_path"] != WINDOWS["class_path"]
+
+
+@pytest.mark.parametrize("system", [*VIDEO, *LANDMARKS])
+def test_clips_of_fewer_than_16_frames_are_interpolated(system):
+    """Section 3.1. Faces are the data set's otherwise, so that only the store of lengthened clips is another one."""
+    stated = {"lengthen": 16, "size": 256, "detector": "mtcnn", "align": "points", "landmarks": "mesh"}
+    for data in ("afew", "ckplus", "mmi"):
+        faces = config(system, data)["data"]["dataset"]["init_args"]["faces"]
+        assert {name: faces[name] for name in stated} == stated
+
+
+@pytest.mark.parametrize("system", ["vshnn", "lmed_svm"])
+def test_interpolation_can_be_turned_off(system):
+    (off,) = (line for line in system_file(system).read_text().splitlines() if "lengthen:" in line)
+    faces = config(system, "afew", *shlex.split(off[off.index("--") :]))["data"]["dataset"]["init_args"]["faces"]
+    assert faces["lengthen"] == 0
+
+
+def test_a_data_set_that_lengthens_its_clips_keeps_its_own_number(monkeypatch):
+    own = request.read_yaml(request.data_file("afew"))
+    own["init_args"]["faces"]["lengthen"] = 105
+    monkeypatch.setattr(request, "read_yaml", lambda path: own)
+    assert "--data.dataset.faces.lengthen" not in ExperimentRequest("vshnn_afew").command_line()
+    assert config("cnn_lstm")["data"]["dataset"]["init_args"]["faces"]["lengthen"] == 0
