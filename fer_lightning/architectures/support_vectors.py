@@ -20,8 +20,9 @@ from data_modules.datasets.splits import person_or_film
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.architectures.gradient_free import GradientFreeClassifier
-from fer_lightning.architectures.vshnn.landmark_mlp import FRAMES, Descriptor, describe
+from fer_lightning.architectures.vshnn.landmark_mlp import FRAMES, Descriptor, DescriptorScaling, describe
 from fer_lightning.evaluation.outputs import ClassifierOutput
+from fer_lightning.layers.scaling import RangeScaler
 from fer_lightning.layers.support_vectors import COSTS, WIDTHS, Kernel, SupportVectorMachine
 
 LINEAR_COSTS = (0.01, 0.1, 1.0, 10.0)
@@ -101,6 +102,7 @@ class LandmarkSVM(SupportVectorClassifier):
         class_names: Emotion names in alphabetical order.
         descriptor: See `LandmarkNet`.
         frames: Number N of frames of a clip, as set in the sampler.
+        descriptor_scaling: See `DescriptorScaling`.
         machine: See `SupportVectorClassifier`.
     """
 
@@ -111,15 +113,17 @@ class LandmarkSVM(SupportVectorClassifier):
         class_names: Sequence[str],
         descriptor: Descriptor = "lmed_cf",
         frames: int = FRAMES,
+        descriptor_scaling: DescriptorScaling = "scaled",
         **machine: Any,
     ) -> None:
         super().__init__(class_names, **machine)
-        self.descriptor, self.frames = descriptor, frames
+        self.descriptor, self.frames, self.scaling = descriptor, frames, descriptor_scaling
+        self.machine.scaler = RangeScaler(0, scales=descriptor_scaling == "scaled")
 
     def describe_clips(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
         """Describe landmarks (B, N, 68, 3); see `SupportVectorClassifier.describe_clips`."""
         assert batch.landmarks is not None
-        return describe(batch.landmarks, batch.mask, self.descriptor, self.frames)
+        return describe(batch.landmarks, batch.mask, self.descriptor, self.frames, self.scaling)
 
 
 class OpenSmileSVM(SupportVectorClassifier):

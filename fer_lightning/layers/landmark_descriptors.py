@@ -52,11 +52,12 @@ DISTANCES = (
 PAIRS = tuple(pair for distances in DISTANCES for pair in distances.pairs)
 
 
-def landmark_distances(landmarks: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the distances of `DISTANCES`, relative to that of the outer eye corners [our choice].
+def landmark_distances(landmarks: Tensor, relative: bool = True) -> tuple[Tensor, Tensor]:
+    """Compute the distances of `DISTANCES`.
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
+        relative: Divide them by that of the outer eye corners [our choice]; otherwise they are in the landmarks' unit.
 
     Returns:
         Distances (B, N, 34), in float64 if the landmarks are, else in float32; and (B, N) bool, true for measurable
@@ -73,19 +74,22 @@ def landmark_distances(landmarks: Tensor) -> tuple[Tensor, Tensor]:
     interocular = lengths[..., :1]
     extent = (points.amax(dim=2) - points.amin(dim=2)).amax(dim=2, keepdim=True)  # (B, N, 1)
     usable = interocular > DEGENERATE * extent
-    distances = torch.where(usable, lengths[..., 1:] / torch.where(usable, interocular, 1), 0)
+    unit = torch.where(usable, interocular, 1) if relative else 1
+    distances = torch.where(usable, lengths[..., 1:] / unit, 0)
     return distances, usable[..., 0]
 
 
-def lmed(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
+def lmed(landmarks: Tensor, mask: Tensor | None = None, relative: bool = True) -> Tensor:
     """Compute LMED: maximum, mean and standard deviation of each distance over the frames.
 
     [our choice] The standard deviation is that of the population. The descriptor is invariant to rotation, translation
-    and scaling of each frame's points. Padded frames and frames without a measurable face are ignored.
+    and, if the distances are relative, scaling of each frame's points. Padded frames and frames without a measurable
+    face are ignored.
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
         mask: (B, N) bool, true for real frames; None if all are real.
+        relative: See `landmark_distances`.
 
     Returns:
         (B, 102), unscaled: 34 maxima, 34 means and 34 standard deviations; 0 if no frame is real.
@@ -93,15 +97,16 @@ def lmed(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: The landmarks are not 68 points in three dimensions.
     """
-    return _statistics(*_masked_distances(landmarks, mask))
+    return _statistics(*_masked_distances(landmarks, mask, relative))
 
 
-def lmed_cf(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
+def lmed_cf(landmarks: Tensor, mask: Tensor | None = None, relative: bool = True) -> Tensor:
     """Compute LMED-CF: LMED, and the correlation between the distances of every two frames.
 
     Args:
         landmarks: (B, N, 68, 3) in any unit, the same along all axes.
         mask: (B, N) bool, true for real frames; None if all are real.
+        relative: See `landmark_distances`.
 
     Returns:
         (B, 102 + N(N-1)/2), unscaled: LMED, then the upper triangle of the distances' `inter_frame_correlation`, row by
@@ -110,16 +115,16 @@ def lmed_cf(landmarks: Tensor, mask: Tensor | None = None) -> Tensor:
     Raises:
         ValueError: The landmarks are not 68 points in three dimensions.
     """
-    distances, real = _masked_distances(landmarks, mask)
+    distances, real = _masked_distances(landmarks, mask, relative)
     correlation = inter_frame_correlation(distances, real)  # (B, N, N)
     frames = distances.shape[1]
     row, column = torch.triu_indices(frames, frames, offset=1, device=distances.device)
     return torch.cat([_statistics(distances, real), correlation[:, row, column]], dim=1)
 
 
-def _masked_distances(landmarks: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def _masked_distances(landmarks: Tensor, mask: Tensor | None, relative: bool) -> tuple[Tensor, Tensor]:
     """Return the distances (B, N, 34), and (B, N) bool, true for real frames with a measurable face."""
-    distances, usable = landmark_distances(landmarks)
+    distances, usable = landmark_distances(landmarks, relative)
     return distances, usable if mask is None else usable & mask
 
 

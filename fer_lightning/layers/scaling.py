@@ -14,13 +14,15 @@ class RangeScaler(nn.Module):
 
     Args:
         size: Length D of the vectors; 0 if it is not known before the fit.
+        scales: Whether to scale at all; otherwise vectors stay as they are.
     """
 
     low: Tensor
     high: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, scales: bool = True) -> None:
         super().__init__()
+        self.scales = scales
         self.register_buffer("low", torch.full((size,), -1.0))  # (D,)
         self.register_buffer("high", torch.full((size,), 1.0))  # (D,)
 
@@ -41,6 +43,8 @@ class RangeScaler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale vectors: (B, D) -> (B, D)."""
+        if not self.scales:
+            return x
         span = self.high - self.low
         rounding = ROUNDING * torch.finfo(span.dtype).eps * torch.maximum(self.low.abs(), self.high.abs())
         constant = span <= rounding

@@ -13,6 +13,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.sampling import SegmentSampler
 from fer_lightning import LandmarkMLP, LandmarkNet
 from fer_lightning.architectures.vshnn.landmark_mlp import describe, descriptor_size
+from fer_lightning.layers.landmark_descriptors import PAIRS
 from fer_lightning.layers.scaling import RangeScaler
 from tests.layers.test_landmark_descriptors import faces, plain_lmed_cf
 from tests.small_runs import made_data
@@ -91,6 +92,17 @@ def test_the_network_is_descriptor_scaler_and_modules(descriptor, modules):
     scores = x @ value(net.classifier.weight).T + value(net.classifier.bias)
     np.testing.assert_allclose(value(output.scores), scores, atol=1e-5)
     assert output.present.all()
+
+
+def test_a_raw_descriptor_goes_into_the_network_in_pixels():
+    net, landmarks = fitted_net("lmed", descriptor_scaling="raw"), faces(4, 16, seed=3)
+    feature = value(net(landmarks, everywhere(landmarks)).feature)
+    points = landmarks.numpy()
+    pixels = np.stack([np.linalg.norm(points[:, :, a] - points[:, :, b], axis=-1) for a, b in PAIRS], axis=-1)
+    expected = np.concatenate([pixels.max(axis=1), pixels.mean(axis=1), pixels.std(axis=1)], axis=1)
+    np.testing.assert_allclose(feature, expected, atol=1e-9)
+    twice = net(2 * landmarks, everywhere(landmarks))
+    np.testing.assert_allclose(value(twice.feature), 2 * expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("descriptor", "size"), [("lmed_cf", 222), ("lmed", 102), ("trajectory", 16 * 68 * 2)])

@@ -8,6 +8,7 @@ from sklearn.svm import SVC
 
 from data_modules.labels import SEVEN
 from fer_lightning import LandmarkSVM
+from fer_lightning.layers import lmed
 from fer_lightning.layers.support_vectors import SupportVectorMachine, _folds
 from tests.architectures.test_landmark_mlp import clips_of
 from tests.layers.test_landmark_descriptors import faces
@@ -208,3 +209,16 @@ def test_samples_without_landmarks_take_no_part():
     assert output.feature[present].abs().max() == 1
     assert output.logits.isfinite().all()
     assert not list(model.parameters())
+
+
+def test_raw_descriptors_are_the_machines_vectors():
+    """The support vectors are distances in pixels, those of scikit-learn's machine on the same distances."""
+    model = LandmarkSVM(SEVEN, "lmed", descriptor_scaling="raw", **ONE)
+    batch = clips_of(faces(21, 16, seed=5))
+    x = lmed(batch.landmarks, relative=False)
+    assert torch.equal(model.describe_clips(batch)[0], x)
+    model.machine.fit(x, batch.label, [f"s{i % 3}" for i in range(21)])
+    plain = x.float().double().numpy()
+    reference = SVC(gamma=1 / (102 * plain.var())).fit(plain, batch.label)
+    np.testing.assert_allclose(model.machine.decision_values(x), reference.decision_function(plain), atol=1e-6)
+    assert model(batch).feature.max() > 20, "pixels"

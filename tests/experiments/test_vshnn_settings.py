@@ -8,6 +8,7 @@ from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments import request
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import system_file
+from fer_lightning.tables.table import read_table
 
 VIDEO = ("vshnn", "vshnn_ic", "vshnn_ws", "vshnn_lrmf", "vshnn_lrmaf", "cnn_gru", "c3d")
 LANDMARKS = ("lmed", "lmed_cf", "lmed_svm", "lmed_cf_svm", "dtgn")
@@ -40,6 +41,18 @@ def test_frames_spread_over_the_clip_are_an_override(system):
 @pytest.mark.parametrize("system", ["cnn_lstm", "c3d_lstm", "ceflnet_c3d"])
 def test_networks_of_other_papers_keep_their_own_frames(system):
     assert config(system)["data"]["sampler"]["class_path"] != WINDOWS["class_path"]
+
+
+@pytest.mark.parametrize(
+    ("system", "scaling"),
+    [("lmed", "raw"), ("lmed_svm", "raw"), ("lmed_cf", "scaled"), ("lmed_cf_svm", "scaled"), ("dtgn", "scaled")],
+)
+def test_lmed_cf_is_scaled_and_lmed_is_not(system, scaling):
+    """As section 4.1 states it; table 9 compares them."""
+    assert config(system)["model"]["init_args"]["descriptor_scaling"] == scaling
+    rows = {row.name: row for row in read_table("vshnn_9").rows}
+    assert not rows[system].arguments
+    assert {rows[name].arguments[1] for name in ("lmed_scaled", "lmed_svm_scaled")} == {"scaled"}
 
 
 @pytest.mark.parametrize("system", [*VIDEO, *LANDMARKS])

@@ -54,6 +54,19 @@ def test_descriptors_are_their_definition(frames):
     assert lmed_cf(points)[1].numpy() == pytest.approx(whole, abs=1e-7)
 
 
+def test_distances_that_are_not_relative_are_in_the_landmarks_unit():
+    points = torch.zeros(1, 2, 68, 3)
+    points[..., 45, 0] = 50  # the outer corner of the left eye; that of the right one is at 0
+    first, second = PAIRS[0]
+    points[0, 0, first, 1] = 7.0
+    points[0, 1, second, 2] = 3.0
+    assert landmark_distances(points, relative=False)[0][0, :, 0].tolist() == [7, 3]
+    assert landmark_distances(points)[0][0, :, 0].tolist() == pytest.approx([0.14, 0.06])
+    maximum, mean, deviation = lmed(points, relative=False)[0].view(3, 34)[:, 0].tolist()
+    assert (maximum, mean, deviation) == pytest.approx((7, 5, 2))
+    assert torch.equal(lmed_cf(points, relative=False)[:, :102], lmed(points, relative=False))
+
+
 def test_at_16_frames_the_descriptor_has_the_papers_222_values():
     assert lmed(faces()).shape == (3, 102)
     assert lmed_cf(faces()).shape == (3, 222)

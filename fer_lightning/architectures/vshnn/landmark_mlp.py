@@ -21,6 +21,13 @@ from fer_lightning.layers.scaling import RangeScaler
 from fer_lightning.training.classifier import VideoClassifier
 
 Descriptor = Literal["lmed_cf", "lmed", "trajectory"]
+DescriptorScaling = Literal["scaled", "raw"]
+"""How descriptors are scaled.
+
+`scaled`: distances are relative to that of the eyes [our choice], then each feature lies from -1 to 1 over the training
+clips, which section 4.1 states for LMED-CF. `raw`: distances are in pixels of the crop; section 4.1 states no scaling
+for LMED. Trajectories have a scale of their own, and only the second step applies to them.
+"""
 FRAMES = 16  # N (section 5.2.4)
 NOSE_TIP = 30
 
@@ -29,7 +36,7 @@ NOSE_TIP = 30
 class LandmarkOutput:
     """Output of the landmark network for B clips; 0 for clips without landmarks."""
 
-    feature: Tensor  # (B, D) scaled descriptor
+    feature: Tensor  # (B, D) descriptor
     hidden: Tensor  # (B, W) output of the last hidden layer
     scores: Tensor  # (B, C) logits
     present: Tensor  # (B,) bool, true for clips with landmarks
@@ -42,14 +49,17 @@ def descriptor_size(descriptor: Descriptor, frames: int = FRAMES) -> int:
     return sizes[descriptor]
 
 
-def describe(landmarks: Tensor, mask: Tensor, descriptor: Descriptor, frames: int) -> tuple[Tensor, Tensor]:
-    """Compute the unscaled descriptors of clips.
+def describe(
+    landmarks: Tensor, mask: Tensor, descriptor: Descriptor, frames: int, scaling: DescriptorScaling = "scaled"
+) -> tuple[Tensor, Tensor]:
+    """Compute the descriptors of clips, before each feature is scaled.
 
     Args:
         landmarks: (B, N, 68, 3) in pixels. Frames with values that are not finite are ignored.
         mask: (B, N) bool, true for real frames.
         descriptor: Name of the descriptor.
         frames: Number N of frames that the model is built for, on which the length of the descriptor depends.
+        scaling: Whether distances are relative to that of the eyes.
 
     Returns:
         Descriptors (B, D), and (B,) bool, true for clips with at least one measurable face.
@@ -67,7 +77,7 @@ def describe(landmarks: Tensor, mask: Tensor, descriptor: Descriptor, frames: in
     real = has_landmarks & landmark_distances(points)[1]
     if descriptor == "trajectory":
         return trajectory(points, real), real.any(dim=1)
-    return (lmed if descriptor == "lmed" else lmed_cf)(points, real), real.any(dim=1)
+    return (lmed if descriptor == "lmed" else lmed_cf)(points, real, scaling == "scaled"), real.any(dim=1)
 
 
 def trajectory(landmarks: Tensor, mask: Tensor) -> Tensor:
@@ -102,13 +112,16 @@ class LandmarkFeatures(nn.Module):
     Args:
         descriptor: `lmed_cf`, `lmed`, or `trajectory` (that of DTGN).
         frames: Number N of frames of a clip.
+        scaling: See `DescriptorScaling`.
     """
 
-    def __init__(self, descriptor: Descriptor = "lmed_cf", frames: int = FRAMES) -> None:
+    def __init__(
+        self, descriptor: Descriptor = "lmed_cf", frames: int = FRAMES, scaling: DescriptorScaling = "scaled"
+    ) -> None:
         super().__init__()
-        self.descriptor, self.frames = descriptor, frames
+        self.descriptor, self.frames, self.scaling = descriptor, frames, scaling
         self.size = descriptor_size(descriptor, frames)
-        self.scaler = RangeScaler(self.size)
+        self.scaler = RangeScaler(self.size, scales=scaling == "scaled")
 
     def fit(self, batches: Iterable[ClipBatch]) -> None:
         """Fit the scaler to the clips of a training fold, and to no others.
@@ -119,7 +132,7 @@ class LandmarkFeatures(nn.Module):
         vectors = []
         for batch in batches:
             assert batch.landmarks is not None
-            x, present = describe(batch.landmarks, batch.mask, self.descriptor, self.frames)
+            x, present = describe(batch.landmarks, batch.mask, self.descriptor, self.frames, self.scaling)
             vectors.append(x[present])
         if not any(len(x) for x in vectors):
             raise ValueError(
@@ -132,9 +145,10 @@ class LandmarkFeatures(nn.Module):
         """Describe landmarks (B, N, 68, 3), of which those in the mask (B, N) are real.
 
         Returns:
-            Scaled descriptors (B, D), 0 for clips without landmarks, and (B,) bool, true for clips with landmarks.
+            Descriptors (B, D) as the network sees them, 0 for clips without landmarks, and (B,) bool, true for clips
+            with landmarks.
         """
-        x, present = describe(landmarks, mask, self.descriptor, self.frames)
+        x, present = describe(landmarks, mask, self.descriptor, self.frames, self.scaling)
         return torch.where(present[:, None], self.scaler(x), 0), present
 
 
@@ -148,6 +162,7 @@ class LandmarkNet(nn.Module):
         width: Units W of each hidden layer [our choice].
         frames: Number N of frames of a clip.
         dropout: Dropout rate after each module; the paper states none.
+        descriptor_scaling: See `DescriptorScaling`.
     """
 
     def __init__(
@@ -158,9 +173,10 @@ class LandmarkNet(nn.Module):
         width: int = 256,
         frames: int = FRAMES,
         dropout: float = 0.0,
+        descriptor_scaling: DescriptorScaling = "scaled",
     ) -> None:
         super().__init__()
-        self.features = LandmarkFeatures(descriptor, frames)
+        self.features = LandmarkFeatures(descriptor, frames, descriptor_scaling)
         sizes = [self.features.size, *[width] * modules]
         self.hidden = nn.Sequential(*(_module(*pair, dropout) for pair in pairwise(sizes)))
         self.classifier = nn.Linear(sizes[-1], num_classes)
@@ -209,6 +225,7 @@ class LandmarkMLP(VideoClassifier):
         width: See `LandmarkNet`.
         frames: Number N of frames of a clip, as set in the sampler.
         dropout: See `LandmarkNet`.
+        descriptor_scaling: See `DescriptorScaling`.
         training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
@@ -222,10 +239,11 @@ class LandmarkMLP(VideoClassifier):
         width: int = 256,
         frames: int = FRAMES,
         dropout: float = 0.0,
+        descriptor_scaling: DescriptorScaling = "scaled",
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        self.net = LandmarkNet(len(class_names), descriptor, modules, width, frames, dropout)
+        self.net = LandmarkNet(len(class_names), descriptor, modules, width, frames, dropout, descriptor_scaling)
 
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fit the descriptor's scaler to the training clips."""
