@@ -88,8 +88,13 @@ class FerCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def instantiate_classes(self) -> None:
-        """Builds model, data module and trainer; the data module loads what the model reads."""
+        """Builds model, data module and trainer; the data module loads what the model reads.
+
+        Raises:
+            ValueError: the model cannot be trained with the data module's selection.
+        """
         super().instantiate_classes()
+        self.model.refuse_selection(self.datamodule.selection)
         self.datamodule.inputs = self.model.inputs
 
     @property

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from data_modules.loading.batch import ClipBatch
-from data_modules.loading.datamodule import EVALUATED, VideoDataModule
+from data_modules.loading.datamodule import EVALUATED, Selection, VideoDataModule
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, FrozenFeatures
 from fer_lightning.evaluation.views import ClipViews
@@ -81,10 +81,10 @@ class VideoClassifier(L.LightningModule):
         return data if isinstance(data, VideoDataModule) else None
 
     def setup(self, stage: str) -> None:
-        """Checks that the data module loads what the model reads.
+        """Checks that the data module loads what the model reads, and how it selects the epoch.
 
         Raises:
-            ValueError: the data module does not load a field.
+            ValueError: the data module does not load a field, or has a selection that the model refuses.
         """
         self._begun = False
         data = self.data_module
@@ -93,6 +93,16 @@ class VideoClassifier(L.LightningModule):
                 f"{type(self).__name__} reads {', '.join(sorted(self.inputs))}, but the data module loads "
                 f"{', '.join(sorted(data.inputs))}; set the data module's `inputs` to the model's before it is set up"
             )
+
+        if stage == "fit" and data is not None:
+            self.refuse_selection(data.selection)
+
+    def refuse_selection(self, selection: Selection) -> None:
+        """Refuses a selection of the checkpoint with which the model cannot be trained; most models take any.
+
+        Raises:
+            ValueError: the model searches something on the inner split, and there is none.
+        """
 
     def on_fit_start(self) -> None:
         """Begins the training unless a callback already has; Lightning calls the hooks of callbacks first."""

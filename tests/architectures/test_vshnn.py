@@ -26,6 +26,7 @@ from fer_lightning import (
 from fer_lightning.architectures.vshnn.fusion import ALPHAS, AlphaSearch
 from fer_lightning.layers.correlation import substitution_index
 from fer_lightning.training.cost import count_parameters, multiply_adds
+from fer_lightning.training.feature_caching import FeatureCaching
 from fer_lightning.weights import load_backbone_weights, read_source
 from tests.models import SMALL, random_batch, random_images, small_backbone
 from tests.small_runs import made_data
@@ -332,8 +333,11 @@ def test_one_frame_and_more_substitutions_than_frames(k):
 # Training
 
 
-def trained(tmp_path, model, precision="32-true", epochs=1, selection="inner", **options):
-    data = made_data(sampler=SegmentSampler(frames=FRAMES), batch_size=8, inputs=model.inputs, selection=selection)
+def trained(tmp_path, model, precision="32-true", epochs=1, selection="inner", cache=False, train_views=0, **options):
+    data = made_data(
+        sampler=SegmentSampler(frames=FRAMES), batch_size=8, inputs=model.inputs, selection=selection, cache=cache,
+        train_views=train_views,
+    )  # fmt: skip
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = L.Trainer(
         **quiet, max_epochs=epochs, precision=precision, num_sanity_val_steps=0, default_root_dir=tmp_path,
@@ -400,6 +404,11 @@ def test_ws_finds_alpha_on_the_inner_split(tmp_path):
 def test_alpha_is_not_searched_without_an_inner_split(tmp_path, selection, batches, reason):
     with pytest.raises(ValueError, match=rf"WeightedSum searches its alpha on the inner split, but {reason}; state"):
         trained(tmp_path, small_vshnn("ws", optimizer=sgd), selection=selection, limit_val_batches=batches)
+    caching = {"cache": True, "train_views": 1, "callbacks": [FeatureCaching()]}
+    refused = small_vshnn("ws", optimizer=sgd)
+    with pytest.raises(ValueError, match="searches its alpha"):
+        trained(tmp_path, refused, selection=selection, limit_val_batches=batches, **caching)
+    assert not refused._begun, "before weights are loaded and features are computed"
     model = small_vshnn("ws", {"alpha": 0.6}, optimizer=sgd)
     trained(tmp_path, model, selection=selection, limit_val_batches=batches, limit_train_batches=1)
     assert float(model.fusion.alpha) == pytest.approx(0.6)

@@ -3,9 +3,11 @@
 import shlex
 
 import pytest
+import torch
 
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments import request
+from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import system_file
 from fer_lightning.tables.table import read_table
@@ -18,6 +20,22 @@ SPREAD = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"f
 
 def config(system, data="afew", *arguments, size=None):
     return resolved(ExperimentRequest(f"{system}_{data}", size=size, arguments=arguments))
+
+
+def command_line_of(*arguments):
+    request = ExperimentRequest("vshnn_ws_afew", size="small", arguments=arguments)
+    with torch.device("meta"):
+        return FerCLI(request.command_line(), run=False)
+
+
+def test_a_search_without_an_inner_split_is_refused_before_anything_is_prepared_or_trained():
+    """Such as DenseNet-FC, from which it starts, and the features of all clips."""
+    with pytest.raises(ValueError, match=r"searches its alpha on the inner split, but with `selection: last`"):
+        command_line_of("--data.selection", "last")
+    for stated in (("--data.selection", "inner"), ("--data.selection", "best_on_test")):
+        assert command_line_of(*stated).model.fusion.searches
+    fixed = command_line_of("--data.selection", "last", "--model.init_args.fusion.init_args.alpha", "0.6")
+    assert not fixed.model.fusion.searches
 
 
 def documented(system, option):

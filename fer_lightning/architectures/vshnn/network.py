@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from data_modules.loading.batch import ClipBatch
-from data_modules.loading.datamodule import EVALUATED, VideoDataModule
+from data_modules.loading.datamodule import EVALUATED, Selection, VideoDataModule
 from fer_lightning.architectures.vshnn.fusion import FusionOutput, LandmarkFusion
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.evaluation.views import ClipViews
@@ -167,20 +167,31 @@ class VSHNN(VideoClassifier):
         """Return which frame is at each position after the substitution: (B, T, D), (B, T) -> (B, T)."""
         return substitution_index(frames, self.substitution, mask)
 
-    def on_fit_start(self) -> None:
-        """Check that there is an inner split for the fusion's search, then start the training.
+    def setup(self, stage: str) -> None:
+        """Check the data module, and that the inner split is evaluated if the fusion searches on it.
 
         Raises:
             ValueError: The fusion searches a value on the inner split, but there is none.
         """
-        trains_on_all = self.data_module is not None and self.data_module.selection == "last"
-        if self.fusion is not None and self.fusion.searches and (trains_on_all or not self.trainer.limit_val_batches):
-            reason = "with `selection: last` there is none" if trains_on_all else "`limit_val_batches: 0` leaves it out"
+        super().setup(stage)
+        if stage == "fit" and not self.trainer.limit_val_batches:
+            self._refuse_search("`limit_val_batches: 0` leaves it out")
+
+    def refuse_selection(self, selection: Selection) -> None:
+        """Refuse to train on all clips if the fusion searches a value on the inner split.
+
+        Raises:
+            ValueError: The fusion searches, and there is no inner split.
+        """
+        if selection == "last":
+            self._refuse_search("with `selection: last` there is none")
+
+    def _refuse_search(self, reason: str) -> None:
+        if self.fusion is not None and self.fusion.searches:
             raise ValueError(
                 f"{type(self.fusion).__name__} searches its alpha on the inner split, but {reason}; "
                 "state one, such as --model.init_args.fusion.init_args.alpha 0.5, or use --data.selection inner"
             )
-        super().on_fit_start()
 
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fit the scaler of the landmarks' descriptor."""
