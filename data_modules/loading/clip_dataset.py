@@ -223,15 +223,16 @@ class ClipDataset(Dataset[ClipSample]):
             positions = self.sampler.evaluation_view(len(faces), view.number % self.sampler.eval_views)
         else:
             positions = self.sampler(len(faces), view.generator)
-        return FrameSelection(faces, positions.numpy(), self.size, self._transform(view))
+        return FrameSelection(faces, positions.numpy(), self.size, self._transform(faces.summary.clip_id, view))
 
-    def _transform(self, view: _View) -> ClipTransform | None:
-        """Draw the transform of a training view from the augmentation, or return that of an evaluation view."""
+    def _transform(self, clip_id: str, view: _View) -> ClipTransform | None:
+        """Draw a transform from the augmentation; for a view of the evaluation, return the one that it always has."""
         if self.augmentation is None:
             return None
-        if view.generator is None:
-            return self.augmentation.evaluation(self.size, view.mirrored)
-        return self.augmentation.draw(self.size, view.generator)
+        if view.generator is not None:
+            return self.augmentation.draw(self.size, view.generator)
+        noise_seed = zlib.crc32(f"{clip_id}/{view.number}".encode())
+        return self.augmentation.evaluation(self.size, view.mirrored, noise_seed)
 
     def _faceless_fields(self, clip: Clip, num_views: int, modalities: Sequence[FrameModality]) -> dict[str, Any]:
         """Return the (S, T, ...) fields of a clip without a face; the mask excludes all of its frames."""

@@ -1,6 +1,6 @@
 """Augment clips with one random transform for all frames, so that only the face differs between frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -99,6 +99,8 @@ class ClipAugmentation:
         landmark_noise: standard deviation of Gaussian noise on each landmark coordinate, in pixels of a crop with a
             side of 224, as in `fer noise`.
         eval_flip: evaluation also sees the mirror image of each clip, and the predictions for both are averaged.
+        noisy_evaluation: add the noise in evaluation too, the same to a clip in every evaluation. Then a model is
+            trained and evaluated on landmarks of one strength of noise.
 
     Raises:
         ValueError: `crop` is not above 0 and at most 1, or `landmark_noise` is negative.
@@ -113,6 +115,7 @@ class ClipAugmentation:
     crop: float = 1.0
     landmark_noise: float = 0.0
     eval_flip: bool = False
+    noisy_evaluation: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
@@ -122,12 +125,28 @@ class ClipAugmentation:
                 f"landmark_noise = {self.landmark_noise}: expected a standard deviation of 0 or more pixels"
             )
 
-    def evaluation(self, size: int, mirrored: bool = False) -> ClipTransform | None:
-        """Return the transform for evaluation, for crops of side `size`: the centre crop; None for the whole image."""
-        if self.crop == 1 and not mirrored:
+    def evaluation(self, size: int, mirrored: bool = False, noise_seed: int = 0) -> ClipTransform | None:
+        """Return the transform for evaluation: the centre crop; None for the whole image as it is, without noise.
+
+        Args:
+            size: side of the crops, pixels.
+            mirrored: whether to return that of the mirror image.
+            noise_seed: of the noise on the landmarks.
+        """
+        noise = self._noise(size) if self.noisy_evaluation else 0.0
+        if self.crop == 1 and not (mirrored or noise):
             return None
         matrix = self._crop_matrix(size, (0.5, 0.5))
-        return ClipTransform(_mirror(matrix, size) if mirrored else matrix, mirrored, 1.0, 1.0, shown=self.crop)
+        matrix = _mirror(matrix, size) if mirrored else matrix
+        return ClipTransform(matrix, mirrored, 1.0, 1.0, noise, noise_seed, shown=self.crop)
+
+    def without_noise(self) -> "ClipAugmentation":
+        """Return the same augmentation without noise on the landmarks."""
+        return replace(self, landmark_noise=0.0)
+
+    def _noise(self, size: int) -> float:
+        """Return the standard deviation of the noise in pixels of crops of side `size`."""
+        return self.landmark_noise * size / NOISE_CROP
 
     def _crop_matrix(self, size: int, position: tuple[float, float]) -> NDArray[np.float64]:
         """Return the (2, 3) matrix of a crop; `position` runs from (0, 0), the top left, to (1, 1)."""
@@ -148,7 +167,7 @@ class ClipAugmentation:
             matrix = self._crop_matrix(size, (x, y)) @ np.vstack([matrix, [0, 0, 1]])
         if mirrored:
             matrix = _mirror(matrix, size)
-        noise = self.landmark_noise * size / NOISE_CROP
+        noise = self._noise(size)
         seed = int(torch.randint(2**62, (), generator=generator)) if noise else 0
         return ClipTransform(
             matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed, self.crop

@@ -169,12 +169,14 @@ def noisy_tables(run: RunFolder, noises: Sequence[Noise], workers: int) -> list[
 
 
 def build_data(run: RunFolder, workers: int) -> VideoDataModule:
-    """Builds the data module that a run's configuration describes."""
+    """Builds the data module that a run's configuration describes, without the noise of its own evaluation."""
     settings = run.read_config()["data"]
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(VideoDataModule, "data")
     data: VideoDataModule = parser.instantiate_classes(parser.parse_object({"data": settings})).data
     data.num_workers = workers
+    if data.augmentation is not None:
+        data.augmentation = data.augmentation.without_noise()
     return data
 
 

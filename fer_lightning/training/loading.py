@@ -107,7 +107,8 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
     size, rendered = int(data["size"]), _is_rendered(data["dataset"].get("class_path", ""))
-    return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, built.augmentation, path, rendered)
+    augmentation = built.augmentation and built.augmentation.without_noise()  # which was for the run's own clips
+    return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, augmentation, path, rendered)
 
 
 def _is_rendered(class_path: str) -> bool:

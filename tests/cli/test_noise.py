@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.metrics import f1_score
 
 from fer_lightning.cli.main import main
-from fer_lightning.cli.noise import Noise, NoisyScore, add_noise, noise_figure, noisy_tables
+from fer_lightning.cli.noise import Noise, NoisyScore, add_noise, build_data, noise_figure, noisy_tables
 from fer_lightning.evaluation.bootstrap import Interval, Intervals
 from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -78,8 +79,16 @@ def test_a_loaded_model_predicts_what_its_run_predicted(runs, data, run_of):
 
 def test_the_support_vectors_travel_in_the_checkpoint(runs):
     machine = load_trained(svm(runs).path).model.machine
-    assert 0 < len(machine.support) <= 14
+    assert 14 < len(machine.support) <= 14 * 5, "it is fitted to five windows of each training clip"
     assert machine.scaler.low.shape == (222,)
+
+
+def test_noise_takes_the_place_of_that_with_which_a_run_was_evaluated(runs, tmp_path):
+    config = mlp(runs).read_config()
+    config["data"]["augmentation"] |= {"landmark_noise": 1.0, "noisy_evaluation": True}
+    copy = RunFolder(tmp_path)
+    copy.config.write_text(yaml.safe_dump(config))
+    assert build_data(copy, 0).augmentation.evaluation(96) is None
 
 
 def test_several_processes_are_refused_before_the_fit(data, monkeypatch, capsys):

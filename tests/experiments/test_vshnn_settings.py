@@ -73,6 +73,15 @@ def test_lmed_cf_is_scaled_and_lmed_is_not(system, scaling):
     assert {rows[name].arguments[1] for name in ("lmed_scaled", "lmed_svm_scaled")} == {"scaled"}
 
 
+def test_figure_10_has_seven_strengths_of_noise_alike_in_training_and_evaluation():
+    table, found = read_table("vshnn_figure10"), []
+    for row in table.rows:
+        augmentation = config(row.system, table.data, *row.arguments)["data"]["augmentation"]
+        assert augmentation["noisy_evaluation"] == (augmentation["landmark_noise"] > 0)
+        found.append(augmentation["landmark_noise"])
+    assert found == [0, 0.5, 1, 1.5, 2, 2.5, 3]
+
+
 @pytest.mark.parametrize("system", [*VIDEO, *LANDMARKS])
 def test_clips_of_fewer_than_16_frames_are_interpolated(system):
     """Section 3.1. Faces are the data set's otherwise, so that only the store of lengthened clips is another one."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data_modules.loading.transforms import MIRROR_68, ClipAugmentation, resize_clip
-from data_modules.sampling import SegmentSampler
+from data_modules.sampling import RandomSampler, SegmentSampler
 from tests.small_runs import made_data
 
 STRONG = ClipAugmentation(rotation=25, scale=0.2, translation=0.1, brightness=0.3, contrast=0.3)
@@ -189,6 +189,40 @@ def test_landmark_noise_does_not_change_the_other_draws():
     with_none, with_some = (each.draw(64, torch.Generator().manual_seed(5)) for each in augmentations)
     assert (with_none.matrix == with_some.matrix).all()
     assert with_none.noise == 0
+
+
+def test_evaluation_has_the_noise_of_training_only_if_it_is_asked_for():
+    points = np.zeros((40, 68, 3), np.float32)
+    assert ClipAugmentation(landmark_noise=2).evaluation(112) is None
+    assert ClipAugmentation(noisy_evaluation=True).evaluation(112) is None
+    noisy = ClipAugmentation(rotation=20, landmark_noise=2, noisy_evaluation=True)
+    found = noisy.evaluation(112, noise_seed=3).points(points)
+    assert found.std() == pytest.approx(1, rel=0.03)  # 2 pixels of a crop of 224
+    assert (noisy.evaluation(112, noise_seed=3).points(points) == found).all()
+    assert not np.allclose(noisy.evaluation(112, noise_seed=4).points(points), found)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    assert (noisy.evaluation(32).image(image, 32) == image).all(), "pixels are as they were"
+
+
+def test_batches_of_the_evaluation_have_noise_that_stays_with_the_clip():
+    """The landmarks of every clip and view, less those without noise; alike in other orders and batches."""
+    options = {"sampler": RandomSampler(frames=3, eval_views=2), "size": 48, "inputs": frozenset({"landmarks"})}
+    augmentation = ClipAugmentation(landmark_noise=2.0, noisy_evaluation=True)
+    errors = []
+    for batch_size in (4, 5):
+        found = {}
+        loaders = [
+            made_data(augmentation=each, batch_size=batch_size, **options).test_dataloader()[1]
+            for each in (augmentation, ClipAugmentation())
+        ]
+        for noisy, plain in zip(*loaders, strict=True):
+            for row, clip in enumerate(noisy.clip_id):
+                found[clip, row % 2] = (noisy.landmarks - plain.landmarks)[row]
+        errors.append(found)
+    assert torch.stack(list(errors[0].values())).std() == pytest.approx(2 * 48 / 224, rel=0.03)
+    assert errors[0].keys() == errors[1].keys()
+    assert all(torch.equal(error, errors[1][key]) for key, error in errors[0].items())
+    assert len({error.sum().item() for error in errors[0].values()}) == len(errors[0]), "no two alike"
 
 
 def test_a_negative_noise_is_refused():
