@@ -175,12 +175,32 @@ class ExperimentRequest:
         if self.is_ensemble:
             raise ValueError(f"{self.experiment} is an ensemble of experiments: `fer train` and `fer cv` take it")
         self.refuse_unfit_data()
-        layers = [yaml.safe_dump(at_seed(layer.content, self.seed), sort_keys=False) for layer in self.layers()]
+        layers = [yaml.safe_dump(self._with_runs(layer.content), sort_keys=False) for layer in self.layers()]
         arguments = [argument for layer in layers for argument in ("--config", layer)]
         arguments += ["--data.dataset", str(data_file(self.dataset)), *self._faces()]
         arguments += ["--data.dataset.fold", self.fold, "--seed_everything", str(self.seed)]
-        own = [str(at_seed(argument, self.seed)) for argument in self.arguments]
+        own = [str(self._with_runs(argument)) for argument in self.arguments]
         return [*arguments, "--trainer.default_root_dir", str(self.run.path), *own]
+
+    def _with_runs(self, settings: Any) -> Any:
+        """Returns settings in which runs of experiments that are named without fold and seed have certain ones.
+
+        What a run starts from is trained with the run's own seed, so that the deviation over seeds includes it, and if
+        it is on the same data set, on the run's own fold: other folds train on clips that this one is evaluated on.
+        Runs of fold 1 and seed 0 keep the plain name.
+        """
+        if isinstance(settings, dict):
+            return {key: self._with_runs(value) for key, value in settings.items()}
+        if isinstance(settings, list):
+            return [self._with_runs(value) for value in settings]
+        if not (isinstance(settings, str) and settings.startswith(RUN) and "/" not in settings):
+            return settings
+        try:
+            _, data = split_name(settings.removeprefix(RUN).partition(".")[0])
+        except FileNotFoundError:
+            return settings
+        fold = self.fold if data == self.dataset else "1"
+        return settings if (fold, self.seed) == ("1", 0) else f"{settings}/{fold}-{self.seed}"
 
     def refuse_unfit_data(self) -> None:
         """Refuses a data set that lacks what the system needs.
@@ -242,30 +262,6 @@ def fits(request: ExperimentRequest) -> bool:
     try:
         request.refuse_unfit_data()
     except ValueError:
-        return False
-    return True
-
-
-def at_seed(settings: Any, seed: int) -> Any:
-    """Returns settings in which runs of experiments that are named without fold and seed have a certain seed.
-
-    What a run starts from is trained with the run's own seed, so that the deviation over seeds includes it. Runs with
-    seed 0 keep the plain name.
-    """
-    if isinstance(settings, dict):
-        return {key: at_seed(value, seed) for key, value in settings.items()}
-    if isinstance(settings, list):
-        return [at_seed(value, seed) for value in settings]
-    if seed and isinstance(settings, str) and settings.startswith(RUN) and "/" not in settings:
-        return f"{settings}/1-{seed}" if _is_experiment(settings.removeprefix(RUN)) else settings
-    return settings
-
-
-def _is_experiment(run: str) -> bool:
-    """Whether the name of a run begins with that of an experiment."""
-    try:
-        split_name(run.partition(".")[0])
-    except FileNotFoundError:
         return False
     return True
 

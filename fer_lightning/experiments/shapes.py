@@ -20,7 +20,6 @@ from data_modules.labels import SEVEN
 from data_modules.sampling import FrameSampler
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
-from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.pixels import PixelConversion
 from fer_lightning.paths import RUN
 from fer_lightning.training.classifier import VideoClassifier
@@ -146,8 +145,7 @@ def _loaders(model: VideoClassifier) -> list[tuple[str, Loader]]:
     if model.start_from != RANDOM:
         every = [(model.start_from, lambda content: _load_whole(model, content))]
     else:
-        parts = [module for module in model.modules() if isinstance(module, Pretrained)]
-        every = [(part.source, part.load_content) for part in parts]
+        every = [(part.source, part.load_content) for part in model.pretrained()]
     return [(source, load) for source, load in every if source.startswith(RUN)]
 
 

@@ -117,7 +117,7 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     requests = tuple(
         _labelled(row_request(row, data, size, fold, seed), asked) for seed in asked.seeds for fold in folds
     )
-    return PlannedRow(row, data, size, requests, tuple(_required(row, data, size, asked.seeds)))
+    return PlannedRow(row, data, size, requests, tuple(_required(row, data, size, requests)))
 
 
 def _labelled(request: ExperimentRequest, asked: TableRequest) -> ExperimentRequest:
@@ -164,8 +164,8 @@ def _rendered(argument: str, data: str) -> str:
     return RUN + ".".join(part for part in (f"{named.system}_{rendered}", named.name) if part)
 
 
-def _required(row: Row, data: str, size: Size, seeds: tuple[int, ...]) -> Iterator[ExperimentRequest]:
-    """Yields the variants whose weights a row's runs start from, with the seeds of these runs."""
+def _required(row: Row, data: str, size: Size, requests: tuple[ExperimentRequest, ...]) -> Iterator[ExperimentRequest]:
+    """Yields the variants whose weights a row's runs start from, with their seeds, and their folds of the same data."""
     named = list(_named(row.arguments_at(size)))
     wanted: list[tuple[ExperimentRequest, Required]] = []
     for each in reversed(row.requires):
@@ -177,8 +177,10 @@ def _required(row: Row, data: str, size: Size, seeds: tuple[int, ...]) -> Iterat
     for request, each in reversed(wanted):
         (run,) = _arguments((RUN + run_name(request),), data)
         request = ExperimentRequest.from_run_name(run.removeprefix(RUN))
-        for seed in seeds:
-            yield replace(request, seed=seed, arguments=_arguments(each.arguments, data))
+        arguments = _arguments(each.arguments, data)
+        folds = {(each.fold if request.dataset == data else "1", each.seed): None for each in requests}
+        for fold, seed in folds:
+            yield replace(request, fold=fold, seed=seed, arguments=arguments)
 
 
 def _named(arguments: tuple[str, ...]) -> Iterator[ExperimentRequest]:

@@ -126,11 +126,14 @@ class VideoClassifier(L.LightningModule):
             left_out = load_fitting_weights(self, self.start_from)
             self.print(f"starts from the weights of {self.start_from}; left out: {', '.join(left_out) or 'none'}")
         else:
-            for module in self.modules():
-                if isinstance(module, Pretrained):
-                    module.load_weights()
+            for part in self.pretrained():
+                part.load_weights()
         if data is not None:
             self.fit_statistics(data)
+
+    def pretrained(self) -> list[Pretrained]:
+        """Lists what a training starts from pretrained weights, in the order of loading."""
+        return [module for module in self.modules() if isinstance(module, Pretrained)]
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Computes logits (B, C), a feature (B, D) of each sample, and what reports show; see `ClassifierOutput`."""

@@ -19,6 +19,7 @@ from fer_lightning import (
     DenseNetFC,
     FullyConnectedBackbone,
     IntermediateConcatenation,
+    LandmarkMLP,
     LowRankMultiModalFusion,
     SceneCNN,
     WeightedSum,
@@ -351,6 +352,10 @@ def sgd(parameters):
     return torch.optim.SGD(parameters, lr=1e-2)
 
 
+def still(parameters):
+    return torch.optim.SGD(parameters, lr=0.0)
+
+
 def test_gradient_values_are_clipped_under_bf16_too(tmp_path):
     """Steps of plain SGD show the gradients: with values clipped to c none is longer than lr c."""
     steps, clip = [], 1e-3
@@ -395,6 +400,45 @@ def test_ws_finds_alpha_on_the_inner_split(tmp_path):
     assert float(logged["inner/war"]) == pytest.approx(right[best] / len(clips))
     assert int(torch.cat(answers).sum()) == right[best]
     assert float(logged["inner/without_landmarks"]) == 0
+
+
+def saved(path, model):
+    """The checkpoint of a model with other weights than those that it began with."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-1, 1)
+    content = {"state_dict": model.state_dict()}
+    model.on_save_checkpoint(content)
+    torch.save(content, path)
+    return model
+
+
+@pytest.mark.parametrize("fusion", FUSIONS[2:])
+def test_a_fusion_begins_with_the_weights_of_streams_that_were_trained_alone(tmp_path, fusion):
+    """Training with a rate of 0 leaves the parameters as they were loaded."""
+    video = saved(tmp_path / "video.ckpt", small_vshnn())
+    landmarks = saved(tmp_path / "landmarks.ckpt", LandmarkMLP(SEVEN, modules=2, width=8, frames=FRAMES))
+    sources = {"video_weights": str(tmp_path / "video.ckpt"), "optimizer": still}
+    model = small_vshnn(fusion, {"weights": str(tmp_path / "landmarks.ckpt")}, **sources)
+    backbone = copy.deepcopy(model.backbone.state_dict())
+    trained(tmp_path, model, limit_train_batches=1)
+    for name in ("scene_feature", "auxiliary_classifier", "sarnn"):
+        pairs = zip(getattr(model, name).parameters(), getattr(video, name).parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    pairs = zip(model.fusion.net.parameters(), landmarks.net.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert all(torch.equal(tensor, backbone[name]) for name, tensor in model.backbone.state_dict().items())
+
+
+def test_streams_of_other_classes_or_shapes_are_refused(tmp_path):
+    path = tmp_path / "landmarks.ckpt"
+    others = sorted({*SEVEN, "contempt"} - {"neutral"})
+    saved(path, LandmarkMLP(others, modules=2, width=8, frames=FRAMES))  # seven classes too
+    with pytest.raises(ValueError, match=r"was trained on the classes anger, contempt, .*expected anger, disgust"):
+        trained(tmp_path, small_vshnn("ws", {"weights": str(path)}, optimizer=still))
+    saved(path, LandmarkMLP(SEVEN, modules=2, width=9, frames=FRAMES))
+    with pytest.raises(ValueError, match=r"net.hidden.0.0.weight \(\(8, \d+\) expected, \(9, \d+\) found\)"):
+        trained(tmp_path, small_vshnn("ws", {"weights": str(path)}, optimizer=still))
 
 
 @pytest.mark.parametrize(

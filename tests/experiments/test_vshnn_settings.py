@@ -4,12 +4,15 @@ import shlex
 
 import pytest
 import torch
+import yaml
 
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments import request
 from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.request import ExperimentRequest, required_runs
+from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.experiments.system import system_file
+from fer_lightning.tables.plan import TableRequest, plan
 from fer_lightning.tables.table import read_table
 
 VIDEO = ("vshnn", "vshnn_ic", "vshnn_ws", "vshnn_lrmf", "vshnn_lrmaf", "cnn_gru", "c3d")
@@ -54,6 +57,58 @@ def test_a_clip_is_16_successive_frames(system, size):
 @pytest.mark.parametrize("system", ["vshnn", "cnn_gru", "c3d", "lmed", "lmed_svm"])
 def test_frames_spread_over_the_clip_are_an_override(system):
     assert config(system, "afew", *documented(system, "data.sampler"))["data"]["sampler"] == SPREAD
+
+
+@pytest.mark.parametrize("system", ["vshnn_ws", "vshnn_lrmf", "vshnn_lrmaf"])
+def test_a_fusion_starts_from_streams_that_are_trained_alone(system):
+    """Their shapes are compared before anything is trained, and they have the fold and the seed of the fusion."""
+    arguments = documented("vshnn_ws" if system == "vshnn_ws" else "vshnn_lrmf", "model.video_weights")
+    found = config(system, "afew", *arguments)
+    assert {"vshnn_afew", "lmed_cf_afew"} < set(required_runs(found))
+    ShapeCheck().check("mine", found)
+    other = config(system, "afew", *arguments, "--model.fusion.width", "128")
+    with pytest.raises(ValueError, match=r"run:lmed_cf_afew, .*hidden.0.0.weight .*\(128, 222\) expected"):
+        ShapeCheck().check("mine", other)
+    other = config(system, "afew", *arguments, "--model.features", "512")
+    with pytest.raises(ValueError, match=r"run:vshnn_afew, which do not fit.*\(512, 2048\) expected"):
+        ShapeCheck().check("mine", other)
+
+
+def test_a_run_of_the_same_data_is_of_the_same_fold():
+    """Another fold's training clips are this fold's test clips; a run on other data has one fold, and this seed."""
+    arguments = ("--model.fusion.weights", "run:lmed_cf_ckplus")
+    for fold, seed, expected in [
+        ("1", 0, {"lmed_cf_ckplus", "densenet_fc_fer2013"}),
+        ("3", 0, {"lmed_cf_ckplus/3-0", "densenet_fc_fer2013"}),
+        ("3", 2, {"lmed_cf_ckplus/3-2", "densenet_fc_fer2013/1-2"}),
+    ]:
+        asked = ExperimentRequest("vshnn_ws_ckplus", fold=fold, seed=seed, arguments=arguments)
+        assert set(required_runs(resolved(asked))) == expected
+
+
+def test_a_rows_variants_of_the_same_data_are_trained_on_every_fold(tmp_path):
+    """Each before the fusion of its fold; one on other data is trained once for each seed."""
+    needed = [("lmed_cf_ckplus", "a"), ("densenet_fc_fer2013", "b")]
+    row = {
+        "name": "fused",
+        "system": "vshnn_ws",
+        "arguments": [
+            *("--model.fusion.weights", "run:lmed_cf_ckplus.a"),
+            *("--model.backbone.weights", "run:densenet_fc_fer2013.b"),
+        ],
+        "requires": [{"experiment": experiment, "name": name} for experiment, name in needed],
+    }
+    stated = dict.fromkeys(("title", "paper", "place", "link", "protocol"), "x")
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**stated, "data": "ckplus", "columns": ["war"], "rows": [row]}))
+    (planned,) = plan(TableRequest(str(path), folds=("1", "3"), seeds=(0, 2)))
+    runs = {"/".join(each.run.path.parts[-2:]) for each in planned.required}
+    assert runs == {
+        *(f"lmed_cf_ckplus.a/{fold}-{seed}" for fold in (1, 3) for seed in (0, 2)),
+        *(f"densenet_fc_fer2013.b/1-{seed}" for seed in (0, 2)),
+    }
+    for each in planned.requests:
+        assert set(required_runs(resolved(each))) <= {*runs, "lmed_cf_ckplus.a", "densenet_fc_fer2013.b"}
 
 
 @pytest.mark.parametrize("system", ["cnn_lstm", "c3d_lstm", "ceflnet_c3d"])

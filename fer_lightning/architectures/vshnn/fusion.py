@@ -5,7 +5,7 @@ Sensors 20, 5184, https://doi.org/10.3390/s20185184
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +17,10 @@ from torchmetrics import Metric
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.architectures.vshnn.landmark_mlp import FRAMES, Descriptor, LandmarkFeatures, LandmarkNet
 from fer_lightning.evaluation.outputs import StreamScores
+from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.fusion import LowRankFusion
+from fer_lightning.layers.pretrained_parts import PretrainedParts
+from fer_lightning.weights import RANDOM
 
 ALPHAS = tuple(step / 20 for step in range(21))  # [our choice]
 INITIAL_ALPHA = 0.5
@@ -94,6 +97,10 @@ class LandmarkFusion(nn.Module, ABC):
             label: Classes, (M,).
         """
 
+    def pretrained(self, class_names: Sequence[str]) -> list[Pretrained]:
+        """List the layers that start from the weights of a run; its classes must be those given."""
+        return []
+
     def choose(self) -> SearchResult | None:
         """Set and return the best value for the clips that were added, then reset the search; None without a search."""
         return None
@@ -147,12 +154,19 @@ class ScoreFusion(LandmarkFusion):
         modules: Modules of the landmark MLP: 3 for AFEW, 2 for CK+ and MMI (section 5.2.4).
         width: Units of that MLP's hidden layers [our choice].
         frames: Number of frames of a sample, which `lmed_cf` and `trajectory` depend on.
+        weights: `random`, or a run of `LandmarkMLP` (`run:NAME`) from whose landmark network the training starts.
     """
 
     def __init__(
-        self, descriptor: Descriptor = "lmed_cf", modules: int = 3, width: int = 256, frames: int = FRAMES
+        self,
+        descriptor: Descriptor = "lmed_cf",
+        modules: int = 3,
+        width: int = 256,
+        frames: int = FRAMES,
+        weights: str = RANDOM,
     ) -> None:
         super().__init__()
+        self.weights = weights
         self.network = partial(LandmarkNet, descriptor=descriptor, modules=modules, width=width, frames=frames)
 
     def build(self, num_classes: int, scene_size: int) -> int:
@@ -163,6 +177,10 @@ class ScoreFusion(LandmarkFusion):
     def fit(self, batches: Iterable[ClipBatch]) -> None:
         """Fit the scaler of the network's descriptor."""
         self.net.features.fit(batches)
+
+    def pretrained(self, class_names: Sequence[str]) -> list[Pretrained]:
+        """List the landmark network."""
+        return [PretrainedParts({"net": self.net}, self.weights, class_names)]
 
     @abstractmethod
     def fuse(self, video: Tensor, landmarks: Tensor) -> Tensor:

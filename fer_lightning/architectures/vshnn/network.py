@@ -10,7 +10,7 @@ Sensors 20, 5184, https://doi.org/10.3390/s20185184
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +21,14 @@ from data_modules.loading.datamodule import EVALUATED, Selection, VideoDataModul
 from fer_lightning.architectures.vshnn.fusion import FusionOutput, LandmarkFusion
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.evaluation.views import ClipViews
-from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
+from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone, Pretrained
 from fer_lightning.layers.correlation import inter_frame_correlation, substitution_index
 from fer_lightning.layers.frames import gather_frames
+from fer_lightning.layers.pretrained_parts import PretrainedParts
 from fer_lightning.layers.recurrent import Cell, Connection, SceneAwareRNN
 from fer_lightning.layers.video_backbones import ClipBackbone
 from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.weights import RANDOM
 
 
 class SceneFeature(nn.Sequential):
@@ -116,6 +118,8 @@ class VSHNN(VideoClassifier):
         auxiliary: Weight λ of the auxiliary classifier's loss (equation 15 and section 5.2.2).
         fusion: Fusion with the landmarks: `IntermediateConcatenation`, `WeightedSum` or `LowRankMultiModalFusion`.
             None uses the faces alone.
+        video_weights: `random`, or a run of `VSHNN` (`run:NAME`) from whose FC layer of the scene, auxiliary classifier
+            and SARNN the training starts. With `weights` of the fusion, both streams are trained separately first.
         training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
@@ -135,10 +139,11 @@ class VSHNN(VideoClassifier):
         dropout: float = 0.5,
         auxiliary: float = 0.5,
         fusion: LandmarkFusion | None = None,
+        video_weights: str = RANDOM,
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        self.substitution, self.auxiliary = substitution, auxiliary
+        self.substitution, self.auxiliary, self.video_weights = substitution, auxiliary, video_weights
         num_classes = len(class_names)
         self.backbone = backbone or FullyConnectedBackbone()
         self.scene = scene or ClipBackbone("c3d")
@@ -157,6 +162,13 @@ class VSHNN(VideoClassifier):
             self.without_landmarks = nn.ModuleDict({f"{split}_split": MeanMetric() for split in ("train", *EVALUATED)})
         rnn = SceneAwareRNN(self.backbone.num_features, scene_size, hidden, cell, connection)
         self.sarnn = SceneAwareClassifier(rnn, features, num_classes, dropout)
+
+    def pretrained(self) -> list[Pretrained]:
+        """List the backbones, the video stream behind them, and the layers of the fusion."""
+        names = ("scene_feature", "auxiliary_classifier", "sarnn")
+        video = {name: cast(nn.Module, getattr(self, name)) for name in names}
+        fusion = [] if self.fusion is None else self.fusion.pretrained(self.class_names)
+        return [*super().pretrained(), PretrainedParts(video, self.video_weights, self.class_names), *fusion]
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
         """Compute the appearance features (B, T, D) and the features of the 3D convolutions (B, E)."""
