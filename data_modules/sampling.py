@@ -221,6 +221,7 @@ class ContiguousSampler(FrameSampler):
     """Take a window of `frames` successive frames: a random one in training; see `contiguous_indices`.
 
     Evaluation takes the middle window, or the middle one of each of `eval_views` equal parts of all possible windows.
+    The first view, which reports show, is nearest to the middle of the clip.
     """
 
     num_clips: ClassVar[int] = 1
@@ -234,7 +235,8 @@ class ContiguousSampler(FrameSampler):
 
     def evaluation_view(self, num_frames: int, number: int) -> Tensor:
         """Return the (frames,) int64 frame numbers of the window `number`, counted from 0."""
-        return contiguous_indices(num_frames, self.frames, (number + 0.5) / self.eval_views)
+        parts = sorted(range(self.eval_views), key=lambda part: abs(2 * part + 1 - self.eval_views))
+        return contiguous_indices(num_frames, self.frames, (parts[number] + 0.5) / self.eval_views)
 
 
 @dataclass

@@ -154,11 +154,11 @@ def test_windows_by_hand():
     middle, three = ContiguousSampler(frames=4), ContiguousSampler(frames=4, eval_views=3)
     assert middle(10, None).tolist() == [3, 4, 5, 6]
     assert middle.evaluation_view(10, 0).tolist() == [3, 4, 5, 6]
-    # nine possible windows of 12 frames, in three parts of three, of which each gives its middle one
-    assert [three.evaluation_view(12, number).tolist()[0] for number in range(3)] == [1, 4, 7]
+    # nine possible windows of 12 frames, in three parts of three, of which each gives its middle one; the middle first
+    assert [three.evaluation_view(12, number).tolist()[0] for number in range(3)] == [4, 1, 7]
     assert [three.evaluation_view(5, number).tolist() for number in range(3)] == [
-        [0, 1, 2, 3],
         [1, 2, 3, 4],
+        [0, 1, 2, 3],
         [1, 2, 3, 4],
     ]
     assert middle(4, None).tolist() == [0, 1, 2, 3]

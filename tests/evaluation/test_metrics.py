@@ -12,7 +12,7 @@ from fer_lightning.evaluation.bootstrap import Interval, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import difference_line, difference_lines, paired_difference
 from fer_lightning.evaluation.features import silhouette
-from fer_lightning.evaluation.localization import peak_localization
+from fer_lightning.evaluation.localization import apex_substitution, peak_localization
 from fer_lightning.evaluation.metrics import (
     MACRO_F1,
     METRICS,
@@ -361,6 +361,33 @@ def test_peak_localization_passes_over_frames_that_are_padding() -> None:
     outputs = outputs_of([[0.2, 0.8]], [[0.5, 1.0]], index=[[3, -1]])
     found = peak_localization(outputs)
     assert (found.hit_rate, found.chance) == (0.0, 1.0)
+
+
+def test_the_apex_in_replaced_frames_by_hand() -> None:
+    nan = float("nan")
+    intensity = [
+        [0.0, 0.2, 1.0, 0.97],  # the apex is in frames 2 and 3; frame 0 becomes 2, and 3 becomes 1
+        [0.9, 0.9, 0.9, 0.0],  # in frames 0 to 2; frame 3 becomes 0
+        [0.5, nan, 0.0, 0.8],  # in frame 0: the last one is padding; the unknown frame becomes 0
+        [0.0, 0.1, 0.0, 0.0],  # never rises: left out
+        [nan, nan, nan, nan],  # unknown: left out
+    ]
+    source = np.array([[2, 1, 2, 1], [0, 1, 2, 0], [0, 0, 2, 3], [1, 1, 1, 1], [1, 1, 1, 1]], np.int32)
+    index = [[0, 1, 2, 3]] * 2 + [[0, 1, 2, -1]] + [[0, 1, 2, 3]] * 2
+    outputs = replace(outputs_of([[1.0]] * 5, intensity, index), frame_source=source)
+    found = apex_substitution(outputs)
+    assert (found.clips, found.left_out) == (3, 2)
+    assert found.replaced == pytest.approx(1 / 4), "frames 0 and 3, 3, and 1"
+    assert found.replacements == pytest.approx(3 / 4), "frames 2 and 1, 0, and 0"
+    assert found.before == pytest.approx((2 + 3 + 1) / 11)
+    assert found.after == pytest.approx((2 + 4 + 2) / 11)
+    none = apex_substitution(replace(outputs, frame_source=np.tile(np.arange(4), (5, 1))))
+    assert np.isnan([none.replaced, none.replacements]).all()
+    assert none.before == none.after == found.before
+    with pytest.raises(ValueError, match="no substituted frames"):
+        apex_substitution(replace(outputs, frame_source=None))
+    with pytest.raises(ValueError, match="no intensity"):
+        apex_substitution(replace(outputs, intensity=None))
 
 
 def test_random_attention_locates_at_chance() -> None:

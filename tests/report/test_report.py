@@ -281,6 +281,9 @@ def test_a_report_shows_relations_and_streams(run: RunFolder) -> None:
     assert 3 <= shown.count("<img") <= 4
     assert "replaced frames: 3" in shown
     assert "1.0 of 6 frames are replaced" in shown
+    # the intensity rises from 0 to 1: only the last of six frames holds the apex, and the third becomes the fifth
+    assert "The apex of the expression is in 0.0 % of the replaced frames and in 0.0 % of those used instead" in shown
+    assert "from 16.7 to 16.7 % of the frames of" in shown
     assert (run.report.parent / "figures" / "relations-01.png").exists()
 
     table = PredictionTable.read(run.predictions("test"))

@@ -12,7 +12,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from data_modules.store.stored_clip import StoredClip
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.localization import apex_substitution
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.elements import EvaluatedRun, Picture, Section
 from fer_lightning.report.figures.examples import (
@@ -201,6 +203,7 @@ def section(run: EvaluatedRun) -> Section | None:
             f"border, and the number below is that of the frame used instead. On average, {changed.mean():.1f} of "
             f"{outputs.frame_source.shape[1]} frames are replaced."
         )
+        texts += _apex(outputs)
     chosen = choose_examples(table, outputs, MAX_EXAMPLES - 1, 1)
     examples, problems = load_examples(
         run.info, chosen, lambda clip_id, clip: load_relation(clip_id, table, outputs, clip)
@@ -212,3 +215,24 @@ def section(run: EvaluatedRun) -> Section | None:
         number = f"relations-{len(pictures) + 1:02d}"
         pictures.append(run.gallery.add(number, relation_figure(example), alt))
     return Section("relations", "Relations between frames", tuple(texts), problems, tuple(pictures))
+
+
+def _apex(outputs: ClipOutputs) -> list[str]:
+    """Says how many of the replaced frames hold the apex, if the intensity of the expression is known."""
+    if outputs.intensity is None:
+        return []
+    result = apex_substitution(outputs)
+    if not result.clips:
+        return [
+            "Where the apex is among the replaced frames is not measured: no clip has a marked expression of known "
+            "intensity."
+        ]
+    if np.isnan(result.replaced):
+        return ["No frame is replaced in the clips with a marked expression."]
+    return [
+        f"The apex of the expression is in {100 * result.replaced:.1f} % of the replaced frames and in "
+        f"{100 * result.replacements:.1f} % of those used instead: substitution changes its share from "
+        f"{100 * result.before:.1f} to {100 * result.after:.1f} % of the frames of {counted(result.clips, 'clip')}. "
+        f"A frame holds it if its intensity is within 0.05 of the largest of the sampled ones. Left out: "
+        f"{counted(result.left_out, 'clip')} without a marked expression of known intensity."
+    ]
