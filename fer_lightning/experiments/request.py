@@ -223,7 +223,7 @@ class ExperimentRequest:
         faces = read_yaml(data_file(self.dataset))["init_args"]["faces"]
         annotated = faces["detector"] == "annotation"
         sources = {"person": "insightface", "landmarks": "mesh"}
-        needed = {
+        needed: dict[str, str] = {
             need: "annotation" if annotated else source
             for need, source in sources.items()
             if need in self.needs and faces[need] == "none"
