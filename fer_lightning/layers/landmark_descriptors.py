@@ -25,8 +25,9 @@ class Distances:
     shows: str
 
 
-# [our choice] The paper uses 34 pairs but does not list them. These distances change with the facial action units of
-# the basic emotions (Ekman and Friesen). The set is symmetric: a mirrored face has the same distances.
+# [our choice] The paper takes its 34 pairs from its reference 36 (section 2.3) and does not list them. These distances
+# change with the facial action units of the basic emotions (Ekman and Friesen). The set is symmetric: a mirrored face
+# has the same distances.
 DISTANCES = (
     Distances("brows", ((21, 22),), "inner ends drawn together: anger, fear, sadness (AU 4)"),
     Distances("brows", ((21, 39), (22, 42)), "inner ends over the eyes' inner corners: raised in sadness (AU 1)"),

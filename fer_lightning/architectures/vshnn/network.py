@@ -108,11 +108,13 @@ class VSHNN(VideoClassifier):
         class_names: Emotion names in alphabetical order.
         backbone: Frozen backbone of the frames. None is a random DenseNet-FC. `fer train densenet_fc_fer2013` trains
             one.
-        scene: Frozen 3D CNN without its head. None is a random C3D.
+        scene: Frozen 3D CNN without its head (sections 3.3 and 5.2.2; table A1 has it the other way round: all but the
+            FC layers are tuned). None is a random C3D.
         cell: Cell of SARNN, `gru` or `lstm`.
         connection: Connection of scene and frames, type A, B or C (section 3.5).
         substitution: Number K of frames to substitute, 3 of 16 in the paper (section 3.4); 0 for none.
-        hidden: Units of the scene's FC layer, the auxiliary classifier and SARNN (sections 5.2.2 and 5.2.3).
+        hidden: Units of the scene's FC layer, the auxiliary classifier and SARNN (sections 5.2.2 and 5.2.3). Table A1
+            calls this SARNN's input size, but the appearance features that enter it have 4096 values (section 3.2).
         features: Units of the FC layer behind SARNN (section 5.2.3).
         dropout: Dropout rate of SARNN's last hidden state and in the auxiliary classifier.
         auxiliary: Weight λ of the auxiliary classifier's loss (equation 15 and section 5.2.2).
