@@ -35,7 +35,8 @@ class AFEW(VideoDataset):
     With the detector `crop`, the clips are the faces aligned by the authors, `AlignedFaces_LBPTOP_Points/Faces/<id>`
     and `AlignedFaces_LBPTOP_Points_Val/Faces/<id>`, under the root or in the part's folder, with the videos' labels;
     with any other detector they are the videos. A clip without aligned faces is kept and reported as unreadable.
-    The films of the clips are not published; according to the authors, no film is in both parts.
+    According to the authors, no film is in both parts; which one a clip is from is not published, so the inner split
+    of the training clips is exclusive in clips only.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import class_folders, visible
 from data_modules.labels import NEUTRAL, SEVEN
@@ -30,6 +30,7 @@ class BU4DFE(VideoDataset):
 
     name: ClassVar[str] = "bu4dfe"
     licence: ClassVar[str] = "for research, under an agreement to be signed"
+    exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "ask its authors at Binghamton University with their agreement (BU-4DFE)."
     counts: ClassVar[tuple[SplitCount, ...]] = (
         SplitCount.from_pairs("", *((emotion, 101) for emotion in SEVEN if emotion != NEUTRAL)),

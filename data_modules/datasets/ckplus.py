@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.fold_files import count_folds
 from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import visible
@@ -49,12 +49,18 @@ class CKPlus(VideoDataset):
 
     name: ClassVar[str] = "ckplus"
     licence: ClassVar[str] = "for research, under an agreement to be signed"
+    exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "ask the Affect Analysis Group of the University of Pittsburgh with its agreement."
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Six emotions, and contempt or neutral."""
         return SEVEN if self.protocol == "neutral" else class_list({*SEVEN, CONTEMPT} - {NEUTRAL})
+
+    @property
+    def classes_from_stills(self) -> tuple[str, ...]:
+        """Neutral in the protocol `neutral`: half of its clips, and the easiest."""
+        return (NEUTRAL,) if self.protocol == "neutral" else ()
 
     @property
     def folds(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import videos
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
@@ -36,6 +36,7 @@ class CREMAD(VideoDataset):
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "cremad"
     licence: ClassVar[str] = "Open Database License (ODbL) 1.0"
+    exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "clone https://github.com/CheyneyComputerScience/CREMA-D with Git LFS."
     counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount("", 7442),)
 

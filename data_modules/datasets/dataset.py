@@ -5,10 +5,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
+
+Unit = Literal["subjects", "films", "clips"]
+"""What two splits of a data set do not share; `clips` where neither subjects nor films are known."""
 
 
 class DatasetNotFoundError(FileNotFoundError):
@@ -69,6 +72,19 @@ class VideoDataset(ABC):
     @property
     def counts(self) -> tuple[SplitCount, ...]:
         """The published numbers of clips of a complete copy; empty where they are not known."""
+        return ()
+
+    @property
+    def exclusive_in(self) -> Unit:
+        """What the splits that the suite makes, the inner one and folds, do not share.
+
+        Where it is `clips`, a person may be in both the training and the inner split.
+        """
+        return "clips"
+
+    @property
+    def classes_from_stills(self) -> tuple[str, ...]:
+        """The classes whose clips are single frames of other clips; accuracy is reported without them, too."""
         return ()
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.films import compare_films
 from data_modules.manifest import SPLITS, VideoRecord, misnamed, outside_path, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
@@ -87,6 +88,7 @@ def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
     ]
     found, published = count_clips(records), published_counts(dataset)
     findings += [*_empty_splits(found), *_differing_counts(found, published), *_left_out(dataset)]
+    findings += [*_inner_split(dataset, records), *_other_dataset(dataset)]
     return Diagnosis(dataset.name, str(folder), dataset.fold, dataset.class_names, found, published, tuple(findings))
 
 
@@ -251,6 +253,34 @@ def _differing_counts(found: Sequence[SplitCount], published: Sequence[SplitCoun
         if clips != expected.clips or differing:
             text = f"{expected.split or 'all splits'}: {clips} clips here, {expected.clips} in a complete copy"
             yield Finding("counts", "note", "; ".join([text, *differing]))
+
+
+def _inner_split(dataset: VideoDataset, records: Sequence[VideoRecord]) -> Iterator[Finding]:
+    """That an inner split of the training clips may share people with them."""
+    if dataset.exclusive_in == "clips" and not any(record.split == "inner" for record in records):
+        text = (
+            "neither films nor subjects of the clips are known, so the inner split is exclusive in clips only: its "
+            "accuracy is too high where people are in both parts"
+        )
+        yield Finding("inner split", "note", text)
+
+
+def _other_dataset(dataset: VideoDataset) -> Iterator[Finding]:
+    """Films that SFEW and AFEW share across their splits."""
+    compared = compare_films(dataset)
+    if compared is None:
+        return
+    other, shared = compared
+    if shared is None:
+        text = f"not compared with those of {other}, which is not in {dataset.folder.parent}"
+        yield Finding("films", "note", text)
+        return
+    text = f"films are trained on in one of {dataset.name} and {other} and reported in the other"
+    certain = (film.text for film in shared if film.is_named)
+    yield from _finding(f"films of {other}", "wrong", f"{text}; do not use one to train for the other", certain)
+    likely = (film.text for film in shared if not film.is_named)
+    advice = "AFEW names places in films and no films, and two films may have a clip at the same place: look at them"
+    yield from _finding(f"films of {other}", "note", f"{text}, most likely; {advice}", likely)
 
 
 def _left_out(dataset: VideoDataset) -> Iterator[Finding]:

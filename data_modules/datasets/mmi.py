@@ -9,7 +9,7 @@ from typing import ClassVar
 from defusedxml import DTDForbidden
 from defusedxml.ElementTree import ParseError, fromstring
 
-from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import visible
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
@@ -53,6 +53,7 @@ class MMI(VideoDataset):
 
     name: ClassVar[str] = "mmi"
     licence: ClassVar[str] = "for research, under an agreement to be signed"
+    exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "ask for an account with the agreement on https://mmifacedb.eu"
     counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount("", 205),)
 

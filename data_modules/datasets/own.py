@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import Unit, VideoDataset
 from data_modules.datasets.fold_files import check_exclusive, count_folds, read_folds
 from data_modules.datasets.folds import assign_folds, fold_number
 from data_modules.datasets.layouts import VIDEO_SUFFIXES, visible
@@ -85,6 +85,14 @@ class Own(VideoDataset):
         if self._clips.assigned:
             return max(self._clips.assigned)
         return self.made_folds if self.folds_file is None else count_folds(self.folds_file)
+
+    @property
+    def exclusive_in(self) -> Unit:
+        """Films or subjects if the table names one for each clip and leaves the inner split to the suite."""
+        records = self._clips.records
+        if any(record.split == "inner" or not (record.group or record.subject) for record in records):
+            return "clips"
+        return "films" if any(record.group for record in records) else "subjects"
 
     def records(self) -> list[VideoRecord]:
         """Returns all clips with their split for `fold`.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
 from data_modules.datasets.layouts import videos, visible
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE, class_list
@@ -46,6 +46,7 @@ class RAVDESS(VideoDataset):
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "ravdess"
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
+    exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "download Video_Speech_Actor_*.zip from https://zenodo.org/records/1188976"
     # 24 actors say two sentences twice, in two intensities; neutral has only one.
     counts: ClassVar[tuple[SplitCount, ...]] = (

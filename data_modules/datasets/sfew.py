@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from data_modules.datasets.dataset import Unit
 from data_modules.datasets.stills import StillDataset
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN, emotion_name
@@ -27,6 +28,7 @@ class SFEW(StillDataset):
 
     name: ClassVar[str] = "sfew"
     licence: ClassVar[str] = "for academic research, under an agreement to be signed"
+    exclusive_in: ClassVar[Unit] = "films"
     how_to_get: ClassVar[str] = "ask its authors, as https://cs.anu.edu.au/few/ says."
 
     @property

@@ -19,7 +19,8 @@ def person_or_film(record: VideoRecord) -> str:
 def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float = 0.15) -> list[VideoRecord]:
     """Returns the records, with those of the inner split marked `inner` instead of `train`.
 
-    No film or subject is in both parts, and the choice is stratified by emotion. It depends only on the data set's
+    No film or subject is in both parts where it is known (see `VideoDataset.exclusive_in`), and the choice is
+    stratified by emotion. It depends only on the data set's
     name, its clips and the fold, not on the seed or the experiment.
 
     Args:

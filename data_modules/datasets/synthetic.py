@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from data_modules.datasets.dataset import VideoDataset, data_root
+from data_modules.datasets.dataset import Unit, VideoDataset, data_root
 from data_modules.datasets.folds import fold_number
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
@@ -34,6 +34,7 @@ class RenderedDataset(VideoDataset):
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
 
     licence: ClassVar[str] = "Apache-2.0, like the suite that renders it"
+    exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "`fer data prepare` renders it; nothing is downloaded."
     is_rendered: ClassVar[bool] = True
     limits: ClassVar[tuple[str, ...]] = ("It has seen rendered faces only: it is not made for real people.",)

@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from data_modules.utils.csv_tables import csv_bytes
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
 from fer_lightning.cli.train import add_experiment_arguments, request_from_options
@@ -17,7 +18,7 @@ from fer_lightning.ensemble.order import steps, train_in_order
 from fer_lightning.ensemble.training import refuse_models_data, resolved
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
-from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.experiments.cluster import Cluster
 from fer_lightning.experiments.fit import prepare_data_and_weights, refuse_unfit_weights
 from fer_lightning.experiments.jobs import train_all
@@ -49,6 +50,8 @@ class Summary:
     selection: str
     pooled: Scores
     intervals: Intervals  # of the pooled scores
+    class_names: tuple[str, ...]
+    classes_from_stills: tuple[str, ...] = ()
 
     def mean(self, metric: Metric) -> float:
         """Returns the mean of the runs' values."""
@@ -58,6 +61,35 @@ class Summary:
         """Returns the sample standard deviation (n - 1) of the runs' values; 0 for a single run."""
         return float(np.std([run.scores[metric] for run in self.runs], ddof=1)) if len(self.runs) > 1 else 0.0
 
+    def parts(self) -> dict[str, Scores]:
+        """Returns the pooled scores over parts of the clips that are reported beside those over all clips."""
+        parts = {"answered": self.pooled.answered} if self.pooled.confusion[:, -1].any() else {}
+        if self.classes_from_stills:
+            name = f"without_{'_and_'.join(self.classes_from_stills)}"
+            parts[name] = self.pooled.without_classes(self.class_names, self.classes_from_stills)
+        return parts
+
+    def class_accuracies(self) -> dict[str, dict[str, object]]:
+        """Returns for each class its clips and accuracy, pooled and as mean and deviation over runs."""
+        runs = np.array([run.scores.class_accuracy for run in self.runs])  # (R, C), NaN where a class does not occur
+        content: dict[str, dict[str, object]] = {}
+        for column, name in enumerate(self.class_names):
+            values = runs[~np.isnan(runs[:, column]), column]
+            content[name] = {
+                "clips": int(self.pooled.support[column]),
+                "pooled": _number_or_none(float(self.pooled.class_accuracy[column])),
+                "mean": float(values.mean()) if len(values) else None,
+                "std": float(values.std(ddof=1)) if len(values) > 1 else 0.0,
+            }
+        return content
+
+    def confusion_csv(self) -> bytes:
+        """Returns the pooled confusion matrix as a CSV table: a row for each true class, with numbers of clips."""
+        rows = self.pooled.confusion.tolist()
+        return csv_bytes(
+            ("true", *self.class_names, NONE), [(n, *row) for n, row in zip(self.class_names, rows, strict=True)]
+        )
+
     @property
     def content(self) -> dict[str, object]:
         """The content of `summary.json`; undefined values are null."""
@@ -65,10 +97,18 @@ class Summary:
             "runs": [
                 {"fold": run.fold, "seed": run.seed, "clips": run.scores.clips}
                 | {metric.name: _number_or_none(run.scores[metric]) for metric in METRICS}
+                | {"confusion": run.scores.confusion.tolist()}
                 for run in self.runs
             ],
             "selection": self.selection,
+            "class_names": self.class_names,
+            "class_accuracy": self.class_accuracies(),
+            "pooled_confusion": self.pooled.confusion.tolist(),  # true classes in rows; the last column is `none`
         }
+        for name, part in self.parts().items():
+            content[f"pooled_{name}"] = {"clips": part.clips} | {
+                metric.name: _number_or_none(part[metric]) for metric in METRICS
+            }
         for metric in METRICS:
             content[f"{metric.name}_mean"] = _number_or_none(self.mean(metric))
             content[f"{metric.name}_std"] = _number_or_none(self.std(metric))
@@ -144,11 +184,13 @@ def fold_names(request: ExperimentRequest) -> tuple[str, ...]:
 
 
 def write_summary(folder: Path, requests: list[ExperimentRequest]) -> Summary:
-    """Writes `summary.json` and the pooled confusion matrix of finished runs, and prints a table of their scores."""
+    """Writes the summary and the pooled confusion matrix (CSV, PNG) of finished runs, and prints their scores."""
     tables = [PredictionTable.read(request.run.predictions("test")) for request in requests]
-    selections = {request.run.read_info().selection for request in requests}
-    summary = summarise(tables, requests, " and ".join(sorted(selections)))
+    infos = [request.run.read_info() for request in requests]
+    selection = " and ".join(sorted({info.selection for info in infos}))
+    summary = replace(summarise(tables, requests, selection), classes_from_stills=infos[0].classes_from_stills)
     atomic_write(folder / "summary.json", json.dumps(summary.content, indent=2).encode())
+    atomic_write(folder / "confusion.csv", summary.confusion_csv())
     atomic_write(folder / "confusion.png", png(confusion_figure(summary.pooled.confusion, tables[0].class_names)))
     print_summary(summary)
     send_summary(folder, requests, summary, tables[0].class_names)
@@ -180,7 +222,7 @@ def summarise(tables: list[PredictionTable], requests: list[ExperimentRequest], 
     pairs = zip(tables, requests, strict=True)
     runs = tuple(RunScores(request.fold, request.seed, scores(table)) for table, request in pairs)
     pooled = PredictionTable.concat(tables)
-    return Summary(runs, selection, scores(pooled), bootstrap(pooled))
+    return Summary(runs, selection, scores(pooled), bootstrap(pooled), pooled.class_names)
 
 
 def print_summary(summary: Summary) -> None:
@@ -198,6 +240,22 @@ def print_summary(summary: Summary) -> None:
     table.add_row("pooled", "", str(summary.pooled.clips), *pooled)
     intervals = (summary.intervals[metric].written(metric) for metric in METRICS)
     table.add_row(f"{100 * summary.intervals.level:.0f} %", "", "", *intervals)
+    for name, part in summary.parts().items():
+        table.add_row(name.replace("_", " "), "", str(part.clips), *(metric.write(part[metric]) for metric in METRICS))
     Console(width=120).print(table)
+    print_classes(summary)
     if "best_on_test" in summary.selection:
         print("best_on_test: the epochs were chosen on the very splits that are reported here")
+
+
+def print_classes(summary: Summary) -> None:
+    """Prints the accuracy of each class: pooled, and as mean and deviation over the runs."""
+    table = Table("class", title="class accuracies")
+    for column in ("clips", "pooled", "mean over runs"):
+        table.add_column(column, justify="right")
+    for name, values in summary.class_accuracies().items():
+        pooled, mean, std = (
+            f"{values[key]:.3f}" if values[key] is not None else "–" for key in ("pooled", "mean", "std")
+        )
+        table.add_row(name, str(values["clips"]), pooled, f"{mean} ± {std}")
+    Console(width=120).print(table)

@@ -269,4 +269,6 @@ def info_of(ensemble: Ensemble, out: Path) -> RunInfo:
         device=infos[0].device if timed else "",
         precision=infos[0].precision if timed else "",
         seconds=sum(info.seconds for info in infos),
+        exclusive_in=first.exclusive_in,
+        classes_from_stills=first.classes_from_stills,
     )

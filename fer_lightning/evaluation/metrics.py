@@ -6,7 +6,7 @@ error of its class and is never left out of a mean. Confusion matrices of severa
 added; metrics cannot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -164,6 +164,23 @@ class Scores:
     def clips(self) -> int:
         """The number of clips."""
         return int(self.confusion.sum())
+
+    def without_classes(self, class_names: Sequence[str], left_out: Collection[str]) -> "Scores":
+        """Returns the scores over the clips of the other classes; predictions of the left-out classes stay errors.
+
+        Args:
+            class_names: (C,) of the confusion matrix.
+            left_out: names of the true classes whose clips are left out.
+        """
+        kept = np.array([name not in left_out for name in class_names])
+        return Scores(np.where(kept[:, None], self.confusion, 0))
+
+    @property
+    def answered(self) -> "Scores":
+        """The scores over the clips with a prediction."""
+        confusion = self.confusion.copy()
+        confusion[:, -1] = 0
+        return Scores(confusion)
 
     @property
     def most_frequent_class(self) -> "Scores":

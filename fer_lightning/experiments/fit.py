@@ -235,6 +235,8 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
             precision=str(trainer.precision),
             seconds=seconds,
             faces=faces_of(cli),
+            exclusive_in=data.dataset.exclusive_in,
+            classes_from_stills=data.dataset.classes_from_stills,
         )
     )
     write_report(run)

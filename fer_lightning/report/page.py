@@ -7,7 +7,7 @@ from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
+from fer_lightning.evaluation.metrics import HEADLINE, METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.contents import CONTENTS
 from fer_lightning.report.elements import EvaluatedRun, Gallery, Section
@@ -73,7 +73,7 @@ def write_report(run: RunFolder) -> Path:
         f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_selection(info)}",
         (OPTIMISTIC,) if info.selection == "best_on_test" else (),
         _tiles(result, intervals),
-        _notes(run, info, table, intervals),
+        _notes(evaluated, intervals),
         tuple(section for section in sections if section is not None),
     )
     gallery.delete_others()
@@ -124,16 +124,37 @@ def _tile_notes(metric: Metric, result: Scores, intervals: Intervals) -> tuple[s
     return (*notes, metric.meaning)
 
 
-def _notes(run: RunFolder, info: RunInfo, table: PredictionTable, intervals: Intervals) -> tuple[str, ...]:
-    """Describes the sample behind the tiles, the results on the inner split, and faces that are not the paper's."""
-    missing = int(table.missing.sum())
+def _notes(run: EvaluatedRun, intervals: Intervals) -> tuple[str, ...]:
+    """Describes the sample behind the tiles, accuracy over parts of it, the inner split, and the run's faces."""
+    table, missing = run.table, int(run.table.missing.sum())
     notes = [f"Reported split: {sample_size(table)}; {interval_method(intervals)}."]
     if missing:
-        notes.append(f"Without a prediction: {missing} of {counted(len(table), 'clip')}; each counts as an error.")
+        text = f"Without a prediction: {missing} of {counted(len(table), 'clip')}; each counts as an error."
+        notes.append(f"{text} Over the others: {_accuracy(run.scores.answered)}")
+    if run.info.classes_from_stills:
+        others = run.scores.without_classes(table.class_names, run.info.classes_from_stills)
+        names = " and ".join(run.info.classes_from_stills)
+        notes.append(f"Clips of {names} are single frames of other clips. Without them: {_accuracy(others)}")
     try:
-        notes.append(f"Inner split, for comparison: {summary_line(PredictionTable.read(run.predictions('inner')))}.")
+        inner = summary_line(PredictionTable.read(run.folder.predictions("inner")))
+        notes.append(f"Inner split, for comparison: {inner}.{_exclusive(run.info)}")
     except FileNotFoundError:
         notes.append("There is no prediction table of an inner split.")
     except ValueError as error:
         notes.append(f"The prediction table of the inner split cannot be read: {error}")
-    return (*notes, info.faces) if info.faces else tuple(notes)
+    return (*notes, run.info.faces) if run.info.faces else tuple(notes)
+
+
+def _accuracy(result: Scores) -> str:
+    """Writes the headline metrics with the number of clips."""
+    return f"{', '.join(f'{metric.short} {result.written(metric)}' for metric in HEADLINE)} (N = {result.clips})."
+
+
+def _exclusive(info: RunInfo) -> str:
+    """Says what the inner split does not share with the clips that are trained on; runs of old versions do not know."""
+    if info.exclusive_in == "clips":
+        return (
+            " It is exclusive in clips only, as the data set names neither films nor people: people may be both in it "
+            "and in the training clips, which makes its values too high."
+        )
+    return f" It shares no {info.exclusive_in} with the training clips." if info.exclusive_in else ""

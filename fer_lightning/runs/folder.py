@@ -81,6 +81,8 @@ class RunInfo:
     precision: str = ""
     seconds: float = 0.0  # of training and evaluation
     faces: str = ""  # in what they differ from those of the system's paper, a sentence
+    exclusive_in: str = ""  # what the inner split and training do not share, see `VideoDataset.exclusive_in`
+    classes_from_stills: tuple[str, ...] = ()  # see `VideoDataset.classes_from_stills`
     commit: str = field(default_factory=commit)
     versions: list[tuple[str, str]] = field(default_factory=versions)
 
@@ -178,6 +180,7 @@ class RunFolder:
         try:
             values = json.loads(path.read_text())
             values["class_names"] = tuple(values["class_names"])
+            values["classes_from_stills"] = tuple(values.get("classes_from_stills", ()))
             values["versions"] = [(name, version) for name, version in values["versions"]]
             return RunInfo(**values)
         except (KeyError, TypeError, ValueError) as error:

@@ -85,6 +85,7 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
         class_names=table.class_names,
         confusion=tuple(tuple(row) for row in scores(table).confusion.tolist()),
         curves=_curves(request),
+        classes_from_stills=info.classes_from_stills,
     )
 
 

@@ -176,6 +176,7 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
         )
     if not rendered:
         notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]
+    notes += [_without_stills(row, results[row.name]) for row in table.rows if row.name in results]
     notes += [f"{row.display_name}: {row.note}" for row in table.rows if row.note]
     for reason in dict.fromkeys(row.missing for row in table.rows if row.missing):
         labels = [row.display_name for row in table.rows if row.missing == reason and row.name not in results]
@@ -189,6 +190,20 @@ def _other_clips(row: Row, result: RowResult) -> str:
     if not clips or int(clips) == result.clips:
         return ""
     return f"{row.display_name}: the published accuracy is of {clips} clips, ours of {result.clips}."
+
+
+def _without_stills(row: Row, result: RowResult) -> str:
+    """Gives the accuracy without the classes that are made of still frames, pooled over folds, as mean over seeds."""
+    classes = result.runs[0].classes_from_stills
+    if not classes:
+        return ""
+    values, clips = [], 0
+    for seed in result.seeds:
+        parts = [run.without_stills for run in result.runs if run.seed == seed]
+        clips = sum(part.clips for part in parts)
+        values.append(sum(part[WAR] * part.clips for part in parts) / max(clips, 1))
+    text = f"{WAR.short} without {' and '.join(classes)}, which is of still frames,"
+    return f"{row.display_name}: {text} is {_mean(values, WAR.name)} (N = {clips})."
 
 
 def _selections(results: dict[str, RowResult]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.bootstrap import Interval
-from fer_lightning.evaluation.metrics import Metric
+from fer_lightning.evaluation.metrics import Metric, Scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.tables.plan import PlannedRow, TableRequest
@@ -45,6 +45,7 @@ class RunResult:
         class_names: of the data set.
         confusion: (C, C + 1) clips by true and predicted class, the last column for clips without a prediction.
         curves: name of a logged value -> its value after each epoch.
+        classes_from_stills: classes without which the accuracy is given, too; see `VideoDataset.classes_from_stills`.
     """
 
     fold: str
@@ -64,6 +65,12 @@ class RunResult:
     class_names: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     curves: dict[str, tuple[float, ...]]
+    classes_from_stills: tuple[str, ...] = ()
+
+    @property
+    def without_stills(self) -> Scores:
+        """The scores over the clips of the other classes than `classes_from_stills`."""
+        return Scores(np.array(self.confusion)).without_classes(self.class_names, self.classes_from_stills)
 
 
 @dataclass(frozen=True)

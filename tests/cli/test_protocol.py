@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli import cross_validate as protocol
@@ -87,6 +87,18 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
         assert summary[f"pooled_{name}"] == pytest.approx(value(PredictionTable.concat(tables)))
     assert summary["pooled_macro_f1_interval"][0] <= summary["pooled_macro_f1"]
     assert "pooled_std_accuracy_interval" not in summary
+    pooled = PredictionTable.concat(tables)
+    expected = confusion_matrix(pooled.emotion, pooled.predicted, labels=[*pooled.class_names, "none"])[:-1]
+    assert summary["pooled_confusion"] == expected.tolist()
+    with (folder / "confusion.csv").open(newline="") as file:
+        assert [[int(n) for n in row[1:]] for row in list(csv.reader(file))[1:]] == expected.tolist()
+    for table, run in zip(tables, summary["runs"], strict=True):
+        assert np.sum(run["confusion"]) == len(table)
+    for name in pooled.class_names:
+        each = [table.correct[table.emotion == name].mean() for table in tables]
+        values = summary["class_accuracy"][name]
+        assert values["pooled"] == pytest.approx(pooled.correct[pooled.emotion == name].mean())
+        assert (values["mean"], values["std"]) == pytest.approx((np.mean(each), np.std(each, ddof=1)))
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert "mean" in capsys.readouterr().out
     assert main(command) == 0
@@ -123,6 +135,29 @@ def test_a_cross_validation_is_a_run_of_wandb(two_folds, in_this_process, offlin
             assert ends == pytest.approx(summary[f"pooled_{name}_interval"])
     assert [row["war"] for row in told.table("report/runs")] == pytest.approx([run["war"] for run in summary["runs"]])
     assert sum(value for row in told.table("report/confusion") for value in row.values() if value in range(29)) == 28
+
+
+def test_accuracy_without_neutral_and_over_answered_clips_is_beside_that_over_all(capsys):
+    p = np.full((4, 2), 0.5)
+    p[:3] = [[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]  # anger, neutral, neutral, none
+    p[3] = np.nan
+    text = np.array
+    table = PredictionTable(
+        ("anger", "neutral"), text(["a", "b", "c", "d"]), text([""] * 4), text([""] * 4), text(["test"] * 4),
+        text(["1"] * 4), np.zeros(4, int), text(["anger", "anger", "neutral", "anger"]), p, np.ones(4),
+        text(["", "", "", "no face"]),
+    )  # fmt: skip
+    request = ExperimentRequest("ecnn_fsa_ckplus_neutral")
+    summary = replace(protocol.summarise([table], [request], "inner"), classes_from_stills=("neutral",))
+    assert summary.content["pooled_war"] == 0.5
+    assert (summary.content["pooled_answered"]["war"], summary.content["pooled_answered"]["clips"]) == (
+        pytest.approx(2 / 3),
+        3,
+    )
+    without = summary.content["pooled_without_neutral"]
+    assert (without["war"], without["clips"]) == (pytest.approx(1 / 3), 3)
+    protocol.print_summary(summary)
+    assert "without neutral" in capsys.readouterr().out
 
 
 def test_a_cross_validation_without_wandb_makes_no_run_of_it(two_folds, in_this_process, monkeypatch):

@@ -127,6 +127,21 @@ def test_folds_are_exclusive_in_subjects_and_test_everybody_once(case, fake):
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
+def test_what_an_inner_split_is_exclusive_in_is_what_the_records_name(case, fake):
+    dataset = case.dataset(fake(case)[0])
+    unit = dataset.exclusive_in
+    named = {"subjects": lambda r: r.subject and not r.group, "films": lambda r: r.group, "clips": lambda r: True}[unit]
+    assert all(named(record) for record in dataset.records())
+    if unit == "clips":
+        assert not any(record.group or record.subject for record in dataset.records())
+
+
+def test_ckplus_is_reported_without_neutral_where_neutral_is_made_of_first_frames():
+    assert CKPlus(protocol="neutral").classes_from_stills == ("neutral",)
+    assert CKPlus().classes_from_stills == ()
+
+
+@pytest.mark.parametrize("case", CASES, ids=named)
 def test_folds_that_do_not_exist_are_refused(case, fake):
     for fold in ("0", "-1", "one", "²", "", str(case.folds + 1)):
         with pytest.raises(ValueError, match="does not exist"):

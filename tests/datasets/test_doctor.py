@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_modules.datasets.afew import AFEW
 from data_modules.datasets.affectnet import AffectNet
 from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.dfew import DFEW
@@ -19,7 +20,7 @@ from data_modules.datasets.sfew import SFEW
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 from fer_lightning.cli.main import main
-from tests.fakes import write_affectnet, write_dfew, write_fer2013, write_frames, write_rafdb, write_sfew
+from tests.fakes import write_afew, write_affectnet, write_dfew, write_fer2013, write_frames, write_rafdb, write_sfew
 
 CLIP = "Clip/clip_224x224"
 LISTS = "EmoLabel_DataSplit"
@@ -172,6 +173,7 @@ class Listed(VideoDataset):
 
     listed: tuple[VideoRecord, ...] = field(default_factory=tuple)
 
+    exclusive_in: ClassVar[str] = "subjects"
     name: ClassVar[str] = "dfew"
     licence: ClassVar[str] = "none"
     how_to_get: ClassVar[str] = "it is made"
@@ -300,3 +302,54 @@ def test_the_list_names_every_data_set_with_what_is_here(dfew, capsys):
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for part in ("dfew", "affectnet", "21 clips in", "'nolist';", "contempt", "to be signed"):
         assert part in text
+
+
+# Films of SFEW and AFEW
+
+
+@pytest.fixture
+def films(tmp_path):
+    """SFEW and AFEW side by side; no place in a film is in both."""
+    write_afew(tmp_path / "data" / "afew")
+    return write_sfew(tmp_path / "data"), tmp_path / "data" / "afew"
+
+
+def test_data_sets_without_common_films_are_left_in_peace(films):
+    for dataset in (SFEW(), AFEW()):
+        assert not [finding for kind, finding in found(dataset).items() if kind.startswith("films")]
+
+
+def test_a_film_of_an_image_and_of_a_clip_is_found_by_its_place(films):
+    sfew, afew = films
+    image = next((sfew / "Train_Aligned_Faces" / "Fear").iterdir())
+    image.rename(image.with_name("Airheads_000519240_00000005.png"))
+    clip = next((afew / "Val_AFEW" / "Fear").glob("*.avi"))
+    clip.rename(clip.with_name("000519240.avi"))
+    text = "Airheads: Train/Fear/Airheads_000519240_00000005 of SFEW, val/000519240 of AFEW"
+    for dataset, other in ((SFEW(), "afew"), (AFEW(), "sfew")):
+        finding = found(dataset)[f"films of {other}"]
+        assert (finding.severity, finding.clips) == ("note", (text,))
+    clip.with_name("000519240.avi").rename(afew / "Train_AFEW" / "Fear" / "000519240.avi")
+    assert "films of afew" not in found(SFEW()), "in the same split nothing leaks"
+
+
+def test_a_film_that_both_name_makes_results_wrong(films):
+    sfew, afew = films
+    image = next((sfew / "Val_Aligned_Faces" / "Fear").iterdir())
+    image.rename(image.with_name("Hot_Fuzz_000000040_00000005.png"))
+    clip = next((afew / "Train_AFEW" / "Fear").glob("*.avi"))
+    clip.rename(clip.with_name("Hot_Fuzz_000519240.avi"))
+    text = "Hot_Fuzz: Val/Fear/Hot_Fuzz_000000040_00000005 of SFEW, train/Hot_Fuzz_000519240 of AFEW"
+    assert wrong(SFEW())["films of afew"] == (text,)
+
+
+def test_films_that_cannot_be_compared_are_said(tmp_path):
+    write_sfew(tmp_path / "data")
+    assert "afew, which is not in" in found(SFEW())["films"].text
+    assert examine(SFEW(), 0).healthy
+
+
+def test_an_inner_split_that_is_exclusive_in_clips_only_is_said(films, dfew):
+    assert "exclusive in clips only" in found(AFEW())["inner split"].text
+    assert "inner split" in found(DFEW())
+    assert "inner split" not in found(SFEW())

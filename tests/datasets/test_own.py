@@ -175,6 +175,19 @@ def test_own_clips_are_listed_examined_and_prepared(tmp_path, capsys):
     assert "own 2: anger, fear yours 10 clips in" in said
     faces = FaceSettings(detector="crop", size=24, margin=0.0, audio=False)
     dataset = Own(faces=faces)
-    assert {finding.kind for finding in examine(dataset, 0).findings} == {"identical files", "silent"}
+    assert {finding.kind for finding in examine(dataset, 0).findings} == {"identical files", "silent", "inner split"}
     index = prepare_faces(dataset, workers=0).read_index()
     assert {summary.num_faces for summary in index.values()} == {3, 4}
+
+
+@pytest.mark.parametrize(
+    ("rows", "unit"),
+    [
+        ("clip_id,path,emotion,subject\na,b,fear,ann\nc,d,anger,bob", "subjects"),
+        ("clip_id,path,emotion,group\na,b,fear,film\nc,d,anger,other", "films"),
+        ("clip_id,path,emotion,subject\na,b,fear,ann\nc,d,anger,", "clips"),
+        ("clip_id,path,emotion,subject,split\na,b,fear,ann,train\nc,d,anger,ann,inner\ne,f,fear,bob,test", "clips"),
+    ],
+)
+def test_what_an_inner_split_is_exclusive_in_depends_on_what_the_table_names(root, rows, unit):
+    assert table(root, rows).exclusive_in == unit

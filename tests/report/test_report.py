@@ -184,6 +184,33 @@ def section(page: Page, run: RunFolder, name: str) -> str:
     return html[html.index(f'<section id="{name}">') :].split("</section>")[0]
 
 
+@pytest.mark.parametrize(
+    ("unit", "said"),
+    [
+        ("clips", "exclusive in clips only"),
+        ("films", "It shares no films with the training clips"),
+        ("", "N = 8 clips"),
+    ],
+)
+def test_what_the_inner_split_is_exclusive_in_is_said(run: RunFolder, unit: str, said: str) -> None:
+    run.write_info(replace(run.read_info(), exclusive_in=unit))
+    text = page_of(run).text
+    assert said in text
+    assert unit or "with the training clips" not in text
+
+
+def test_accuracy_over_parts_of_the_clips_is_beside_that_over_all(run: RunFolder) -> None:
+    table = some_table()
+    run.write_info(replace(run.read_info(), classes_from_stills=("neutral",)))
+    text = page_of(run).text
+    answered, moving = table.correct[~table.missing].mean(), table.correct[table.emotion != "neutral"].mean()
+    assert f"Over the others: WAR {answered:.3f}" in text
+    assert f"Clips of neutral are single frames of other clips. Without them: WAR {moving:.3f}" in text
+    assert f"(N = {(table.emotion != 'neutral').sum()})" in text
+    run.write_info(replace(run.read_info(), classes_from_stills=()))
+    assert "Without them" not in page_of(run).text
+
+
 def test_the_page_is_whole_and_needs_nothing_else(reported: RunFolder) -> None:
     html = reported.report.read_text()
     page = Page(html)

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,20 @@ def test_results_are_those_of_the_runs(table, trained, tmp_path):
     assert result.interval(UAR) == expected[UAR]
     kept = read_predictions(folder, "whole")
     np.testing.assert_array_equal(kept.probabilities, pooled.probabilities)
+
+
+def test_accuracy_without_classes_of_still_frames_is_beside_that_over_all(table, trained, tmp_path):
+    assert main(["reproduce", table]) == 0
+    (planned,) = (each for each in plan(TableRequest(table)) if each.row.name == "whole")
+    (request,) = planned.requests
+    request.run.write_info(replace(request.run.read_info(), classes_from_stills=("neutral",)))
+    assert main(["reproduce", table]) == 0
+    tested = PredictionTable.read(request.run.predictions("test"))
+    others = tested.emotion != "neutral"
+    said = f"WAR without neutral, which is of still frames, is {tested.correct[others].mean():.3f} (N = {others.sum()})"
+    text = (tmp_path / "results" / "mine.small" / "table.md").read_text()
+    assert text.count("which is of still frames") == 1
+    assert said in text
 
 
 def test_the_table_is_written_in_every_form(table, trained, tmp_path):
