@@ -1,6 +1,7 @@
 """Combines members into an ensemble: fits the method on the selected split and applies it to both splits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from data_modules.utils.progress import progress
 from data_modules.utils.text import counted
@@ -14,6 +15,7 @@ from fer_lightning.ensemble.members import (
 )
 from fer_lightning.ensemble.methods import FOLDS, Method, cross_fitted
 from fer_lightning.ensemble.result import Ensemble
+from fer_lightning.ensemble.weight_intervals import weight_intervals
 
 
 def combine(members: Sequence[EnsembleMember], method: Method, selection: str = "inner") -> Ensemble:
@@ -53,7 +55,7 @@ def _combine_fitted(members: Sequence[EnsembleMember], method: Method, selection
     where = "the inner split" if selection == "inner" else f"the reported split itself ({selection})"
     print(f"{method.describe()}: fitted on {counted(len(table), 'clip')} of {where}", flush=True)
     with progress("fitting, and cross-fitting in folds", FOLDS + 1, transient=True) as advance:
-        fitted = method.fit(p, table)
+        fitted = replace(method.fit(p, table), intervals=weight_intervals(method, p, table))
         advance(1)
         test = ensemble_table(tests, fitted.predict(probabilities_of(tests)))
         if selection != "inner":

@@ -1,8 +1,8 @@
 """The methods that combine several models, with one interface: fit on some clips, predict for any."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import ClassVar
 
@@ -17,9 +17,11 @@ from fer_lightning.ensemble.joint import JointLateFusion
 from fer_lightning.ensemble.search import search_weights
 from fer_lightning.ensemble.selection import best_selection
 from fer_lightning.ensemble.sums import Predictions, average, weighted_sum, weights_of
+from fer_lightning.evaluation.bootstrap import Interval
 from fer_lightning.evaluation.predictions import PredictionTable
 
 FOLDS = 5
+MAX_EXHAUSTIVE_DRAW = 20_000  # combinations of weights that are all tried on a resample
 
 Probabilities = NDArray[np.float64]
 
@@ -31,6 +33,9 @@ class Fitted:
     predict: Callable[[Predictions], Probabilities]
     weights: dict[str, float] | None  # of all members, summing to 1; None if the method has no weights per member
     fusion: JointLateFusion | None = None  # the network of a joint late fusion
+    intervals: Mapping[str, Interval] = field(
+        default_factory=dict
+    )  # of searched weights, see `ensemble.weight_intervals`
 
 
 class Method(ABC):
@@ -53,6 +58,10 @@ class Method(ABC):
             p: each member's name -> its (M, C) probabilities for these clips.
             table: the clips with their true classes; its probabilities are not used.
         """
+
+    def weights_on(self, p: Predictions, labels: NDArray[np.int64]) -> dict[str, float] | None:
+        """Returns the weights that the method finds on a resample of clips; None if it searches no weights."""
+        return None
 
     def check_members(self, names: Sequence[str]) -> None:  # noqa: B027 - most methods take any members
         """Checks that the method can combine these members, before they are trained.
@@ -140,6 +149,10 @@ class SearchedWeights(Method):
         """Searches the weights with which most clips are classified correctly."""
         return _weighted(search_weights(p, table.label, self.step))
 
+    def weights_on(self, p: Predictions, labels: NDArray[np.int64]) -> dict[str, float]:
+        """Searches the weights on a resample, three models at a time where trying all combinations would take long."""
+        return search_weights(p, labels, self.step, MAX_EXHAUSTIVE_DRAW)
+
 
 @dataclass(frozen=True)
 class BestSelection(Method):
@@ -160,8 +173,12 @@ class BestSelection(Method):
 
     def fit(self, p: Predictions, table: PredictionTable) -> Fitted:
         """Selects members on the clips; the others get the weight 0."""
-        chosen = best_selection(p, table.label, self.max_models)
-        return _weighted({name: float(name in chosen) for name in p})
+        return _weighted(self.weights_on(p, table.label))
+
+    def weights_on(self, p: Predictions, labels: NDArray[np.int64]) -> dict[str, float]:
+        """Returns equal weights for the members that are selected on some clips, and 0 for the others."""
+        chosen = best_selection(p, labels, self.max_models)
+        return {name: (name in chosen) / len(chosen) for name in p}
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,9 @@ class Ensemble:
         group = next((n for n, names in enumerate(self.groups, 1) if member.name in names), None)
         weight = None if weights is None else weights[member.name]
         path, selection = str(member.run.path), member.info.selection
-        return Part(member.name, path, selection, weight, group, member.published)
+        ends = self.fitted.intervals.get(member.name)
+        interval = (ends.low, ends.high) if ends else None
+        return Part(member.name, path, selection, weight, group, member.published, interval)
 
     @property
     def record(self) -> Record:
@@ -137,7 +139,10 @@ def _members_table(ensemble: Ensemble, mark: str) -> Table:
         table.add_column(column, justify="left" if column in ("member", "selection") else "right", overflow="fold")
     record, branches = ensemble.record, dict(ensemble.branches)
     tables = {member.name: member.test for member in ensemble.members} | branches
-    rows = [(part.name, part.share, part.published, tables[part.name], part.selection) for part in record.parts]
+    rows = [
+        (part.name, part.share_with_interval, part.published, tables[part.name], part.selection)
+        for part in record.parts
+    ]
     for name, share, published, predictions, selection in [
         *rows,
         ("ensemble", "", ensemble.published, ensemble.test, ensemble.selection),

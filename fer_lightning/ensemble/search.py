@@ -18,13 +18,15 @@ TIE = 1e-12  # scores that differ by less are equal, as in sums that are rounded
 Candidate = tuple[int, int, tuple[int, ...]]  # correct clips, minus the sum of squares, parts: larger is better
 
 
-def search_weights(p: Predictions, labels: ArrayLike, step: float = 0.02) -> dict[str, float]:
+def search_weights(
+    p: Predictions, labels: ArrayLike, step: float = 0.02, max_exhaustive: int = MAX_EXHAUSTIVE
+) -> dict[str, float]:
     """Searches the weights with which the weighted sum classifies most clips correctly (Li et al., 2019, equation 4).
 
-    Weights are multiples of `step` from 0 to 1 and sum to 1. Up to a million combinations, all are tried. If there are
-    more, the weights of every three models are searched in turn over all divisions of their total, until no three
-    improve the result; once from even weights, once from the best model alone. The result is never worse than the best
-    model alone, but it may not be the optimum.
+    Weights are multiples of `step` from 0 to 1 and sum to 1. Up to `max_exhaustive` combinations, all are tried. If
+    there are more, the weights of every three models are searched in turn over all divisions of their total, until no
+    three improve the result; once from even weights, once from the best model alone. The result is never worse than the
+    best model alone, but it may not be the optimum.
 
     Among equally good weights, the most even are taken [our choice] (the smallest sum of squares), then those that give
     more to the model that is better alone, then to the first in alphabetical order. The result thus depends neither on
@@ -34,6 +36,7 @@ def search_weights(p: Predictions, labels: ArrayLike, step: float = 0.02) -> dic
         p: name -> (M, C) probabilities; NaN where a model has no prediction, see `weighted_sum`.
         labels: (M,) true classes; a clip for which no model with a weight has a prediction counts as an error.
         step: of the grid; 1 must be a multiple of it.
+        max_exhaustive: the largest number of combinations that are all tried.
 
     Returns:
         The weight of each model.
@@ -47,7 +50,7 @@ def search_weights(p: Predictions, labels: ArrayLike, step: float = 0.02) -> dic
     correct_alone = margins.count_correct(np.eye(len(names)))
     order = sorted(range(len(names)), key=lambda k: (-int(correct_alone[k]), names[k]))
     search = _Search(margins.ordered(order), total)
-    if comb(total + len(names) - 1, len(names) - 1) <= MAX_EXHAUSTIVE:
+    if comb(total + len(names) - 1, len(names) - 1) <= max_exhaustive:
         best = search.best_division(search.best_model_alone(), range(len(names)))
     else:
         best = max(search.ascend(search.even()), search.ascend(search.best_model_alone()))

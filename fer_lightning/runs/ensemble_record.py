@@ -21,11 +21,18 @@ class Part:
     weight: float | None = None  # in the sum; None for members that are fused without weights
     group: int | None = None  # counted from 1
     published: float | None = None  # accuracy in the paper, per cent
+    weight_interval: tuple[float, float] | None = None  # 95 % bootstrap interval of a searched weight
 
     @property
     def share(self) -> str:
         """The weight, or the group if there is no weight, as people read it."""
         return f"{self.weight:.3g}" if self.weight is not None else f"group {self.group}"
+
+    @property
+    def share_with_interval(self) -> str:
+        """The weight followed by its interval, if it was searched."""
+        ends = self.weight_interval
+        return self.share if ends is None else f"{self.share} [{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
 @dataclass(frozen=True)
@@ -59,10 +66,16 @@ class Record:
             return None
         try:
             values: dict[str, Any] = json.loads(path.read_text())
-            parts = tuple(Part(**part) for part in values.pop("parts"))
+            parts = tuple(_part(part) for part in values.pop("parts"))
             return cls(parts=parts, **values)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged ({error}); create the ensemble again") from error
+
+
+def _part(values: dict[str, Any]) -> Part:
+    """Returns the part that a JSON object describes, whose lists are tuples."""
+    ends = values.get("weight_interval")
+    return Part(**values | {"weight_interval": None if ends is None else (float(ends[0]), float(ends[1]))})
 
 
 def path_of(run: RunFolder) -> Path:

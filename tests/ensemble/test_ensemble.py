@@ -24,7 +24,8 @@ from fer_lightning.ensemble import (
     weighted_sum,
 )
 from fer_lightning.ensemble.members import short_names
-from fer_lightning.ensemble.methods import Fitted, SearchedWeights, cross_fitted
+from fer_lightning.ensemble.methods import Average, BestSelection, Fitted, SearchedWeights, cross_fitted
+from fer_lightning.ensemble.weight_intervals import weight_intervals
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import paired_difference
 from fer_lightning.evaluation.metrics import WAR, scores
@@ -707,3 +708,47 @@ def test_names_are_as_short_as_they_can_be(tmp_path):
     places = [tmp_path / "runs" / "a" / "1-0", tmp_path / "runs" / "b" / "1-0", tmp_path / "runs" / "b" / "2-0"]
     assert short_names(places) == ["a", "b@1-0", "b@2-0"]
     assert short_names([*places, tmp_path / "old" / "b" / "1-0"])[1::2] == [str(places[1]), str(tmp_path / "old/b/1-0")]
+
+
+def members_of(strengths, clips=56):
+    tables = {f"m{k}": made_table("inner", strength, k, clips=clips) for k, strength in enumerate(strengths)}
+    return {name: table.probabilities for name, table in tables.items()}, tables["m0"]
+
+
+def test_intervals_of_weights_are_searches_on_resampled_people(monkeypatch):
+    p, table = members_of((0.5, 1.5, 1.0))
+    intervals = weight_intervals(SearchedWeights(0.1), p, table, draws=40, seed=5)
+    generator, found = np.random.default_rng(5), []
+    people = sorted(set(table.subject))
+    for _ in range(40):
+        drawn = [people[i] for i in generator.integers(len(people), size=len(people))]
+        rows = [row for name in drawn for row in np.flatnonzero(table.subject == name)]
+        found.append(search_weights({name: values[rows] for name, values in p.items()}, table.label[rows], 0.1))
+    for name, interval in intervals.items():
+        ends = np.quantile([weights[name] for weights in found], [0.025, 0.975])
+        assert (interval.low, interval.high) == pytest.approx(tuple(ends))
+
+
+def test_weights_that_clips_do_not_determine_have_wide_intervals():
+    p, table = members_of((0.5, 1.5))
+    p["m1"] = p["m0"] + 0.0
+    p["sure"] = np.eye(7)[table.label]
+    intervals = weight_intervals(BestSelection(), p, table, draws=20)
+    assert (intervals["sure"].low, intervals["sure"].high) == (1, 1), "always correct, and alone"
+    assert weight_intervals(Average(), p, table) == {}
+    assert weight_intervals(SearchedWeights(0.1), p, replace(table, subject=np.full(len(table), "one"))) == {}
+
+
+def test_intervals_of_searched_weights_are_kept_and_shown(three, tmp_path, capsys):
+    out = tmp_path / "runs" / "ens" / "1-0"
+    assert main(["ensemble", *three, "--method", "weighted", "--step", "0.1", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    record = Record.read(RunFolder(out))
+    page = (out / "report" / "index.html").read_text()
+    for part in record.members:
+        low, high = part.weight_interval
+        assert 0 <= low <= high <= 1
+        assert f"{part.weight:.3g} [{low:.2f}, {high:.2f}]" in page
+        assert f"[{low:.2f}, {high:.2f}]" in said
+    assert main(["ensemble", *three, "--out", str(out)]) == 0
+    assert all(part.weight_interval is None for part in Record.read(RunFolder(out)).members)

@@ -22,7 +22,8 @@ def section(run: EvaluatedRun) -> Section | None:
         return Section(name, title, missing=("The members' predictions are not available without the outputs.",))
     parts = [(part, outputs.stream_table(part.name, table)) for part in record.parts]
     rows = [
-        _row(f"{part.name} alone", part.share, part.published, alone, _left_out(alone, table)) for part, alone in parts
+        _row(f"{part.name} alone", part.share_with_interval, part.published, alone, _left_out(alone, table))
+        for part, alone in parts
     ]
     rows.append(_row("fusion", "", record.published, table, ""))
     members = [(part, alone) for part, alone in parts if part.run]
@@ -36,8 +37,9 @@ def section(run: EvaluatedRun) -> Section | None:
     caption = (
         f"All rows are for the same {counted(len(table), 'clip')}. A member without a prediction, such as an audio "
         "model on a clip without audio, is left out of the fusion, and the weights of the others are scaled up; in its "
-        f"own row the clip counts as an error. Intervals: bootstrap over {gain.unit}s. Published: accuracy in the "
-        "paper, on the paper's data."
+        f"own row the clip counts as an error. Intervals: bootstrap over {gain.unit}s; those of searched "
+        "weights say how far the clips of the search determine them. Published: accuracy in the paper, on the paper's "
+        "data."
     )
     return Section(name, title, texts, tables=(Table(caption, header, tuple(rows)),))
 
