@@ -62,7 +62,11 @@ class ECNNFSA(VideoClassifier):
     Args:
         class_names: Emotion names in alphabetical order.
         backbone: Backbone of the frames. None is a random ECNN.
-        scale: Scale s of the attention (tables 6 and 7).
+        scale: Scale s of the attention (tables 6 and 7). With 0 every frame has the same weight: the control that
+            differs from `attention` in nothing else, while `fusion: scores` averages probabilities instead.
+        residual: Add the frames' features to the attention's result, as VASNet (reference 30) does.
+        output_layer: Use VASNet's linear layer behind the attention.
+        attention_dropout: Dropout rate of the attention's weights; VASNet has 0.5.
         fc_layers: FC layers of the regression module, 1 or 2 (table 6).
         dropout: Dropout rate of the regression module (table 1).
         fusion: `attention`, or `scores` for the baseline, which classifies each frame separately.
@@ -80,6 +84,9 @@ class ECNNFSA(VideoClassifier):
         fc_layers: int = 1,
         dropout: float = 0.5,
         fusion: Fusion = "attention",
+        residual: bool = False,
+        output_layer: bool = False,
+        attention_dropout: float = 0.0,
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
@@ -89,7 +96,8 @@ class ECNNFSA(VideoClassifier):
             raise ValueError(f"the regression module has 1 or 2 FC layers; found fc_layers = {fc_layers}")
         self.backbone = backbone or EnhancedVGG()
         size = self.backbone.num_features
-        self.attention = FrameSelfAttention(size, scale) if fusion == "attention" else None
+        attention = FrameSelfAttention(size, scale, residual, output_layer, attention_dropout)
+        self.attention = attention if fusion == "attention" else None
         self.regression = RegressionModule(size, len(class_names), fc_layers, dropout)
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
@@ -105,7 +113,7 @@ class ECNNFSA(VideoClassifier):
             return ClassifierOutput(logits, masked_mean(frames, batch.mask))
         attended, weights = self.attention(frames, batch.mask)  # X* (B, n, D), (B, n, n)
         feature = masked_mean(attended, batch.mask)
-        # The mean over i of X*_i = Σ_j weights_ij V_j has V_j with the mean of column j as its factor.
+        # The mean over i of Σ_j weights_ij V_j has V_j with the mean of column j as its factor.
         shares = masked_mean(weights, batch.mask)  # (B, n)
         return ClassifierOutput(self.regression(feature), feature, shares, relation=weights)
 

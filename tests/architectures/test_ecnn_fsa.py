@@ -375,6 +375,31 @@ def test_ecnn_fsa_is_the_papers_chain():
     assert output.attention.sum().item() == pytest.approx(1)
 
 
+def test_without_scale_the_clip_is_the_plain_mean_of_its_frames():
+    torch.manual_seed(0)
+    model = ECNNFSA(SEVEN, small_ecnn(), scale=0.0).eval()
+    batch = random_batch(clips=2, frames=4)
+    mask = torch.tensor([[True, True, False, True], [True] * 4])
+    found = model(replace(batch, mask=mask))
+    values = model.backbone(batch.face).detach() @ model.attention.value.weight.detach().T
+    expected = torch.stack([values[i][mask[i]].mean(dim=0) for i in range(2)])
+    torch.testing.assert_close(found.feature, expected)
+    torch.testing.assert_close(found.attention, mask / mask.sum(dim=1, keepdim=True))
+
+
+def test_vasnets_options_reach_the_attention_and_are_trained():
+    torch.manual_seed(0)
+    model = ECNNFSA(SEVEN, small_ecnn(), residual=True, output_layer=True, attention_dropout=0.5)
+    assert model.attention.dropout.p == 0.5
+    model(random_batch(clips=2, frames=4)).logits.sum().backward()
+    assert model.attention.output.weight.grad.abs().sum() > 0
+    model.eval()
+    with torch.no_grad():
+        model.attention.output.weight.zero_()
+    batch = random_batch(clips=2, frames=4)
+    torch.testing.assert_close(model(batch).feature, model.backbone(batch.face).mean(dim=1), msg="only X is left")
+
+
 def test_with_two_layers_the_mapping_comes_first():
     names = [name for name, _ in ECNNFSA(SEVEN, small_backbone(), fc_layers=2).regression.named_children()]
     assert names == ["map", "norm", "relu", "dropout", "score"]

@@ -139,3 +139,40 @@ def test_half_precision_keeps_the_weights_digits():
     assert weights.dtype == torch.float32
     torch.testing.assert_close(weights.double(), expected, atol=1e-4, rtol=1e-4)
     assert attended.isfinite().all()
+
+
+@pytest.mark.parametrize("mask", [[True] * 4, [True, False, True, False], [False] * 4])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("output_layer", [False, True])
+def test_options_are_those_of_vasnet(residual, output_layer, mask):
+    torch.manual_seed(3)
+    attention = FrameSelfAttention(6, 0.3, residual, output_layer)
+    x = torch.randn(1, 4, 6)
+    attended, weights = attention(x, torch.tensor([mask]))
+    expected, expected_weights = plain_attention(x[0], attention, mask)
+    if output_layer:
+        expected = expected @ attention.output.weight.detach().double().numpy().T
+    for i in range(4):
+        if residual and mask[i]:
+            expected[i] += x[0, i].numpy()
+    close(attended[0], expected)
+    close(weights[0], expected_weights)
+
+
+def test_dropout_acts_on_the_weights_in_training_alone():
+    torch.manual_seed(3)
+    attention = FrameSelfAttention(6, dropout=0.5)
+    torch.nn.init.eye_(attention.value.weight)
+    x = torch.eye(6)[None]  # X* is then the dropped-out weights themselves
+    attended, weights = attention(x)
+    kept = attended != 0
+    assert 0 < kept.sum() < kept.numel()
+    torch.testing.assert_close(attended[kept], 2 * weights[kept])
+    attention.eval()
+    torch.testing.assert_close(*attention(x))
+
+
+@pytest.mark.parametrize("scale", [-0.1, float("nan"), float("inf")])
+def test_a_scale_that_is_none_is_refused(scale):
+    with pytest.raises(ValueError, match="expected a number from 0"):
+        FrameSelfAttention(6, scale)
