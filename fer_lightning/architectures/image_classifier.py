@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from torch import nn
 
 from data_modules.loading.batch import ClipBatch
-from fer_lightning.evaluation.outputs import ClassifierOutput
+from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.layers.backbones import FrameBackbone, FullyConnectedBackbone
 from fer_lightning.layers.masking import masked_mean
 from fer_lightning.training.classifier import VideoClassifier
@@ -33,6 +33,8 @@ class ImageClassifier(VideoClassifier):
         backbone: Backbone of the frames. None is a random ResNet-18.
         dropout: Dropout rate before the linear layer.
         crop: Crop of the frame to classify: `face`, or `person` for the person with the surroundings.
+        frozen_convolutions: Freeze the convolutions of the backbone and the statistics of their BatchNorm, and train
+            only the layers behind them.
         training: Optimiser, schedule and loss, see `VideoClassifier`.
 
     Raises:
@@ -45,6 +47,7 @@ class ImageClassifier(VideoClassifier):
         backbone: FrameBackbone | None = None,
         dropout: float = 0.0,
         crop: Crop = "face",
+        frozen_convolutions: bool = False,
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
@@ -52,13 +55,21 @@ class ImageClassifier(VideoClassifier):
             raise ValueError(f"the crop is {' or '.join(get_args(Crop))}; found {crop!r}")
         self.crop, self.inputs = crop, frozenset({crop})
         self.backbone = backbone or FrameBackbone("resnet18")
+        if frozen_convolutions:
+            self.freeze(*self.backbone.convolutions())
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(self.backbone.num_features, len(class_names)))
+
+    def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
+        """Run the backbone's convolutions: frames (B, T, M)."""
+        crops = batch.face if self.crop == "face" else batch.person
+        assert crops is not None
+        return FrozenFeatures(frames=self.backbone.forward_features(crops))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Classify crops (B, T, 3, H, W). The feature is the mean over the frames."""
-        crops = batch.face if self.crop == "face" else batch.person
-        assert crops is not None
-        feature = masked_mean(self.backbone(crops), batch.mask)
+        features = self.frozen_features(batch).frames  # (B, T, M)
+        assert features is not None
+        feature = masked_mean(self.backbone.forward_head(features), batch.mask)
         return ClassifierOutput(self.head(feature), feature)
 
 

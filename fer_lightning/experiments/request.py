@@ -24,6 +24,9 @@ from fer_lightning.experiments.system import (
 from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.folder import RunFolder, read_yaml
 
+SAME_DATA = "{data}"
+"""In the name of a run that another one starts from: the other one's data set."""
+
 TrainingKind = Literal["train", "ablation"]
 
 
@@ -183,11 +186,12 @@ class ExperimentRequest:
         return [*arguments, "--trainer.default_root_dir", str(self.run.path), *own]
 
     def _with_runs(self, settings: Any) -> Any:
-        """Returns settings in which runs of experiments that are named without fold and seed have certain ones.
+        """Returns settings in which the runs that this one starts from are named in full.
 
-        What a run starts from is trained with the run's own seed, so that the deviation over seeds includes it, and if
-        it is on the same data set, on the run's own fold: other folds train on clips that this one is evaluated on.
-        Runs of fold 1 and seed 0 keep the plain name.
+        `run:SYSTEM_{data}` is the system's run on this data set and at this size. All runs that are named without fold
+        and seed have this run's seed, so that the deviation over seeds includes what it starts from, and if they are on
+        the same data set, its fold: other folds train on clips that this one is evaluated on. Runs of fold 1 and seed 0
+        keep the plain name.
         """
         if isinstance(settings, dict):
             return {key: self._with_runs(value) for key, value in settings.items()}
@@ -195,12 +199,16 @@ class ExperimentRequest:
             return [self._with_runs(value) for value in settings]
         if not (isinstance(settings, str) and settings.startswith(RUN) and "/" not in settings):
             return settings
+        name = settings.removeprefix(RUN)
+        if SAME_DATA in name:
+            same = self.from_run_name(name.replace(SAME_DATA, self.dataset))
+            name = replace(same, size=self.size).run.path.parent.name
         try:
-            _, data = split_name(settings.removeprefix(RUN).partition(".")[0])
+            _, data = split_name(name.partition(".")[0])
         except FileNotFoundError:
             return settings
         fold = self.fold if data == self.dataset else "1"
-        return settings if (fold, self.seed) == ("1", 0) else f"{settings}/{fold}-{self.seed}"
+        return RUN + (name if (fold, self.seed) == ("1", 0) else f"{name}/{fold}-{self.seed}")
 
     def refuse_unfit_data(self) -> None:
         """Refuses a data set that lacks what the system needs.

@@ -190,6 +190,35 @@ def test_dropout_behind_frozen_convolutions_stays_on():
     assert not model.backbone.network.training
 
 
+def test_of_a_frozen_backbone_the_bi_lstm_alone_learns_from_what_it_says_without_dropout():
+    torch.manual_seed(0)
+    model = CNNBiLSTM(SEVEN, small_vgg(), hidden=6, dropout=0.0, frozen_backbone=True)
+    batch = batch_of()
+    model.eval()
+    expected = model(batch).logits
+    model.train()
+    torch.testing.assert_close(model(batch).logits, expected, msg="dropout between FC6 and FC7 is off")
+    learning = {key for key, value in model.named_parameters() if value.requires_grad}
+    assert {key.split(".")[0] for key in learning} == {"lstm", "score"}
+    assert model.frozen_features(batch).frames.shape == (3, T, 12), "FC7, which can be cached"
+
+
+def test_the_first_step_trains_fc_layers_on_frozen_convolutions():
+    torch.manual_seed(0)
+    model = ImageClassifier(SEVEN, small_vgg(), frozen_convolutions=True).train()
+    learning = {key for key, value in model.named_parameters() if value.requires_grad}
+    assert {key.rpartition(".")[0] for key in learning} == {
+        "backbone.connected.fc6",
+        "backbone.connected.fc7",
+        "head.1",
+    }
+    assert model.backbone.connected.dropout.training
+    batch = batch_of()
+    model.eval()
+    expected = model.head(model.backbone(batch.face).mean(dim=1))
+    torch.testing.assert_close(model(batch).logits, expected)
+
+
 def test_what_is_cached_is_known_by_the_pixels_too():
     ours, theirs = (
         CNNBiLSTM(SEVEN, small_vgg(pixels=pixels), frozen_convolutions=True) for pixels in ("imagenet", "vggface")
@@ -372,8 +401,10 @@ def test_the_small_streams_are_three_models():
     made = {}
     for net in ("vggface", "resnet18", "densenet121"):
         cli = FerCLI(ExperimentRequest(f"bimodal_{net}_synthetic", size="small").command_line(), run=False)
+        first = FerCLI(ExperimentRequest(f"bimodal_{net}_frames_synthetic", size="small").command_line(), run=False)
+        assert cli.model.frozen_parts() == [cli.model.backbone]
         layers = len([name for name, _ in cli.model.backbone.connected.named_parameters()]) // 2
-        made[net] = (bool(cli.model.frozen_parts()), layers, cli.datamodule.sampler.frames)
+        made[net] = (bool(first.model.frozen_parts()), layers, cli.datamodule.sampler.frames)
     assert made == {"vggface": (True, 2, 16), "resnet18": (False, 1, 16), "densenet121": (False, 1, 4)}
 
 
@@ -389,15 +420,21 @@ PARAMETERS = {
 }
 
 
+def trained_parameters(model):
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 @pytest.mark.parametrize("net", PARAMETERS)
 def test_the_papers_streams_have_the_parameters_counted_by_hand(net):
     with torch.device("meta"):
         cli = FerCLI(ExperimentRequest(f"bimodal_{net}_afew").command_line(), run=False)
+        first = FerCLI(ExperimentRequest(f"bimodal_{net}_frames_afew").command_line(), run=False).model
     model, data = cli.model, cli.datamodule
     assert model.backbone.num_features == 4096
     assert count_parameters(model) == PARAMETERS[net] + bilstm(4096, 512) + 512 * 7 + 7
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    assert count_parameters(model) - trained == (14_714_688 if net == "vggface" else 0)
+    assert trained_parameters(model) == bilstm(4096, 512) + 512 * 7 + 7, "the Bi-LSTM is fed with what FC7 says"
+    assert count_parameters(first) == PARAMETERS[net] + 4096 * 7 + 7
+    assert count_parameters(first) - trained_parameters(first) == (14_714_688 if net == "vggface" else 0)
     assert (data.sampler.frames, data.size, data.augmentation.crop) == (4 if net == "densenet121" else 16, 224, 0.875)
 
 

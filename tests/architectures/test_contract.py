@@ -140,6 +140,9 @@ CASES: dict[str, Case] = {
     "CNNBiLSTM of one layer": Case(lambda: CNNBiLSTM(SEVEN, small_backbone(), 6, 1, 0.0)),
     "CNNBiLSTM of frozen VGG": Case(lambda: CNNBiLSTM(SEVEN, vgg(), 6, 2, 0.0, True), freezes=True),
     "CNNBiLSTM of frozen FC": Case(lambda: CNNBiLSTM(SEVEN, connected(2), 6, 2, 0.0, True), freezes=True),
+    "CNNBiLSTM of a frozen backbone": Case(
+        lambda: CNNBiLSTM(SEVEN, connected(2), 6, 2, 0.0, frozen_backbone=True), freezes=True
+    ),
     "CNNBiLSTM of a frozen ResNet": Case(lambda: CNNBiLSTM(SEVEN, small_backbone(), 6, 2, 0.0, True), freezes=True),
     "StaticFrameVote": Case(lambda: StaticFrameVote(SEVEN, vgg()), learns=False, freezes=True),
     "ContextSpatiotemporal": Case(spatiotemporal, freezes=True, noise=3e-4),  # BatchNorm magnifies what is rounded
@@ -149,6 +152,9 @@ CASES: dict[str, Case] = {
     "ContextTemporalPyramid of faces": Case(lambda: pyramid(context=False), freezes=True),
     "ContextTemporalPyramid of level 4": Case(lambda: pyramid(levels=(4,)), freezes=True),
     "ImageClassifier": Case(lambda: ImageClassifier(SEVEN, small_backbone())),
+    "ImageClassifier of frozen convolutions": Case(
+        lambda: ImageClassifier(SEVEN, vgg(), frozen_convolutions=True), freezes=True
+    ),
     "ImageClassifier of persons": Case(lambda: ImageClassifier(SEVEN, small_backbone(), crop="person")),
     "DenseNetFC": Case(lambda: DenseNetFC(SEVEN, connected(2), dropout=0.0)),
 }

@@ -243,6 +243,36 @@ def test_needed_runs_are_found_wherever_they_are_named():
     assert list(required_runs(resolved(ExperimentRequest("ceflnet_dfew")))) == []
 
 
+@pytest.mark.parametrize(
+    ("request_", "needed"),
+    [
+        (ExperimentRequest("bimodal_vggface_afew"), "bimodal_vggface_frames_afew"),
+        (ExperimentRequest("bimodal_resnet18_dfew", fold="3"), "bimodal_resnet18_frames_dfew/3-0"),
+        (ExperimentRequest("bimodal_densenet121_dfew", seed=2), "bimodal_densenet121_frames_dfew/1-2"),
+        (ExperimentRequest("bimodal_vggface_afew", size="small"), "bimodal_vggface_frames_afew.small"),
+        (ExperimentRequest("bimodal_resnet18_synthetic", size="small"), "bimodal_resnet18_frames_synthetic"),
+        (ExperimentRequest("bimodal_densenet121_afew", size="small"), "bimodal_densenet121_frames_afew.small"),
+        (
+            ExperimentRequest(
+                "ceflnet_mmi",
+                fold="2",
+                arguments=("--model.init_args.backbone.init_args.weights", "run:bimodal_vggface_frames_{data}.wide"),
+            ),
+            "bimodal_vggface_frames_mmi.wide/2-0",
+        ),
+    ],
+)
+def test_a_run_on_the_same_clips_is_of_the_same_fold_size_and_seed(request_, needed):
+    """In another fold it would have been trained on clips that are reported here."""
+    config = resolved(request_)
+    assert list(required_runs(config)) == [needed]
+    first = ExperimentRequest.from_run_name(needed)
+    if not first.name:
+        inner = resolved(first)["data"]["dataset"]
+        assert inner == config["data"]["dataset"]
+        assert (first.size or first.default_size) == (request_.size or request_.default_size)
+
+
 def test_a_run_that_is_named_can_be_asked_for():
     assert ExperimentRequest.from_run_name("stills_fer2013") == ExperimentRequest("stills_fer2013")
     asked = ExperimentRequest("stills_fer2013", size="small", fold="2", seed=7, name="wide.x")

@@ -141,3 +141,11 @@ def test_models_are_built_without_memory():
     model = build_without_memory(read_model(ExperimentRequest("vshnn_afew", size="paper")), ("anger", "fear"))
     assert {value.device.type for value in model.parameters()} == {"meta"}
     assert sum(value.numel() for value in model.parameters()) > 3e8
+
+
+@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("stream", ["vggface", "resnet18", "densenet121"])
+def test_the_visual_streams_fit_the_networks_of_their_first_step(stream, size):
+    name = f"bimodal_{stream}_afew"
+    assert problem(name, size=size) == ""
+    assert "bimodal_" in problem(name, "--model.init_args.backbone.init_args.hidden", "96", size=size)

@@ -31,7 +31,9 @@ from fer_lightning.weights import RANDOM, read_source, tensors_in
 class CNNBiLSTM(VideoClassifier):
     """A two-layer Bi-LSTM over a CNN's features; VGG-Face, ResNet-18 and DenseNet-121 in the paper (section 2).
 
-    [our choice] The mean of the frames' states is classified. There is dropout.
+    The paper fine-tunes the CNN on faces first and then feeds the features of its last fully connected layer to the
+    Bi-LSTM (section 2): the backbone starts from the run of an `ImageClassifier`, with `frozen_backbone`. Without it,
+    CNN and Bi-LSTM are trained at once. [our choice] The mean of the frames' states is classified. There is dropout.
 
     Example:
         >>> from fer_lightning import CNNBiLSTM, FrameBackbone, random_batch
@@ -46,8 +48,8 @@ class CNNBiLSTM(VideoClassifier):
         layers: Layers of the Bi-LSTM, 2 in the paper (section 2).
         dropout: Dropout rate of the frames' features and of the clip's feature.
         frozen_convolutions: Freeze the convolutions of the backbone and the statistics of their BatchNorm, and train
-            only its fully connected layers, as for VGG-Face in the paper (section 2). The output of the convolutions
-            can then be cached.
+            only its fully connected layers. The output of the convolutions can then be cached.
+        frozen_backbone: Freeze the whole backbone; its features can then be cached.
         training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
@@ -59,26 +61,31 @@ class CNNBiLSTM(VideoClassifier):
         layers: int = 2,
         dropout: float = 0.5,
         frozen_convolutions: bool = False,
+        frozen_backbone: bool = False,
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
         self.backbone = backbone or VGG16()
-        if frozen_convolutions:
+        self.frozen_backbone = frozen_backbone
+        if frozen_backbone:
+            self.freeze(self.backbone)
+        elif frozen_convolutions:
             self.freeze(*self.backbone.convolutions())
         self.dropout = nn.Dropout(dropout)
         self.lstm = SummedBiLSTM(self.backbone.num_features, hidden, layers)
         self.score = nn.Linear(hidden, len(class_names))
 
     def forward_frozen(self, batch: ClipBatch) -> FrozenFeatures:
-        """Run the backbone's convolutions: frames (B, T, M)."""
+        """Run the backbone, or its convolutions if these alone may be frozen: frames (B, T, D) or (B, T, M)."""
         assert batch.face is not None
-        return FrozenFeatures(frames=self.backbone.forward_features(batch.face))
+        run = self.backbone if self.frozen_backbone else self.backbone.forward_features
+        return FrozenFeatures(frames=run(batch.face))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Classify faces (B, T, 3, H, W). The feature is the mean of the frames' states."""
-        features = self.frozen_features(batch).frames  # (B, T, M)
+        features = self.frozen_features(batch).frames  # (B, T, D) or (B, T, M)
         assert features is not None
-        frames = self.backbone.forward_head(features)  # (B, T, D)
+        frames = features if self.frozen_backbone else self.backbone.forward_head(features)  # (B, T, D)
         states = self.lstm(self.dropout(frames), batch.mask)  # (B, T, H)
         feature = masked_mean(states, batch.mask)
         return ClassifierOutput(self.score(self.dropout(feature)), feature)
