@@ -16,11 +16,11 @@ from .landmarks import make_landmarks as make_landmarks
 from .main_face import MainFace as MainFace
 from .main_face import vote as vote
 from .models import FaceModels as FaceModels
+from .persons import person_of as person_of
 from .settings import FaceSettings as FaceSettings
 from .track import CostTerm as CostTerm
 from .track import Track as Track
 from .track import TrackerSettings as TrackerSettings
 from .tracking import FaceTracker as FaceTracker
 from .tracking import assign as assign
-from .tracking import person_of as person_of
 from .tracking import total_cost as total_cost

@@ -5,7 +5,7 @@ detector, which sees every n-th frame, and once for the crops. Frames are not ke
 length of a clip.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -20,8 +20,9 @@ from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.main_face import MainFace
 from data_modules.faces.models import FaceModels
+from data_modules.faces.persons import PersonFinder, PersonLocator
 from data_modules.faces.settings import FaceSettings
-from data_modules.faces.tracking import FaceTracker, person_of
+from data_modules.faces.tracking import FaceTracker
 from data_modules.store.clip_file import LANDMARKS, FaceFrame, Origin
 from data_modules.utils.pool import run_to_end
 from data_modules.video.source import Frame, VideoSource
@@ -76,41 +77,12 @@ def _required(item: Item | None, missing: str, setting: str) -> Item:
     return item
 
 
-class PersonBoxes:
-    """Stores the persons detected in some frames and finds the one around a face."""
-
-    def __init__(self, max_gap: int) -> None:
-        self._frames: list[int] = []  # frames that the detector saw
-        self._boxes: list[NDArray[np.float32]] = []  # (P, 4) of each of these frames
-        self._max_gap = max_gap
-
-    def add(self, index: int, persons: Sequence[Detection]) -> None:
-        """Adds the persons detected in frame `index`."""
-        self._frames.append(index)
-        self._boxes.append(np.array([person.box for person in persons], dtype=np.float32).reshape(-1, 4))
-
-    def at(self, index: int, face: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Returns the (4,) box of the person around a face, from the frame nearest to `index` that was analysed.
-
-        Returns None if that frame is further away than `max_gap`, or if no person overlaps the face.
-        """
-        following = int(np.searchsorted(self._frames, index))
-        nearest = min(
-            range(max(0, following - 1), min(following + 1, len(self._frames))),
-            key=lambda position: abs(self._frames[position] - index),
-            default=None,
-        )
-        if nearest is None or abs(self._frames[nearest] - index) > self._max_gap:
-            return None
-        return person_of(face, list(self._boxes[nearest]))
-
-
 @dataclass(frozen=True)
 class FaceLocations:
     """Positions of the face, and of the person around it, in each frame of a clip."""
 
     faces: FaceLocator
-    persons: PersonBoxes | None = None
+    persons: PersonLocator | None = None
 
 
 class FaceExtractor:
@@ -157,7 +129,8 @@ class FaceExtractor:
         """
         annotations.check_length(source)
         settings, models = self.settings, self.models
-        persons = PersonBoxes(settings.max_gap) if models.persons else None
+        rule = settings.person_rule
+        persons = PersonFinder(rule, settings.every, settings.max_gap) if models.persons and rule else None
         faces = None if models.faces else self._annotated(source, annotations)
         if faces is not None and persons is None:
             return FaceLocations(faces)
@@ -165,15 +138,15 @@ class FaceExtractor:
         for batch in _batches(source.frames(every=settings.every), BATCH):
             frames = [frame for _, frame in batch]
             if models.persons and persons is not None:
-                for (index, _), detections in zip(batch, models.persons.detect(frames), strict=True):
-                    persons.add(index, detections)
+                for (index, frame), detections in zip(batch, models.persons.detect(frames), strict=True):
+                    persons.add(index, detections, frame)
             if models.faces:
                 for (index, frame), detections in zip(batch, models.faces.detect(frames), strict=True):
                     tracker.update(index, detections, frame)
             yield _progress(batch[-1][0], source)
         if faces is None:
             faces = MainFace(tracker, (source.width, source.height), settings.every, settings.max_gap)
-        return FaceLocations(faces, persons)
+        return FaceLocations(faces, persons.located(faces) if persons else None)
 
     def _annotated(self, source: VideoSource, annotations: ClipAnnotations) -> FaceLocator:
         """Returns faces that are known without a detector."""
@@ -233,7 +206,7 @@ class FaceExtractor:
         return np.full(LANDMARKS, np.nan, np.float32) if points is None else points
 
     def _person(
-        self, index: int, frame: Frame, face: Detection, persons: PersonBoxes | None, annotations: ClipAnnotations
+        self, index: int, frame: Frame, face: Detection, persons: PersonLocator | None, annotations: ClipAnnotations
     ) -> NDArray[np.uint8] | None:
         """Returns (S, S, 3): the square around the person, or the whole frame without one; None if not needed."""
         size = self.settings.size

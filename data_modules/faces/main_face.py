@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection
+from data_modules.faces.detection_log import DetectionLog
 from data_modules.faces.track import CostTerm, Track
 from data_modules.faces.tracking import FaceTracker
 
@@ -42,13 +43,13 @@ def vote(
     return np.asarray(terms, dtype=np.float64).reshape(-1, 3) @ np.asarray(weights, dtype=np.float64)
 
 
-class MainFace:
-    """Locates the main face in each frame: the track with most votes, and further tracks of the same person.
+class TrackedBox:
+    """Locates in each frame what some tracks of a clip show: the first of them, and others of the same appearance.
 
-    Tracks are added in the order of votes. A track that shares a frame with those already chosen shows another person,
-    as nobody is in a frame twice. So does a track of different appearance: its mean histogram or embedding is further
-    from the mean of the chosen ones than the tracker's threshold (only if the tracker was given frames). The paper uses
-    the first track only; adding others is [our choice].
+    Tracks are added in their order. A track that shares a frame with those already chosen shows another person, as
+    nobody is in a frame twice. So does a track of different appearance: its mean histogram or embedding is further from
+    the mean of the chosen ones than the tracker's threshold (only if the tracker was given frames). The paper uses the
+    first track only; adding others is [our choice].
 
     Box and points are interpolated linearly between detections of a track that are at most `max_gap` frames apart.
     Where a track begins or ends, its position also holds for half of the frames up to the next frame that the detector
@@ -57,39 +58,23 @@ class MainFace:
 
     Args:
         tracker: the tracker, after it has seen the whole clip.
-        frame_size: (width, height) in pixels.
+        ordered: tracks of the tracker, the most important first.
         every: the tracker saw every n-th frame.
         max_gap: largest distance in frames between detections that is interpolated; consecutive frames that the
             detector saw always are.
-        weights: weights of the vote.
 
     Raises:
         ValueError: the tracker was made with `record=False`.
     """
 
-    def __init__(
-        self,
-        tracker: FaceTracker,
-        frame_size: tuple[int, int],
-        every: int,
-        max_gap: int = 15,
-        weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    ) -> None:
-        if tracker.detections is None:
-            raise ValueError(
-                "this tracker was created with record=False and has no detections; create it with record=True"
-            )
-        # a single detection in many frames is taken for a false positive
-        tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
-        votes = vote(tracks, max(tracker.looks, 1), frame_size, weights)
-        ordered = [tracks[i] for i in np.argsort(-votes, kind="stable")]
-        self.chosen = _tracks_of_main_person(ordered, tracker.settings.appearance)
-        self._frames, numbers, self._rows = tracker.detections.select([track.number for track in self.chosen])
+    def __init__(self, tracker: FaceTracker, ordered: Sequence[Track], every: int, max_gap: int) -> None:
+        self.chosen = _tracks_of_one_person(ordered, tracker.settings.appearance)
+        self._frames, numbers, self._rows = recorded(tracker).select([track.number for track in self.chosen])
         self._begins = np.diff(numbers, prepend=-1) != 0  # (N,) whether this is the first detection of a track
         self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
 
     def at(self, index: int) -> Detection | None:
-        """Returns the main face in frame `index`, or None if nobody is visible."""
+        """Returns what the tracks show in frame `index`, or None if that is nothing."""
         after = int(np.searchsorted(self._frames, index))
         if after < len(self._frames) and self._frames[after] == index:
             return _detection(self._rows[after])
@@ -105,7 +90,7 @@ class MainFace:
         return None
 
     def is_detected(self, index: int) -> bool:
-        """Returns whether the main face was detected in frame `index`; otherwise `at` interpolates or returns None."""
+        """Returns whether there is a detection in frame `index`; otherwise `at` interpolates or returns None."""
         after = int(np.searchsorted(self._frames, index))
         return after < len(self._frames) and bool(self._frames[after] == index)
 
@@ -114,7 +99,46 @@ class MainFace:
         return self._every - 1 if self._frames[row] == self._last_look else self._every // 2
 
 
-def _tracks_of_main_person(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
+class MainFace(TrackedBox):
+    """Locates the main face in each frame: the track with most votes, and further tracks of the same person.
+
+    Args:
+        tracker: the tracker, after it has seen the whole clip.
+        frame_size: (width, height) in pixels.
+        every: see `TrackedBox`.
+        max_gap: see `TrackedBox`.
+        weights: weights of the vote.
+
+    Raises:
+        ValueError: the tracker was made with `record=False`.
+    """
+
+    def __init__(
+        self,
+        tracker: FaceTracker,
+        frame_size: tuple[int, int],
+        every: int,
+        max_gap: int = 15,
+        weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        # a single detection in many frames is taken for a false positive
+        tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
+        votes = vote(tracks, max(tracker.looks, 1), frame_size, weights)
+        super().__init__(tracker, [tracks[i] for i in np.argsort(-votes, kind="stable")], every, max_gap)
+
+
+def recorded(tracker: FaceTracker) -> DetectionLog:
+    """Returns the detections that a tracker has recorded.
+
+    Raises:
+        ValueError: the tracker was made with `record=False`.
+    """
+    if tracker.detections is None:
+        raise ValueError("this tracker was created with record=False and has no detections; create it with record=True")
+    return tracker.detections
+
+
+def _tracks_of_one_person(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
     """Returns the first of the tracks and those that may show the same person, in temporal order."""
     spans: list[tuple[int, int, int]] = []  # first frame, last frame, index in `ordered`: ascending, disjoint
     means: list[NDArray[np.float64]] = []  # (D,) for each kind of features, over all frames of the chosen tracks

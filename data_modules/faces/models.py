@@ -46,7 +46,7 @@ class FaceModels:
                 detector = ParallelDetector(detector, threads)
         return cls(
             detector,
-            make_person_detector("insightface", device) if settings.person == "insightface" else None,
+            make_person_detector("insightface", device) if settings.person_rule else None,
             make_landmarks(settings.landmarks, device) if settings.landmarks in ("mesh", "insightface") else None,
         )
 

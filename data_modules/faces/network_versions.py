@@ -27,7 +27,7 @@ def network_versions(settings: FaceSettings) -> Mapping[str, str]:
         versions["landmarks"] = SHA256  # no other file is accepted
     elif settings.landmarks == "insightface":
         versions["landmarks"] = _insightface_version("landmarks")
-    if settings.person == "insightface":
+    if settings.person_rule:
         path = models_folder() / PERSONS.name
         versions["person"] = cached_sha256(path) if path.is_file() else UNKNOWN
     return versions

@@ -21,7 +21,10 @@ class FaceSettings:
         every: faces are detected in every n-th frame and tracked in between.
         max_gap: gaps of up to this many frames without a detection are filled by interpolation; longer ones stay.
         landmarks: source of the 68 landmarks: the face mesh, insightface, the ground truth, a table as above, or none.
-        person: source of the person's box: insightface, the ground truth, the whole frame (`frame`), or none.
+        person: source of the person's box: the ground truth, the whole frame (`frame`), none, or insightface's
+            detector. Which of its boxes belongs to the face is part of the name (see `persons`): that of the largest
+            overlap (`insightface`), of the smallest one, as the context paper prints it (`insightface_smallest`), or
+            that of persons tracked like faces (`insightface_tracked`).
         lengthen: clips with fewer faces are interpolated to this number by optical flow; 0 turns this off.
         audio: whether the audio is stored too, as 16 kHz mono.
     """
@@ -34,6 +37,18 @@ class FaceSettings:
     every: int = 4
     max_gap: int = 15
     landmarks: Literal["none", "annotation", "table", "mesh", "insightface"] = "none"
-    person: Literal["none", "annotation", "frame", "insightface"] = "none"
+    person: Literal["none", "annotation", "frame", "insightface", "insightface_smallest", "insightface_tracked"] = (
+        "none"
+    )
     lengthen: int = 0
     audio: bool = True
+
+    @property
+    def person_rule(self) -> Literal["largest", "smallest", "tracked"] | None:
+        """How a detected person is chosen; None if persons are not detected."""
+        rules: dict[str, Literal["largest", "smallest", "tracked"]] = {
+            "insightface": "largest",
+            "insightface_smallest": "smallest",
+            "insightface_tracked": "tracked",
+        }
+        return rules.get(self.person)

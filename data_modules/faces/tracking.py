@@ -181,25 +181,6 @@ def assign(cost: NDArray[np.float64]) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in pairs if allowed[i, j]]
 
 
-def person_of(
-    face_box: NDArray[np.floating], person_boxes: Sequence[NDArray[np.floating]]
-) -> NDArray[np.float32] | None:
-    """Finds the person that a face belongs to: the box of largest intersection over union (the paper says smallest).
-
-    Args:
-        face_box: (4,) left, top, right, bottom.
-        person_boxes: (4,) each, or (N, 4).
-
-    Returns:
-        (4,) the person's box, or None if no box overlaps the face; the whole frame is then used for the person.
-    """
-    if not len(person_boxes):
-        return None
-    overlap = overlaps(face_box, person_boxes)
-    best = int(np.argmax(overlap))
-    return np.asarray(person_boxes[best], np.float32) if overlap[best] > 0 else None
-
-
 def overlaps(box: NDArray[np.floating], boxes: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
     """Computes the (N,) intersection over union of one (4,) box with (N, 4) boxes."""
     a, b = np.asarray(box, np.float64), np.asarray(boxes, np.float64).reshape(-1, 4)

@@ -2,11 +2,13 @@
 
 import functools
 import inspect
+import re
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 
@@ -342,3 +344,21 @@ def test_the_papers_ways_of_making_faces_can_be_asked_for(path):
     settings = asdict(build_dataset("dfew", ["--dataset.faces", str(path)]).faces)
     assert {name: settings[name] for name in stated} == stated
     assert asdict(build_dataset("dfew").faces) != settings
+
+
+def test_the_context_papers_faces_are_as_tight_as_those_that_its_face_model_ends_on():
+    settings = build_dataset("afew", ["--dataset.faces", "experiments/faces/context.yaml"]).faces
+    last = build_dataset("rafdb").faces
+    assert (settings.margin, settings.align) == (last.margin, last.align)
+    assert settings.person == "insightface_tracked"
+
+
+def test_the_other_face_models_have_the_features_and_parameters_that_are_stated():
+    text = (experiments_folder() / "systems" / "context_face.yaml").read_text()
+    stated = re.findall(r"name: (\w+) +\((\d+); ([\d.]+) M\)", text)
+    assert len(stated) == 5
+    for name, features, millions in stated:
+        with torch.device("meta"):
+            network = timm.create_model(name, num_classes=0)
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        assert (network.num_features, f"{parameters / 1e6:.1f}") == (int(features), millions)

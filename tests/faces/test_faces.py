@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_modules.faces.alignment import template
+from data_modules.faces.alignment import box_matrix, template, warp
 from data_modules.faces.detection import Detection
 from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
 from data_modules.faces.lengthening import lengthen_faces
@@ -186,6 +186,31 @@ def test_the_person_around_the_face_is_chosen(tmp_path):
     for face in faces:  # a square of 64 pixels about the left half: the red field fills its lower half
         assert face.person is not None
         assert face.person[20:30, 8:22, 0].mean() > 150
+
+
+class PersonAndPicture(PersonDetector):
+    """Finds the face's person and, in the place of the other one, a box around the whole picture."""
+
+    def detect(self, frames):
+        found = super().detect(frames)
+        height, width = frames[0].shape[:2]
+        return [[own, Detection(np.array([0, 0, width, height], np.float32), 0.9)] for _, own in found]
+
+
+@pytest.mark.parametrize(
+    ("person", "half"), [("insightface", True), ("insightface_smallest", False), ("insightface_tracked", True)]
+)
+def test_which_box_is_the_persons_has_a_name(tmp_path, person, half):
+    """Of two boxes that hold the face, the left half and the whole picture."""
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(6)])
+    models = FaceModels(RedCornerDetector(), PersonAndPicture())
+    settings = FaceSettings("mtcnn", size=32, every=4, person=person)
+    faces = list(extract(open_video(path), settings, models=models))
+    width, height = open_video(path).width, open_video(path).height
+    box = np.array([0, 0, width / 2 if half else width, height], np.float32)
+    assert len(faces) == 6
+    for face, (_, frame) in zip(faces, open_video(path).frames(), strict=True):
+        np.testing.assert_array_equal(face.person, warp(frame, box_matrix(box, 32, 0.0), 32))
 
 
 class HalfLandmarks:

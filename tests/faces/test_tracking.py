@@ -11,8 +11,9 @@ import pytest
 from data_modules.faces.appearance import GRID, FeatureHistory, colour_histograms
 from data_modules.faces.detection import Detection, MTCNNDetector
 from data_modules.faces.main_face import MainFace, vote
+from data_modules.faces.persons import PersonFinder, person_of
 from data_modules.faces.track import CostTerm, TrackerSettings
-from data_modules.faces.tracking import FaceTracker, assign, person_of, total_cost
+from data_modules.faces.tracking import FaceTracker, assign, total_cost
 from data_modules.labels import SEVEN
 from data_modules.synthetic import clip as clips
 from data_modules.synthetic.dynamics import gaze
@@ -343,6 +344,52 @@ def test_the_person_of_a_face():
     assert person_of(face(100).box, [far]) is None
     assert person_of(face(100).box, []) is None
     assert person_of(face(100).box, np.zeros((0, 4), np.float32)) is None
+
+
+def test_the_paper_prints_the_smallest_overlap_which_is_the_largest_box():
+    near, far, around = np.array([90, 40, 200, 300]), np.array([400, 40, 500, 300]), np.array([0, 0, 640, 360])
+    boxes = np.stack([far, near, around])
+    assert person_of(face(100).box, boxes, smallest=True).tolist() == around.tolist()
+    assert person_of(face(100).box, boxes).tolist() == near.tolist()
+    assert person_of(face(100).box, [far], smallest=True) is None
+
+
+class Still:
+    """A main face at one place."""
+
+    def at(self, index):
+        return face(100)
+
+
+def persons(rule, looks, frames=None):
+    """Finds the persons of a face that stands still, seen in every fourth frame."""
+    finder = PersonFinder(rule, every=4, max_gap=15)
+    for number, boxes in enumerate(looks):
+        found = [Detection(np.array(box, np.float32), 0.9) for box in boxes]
+        finder.add(4 * number, found, None if frames is None else frames[number])
+    return finder.located(Still())
+
+
+OWN, MOVED, OTHER = (60, 40, 260, 480), (68, 40, 268, 480), (130, 60, 600, 480)  # OTHER touches the face's edge
+
+
+def test_tracked_persons_are_those_that_hold_the_face_and_move_between_looks():
+    found = persons("tracked", [[OTHER, OWN], [MOVED, OTHER], [OTHER]])
+    own, moved = np.array(OWN, np.float32), np.array(MOVED, np.float32)
+    assert found.at(0, face(100).box).tolist() == own.tolist()
+    assert found.at(4, face(100).box).tolist() == moved.tolist()
+    np.testing.assert_allclose(found.at(1, face(100).box), own + (moved - own) / 4)
+    assert found.at(8, face(100).box) is None, "its own person is lost; the other one is another person"
+    held = persons("largest", [[OTHER, OWN], [MOVED, OTHER], [OTHER]])
+    assert held.at(1, face(100).box).tolist() == own.tolist(), "the nearest look, unchanged"
+    assert held.at(8, face(100).box).tolist() == list(OTHER)
+
+
+def test_persons_who_do_not_hold_the_face_are_not_its_person():
+    assert persons("tracked", [[(400, 40, 500, 300)], []]).at(0, face(100).box) is None
+    assert persons("tracked", [[], []]).at(0, face(100).box) is None
+    with pytest.raises(ValueError, match="expected largest, smallest, tracked"):
+        PersonFinder("nearest", 4, 15)
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------

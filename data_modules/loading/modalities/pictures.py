@@ -24,7 +24,12 @@ class Pictures(FrameModality):
         self.field = field
         if field == "person":
             self.setting = "person"
-            self.choices = ("insightface", "frame", "annotation if the data set has person boxes")
+            self.choices = (
+                "insightface",
+                "insightface_tracked",
+                "frame",
+                "annotation if the data set has person boxes",
+            )
 
     def missing_reason(self, clip: ClipSummary) -> str:
         """Return why a clip has no crops; empty if it has."""
