@@ -1,8 +1,12 @@
-"""Values of rows that need no training: settings, parameters, multiply-adds."""
+"""Values of rows that need no training: settings, numbers of clips, parameters, multiply-adds."""
+
+from collections import Counter
 
 import torch
 
+from data_modules.datasets.dataset import DatasetNotFoundError
 from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.tables.plan import TableRequest, row_data, row_request
@@ -16,7 +20,7 @@ Computed = dict[str, dict[str, object]]
 
 
 def computed_values(asked: TableRequest) -> Computed:
-    """Returns what a table of settings or of cost says about this suite's systems; nothing for tables of results.
+    """Returns what a table of settings, of cost or of clips says here; nothing for tables of results.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -25,6 +29,8 @@ def computed_values(asked: TableRequest) -> Computed:
     table = asked.read()
     if table.kind == "results":
         return {}
+    if table.kind == "counts":
+        return counted_clips(table, asked.data)
     rows = [row for row in table.rows if row.runs_at(asked.size or "paper")]
     return {row.name: _values(table, row, asked) for row in rows}
 
@@ -34,6 +40,31 @@ def _values(table: PaperTable, row: Row, asked: TableRequest) -> dict[str, objec
     if table.kind == "cost":
         return cost_values(request)
     return {"value": setting(request, row.setting)} if row.setting else {}
+
+
+def counted_clips(table: PaperTable, data: str | None = None) -> Computed:
+    """Counts the clips of splits and emotions in the data sets on this machine; data sets that are not here have none.
+
+    Args:
+        table: of kind `counts`.
+        data: name of a data set that takes the place of the rows' own.
+
+    Raises:
+        ValueError: an annotation of a data set is invalid.
+    """
+    counts = {name: _clips(name) for name in {data or row.data or table.data for row in table.rows}}
+    found = ((row.name, counts[data or row.data or table.data], row.setting) for row in table.rows if row.setting)
+    return {name: {"value": clips[key]} if clips else {} for name, clips, key in found}
+
+
+def _clips(data: str) -> Counter[str]:
+    """Returns the clips of a data set by `<split>.<emotion>` and `<split>.total`; none if it is not here."""
+    dataset = build_dataset(data)
+    try:
+        records = dataset.records()
+    except DatasetNotFoundError:
+        return Counter()
+    return Counter(f"{record.split}.{key}" for record in records for key in (record.emotion, "total"))
 
 
 def setting(request: ExperimentRequest, key: str) -> object:

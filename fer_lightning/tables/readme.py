@@ -106,8 +106,8 @@ def list_of_tables() -> str:
     lines = ["| table | | data | rows to run | results |", "|---|---|---|---:|---|"]
     for name in table_names():
         table = read_table(name)
-        rows = sum(row.runs_at("paper") for row in table.rows)
+        rows = sum(bool(row.setting) if table.kind == "counts" else row.runs_at("paper") for row in table.rows)
         found = ", ".join(sorted(each for each in folders if each.split(".")[0] == name)) or "none yet"
-        state = {"results": found, "cost": "computed", "configuration": "computed"}[table.kind]
+        state = found if table.kind == "results" else "computed"
         lines.append(f"| `{name}` | {table.title} | {table.data} | {rows} of {len(table.rows)} | {state} |")
     return "\n".join(lines) + "\n"

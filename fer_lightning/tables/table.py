@@ -13,7 +13,7 @@ from fer_lightning.experiments.system import Size, experiments_folder, similar_n
 from fer_lightning.runs.folder import read_yaml
 
 Schema = TypeVar("Schema")
-Kind = Literal["results", "cost", "configuration"]
+Kind = Literal["results", "cost", "configuration", "counts"]
 COSTS = ("parameters", "multiply_adds", "ms_per_clip", "train_ms_per_clip")
 """Columns about a model's cost: numbers, and milliseconds for a clip."""
 FROM_OUTPUTS = ("silhouette", "hit_rate")
@@ -57,7 +57,8 @@ class Row:
         arguments: what the row changes, as on the command line of `fer train`.
         small: arguments in the place of `arguments` at small size, where these do not fit it.
         requires: variants whose weights the row starts from.
-        setting: dotted key of a setting, in a table of kind `configuration`.
+        setting: dotted key of a setting, in a table of kind `configuration`; in one of kind `counts`, a split and an
+            emotion or `total`, such as `train.anger`.
         published: column -> value as printed: metrics in per cent, parameters and multiply-adds as counts.
         deviation: column -> the printed ± value.
         decoded: the published accuracy as `k/N` clips, where it decodes.
@@ -157,7 +158,8 @@ class PaperTable:
         columns: its columns, see `COLUMNS`.
         rows: its rows, in the paper's order.
         claims: what the order of rows claims.
-        kind: `results` of training; `cost` of models, which needs no training; `configuration`, values of settings.
+        kind: `results` of training; `cost` of models, which needs no training; `configuration`, values of settings;
+            `counts` of the clips in data sets.
         note: what a reader should know about the table.
         base: in an ablation, the name of the row that every other one is compared with; empty in a paper's table.
 
