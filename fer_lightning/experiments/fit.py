@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from fer_lightning.experiments.resume import (
     write_clips,
 )
 from fer_lightning.experiments.shapes import ShapeCheck
-from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
@@ -49,8 +49,6 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
     run = request.run
     cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
     if not is_finished(run, cli):
-        if difference := faces_of(cli):
-            print_on_rank_zero(difference)
         prepare_data_and_weights(cli)
         with run_lock(run):
             if not is_finished(run, cli):  # another process may have finished the run while this one waited
@@ -82,32 +80,43 @@ def prepare_data_and_weights(cli: FerCLI) -> None:
     """Prepares the data set and trains the experiments whose weights are needed, in the first process only.
 
     Files of weights, the shapes of weights that are not there yet and the data set come first: what is wrong with them
-    should be reported before anything takes long.
+    should be reported before anything takes long. A line says in what the faces are not the paper's.
 
     Raises:
         FileNotFoundError: a file of weights does not exist.
         ValueError: weights that are to be trained would not fit the model.
     """
     config = cli.plain_config()
-    refuse_missing_files(cli)
+    refuse_missing_files(config)
     refuse_unfit_weights(config)
+    if difference := faces_of(cli):
+        print_on_rank_zero(difference)
     cli.datamodule.prepare_data()
     for name in dict.fromkeys(required_runs(config)):
         train_required_run(name)
 
 
-def refuse_missing_files(cli: FerCLI) -> None:
-    """Refuses a training that would start from a file of weights that does not exist; a resumed one needs none.
+def refuse_missing_files(config: dict[str, Any]) -> None:
+    """Refuses a model that would start from a file of weights that does not exist; a resumed one needs none.
 
     Raises:
         FileNotFoundError: the file does not exist; the message says what is there instead.
     """
-    model, run = cli.model, RunFolder(Path(cli.trainer.default_root_dir))
-    if model.start_from != RANDOM or any(run.checkpoints.glob("*.ckpt")):
+    begun = any(RunFolder(Path(config["trainer"]["default_root_dir"])).checkpoints.glob("*.ckpt"))
+    for path in [] if begun else weight_files(config["model"]):
+        checkpoint_named(path)
+
+
+def weight_files(settings: object) -> Iterator[str]:
+    """Yields the files of weights that a model's settings name; those of `start_from` take the place of all others."""
+    if not isinstance(settings, dict):
         return
-    for part in model.modules():
-        if isinstance(part, Pretrained) and not part.source.startswith(RUN) and Path(part.source).suffix:
-            checkpoint_named(part.source)
+    whole = settings.get("start_from", RANDOM)
+    for source in (whole, settings.get("weights")):
+        if isinstance(source, str) and not source.startswith(RUN) and Path(source).suffix:
+            yield source
+    for value in settings.values() if whole == RANDOM else ():
+        yield from weight_files(value)
 
 
 def refuse_unfit_weights(config: dict[str, Any]) -> None:

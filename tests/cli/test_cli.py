@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_modules.faces.settings import FaceSettings
 from fer_lightning.cli import main as cli
 from fer_lightning.cli import train
 from fer_lightning.cli.main import main
@@ -199,8 +200,11 @@ def test_required_runs_are_trained_once_in_their_own_process(monkeypatch, capsys
 def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
     prepared = []
     needy = SimpleNamespace(
-        datamodule=SimpleNamespace(prepare_data=lambda: prepared.append("data")),
+        datamodule=SimpleNamespace(
+            prepare_data=lambda: prepared.append("data"), dataset=SimpleNamespace(faces=FaceSettings())
+        ),
         plain_config=lambda: {
+            "experiment": {"faces": ""},
             "model": {"weights": "run:stills_synthetic_stills"},
             "trainer": {"default_root_dir": "runs/needy/1-0"},
         },

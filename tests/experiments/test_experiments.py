@@ -18,7 +18,7 @@ from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.ensemble.training import check_configurations
 from fer_lightning.experiments.configuration import ReadCLI
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.fit import fit_experiment
+from fer_lightning.experiments.fit import fit_experiment, weight_files
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest, experiment_names, fits, required_runs
 from fer_lightning.experiments.system import (
@@ -231,11 +231,22 @@ def test_every_request_has_a_folder_of_its_own(request_, folder, tmp_path):
 
 def test_a_missing_file_of_weights_ends_a_training_before_its_data_are_prepared(tmp_path):
     request = ExperimentRequest("ceflnet_authors_synthetic", size="paper", arguments=("--trainer.logger", "false"))
-    with pytest.raises(
-        FileNotFoundError, match=r"no checkpoint in weights/Resnet18_pytorch\.pth\.tar: expected"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in weights/Resnet18_pytorch\.pth\.tar: expected"):
         fit_experiment(request)
     assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_files_of_weights_are_found_and_a_whole_model_takes_their_place():
+    backbone = {"class_path": "b", "init_args": {"weights": "w/a.pth", "pixels": "unit"}}
+    scene = {"init_args": {"weights": "sports1m"}}
+    model = {"class_path": "m", "init_args": {"backbone": backbone, "scene": scene, "start_from": "random"}}
+    assert list(weight_files(model)) == ["w/a.pth"]
+    model["init_args"]["start_from"] = "run:stills_fer2013.v2"
+    assert list(weight_files(model)) == []
+    model["init_args"]["start_from"] = "old/best.ckpt"
+    assert list(weight_files(model)) == ["old/best.ckpt"]
+    model = {"init_args": {"backbone": {"init_args": {"weights": "run:ecnn_stills_sfew.fc1"}}}}
+    assert list(weight_files(model)) == []
 
 
 def test_needed_runs_are_found_wherever_they_are_named():
