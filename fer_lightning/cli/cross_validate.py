@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.order import steps, train_in_order
 from fer_lightning.ensemble.training import refuse_models_data, resolved
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
+from fer_lightning.evaluation.calibration_file import calibration_values
+from fer_lightning.evaluation.confidence import ECE, MEASURES, NLL
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.experiments.cluster import Cluster
@@ -32,6 +35,9 @@ from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.wandb_summary import summary_logger
 from fer_lightning.training.wandb_tables import ShownTable, confusion_table, score_values, spread_values
 
+CONFIDENCE = tuple(f"test/{measure.name}{state}" for measure in MEASURES for state in ("", "_calibrated"))
+"""The measures of confidence whose means over runs a summary holds."""
+
 
 @dataclass(frozen=True)
 class RunScores:
@@ -40,6 +46,7 @@ class RunScores:
     fold: str
     seed: int
     scores: Scores
+    confidence: Mapping[str, float]  # temperature and measures by name, see `calibration_values`
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,11 @@ class Summary:
             ("true", *self.class_names, NONE), [(n, *row) for n, row in zip(self.class_names, rows, strict=True)]
         )
 
+    def mean_confidence(self, name: str) -> float | None:
+        """Returns the mean of the runs' values of `calibration_values`; None unless all runs have it."""
+        values = [run.confidence[name] for run in self.runs if name in run.confidence]
+        return float(np.mean(values)) if len(values) == len(self.runs) else None
+
     @property
     def content(self) -> dict[str, object]:
         """The content of `summary.json`; undefined values are null."""
@@ -98,6 +110,7 @@ class Summary:
                 {"fold": run.fold, "seed": run.seed, "clips": run.scores.clips}
                 | {metric.name: _number_or_none(run.scores[metric]) for metric in METRICS}
                 | {"confusion": run.scores.confusion.tolist()}
+                | {"confidence": dict(run.confidence)}
                 for run in self.runs
             ],
             "selection": self.selection,
@@ -109,6 +122,7 @@ class Summary:
             content[f"pooled_{name}"] = {"clips": part.clips} | {
                 metric.name: _number_or_none(part[metric]) for metric in METRICS
             }
+        content["confidence_mean"] = {name: self.mean_confidence(name) for name in CONFIDENCE}
         for metric in METRICS:
             content[f"{metric.name}_mean"] = _number_or_none(self.mean(metric))
             content[f"{metric.name}_std"] = _number_or_none(self.std(metric))
@@ -220,9 +234,23 @@ def send_summary(
 def summarise(tables: list[PredictionTable], requests: list[ExperimentRequest], selection: str) -> Summary:
     """Computes the scores of each table and of all clips together."""
     pairs = zip(tables, requests, strict=True)
-    runs = tuple(RunScores(request.fold, request.seed, scores(table)) for table, request in pairs)
+    runs = tuple(
+        RunScores(request.fold, request.seed, scores(table), calibration_values(request.run))
+        for table, request in pairs
+    )
     pooled = PredictionTable.concat(tables)
     return Summary(runs, selection, scores(pooled), bootstrap(pooled), pooled.class_names)
+
+
+def describe_confidence(summary: Summary) -> str:
+    """Says in a line how well calibrated the runs are, on average before and after each one's temperature."""
+    calibrated = sum("calibration/temperature" in run.confidence for run in summary.runs)
+    line = f"confidence, mean over runs: {calibrated} of {len(summary.runs)} calibrated on their inner splits"
+    for measure in (ECE, NLL):
+        names = (f"test/{measure.name}", f"test/{measure.name}_calibrated")
+        values = [value for value in map(summary.mean_confidence, names) if value is not None]
+        line += f"; {measure.short} " * bool(values) + " -> ".join(f"{value:.3f}" for value in values)
+    return line
 
 
 def print_summary(summary: Summary) -> None:
@@ -244,6 +272,7 @@ def print_summary(summary: Summary) -> None:
         table.add_row(name.replace("_", " "), "", str(part.clips), *(metric.write(part[metric]) for metric in METRICS))
     Console(width=120).print(table)
     print_classes(summary)
+    print(describe_confidence(summary))
     if "best_on_test" in summary.selection:
         print("best_on_test: the epochs were chosen on the very splits that are reported here")
 

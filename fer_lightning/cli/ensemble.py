@@ -16,6 +16,8 @@ from fer_lightning.ensemble.methods import (
 )
 from fer_lightning.ensemble.result import print_ensemble, refuse_other_folder, write_ensemble
 from fer_lightning.ensemble.wandb_run import send_ensemble
+from fer_lightning.evaluation.calibration_file import calibration_line
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
 
 
@@ -37,6 +39,7 @@ def main(arguments: list[str]) -> None:
     print_ensemble(ensemble)
     if options.out:
         print(f"report: {write_ensemble(ensemble, options.out)}")
+        print(calibration_line(RunFolder(options.out)))
         send_ensemble(ensemble, options.out, RunLabels(options.group))
 
 

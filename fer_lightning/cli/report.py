@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.page import write_report
 from fer_lightning.report.summary import summary_line
@@ -17,3 +18,4 @@ def main(arguments: list[str]) -> None:
         run = RunFolder(path)
         print(f"report: {write_report(run)}")
         print(summary_line(PredictionTable.read(run.predictions("test"))))
+        print(calibration_line(run))

@@ -13,6 +13,7 @@ from fer_lightning.ensemble.experiment import EnsembleExperiment, model_requests
 from fer_lightning.ensemble.members import read_members
 from fer_lightning.ensemble.result import print_ensemble, write_ensemble
 from fer_lightning.ensemble.wandb_run import send_ensemble
+from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.request import ExperimentRequest
@@ -141,4 +142,5 @@ def fuse(ensemble: EnsembleExperiment) -> None:
     result = combine(members, settings.method, settings.selection).with_published(published, settings.published)
     print_ensemble(result)
     print_on_rank_zero(f"report: {write_ensemble(result, run.path, ensemble.plain)}")
+    print_on_rank_zero(calibration_line(run))
     send_ensemble(result, run.path, labels_of(ensemble.request))

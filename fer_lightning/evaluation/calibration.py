@@ -3,25 +3,19 @@
 Guo et al., "On Calibration of Modern Neural Networks", 2017, https://arxiv.org/abs/1706.04599.
 """
 
-import json
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import softmax
 
-from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.answers import Answers
-from fer_lightning.evaluation.confidence import ECE, FLOOR, NLL, ConfidenceScores, confidence_scores
+from fer_lightning.evaluation.confidence import FLOOR, ConfidenceScores, confidence_scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
-NAME = "calibration.json"
-FORMAT = "fer_lightning calibration 1"
 MIN_CLIPS = 30  # of the inner split; with fewer, a temperature is mostly noise
 LIMIT = 50.0  # temperatures from 1 / LIMIT to LIMIT are searched
 
@@ -133,7 +127,7 @@ def _inner_split(run: RunFolder, info: RunInfo) -> PredictionTable:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationEffect:
-    """What a temperature changes in the measures of a split; the first is before, the second None without one."""
+    """The measures of a split before and after calibration; there is no `after` without a temperature."""
 
     before: ConfidenceScores
     after: ConfidenceScores | None
@@ -148,14 +142,6 @@ class CalibrationEffect:
             before, None if calibration.temperature is None else confidence_scores(calibration.calibrated(table))
         )
 
-    def describe(self) -> str:
-        """Returns calibration error and likelihood as one line for the console."""
-        return "  ".join(
-            f"{measure.short} {self.before[measure]:.3f}"
-            + ("" if self.after is None else f" -> {self.after[measure]:.3f}")
-            for measure in (ECE, NLL)
-        )
-
     @property
     def values(self) -> dict[str, float]:
         """The measures by name, such as `ece` and, after calibration, `ece_calibrated`."""
@@ -166,61 +152,17 @@ class CalibrationEffect:
         return values
 
 
-def calibration_line(run: RunFolder) -> str:
-    """Returns the temperature of an evaluated run and its effect on the reported split, as one line for the console.
+def effects_of(calibration: Calibration, run: RunFolder) -> dict[str, CalibrationEffect]:
+    """Measures the splits of an evaluated run, `inner` only where a temperature was fitted on it, and `test`.
+
+    Splits in which no clip has a prediction are left out.
 
     Raises:
         FileNotFoundError: the run is not evaluated.
-        ValueError: its files are damaged.
+        ValueError: a prediction table is damaged.
     """
-    calibration = calibrate(run, run.read_info())
-    effect = CalibrationEffect.on(calibration, PredictionTable.read(run.predictions("test")))
-    return f"confidence: {calibration.describe()}" + ("" if effect is None else f"  {effect.describe()}")
-
-
-def write_calibration(calibration: Calibration, effects: dict[str, CalibrationEffect], folder: Path) -> None:
-    """Writes `calibration.json`: the temperature, its effect on each split, and the answers of the inner split.
-
-    The answers, of which thresholds are made for any risk, have neither the names of the clips nor those of subjects.
-
-    Args:
-        calibration: of the run.
-        effects: name of a split -> the effect there.
-        folder: of the run, or of a checkpoint that is taken away.
-    """
-    inner = calibration.inner
-    content = {
-        "format": FORMAT,
-        "temperature": calibration.temperature,
-        "problem": calibration.problem,
-        "class_names": list(calibration.class_names),
-        "epoch": calibration.epoch,
-        "clips": len(inner),
-        "measures": {split: {"clips": effect.before.clips} | effect.values for split, effect in effects.items()},
-        "inner": {"confidence": inner.confidence.tolist(), "correct": inner.correct.astype(int).tolist()},
+    splits = ("test",) if calibration.temperature is None else ("inner", "test")
+    effects = {
+        split: CalibrationEffect.on(calibration, PredictionTable.read(run.predictions(split))) for split in splits
     }
-    atomic_write(folder / NAME, json.dumps(content).encode())
-
-
-def read_calibration(path: Path) -> Calibration:
-    """Reads a `calibration.json`.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: the file is damaged.
-    """
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']!r}, expected {FORMAT!r}")
-        inner = content["inner"]
-        answers = Answers(np.array(inner["confidence"], np.float64), np.array(inner["correct"], np.float64) == 1)
-        temperature = None if content["temperature"] is None else float(content["temperature"])
-        if temperature is not None and not 1 / LIMIT <= temperature <= LIMIT:
-            raise ValueError(f"temperature {temperature}, expected {1 / LIMIT:g} to {LIMIT:g}")
-        names = tuple(map(str, content["class_names"]))
-        return Calibration(names, int(content["epoch"]), temperature, str(content["problem"]), answers)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged ({type(error).__name__}: {error}); `fer report RUN` writes that of a run again"
-        ) from error
+    return {split: effect for split, effect in effects.items() if effect is not None}

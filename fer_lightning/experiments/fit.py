@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
 
 from data_modules.loading.datamodule import VideoDataModule
+from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
@@ -31,7 +33,7 @@ from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
-from fer_lightning.training.curves import drop_rows_after
+from fer_lightning.training.curves import CurvesLogger, drop_rows_after
 from fer_lightning.training.wandb_logger import RunWandbLogger
 from fer_lightning.weights import RANDOM, checkpoint_named, read_checkpoint
 
@@ -197,6 +199,20 @@ def used_runs(config: dict[str, Any]) -> dict[str, RunFolder]:
     return runs
 
 
+def log_calibration(cli: FerCLI, run: RunFolder) -> None:
+    """Adds temperature and measures of confidence to the row of `metrics.csv` that has the chosen epoch's metrics."""
+    trainer = cli.trainer
+    for logger in trainer.loggers:
+        if isinstance(logger, CurvesLogger):  # which adds to a row of the same step if they have a value in common
+            values: dict[str, Tensor | float] = {
+                **trainer.logged_metrics,
+                **calibration_values(run),
+                "epoch": trainer.current_epoch,
+            }
+            logger.log_metrics(values, trainer.global_step)
+            logger.save()
+
+
 def resume_message(run: RunFolder, path: Path, checkpoint: dict[str, object]) -> str:
     """Says after which epoch a run is resumed. People count epochs from 1, checkpoints from 0."""
     fallback = "" if path.name == LAST else f", from {path.name}: {LAST} is missing or damaged"
@@ -215,7 +231,7 @@ def wandb_loggers(cli: FerCLI) -> list[RunWandbLogger]:
 
 
 def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds: float) -> None:
-    """Measures the model's cost, writes `run.json` and the report, and prints the result.
+    """Measures the model's cost, writes `run.json`, calibration and the report, and prints the result.
 
     Args:
         cli: the trained model with its data and trainer.
@@ -249,6 +265,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
         )
     )
     write_report(run)
+    log_calibration(cli, run)
     (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # a finished run is not resumed
     print_result(run)
     for logger in wandb_loggers(cli):  # waits until everything is sent

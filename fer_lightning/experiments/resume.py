@@ -16,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from data_modules.utils.text import counted
+from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import summary_line
@@ -217,9 +218,12 @@ def train_in_subprocess(request: ExperimentRequest, environment: Mapping[str, st
 
 
 def print_result(run: RunFolder) -> None:
-    """Prints where a finished run's report is, and its metrics."""
+    """Prints where a finished run's report is, its metrics, and what is known of its confidence."""
     print_on_rank_zero(f"report: {run.report}")
     print_on_rank_zero(summary_line(PredictionTable.read(run.predictions("test"))))
+    confidence = calibration_line(run)
+    if confidence:
+        print_on_rank_zero(confidence)
     info = run.read_info()
     if info.selection == "best_on_test":
         what = "the epoch" if info.epoch >= 0 else "the ensemble or a member of it"

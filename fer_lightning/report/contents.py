@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fer_lightning.report.elements import EvaluatedRun, Section
 from fer_lightning.report.sections import (
     activation,
+    calibration,
     classes,
     configuration,
     confusion,
@@ -24,6 +25,7 @@ CONTENTS: tuple[Callable[[EvaluatedRun], Section | None], ...] = (
     subjects.section,
     members.section,
     streams.section,
+    calibration.section,
     curves.section,
     features.section,
     activation.section,

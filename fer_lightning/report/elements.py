@@ -1,12 +1,14 @@
 """The elements of a report's sections, and the evaluated run from which they are made."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.evaluation.calibration import Calibration, CalibrationEffect
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -90,3 +92,5 @@ class EvaluatedRun:
     outputs: ClipOutputs | None
     no_outputs: str  # why `outputs` is None; empty otherwise
     gallery: Gallery
+    calibration: Calibration
+    effects: Mapping[str, CalibrationEffect]  # of the calibration on the splits `inner` and `test`

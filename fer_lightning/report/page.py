@@ -6,6 +6,8 @@ from pathlib import Path
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
+from fer_lightning.evaluation.calibration import calibrate, effects_of
+from fer_lightning.evaluation.calibration_file import write_calibration
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import HEADLINE, METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -49,7 +51,7 @@ class Page:
 
 
 def write_report(run: RunFolder) -> Path:
-    """Writes the page and the figures of a run and returns the page's path.
+    """Writes the page, the figures and `calibration.json` of a run, and returns the page's path.
 
     The page is written last, so that an existing page means a complete report.
 
@@ -65,8 +67,11 @@ def write_report(run: RunFolder) -> Path:
         )
     result, intervals = scores(table), bootstrap(table)
     outputs, no_outputs = _read_outputs(run, table)
+    calibration = calibrate(run, info)
+    effects = effects_of(calibration, run)
+    write_calibration(calibration, effects, run)
     gallery = Gallery(run.report.parent / "figures")
-    evaluated = EvaluatedRun(run, info, table, result, outputs, no_outputs, gallery)
+    evaluated = EvaluatedRun(run, info, table, result, outputs, no_outputs, gallery, calibration, effects)
     sections = [section(evaluated) for section in CONTENTS]
     page = Page(
         f"{info.model} on {info.dataset}",

@@ -19,6 +19,7 @@ from data_modules.datasets.synthetic import Synthetic, SyntheticStills
 from data_modules.utils.files import atomic_write
 from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.paths import runs_root
@@ -175,9 +176,9 @@ class RunWandbLogger(WandbLogger):
     def log_report(self, run: RunFolder, model: Sequence[Path]) -> None:
         """Sends the results of an evaluated run and ends the W&B run.
 
-        The summary holds the scores with both ends of their intervals, and the model's cost. Figures and tables are
-        panels; the report with the prediction tables is one artifact, the model another, `model-ID`. Pictures of faces
-        are sent only if they are rendered, see `without_faces`.
+        The summary holds the scores with both ends of their intervals, calibration, and the model's cost. Figures and
+        tables are panels; the report with the prediction tables is one artifact, the model another, `model-ID`.
+        Pictures of faces are sent only if they are rendered, see `without_faces`.
 
         Args:
             run: the run, with its report.
@@ -191,7 +192,7 @@ class RunWandbLogger(WandbLogger):
         values = score_values(result, bootstrap(table), "test")
         if inner.is_file() and len(chosen := PredictionTable.read(inner)):
             values |= score_values(scores(chosen), bootstrap(chosen), "chosen")
-        values |= cost_values(run.read_info())
+        values |= cost_values(run.read_info()) | calibration_values(run)
         tables = (class_table(table), confusion_table(table.class_names, result), clip_table(table))
         self.log_results(values, tables)
         about = describe(run)

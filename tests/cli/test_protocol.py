@@ -100,7 +100,17 @@ def test_folds_are_trained_once_and_summed_up(two_folds, in_this_process, capsys
         assert values["pooled"] == pytest.approx(pooled.correct[pooled.emotion == name].mean())
         assert (values["mean"], values["std"]) == pytest.approx((np.mean(each), np.std(each, ddof=1)))
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    assert "mean" in capsys.readouterr().out
+    for run, table in zip(summary["runs"], tables, strict=True):
+        p, label = table.probabilities[~table.missing], table.label[~table.missing]
+        assert run["confidence"]["test/nll"] == pytest.approx(-np.log(p[np.arange(len(p)), label]).mean())
+        assert "calibration/temperature" not in run["confidence"]  # 4 clips are too few to fit one
+    means = [np.mean([run["confidence"][f"test/{name}"] for run in summary["runs"]]) for name in ("ece", "nll")]
+    assert [summary["confidence_mean"][f"test/{name}"] for name in ("ece", "nll")] == pytest.approx(means)
+    assert summary["confidence_mean"]["test/ece_calibrated"] is None
+    said = capsys.readouterr().out
+    assert "mean" in said
+    line = f"0 of 2 calibrated on their inner splits; ECE {means[0]:.3f}; NLL {means[1]:.3f}"
+    assert line in said
     assert main(command) == 0
     assert len(in_this_process) == 2, "what is finished is skipped"
     capsys.readouterr()

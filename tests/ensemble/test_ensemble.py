@@ -26,6 +26,8 @@ from fer_lightning.ensemble import (
 from fer_lightning.ensemble.members import short_names
 from fer_lightning.ensemble.methods import Average, BestSelection, Fitted, SearchedWeights, cross_fitted
 from fer_lightning.ensemble.weight_intervals import weight_intervals
+from fer_lightning.evaluation.calibration import fit_temperature
+from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.comparison import paired_difference
 from fer_lightning.evaluation.metrics import WAR, scores
@@ -474,6 +476,10 @@ def test_an_ensemble_is_a_run_like_any_other(method, three, tmp_path, capsys):
         cells = [name, "8", *(f"{12.5 * count:.2f}" for count in counts)]
         assert any(re.findall(r"[\w.]+", line) == cells for line in said.splitlines()), "as in the papers: per cent"
     assert "best_on_test" not in said
+    kept = inner.select(~inner.missing)
+    temperature = fit_temperature(kept.probabilities, kept.label)
+    assert read_calibration(run.path / "calibration.json").temperature == temperature
+    assert f"confidence: temperature {temperature:.3f}, fitted on {len(kept)} clips of the inner split; ECE 0." in said
     info = run.read_info()
     assert (info.selection, info.class_names, info.experiment) == ("inner", SEVEN, "ens")
     if method in ("average", "joint"):

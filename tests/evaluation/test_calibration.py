@@ -15,10 +15,14 @@ from fer_lightning.evaluation.answers import Answers
 from fer_lightning.evaluation.calibration import (
     CalibrationEffect,
     calibrate,
-    calibration_line,
+    effects_of,
     fit_temperature,
-    read_calibration,
     scaled,
+)
+from fer_lightning.evaluation.calibration_file import (
+    calibration_line,
+    calibration_values,
+    read_calibration,
     write_calibration,
 )
 from fer_lightning.evaluation.confidence import BINS, BRIER, ECE, NLL, confidence_scores, reliability
@@ -241,7 +245,6 @@ def test_a_run_is_calibrated_on_its_inner_split(tmp_path):
     effect = CalibrationEffect.on(found, PredictionTable.read(run.predictions("test")))
     assert effect.after[NLL] < effect.before[NLL]
     assert effect.after[ECE] < effect.before[ECE]
-    assert "fitted on 199 clips of the inner split  ECE 0." in calibration_line(run)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +266,9 @@ def test_why_a_run_has_no_temperature(tmp_path, selection, inner, problem):
     found = calibrate(run, run.read_info())
     assert found.temperature is None
     assert problem in found.problem
+    write_calibration(found, effects_of(found, run), run)
     assert problem in calibration_line(run)
+    assert calibration_values(run).keys() == {"calibration/clips", "test/nll", "test/ece", "test/brier", "test/aurc"}
     table = PredictionTable.read(run.predictions("test"))
     assert found.calibrated(table).probabilities.tolist() == table.probabilities.tolist()
     assert CalibrationEffect.on(found, table).after is None
@@ -278,12 +283,20 @@ def test_a_run_without_an_inner_table_says_so(tmp_path):
 def test_the_file_comes_back_as_it_was(tmp_path):
     run = some_run(tmp_path)
     written = calibrate(run, run.read_info())
-    effect = CalibrationEffect.on(written, PredictionTable.read(run.predictions("test")))
-    write_calibration(written, {"test": effect}, tmp_path)
-    found = read_calibration(tmp_path / "calibration.json")
+    assert (calibration_line(run), calibration_values(run)) == ("", {})
+    effects = effects_of(written, run)
+    write_calibration(written, effects, run)
+    found = read_calibration(run.path / "calibration.json")
     assert (found.temperature, found.epoch, found.class_names) == (written.temperature, 2, NAMES)
     assert found.inner.confidence.tolist() == written.inner.confidence.tolist()
     assert found.inner.correct.tolist() == written.inner.correct.tolist()
+    values = calibration_values(run)
+    assert values["calibration/temperature"] == written.temperature
+    assert values["calibration/clips"] == 200
+    for split, name in (("test", "test"), ("inner", "chosen")):
+        assert values[f"{name}/ece"] == effects[split].before[ECE]
+        assert values[f"{name}/ece_calibrated"] == effects[split].after[ECE]
+    assert f"fitted on 200 clips of the inner split; ECE {values['test/ece']:.3f} -> 0." in calibration_line(run)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', '{"format": "fer_lightning calibration 1"}'])

@@ -1,4 +1,5 @@
 import base64
+import json
 import re
 import statistics
 from dataclasses import replace
@@ -14,6 +15,7 @@ from sklearn.metrics import f1_score, recall_score
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore
 from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.calibration import calibrate, fit_temperature, scaled
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.metrics import MACRO_F1, STD_ACCURACY, UAR, WAR, confusion_matrix, scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -31,7 +33,10 @@ from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 NAMES = ("anger", "happiness", "neutral", "sad $\\frac$")
-SECTIONS = ("confusion", "classes", "subjects", "curves", "features", "activation", "coverage", "cost", "configuration")
+SECTIONS = (
+    *("confusion", "classes", "subjects", "calibration", "curves", "features", "activation", "coverage", "cost"),
+    "configuration",
+)
 CLIPS, FRAMES, GROUPS = 24, 6, 3
 HOSTILE = "<script>alert('config')</script><img src=\"https://example.org/x.png\">"
 
@@ -354,7 +359,8 @@ def test_streams_of_other_classes_do_not_stop_the_report(run: RunFolder) -> None
 def test_relations_and_streams_need_a_store_and_outputs(run: RunFolder, tmp_path: Path) -> None:
     outputs, table = related(run), PredictionTable.read(run.predictions("test"))
     info = replace(run.read_info(), store=str(tmp_path / "gone"))
-    evaluation = EvaluatedRun(run, info, table, scores(table), outputs, "", Gallery(tmp_path))
+    calibration = calibrate(run, info)
+    evaluation = EvaluatedRun(run, info, table, scores(table), outputs, "", Gallery(tmp_path), calibration, {})
     found = relations.section(evaluation)
     assert found is not None
     assert "gone is missing" in found.missing[0]
@@ -362,6 +368,57 @@ def test_relations_and_streams_need_a_store_and_outputs(run: RunFolder, tmp_path
     without = replace(evaluation, outputs=None, no_outputs="no outputs")
     assert relations.section(without) is None
     assert streams.section(without) is None
+
+
+def test_a_report_shows_calibration_before_and_after(run: RunFolder) -> None:
+    inner = confident_table(400, 2)
+    inner.write(run.predictions("inner"))
+    test = confident_table(300, 3, "test")
+    test.write(run.predictions("test"))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(page_of(run), run, "calibration")))
+    temperature = fit_temperature(inner.probabilities, inner.label)
+    assert temperature == pytest.approx(2, rel=0.2)
+    assert f"temperature {temperature:.3f}, fitted on 400 clips of the inner split" in text
+    before, after = (-np.log(p[np.arange(300), test.label]).mean()
+                     for p in (test.probabilities, scaled(test.probabilities, temperature)))  # fmt: skip
+    row = re.search(r"NLL ([\d.]+) \[.*?\] ([\d.]+) \[", text)
+    assert row is not None
+    assert [float(value) for value in row.groups()] == pytest.approx([before, after], abs=6e-4)
+    confidence = scaled(test.probabilities, temperature).max(axis=1)
+    row = re.search(r" 20 % (0\.\d+) (0\.\d+) (0\.\d+) (0\.\d+) (0\.\d+)", text)
+    assert row is not None
+    threshold, _, _, coverage, error = map(float, row.groups())
+    kept = confidence >= threshold
+    assert coverage == pytest.approx(kept.mean(), abs=0.01)
+    assert error == pytest.approx((~test.correct[kept]).mean(), abs=0.01)
+    assert {"reliability.png", "risk-coverage.png"} <= {path.name for path in run.report.parent.glob("figures/*")}
+    assert json.loads((run.path / "calibration.json").read_text())["temperature"] == temperature
+
+
+def test_a_report_says_why_there_is_no_temperature(run: RunFolder) -> None:
+    run.write_info(replace(run.read_info(), selection="last"))
+    assert "there is no inner split: the model was trained on all training" in section(page_of(run), run, "calibration")
+
+
+def confident_table(clips: int, seed: int, split: str = "inner") -> PredictionTable:
+    """Clips whose classes are drawn from the softmax of logits, and predictions twice as confident as that."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 3, (clips, len(NAMES)))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    label = (generator.random(clips)[:, None] > p.cumsum(axis=1)).sum(axis=1)
+    return PredictionTable(
+        NAMES,
+        clip_id=np.array([f"{split}{i}" for i in range(clips)]),
+        subject=np.array([f"s{i // 4}" for i in range(clips)]),
+        group=np.array([""] * clips),
+        split=np.array([split] * clips),
+        fold=np.array(["1"] * clips),
+        seed=np.zeros(clips, np.int64),
+        emotion=np.array(NAMES)[label],
+        probabilities=p**2 / (p**2).sum(axis=1, keepdims=True),
+        coverage=np.ones(clips),
+        reason=np.array([""] * clips),
+    )
 
 
 def test_missing_files_are_named_and_do_not_stop_the_report(run: RunFolder) -> None:

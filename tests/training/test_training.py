@@ -1,5 +1,6 @@
 """Training through the command line, in this process: what a run leaves, and that a broken one goes on."""
 
+import json
 import math
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from sklearn.metrics import log_loss
 
 from data_modules.utils.files import atomic_file
 from fer_lightning import CEFLNet, VideoClassifier
@@ -120,6 +122,20 @@ def test_both_tables_have_a_row_for_every_clip_of_their_split(shared):
     row = read_rows(run.path)[-1]
     assert float(row["test/war"]) == pytest.approx(tables["test"].correct.mean())
     assert float(row["chosen/war"]) == pytest.approx(tables["inner"].correct.mean())
+
+
+def test_why_a_small_run_is_not_calibrated(shared):
+    """Its inner split has too few clips; how well calibrated it is without a temperature is reported all the same."""
+    run, row = RunFolder(finished(shared)), read_rows(finished(shared))[-1]
+    table, inner = (PredictionTable.read(run.predictions(split)) for split in ("test", "inner"))
+    content = json.loads((run.path / "calibration.json").read_text())
+    assert content["temperature"] is None
+    assert f"the inner split has {len(inner)} clips with a prediction, expected 30" in content["problem"]
+    assert content["problem"] in Path(run.report).read_text()
+    p, label = table.probabilities[~table.missing], table.label[~table.missing]
+    loss = log_loss(label, p / p.sum(axis=1, keepdims=True), labels=range(len(table.class_names)))
+    assert float(row["test/nll"]) == content["measures"]["test"]["nll"] == pytest.approx(loss)
+    assert "test/nll_calibrated" not in row
 
 
 def test_a_clip_that_cannot_be_read_is_a_row_with_its_reason(data, no_report):

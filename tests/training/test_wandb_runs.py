@@ -1,5 +1,6 @@
 """What a training says to Weights & Biases, read back from the files of an offline run."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.calibration import calibrate, effects_of
+from fer_lightning.evaluation.calibration_file import write_calibration
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit
@@ -58,7 +61,13 @@ def test_a_training_says_what_it_belongs_to(offline):
     assert loss == pytest.approx(table_epochs(read_rows(run.path), "train/loss"))
 
 
-def test_a_training_says_what_came_of_it(offline):
+def test_a_training_says_what_came_of_it(offline, monkeypatch):
+    def report(run):
+        calibration = calibrate(run, run.read_info())
+        write_calibration(calibration, effects_of(calibration, run), run)
+        atomic_write(run.report, b"report")
+
+    monkeypatch.setattr(fit, "write_report", report)
     run = trained()
     (told,) = written_runs(run.path)
     info = run.read_info()
@@ -76,6 +85,8 @@ def test_a_training_says_what_came_of_it(offline):
             if metric.has_interval:
                 ends = (told.summary[f"{value}_low"], told.summary[f"{value}_high"])
                 assert ends == pytest.approx((interval.low, interval.high))
+    measures = json.loads((run.path / "calibration.json").read_text())["measures"]["test"]
+    assert {name: told.summary[f"test/{name}"] for name in measures} == pytest.approx(measures)
     table = PredictionTable.read(run.predictions("test"))
     rows = told.table("report/predictions")
     assert [row["clip_id"] for row in rows] == table.clip_id.tolist()
