@@ -13,13 +13,18 @@ from fer_lightning.runs.lookup import find_run
 
 COLUMNS = """columns of expressions.csv, a line for each row:
   time, start, end  middle, start and end of the row in seconds
-  expression        the most probable class, or "no face", "no audio", "no face or audio"
-  confidence        its probability, 0 to 1; empty without an expression
+  expression        the most probable class, or "no face", "no audio", "no face or audio", or "unsure" (--abstain)
+  confidence        the probability of the most probable class, 0 to 1; empty without a face or audio
   p_CLASS           probability of each class, 0 to 1
   faces             share of the row's frames that have a face, 0 to 1 (not a number of faces); models of faces
                     need 0.5, so a row may say "no face" although some of its frames have one
   audio             1 if there is audio in the row's window, else 0
-  yaw, pitch, roll  mean head pose in degrees; empty if unknown"""
+  yaw, pitch, roll  mean head pose in degrees; empty if unknown
+  reason            why there is no expression; empty if there is one
+
+Probabilities are calibrated if the run's calibration.json, in its folder or beside the checkpoint, has a temperature.
+With --abstain 0.1, rows are unsure whose confidence is below a threshold above which at most 10 % of the clips of the
+inner split are wrong, which holds with 95 % confidence for clips of that kind; other videos may be harder."""
 
 
 def main(arguments: list[str]) -> int:
@@ -86,6 +91,13 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     add("--workers", type=int, default=default.workers, help="videos read at the same time, each by a process (1)")
     add("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
     add("--head-pose", action="store_true", help="measure yaw, pitch and roll even if the model needs no landmarks")
+    add("--no-calibration", action="store_true", help="take the model's probabilities as they are")
+    add(
+        "--abstain",
+        type=float,
+        metavar="RISK",
+        help="give no expression below the confidence at which more than this share would be wrong, such as 0.1",
+    )
     options = parser.parse_args(arguments)
     if len(options.checkpoint) > 1:
         raise ValueError(
@@ -105,5 +117,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         not options.no_video,
         options.workers,
         options.head_pose,
+        not options.no_calibration,
+        options.abstain,
     )
     return request, missing

@@ -15,7 +15,8 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from data_modules.video.container import open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
-from fer_lightning.predict.timeline import Timeline
+from fer_lightning.predict.settings import UNSURE
+from fer_lightning.predict.timeline import BELOW_THRESHOLD, MISSING, Timeline
 from fer_lightning.predict.timeline_figure import text_colour_on
 from fer_lightning.report.figures.style import class_colours, plain
 
@@ -23,6 +24,7 @@ MAX_SIDE = 1280  # pixels
 CLOCK = 90_000  # ticks per second, as in every MPEG stream
 RATE = 48_000  # audio samples per second
 DARK, GROOVE, PALE, DIM = (18, 18, 20), (52, 52, 56), (245, 245, 245), (170, 170, 174)
+UNSURE_COLOUR = "#AAAAAE"  # of the tag of a row without enough confidence
 OPACITY = 190  # of the panel's background, of 255
 
 
@@ -87,29 +89,30 @@ class TimelineOverlay:
         left, top, right, bottom = (round(float(value)) for value in np.clip(box, -width, 2 * width + height))
         colour = ImageColor.getrgb(self._colours[label]) if label >= 0 else DIM
         cv2.rectangle(frame, (left, top), (right, bottom), colour, max(1, self._text // 6), cv2.LINE_AA)
-        if label >= 0:
+        if label != MISSING:
             tag = self._tag(row)
             above = top - tag.height if top >= tag.height else min(bottom, height - tag.height)
             tag.paste(frame, min(max(left, 0), max(width - tag.width, 0)), above)
 
     def _draw_tag(self, row: int) -> OverlayImage:
-        """Draws a tag such as `happiness 87 %` in the expression's colour."""
+        """Draws a tag such as `happiness 87 %` in the expression's colour, or a grey `unsure 41 %`."""
         label = int(self._labels[row])
-        text = f"{self._names[label]}  {100 * self._timeline.probabilities[row, label]:.0f} %"
+        name, colour = (self._names[label], self._colours[label]) if label >= 0 else (UNSURE, UNSURE_COLOUR)
+        text = f"{name}  {100 * self._timeline.confidence[row]:.0f} %"
         font, space = _font(round(1.2 * self._text), bold=True), self._text // 2
         width = round(font.getlength(text)) + 2 * space
         height = round(1.9 * self._text)
-        picture = Image.new("RGBA", (width, height), self._colours[label])
-        ink = text_colour_on(self._colours[label])
+        picture = Image.new("RGBA", (width, height), colour)
+        ink = text_colour_on(colour)
         ImageDraw.Draw(picture).text((space, height / 2), text, fill=ink, font=font, anchor="lm")
         return OverlayImage(picture)
 
     def _draw_panel(self, row: int) -> OverlayImage:
-        """Draws a bar for each class, or only the label of a row without an expression."""
+        """Draws a bar for each class, below the reason in an unsure row, or only the label of a row without input."""
         label, text = int(self._labels[row]), self._text
         font, strong = _font(text), _font(text, bold=True)
         line, pad, bar = round(1.55 * text), text, 7 * text
-        if label < 0:
+        if label == MISSING:
             missing = self._timeline.missing_label
             picture = Image.new("RGB", (round(strong.getlength(missing)) + 2 * pad, line + pad), DARK)
             ImageDraw.Draw(picture).text((pad, picture.height / 2), missing, fill=PALE, font=strong, anchor="lm")
@@ -117,10 +120,14 @@ class TimelineOverlay:
         names = round(max(strong.getlength(name) for name in self._names))
         left = pad + names + text // 2
         width = left + bar + round(strong.getlength(" 100 %")) + pad
-        picture = Image.new("RGB", (width, pad * 2 + line * len(self._names)), DARK)
+        heading = f"{UNSURE}: below {100 * self._timeline.threshold:.1f} %" if label == BELOW_THRESHOLD else ""
+        width = max(width, round(strong.getlength(heading)) + 2 * pad)
+        above = pad + line * bool(heading)
+        picture = Image.new("RGB", (width, above + line * len(self._names) + pad), DARK)
         pen = ImageDraw.Draw(picture)
+        pen.text((pad, pad + line / 2), heading, fill=PALE, font=strong, anchor="lm")
         for index, (name, colour) in enumerate(zip(self._names, self._colours, strict=True)):
-            middle, ink = pad + line * (index + 0.5), PALE if index == label else DIM
+            middle, ink = above + line * (index + 0.5), PALE if index == label else DIM
             share = float(self._timeline.probabilities[row, index])
             top, bottom = middle - 0.36 * text, middle + 0.36 * text
             pen.text((pad + names, middle), name, fill=ink, font=strong if index == label else font, anchor="rm")

@@ -28,6 +28,8 @@ class PredictionRequest:
     video: bool = True  # write the annotated video
     workers: int = 1
     head_pose: bool = False  # find the landmarks that it needs even if the model does not use them
+    calibrate: bool = True  # use the model's temperature if one is known
+    abstain: float | None = None  # the largest error among answered rows; None to answer all
 
     def __post_init__(self) -> None:
         if not 0 < self.hop <= self.window < float("inf"):
@@ -39,5 +41,9 @@ class PredictionRequest:
             raise ValueError(f"--workers {self.workers}: expected 1 or more, or 0 to read videos in this process")
         if self.every < 1:
             raise ValueError(f"--every {self.every}: expected 1 (every frame) or more")
+        if self.abstain is not None and not 0 < self.abstain < 1:
+            raise ValueError(f"--abstain {self.abstain:g}: expected a share of errors between 0 and 1, such as 0.1")
+        if self.abstain is not None and not self.calibrate:
+            raise ValueError("--abstain with --no-calibration: thresholds are of calibrated confidences; leave one out")
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; expected a folder, or a name that is not in use")

@@ -21,11 +21,12 @@ from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
+from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses
 from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.row_classifier import RowClassifier
-from fer_lightning.predict.settings import PredictionSettings
+from fer_lightning.predict.settings import Confidence, PredictionSettings
 from fer_lightning.predict.shared_faces import shared_face_settings
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows, video_duration
@@ -66,12 +67,14 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
         DetectorNotFoundError: the detector is not installed.
         FileNotFoundError: there is no checkpoint, or a member of an ensemble is missing.
         AudioLibraryNotFoundError: a package is missing that the model's audio needs.
-        ValueError: the checkpoint cannot be used, or the members of an ensemble do not fit together.
+        ValueError: the checkpoint cannot be used, the members of an ensemble do not fit together, or the risk that is
+            asked for cannot be met.
     """
     trained, device = load_run(request.checkpoint), select_device(request.device)
     if all(model.is_rendered for model in trained.models):
         print(RENDERED_ONLY, flush=True)
     settings = shared_face_settings(trained.models, request.detector, request.every, request.head_pose)
+    confidence = confidence_of(trained, request.calibrate, request.abstain)
     classifier = make_classifier(trained, device)
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
@@ -80,7 +83,7 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
         kind = "cuda" if device.type == "cuda" else "cpu"
         make = partial(ClipPreparer, Path.cwd(), settings, store.folder, kind, threads)
         records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(request.videos)]
-        predictor, stages = Predictor(request, classifier, store), Stages()
+        predictor, stages = Predictor(request, classifier, confidence, store), Stages()
         for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces):
             path = request.videos[int(record.clip_id)]
             if isinstance(result, Failure):
@@ -98,13 +101,16 @@ class Predictor:
     Args:
         request: the arguments of the call.
         classifier: the model or the ensemble.
+        confidence: what its probabilities mean.
         store: holds the faces of the videos.
     """
 
-    def __init__(self, request: PredictionRequest, classifier: RowClassifier, store: ClipStore) -> None:
+    def __init__(
+        self, request: PredictionRequest, classifier: RowClassifier, confidence: Confidence, store: ClipStore
+    ) -> None:
         self._request, self._classifier, self._store = request, classifier, store
         self._settings = PredictionSettings(
-            classifier.facts, request.detector, request.every, request.window, request.hop
+            classifier.facts, request.detector, request.every, request.window, request.hop, confidence
         )
         self._taken: set[Path] = set()
 
@@ -140,15 +146,17 @@ class Predictor:
         rows = plan_rows(times, duration, self._request.window, self._request.hop)
         with stages.track(len(rows.start), "recognising expressions") as advance:
             predictions = self._classifier.predict(faces, rows, advance)
+        confidence = self._settings.confidence
         timeline = Timeline(
             self._classifier.class_names,
             rows.start,
             rows.end,
             face_shares(faces, rows),
             faces.has_audio(rows),
-            predictions.probabilities,
+            confidence.apply(predictions.probabilities),
             self._settings.missing_label,
             head_poses(faces, rows),
+            confidence.threshold,
         )
         video = VideoFacts(
             path=str(path.resolve()),

@@ -3,8 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_modules.loading.batch import AUDIO_INPUTS, FACE_INPUTS
+import numpy as np
+from numpy.typing import NDArray
 
+from data_modules.loading.batch import AUDIO_INPUTS, FACE_INPUTS
+from fer_lightning.evaluation.calibration import scaled
+from fer_lightning.evaluation.selective import Abstention
+
+UNSURE = "unsure"
 NO_FACE, NO_AUDIO = "no face", "no audio"
 NEITHER = "no face or audio"
 
@@ -49,6 +55,29 @@ class MemberFacts:
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How a model's probabilities become confidences, and which of them are high enough for an expression."""
+
+    temperature: float | None = None  # None: probabilities are taken as they are
+    about: str = ""  # how the temperature was fitted, or why there is none
+    abstention: Abstention | None = None  # None: every row is answered
+
+    @property
+    def threshold(self) -> float:
+        """The confidence below which a row is unsure; 0 if every row is answered."""
+        return 0.0 if self.abstention is None else self.abstention.threshold
+
+    def apply(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns (K, C) probabilities at the temperature."""
+        return probabilities if self.temperature is None else scaled(probabilities, self.temperature)
+
+    def describe(self) -> str:
+        """Says in a sentence or two what was done to confidences; empty if nothing is known about it."""
+        text = f"Confidence: {self.about}. " if self.about else ""
+        return text if self.abstention is None else f"{text}With --abstain, {self.abstention.describe()}. "
+
+
+@dataclass(frozen=True)
 class PredictionSettings:
     """The settings with which the expressions of a video were recognised."""
 
@@ -57,6 +86,7 @@ class PredictionSettings:
     every: int  # the detector looked at every n-th frame
     window: float  # seconds
     hop: float  # seconds
+    confidence: Confidence = Confidence()
 
     @property
     def missing_label(self) -> str:

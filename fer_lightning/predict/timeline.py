@@ -11,10 +11,11 @@ from data_modules.faces.head_pose import ANGLES
 from data_modules.utils.csv_tables import csv_bytes
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.evaluation.predictions import PREFIX
-from fer_lightning.predict.settings import NO_FACE, PredictionSettings
+from fer_lightning.predict.settings import NO_FACE, UNSURE, PredictionSettings
 from fer_lightning.predict.video_files import FORMAT
 
 MAX_ROWS = 500_000  # three days at two rows a second
+MISSING, BELOW_THRESHOLD = -1, -2  # labels of rows without an expression: no input, or not enough confidence
 TOLERANCE = 1e-6  # seconds, for rounding errors in the times of frames
 
 
@@ -87,6 +88,7 @@ class Timeline:
     probabilities: NDArray[np.float64]  # (K, C); NaN in rows without an expression
     missing_label: str = NO_FACE  # of rows without an expression
     head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN if unknown
+    threshold: float = 0.0  # of confidence, below which a row is unsure
 
     @property
     def angles(self) -> list[list[float | None]]:
@@ -101,24 +103,35 @@ class Timeline:
         return (self.start + self.end) / 2
 
     @property
-    def has_expression(self) -> NDArray[np.bool_]:
-        """Whether each row, (K,), has an expression."""
+    def has_prediction(self) -> NDArray[np.bool_]:
+        """Whether each row, (K,), has probabilities: an expression, or none that the model is sure of."""
         return np.asarray(np.isfinite(self.probabilities).all(axis=1), dtype=np.bool_)
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """The index, (K,), of each row's expression in the class list; -1 for none."""
+        """The index, (K,), of each row's expression in the class list; `MISSING` or `BELOW_THRESHOLD` for none."""
         best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
-        return np.where(self.has_expression, best, -1)
+        sure = np.nan_to_num(self.confidence) >= self.threshold
+        return np.where(self.has_prediction, np.where(sure, best, BELOW_THRESHOLD), MISSING)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """The probability, (K,), of each row's expression; NaN for none."""
-        return np.where(self.has_expression, np.nan_to_num(self.probabilities, nan=-1.0).max(axis=1), np.nan)
+        """The highest probability, (K,), of each row; NaN for none."""
+        return np.where(self.has_prediction, np.nan_to_num(self.probabilities, nan=-1.0).max(axis=1), np.nan)
 
     def name(self, label: int) -> str:
-        """Returns the name of a class, or the label of rows without an expression for -1."""
-        return self.class_names[label] if label >= 0 else self.missing_label
+        """Returns the name of a class, or the label of rows without an expression."""
+        return {MISSING: self.missing_label, BELOW_THRESHOLD: UNSURE}.get(label) or self.class_names[label]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why each row has no expression; empty where it has one."""
+        return [
+            f"confidence {confidence:.5f} is below {self.threshold:.5f}"
+            if label == BELOW_THRESHOLD
+            else self.missing_label * (label == MISSING)
+            for label, confidence in zip(self.label.tolist(), self.confidence.tolist(), strict=True)
+        ]
 
     def row_at(self, seconds: float) -> int:
         """Returns the row that contains a moment."""
@@ -185,19 +198,30 @@ class VideoExpressions:
         """Returns the table with a line per row.
 
         `time`, `start` and `end` are seconds. `faces` is the share, from 0 to 1, of the row's frames that have a face;
-        `audio` is 1 if there is audio in the row's window. `confidence` and probabilities are empty without an
-        expression, angles (degrees) if unknown.
+        `audio` is 1 if there is audio in the row's window. `confidence` and probabilities are empty without a
+        prediction, angles (degrees) if unknown. `reason` says why a row has no expression.
         """
         timeline, rows = self.timeline, list[list[object]]()
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
-        names = ["time", "start", "end", "expression", "confidence", *probabilities, "faces", "audio", *ANGLES]
+        names = [
+            "time",
+            "start",
+            "end",
+            "expression",
+            "confidence",
+            *probabilities,
+            "faces",
+            "audio",
+            *ANGLES,
+            "reason",
+        ]
         columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
-        has_audio, angles = timeline.audio.astype(np.int64).tolist(), timeline.angles
+        has_audio, angles, reasons = timeline.audio.astype(np.int64).tolist(), timeline.angles, timeline.reasons
         for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
             time, start, end, label, confidence, faces = values
             numbers = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
             times = (f"{second:.3f}" for second in (time, start, end))
-            rows.append([*times, timeline.name(label), *numbers, has_audio[row], *angles[row]])
+            rows.append([*times, timeline.name(label), *numbers, has_audio[row], *angles[row], reasons[row]])
         return csv_bytes(names, rows)
 
     def json(self) -> bytes:
@@ -209,13 +233,14 @@ class VideoExpressions:
                 "start": round(start, 3),
                 "end": round(end, 3),
                 "expression": timeline.name(label),
-                "confidence": None if label < 0 else round(confidence, 5),
-                "probabilities": None if label < 0 else [round(value, 5) for value in probabilities],
+                "confidence": None if label == MISSING else round(confidence, 5),
+                "probabilities": None if label == MISSING else [round(value, 5) for value in probabilities],
                 "faces": round(faces, 4),
                 "audio": audio,
                 **dict(zip(ANGLES, angles, strict=True)),
+                "reason": reason or None,
             }
-            for time, start, end, label, confidence, probabilities, faces, audio, angles in zip(
+            for time, start, end, label, confidence, probabilities, faces, audio, angles, reason in zip(
                 timeline.time.tolist(),
                 timeline.start.tolist(),
                 timeline.end.tolist(),
@@ -225,6 +250,7 @@ class VideoExpressions:
                 timeline.faces.tolist(),
                 timeline.audio.tolist(),
                 timeline.angles,
+                timeline.reasons,
                 strict=True,
             )
         ]

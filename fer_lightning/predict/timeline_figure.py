@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from fer_lightning.predict.faces import VideoFaces
-from fer_lightning.predict.settings import NO_AUDIO, NO_FACE
-from fer_lightning.predict.timeline import Timeline, VideoExpressions
+from fer_lightning.predict.settings import NO_AUDIO, NO_FACE, UNSURE
+from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline, VideoExpressions
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.report.figures.style import GREY, INK, class_colours, plain, png, share_axis, styled
 
@@ -95,6 +95,8 @@ def _title(figure: Figure, expressions: VideoExpressions, size: tuple[float, flo
     figure.text(left, top, plain(Path(video.path).name, 70), va="top", weight="bold", fontsize=11)
     duration, model = format_duration(video.duration), plain(settings.model_facts.model, 30)
     subtitle = f"{duration}, {video.face_text}   ·   {model}, windows of {settings.window:g} s every {settings.hop:g} s"
+    if settings.confidence.abstention is not None:
+        subtitle += f", {UNSURE} below {100 * settings.confidence.threshold:.1f} %"
     figure.text(left, top - 0.24 / size[1], subtitle, va="top", color=GREY, fontsize=8.5)
 
 
@@ -162,14 +164,14 @@ def _band(axes: Axes, timeline: Timeline) -> None:
 
 
 def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
-    """Draws the stacked probabilities, with the names of the classes at the right."""
+    """Draws the stacked probabilities, pale in unsure rows, with the names of the classes at the right."""
     share_axis(axes, "probability")
     axes.set_ylim(0, 1)
     shades = class_colours(timeline.class_names)
-    has_expression, middles = timeline.has_expression, timeline.time
-    for first, stop in _stretches(has_expression):
+    has_prediction, middles = timeline.has_prediction, timeline.time
+    for first, stop in _stretches(has_prediction):
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
-        if not has_expression[first]:
+        if not has_prediction[first]:
             axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=BLANK, linewidth=0))
             if end - start >= MIN_LABEL_SHARE * float(timeline.end[-1]):
                 axes.text((start + end) / 2, 0.5, missing, ha="center", va="center", color=GREY, fontsize=9)
@@ -178,6 +180,10 @@ def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
         times = np.concatenate([[start], middles[first:stop], [end]])
         stacked = np.concatenate([rows[:, :1], rows, rows[:, -1:]], axis=1)
         axes.stackplot(times, stacked, colors=shades, edgecolor="white", linewidth=0.5)
+    unsure = timeline.label == BELOW_THRESHOLD
+    for first, stop in _stretches(unsure):
+        if unsure[first]:
+            axes.axvspan(float(timeline.start[first]), float(timeline.end[stop - 1]), color="white", alpha=0.6, lw=0)
     axes.grid(visible=False)
     _class_names(axes, timeline, shades)
 

@@ -25,6 +25,8 @@ class VideoResult:
         video = self.expressions.video
         size = f"{format_duration(video.duration)}, {video.width} x {video.height}"
         text = f"{size}, {self._faces()}. {self._missing_audio()}{self._ensemble()}{self._expressions()}"
+        if self.expressions.timeline.has_prediction.any():
+            text += self.expressions.settings.confidence.describe()
         if video.broken:
             text += f"{packets_or_images(video.broken)} skipped, as decoding failed. "
         text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "
@@ -36,7 +38,7 @@ class VideoResult:
     def _expressions(self) -> str:
         """Lists the share of time of each expression."""
         video, timeline = self.expressions.video, self.expressions.timeline
-        if timeline.has_expression.any():
+        if timeline.has_prediction.any():
             shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares())
             return f"{shares} of the time{self._no_face_rule()}. "
         if video.frames_with_face and self.expressions.settings.model_facts.uses_faces:
@@ -46,7 +48,7 @@ class VideoResult:
     def _no_face_rule(self) -> str:
         """Explains why the share of time without a face differs from the share of frames without one."""
         timeline = self.expressions.timeline
-        if timeline.missing_label == NO_FACE and not timeline.has_expression.all():
+        if timeline.missing_label == NO_FACE and not timeline.has_prediction.all():
             return f" (`{NO_FACE}` labels rows with a face in fewer than half of their frames)"
         return ""
 
@@ -57,7 +59,7 @@ class VideoResult:
             return ""
         members = f"{printable_line(facts.model)}: {printable_line(facts.shares)}"
         text = f"Ensemble {printable_line(facts.checkpoint)}, {members}. "
-        total = int(self.expressions.timeline.has_expression.sum())
+        total = int(self.expressions.timeline.has_prediction.sum())
         for name, count in self.expressions.left_out:
             text += f"{printable_line(name)} has no say in {count} of {total} rows. "
         return text
@@ -67,7 +69,7 @@ class VideoResult:
         video, facts = self.expressions.video, self.expressions.settings.model_facts
         if video.frames_with_face or not facts.uses_faces:
             return video.face_text
-        if self.expressions.timeline.has_expression.any():
+        if self.expressions.timeline.has_prediction.any():
             return f"{video.face_text}: expressions are of its audio alone"
         return video.face_text + ", so no expression" * (not facts.uses_audio)
 
@@ -79,5 +81,5 @@ class VideoResult:
         reason = f" ({printable_line(video.audio_reason)})" if video.audio_reason else ""
         if timeline.audio.any():
             return f"Its audio is not complete{reason}. " if reason else ""
-        consequence = "expressions are of its faces alone" if timeline.has_expression.any() else "no expression"
+        consequence = "expressions are of its faces alone" if timeline.has_prediction.any() else "no expression"
         return f"It has no audio{reason}: {consequence}. "

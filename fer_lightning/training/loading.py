@@ -38,6 +38,7 @@ class TrainedModel:
     audio: AudioSettings
     augmentation: ClipAugmentation | None  # decides the crop that is evaluated
     checkpoint: Path
+    epoch: int  # counted from 0
     is_rendered: bool = False  # whether it was trained on rendered people
 
     @property
@@ -77,7 +78,7 @@ def load_trained(run: Path) -> TrainedModel:
             "`weights` of a backbone"
         )
     try:
-        return _rebuilt(own, cast(dict[str, Any], content["state_dict"]), path)
+        return _rebuilt(own, cast(dict[str, Any], content["state_dict"]), path, int(str(content["epoch"])))
     except (ArgumentError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path}: its configuration and weights do not make a model of this version of the suite: "
@@ -85,7 +86,7 @@ def load_trained(run: Path) -> TrainedModel:
         ) from error
 
 
-def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> TrainedModel:
+def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: int) -> TrainedModel:
     """Builds the model of a checkpoint's `fer_lightning` entry; only models and samplers can be instantiated."""
     configuration, data = own["configuration"], own["configuration"]["data"]
     settings = {
@@ -108,7 +109,8 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path) -> Traine
     model.load_state_dict(weights)
     size, rendered = int(data["size"]), _is_rendered(data["dataset"].get("class_path", ""))
     augmentation = built.augmentation and built.augmentation.without_noise()  # which was for the run's own clips
-    return TrainedModel(model.eval(), built.sampler, size, built.faces, built.audio, augmentation, path, rendered)
+    settings = (built.sampler, size, built.faces, built.audio, augmentation)
+    return TrainedModel(model.eval(), *settings, path, epoch, rendered)
 
 
 def _is_rendered(class_path: str) -> bool:

@@ -18,6 +18,9 @@ from data_modules.store.clip_store import ClipStore
 from fer_lightning.cli.main import main
 from fer_lightning.ensemble import JointLateFusion, result, trained
 from fer_lightning.ensemble.trained import load_run
+from fer_lightning.evaluation.answers import Answers
+from fer_lightning.evaluation.calibration import Calibration
+from fer_lightning.evaluation.calibration_file import write_calibration
 from fer_lightning.evaluation.outputs import ClassifierOutput
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.predict.ensemble_classifier import make_classifier
@@ -273,6 +276,23 @@ def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
     assert "It has no audio: expressions are of its faces alone. " in mute_output
     assert "low has no say in 2 of 2 rows." in mute_output
     assert "no audio" not in some
+
+
+def test_an_ensemble_has_a_temperature_of_its_own(tmp_path, members):
+    """That of its members, who are fused without theirs, does not count."""
+    mute = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS)
+    run = RunFolder(Path(fuse(*members, out=tmp_path / "both" / "1-0")))
+    answers = Answers(np.full(40, 0.9), np.ones(40, np.bool_))
+    write_calibration(Calibration(CLASSES, 0, 9.0, "", answers), {}, RunFolder(Path(members[0])))
+    shares = []
+    for name, temperature in (("plain", None), ("calibrated", 0.5)):
+        if temperature:
+            write_calibration(Calibration(CLASSES, -1, temperature, "", answers), {}, run)
+        arguments = ("--checkpoint", run.path, "--out", tmp_path / name, "--no-video")
+        assert fer_predict(mute, *arguments) == 0
+        shares.append([[float(row[f"p_{c}"]) for c in CLASSES] for row in table(tmp_path / name / "mute")])
+    squares = np.square(shares[0])  # the temperature 1 / 2
+    np.testing.assert_allclose(shares[1], squares / squares.sum(axis=1, keepdims=True), atol=5e-5)
 
 
 # What is refused
