@@ -77,7 +77,10 @@ def _read_safetensors(path: Path) -> dict[str, object]:
     with safe_open(path, "pt") as file:
         tensors: dict[str, object] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         entry = (file.metadata() or {}).get(ENTRY)
-    return {"state_dict": tensors, ENTRY: json.loads(entry)} if entry else tensors
+    if not entry:
+        return tensors
+    own = json.loads(entry)
+    return {"state_dict": tensors, ENTRY: own, "epoch": own["epoch"]}
 
 
 def read_source(source: str) -> dict[str, object]:

@@ -87,10 +87,27 @@ def calibration_line(run: RunFolder) -> str:
     return line
 
 
+def parse_calibration(text: str, source: Path) -> Calibration:
+    """Reads the content of a `calibration.json`, which files of `fer export` contain.
+
+    Args:
+        text: the content.
+        source: the file that it is in, for messages.
+
+    Raises:
+        ValueError: the content is damaged.
+    """
+    return _parse(text, source)[0]
+
+
 def _read(path: Path) -> tuple[Calibration, dict[str, dict[str, float]]]:
     """Reads a `calibration.json` and the measures in it, by split and name."""
+    return _parse(path.read_text(), path)
+
+
+def _parse(text: str, path: Path) -> tuple[Calibration, dict[str, dict[str, float]]]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(text)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}, expected {FORMAT!r}")
         inner = content["inner"]

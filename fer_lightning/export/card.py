@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_modules.utils.checksum import file_sha256
 from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import data_class
@@ -34,7 +35,7 @@ def model_card(run: RunFolder, model: Path) -> str:
     sections = [
         _title(info, model),
         _data(run, info),
-        _results(table),
+        _results(run, table),
         _classes(table),
         _confusion(table),
         _limits(info),
@@ -66,7 +67,7 @@ def _data(run: RunFolder, info: RunInfo) -> Iterator[str]:
     yield f"- {', '.join(f'{name} {version}' for name, version in info.versions)}."
 
 
-def _results(table: PredictionTable) -> Iterator[str]:
+def _results(run: RunFolder, table: PredictionTable) -> Iterator[str]:
     result, intervals = scores(table), bootstrap(table)
     yield f"## How good it is: the reported split, {sample_size(table)}"
     yield "| metric | value | 95 % interval |"
@@ -76,6 +77,10 @@ def _results(table: PredictionTable) -> Iterator[str]:
         yield f"| {metric.title} | {result.written(metric)} | {interval.written(metric) if interval else ''} |"
     yield ""
     yield f"Interval: {interval_method(intervals)}. One training; another seed gives other figures."
+    calibrated = calibration_line(run)
+    if calibrated:
+        yield ""
+        yield f"{calibrated[0].upper()}{calibrated[1:]}."
 
 
 def _classes(table: PredictionTable) -> Iterator[str]:

@@ -8,6 +8,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
 from fer_lightning.training.loading import load_trained, without_training
 from fer_lightning.weights import ENTRY, SAFETENSORS, checkpoint_of, read_checkpoint, tensors_in
 
@@ -35,7 +36,13 @@ def write_model_file(run: Path, path: Path, half: bool = True) -> None:
     content = read_checkpoint(checkpoint)
     tensors = {name: _stored(tensor, half) for name, tensor in tensors_in(content, checkpoint).items()}
     own: Any = content[ENTRY]
-    entry = {"class_names": own["class_names"], "configuration": _input_settings(own["configuration"])}
+    calibration = run / CALIBRATION
+    entry = {
+        "class_names": own["class_names"],
+        "configuration": _input_settings(own["configuration"]),
+        "epoch": content["epoch"],
+        "calibration": calibration.read_text() if calibration.is_file() else "",
+    }
     atomic_write(path, save(tensors, {ENTRY: json.dumps(entry)}))
 
 

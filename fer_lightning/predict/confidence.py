@@ -61,6 +61,8 @@ def _calibration(trained: Trained) -> Calibration:
     """
     if isinstance(trained, TrainedEnsemble):
         folders, epoch = [trained.run.path], ENSEMBLE_EPOCH
+    elif trained.calibration is not None:
+        return _usable(trained.calibration)
     else:
         folders, epoch = _folders(trained.checkpoint), trained.epoch
     path = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
@@ -77,6 +79,10 @@ def _calibration(trained: Trained) -> Calibration:
         raise UnknownTemperatureError(
             f"{path} is of the model after epoch {calibration.epoch + 1}, the checkpoint of epoch {epoch + 1}"
         )
+    return _usable(calibration)
+
+
+def _usable(calibration: Calibration) -> Calibration:
     if calibration.temperature is None:
         raise UnknownTemperatureError(calibration.problem)
     return calibration

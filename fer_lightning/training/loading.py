@@ -17,6 +17,8 @@ from data_modules.audio.settings import AudioSettings
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import FrameSampler
+from fer_lightning.evaluation.calibration import Calibration
+from fer_lightning.evaluation.calibration_file import parse_calibration
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
@@ -40,6 +42,7 @@ class TrainedModel:
     checkpoint: Path
     epoch: int  # counted from 0
     is_rendered: bool = False  # whether it was trained on rendered people
+    calibration: Calibration | None = None  # of a file of `fer export`; that of a run is beside its checkpoint
 
     @property
     def models(self) -> "tuple[TrainedModel, ...]":
@@ -89,6 +92,7 @@ def load_trained(run: Path) -> TrainedModel:
 def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: int) -> TrainedModel:
     """Builds the model of a checkpoint's `fer_lightning` entry; only models and samplers can be instantiated."""
     configuration, data = own["configuration"], own["configuration"]["data"]
+    calibration = parse_calibration(own["calibration"], path) if own.get("calibration") else None
     settings = {
         "sampler": data["sampler"],
         "faces": data["dataset"]["init_args"]["faces"],
@@ -109,8 +113,9 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: in
     model.load_state_dict(weights)
     size, rendered = int(data["size"]), _is_rendered(data["dataset"].get("class_path", ""))
     augmentation = built.augmentation and built.augmentation.without_noise()  # which was for the run's own clips
-    settings = (built.sampler, size, built.faces, built.audio, augmentation)
-    return TrainedModel(model.eval(), *settings, path, epoch, rendered)
+    return TrainedModel(
+        model.eval(), built.sampler, size, built.faces, built.audio, augmentation, path, epoch, rendered, calibration
+    )
 
 
 def _is_rendered(class_path: str) -> bool:

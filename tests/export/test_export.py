@@ -12,8 +12,10 @@ from sklearn.metrics import accuracy_score, precision_score, recall_score
 
 from data_modules.labels import SEVEN
 from fer_lightning.cli.main import main
+from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.paths import runs_root
+from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.training.loading import load_trained
 from tests.fakes import write_fer2013
 from tests.models import random_batch
@@ -22,7 +24,8 @@ TINY = (
     *("--model.init_args.backbone.init_args.channels", "[8,8,16,16]"),
     *("--data.num_workers", "0"),
     *("--data.batch_size", "7"),
-    *("--trainer.max_epochs", "2"),
+    *("--model.init_args.optimizer.init_args.lr", "0.01"),
+    *("--trainer.max_epochs", "6"),  # a temperature needs 30 clips of the inner split, most of them right
     *("--trainer.precision", "32-true"),
     *("--trainer.accelerator", "cpu"),
 )
@@ -34,7 +37,7 @@ def exported(tmp_path_factory):
     folder, patch = tmp_path_factory.mktemp("export"), pytest.MonkeyPatch()
     for name in ("DATA", "RUNS"):
         patch.setenv(f"FER_{name}", str(folder / name.lower()))
-    write_fer2013(folder / "data")
+    write_fer2013(folder / "data", train=70, inner=35)
     try:
         assert main(["train", "stills_fer2013", "--size", "small", *TINY]) == 0
         assert main(["export", "stills_fer2013.small/1-0", str(folder / "faces.safetensors")]) == 0
@@ -91,6 +94,16 @@ def test_the_card_has_the_figures_of_the_reported_split(exported):
     for part in (f"{parameters:,} parameters", "real faces", "Kaggle", "fold 1, seed 0", "drawings", "7 clips"):
         assert part in text
     assert np.isfinite(table.probabilities).all()
+
+
+def test_the_temperature_of_the_run_goes_with_the_file(exported):
+    run, file = exported
+    known, found = read_calibration(run / "calibration.json"), load_trained(file).calibration
+    assert found.temperature == known.temperature is not None
+    assert found.inner.confidence.tolist() == known.inner.confidence.tolist()
+    confidence = confidence_of(load_trained(file), calibrated=True, risk=None)
+    assert confidence == confidence_of(load_trained(run), calibrated=True, risk=None)
+    assert f"{known.temperature:.2f}" in file.with_suffix(".md").read_text()
 
 
 def test_what_cannot_be_exported_is_said(exported, tmp_path, capsys):
