@@ -13,7 +13,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
+from data_modules.audio.settings import AudioSettings
 from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
+from data_modules.faces.settings import FaceSettings
+from data_modules.loading.datamodule import VideoDataModule
+from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.calibration_file import calibration_line
@@ -55,6 +59,13 @@ The data set's folder is one of them; `refuse_other_data` compares the data itse
 """
 COMPARED = ("emotion", "subject", "group", "split", "fold", "quarter_turns")
 """Columns of the manifest that decide results. A clip's id takes the place of its path."""
+SECTIONS: dict[str, type] = {
+    "data": VideoDataModule,
+    "augmentation": ClipAugmentation,
+    "faces": FaceSettings,
+    "audio": AudioSettings,
+}
+"""The classes of the sections of a configuration that name none."""
 MAX_EXAMPLES = 3  # clips that a message names
 
 
@@ -89,23 +100,39 @@ def _own_class(class_path: str) -> type | None:
     return found
 
 
-def with_new_arguments(settings: Any, now: Any) -> Any:
+def with_new_arguments(settings: Any, now: Any, section: str = "") -> Any:
     """Returns a run's settings with the arguments that its classes have got since it began, at their defaults.
 
     Args:
         settings: of the run.
         now: settings of today, whose arguments are added where the run has the same class.
+        section: the key under which the settings are.
     """
     if not (isinstance(settings, dict) and isinstance(now, dict)):
         return settings
-    result = {key: with_new_arguments(value, now.get(key)) for key, value in settings.items()}
+    result = {key: with_new_arguments(value, now.get(key), key) for key, value in settings.items()}
     path, own, others = settings.get("class_path"), settings.get("init_args"), now.get("init_args")
     found = _own_class(path) if isinstance(path, str) else None
     if found and _defined_in(str(now.get("class_path"))) == _defined_in(str(path)) and own and others:
-        parameters = inspect.signature(found).parameters
-        new = {name: parameters[name].default for name in others.keys() - own.keys() if name in parameters}
-        result["init_args"] |= {name: value for name, value in new.items() if value is not inspect.Parameter.empty}
+        result["init_args"] |= _new_arguments(found, own, others)
+    elif section in SECTIONS:
+        result |= _new_arguments(SECTIONS[section], settings, now)
     return result
+
+
+def _new_arguments(found: type, own: dict[str, Any], others: dict[str, Any]) -> dict[str, object]:
+    """Returns the defaults of the arguments of a class that are among `others` only."""
+    defaults = _defaults(found)
+    return {name: defaults[name] for name in others.keys() - own.keys() if name in defaults}
+
+
+def _defaults(found: type) -> dict[str, object]:
+    """Returns the defaults of a class's arguments, those that it passes on to its base classes included."""
+    defaults: dict[str, object] = {}
+    for base in reversed(found.__mro__[:-1]):  # without `object`
+        parameters = inspect.signature(base).parameters.values()
+        defaults |= {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return defaults
 
 
 def has_begun(run: RunFolder) -> bool:

@@ -1,9 +1,9 @@
 """Collects what the finished runs of a row have left into its results."""
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.experiments.resume import result_settings
+from fer_lightning.experiments.resume import RUNTIME_ONLY_KEYS, result_settings, with_new_arguments
 from fer_lightning.paths import RUN
 from fer_lightning.report.sections.curves import read_curves
 from fer_lightning.tables.outputs import output_values
@@ -56,7 +56,7 @@ def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[Predictio
         experiment=requests[0].experiment,
         size=planned.size,
         arguments=requests[0].arguments,
-        settings=settings_hash(requests[0]),
+        settings=row_settings(requests[0]),
         runs=tuple(run_result(each, table) for each, table in zip(requests, tables, strict=True)),
         intervals={name: (each.low, each.high) for name, each in intervals.by_name.items() if each.is_known},
         unit=intervals.unit,
@@ -108,12 +108,29 @@ def _metrics(table: PredictionTable) -> dict[str, float]:
     return {name: value for name, value in values.items() if not np.isnan(value)}
 
 
-def settings_hash(request: ExperimentRequest) -> str:
-    """Returns a hash of everything in a run's configuration that may change its result, except its fold and seed."""
-    settings = {key: value for key, value in result_settings(resolved(request)) if key not in PER_RUN}
-    plain = {key: _without_seed(value) for key, value in settings.items()}
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def row_settings(request: ExperimentRequest) -> dict[str, Any]:
+    """Returns the resolved configuration of a run without its fold and seed and what cannot change its result."""
+    plain: dict[str, Any] = _without_run(json.loads(json.dumps(resolved(request), default=str)))
+    return plain
 
 
-def _without_seed(value: object) -> object:
+def _without_run(value: Any, prefix: str = "") -> Any:
+    if isinstance(value, dict):
+        names = {key: f"{prefix}.{key}" if prefix else key for key in value}
+        return {
+            key: _without_run(each, names[key])
+            for key, each in value.items()
+            if names[key] not in PER_RUN and not names[key].startswith(RUNTIME_ONLY_KEYS)
+        }
+    if isinstance(value, list):
+        return [_without_run(each, prefix) for each in value]
     return value.split("/")[0] if isinstance(value, str) and value.startswith(RUN) else value
+
+
+def is_of_today(result: RowResult, request: ExperimentRequest) -> bool:
+    """Whether a row's results are of its configuration of today.
+
+    Arguments that classes have got since then are taken to have had their defaults.
+    """
+    now = row_settings(request)
+    return dict(result_settings(with_new_arguments(result.settings, now))) == dict(result_settings(now))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.system import data_names, experiments_folder
-from fer_lightning.tables.collect import settings_hash
+from fer_lightning.tables.collect import is_of_today
 from fer_lightning.tables.files import StoredTable, read_stored
 from fer_lightning.tables.grid import as_markdown
 from fer_lightning.tables.plan import RENDERED, TableRequest, plan
@@ -62,7 +62,7 @@ def outdated() -> Iterator[str]:
         asked = TableRequest(stored.asked.name, stored.asked.data, stored.asked.size, seeds or (0,))
         for planned in plan(asked):
             result = stored.results.get(planned.row.name)
-            if result and planned.requests and result.settings != settings_hash(planned.requests[0]):
+            if result and planned.requests and not is_of_today(result, planned.requests[0]):
                 yield (
                     f"{folder / planned.row.name}.json is of another configuration than today's: repeat `fer reproduce "
                     f"{stored.asked.name}` with new runs, or delete it"

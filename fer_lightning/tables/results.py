@@ -83,7 +83,7 @@ class RowResult:
         experiment: the system on the data set.
         size: `small` or `paper`.
         arguments: what the row changes.
-        settings: hash of the resolved configuration, without what differs between its runs.
+        settings: the resolved configuration, without what differs between its runs or cannot change a result.
         runs: its runs.
         intervals: metric -> both ends of its 95 % interval over people (or films, or clips), of the mean over seeds.
         unit: what the intervals are over: `subject`, `film` or `clip`.
@@ -95,7 +95,7 @@ class RowResult:
     experiment: str
     size: str
     arguments: tuple[str, ...]
-    settings: str
+    settings: dict[str, Any]
     runs: tuple[RunResult, ...]
     intervals: dict[str, tuple[float, float]]
     unit: str

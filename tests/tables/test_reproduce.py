@@ -19,7 +19,7 @@ from fer_lightning.evaluation.comparison import difference_over_seeds, paired_di
 from fer_lightning.evaluation.metrics import METRICS, STD_ACCURACY, UAR, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunInfo
-from fer_lightning.tables.collect import settings_hash
+from fer_lightning.tables.collect import is_of_today, row_settings
 from fer_lightning.tables.files import read_stored
 from fer_lightning.tables.plan import TableRequest, plan
 from fer_lightning.tables.results import read_predictions, read_result
@@ -245,11 +245,26 @@ def test_the_time_of_a_row_may_be_that_of_its_results(table, trained, tmp_path, 
     assert "4 runs missing, about 8.0 h on one device" in capsys.readouterr().out.replace("\n", "")
 
 
-def test_settings_are_hashed_without_what_differs_between_a_rows_runs(table):
+def test_settings_are_kept_without_what_differs_between_a_rows_runs(table):
     first, second = (plan(TableRequest(table, seeds=(0, 3), folds=("1", "2")))[2].requests[i] for i in (0, 3))
     assert (first.fold, first.seed) != (second.fold, second.seed)
-    assert settings_hash(first) == settings_hash(second)
-    assert settings_hash(plan(TableRequest(table))[1].requests[0]) != settings_hash(first)
+    assert row_settings(first) == row_settings(second)
+    assert row_settings(plan(TableRequest(table))[1].requests[0]) != row_settings(first)
+    assert "trainer" in row_settings(first)
+    assert not {"default_root_dir", "logger", "devices"} & row_settings(first)["trainer"].keys()
+
+
+def test_results_from_before_an_argument_are_of_today_if_it_has_its_default(table, trained, tmp_path):
+    assert main(["reproduce", table]) == 0
+    folder, request = tmp_path / "results" / "mine.small", plan(TableRequest(table))[2].requests[0]
+    result = read_result(folder, "whole")
+    assert is_of_today(result, request)
+    del result.settings["model"]["init_args"]["label_smoothing"]  # as if the class had not had it
+    assert is_of_today(result, request)
+    smoothed = replace(request, arguments=(*request.arguments, "--model.init_args.label_smoothing", "0.1"))
+    assert not is_of_today(result, smoothed)
+    result.settings["model"]["init_args"]["vote_share"] = 0.5
+    assert not is_of_today(result, request)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"runs": 3}', "[1]"])
