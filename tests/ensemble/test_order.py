@@ -29,7 +29,8 @@ def test_members_and_weights_come_first():
     assert not failed
     assert together[-1] == ["bimodal_fusion_synthetic"]
     assert {"stills_synthetic_stills", "vgg16_synthetic_stills"} <= set(together[0])
-    assert "bimodal_densenet121_synthetic" in together[1]
+    assert "bimodal_densenet121_frames_synthetic" in together[1]
+    assert "bimodal_densenet121_synthetic" in together[2]
     assert sum(map(len, together)) == len(plan) == len({name for group in together for name in group})
 
 
