@@ -5,8 +5,10 @@ import functools
 import pytest
 import yaml
 
+from data_modules.manifest import SPLITS
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import ExperimentRequest, fits, required_runs
 from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.plan import TableRequest, plan, row_request, run_name, tables_asked
@@ -141,7 +143,11 @@ def test_every_row_of_every_table_resolves(name, data):
             for each in (*planned.required, request):
                 for model in model_requests(each):
                     SHAPES.check(run_name(model), hashed(model), variants)
-        if row.setting:
+        if table.kind == "counts":
+            split, emotion = row.setting.split(".")
+            assert split in SPLITS
+            assert emotion in (*build_dataset(own).class_names, "total")
+        elif row.setting:
             place = hashed(row_request(row, own, "paper", "1", 0))
             for key in row.setting.split("."):
                 place = place[key]
