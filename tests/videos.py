@@ -67,9 +67,23 @@ def write_video(
 
 
 def write_audio(path: Path, audio: NDArray[np.float32]) -> Path:
-    """A file with an audio track and no picture."""
+    """A file with an audio track and no picture, in the codec that its name stands for."""
+    codec, kind = {
+        ".wav": ("pcm_s16le", "s16"),
+        ".flac": ("flac", "s16"),
+        ".mp3": ("libmp3lame", "fltp"),
+        ".m4a": ("aac", "fltp"),
+    }[path.suffix]
     with av.open(str(path), "w") as file:
-        _write_audio(file, file.add_stream("aac", rate=16000, layout="mono"), audio)
+        stream = file.add_stream(codec, rate=16000, layout="mono")
+        stream.format = kind
+        if codec == "libmp3lame":
+            stream.bit_rate = 64_000  # below, high sounds are left out
+        samples = audio if kind == "fltp" else np.round(audio * 32767).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format=kind, layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
     return path
 
 

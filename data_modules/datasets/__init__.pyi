@@ -4,6 +4,7 @@ from .bu4dfe import BU4DFE as BU4DFE
 from .caer import CAER as CAER
 from .ckplus import CKPlus as CKPlus
 from .cremad import CREMAD as CREMAD
+from .cremad import CREMADAudio as CREMADAudio
 from .dataset import DatasetNotFoundError as DatasetNotFoundError
 from .dataset import VideoDataset as VideoDataset
 from .dfew import DFEW as DFEW
@@ -14,6 +15,7 @@ from .mmi import MMI as MMI
 from .own import Own as Own
 from .rafdb import RAFDB as RAFDB
 from .ravdess import RAVDESS as RAVDESS
+from .ravdess import RAVDESSAudio as RAVDESSAudio
 from .sfew import SFEW as SFEW
 from .stills import StillDataset as StillDataset
 from .synthetic import Synthetic as Synthetic

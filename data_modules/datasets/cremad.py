@@ -1,18 +1,21 @@
-"""CREMA-D (Cao et al., IEEE Transactions on Affective Computing 2014): videos of 91 actors who say twelve sentences."""
+"""CREMA-D (Cao et al., IEEE Transactions on Affective Computing 2014): 91 actors who say twelve sentences.
+
+They are there as videos and as sound alone.
+"""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import videos
+from data_modules.datasets.layouts import recordings, videos
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 
 CODES = {"ANG": ANGER, "DIS": DISGUST, "FEA": FEAR, "HAP": HAPPINESS, "NEU": NEUTRAL, "SAD": SADNESS}
-VIDEOS = "VideoFlash"
 
 
 @dataclass
@@ -40,6 +43,10 @@ class CREMAD(VideoDataset):
     how_to_get: ClassVar[str] = "clone https://github.com/CheyneyComputerScience/CREMA-D with Git LFS."
     counts: ClassVar[tuple[SplitCount, ...]] = (SplitCount("", 7442),)
 
+    place: ClassVar[str] = "VideoFlash"
+    example: ClassVar[str] = "1001_DFA_ANG_XX.flv"
+    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(videos)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Six emotions, without surprise."""
@@ -47,14 +54,26 @@ class CREMAD(VideoDataset):
 
     def records(self) -> list[VideoRecord]:
         """Returns all clips of all actors."""
-        folder = self.folder / VIDEOS
-        paths = videos(folder) if folder.is_dir() else []
+        folder = self.folder / self.place
+        paths = type(self).files(folder) if folder.is_dir() else []
         if not paths:
-            raise self.not_found(f"{VIDEOS}/1001_DFA_ANG_XX.flv")
+            raise self.not_found(f"{self.place}/{self.example}")
         records = []
         for path in paths:
             match = re.fullmatch(r"(\d{4})_[A-Z]{3}_([A-Z]{3})_[A-Z]{1,2}", path.stem)
             if match is None or match[2] not in CODES:
                 raise ValueError(f"{path}: expected a name such as 1001_DFA_ANG_XX with one of {', '.join(CODES)}")
-            records.append(VideoRecord(path.stem, f"{VIDEOS}/{path.name}", CODES[match[2]], match[1]))
-        return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)
+            records.append(VideoRecord(path.stem, f"{self.place}/{path.name}", CODES[match[2]], match[1]))
+        return split_by_fold(records, self.fold, self.folds, CREMAD.name, self.folds_file)
+
+
+@dataclass
+class CREMADAudio(CREMAD):
+    """The same sentences as sound alone, `AudioWAV/1001_DFA_ANG_XX.wav`, in the same folds."""
+
+    provides: ClassVar[frozenset[str]] = frozenset({"audio"})
+    has_pictures: ClassVar[bool] = False
+    name: ClassVar[str] = "cremad_audio"
+    place: ClassVar[str] = "AudioWAV"
+    example: ClassVar[str] = "1001_DFA_ANG_XX.wav"
+    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(recordings)

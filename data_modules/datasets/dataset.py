@@ -63,6 +63,7 @@ class VideoDataset(ABC):
     is_rendered: ClassVar[bool] = False  # whether its people are rendered
     limits: ClassVar[tuple[str, ...]] = ()  # sentences about what models trained on it cannot be expected to do
     shared_images: ClassVar[int] = 0  # groups of identical clips that a complete copy has in several splits
+    has_pictures: ClassVar[bool] = True  # false if it is sound alone
 
     @property
     @abstractmethod

@@ -14,9 +14,11 @@ from data_modules.datasets.films import compare_films
 from data_modules.manifest import SPLITS, VideoRecord, misnamed, outside_path, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
+from data_modules.video.audio_track import is_audio_file, open_audio
 from data_modules.video.container import open_container
 from data_modules.video.images import IMAGE_SUFFIXES
 from data_modules.video.reader import is_video_file, open_clip
+from data_modules.video.source import UnreadableVideoError
 
 TIME_LIMIT = 120.0  # seconds for one clip
 BLOCK = 1 << 20
@@ -59,7 +61,7 @@ class ClipState:
     missing: bool = False
     frames: int = 0  # counted up to 2
     blank: bool = False  # an image of a single colour
-    silent: bool = False  # a video without audio; never of images
+    silent: bool = False  # a video or file of sound without audio; never of images
     size: int = 0  # bytes of its files
 
 
@@ -128,6 +130,8 @@ class _Reader:
         path = self._folder / record.path
         if not path.exists() or not (self._folder / record.truth).exists():
             return ClipState(missing=True)
+        if is_audio_file(path):
+            return ClipState(silent=not _is_audible(path), size=path.stat().st_size)
         frames = [image for _, image in islice(open_clip(self._folder, record).frames(), 2)]
         blank = len(frames) == 1 and bool((frames[0] == frames[0][:1, :1]).all())
         size = sum(part.stat().st_size for part in _files(path))
@@ -162,6 +166,18 @@ def _has_audio(path: Path) -> bool:
         return len(container.streams.audio) > 0
 
 
+def _is_audible(path: Path) -> bool:
+    """Whether a file of sound has a sample other than zero.
+
+    Raises:
+        UnreadableVideoError: the audio cannot be read.
+    """
+    track = open_audio(path)
+    if track is None:
+        raise UnreadableVideoError(f"{path}: found no audio track; expected a file with sound")
+    return any(bool(block.any()) for block in track)
+
+
 def _finding(kind: str, severity: Severity, text: str, clips: Iterable[str]) -> Iterator[Finding]:
     """The finding, if there are clips that it is about; its text begins with their number."""
     listed = tuple(clips)
@@ -189,12 +205,15 @@ def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) ->
     yield from _finding("missing", "wrong", "clips are listed, but not there; copy them again", missing)
     reason = f", such as: {failed[0][1]}" if failed else ""
     yield from _finding("unreadable", "wrong", "clips cannot be read" + reason, (r.clip_id for r, _ in failed))
-    short = (r.clip_id for r, s in good if not s.missing and s.frames < 2 and not _is_still(r.path))
+    moving = [
+        (record, state) for record, state in good if not (_is_still(record.path) or is_audio_file(Path(record.path)))
+    ]
+    short = (record.clip_id for record, state in moving if not state.missing and state.frames < 2)
     yield from _finding("short", "note", "clips have a single frame that can be read", short)
     blank = (record.clip_id for record, state in good if state.blank)
     yield from _finding("blank", "note", "images are of a single colour, without a face", blank)
     silent = (record.clip_id for record, state in good if state.silent)
-    yield from _finding("silent", "note", "videos have no audio", silent)
+    yield from _finding("silent", "note", "clips have no audio", silent)
     turned = (f"{r.clip_id} by {90 * r.quarter_turns}°" for r, _ in states if r.quarter_turns)
     yield from _finding("turned", "note", "clips lie on their side and are turned clockwise; are they upright?", turned)
 

@@ -1,6 +1,7 @@
 """Create folds for data sets without official ones: subject-exclusive, stratified and the same on every machine."""
 
 import hashlib
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -72,6 +73,30 @@ def _digest(name: str, group: str) -> bytes:
     return hashlib.sha256(f"{name}/{group}".encode(errors="surrogateescape")).digest()
 
 
+def consecutive_folds(records: Sequence[VideoRecord], folds: int, people: int, name: str) -> list[int]:
+    """Returns the fold, from 1 to `folds`, in which each of the records is tested: equally many people in a row.
+
+    Args:
+        records: all clips, whose subjects end in a person's number, such as `Actor_07`.
+        folds: the number of folds.
+        people: how many there are in a complete copy, numbered from 1.
+        name: of the data set.
+
+    Raises:
+        ValueError: the folds do not divide the people, or a subject has no number from 1 to `people`.
+    """
+    if folds < 2 or people % folds:
+        divisors = ", ".join(str(number) for number in range(2, people + 1) if people % number == 0)
+        raise ValueError(f"{name}: {folds} folds of {people} people in a row are not equal; expected one of {divisors}")
+    numbers = [int(re.sub(r"\D", "", record.subject) or 0) for record in records]
+    for record, number in zip(records, numbers, strict=True):
+        if not 1 <= number <= people:
+            raise ValueError(
+                f"{name}: found subject {record.subject!r} of {record.clip_id!r}; expected a number from 1 to {people}"
+            )
+    return [1 + (number - 1) * folds // people for number in numbers]
+
+
 def split_by_fold(
     records: Sequence[VideoRecord], fold: str, folds: int, name: str, folds_file: Path | None = None
 ) -> list[VideoRecord]:
@@ -87,8 +112,24 @@ def split_by_fold(
     Raises:
         ValueError: the fold does not exist, there are fewer persons than folds, or the file does not match the clips.
     """
-    tested = fold_number(fold, folds)
+    fold_number(fold, folds)  # a fold that does not exist is refused before the work of making them
     assigned = assign_folds(records, folds, name) if folds_file is None else read_folds(folds_file, records, folds)
+    return with_splits(records, assigned, fold, folds)
+
+
+def with_splits(records: Sequence[VideoRecord], assigned: Sequence[int], fold: str, folds: int) -> list[VideoRecord]:
+    """Returns the records with their split in `fold`: those assigned to it are for testing, the others for training.
+
+    Args:
+        records: all clips that take part.
+        assigned: the fold, from 1 to `folds`, in which each of them is tested.
+        fold: the fold that is tested.
+        folds: the number of folds.
+
+    Raises:
+        ValueError: the fold does not exist.
+    """
+    tested = fold_number(fold, folds)
     return [
         replace(record, fold=fold, split="test" if number == tested else "train")
         for record, number in zip(records, assigned, strict=True)

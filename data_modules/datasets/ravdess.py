@@ -1,13 +1,14 @@
-"""RAVDESS (Livingstone and Russo, PLOS ONE 2018): videos of 24 actors who say two sentences."""
+"""RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors who say two sentences, as videos and as sound alone."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
-from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import videos, visible
+from data_modules.datasets.folds import consecutive_folds, split_by_fold, with_splits
+from data_modules.datasets.layouts import recordings, videos, visible
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE, class_list
 from data_modules.manifest import VideoRecord
 
@@ -22,7 +23,8 @@ CODES = {
     "07": DISGUST,
     "08": SURPRISE,
 }
-WITH_AUDIO, SPEECH = "01", "01"  # other modalities: 02 video only, 03 audio only; the other channel: 02 song
+ACTORS = 24
+SPEECH = "01"  # the other channel: 02 song
 
 
 @dataclass
@@ -30,7 +32,7 @@ class RAVDESS(VideoDataset):
     """Videos `Actor_01/01-01-03-01-02-01-01.mp4`: modality, channel, emotion, intensity, statement, repetition, actor.
 
     Only speech with video and audio (01-01) is used; the files without audio (02) hold the same video.
-    There are no official folds; those of `data_modules.datasets.folds` are exclusive in actors.
+    There are no official folds; all of these are exclusive in actors.
 
     Args:
         root: the folder that holds `Actor_01` to `Actor_24`.
@@ -38,10 +40,14 @@ class RAVDESS(VideoDataset):
         faces: how the faces are extracted.
         folds: the number of folds; the default of six, with four actors each, is this suite's choice.
         folds_file: a CSV table of folds to use instead, with the columns clip_id and fold.
+        protocol: `mixed` for the folds of `data_modules.datasets.folds`, which is this suite's choice; `consecutive`
+            for actors 1 to 4, 5 to 8 and so on, two women and two men each, as HiCMAE has them (Sun et al., 2024,
+            https://arxiv.org/abs/2401.05698).
     """
 
     folds: int = 6
     folds_file: Path | None = None
+    protocol: Literal["mixed", "consecutive"] = "mixed"
 
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "ravdess"
@@ -54,6 +60,9 @@ class RAVDESS(VideoDataset):
             "", *((emotion, 96 if emotion == NEUTRAL else 192) for emotion in class_list(CODES.values()))
         ),
     )
+    modality: ClassVar[str] = "01"  # video with audio; 02 is video alone, 03 audio alone
+    example: ClassVar[str] = "01-01-03-01-02-01-01.mp4"
+    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(videos)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -61,19 +70,39 @@ class RAVDESS(VideoDataset):
         return class_list(CODES.values())
 
     def records(self) -> list[VideoRecord]:
-        """Returns the clips of speech with video and audio."""
+        """Returns the clips of speech in this modality."""
         contents = visible(self.folder) if self.folder.is_dir() else []
         actors = [path for path in contents if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
         records = []
-        for path in (video for actor in actors for video in videos(actor)):
+        for path in (file for actor in actors for file in type(self).files(actor)):
             parts = path.stem.split("-")
             if len(parts) != 7 or not all(re.fullmatch("[0-9]{2}", part) for part in parts) or parts[2] not in CODES:
-                raise ValueError(f"{path}: expected a name such as 01-01-03-01-02-01-01 with an emotion from 01 to 08")
+                stem = Path(self.example).stem
+                raise ValueError(f"{path}: expected a name such as {stem} with an emotion from 01 to 08")
             if parts[-1] != path.parent.name.removeprefix("Actor_"):
                 raise ValueError(f"{path}: actor {parts[-1]} does not match the folder; copy the data set again")
-            if (parts[0], parts[1]) == (WITH_AUDIO, SPEECH):
+            if (parts[0], parts[1]) == (self.modality, SPEECH):
                 location = str(path.relative_to(self.folder))
                 records.append(VideoRecord(path.stem, location, CODES[parts[2]], path.parent.name))
         if not records:
-            raise self.not_found("Actor_01/01-01-03-01-02-01-01.mp4")
-        return split_by_fold(records, self.fold, self.folds, self.name, self.folds_file)
+            raise self.not_found(f"Actor_01/{self.example}")
+        if self.folds_file is None and self.protocol == "consecutive":
+            assigned = consecutive_folds(records, self.folds, ACTORS, self.name)
+            return with_splits(records, assigned, self.fold, self.folds)
+        return split_by_fold(records, self.fold, self.folds, RAVDESS.name, self.folds_file)
+
+
+@dataclass
+class RAVDESSAudio(RAVDESS):
+    """The same sentences as sound alone, `Actor_01/03-01-03-01-02-01-01.wav` or `.flac`, in the same folds.
+
+    Songs (03-02) and videos in the same folders are not used.
+    """
+
+    provides: ClassVar[frozenset[str]] = frozenset({"audio"})
+    has_pictures: ClassVar[bool] = False
+    name: ClassVar[str] = "ravdess_audio"
+    how_to_get: ClassVar[str] = "download Audio_Speech_Actors_01-24.zip from https://zenodo.org/records/1188976"
+    modality: ClassVar[str] = "03"
+    example: ClassVar[str] = "03-01-03-01-02-01-01.wav"
+    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(recordings)

@@ -13,7 +13,8 @@ class FaceSettings:
     Args:
         detector: how faces are found. `mtcnn` and `insightface` detect them; `annotation` uses the boxes and points of
             the data set's ground truth, `table` those in a file of another tool (see `face_table`); `crop` takes each
-            frame as a face, for data sets that are already cropped.
+            frame as a face, for data sets that are already cropped; `none` reads no pictures, for data sets of sound
+            alone.
         size: side of the crops in pixels.
         margin: how much larger than the face the crop is, as a share.
         align: what is aligned in the crop: all five points, the eyes, or the box.
@@ -29,7 +30,7 @@ class FaceSettings:
         audio: whether the audio is stored too, as 16 kHz mono.
     """
 
-    detector: Literal["annotation", "crop", "table", "mtcnn", "insightface"] = "mtcnn"
+    detector: Literal["annotation", "crop", "table", "mtcnn", "insightface", "none"] = "mtcnn"
     size: int = 256
     margin: float = 0.25
     align: Alignment = "points"

@@ -1,6 +1,7 @@
 """Creates a clip's file in the store: faces, audio and a summary."""
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from data_modules.store.clip_store import ClipStore
 from data_modules.store.clip_writer import ClipWriter
 from data_modules.utils.faults import is_passing
 from data_modules.utils.text import counted
-from data_modules.video.audio_track import open_audio
+from data_modules.video.audio_track import AudioTrack, is_audio_file, open_audio
 from data_modules.video.reader import is_video_file, open_clip
+from data_modules.video.source import UnreadableVideoError
 
 DAMAGED = "audio unreadable: "
 
@@ -57,6 +59,8 @@ class ClipPreparer:
         files = ClipFiles.from_record(self._folder, record, self._settings)
         stamp = files.stamp  # taken before reading, so that later changes are noticed
         content = "" if MISSING in stamp else (yield from files.content())
+        if self._settings.detector == "none" or is_audio_file(self._folder / record.path):
+            return self._sound_alone(record, ClipSummary(record.clip_id, 0, 0, source=stamp, content=content))
         source = open_clip(self._folder, record)
         annotations = self._annotations(record, (source.width, source.height))
         locations = yield from self._extractor.locate(source, annotations)
@@ -84,6 +88,25 @@ class ClipPreparer:
             )
             return writer.finish(summary, source.timestamps)
 
+    def _sound_alone(self, record: VideoRecord, summary: ClipSummary) -> ClipSummary:
+        """Writes the audio of a clip whose pictures are not looked at; damage is not made up for by faces.
+
+        Raises:
+            UnreadableVideoError: there is no audio, or it cannot be read.
+        """
+        path = self._folder / record.path
+        track = open_audio(path, AUDIO_RATE)
+        if track is None:
+            raise UnreadableVideoError(
+                f"{path}: found no audio track; expected a file with sound. Copy the file again."
+            )
+        with self._store.writing(record.clip_id) as writer:
+            for block in track:
+                writer.add_audio(np.round(block * 32767).astype(np.int16))
+            if not track.decoded:
+                raise UnreadableVideoError(f"{path}: its audio track holds no samples. Copy the file again.")
+            return writer.finish(replace(summary, audio_reason=_problems(track)), np.zeros(0))
+
     def _annotations(self, record: VideoRecord, size: tuple[int, int]) -> ClipAnnotations:
         needs_table = "table" in (self._settings.detector, self._settings.landmarks)
         path = find_face_table(self._folder, record) if needs_table else None
@@ -107,9 +130,14 @@ class ClipPreparer:
                 raise
             writer.discard_audio()
             return " ".join(f"{DAMAGED}{str(error) or type(error).__name__}".split())
-        problems = []
-        if track and track.broken:
-            problems.append(f"{track.broken} of {track.packets} packets of its audio cannot be decoded")
-        if track and track.not_numbers:
-            problems.append(f"{track.not_numbers} samples of its audio are not finite and were replaced by silence")
-        return "; ".join(problems)
+        return _problems(track) if track else ""
+
+
+def _problems(track: AudioTrack) -> str:
+    """Returns what was wrong with a track in the last pass over it; empty if nothing was."""
+    problems = []
+    if track.broken:
+        problems.append(f"{track.broken} of {track.packets} packets of its audio cannot be decoded")
+    if track.not_numbers:
+        problems.append(f"{track.not_numbers} samples of its audio are not finite and were replaced by silence")
+    return "; ".join(problems)

@@ -1,6 +1,6 @@
-"""Summarises prepared clips: how many have faces, by class and split, and why the others have none."""
+"""Summarises prepared clips: how many have faces (or audio), by class and split, and why the others have none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +25,9 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
     console = Console()
     if not console.is_terminal:
         console = Console(width=120)
+    if is_sound_alone(summaries):
+        _show_sound(console, records, summaries, name)
+        return
     lengthened = f", {count} of them lengthened" if (count := sum(bool(s.num_made) for s in summaries)) else ""
     console.print(Text(f"{name}: {_clips(summaries)}{lengthened}"))
     if audio := _audio(summaries):
@@ -36,6 +39,21 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
     _print_reasons(console, {s.clip_id: s.reason for s in without}, "without a face")
     _print_reasons(console, {s.clip_id: _broken(s) for s in broken}, "with packets or images that cannot be decoded")
     _print_reasons(console, {s.clip_id: s.audio_reason for s in damaged_audio}, "with a damaged audio track")
+
+
+def is_sound_alone(summaries: Sequence[ClipSummary]) -> bool:
+    """Returns whether no picture of any clip was read, and not because none could be."""
+    return any(summary.is_sound_alone for summary in summaries) and not any(s.num_frames for s in summaries)
+
+
+def _show_sound(console: Console, records: Sequence[VideoRecord], summaries: Sequence[ClipSummary], name: str) -> None:
+    """Prints the same about clips of sound alone: how many have audio, and why others have none or not all of it."""
+    seconds = [summary.audio for summary in summaries if summary.audio]
+    mean = f"; {sum(seconds) / len(seconds):.1f} s on average" if seconds else ""
+    console.print(Text(f"{name}: {_audio(summaries) or f'0 of {len(summaries)} clips have audio'}{mean}"))
+    console.print(coverage_table(records, summaries, _sound_cell))
+    reasons = {s.clip_id: s.reason or s.audio_reason for s in summaries if s.reason or s.audio_reason}
+    _print_reasons(console, reasons, "without audio, or with a damaged audio track")
 
 
 def _print_reasons(console: Console, reasons: dict[str, str], what: str) -> None:
@@ -70,8 +88,21 @@ def _audio(summaries: Sequence[ClipSummary]) -> str:
     return ", ".join(parts)
 
 
-def coverage_table(records: Sequence[VideoRecord], summaries: Sequence[ClipSummary]) -> Table:
-    """Builds a table of the clips with faces and their mean coverage for each class and split."""
+def _cell(summaries: Sequence[ClipSummary]) -> str:
+    with_faces, share = _with_faces(summaries)
+    return f"{with_faces} of {len(summaries)}, {share:.1f} %" if summaries else ""
+
+
+def _sound_cell(summaries: Sequence[ClipSummary]) -> str:
+    return f"{sum(summary.audio > 0 for summary in summaries)} of {len(summaries)}" if summaries else ""
+
+
+def coverage_table(
+    records: Sequence[VideoRecord],
+    summaries: Sequence[ClipSummary],
+    cell: Callable[[Sequence[ClipSummary]], str] = _cell,
+) -> Table:
+    """Builds a table with a cell for each class and split: by default the clips with faces and their mean coverage."""
     splits = [split for split in SPLITS if any(record.split == split for record in records)]
     table = Table("class", *splits, "all")
     pairs = list(zip(records, summaries, strict=True))
@@ -79,14 +110,9 @@ def coverage_table(records: Sequence[VideoRecord], summaries: Sequence[ClipSumma
         row = [(record, summary) for record, summary in pairs if emotion in ("", record.emotion)]
         if not emotion:
             table.add_section()
-        cells = [_cell([s for record, s in row if split in ("", record.split)]) for split in (*splits, "")]
+        cells = [cell([s for record, s in row if split in ("", record.split)]) for split in (*splits, "")]
         table.add_row(Text(emotion or "all"), *cells)
     return table
-
-
-def _cell(summaries: Sequence[ClipSummary]) -> str:
-    with_faces, share = _with_faces(summaries)
-    return f"{with_faces} of {len(summaries)}, {share:.1f} %" if summaries else ""
 
 
 def _broken(summary: ClipSummary) -> str:
@@ -97,5 +123,6 @@ def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     """Returns a CSV table of the clips with problems; its columns are clip_id and reason."""
     rows = [(summary.clip_id, summary.reason) for summary in summaries if summary.reason]
     rows += [(s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason]
-    rows += [(s.clip_id, s.audio_reason) for s in summaries if s.has_damaged_audio]
+    unheard = (s for s in summaries if s.has_damaged_audio or (s.is_sound_alone and not s.audio))
+    rows += [(s.clip_id, s.audio_reason) for s in unheard]
     return csv_bytes(("clip_id", "reason"), rows)

@@ -9,7 +9,7 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord, check_records, misnamed, printable
 from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.contact_sheet import contact_sheet
-from data_modules.prepare.coverage import quarantine, show_coverage
+from data_modules.prepare.coverage import is_sound_alone, quarantine, show_coverage
 from data_modules.prepare.pending import TIME_LIMIT, pending_clips, prepare_clips, print_names
 from data_modules.prepare.shard import WHOLE, Shard
 from data_modules.store.clip_file import ClipSummary
@@ -88,7 +88,8 @@ def prepare_faces(
         check_writable(store.folder)
         _mention_earlier_store(store, dataset)
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
-        prepare_clips(make, pending, store, done, workers, time_limit, f"{dataset.name}: faces")
+        what = "faces" if dataset.has_pictures else "audio"
+        prepare_clips(make, pending, store, done, workers, time_limit, f"{dataset.name}: {what}")
         store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
         _report(store, records, done, dataset.name, shard, left_out)
     return store
@@ -122,11 +123,13 @@ def _report(
     shard: Shard,
     left_out: Sequence[str],
 ) -> None:
-    """Prints a summary of the clips; writes the list of those with problems and a contact sheet."""
+    """Prints a summary of the clips; writes the list of those with problems, and a contact sheet of pictures."""
     summaries = [done[record.clip_id] for record in records]
     suffix = f"-{shard.name}" if shard.name else ""
     problems, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
     atomic_write(problems, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
-    atomic_write(sheet, contact_sheet(store, summaries))
     show_coverage(records, summaries, name)
-    print(f"  all reasons: {problems}\n  to look at:  {sheet}")
+    print(f"  all reasons: {problems}")
+    if not is_sound_alone(summaries):
+        atomic_write(sheet, contact_sheet(store, summaries))
+        print(f"  to look at:  {sheet}")

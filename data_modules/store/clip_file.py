@@ -45,7 +45,7 @@ class ClipSummary:
     """A row of the store's index, which describes a clip without opening its file."""
 
     clip_id: str
-    num_frames: int  # of the source
+    num_frames: int  # of the source; 0 if no picture was read
     num_faces: int  # of the crops in the store
     fps: float = 0.0
     reason: str = ""  # why there are no faces
@@ -63,6 +63,11 @@ class ClipSummary:
     def coverage(self) -> float:
         """The share of the source's frames that have a face."""
         return (self.num_faces - self.num_made) / max(self.num_frames, 1)
+
+    @property
+    def is_sound_alone(self) -> bool:
+        """Whether no picture was read: the source is a file of sound, or its pictures were not asked for."""
+        return self.num_frames == 0 and not self.reason
 
     @property
     def has_silent_audio(self) -> bool:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from data_modules.video.container import open_container
 from data_modules.video.source import UnreadableVideoError, describe
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga")
+"""Suffixes of files of sound alone; what else they hold, such as the picture of an album's cover, is not looked at."""
 LONGEST_GAP = 1.0  # seconds of silence for an undecodable packet at most, as its declared duration may be wrong
 
 
@@ -82,6 +84,11 @@ class AudioTrack:
         return np.clip(np.where(finite, samples, np.float32(0)), -1, 1)
 
 
+def is_audio_file(path: Path) -> bool:
+    """Returns whether a file is named as one of sound alone."""
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
 def open_audio(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0) -> AudioTrack | None:
     """Opens the first audio track of a video or audio file; returns None if it has none.
 
@@ -109,6 +116,8 @@ def _open_file(path: Path) -> Iterator[av.container.InputContainer]:
             yield file
     except (av.error.FFmpegError, OSError) as error:
         found = describe(path) if path.is_file() else "no such file"
+        if path.is_file() and path.stat().st_size == 0:
+            found = "an empty file (0 bytes)"
         raise UnreadableVideoError(f"{path}: its audio cannot be read; found {found}. Copy the file again.") from error
 
 

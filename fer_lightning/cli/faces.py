@@ -28,6 +28,7 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.cells import text_of
 from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
+from data_modules.video.audio_track import is_audio_file
 from fer_lightning.predict.video_files import find_videos, output_folder, printable_line
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
@@ -50,6 +51,8 @@ def main(arguments: list[str]) -> int:
     settings = FaceSettings(**{name: options[name] for name in FaceSettings.__dataclass_fields__ if name in options})
     out = Path(options.out)
     videos, missing = find_videos(options.videos)
+    if sound := [printable_line(path) for path in videos if is_audio_file(path)]:
+        raise ValueError(f"found sound alone in {', '.join(sound[:5])}; expected videos, which may have faces")
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file; expected a folder, or a name that is not in use")
     for name in missing:

@@ -1,4 +1,4 @@
-"""`fer predict`: the expressions of videos over time."""
+"""`fer predict`: the expressions of videos and files of sound over time."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ COLUMNS = """columns of expressions.csv, a line for each row:
   confidence        the probability of the most probable class, 0 to 1; empty without a face or audio
   p_CLASS           probability of each class, 0 to 1
   faces             share of the row's frames that have a face, 0 to 1 (not a number of faces); models of faces
-                    need 0.5, so a row may say "no face" although some of its frames have one
+                    need 0.5, so a row may say "no face" although some of its frames have one; empty for sound alone
   audio             1 if there is audio in the row's window, else 0
   yaw, pitch, roll  mean head pose in degrees; empty if unknown
   reason            why there is no expression; empty if there is one
@@ -69,12 +69,12 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     default = PredictionRequest
     parser = argparse.ArgumentParser(
         "fer predict",
-        description="Recognises expressions over time in videos.",
+        description="Recognises expressions over time in videos, and in files of sound with a model of audio.",
         epilog=COLUMNS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("videos", nargs="+", metavar="VIDEO", help="a file, or a folder with videos")
+    add("videos", nargs="+", metavar="VIDEO", help="a file (of sound: wav, flac, mp3, m4a, ...), or a folder of them")
     add(
         "--checkpoint",
         action="append",

@@ -214,14 +214,16 @@ class ExperimentRequest:
         """Refuses a data set that lacks what the system needs.
 
         Raises:
-            ValueError: it has no audio, or single images instead of videos.
+            ValueError: it has no audio, is sound alone, or has single images instead of videos.
         """
-        lacking = [
-            need for need in self.needs if need in ("motion", "audio") and need not in data_class(self.dataset).provides
-        ]
-        if lacking:
-            texts = {"motion": "videos, and it has single images", "audio": "audio, and it has none"}
-            raise ValueError(f"{self.system} cannot run on {self.dataset}: it needs {texts[lacking[0]]}")
+        data, hears_only = data_class(self.dataset), set(self.needs) == {"audio"}
+        lacking = [need for need in self.needs if need in ("motion", "audio") and need not in data.provides]
+        texts = {"motion": "videos, and it has single images", "audio": "audio, and it has none"}
+        reason = texts[lacking[0]] if lacking else ""
+        if not (data.has_pictures or hears_only):
+            reason = "faces, and it is sound alone"
+        if reason:
+            raise ValueError(f"{self.system} cannot run on {self.dataset}: it needs {reason}")
 
     def _faces(self) -> list[str]:
         """Returns what the system needs of the faces and the data set is not configured to do.

@@ -25,7 +25,7 @@ class ExperimentInfo:
         size: the size to run at by default; `small` adds the section `small:` of the system's file.
         needs: what the system needs of a data set besides pictures of faces: more than one frame (`motion`), `audio`,
             `landmarks`, or the `person` around the face. Landmarks and persons are located if the data set is not
-            configured to.
+            configured to. A system that needs `audio` and nothing else looks at no faces.
         lengthen: the number of frames to which shorter clips are interpolated, if the data set is not configured to
             lengthen them; 0 for none. It is a setting of the faces, `data.dataset.faces.lengthen`.
         monitor: value of the inner split that chooses the epoch, such as `inner/war` or `inner/loss`. Losses and

@@ -61,7 +61,9 @@ class VideoFaces:
 
 
 def face_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:
-    """Returns, (K,), the share of each row's own frames that have a face."""
+    """Returns, (K,), the share of each row's own frames that have a face; NaN for sound alone, which has no frames."""
+    if faces.clip.summary.is_sound_alone:
+        return np.full(len(rows.start), np.nan)
     with_face = np.diff(faces.position_ranges(rows.own_frames), axis=1)[:, 0]
     return np.asarray(with_face / np.diff(rows.own_frames, axis=1)[:, 0], dtype=np.float64)
 

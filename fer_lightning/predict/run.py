@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.video.audio_track import is_audio_file
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import load_run
@@ -74,6 +76,8 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
     if all(model.is_rendered for model in trained.models):
         print(RENDERED_ONLY, flush=True)
     settings = shared_face_settings(trained.models, request.detector, request.every, request.head_pose)
+    if all(map(is_audio_file, request.videos)):
+        settings = replace(settings, detector="none", landmarks="none", person="none")  # no network is loaded
     confidence = confidence_of(trained, request.calibrate, request.abstain)
     classifier = make_classifier(trained, device)
     request.out.mkdir(parents=True, exist_ok=True)
@@ -118,9 +122,12 @@ class Predictor:
         """Writes all files of a video whose faces have been extracted.
 
         Raises:
-            UnreadableVideoError: its frames cannot be read again to draw on them.
+            UnreadableVideoError: its frames cannot be read again to draw on them, or it is sound alone, and silent or
+                of no use to the model.
         """
         begin = stages.finish_faces(path, summary.clip_id)
+        if summary.is_sound_alone:
+            self._check_sound(path, summary)
         folder = output_folder(path, self._request.out, self._taken)
         faces = VideoFaces(self._store.open(summary.clip_id))
         expressions = self._recognise(path, faces, stages)
@@ -129,7 +136,8 @@ class Predictor:
         atomic_write(folder / CONTENT, expressions.json())
         atomic_write(folder / PICTURE, timeline_png(expressions, faces, faces.clip.times))
         recognised = time.perf_counter() - begin
-        if self._request.video:
+        has_video = self._request.video and not summary.is_sound_alone
+        if has_video:
             small = open_video(path, max_side=MAX_SIDE)
             with atomic_file(folder / VIDEO) as temporary:
                 scale = small.width / summary.width
@@ -137,12 +145,28 @@ class Predictor:
                     for index in write_annotated(small, expressions.timeline, faces, scale, temporary):
                         advance(index + 1)
         self._store.path(summary.clip_id).unlink()
-        files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if self._request.video else ()))
+        files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if has_video else ()))
         return VideoResult(expressions, folder, files, recognised, time.perf_counter() - begin)
+
+    def _check_sound(self, path: Path, summary: ClipSummary) -> None:
+        """Checks that a file of sound has something that the model uses.
+
+        Raises:
+            UnreadableVideoError: it has not.
+        """
+        if not self._classifier.facts.uses_audio:
+            raise UnreadableVideoError(
+                f"{path}: found sound alone; expected a video, as the model reads "
+                f"{', '.join(self._classifier.facts.inputs)}. Use the file with the video, or a model of audio."
+            )
+        if not summary.audio:
+            raise UnreadableVideoError(
+                f"{path}: {summary.audio_reason or 'it has no audio'}; expected a file in which something is heard."
+            )
 
     def _recognise(self, path: Path, faces: VideoFaces, stages: Stages) -> VideoExpressions:
         clip, times = faces.clip.summary, faces.clip.times
-        duration = video_duration(times, clip.fps)
+        duration = clip.audio if clip.is_sound_alone else video_duration(times, clip.fps)
         rows = plan_rows(times, duration, self._request.window, self._request.hop)
         with stages.track(len(rows.start), "recognising expressions") as advance:
             predictions = self._classifier.predict(faces, rows, advance)

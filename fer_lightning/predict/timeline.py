@@ -83,7 +83,7 @@ class Timeline:
     class_names: tuple[str, ...]
     start: NDArray[np.float64]  # (K,) seconds
     end: NDArray[np.float64]  # (K,) seconds
-    faces: NDArray[np.float64]  # (K,) share of the row's own frames that have a face, 0 to 1
+    faces: NDArray[np.float64]  # (K,) share of the row's own frames that have a face, 0 to 1; NaN without frames
     audio: NDArray[np.bool_]  # (K,) whether there is audio in the row's window
     probabilities: NDArray[np.float64]  # (K, C); NaN in rows without an expression
     missing_label: str = NO_FACE  # of rows without an expression
@@ -149,7 +149,7 @@ class VideoFacts:
     """Properties of a video: its size, how many of its frames have a face, and how long its audio is."""
 
     path: str
-    width: int
+    width: int  # 0, as the next three, for sound alone
     height: int
     fps: float
     frames: int
@@ -160,6 +160,11 @@ class VideoFacts:
     audio_reason: str  # what is wrong with the audio track; empty if nothing is
 
     @property
+    def is_sound_alone(self) -> bool:
+        """Whether no picture was looked at."""
+        return self.frames == 0
+
+    @property
     def face_share(self) -> float:
         """The share of frames that have a face."""
         return self.frames_with_face / max(self.frames, 1)
@@ -167,6 +172,8 @@ class VideoFacts:
     @property
     def face_text(self) -> str:
         """The same in words, such as `a face in 42 % of 1120 frames`."""
+        if self.is_sound_alone:
+            return "sound alone"
         if self.frames == 1:
             return f"{'a' if self.frames_with_face else 'no'} face in its only frame"
         if not self.frames_with_face:
@@ -197,9 +204,9 @@ class VideoExpressions:
     def csv(self) -> bytes:
         """Returns the table with a line per row.
 
-        `time`, `start` and `end` are seconds. `faces` is the share, from 0 to 1, of the row's frames that have a face;
-        `audio` is 1 if there is audio in the row's window. `confidence` and probabilities are empty without a
-        prediction, angles (degrees) if unknown. `reason` says why a row has no expression.
+        `time`, `start` and `end` are seconds. `faces` is the share, from 0 to 1, of the row's frames that have a face,
+        empty for sound alone; `audio` is 1 if there is audio in the row's window. `confidence` and probabilities are
+        empty without a prediction, angles (degrees) if unknown. `reason` says why a row has no expression.
         """
         timeline, rows = self.timeline, list[list[object]]()
         probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
@@ -235,7 +242,7 @@ class VideoExpressions:
                 "expression": timeline.name(label),
                 "confidence": None if label == MISSING else round(confidence, 5),
                 "probabilities": None if label == MISSING else [round(value, 5) for value in probabilities],
-                "faces": round(faces, 4),
+                "faces": None if math.isnan(faces) else round(faces, 4),
                 "audio": audio,
                 **dict(zip(ANGLES, angles, strict=True)),
                 "reason": reason or None,

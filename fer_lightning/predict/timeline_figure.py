@@ -53,7 +53,7 @@ def timeline_png(expressions: VideoExpressions, faces: VideoFaces, timestamps: N
 
 @styled
 def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps: NDArray[np.float64]) -> Figure:
-    """Draws faces, audio, expressions and probabilities over time; gaps are grey.
+    """Draws faces, audio, expressions and probabilities over time; gaps are grey. Sound alone has no strip of faces.
 
     The strip of the audio is drawn if the video has audio or the model uses it.
 
@@ -64,7 +64,8 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
     """
     timeline, duration = expressions.timeline, expressions.video.duration
     audio = (AUDIO_HEIGHT,) if expressions.video.audio or expressions.settings.model_facts.uses_audio else ()
-    heights = (CELL_SIDE, *audio, 0.24, 1.75)
+    pictures = () if expressions.video.is_sound_alone else (CELL_SIDE,)
+    heights = (*pictures, *audio, 0.24, 1.75)
     size = (WIDTH, 0.62 + sum(heights) + GAP * (len(heights) - 1) + 0.5)
     figure = Figure(figsize=size)
     top, panels = size[1] - 0.62, []
@@ -74,9 +75,10 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
         panels.append(figure.add_axes(area, xlim=(0, duration)))
         top -= GAP
     _title(figure, expressions, size)
-    _faces(panels[0], faces, timestamps, duration)
+    if pictures:
+        _faces(panels[0], faces, timestamps, duration)
     if audio:
-        _audio(panels[1], envelope(faces, duration), duration)
+        _audio(panels[-3], envelope(faces, duration), duration)
     _band(panels[-2], timeline)
     _areas(panels[-1], timeline, expressions.all_missing)
     for axes in panels[:-1]:

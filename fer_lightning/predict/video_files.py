@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from data_modules.utils.text import counted
+from data_modules.video.audio_track import AUDIO_SUFFIXES
 from data_modules.video.images import natural_order
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -19,9 +20,10 @@ MAX_NAME_LENGTH = 80  # characters of an output folder
 
 
 def find_videos(names: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Finds the videos that are named, as files or by their folders.
+    """Finds the videos and files of sound that are named, as files or by their folders.
 
-    Annotated videos that an earlier run wrote are left out of folders.
+    Of a folder with videos, files of sound are not taken: they may be the videos' own. Annotated videos that an earlier
+    run wrote are left out of folders.
 
     Returns:
         The videos in natural order, each of them once, and the names for which there is no file or folder.
@@ -54,8 +56,8 @@ def _refuse_streams(name: str) -> None:
 
 
 def _videos_of_folder(folder: Path) -> list[Path]:
-    """Returns the videos below a folder without annotated videos of an earlier run."""
-    below = list(_videos_below(folder))
+    """Returns the videos below a folder without annotated videos of an earlier run, or else its files of sound."""
+    below = list(_files_below(folder, SUFFIXES)) or list(_files_below(folder, AUDIO_SUFFIXES))
     videos = [video for video in below if video.name != VIDEO or source_video(video.parent) is None]
     annotated = len(below) - len(videos)
     if annotated:
@@ -64,19 +66,19 @@ def _videos_of_folder(folder: Path) -> list[Path]:
         print(f"{name}: {counted(annotated, 'annotated video')} of an earlier run {verb} left out")
     if not videos:
         raise FileNotFoundError(
-            f"{printable_line(folder)}: a folder without any video; expected files ending in {' '.join(SUFFIXES)}, in "
-            "it or in folders below"
+            f"{printable_line(folder)}: a folder without any video; expected files ending in {' '.join(SUFFIXES)}, or "
+            f"files of sound, {' '.join(AUDIO_SUFFIXES)}, in it or in folders below"
         )
     return videos
 
 
-def _videos_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
     for path in natural_order(list(folder.iterdir())):
         if path.name[0] == ".":
             continue
         if path.is_dir() and not path.is_symlink():
-            yield from _videos_below(path)
-        elif path.suffix.lower() in SUFFIXES:
+            yield from _files_below(path, suffixes)
+        elif path.suffix.lower() in suffixes:
             yield path
 
 

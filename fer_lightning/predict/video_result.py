@@ -23,8 +23,9 @@ class VideoResult:
     def paragraph(self) -> str:
         """Describes the result for the terminal."""
         video = self.expressions.video
-        size = f"{format_duration(video.duration)}, {video.width} x {video.height}"
-        text = f"{size}, {self._faces()}. {self._missing_audio()}{self._ensemble()}{self._expressions()}"
+        size = "" if video.is_sound_alone else f", {video.width} x {video.height}"
+        text = f"{format_duration(video.duration)}{size}, {self._faces()}. {self._missing_audio()}"
+        text += f"{self._ensemble()}{self._expressions()}"
         if self.expressions.timeline.has_prediction.any():
             text += self.expressions.settings.confidence.describe()
         if video.broken:
@@ -67,7 +68,7 @@ class VideoResult:
     def _faces(self) -> str:
         """States how many frames have a face, and what follows if none has."""
         video, facts = self.expressions.video, self.expressions.settings.model_facts
-        if video.frames_with_face or not facts.uses_faces:
+        if video.frames_with_face or video.is_sound_alone or not facts.uses_faces:
             return video.face_text
         if self.expressions.timeline.has_prediction.any():
             return f"{video.face_text}: expressions are of its audio alone"

@@ -136,7 +136,7 @@ def row_data(table: PaperTable, row: Row, asked: str | None = None) -> str:
         asked: a data set in the place of the row's own; rows about still images take rendered stills if it is rendered.
     """
     own = row.data or table.data
-    if asked and asked.startswith(RENDERED) and "motion" not in data_class(own).provides:
+    if asked and asked.startswith(RENDERED) and not data_class(own).provides:
         return STILLS
     return asked or own
 
@@ -160,7 +160,7 @@ def _rendered(argument: str, data: str) -> str:
     named = ExperimentRequest.from_run_name(argument.removeprefix(RUN))
     if named.dataset.startswith(RENDERED):
         return argument
-    rendered = data if "motion" in data_class(named.dataset).provides else STILLS
+    rendered = data if data_class(named.dataset).provides else STILLS
     return RUN + ".".join(part for part in (f"{named.system}_{rendered}", named.name) if part)
 
 

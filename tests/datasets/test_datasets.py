@@ -16,13 +16,13 @@ from data_modules.datasets.afew import AFEW
 from data_modules.datasets.bu4dfe import BU4DFE
 from data_modules.datasets.caer import CAER
 from data_modules.datasets.ckplus import CKPlus
-from data_modules.datasets.cremad import CREMAD
+from data_modules.datasets.cremad import CREMAD, CREMADAudio
 from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.datasets.ferv39k import FERV39k
 from data_modules.datasets.fold_files import fold_rows, write_folds
 from data_modules.datasets.mafw import MAFW
 from data_modules.datasets.mmi import MMI
-from data_modules.datasets.ravdess import RAVDESS
+from data_modules.datasets.ravdess import RAVDESS, RAVDESSAudio
 from data_modules.datasets.splits import mark_inner_split
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
@@ -62,7 +62,12 @@ CASES = [
     Case(FERV39k, fakes.write_ferv39k, "4_setups/All_scenes/train_All.csv", total=31088 + 7847, subjects=False),
     Case(CAER, fakes.write_caer, "train/<anger", total=13175, subjects=False),
 ]
-OF_SUBJECTS = [case for case in CASES if case.subjects]
+SOUND = [
+    Case(RAVDESSAudio, fakes.write_ravdess_audio, "Actor_01/03-01-03-01-02-01-01.wav", 6, 1440),
+    Case(CREMADAudio, fakes.write_cremad, "AudioWAV/1001_DFA_ANG_XX.wav", 5, 7442),
+]
+ALL = [*CASES, *SOUND]
+OF_SUBJECTS = [case for case in ALL if case.subjects]
 
 
 def named(case: Case) -> str:
@@ -87,7 +92,7 @@ def fake(tmp_path_factory) -> Callable[[Case], tuple[Path, list[Wanted]]]:
     return of_case
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", ALL, ids=named)
 def test_records_are_those_of_the_layout(case, fake):
     root, wanted = fake(case)
     dataset = case.dataset(root)
@@ -100,7 +105,7 @@ def test_records_are_those_of_the_layout(case, fake):
     assert dataset.class_names == tuple(sorted(dataset.class_names))
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", ALL, ids=named)
 def test_what_is_missing_is_said_with_where_and_how_to_get_it(case, tmp_path):
     for root, found in ((tmp_path, "which holds nothing"), (tmp_path / "nowhere", "which does not exist")):
         with pytest.raises(DatasetNotFoundError) as error:
@@ -126,7 +131,7 @@ def test_folds_are_exclusive_in_subjects_and_test_everybody_once(case, fake):
     assert set(tested.values()) == {1}
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", ALL, ids=named)
 def test_what_an_inner_split_is_exclusive_in_is_what_the_records_name(case, fake):
     dataset = case.dataset(fake(case)[0])
     unit = dataset.exclusive_in
@@ -141,7 +146,7 @@ def test_ckplus_is_reported_without_neutral_where_neutral_is_made_of_first_frame
     assert CKPlus().classes_from_stills == ()
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", ALL, ids=named)
 def test_folds_that_do_not_exist_are_refused(case, fake):
     for fold in ("0", "-1", "one", "²", "", str(case.folds + 1)):
         with pytest.raises(ValueError, match="does not exist"):
@@ -149,7 +154,7 @@ def test_folds_that_do_not_exist_are_refused(case, fake):
     assert {record.fold for record in case.dataset(fake(case)[0], fold=str(case.folds)).records()} == {str(case.folds)}
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", ALL, ids=named)
 def test_counts_are_of_the_classes_and_add_up(case):
     for count in case.dataset().counts:
         if count.emotions:
@@ -400,6 +405,20 @@ def test_afew_with_a_clip_in_two_classes_is_refused(tmp_path):
             ("01-01-09-01-01-01-01", "01-01-03-01-01-01", "01-01-03-01-01-01-02", "notes"),
             "(expected a name|actor 02)",
         ),
+        (
+            RAVDESSAudio,
+            fakes.write_ravdess_audio,
+            "Actor_01/{}.flac",
+            ("03-01-09-01-01-01-01", "03-01-03-01-01-01", "03-01-03-01-01-01-02", "notes"),
+            "(expected a name such as 03-01-03-01-02-01-01|actor 02)",
+        ),
+        (
+            CREMADAudio,
+            fakes.write_cremad,
+            "AudioWAV/{}.wav",
+            ("1001_DFA_SUR_XX", "1001_DFA_ANG", "notes"),
+            "expected a name such as 1001_DFA_ANG_XX",
+        ),
     ],
 )
 def test_files_that_are_none_of_the_data_set_are_named(tmp_path, kind, write, place, names, message):
@@ -417,6 +436,39 @@ def test_ravdess_actors_are_four_in_each_fold(tmp_path):
     for fold in range(1, 7):
         tested = {record.subject for record in RAVDESS(tmp_path, str(fold)).records() if record.split == "test"}
         assert len(tested) == 4
+
+
+def actors_tested(dataset: RAVDESS) -> set[str]:
+    return {record.subject for record in dataset.records() if record.split == "test"}
+
+
+def test_consecutive_folds_are_four_actors_in_a_row(tmp_path):
+    """By hand, and the same if actors are missing: folds are by the actors' numbers, not by their order here."""
+    fakes.write_ravdess_audio(tmp_path, actors=24)
+    for folder in ("Actor_02", "Actor_24"):
+        shutil.rmtree(tmp_path / folder)
+    expected = [{1, 3, 4}, {5, 6, 7, 8}, {9, 10, 11, 12}, {13, 14, 15, 16}, {17, 18, 19, 20}, {21, 22, 23}]
+    for fold, numbers in enumerate(expected, start=1):
+        actors = {f"Actor_{number:02d}" for number in numbers}
+        assert actors_tested(RAVDESSAudio(tmp_path, str(fold), protocol="consecutive")) == actors
+    halves = RAVDESSAudio(tmp_path, "2", folds=2, protocol="consecutive")
+    assert actors_tested(halves) == {f"Actor_{number:02d}" for number in range(13, 24)}
+    with pytest.raises(ValueError, match="5 folds of 24 people in a row are not equal; expected one of 2, 3, 4, 6"):
+        RAVDESSAudio(tmp_path, folds=5, protocol="consecutive").records()
+    with pytest.raises(ValueError, match="fold '7' does not exist: expected a number from 1 to 6"):
+        RAVDESSAudio(tmp_path, "7", protocol="consecutive").records()
+    (tmp_path / "Actor_03").rename(tmp_path / "Actor_25")
+    for path in (tmp_path / "Actor_25").iterdir():
+        path.rename(path.with_name(path.name.replace("-03.wav", "-25.wav")))
+    with pytest.raises(ValueError, match=r"found subject 'Actor_25' of .*; expected a number from 1 to 24"):
+        RAVDESSAudio(tmp_path, protocol="consecutive").records()
+
+
+@pytest.mark.parametrize(("pictures", "sound"), [(RAVDESS, RAVDESSAudio), (CREMAD, CREMADAudio)])
+def test_sound_alone_is_tested_on_the_people_of_the_videos(pictures, sound, tmp_path):
+    (fakes.write_ravdess_audio if pictures is RAVDESS else fakes.write_cremad)(tmp_path)
+    for fold in ("1", "4"):
+        assert actors_tested(sound(tmp_path, fold)) == actors_tested(pictures(tmp_path, fold))
 
 
 # Lists without a header

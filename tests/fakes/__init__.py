@@ -18,6 +18,7 @@ from tests.fakes.video import (
     Wanted,
     put_text,
     put_video,
+    put_voice,
     write_afew,
     write_bu4dfe,
     write_caer,
@@ -29,6 +30,7 @@ from tests.fakes.video import (
     write_mmi,
     write_mmi_session,
     write_ravdess,
+    write_ravdess_audio,
 )
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "picture",
     "put_text",
     "put_video",
+    "put_voice",
     "write_afew",
     "write_affectnet",
     "write_affectnet_list",
@@ -60,6 +63,7 @@ __all__ = [
     "write_named_frames",
     "write_rafdb",
     "write_ravdess",
+    "write_ravdess_audio",
     "write_sfew",
     "write_still",
 ]

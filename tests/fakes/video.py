@@ -11,7 +11,7 @@ import numpy as np
 from data_modules.datasets import dfew
 from data_modules.labels import SEVEN
 from tests.fakes.pictures import write_frames, write_named_frames
-from tests.videos import numbered_frame, write_video
+from tests.videos import numbered_frame, write_audio, write_video
 
 SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
 
@@ -40,6 +40,19 @@ def put_video(path: Path, sideways: bool = False) -> None:
     """A real video of three frames, encoded once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_video(path.suffix, sideways))
+
+
+@cache
+def _voice(suffix: str, hertz: int) -> bytes:
+    tone = 0.3 * np.sin(2 * np.pi * hertz * np.arange(8192) / 16000)
+    with TemporaryDirectory() as folder:
+        return write_audio(Path(folder) / f"voice{suffix}", tone.astype(np.float32)).read_bytes()
+
+
+def put_voice(path: Path, hertz: int = 300) -> None:
+    """Half a second of a tone as a file of sound, encoded once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_voice(path.suffix, hertz))
 
 
 def put_text(path: Path, text: str) -> None:
@@ -170,7 +183,7 @@ def write_cremad(root: Path, actors: int = 5) -> list[Wanted]:
         for code, emotion in codes.items():
             for name in (f"{actor}_DFA_{code}_XX", f"{actor}_ITH_{code}_X"):
                 put_video(root / "VideoFlash" / f"{name}.flv")
-                put_text(root / "AudioWAV" / f"{name}.wav", "audio")
+                put_voice(root / "AudioWAV" / f"{name}.wav")
                 wanted.append(Wanted(name, emotion, str(actor)))
     return wanted
 
@@ -187,6 +200,20 @@ def write_ravdess(root: Path, actors: int = 6) -> list[Wanted]:
                 name = f"{start}-{code:02d}-01-02-01-{actor:02d}"
                 put_video(root / f"Actor_{actor:02d}" / f"{name}.mp4")
             wanted.append(Wanted(f"01-01-{code:02d}-01-02-01-{actor:02d}", emotion, f"Actor_{actor:02d}"))
+    return wanted
+
+
+def write_ravdess_audio(root: Path, actors: int = 6) -> list[Wanted]:
+    """Of each actor and emotion: speech as sound alone; beside it a song, and the video of the same sentence."""
+    wanted = []
+    for actor in range(1, actors + 1):
+        folder, suffix = root / f"Actor_{actor:02d}", ".wav" if actor % 2 else ".flac"
+        for code, emotion in enumerate(RAVDESS_CODES, start=1):
+            name = f"{code:02d}-01-02-01-{actor:02d}"
+            for start in ("03-01", "03-02"):
+                put_voice(folder / f"{start}-{name}{suffix}", 200 * code)
+            put_video(folder / f"01-01-{name}.mp4")
+            wanted.append(Wanted(f"03-01-{name}", emotion, folder.name))
     return wanted
 
 

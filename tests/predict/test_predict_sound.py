@@ -1,6 +1,7 @@
 """`fer predict` with models that hear: which audio reaches which row, and what is said where there is none."""
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NEITHER, NO_AUDIO, ModelFacts, PredictionSettings
 from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows
 from fer_lightning.predict.timeline_figure import timeline_figure
+from fer_lightning.predict.video_files import find_videos
 from fer_lightning.predict.video_result import VideoResult
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import WindowClassifier
@@ -307,10 +309,59 @@ def test_faces_in_words(frames, with_face, text):
     assert VideoFacts("a.mp4", 8, 8, 4.0, frames, 1.0, 0, with_face, 0.0, "").face_text == text
 
 
-def test_a_file_without_pictures_is_refused_by_name(tmp_path, ear, capsys):
-    audio = write_audio(tmp_path / "only.m4a", tone(2, 500))
-    assert fer_predict(audio, "--checkpoint", ear, "--out", tmp_path / "out") == 1
-    assert "found 1 audio track and no video; expected a video track" in capsys.readouterr().out
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".m4a"])
+def test_a_file_of_sound_is_heard_and_no_face_is_drawn(tmp_path, ear, both, suffix, capsys, monkeypatch):
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda *arguments: pytest.fail("looked for faces"))
+    panels = []
+    monkeypatch.setattr(
+        "fer_lightning.predict.timeline_figure.timeline_figure",
+        lambda *arguments: panels.append(len((figure := timeline_figure(*arguments)).axes)) or figure,
+    )
+    audio = write_audio(tmp_path / f"only{suffix}", np.concatenate([tone(2, 500), tone(2, 6000)]))
+    assert fer_predict(audio, "--checkpoint", ear, "--out", tmp_path, "--window", 1) == 0
+    rows = table(tmp_path / "only")
+    labels = [row["expression"] for row in rows]
+    assert labels[:3] == ["anger"] * 3  # windows of [-0.25, 0.75) to [0.75, 1.75)
+    assert labels[5:] == ["fear"] * 3  # from [2.25, 3.25) on
+    assert float(rows[-1]["end"]) == pytest.approx(4, abs=0.1)
+    assert {(row["faces"], row["audio"], row["yaw"]) for row in rows} == {("", "1", "")}
+    content = json.loads((tmp_path / "only" / "expressions.json").read_text())
+    assert {row["faces"] for row in content["rows"]} == {None}
+    assert (content["video"]["frames"], content["video"]["width"]) == (0, 0)
+    assert panels == [3]  # audio, expressions, probabilities
+    assert not (tmp_path / "only" / "annotated.mp4").exists()
+    said = capsys.readouterr().out
+    assert re.search(r"only\.\w+: 4\.[01] s, sound alone\. \w+ \d+ %, \w+ \d+ % of the time\. ", said)
+    assert fer_predict(audio, "--checkpoint", both, "--out", tmp_path / "both") == 0
+    assert {row["expression"] for row in table(tmp_path / "both" / "only")} == {"audio"}
+
+
+def test_files_of_sound_of_no_use_are_refused_by_name(tmp_path, ear, monkeypatch, capsys):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    write_audio(folder / "silent.wav", silence(2))
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "broken.flac").write_bytes(b"fLaC" + bytes(99))
+    assert fer_predict(folder, "--checkpoint", ear, "--out", tmp_path / "out") == 1
+    output = capsys.readouterr().out
+    for text in (
+        "its audio track is silent; expected a file",
+        "found an empty file (0 bytes)",
+        "broken.flac: its audio",
+    ):
+        assert text in output
+    assert "3 of 3 videos could not be read" in output
+    voice = write_audio(tmp_path / "voice.wav", tone(1, 500))
+    monkeypatch.setattr(ModelFacts, "uses_audio", False)
+    assert fer_predict(voice, "--checkpoint", ear, "--out", tmp_path / "out") == 1
+    assert "found sound alone; expected a video, as the model reads" in capsys.readouterr().out
+
+
+def test_of_a_folder_with_videos_the_sound_is_left(tmp_path):
+    write_audio(tmp_path / "a.wav", tone(1, 500))
+    assert find_videos([str(tmp_path)]) == ([tmp_path / "a.wav"], [])
+    video = write_video(tmp_path / "b.mp4", pictures([False] * 3), FPS)
+    assert find_videos([str(tmp_path)]) == ([video], [])
 
 
 def test_a_missing_package_is_named_before_any_video_is_read(tmp_path, ear, monkeypatch, capsys):

@@ -16,7 +16,8 @@ class AudioModality(ClipModality):
 
     def missing_reason(self, clip: ClipSummary) -> str:
         """Return why a clip has no audio; empty if it has."""
-        return "" if clip.audio > 0 else clip.audio_reason or "no audio track"
+        unreadable = "" if clip.num_frames else clip.reason
+        return "" if clip.audio > 0 else clip.audio_reason or unreadable or "no audio track"
 
     def read(self, clip: FaceSequence, audio_cache: AudioCache) -> Tensor | None:
         """Read the field from the cache, or compute it; None without audio."""

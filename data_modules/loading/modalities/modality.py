@@ -74,6 +74,19 @@ class FrameModality(Modality):
     column = "face"
     is_replaced_by_features: bool = False
 
+    def check_prepared(self, faces: FaceSettings, dataset: str) -> None:
+        """Check also that faces are looked for.
+
+        Raises:
+            ValueError: the settings leave the modality out.
+        """
+        if faces.detector == "none":
+            raise ValueError(
+                f"the model needs {self.field}, but {dataset} is prepared without pictures (`faces.detector: none`); "
+                "use a model of audio, or a data set with videos and a detector such as mtcnn"
+            )
+        super().check_prepared(faces, dataset)
+
     @abstractmethod
     def read(self, frames: FrameSelection) -> Tensor:
         """Return the (T, ...) values of one view.

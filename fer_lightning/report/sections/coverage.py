@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.elements import EvaluatedRun, Section, Table
+from fer_lightning.report.elements import EvaluatedRun, Picture, Section, Table
 from fer_lightning.report.figures.style import BLUE, styled
 
 BINS = 20
@@ -32,14 +32,18 @@ def coverage_figure(coverage: NDArray[np.float64]) -> Figure:
 
 
 def section(run: EvaluatedRun) -> Section:
-    """Shows in how many frames a face was found, and lists the clips without a prediction."""
+    """Shows in how many frames a face was found, if any was, and lists the clips without a prediction."""
     table = run.table
     values, missing = table.coverage, table.missing
-    texts = [
-        f"A face was found in {100 * values.mean():.1f} % of a clip's frames on average (median "
-        f"{100 * np.median(values):.1f} %). In {int((values < 0.5).sum())} of {counted(len(table), 'clip')} it was "
-        "found in less than half of the frames."
-    ]
+    texts, pictures = ["In no clip was a face looked for, or none was found."], tuple[Picture, ...]()
+    if values.any():
+        texts = [
+            f"A face was found in {100 * values.mean():.1f} % of a clip's frames on average (median "
+            f"{100 * np.median(values):.1f} %). In {int((values < 0.5).sum())} of {counted(len(table), 'clip')} it was "
+            "found in less than half of the frames."
+        ]
+        alt = "Distribution of the share of frames with a face"
+        pictures = (run.gallery.add("coverage", coverage_figure(values), alt),)
     tables: tuple[Table, ...] = ()
     if missing.any():
         texts.append(f"Without a prediction: {counted(int(missing.sum()), 'clip')}.")
@@ -48,9 +52,7 @@ def section(run: EvaluatedRun) -> Section:
             Table("Why there is no prediction", ("reason", "clips"), tuple((r, str(n)) for r, n in reasons)),
             _missing_clips(table.select(missing)),
         )
-    alt = "Distribution of the share of frames with a face"
-    picture = run.gallery.add("coverage", coverage_figure(values), alt)
-    return Section("coverage", "Coverage", tuple(texts), pictures=(picture,), tables=tables)
+    return Section("coverage", "Coverage", tuple(texts), pictures=pictures, tables=tables)
 
 
 def _missing_clips(table: PredictionTable) -> Table:
