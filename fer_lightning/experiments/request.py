@@ -236,10 +236,10 @@ class ExperimentRequest:
         needed: dict[str, str] = {
             need: "annotation" if annotated else source
             for need, source in sources.items()
-            if need in self.needs and faces[need] == "none"
+            if need in self.needs and faces.get(need, "none") == "none"
         }
         lengthen = _last(self.layers(), "lengthen", 0)
-        if lengthen and not faces["lengthen"]:
+        if lengthen and not faces.get("lengthen"):
             needed["lengthen"] = str(lengthen)
         return [part for name, value in needed.items() for part in (f"--data.dataset.faces.{name}", value)]
 
