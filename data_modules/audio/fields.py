@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.audio.log_mel import log_mel
 from data_modules.audio.opensmile import SIZES, Descriptors
 from data_modules.audio.settings import AudioSettings
 from data_modules.audio.spectrogram import spectrogram
@@ -86,5 +87,19 @@ class SpectrogramField(AudioField):
         return np.zeros((audio.size, audio.size), np.uint8)
 
 
-FIELDS: dict[str, AudioField] = {field.name: field for field in (DescriptorField(), SpectrogramField())}
+class LogMelField(AudioField):
+    """The (N, bands) float32 log-mel energies of N frames."""
+
+    name, settings = "log_mel", ("bands", "window", "hop")
+
+    def maker(self, audio: AudioSettings) -> Callable[[Samples], NDArray[Any]]:
+        """Return `log_mel` with these settings."""
+        return partial(log_mel, audio=audio)
+
+    def placeholder(self, audio: AudioSettings) -> NDArray[Any]:
+        """Return one frame of zeros."""
+        return np.zeros((1, audio.bands), np.float32)
+
+
+FIELDS: dict[str, AudioField] = {field.name: field for field in (DescriptorField(), SpectrogramField(), LogMelField())}
 """The fields that are made from audio, by name."""

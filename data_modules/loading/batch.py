@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_modules.loading.modalities.audio import Descriptor, Spectrogram
+from data_modules.loading.modalities.audio import Descriptor, LogMel, Spectrogram
 from data_modules.loading.modalities.head_pose import HeadPose
 from data_modules.loading.modalities.landmarks import Landmarks
 from data_modules.loading.modalities.modality import ClipModality, Modality
@@ -19,7 +19,10 @@ MODALITIES = ("face", "audio")
 
 INPUTS: dict[str, Modality] = {
     modality.field: modality
-    for modality in (Pictures("face"), Pictures("person"), Landmarks(), HeadPose(), Spectrogram(), Descriptor())
+    for modality in (
+        *(Pictures("face"), Pictures("person"), Landmarks(), HeadPose()),
+        *(Spectrogram(), Descriptor(), LogMel()),
+    )
 }
 """The modalities that a model can request in `inputs`, by their field of `ClipBatch`."""
 
@@ -47,6 +50,7 @@ class ClipBatch:
     head_pose: Tensor | None = None  # (B, T, 3) yaw, pitch, roll in degrees; NaN in frames without landmarks
     spectrogram: Tensor | None = None  # (B, 3, S, S) uint8; zeros, like silence, for a clip without audio
     descriptor: Tensor | None = None  # (B, E) openSMILE functionals, unscaled; zeros for a clip without audio
+    log_mel: Tensor | None = None  # (B, N, M) decibels; NaN after the end of a shorter clip, zeros without audio
     features: Tensor | None = None  # (B, T, D) cached features of the frames
     clip_features: Tensor | None = None  # (B, E) cached features of the clips
     present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; None without audio inputs
@@ -103,22 +107,28 @@ def needed_settings(inputs: Iterable[str]) -> frozenset[str]:
 
 
 def collate(samples: Sequence[ClipSample]) -> ClipBatch:
-    """Join samples into a batch; shorter ones are padded with frames of zeros that the mask excludes."""
+    """Join samples into a batch; shorter ones are padded with frames of zeros that the mask excludes.
+
+    Log-mel energies have frames of their own, and are padded with NaN.
+    """
     length = max(sample.mask.shape[1] for sample in samples)
 
     def join(name: str) -> Tensor | None:
         tensors = [getattr(sample, name) for sample in samples]
         if any(tensor is None for tensor in tensors):
             return None
+        if name == LogMel.field:
+            longest = max(tensor.shape[1] for tensor in tensors)
+            return torch.cat([_pad_frames(tensor, longest, torch.nan) for tensor in tensors])
         return torch.cat([tensor if name in WITHOUT_FRAMES else _pad_frames(tensor, length) for tensor in tensors])
 
     joined: dict[str, Any] = {field.name: join(field.name) for field in fields(ClipBatch) if field.name != "clip_id"}
     return ClipBatch(clip_id=tuple(chain.from_iterable(sample.clip_id for sample in samples)), **joined)
 
 
-def _pad_frames(tensor: Tensor, length: int) -> Tensor:
-    """Pad (S, T, ...) with zeros to (S, length, ...)."""
+def _pad_frames(tensor: Tensor, length: int, value: float = 0) -> Tensor:
+    """Pad (S, T, ...) with a value to (S, length, ...)."""
     padding = length - tensor.shape[1]
     if padding == 0:
         return tensor
-    return torch.cat([tensor, tensor.new_zeros(len(tensor), padding, *tensor.shape[2:])], dim=1)
+    return torch.cat([tensor, tensor.new_full((len(tensor), padding, *tensor.shape[2:]), value)], dim=1)

@@ -60,7 +60,7 @@ class VideoDataModule(L.LightningDataModule):
             `train_views`, and the callback `FeatureCaching`, which every training command of `fer` adds.
         num_workers: number of worker processes; 0 loads in the training process.
         seed: seed of the order of the clips and of the augmentation.
-        audio: how spectrograms and descriptors are computed; None for the defaults.
+        audio: how spectrograms, log-mel energies and descriptors are computed; None for the defaults.
         worker_timeout: seconds without a batch after which the workers are ended.
         watch_test: evaluate the reported split after each epoch too. It chooses nothing: the curve shows what the last
             epoch and the best one on the reported split, as papers report it, would have given.

@@ -38,6 +38,7 @@ def random_batch(
         "landmarks": (clips, frames, 68, 3),
         "spectrogram": (clips, 3, size, size),
         "descriptor": (clips, descriptor),
+        "log_mel": (clips, 2 * frames, 80),
     }
     unknown = sorted(set(inputs) - shapes.keys())
     if unknown:

@@ -220,6 +220,7 @@ def clips(count: int, seed: int = 0) -> ClipBatch:
         head_pose=60 * numbers(FRAMES, 3),
         spectrogram=pictures(2 * SIDE),
         descriptor=numbers(FUNCTIONALS),
+        log_mel=numbers(20, 80),
         present=torch.ones(count, 2, dtype=torch.bool),
     )
 

@@ -73,12 +73,13 @@ def test_fields_with_frames_are_padded_and_others_are_not():
         ("short",) * 2, torch.tensor([4, 4]), torch.ones(2, 1, dtype=torch.bool), torch.tensor([[7], [8]]),
         landmarks=torch.full((2, 1, 68, 3), 2.0), features=torch.ones(2, 1, 3), clip_features=torch.ones(2, 6),
         spectrogram=torch.ones(2, 3, 4, 4), present=torch.tensor([[True, False]] * 2), intensity=torch.ones(2, 1),
+        log_mel=torch.ones(2, 4, 5),
     )  # fmt: skip
     long = ClipBatch(
         ("long",), torch.tensor([1]), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[0, 1, 2]]),
         landmarks=torch.full((1, 3, 68, 3), 5.0), features=torch.ones(1, 3, 3), clip_features=torch.zeros(1, 6),
         spectrogram=torch.zeros(1, 3, 4, 4), present=torch.tensor([[True, True]]), face=torch.zeros(1, 3, 3, 2, 2),
-        intensity=torch.zeros(1, 3),
+        intensity=torch.zeros(1, 3), log_mel=torch.full((1, 2, 5), 7.0),
     )  # fmt: skip
     batch = collate([short, long])
     assert (len(batch), batch.clip_id, batch.label.tolist()) == (3, ("short", "short", "long"), [4, 4, 1])
@@ -90,4 +91,6 @@ def test_fields_with_frames_are_padded_and_others_are_not():
     assert batch.spectrogram.shape == (3, 3, 4, 4)
     assert batch.present.tolist() == [[True, False]] * 2 + [[True, True]]
     assert batch.intensity.tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert batch.log_mel.shape == (3, 4, 5)  # frames of their own
+    assert batch.log_mel[:, :, 0].nan_to_num(nan=-1).tolist() == [[1, 1, 1, 1], [1, 1, 1, 1], [7, 7, -1, -1]]
     assert batch.face is None  # one of the clips has none

@@ -35,6 +35,12 @@ class Descriptor(AudioModality):
     field = "descriptor"
 
 
+class LogMel(AudioModality):
+    """The (N, M) log-mel energies of a clip's N frames of audio, whose number varies."""
+
+    field = "log_mel"
+
+
 class Spectrogram(AudioModality):
     """The (3, S, S) uint8 spectrogram of a clip; the three channels are equal, for backbones that expect RGB."""
 
