@@ -232,7 +232,7 @@ def _identical(
 ) -> Iterator[Finding]:
     """Clips of the same content in different splits: only those of the same size are read.
 
-    As many as a complete copy has are a note, since it is the data set's own fault and not the copy's.
+    Up to as many as a complete copy has are a note, since it is the data set's own fault and not the copy's.
     """
     sizes: dict[int, list[VideoRecord]] = defaultdict(list)
     for record, state in states:
@@ -247,7 +247,7 @@ def _identical(
             contents[digest].append(record)
     same = [group for group in contents.values() if len({record.split for record in group}) > 1]
     pairs = (" = ".join(f"{record.split}: {record.clip_id}" for record in group) for group in same)
-    text, known = "clips stand in several splits with the same content", len(same) == dataset.shared_images
+    text, known = "clips stand in several splits with the same content", len(same) <= dataset.shared_images
     if known:
         text += ", as in every copy of this data set; say so with results, or train without them (`copies: false`)"
     yield from _finding("identical files", "note" if known else "wrong", text, pairs)
