@@ -4,16 +4,16 @@ They are there as videos and as sound alone.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import recordings, videos
+from data_modules.datasets.layouts import VIDEO_SUFFIXES, with_suffixes
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
+from data_modules.video.audio_track import AUDIO_SUFFIXES
 
 CODES = {"ANG": ANGER, "DIS": DISGUST, "FEA": FEAR, "HAP": HAPPINESS, "NEU": NEUTRAL, "SAD": SADNESS}
 
@@ -45,7 +45,7 @@ class CREMAD(VideoDataset):
 
     place: ClassVar[str] = "VideoFlash"
     example: ClassVar[str] = "1001_DFA_ANG_XX.flv"
-    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(videos)
+    suffixes: ClassVar[tuple[str, ...]] = VIDEO_SUFFIXES
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class CREMAD(VideoDataset):
     def records(self) -> list[VideoRecord]:
         """Returns all clips of all actors."""
         folder = self.folder / self.place
-        paths = type(self).files(folder) if folder.is_dir() else []
+        paths = with_suffixes(folder, self.suffixes) if folder.is_dir() else []
         if not paths:
             raise self.not_found(f"{self.place}/{self.example}")
         records = []
@@ -76,4 +76,4 @@ class CREMADAudio(CREMAD):
     name: ClassVar[str] = "cremad_audio"
     place: ClassVar[str] = "AudioWAV"
     example: ClassVar[str] = "1001_DFA_ANG_XX.wav"
-    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(recordings)
+    suffixes: ClassVar[tuple[str, ...]] = AUDIO_SUFFIXES

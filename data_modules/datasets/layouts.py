@@ -6,7 +6,6 @@ from pathlib import Path
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
-from data_modules.video.audio_track import is_audio_file
 
 VIDEO_SUFFIXES = (".avi", ".mp4", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".mpg")
 
@@ -18,12 +17,12 @@ def visible(folder: Path) -> list[Path]:
 
 def videos(folder: Path) -> list[Path]:
     """Returns the video files of a folder, sorted by name."""
-    return [path for path in visible(folder) if path.suffix.lower() in VIDEO_SUFFIXES]
+    return with_suffixes(folder, VIDEO_SUFFIXES)
 
 
-def recordings(folder: Path) -> list[Path]:
-    """Returns the files of sound in a folder, sorted by name."""
-    return [path for path in visible(folder) if is_audio_file(path)]
+def with_suffixes(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Returns the files of a folder whose names end in one of some suffixes, in any case, sorted by name."""
+    return [path for path in visible(folder) if path.suffix.lower() in suffixes]
 
 
 def class_folders(dataset: VideoDataset, folder: Path) -> list[tuple[str, Path]]:

@@ -1,16 +1,16 @@
 """RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors who say two sentences, as videos and as sound alone."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import consecutive_folds, split_by_fold, with_splits
-from data_modules.datasets.layouts import recordings, videos, visible
+from data_modules.datasets.layouts import VIDEO_SUFFIXES, visible, with_suffixes
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE, class_list
 from data_modules.manifest import VideoRecord
+from data_modules.video.audio_track import AUDIO_SUFFIXES
 
 CALM = "calm"
 CODES = {
@@ -62,7 +62,7 @@ class RAVDESS(VideoDataset):
     )
     modality: ClassVar[str] = "01"  # video with audio; 02 is video alone, 03 audio alone
     example: ClassVar[str] = "01-01-03-01-02-01-01.mp4"
-    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(videos)
+    suffixes: ClassVar[tuple[str, ...]] = VIDEO_SUFFIXES
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class RAVDESS(VideoDataset):
         contents = visible(self.folder) if self.folder.is_dir() else []
         actors = [path for path in contents if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
         records = []
-        for path in (file for actor in actors for file in type(self).files(actor)):
+        for path in (file for actor in actors for file in with_suffixes(actor, self.suffixes)):
             parts = path.stem.split("-")
             if len(parts) != 7 or not all(re.fullmatch("[0-9]{2}", part) for part in parts) or parts[2] not in CODES:
                 stem = Path(self.example).stem
@@ -105,4 +105,4 @@ class RAVDESSAudio(RAVDESS):
     how_to_get: ClassVar[str] = "download Audio_Speech_Actors_01-24.zip from https://zenodo.org/records/1188976"
     modality: ClassVar[str] = "03"
     example: ClassVar[str] = "03-01-03-01-02-01-01.wav"
-    files: ClassVar[Callable[[Path], list[Path]]] = staticmethod(recordings)
+    suffixes: ClassVar[tuple[str, ...]] = AUDIO_SUFFIXES
