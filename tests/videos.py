@@ -73,6 +73,7 @@ def write_audio(path: Path, audio: NDArray[np.float32]) -> Path:
         ".flac": ("flac", "s16"),
         ".mp3": ("libmp3lame", "fltp"),
         ".m4a": ("aac", "fltp"),
+        ".mp4": ("aac", "fltp"),
     }[path.suffix]
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=16000, layout="mono")

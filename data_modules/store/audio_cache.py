@@ -7,7 +7,7 @@ data set is prepared, and read in training. The name of a folder contains a key 
 import csv
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +30,7 @@ from data_modules.utils.files import atomic_write, file_state
 
 FAILED = "failed.csv"
 METHOD = "fer_lightning sound 1"  # part of each key; to be increased when this package computes fields differently
+LATER = ("bands",)  # settings that other fields' keys do not contain, as there were fields before them
 log = logging.getLogger(__name__)
 
 
@@ -38,14 +39,16 @@ class Recipe:
     """Everything that a field depends on besides the clip: the name of its folder has a key of these values."""
 
     field: str
-    audio: AudioSettings  # settings that do not affect the field have their default values
+    audio: Mapping[str, object]  # settings that do not affect the field have their default values
     libraries: tuple[str, ...]  # names and versions, this package first
 
     @classmethod
     def from_settings(cls, field: AudioField, audio: AudioSettings) -> "Recipe":
         """Return the recipe of a field."""
         libraries = (METHOD, *(f"{package} {_version(package)}" for package in field.packages_for(audio)))
-        return cls(field.name, field.relevant(audio), libraries)
+        settings = asdict(field.relevant(audio))
+        kept = {name: value for name, value in settings.items() if name in field.settings or name not in LATER}
+        return cls(field.name, kept, libraries)
 
 
 def _version(package: str) -> str:

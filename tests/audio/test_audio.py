@@ -451,11 +451,13 @@ def folder_name(field: str, audio: AudioSettings) -> str:
 def test_a_folder_is_named_after_all_that_made_its_files(monkeypatch):
     changes = {"reduce_noise": True, "speech": True, "max_seconds": 5.0}
     pictures = {"size": 64, "window": 0.05, "hop": 0.005, "decibels": 60.0}
-    sets = {"functionals": "is10"}
-    assert set(changes | pictures | sets) == {setting.name for setting in fields(AudioSettings)}
+    sets, bands = {"functionals": "is10"}, {"bands": 40}
+    frames = {"window": 0.05, "hop": 0.005} | bands
+    assert set(changes | pictures | sets | bands) == {setting.name for setting in fields(AudioSettings)}
     for field, relevant, irrelevant in (
-        ("spectrogram", changes | pictures, sets),
-        ("descriptor", changes | sets, pictures),
+        ("spectrogram", changes | pictures, sets | bands),
+        ("descriptor", changes | sets, pictures | bands),
+        ("log_mel", changes | frames, sets | {"size": 64, "decibels": 60.0}),
     ):
         plain = folder_name(field, PLAIN)
         names = {folder_name(field, replace(PLAIN, **{key: value})) for key, value in relevant.items()}
@@ -484,7 +486,7 @@ def test_a_folder_is_named_after_all_that_made_its_files(monkeypatch):
 )
 def test_folders_of_earlier_versions_are_found(settings, names, monkeypatch):
     monkeypatch.setattr("data_modules.store.audio_cache.version", lambda package: "1")
-    assert {field: folder_name(field, AudioSettings(**settings)) for field in FIELDS} == names
+    assert {field: folder_name(field, AudioSettings(**settings)) for field in names} == names
 
 
 def test_each_audio_input_is_described_by_one_object():
@@ -546,6 +548,7 @@ def test_a_trainer_prepares_the_audio_inputs_of_its_model(clips):
     assert {name: files.has("both") for name, files in data.audio_cache.files.items()} == {
         "spectrogram": True,
         "descriptor": True,
+        "log_mel": False,
     }
     seen = {name: batch.present[row].tolist() for batch in model.seen for row, name in enumerate(batch.clip_id)}
     assert {name: audio for name, (_, audio) in seen.items()}.items() <= {
