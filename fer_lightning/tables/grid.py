@@ -49,26 +49,28 @@ def grid(
         data: name of the data set if it is not the table's own.
         computed: values of rows that need no training.
     """
-    rendered = (data or table.data).startswith(RENDERED)
-    header = ["", *(f"published {title(column)}" for column in table.columns)]
-    header += [f"ours {title(column)}" for column in table.columns]
+    rendered, published = (data or table.data).startswith(RENDERED), table.is_published
+    header = ["", *(f"published {title(column)}" for column in table.columns if published)]
+    header += ["ours " * published + title(column) for column in table.columns]
     if table.kind == "results":
         watched = any(result.watched(max) for result in results.values())
         header += ["95 %", "answered only", "N", "seeds", *(["last epoch", "best on test"] if watched else [])]
-        header += [] if rendered else ["difference"]
-        rows = [_cells(table, row, results.get(row.name), rendered, watched) for row in table.rows]
+        compared = published and not rendered
+        header += ["difference"] if compared else []
+        rows = [_cells(table, row, results.get(row.name), compared, watched) for row in table.rows]
     else:
         values = computed or {}
         rows = [
             (
                 row.display_name,
-                *(published_value(row, column) for column in table.columns),
+                *(published_value(row, column) for column in table.columns if published),
                 *(_plain(values.get(row.name, {}).get(column)) for column in table.columns),
             )
             for row in table.rows
         ]
     notes = [*_notes(table, results, rendered), *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts)]
-    return Grid(f"{table.paper}, {table.place}: {table.title}", tuple(header), tuple(rows), tuple(notes))
+    source = f"{table.paper}, {table.place}: " if published else ""
+    return Grid(f"{source}{table.title}", tuple(header), tuple(rows), tuple(notes))
 
 
 def title(column: str) -> str:
@@ -78,8 +80,16 @@ def title(column: str) -> str:
     return column.removeprefix("recall.").replace("_", " ")
 
 
-def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool, watched: bool) -> tuple[str, ...]:
-    """Returns the cells of a row."""
+def _cells(table: PaperTable, row: Row, result: RowResult | None, compared: bool, watched: bool) -> tuple[str, ...]:
+    """Returns the cells of a row.
+
+    Args:
+        table: its table.
+        row: the row.
+        result: its results.
+        compared: whether there is a column with the difference to the published value.
+        watched: whether there are columns with other epochs than the chosen one.
+    """
     first = table.columns[0]
     ours = [our_value(result, column) for column in table.columns]
     interval = answered = difference = DASH
@@ -92,14 +102,14 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, rendered: bool
     seeds = str(len(result.seeds)) if result else DASH
     return (
         row.display_name,
-        *(published_value(row, column) for column in table.columns),
+        *(published_value(row, column) for column in table.columns if table.is_published),
         *ours,
         interval,
         answered,
         n,
         seeds,
         *((_other_epochs(result)) if watched else ()),
-        *([] if rendered else [difference]),
+        *([difference] if compared else []),
     )
 
 
@@ -165,7 +175,8 @@ def _difference(row: Row, result: RowResult, column: str) -> str:
 
 def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> list[str]:
     """Returns the sentences about a table and its rows."""
-    notes = [f"Published values: per cent, {table.protocol}." if table.kind == "results" else "", table.note]
+    what = "Published values: per cent," if table.is_published else "Protocol:"
+    notes = [f"{what} {table.protocol}." if table.kind == "results" and table.protocol else "", table.note]
     if rendered and results:
         notes.append("Our values are of rendered faces and cannot be compared with the published ones.")
     if results:

@@ -200,6 +200,11 @@ class PaperTable:
                 )
 
     @property
+    def is_published(self) -> bool:
+        """Whether any row has a published value; a table of this suite's own has none."""
+        return any(row.published for row in self.rows)
+
+    @property
     def labels(self) -> dict[str, str]:
         """Name of a row -> what it is called."""
         return {row.name: row.display_name for row in self.rows}
