@@ -9,6 +9,7 @@ import traceback
 
 from data_modules.utils.files import NotWritableError
 from data_modules.utils.messages import first_line
+from fer_lightning.runs.own_classes import OWN
 
 REPORT = (
     "This looks like a bug in fer_lightning: if none of your settings explains it, please report it to its "
@@ -46,7 +47,6 @@ OF_LIBRARIES = (
 )
 """Errors of libraries that a user can fix: (module, class), what to do."""
 
-OWN = ("fer_lightning", "data_modules")  # a missing module of theirs cannot be installed
 SETTINGS = ("jsonargparse", "pytorch_lightning", "lightning_fabric")
 """Packages that check what a user has set, whose messages name the setting."""
 OF_WORKER = "Original Traceback"  # in torch's message about an error in a worker process
@@ -64,8 +64,10 @@ def remedy(error: Exception) -> str | None:
     if isinstance(error, subprocess.CalledProcessError):
         command = " ".join(map(str, error.cmd)) if isinstance(error.cmd, (list, tuple)) else str(error.cmd)
         return f"`{command}` did not finish (status {error.returncode}); see its messages above"
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(OWN):
-        return f"{first_line(error)}; install it, or choose an option that does not need it"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(
+        OWN
+    ):  # a module of ours cannot be installed
+        return f"{first_line(error)}; install it, or choose an option that does not need it"  # ours cannot be
     number = system_error(error)
     if number is not None and number in ADVICE:
         return f"{first_line(error)}; {ADVICE[number]}"

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -25,6 +24,7 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.own_classes import own_class
 from fer_lightning.training.checkpoints import LAST
 
 MACHINE_KEYS = (
@@ -84,20 +84,8 @@ def result_settings(config: object, prefix: str = "") -> Iterator[tuple[str, obj
 
 def _defined_in(class_path: str) -> str:
     """Returns the path of a class of this suite by the module that defines it: several modules may export it."""
-    found = _own_class(class_path)
+    found = own_class(class_path)
     return f"{found.__module__}.{found.__qualname__}" if found else class_path
-
-
-def _own_class(class_path: str) -> type | None:
-    """Returns a class of this suite; None for classes of others, and for one that an error names when it is made."""
-    module, _, name = class_path.rpartition(".")
-    if module.split(".")[0] not in ("data_modules", "fer_lightning"):
-        return None
-    try:
-        found: type = getattr(import_module(module), name)
-    except (ImportError, AttributeError):
-        return None
-    return found
 
 
 def with_new_arguments(settings: Any, now: Any, section: str = "") -> Any:
@@ -112,7 +100,7 @@ def with_new_arguments(settings: Any, now: Any, section: str = "") -> Any:
         return settings
     result = {key: with_new_arguments(value, now.get(key), key) for key, value in settings.items()}
     path, own, others = settings.get("class_path"), settings.get("init_args"), now.get("init_args")
-    found = _own_class(path) if isinstance(path, str) else None
+    found = own_class(path) if isinstance(path, str) else None
     if found and _defined_in(str(now.get("class_path"))) == _defined_in(str(path)) and own and others:
         result["init_args"] |= _new_arguments(found, own, others)
     elif section in SECTIONS:

@@ -6,7 +6,6 @@ import textwrap
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +19,10 @@ from data_modules.sampling import FrameSampler
 from fer_lightning.evaluation.calibration import Calibration
 from fer_lightning.evaluation.calibration_file import parse_calibration
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
+from fer_lightning.runs.own_classes import OWN, own_class
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import checkpoint_of, read_checkpoint
 
-OWN = ("fer_lightning", "data_modules")
 TRUSTED = "FER_TRUSTED_MODULES"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 MAX_DETAIL = 600  # characters of a quoted error: that of other weights would list all of their names
@@ -111,18 +110,21 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: in
     built = parser.instantiate_classes(parsed)
     model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
-    size, rendered = int(data["size"]), _is_rendered(data["dataset"].get("class_path", ""))
+    dataset = own_class(data["dataset"].get("class_path", ""))
+    rendered = bool(getattr(dataset, "is_rendered", False))  # data sets of others are taken to be real
     augmentation = built.augmentation and built.augmentation.without_noise()  # which was for the run's own clips
     return TrainedModel(
-        model.eval(), built.sampler, size, built.faces, built.audio, augmentation, path, epoch, rendered, calibration
+        model.eval(),
+        built.sampler,
+        int(data["size"]),
+        built.faces,
+        built.audio,
+        augmentation,
+        path,
+        epoch,
+        rendered,
+        calibration,
     )
-
-
-def _is_rendered(class_path: str) -> bool:
-    """Whether a data set of this suite has rendered people; those of others are taken to be real."""
-    module, _, name = class_path.rpartition(".")
-    own = module.split(".")[0] == "data_modules"
-    return own and bool(getattr(getattr(import_module(module), name, None), "is_rendered", False))
 
 
 def _refuse_foreign_modules(values: object, path: Path) -> None:
