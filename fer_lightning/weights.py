@@ -98,6 +98,12 @@ def trained_here(content: dict[str, object]) -> bool:
     return ENTRY in content
 
 
+def classes_in(content: dict[str, object]) -> tuple[str, ...]:
+    """Returns the class names of a model that was trained with this suite; none for other files."""
+    own = content.get(ENTRY)
+    return tuple(own.get("class_names") or ()) if isinstance(own, dict) else ()
+
+
 def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:
     """Returns the tensors of a checkpoint's `state_dict`, or of the whole content if there is no `state_dict`.
 

@@ -67,7 +67,7 @@ def remedy(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(
         OWN
     ):  # a module of ours cannot be installed
-        return f"{first_line(error)}; install it, or choose an option that does not need it"  # ours cannot be
+        return f"{first_line(error)}; install it, or choose an option that does not need it"
     number = system_error(error)
     if number is not None and number in ADVICE:
         return f"{first_line(error)}; {ADVICE[number]}"

@@ -1,12 +1,11 @@
 """Parts of a model that start from the same parts of another, trained one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
 
 from torch import nn
 
 from fer_lightning.layers.backbones import Pretrained
-from fer_lightning.weights import RANDOM, load_fitting_content, read_source, tensors_in
+from fer_lightning.weights import RANDOM, classes_in, load_fitting_content, read_source, tensors_in
 
 
 class PretrainedParts(Pretrained):
@@ -42,7 +41,7 @@ class PretrainedParts(Pretrained):
         Raises:
             ValueError: The run has other classes, or its parts are missing or have other shapes.
         """
-        classes = tuple(cast(dict[str, Any], content.get("fer_lightning") or {}).get("class_names") or ())
+        classes = classes_in(content)
         if classes != self.class_names:
             raise ValueError(
                 f"{self.weights} was trained on the classes {', '.join(classes) or 'none'}; expected "

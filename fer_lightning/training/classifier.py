@@ -17,7 +17,7 @@ from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, 
 from fer_lightning.evaluation.views import ClipViews
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.split_metrics import SplitMetrics
-from fer_lightning.weights import RANDOM, load_fitting_weights
+from fer_lightning.weights import ENTRY, RANDOM, classes_in, load_fitting_weights
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -333,7 +333,7 @@ class VideoClassifier(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds class names and configuration as plain values, so that the checkpoint can be used on its own."""
-        checkpoint["fer_lightning"] = {"class_names": list(self.class_names), "configuration": self.configuration}
+        checkpoint[ENTRY] = {"class_names": list(self.class_names), "configuration": self.configuration}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses the checkpoint of a model with other classes, whose outputs would be in another order.
@@ -341,7 +341,7 @@ class VideoClassifier(L.LightningModule):
         Raises:
             ValueError: the class names differ; the message lists both.
         """
-        trained_on = tuple(checkpoint.get("fer_lightning", {}).get("class_names", self.class_names))
+        trained_on = classes_in(checkpoint) or self.class_names
         if trained_on != self.class_names:
             raise ValueError(
                 f"the checkpoint was trained on the classes {', '.join(trained_on)}, but the data has "

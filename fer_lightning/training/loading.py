@@ -21,7 +21,7 @@ from fer_lightning.evaluation.calibration_file import parse_calibration
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
 from fer_lightning.runs.own_classes import OWN, own_class
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.weights import checkpoint_of, read_checkpoint
+from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint
 
 TRUSTED = "FER_TRUSTED_MODULES"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
@@ -72,7 +72,7 @@ def load_trained(run: Path) -> TrainedModel:
         )
     path = checkpoint_of(run)
     content = read_checkpoint(path)
-    own = content.get("fer_lightning")
+    own = content.get(ENTRY)
     if not isinstance(own, dict) or not own.get("configuration"):
         raise ValueError(
             f"{path} was not written by `fer train`: it holds {', '.join(sorted(map(str, content)))[:200]}, but no "

@@ -25,7 +25,7 @@ from fer_lightning.layers.masking import masked_mean
 from fer_lightning.layers.recurrent import SummedBiLSTM
 from fer_lightning.layers.vgg import VGG16
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.weights import RANDOM, read_source, tensors_in
+from fer_lightning.weights import RANDOM, classes_in, read_source, tensors_in
 
 
 class CNNBiLSTM(VideoClassifier):
@@ -176,7 +176,7 @@ class StaticFrameVote(GradientFreeClassifier, ImageClassifier):
             ValueError: The run lacks a class of the data that is not in `unsupported_classes`.
         """
         content = read_source(self.start_from)
-        run_classes = cast(dict[str, Any], content.get("fer_lightning") or {}).get("class_names") or []
+        run_classes = classes_in(content)
         missing = [name for name in self.class_names if name not in run_classes]
         if unexpected := sorted(set(missing) - set(self.unsupported_classes)):
             raise ValueError(

@@ -19,7 +19,7 @@ from fer_lightning.layers.backbones import FrameBackbone, Pretrained
 from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.vgg import BLOCKS, VGGBackbone
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.weights import RANDOM, load_backbone_weights, read_source, trained_here
+from fer_lightning.weights import RANDOM, classes_in, load_backbone_weights, read_source, trained_here
 
 PIECE = 128
 """Frames that a frozen network processes at a time, so that its memory does not grow with the length of a video."""
@@ -151,8 +151,7 @@ class FaceModel(nn.Module, Pretrained):
                 f"the weights {source!r} hold no classifier of faces, so the probabilities of the frozen face model "
                 "would stay random; name the run that trained it, such as run:context_face_rafdb"
             )
-        own = content["fer_lightning"]
-        run_classes = tuple(own["class_names"]) if isinstance(own, dict) else ()
+        run_classes = classes_in(content)
         if run_classes != self.class_names:
             raise ValueError(
                 f"{source} was trained on {', '.join(run_classes)}; the face model expects "
