@@ -14,11 +14,10 @@ from data_modules.datasets.films import compare_films
 from data_modules.manifest import SPLITS, VideoRecord, misnamed, outside_path, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
-from data_modules.video.audio_track import is_audio_file, open_audio
+from data_modules.video.audio_track import is_audio_file, require_audio
 from data_modules.video.container import open_container
 from data_modules.video.images import IMAGE_SUFFIXES
 from data_modules.video.reader import is_video_file, open_clip
-from data_modules.video.source import UnreadableVideoError
 
 TIME_LIMIT = 120.0  # seconds for one clip
 BLOCK = 1 << 20
@@ -172,10 +171,7 @@ def _is_audible(path: Path) -> bool:
     Raises:
         UnreadableVideoError: the audio cannot be read.
     """
-    track = open_audio(path)
-    if track is None:
-        raise UnreadableVideoError(f"{path}: found no audio track; expected a file with sound")
-    return any(bool(block.any()) for block in track)
+    return any(bool(block.any()) for block in require_audio(path))
 
 
 def _finding(kind: str, severity: Severity, text: str, clips: Iterable[str]) -> Iterator[Finding]:

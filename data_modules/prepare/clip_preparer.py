@@ -18,7 +18,7 @@ from data_modules.store.clip_store import ClipStore
 from data_modules.store.clip_writer import ClipWriter
 from data_modules.utils.faults import is_passing
 from data_modules.utils.text import counted
-from data_modules.video.audio_track import AudioTrack, is_audio_file, open_audio
+from data_modules.video.audio_track import AudioTrack, is_audio_file, open_audio, require_audio
 from data_modules.video.reader import is_video_file, open_clip
 from data_modules.video.source import UnreadableVideoError
 
@@ -95,11 +95,7 @@ class ClipPreparer:
             UnreadableVideoError: there is no audio, or it cannot be read.
         """
         path = self._folder / record.path
-        track = open_audio(path, AUDIO_RATE)
-        if track is None:
-            raise UnreadableVideoError(
-                f"{path}: found no audio track; expected a file with sound. Copy the file again."
-            )
+        track = require_audio(path, AUDIO_RATE)
         with self._store.writing(record.clip_id) as writer:
             for block in track:
                 writer.add_audio(np.round(block * 32767).astype(np.int16))

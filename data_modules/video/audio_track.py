@@ -100,6 +100,18 @@ def open_audio(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0
         return AudioTrack(path, rate, max_seconds) if file.streams.audio else None
 
 
+def require_audio(path: Path, rate: int = 16000) -> AudioTrack:
+    """Opens the first audio track of a file, as `open_audio` does.
+
+    Raises:
+        UnreadableVideoError: the file has no audio, or it cannot be read.
+    """
+    track = open_audio(path, rate)
+    if track is None:
+        raise UnreadableVideoError(f"{path}: found no audio track; expected a file with sound. Copy the file again.")
+    return track
+
+
 def read_audio(path: Path | str, rate: int = 16000, max_seconds: float = 7200.0) -> NDArray[np.float32] | None:
     """Reads a whole audio track as an (n,) array; returns None if the file has none.
 
