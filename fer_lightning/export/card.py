@@ -7,10 +7,12 @@ from data_modules.utils.checksum import file_sha256
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.metrics import METRICS, scores
-from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.experiments.request import data_class
+from fer_lightning.report.sections.classes import HEADER, class_rows
 from fer_lightning.report.summary import interval_method, sample_size
 from fer_lightning.runs.folder import RunFolder, RunInfo
+from fer_lightning.tables.grid import markdown_table
 
 GENERAL_LIMITS = (
     "It names expressions as annotators of its data set did. It does not know what a person feels.",
@@ -69,12 +71,15 @@ def _data(run: RunFolder, info: RunInfo) -> Iterator[str]:
 
 def _results(run: RunFolder, table: PredictionTable) -> Iterator[str]:
     result, intervals = scores(table), bootstrap(table)
+    known = intervals.by_name
     yield f"## How good it is: the reported split, {sample_size(table)}"
-    yield "| metric | value | 95 % interval |"
-    yield "|---|---|---|"
-    for metric in METRICS:
-        interval = intervals.by_name.get(metric.name)
-        yield f"| {metric.title} | {result.written(metric)} | {interval.written(metric) if interval else ''} |"
+    yield from markdown_table(
+        ("metric", "value", "95 % interval"),
+        [
+            (each.title, result.written(each), known[each.name].written(each) if each.name in known else "")
+            for each in METRICS
+        ],
+    )
     yield ""
     yield f"Interval: {interval_method(intervals)}. One training; another seed gives other figures."
     calibrated = calibration_line(run)
@@ -84,21 +89,15 @@ def _results(run: RunFolder, table: PredictionTable) -> Iterator[str]:
 
 
 def _classes(table: PredictionTable) -> Iterator[str]:
-    result = scores(table)
     yield "## Each class"
-    yield "| class | N | recall | precision | F1 |"
-    yield "|---|---|---|---|---|"
-    columns = (table.class_names, result.support, result.class_accuracy, result.precision, result.f1)
-    for name, clips, recall, precision, f1 in zip(*columns, strict=True):
-        yield f"| {name} | {clips} | {recall:.3f} | {precision:.3f} | {f1:.3f} |"
+    yield from markdown_table(HEADER, class_rows(table.class_names, scores(table)))
 
 
 def _confusion(table: PredictionTable) -> Iterator[str]:
     yield "## What is taken for what: rows are the true classes"
-    yield f"| | {' | '.join((*table.class_names, 'none'))} |"
-    yield "|---" * (len(table.class_names) + 2) + "|"
-    for name, row in zip(table.class_names, scores(table).confusion.tolist(), strict=True):
-        yield f"| {name} | {' | '.join(str(round(value)) for value in row)} |"
+    confusion = scores(table).confusion.astype(int).astype(str).tolist()
+    rows = [(name, *row) for name, row in zip(table.class_names, confusion, strict=True)]
+    yield from markdown_table(("", *table.class_names, NONE), rows)
 
 
 def _limits(info: RunInfo) -> Iterator[str]:

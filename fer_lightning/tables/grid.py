@@ -1,7 +1,7 @@
 """A table of a paper beside our results, as text: what was published, what came out, how sure that is."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from data_modules.utils.text import counted
@@ -229,9 +229,13 @@ def _selections(results: dict[str, RowResult]) -> str:
 
 def as_markdown(grid: Grid) -> str:
     """Returns a table as Markdown."""
-    lines = [f"**{grid.title}**", "", _pipe(grid.header), _pipe(["---"] + ["---:"] * (len(grid.header) - 1))]
-    lines += [_pipe(row) for row in grid.rows]
+    lines = [f"**{grid.title}**", "", *markdown_table(grid.header, grid.rows)]
     return "\n".join([*lines, "", *(f"- {note}" for note in grid.notes)]).rstrip() + "\n"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table in Markdown; all columns but the first are aligned to the right."""
+    return [_pipe(header), _pipe(["---"] + ["---:"] * (len(header) - 1)), *map(_pipe, rows)]
 
 
 def _pipe(cells: Sequence[str]) -> str:
