@@ -108,6 +108,7 @@ class PixelConversion(nn.Module):
     mean: Tensor
     std: Tensor
     bgr: Tensor
+    luma: Tensor  # (3, 1, 1), only for grey images
 
     def __init__(self, stated: PixelConvention | Pixels | None = None) -> None:
         super().__init__()
@@ -123,6 +124,7 @@ class PixelConversion(nn.Module):
         self.register_buffer("bgr", torch.tensor(convention.order == "bgr", device=mean.device))
         if convention.order == "grey":
             self.register_buffer("grey", torch.tensor(True, device=mean.device))
+            self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1).to(mean), persistent=False)
 
     def extra_repr(self) -> str:
         """Return the convention's name, on which cached features depend."""
@@ -180,8 +182,7 @@ class PixelConversion(nn.Module):
         ordered = images.flip(-3) if self.convention.order == "bgr" else images
         values = ordered.to(dtype, memory_format=memory_format, copy=True)
         if self.convention.order == "grey":
-            luma = torch.tensor(LUMA, dtype=dtype, device=images.device).view(3, 1, 1)
-            values.copy_((values * luma).sum(-3, keepdim=True).expand_as(values))
+            values.copy_((values * self.luma.to(dtype)).sum(-3, keepdim=True).expand_as(values))
         return values.sub_(self.mean).div_(self.std).to(self.mean.dtype)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
