@@ -14,11 +14,13 @@ from fer_lightning.report.summary import interval_method, sample_size
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.tables.grid import markdown_table
 
+LIMITS_OF_FACES = (
+    "No figure here is of faces that look far up, down or to the side, or that are smaller than the model's crop.",
+)
 GENERAL_LIMITS = (
     "It names expressions as annotators of its data set did. It does not know what a person feels.",
     "Nobody has measured how its errors differ between ages, sexes, origins, glasses, beards, masks or poses, since "
     "its data do not tell these: measure it on people like yours before you rely on it.",
-    "No figure here is of faces that look far up, down or to the side, or that are smaller than the model's crop.",
     "Not for decisions about people, such as recruiting, teaching, policing or health.",
 )
 
@@ -50,7 +52,7 @@ def _title(info: RunInfo, model: Path) -> Iterator[str]:
     yield ""
     yield (
         f"`{info.model}` with {info.parameters:,} parameters that tells {', '.join(info.class_names[:-1])} and "
-        f"{info.class_names[-1]} in videos: `fer predict VIDEO --checkpoint {model.name}`."
+        f"{info.class_names[-1]}: `fer predict FILE --checkpoint {model.name}`."
     )
     yield f"The file has {model.stat().st_size / 1e6:.1f} MB; its SHA-256 is `{file_sha256(model)}`."
 
@@ -60,8 +62,8 @@ def _data(run: RunFolder, info: RunInfo) -> Iterator[str]:
     inner = run.predictions("inner")
     chosen = f" on {len(PredictionTable.read(inner))} clips of the inner split" if inner.exists() else ""
     yield "## Where it comes from"
-    world = "rendered" if dataset.is_rendered else "real"
-    yield f"- Trained on {info.dataset}, {world} faces; licence of the data: {dataset.licence}."
+    world = f"{'rendered' if dataset.is_rendered else 'real'} {'faces' if dataset.has_pictures else 'voices'}"
+    yield f"- Trained on {info.dataset}, {world}; licence of the data: {dataset.licence}."
     yield "- For research: whether weights may be used for more than the data is not settled."
     commit = info.commit or "unknown"
     yield f"- Experiment `{info.experiment}`, fold {info.fold}, seed {info.seed}, from commit {commit}."
@@ -103,5 +105,5 @@ def _confusion(table: PredictionTable) -> Iterator[str]:
 def _limits(info: RunInfo) -> Iterator[str]:
     dataset = data_class(info.dataset)
     yield "## What it cannot do"
-    for limit in (*dataset.limits, *GENERAL_LIMITS):
+    for limit in (*dataset.limits, *(LIMITS_OF_FACES if dataset.has_pictures else ()), *GENERAL_LIMITS):
         yield f"- {limit}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from data_modules.labels import SEVEN
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.export.card import model_card
 from fer_lightning.paths import runs_root
 from fer_lightning.predict.confidence import confidence_of
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
 from tests.fakes import write_fer2013
 from tests.models import random_batch
@@ -94,6 +97,17 @@ def test_the_card_has_the_figures_of_the_reported_split(exported):
     for part in (f"{parameters:,} parameters", "real faces", "Kaggle", "fold 1, seed 0", "drawings", "7 clips"):
         assert part in text
     assert np.isfinite(table.probabilities).all()
+
+
+def test_the_card_of_a_model_of_voices_says_nothing_of_faces(exported, tmp_path):
+    run, file = exported
+    shutil.copytree(run, tmp_path / "run")
+    info = json.loads((run / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(info | {"dataset": "ravdess_audio"}))
+    text = model_card(RunFolder(tmp_path / "run"), file)
+    assert "Trained on ravdess_audio, real voices; licence of the data: CC BY-NC-SA" in text
+    assert "face" not in text.split("## What it cannot do")[1]
+    assert "faces that look far up" in model_card(RunFolder(run), file)
 
 
 def test_the_temperature_of_the_run_goes_with_the_file(exported):
