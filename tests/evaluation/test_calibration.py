@@ -29,6 +29,7 @@ from fer_lightning.evaluation.confidence import BINS, BRIER, ECE, NLL, confidenc
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.selective import RiskNotMetError, choose_threshold, error_bound, risk_coverage
 from fer_lightning.runs.folder import RunFolder, RunInfo
+from tests.predictions import plain_table
 
 NAMES = ("anger", "fear", "happiness", "neutral")
 
@@ -42,19 +43,7 @@ def some_table(
     label = (rng.random(clips)[:, None] > softmax(logits, axis=1).cumsum(axis=1)).sum(axis=1)
     probabilities = softmax(temperature * logits, axis=1)
     probabilities[list(none)] = np.nan
-    return PredictionTable(
-        NAMES,
-        clip_id=np.array([f"{split}{i}" for i in range(clips)]),
-        subject=np.array([f"s{i // 5}" for i in range(clips)]),
-        group=np.array([""] * clips),
-        split=np.array([split] * clips),
-        fold=np.array(["1"] * clips),
-        seed=np.zeros(clips, np.int64),
-        emotion=np.array(NAMES)[label],
-        probabilities=probabilities,
-        coverage=np.ones(clips),
-        reason=np.array(["no face" if i in none else "" for i in range(clips)]),
-    )
+    return plain_table(NAMES, label, probabilities, split, none=none)
 
 
 def some_run(folder: Path, selection: str = "inner", inner: PredictionTable | None = None) -> RunFolder:

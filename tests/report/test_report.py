@@ -31,6 +31,7 @@ from fer_lightning.report.sections.features import embedding_figure, tsne
 from fer_lightning.report.sections.relations import RelationExample, load_relation, relation_figure
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
+from tests.predictions import plain_table
 
 NAMES = ("anger", "happiness", "neutral", "sad $\\frac$")
 SECTIONS = (
@@ -406,19 +407,7 @@ def confident_table(clips: int, seed: int, split: str = "inner") -> PredictionTa
     logits = generator.normal(0, 3, (clips, len(NAMES)))
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     label = (generator.random(clips)[:, None] > p.cumsum(axis=1)).sum(axis=1)
-    return PredictionTable(
-        NAMES,
-        clip_id=np.array([f"{split}{i}" for i in range(clips)]),
-        subject=np.array([f"s{i // 4}" for i in range(clips)]),
-        group=np.array([""] * clips),
-        split=np.array([split] * clips),
-        fold=np.array(["1"] * clips),
-        seed=np.zeros(clips, np.int64),
-        emotion=np.array(NAMES)[label],
-        probabilities=p**2 / (p**2).sum(axis=1, keepdims=True),
-        coverage=np.ones(clips),
-        reason=np.array([""] * clips),
-    )
+    return plain_table(NAMES, label, p**2 / (p**2).sum(axis=1, keepdims=True), split, clips_per_subject=4)
 
 
 def test_missing_files_are_named_and_do_not_stop_the_report(run: RunFolder) -> None:
