@@ -64,9 +64,8 @@ def remedy(error: Exception) -> str | None:
     if isinstance(error, subprocess.CalledProcessError):
         command = " ".join(map(str, error.cmd)) if isinstance(error.cmd, (list, tuple)) else str(error.cmd)
         return f"`{command}` did not finish (status {error.returncode}); see its messages above"
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(
-        OWN
-    ):  # a module of ours cannot be installed
+    # a missing module of this suite cannot be installed
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith(OWN):
         return f"{first_line(error)}; install it, or choose an option that does not need it"
     number = system_error(error)
     if number is not None and number in ADVICE:
