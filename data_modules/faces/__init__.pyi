@@ -6,6 +6,7 @@ from .errors import DetectorNotFoundError as DetectorNotFoundError
 from .extraction import ClipAnnotations as ClipAnnotations
 from .extraction import FaceExtractor as FaceExtractor
 from .factory import make_detector as make_detector
+from .factory import make_embedder as make_embedder
 from .factory import make_person_detector as make_person_detector
 from .insightface import InsightFaceDetector as InsightFaceDetector
 from .insightface import InsightFaceEmbedder as InsightFaceEmbedder
@@ -21,6 +22,7 @@ from .settings import FaceSettings as FaceSettings
 from .track import CostTerm as CostTerm
 from .track import Track as Track
 from .track import TrackerSettings as TrackerSettings
+from .track import VoteWeights as VoteWeights
 from .tracking import FaceTracker as FaceTracker
 from .tracking import assign as assign
 from .tracking import total_cost as total_cost

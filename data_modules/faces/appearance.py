@@ -1,6 +1,7 @@
 """Describes the appearance of faces for comparison between frames: colour histograms and face embeddings."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -12,6 +13,18 @@ from data_modules.video.source import Frame
 Vector = NDArray[np.float32]  # (D,)
 Embed = Callable[[Frame, Detection], Vector]
 """Maps an (H, W, 3) RGB frame and a face in it to its (D,) embedding, such as that of a face recognition network."""
+
+
+class FaceEmbedder(Protocol):
+    """A network that embeds faces by identity."""
+
+    name: str
+    device: str  # the device that it runs on
+
+    def __call__(self, frame: Frame, detection: Detection, /) -> Vector:
+        """Returns the (D,) embedding of a face in an (H, W, 3) RGB frame."""
+        ...
+
 
 COLOURS = (10, 10)  # bins over hue and saturation, Do et al., 2021, section 3.3.1
 BRIGHTNESS = 20  # bins over value

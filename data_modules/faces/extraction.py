@@ -130,11 +130,13 @@ class FaceExtractor:
         annotations.check_length(source)
         settings, models = self.settings, self.models
         rule = settings.person_rule
-        persons = PersonFinder(rule, settings.every, settings.max_gap) if models.persons and rule else None
+        persons = (
+            PersonFinder(rule, settings.every, settings.max_gap, settings.tracking) if models.persons and rule else None
+        )
         faces = None if models.faces else self._annotated(source, annotations)
         if faces is not None and persons is None:
             return FaceLocations(faces)
-        tracker = FaceTracker(max_gap=max(settings.max_gap, 3 * settings.every))
+        tracker = FaceTracker(settings.tracking, models.embedder, max_gap=max(settings.max_gap, 3 * settings.every))
         for batch in _batches(source.frames(every=settings.every), BATCH):
             frames = [frame for _, frame in batch]
             if models.persons and persons is not None:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from data_modules.faces.appearance import FaceEmbedder
 from data_modules.faces.detection import FaceDetector, MTCNNDetector
 
 
@@ -33,3 +34,17 @@ def make_person_detector(name: Literal["insightface"] = "insightface", device: s
 
         return InsightFacePersons(device=device)
     raise ValueError(f"unknown person detector {name!r}; expected insightface")
+
+
+def make_embedder(name: Literal["insightface"] = "insightface", device: str | None = None) -> FaceEmbedder:
+    """Creates the network of that name that embeds faces by identity.
+
+    Raises:
+        DetectorNotFoundError: its package or weights are missing.
+        ValueError: there is no such network.
+    """
+    if name == "insightface":
+        from data_modules.faces.insightface import InsightFaceEmbedder
+
+        return InsightFaceEmbedder(device=device)
+    raise ValueError(f"unknown embedder {name!r}; expected insightface")

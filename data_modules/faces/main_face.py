@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection
 from data_modules.faces.detection_log import DetectionLog
-from data_modules.faces.track import CostTerm, Track
+from data_modules.faces.track import CostTerm, Track, VoteWeights
 from data_modules.faces.tracking import FaceTracker
+
+DEFAULT_WEIGHTS = VoteWeights()
 
 
 def vote(
     tracks: Sequence[Track],
     num_frames: int,
     frame_size: tuple[int, int],
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    weights: VoteWeights = DEFAULT_WEIGHTS,
 ) -> NDArray[np.float64]:
     """Computes the (N,) votes for each track as the main face: Do et al. (2021), equations 11 and 12.
 
@@ -28,8 +30,7 @@ def vote(
         tracks: the tracks of one clip.
         num_frames: number of frames that the detector saw.
         frame_size: (width, height) in pixels.
-        weights: c_freq for the share of frames, c_size for the mean face area relative to the frame's, c_prob for the
-            mean detection probability. The defaults are [our choice].
+        weights: weights of the share of frames, of the size, and of the probability.
 
     Raises:
         ValueError: the clip has no frames, or the frames have no pixels.
@@ -40,7 +41,7 @@ def vote(
             f"found {num_frames} frames of {frame_size[0]} x {frame_size[1]} pixels; expected at least one pixel"
         )
     terms = [(len(track) / num_frames, track.mean_area / area, track.mean_score) for track in tracks]
-    return np.asarray(terms, dtype=np.float64).reshape(-1, 3) @ np.asarray(weights, dtype=np.float64)
+    return np.asarray(terms, dtype=np.float64).reshape(-1, 3) @ weights.vector
 
 
 class TrackedBox:
@@ -103,27 +104,19 @@ class MainFace(TrackedBox):
     """Locates the main face in each frame: the track with most votes, and further tracks of the same person.
 
     Args:
-        tracker: the tracker, after it has seen the whole clip.
+        tracker: the tracker, after it has seen the whole clip; its settings have the weights of the vote.
         frame_size: (width, height) in pixels.
         every: see `TrackedBox`.
         max_gap: see `TrackedBox`.
-        weights: weights of the vote.
 
     Raises:
         ValueError: the tracker was made with `record=False`.
     """
 
-    def __init__(
-        self,
-        tracker: FaceTracker,
-        frame_size: tuple[int, int],
-        every: int,
-        max_gap: int = 15,
-        weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    ) -> None:
+    def __init__(self, tracker: FaceTracker, frame_size: tuple[int, int], every: int, max_gap: int = 15) -> None:
         # a single detection in many frames is taken for a false positive
         tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
-        votes = vote(tracks, max(tracker.looks, 1), frame_size, weights)
+        votes = vote(tracks, max(tracker.looks, 1), frame_size, tracker.settings.vote)
         super().__init__(tracker, [tracks[i] for i in np.argsort(-votes, kind="stable")], every, max_gap)
 
 

@@ -1,12 +1,13 @@
-"""The networks of face extraction: detectors of faces and persons, and landmark models."""
+"""The networks of face extraction: detectors of faces and persons, landmark models, and embedders of identity."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
+from data_modules.faces.appearance import FaceEmbedder
 from data_modules.faces.detection import Detection, FaceDetector
-from data_modules.faces.factory import make_detector, make_person_detector
+from data_modules.faces.factory import make_detector, make_embedder, make_person_detector
 from data_modules.faces.landmarks import LandmarkModel, make_landmarks
 from data_modules.faces.settings import FaceSettings
 from data_modules.video.source import Frame
@@ -19,11 +20,12 @@ class FaceModels:
     faces: FaceDetector | None = None
     persons: FaceDetector | None = None
     landmarks: LandmarkModel | None = None
+    embedder: FaceEmbedder | None = None
 
     @property
     def description(self) -> str:
         """Lists the networks and their devices."""
-        parts = {"faces": self.faces, "persons": self.persons, "landmarks": self.landmarks}
+        parts = {"faces": self.faces, "persons": self.persons, "landmarks": self.landmarks, "identity": self.embedder}
         return ", ".join(f"{name}: {model.name} on {model.device}" for name, model in parts.items() if model)
 
     @classmethod
@@ -48,6 +50,7 @@ class FaceModels:
             detector,
             make_person_detector("insightface", device) if settings.person_rule else None,
             make_landmarks(settings.landmarks, device) if settings.landmarks in ("mesh", "insightface") else None,
+            make_embedder("insightface", device) if settings.embeds_faces else None,
         )
 
 

@@ -15,8 +15,8 @@ UNKNOWN = "not installed here"
 def network_versions(settings: FaceSettings) -> Mapping[str, str]:
     """Returns the version or checksum of each network that these settings use.
 
-    The keys are `detector`, `landmarks` and `person`. A key is missing if no network does that part. The value is
-    `UNKNOWN` if the network is not installed on this machine, which may still hold faces made elsewhere.
+    The keys are `detector`, `landmarks`, `person` and `embedder`. A key is missing if no network does that part. The
+    value is `UNKNOWN` if the network is not installed on this machine, which may still hold faces made elsewhere.
     """
     versions = {}
     if settings.detector == "mtcnn":
@@ -30,6 +30,8 @@ def network_versions(settings: FaceSettings) -> Mapping[str, str]:
     if settings.person_rule:
         path = models_folder() / PERSONS.name
         versions["person"] = cached_sha256(path) if path.is_file() else UNKNOWN
+    if settings.embeds_faces:
+        versions["embedder"] = _insightface_version("recognition")
     return versions
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection, FaceLocator
 from data_modules.faces.main_face import TrackedBox, recorded
+from data_modules.faces.track import TrackerSettings
 from data_modules.faces.tracking import FaceTracker, overlaps
 
 PersonRule = Literal["largest", "smallest", "tracked"]
@@ -36,14 +37,15 @@ class PersonFinder:
         rule: which box belongs to a face.
         every: the detector sees every n-th frame.
         max_gap: for how many frames a box holds; with `tracked`, the largest distance that is interpolated.
+        tracking: how persons are linked with `tracked`; without the term of the embedding, which is one of faces.
     """
 
-    def __init__(self, rule: PersonRule, every: int, max_gap: int) -> None:
+    def __init__(self, rule: PersonRule, every: int, max_gap: int, tracking: TrackerSettings | None = None) -> None:
         if rule not in get_args(PersonRule):
             raise ValueError(f"no rule {rule!r} for the person of a face; expected {', '.join(get_args(PersonRule))}")
         self._rule, self._every, self._max_gap = rule, every, max_gap
         self._boxes = PersonBoxes(max_gap, rule == "smallest")
-        self._tracker = FaceTracker(max_gap=max(max_gap, 3 * every))
+        self._tracker = FaceTracker(tracking, max_gap=max(max_gap, 3 * every))
 
     def add(self, index: int, persons: Sequence[Detection], frame: NDArray[np.uint8] | None = None) -> None:
         """Adds the persons detected in frame `index`, (H, W, 3) RGB; frames are always given or never."""

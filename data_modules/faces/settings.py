@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from data_modules.faces.alignment import Alignment
+from data_modules.faces.track import DEFAULT_TRACKING, TrackerSettings
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class FaceSettings:
             that of persons tracked like faces (`insightface_tracked`).
         lengthen: clips with fewer faces are interpolated to this number by optical flow; 0 turns this off.
         audio: whether the audio is stored too, as 16 kHz mono.
+        tracking: how detections are linked from frame to frame, and how the clip's main face is chosen.
     """
 
     detector: Literal["annotation", "crop", "table", "mtcnn", "insightface", "none"] = "mtcnn"
@@ -43,6 +45,12 @@ class FaceSettings:
     )
     lengthen: int = 0
     audio: bool = True
+    tracking: TrackerSettings = DEFAULT_TRACKING
+
+    @property
+    def embeds_faces(self) -> bool:
+        """Whether detected faces are embedded by identity, for tracking."""
+        return self.tracking.embedder != "none" and self.detector in ("mtcnn", "insightface")
 
     @property
     def person_rule(self) -> Literal["largest", "smallest", "tracked"] | None:

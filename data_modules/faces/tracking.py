@@ -6,7 +6,6 @@ locates it in each frame.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +27,10 @@ class FaceTracker:
     pair. The Hungarian method finds the pairs of lowest cost; a face without a pair starts a new track.
 
     Args:
-        settings: weights, thresholds, k and max_gap.
+        settings: weights, thresholds and k.
         embed: embeds a face, such as a face recognition network. Without it, the term of the embedding is omitted. If
             `update` gets no frames, both terms of appearance are.
-        max_gap: overrides that of the settings.
+        max_gap: a track ends when its face is not seen for more frames than this. The default is [our choice].
         record: whether to keep all tracks and detections (68 bytes each), which `MainFace` needs for its vote over the
             whole clip. Otherwise tracks that have ended are dropped, and memory does not grow with the video.
 
@@ -39,6 +38,9 @@ class FaceTracker:
         detections: the recorded detections; None without `record`.
         looks: number of frames seen.
         last_look: number of the last frame seen, -1 before the first.
+
+    Raises:
+        ValueError: `max_gap` is negative.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class FaceTracker:
         settings: TrackerSettings | None = None,
         embed: Embed | None = None,
         *,
-        max_gap: int | None = None,
+        max_gap: int = 15,
         record: bool = True,
     ) -> None:
-        settings = settings or TrackerSettings()
-        self.settings = settings if max_gap is None else replace(settings, max_gap=max_gap)
+        if max_gap < 0:
+            raise ValueError(f"found max_gap = {max_gap}; expected at least 0")
+        self.settings, self._max_gap = settings or TrackerSettings(), max_gap
         self.detections = DetectionLog() if record else None
         self.looks, self.last_look = 0, -1
         self._embed, self._with_frames = embed, False
@@ -105,9 +108,9 @@ class FaceTracker:
                 raise ValueError(f"frame {index}: found the box {face.box}; expected four finite numbers")
 
     def _end_tracks(self, index: int) -> None:
-        ended = [track for track in self._live if index - track.last_frame > self.settings.max_gap]
+        ended = [track for track in self._live if index - track.last_frame > self._max_gap]
         if ended:
-            self._live = [track for track in self._live if index - track.last_frame <= self.settings.max_gap]
+            self._live = [track for track in self._live if index - track.last_frame <= self._max_gap]
             for track in ended:
                 track.end()
             if self.detections is not None:

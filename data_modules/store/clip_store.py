@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple, fields, is_dataclass
 from pathlib import Path
 
 from data_modules.store.clip_file import FORMAT, ClipSummary, FaceFrame
@@ -36,8 +36,16 @@ def clip_path(folder: Path, clip_id: str) -> Path:
 
 
 def settings_key(settings: object) -> str:
-    """Returns a short key for a dataclass of settings; it differs if any value differs."""
-    return _key(asdict(settings))  # type: ignore[call-overload]
+    """Returns a short key for a dataclass of settings; it differs if any value differs.
+
+    A part that is a dataclass of its own counts where it differs from its default: stores keep their names when the
+    settings get such a part.
+    """
+    content = asdict(settings)  # type: ignore[call-overload]
+    for each in fields(settings):  # type: ignore[arg-type]
+        if is_dataclass(each.default) and getattr(settings, each.name) == each.default:
+            del content[each.name]
+    return _key(content)
 
 
 def _key(content: Mapping[str, object]) -> str:

@@ -48,7 +48,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores by default")
     parser.add_class_arguments(FaceSettings, skip={"jitter", "lengthen"})
     options = parser.parse_args(arguments[1:])
-    settings = FaceSettings(**{name: options[name] for name in FaceSettings.__dataclass_fields__ if name in options})
+    parts = parser.instantiate_classes(options)  # the nested settings as objects
+    settings = FaceSettings(**{name: parts[name] for name in FaceSettings.__dataclass_fields__ if name in parts})
     out = Path(options.out)
     videos, missing = find_videos(options.videos)
     if sound := [printable_line(path) for path in videos if is_audio_file(path)]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -111,7 +111,11 @@ def with_new_arguments(settings: Any, now: Any, section: str = "") -> Any:
 def _new_arguments(found: type, own: dict[str, Any], others: dict[str, Any]) -> dict[str, object]:
     """Returns the defaults of the arguments of a class that are among `others` only."""
     defaults = _defaults(found)
-    return {name: defaults[name] for name in others.keys() - own.keys() if name in defaults}
+    added = {name: defaults[name] for name in others.keys() - own.keys() if name in defaults}
+    return {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in added.items()
+    }
 
 
 def _defaults(found: type) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -99,3 +100,15 @@ def test_a_full_disk_is_one_message(videos, tmp_path, monkeypatch, capsys):
     assert "no space left on device" in said
     assert "Free space" in said
     assert len(said.splitlines()) == 1
+
+
+def test_how_faces_are_tracked_is_an_option(videos, tmp_path, capsys):
+    arguments = ["faces", str(videos), "--detector", "crop", "--size", "64", "--workers", "0"]
+    tracking = ["--tracking.vote.size", "3", "--tracking.k", "5", "--tracking.embedding.threshold", "0.9"]
+    assert main([*arguments, "--out", str(tmp_path / "out"), *tracking]) == 0
+    (note,) = (tmp_path / "out").glob("store-*/settings.json")
+    stated = json.loads(note.read_text())["tracking"]
+    assert (stated["vote"]["size"], stated["k"], stated["embedding"]["threshold"]) == (3.0, 5, 0.9)
+    assert (stated["vote"]["frequency"], stated["embedder"]) == (1.0, "none")
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2, "faces that were tracked otherwise do not mix"
+    assert "holds faces with other settings" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli import cross_validate as protocol
@@ -125,6 +126,16 @@ def test_a_run_of_a_version_that_kept_no_list_is_taken_as_it_is(run, tmp_path, l
     write_rows(labels, rows_of(labels)[:-1])
     assert main(asked_elsewhere(tmp_path)) == 0
     assert "is finished" in capsys.readouterr().out
+
+
+def test_settings_of_a_part_that_a_run_did_not_know_are_its_defaults(run, tmp_path, capsys):
+    config = yaml.safe_load(run.config.read_text())
+    del config["data"]["dataset"]["init_args"]["faces"]["tracking"]
+    run.config.write_text(yaml.safe_dump(config))
+    assert main(asked_elsewhere(tmp_path)) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert main(asked_elsewhere(tmp_path, "--data.dataset.init_args.faces.tracking.k", "3")) == 2
+    assert "tracking" in capsys.readouterr().err
 
 
 def test_a_finished_run_needs_no_data(run, tmp_path, capsys):

@@ -6,10 +6,13 @@ import pytest
 
 from data_modules.faces.alignment import box_matrix, template, warp
 from data_modules.faces.detection import Detection
+from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.extraction import ClipAnnotations, FaceExtractor
 from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.models import FaceModels
+from data_modules.faces.network_versions import UNKNOWN, network_versions
 from data_modules.faces.settings import FaceSettings
+from data_modules.faces.track import CostTerm, TrackerSettings, VoteWeights
 from data_modules.store.clip_file import FaceFrame, Origin
 from data_modules.video.reader import open_video
 from tests.videos import numbered_frame, read_number, truth_of, write_video
@@ -154,6 +157,65 @@ def test_short_gaps_are_bridged_and_longer_ones_are_gaps(tmp_path):
     assert [face.index for face in bridged if face.origin is Origin.TRACKED] == list(range(10, 15))
     gap = list(extract(open_video(path), settings, models=FaceModels(SometimesDetector(range(10, 20)))))
     assert [face.index for face in gap] == [*range(10), *range(20, 40)]
+
+
+class RoundaboutDetector(RedCornerDetector):
+    """A large face in the first half of the clip, on the left, and a small one in all of it, on the right."""
+
+    def detect(self, frames):
+        small, large = ([80, 10, 88, 18], [2, 2, 42, 42])
+        return [
+            [Detection(np.array(box, np.float32), 0.9) for box in ([large] * (read_number(frame) < 20) + [small])]
+            for frame in frames
+        ]
+
+
+def test_the_votes_weights_choose_the_main_face(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(40)])
+    starts = {}
+    for name, vote in {"often": VoteWeights(1, 0, 0), "large": VoteWeights(0, 1, 0)}.items():
+        settings = FaceSettings("mtcnn", size=32, every=1, tracking=TrackerSettings(vote=vote))
+        faces = list(extract(open_video(path), settings, models=FaceModels(RoundaboutDetector())))
+        starts[name] = [float(face.box[0]) for face in faces[:20]]
+    assert starts == {"often": [80.0] * 20, "large": [2.0] * 20}
+
+
+class SwappingDetector(RedCornerDetector):
+    """Two equal boxes side by side, so close that only who is in them says whose they are."""
+
+    def detect(self, frames):
+        return [[Detection(np.array([x, 8, x + 32, 40], np.float32), 0.9) for x in (8, 16)] for _ in frames]
+
+
+class SwappingFaces:
+    """Embeds who is in a box: the two change places from frame 10 on."""
+
+    name, device = "swap", "cpu"
+
+    def __call__(self, frame, detection):
+        left = detection.box[0] < 12
+        return np.float32([1, 0]) if left == (read_number(frame) < 10) else np.float32([0, 1])
+
+
+def test_the_embedding_follows_who_changes_places(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [numbered_frame(i) for i in range(20)])
+    alike = CostTerm(0.0, 2.0)  # colour and position tell nothing
+    tracking = TrackerSettings(colour=alike, position=alike, embedder="insightface")
+    settings = FaceSettings("mtcnn", size=32, every=1, tracking=tracking)
+    for embedder, second in ((None, [8.0]), (SwappingFaces(), [16.0])):
+        models = FaceModels(SwappingDetector(), embedder=embedder)
+        faces = list(extract(open_video(path), settings, models=models))
+        places = [float(face.box[0]) for face in faces]
+        assert places == [8.0] * 10 + second * 10 or places == [16.0] * 10 + [24.0 - second[0]] * 10
+
+
+def test_an_embedder_that_is_named_is_loaded(monkeypatch, tmp_path):
+    monkeypatch.setenv("FER_WEIGHTS", str(tmp_path))
+    settings = FaceSettings("mtcnn", tracking=TrackerSettings(embedder="insightface"))
+    with pytest.raises(DetectorNotFoundError, match="recognition needs its weights w600k_r50"):
+        FaceModels.from_settings(settings, "cpu")
+    assert network_versions(settings)["embedder"] == UNKNOWN
+    assert FaceModels.from_settings(replace(settings, detector="crop"), "cpu").embedder is None
 
 
 def test_the_person_is_cut_or_the_whole_frame(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from data_modules.faces.settings import FaceSettings
+from data_modules.faces.track import TrackerSettings, VoteWeights
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore, settings_key
 from data_modules.store.stored_clip import DamagedClipError
@@ -158,13 +159,20 @@ def test_any_changed_setting_is_another_store(tmp_path):
         replace(base, margin=0.3),
         replace(base, jitter=0.01),
         replace(base, every=2),
+        replace(base, tracking=TrackerSettings(k=3)),
+        replace(base, tracking=TrackerSettings(vote=VoteWeights(size=2.0))),
     ]
     keys = {settings_key(settings) for settings in [base, *changed, Other()]}
-    assert len(keys) == 7
+    assert len(keys) == 9
     assert settings_key(FaceSettings()) == settings_key(base)
     store = ClipStore.for_settings(tmp_path, "name", base)
     assert store.folder.name == f"name-{settings_key(base)}"
     assert '"size": 256' in (store.folder / "settings.json").read_text()
+
+
+def test_stores_keep_their_names_when_a_part_gets_settings():
+    """This name was given before tracking had settings."""
+    assert settings_key(FaceSettings("crop", size=48, margin=-0.15, every=1, audio=False)) == "567a3c903a"
 
 
 def test_formats_are_compared_on_equal_terms(tmp_path, monkeypatch):
