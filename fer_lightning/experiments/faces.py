@@ -21,7 +21,8 @@ def difference_to_papers_faces(name: str, faces: FaceSettings) -> str:
         faces: settings of the run's faces.
 
     Returns:
-        A sentence; empty if there is no difference, or the faces are rendered and their places known.
+        A sentence; empty if there is no difference, or the faces are rendered and their places known. Landmarks and
+        persons that the run does not look at are not compared.
 
     Raises:
         ValueError: the file does not hold settings of faces.
@@ -32,7 +33,12 @@ def difference_to_papers_faces(name: str, faces: FaceSettings) -> str:
     stated, own = read_yaml(path), asdict(faces)
     if not isinstance(stated, dict) or not stated.keys() <= own.keys():
         raise ValueError(f"{path}: expected settings of faces, of {', '.join(own)}; found {str(stated)[:80]!r}")
-    differing = [f"{key} {own[key]} instead of {value}" for key, value in stated.items() if own[key] != value]
+    unused = {key for key in ("landmarks", "person") if own[key] == "none"}
+    differing = [
+        f"{key} {own[key]} instead of {value}"
+        for key, value in stated.items()
+        if own[key] != value and key not in unused
+    ]
     if not differing:
         return ""
     missing = UNKNOWN in network_versions(replace(faces, **stated)).values()

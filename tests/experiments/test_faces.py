@@ -35,6 +35,30 @@ def test_the_faces_of_ceflnets_data_sets_are_not_the_papers(data, settings, monk
     assert difference_to_papers_faces(name, asked_for) == ""
 
 
+@pytest.mark.parametrize(
+    ("experiment", "difference"),
+    [
+        ("vshnn_dfew", "detector crop instead of mtcnn, size 224 instead of 256, margin 0.0 instead of 0.25"),
+        ("lmed_cremad", ""),
+        ("vshnn_lrmf_ravdess", ""),
+        ("cnn_gru_afew", ""),
+        ("bimodal_densenet121_afew", ""),
+        ("bimodal_resnet18_frames_dfew", "detector crop instead of mtcnn, size 224 instead of 256, margin 0.0"),
+        ("ecnn_fsa_afew", "size 256 instead of 224, align points instead of eyes"),
+        ("ecnn_lstm_afew", "size 256 instead of 224, align points instead of eyes"),
+        ("context_pyramid_afew", "size 256 instead of 224, margin 0.25 instead of 0.0, person insightface instead of "),
+        ("opensmile_is09_afew", ""),
+    ],
+)
+def test_the_faces_of_the_other_papers_are_named_too(experiment, difference):
+    config = read_model(ExperimentRequest(experiment))
+    settings = config["data"]["dataset"]["init_args"]["faces"]
+    faces = FaceSettings(**{name: value for name, value in settings.items() if name != "tracking"})
+    said = difference_to_papers_faces(config["experiment"]["faces"], faces)
+    assert said.startswith(f"The faces are not those of the paper: {difference}" if difference else "")
+    assert bool(said) is bool(difference)
+
+
 def test_networks_that_are_here_are_said_to_be(monkeypatch):
     monkeypatch.setattr(network_versions, "find_weights", lambda pack, task: pack)
     monkeypatch.setattr(network_versions, "cached_sha256", lambda path: "5838f7fe")
