@@ -9,7 +9,7 @@ from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.tables.files import read_stored, write_text
 from fer_lightning.tables.page import write_page
-from fer_lightning.tables.plan import RENDERED, TableRequest
+from fer_lightning.tables.plan import TableRequest, is_rendered
 from fer_lightning.tables.readme import outdated, write_readmes
 from fer_lightning.tables.table import table_names
 
@@ -74,5 +74,5 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
 
 def _with_state(data: str) -> str:
     """Returns the name of a data set, and whether it is missing on this machine; rendered ones are made when needed."""
-    is_here = data.startswith(RENDERED) or build_dataset(data).folder.exists()
+    is_here = is_rendered(data) or build_dataset(data).folder.exists()
     return data if is_here else f"{data} (not here)"

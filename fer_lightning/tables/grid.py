@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.metrics import METRICS, WAR
 from fer_lightning.tables.computed import Computed
-from fer_lightning.tables.plan import RENDERED
+from fer_lightning.tables.plan import is_rendered
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.tables.verdicts import Verdict
@@ -49,7 +49,7 @@ def grid(
         data: name of the data set if it is not the table's own.
         computed: values of rows that need no training.
     """
-    rendered, published = (data or table.data).startswith(RENDERED), table.is_published
+    rendered, published = is_rendered(data or table.data), table.is_published
     header = ["", *(f"published {title(column)}" for column in table.columns if published)]
     header += ["ours " * published + title(column) for column in table.columns]
     if table.kind == "results":

@@ -10,8 +10,6 @@ from fer_lightning.experiments.system import Size, default_size, system_layers
 from fer_lightning.paths import RUN
 from fer_lightning.tables.table import PaperTable, Required, Row, read_table, table_names
 
-RENDERED = "synthetic"
-"""How the names of rendered data sets begin."""
 STILLS = "synthetic_stills"
 """The rendered data set that stands for the still images of other data sets."""
 
@@ -84,7 +82,16 @@ class PlannedRow:
     @property
     def is_rendered(self) -> bool:
         """Whether the row is run on rendered faces."""
-        return self.data.startswith(RENDERED)
+        return is_rendered(self.data)
+
+
+def is_rendered(data: str) -> bool:
+    """Whether the people of a data set are rendered.
+
+    Raises:
+        FileNotFoundError: no data set has that name.
+    """
+    return data_class(data).is_rendered
 
 
 def plan(request: TableRequest) -> list[PlannedRow]:
@@ -136,7 +143,7 @@ def row_data(table: PaperTable, row: Row, asked: str | None = None) -> str:
         asked: a data set in the place of the row's own; rows about still images take rendered stills if it is rendered.
     """
     own = row.data or table.data
-    if asked and asked.startswith(RENDERED) and not data_class(own).provides:
+    if asked and is_rendered(asked) and not data_class(own).provides:
         return STILLS
     return asked or own
 
@@ -150,7 +157,7 @@ def row_request(row: Row, data: str, size: Size, fold: str, seed: int) -> Experi
 
 def _arguments(arguments: tuple[str, ...], data: str) -> tuple[str, ...]:
     """Returns arguments in which a row on rendered faces starts from runs on rendered stills, not on real ones."""
-    return tuple(_rendered(argument, data) if data.startswith(RENDERED) else argument for argument in arguments)
+    return tuple(_rendered(argument, data) if is_rendered(data) else argument for argument in arguments)
 
 
 def _rendered(argument: str, data: str) -> str:
@@ -158,7 +165,7 @@ def _rendered(argument: str, data: str) -> str:
     if not argument.startswith(RUN):
         return argument
     named = ExperimentRequest.from_run_name(argument.removeprefix(RUN))
-    if named.dataset.startswith(RENDERED):
+    if is_rendered(named.dataset):
         return argument
     rendered = data if data_class(named.dataset).provides else STILLS
     return RUN + ".".join(part for part in (f"{named.system}_{rendered}", named.name) if part)
@@ -197,7 +204,7 @@ def run_name(request: ExperimentRequest) -> str:
 
 def protocol_folds(data: str) -> tuple[str, ...]:
     """Returns the folds of a data set's protocol; of rendered data the first one, whose folds are all alike."""
-    return ("1",) if data.startswith(RENDERED) else build_dataset(data).fold_names
+    return ("1",) if is_rendered(data) else build_dataset(data).fold_names
 
 
 def tables_asked(name: str) -> list[str]:

@@ -13,7 +13,7 @@ from fer_lightning.experiments.system import data_names, experiments_folder
 from fer_lightning.tables.collect import is_of_today
 from fer_lightning.tables.files import StoredTable, read_stored
 from fer_lightning.tables.grid import as_markdown
-from fer_lightning.tables.plan import RENDERED, TableRequest, plan
+from fer_lightning.tables.plan import TableRequest, is_rendered, plan
 from fer_lightning.tables.results import results_root, table_folders
 from fer_lightning.tables.table import read_table, table_names
 
@@ -96,7 +96,7 @@ def command(stored: StoredTable) -> str:
     asked, results = stored.asked, stored.results.values()
     seeds = sorted({seed for each in results for seed in each.seeds})
     data = f" DATA={asked.data}" if asked.data else ""
-    size = " SIZE=small" if asked.size == "small" and not (asked.data or stored.table.data).startswith(RENDERED) else ""
+    size = " SIZE=small" if asked.size == "small" and not is_rendered(asked.data or stored.table.data) else ""
     return f'`make reproduce TABLE={asked.name}{data}{size} SEEDS="{" ".join(map(str, seeds or (0,)))}"`'
 
 
