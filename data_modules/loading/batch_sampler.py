@@ -18,18 +18,19 @@ class TrainingOrder(Sampler[Draw]):
     """The order of training clips for one of `replicas` processes; all global batches are complete.
 
     Without balancing, every epoch is a permutation of the clips, without the remainder that does not fill a batch. With
-    balancing, the class counts in each global batch (`batch_size * replicas` clips), and in the part of each process,
-    differ by at most one. The clips of each class come in a shuffled order and are reshuffled once all have been used.
-    The seed of each draw depends only on the seed, the epoch and the position, so that a resumed run continues with the
-    same samples.
+    balancing, the class counts in each global batch (`batch_size * replicas * accumulated` clips), and in each of its
+    parts, differ by at most one. The clips of each class come in a shuffled order and are reshuffled once all have been
+    used. The seed of each draw depends only on the seed, the epoch and the position, so that a resumed run continues
+    with the same samples, and that the global batches do not depend on how they are divided.
 
     Args:
         labels: class of each clip.
-        batch_size: clips per process and step.
+        batch_size: clips that a process loads at once.
         balanced: distribute every batch evenly over the classes.
         replicas: number of processes.
         rank: index of this process.
         seed: seed of the order and of the draws.
+        accumulated: batches of each process whose gradients make one step.
 
     Raises:
         ValueError: there are no clips.
@@ -43,16 +44,19 @@ class TrainingOrder(Sampler[Draw]):
         replicas: int = 1,
         rank: int = 0,
         seed: int = 0,
+        accumulated: int = 1,
     ) -> None:
         if not labels:
             raise ValueError("no clips to train on: the training split is empty")
         self.labels, self.batch_size, self.balanced = torch.tensor(labels), batch_size, balanced
         self.replicas, self.rank, self.seed, self.epoch = replicas, rank, seed, 0
+        self.accumulated = accumulated
 
     @property
     def num_batches(self) -> int:
-        """Steps in an epoch, at least one; clips are repeated if there are too few for one batch."""
-        return max(1, len(self.labels) // (self.batch_size * self.replicas))
+        """Batches of a process in an epoch, for one step or more; clips are repeated if too few for one step."""
+        clips_per_step = self.batch_size * self.replicas * self.accumulated
+        return max(1, len(self.labels) // clips_per_step) * self.accumulated
 
     def __len__(self) -> int:
         return self.num_batches * self.batch_size

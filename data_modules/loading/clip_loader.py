@@ -96,8 +96,8 @@ def check_shared_memory(data: ClipDataset, item: Draw | int, batch_size: int, wo
     if free is not None and needed > free:
         raise WorkerError(
             f"{workers} worker processes need about {_mib(needed)} of shared memory for their batches, but "
-            f"{SHARED_MEMORY} has {_mib(free)} free; use fewer workers (--data.num_workers 0 needs none) or smaller "
-            "batches (--data.batch_size), or increase shared memory (--shm-size of a container)"
+            f"{SHARED_MEMORY} has {_mib(free)} free; use fewer workers (--data.num_workers 0 needs none), load a batch "
+            "in parts (--trainer.accumulate_grad_batches 2), or increase shared memory (--shm-size of a container)"
         )
 
 

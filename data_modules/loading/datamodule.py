@@ -14,6 +14,7 @@ from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
 from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
 from data_modules.loading.batch_sampler import Draw, TrainingOrder
+from data_modules.loading.batch_size import divide_batch
 from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset, find_clips
 from data_modules.loading.clip_loader import (
     PREFETCH_FACTOR,
@@ -46,7 +47,8 @@ class VideoDataModule(L.LightningDataModule):
     Args:
         dataset: the clips, and the settings with which faces are cropped.
         sampler: chooses the frames of a clip.
-        batch_size: clips per process and step.
+        batch_size: clips in an optimisation step, on all devices together: the number of processes and of accumulated
+            batches divides it, and changes no result.
         size: side of the crops, pixels.
         augmentation: augmentation of the training clips; evaluation uses its centre crop.
         balanced: distribute every training batch evenly over the classes.
@@ -64,9 +66,12 @@ class VideoDataModule(L.LightningDataModule):
         worker_timeout: seconds without a batch after which the workers are ended.
         watch_test: evaluate the reported split after each epoch too. It chooses nothing: the curve shows what the last
             epoch and the best one on the reported split, as papers report it, would have given.
+        per_device_batch_size: clips that a process loads at once, in the place of `batch_size`. A step then sees as
+            many times that as there are processes and accumulated batches, so that results depend on their number.
 
     Raises:
-        ValueError: `train_views` is negative, `cache` is set without `train_views`, or `worker_timeout` is not above 0.
+        ValueError: a batch size is below 1, `train_views` is negative, `cache` is set without `train_views`, or
+            `worker_timeout` is not above 0.
     """
 
     def __init__(
@@ -86,8 +91,13 @@ class VideoDataModule(L.LightningDataModule):
         audio: AudioSettings | None = None,
         worker_timeout: float = 300.0,
         watch_test: bool = False,
+        per_device_batch_size: int | None = None,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or (per_device_batch_size is not None and per_device_batch_size < 1):
+            raise ValueError(
+                f"batch_size = {batch_size}, per_device_batch_size = {per_device_batch_size}: expected 1 or more clips"
+            )
         if train_views < 0 or (cache and not train_views):
             raise ValueError(
                 f"train_views = {train_views}, cache = {cache}: expected 0 or more views, and 1 or more to cache their "
@@ -99,7 +109,7 @@ class VideoDataModule(L.LightningDataModule):
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
         self.train_views, self.cache, self.audio, self.worker_timeout = train_views, cache, audio, worker_timeout
-        self.watch_test = watch_test
+        self.watch_test, self.per_device_batch_size = watch_test, per_device_batch_size
         self.features: FeatureCache | None = None
         self.clips: list[Clip] = []
         self._inputs = FACES_ONLY
@@ -207,13 +217,32 @@ class VideoDataModule(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[ClipSample]:
-        """Return the loader of complete training batches, balanced over the classes if `balanced` is set."""
+        """Return the loader of complete training batches, balanced over the classes if `balanced` is set.
+
+        The batches of all processes, accumulated ones together, are the same clips on any number of devices.
+
+        Raises:
+            ValueError: processes and accumulated batches do not divide the batch evenly.
+        """
         data = self.clip_dataset("train")
         replicas, rank = self._processes()
+        size = divide_batch(self.step_batch_size, replicas, self._accumulated)
         labels = [clip.label for clip in data.clips]
-        order = TrainingOrder(labels, self.batch_size, self.balanced, replicas, rank, self.seed)
+        order = TrainingOrder(labels, size, self.balanced, replicas, rank, self.seed, self._accumulated)
         order.set_epoch(self._epoch)  # workers load ahead, before the trainer sets the epoch
         return self.loader(data, order)
+
+    @property
+    def step_batch_size(self) -> int:
+        """The clips in an optimisation step, on all devices together."""
+        if self.per_device_batch_size is None:
+            return self.batch_size
+        return self.per_device_batch_size * self._processes()[0] * self._accumulated
+
+    @property
+    def device_batch_size(self) -> int:
+        """The clips that a process loads at once; in training, a remainder is refused."""
+        return max(1, self.step_batch_size // (self._processes()[0] * self._accumulated))
 
     @property
     def validated(self) -> tuple[str, ...]:
@@ -261,12 +290,12 @@ class VideoDataModule(L.LightningDataModule):
         order: Sampler[Draw] | Sampler[int] | None = None,
         batches: Sampler[list[Draw | int]] | None = None,
     ) -> DataLoader[ClipSample]:
-        """Return a loader of batches of `batch_size` samples.
+        """Return a loader of batches of `device_batch_size` samples.
 
         Args:
             data: the samples.
             order: the order of the samples; None for that of `data`.
-            batches: the items of each batch, instead of `order` and `batch_size`.
+            batches: the items of each batch, instead of `order` and `device_batch_size`.
 
         Raises:
             WorkerError: the batches of the workers would not fit into shared memory.
@@ -275,10 +304,10 @@ class VideoDataModule(L.LightningDataModule):
         items: Iterable[Draw | int] = next(iter(batches), []) if batches is not None else order or range(len(data))
         for first in islice(items, 1 if workers else 0):
             processes = self.trainer.num_devices if self.trainer else 1
-            check_shared_memory(data, first, self.batch_size, workers * processes)
+            check_shared_memory(data, first, self.device_batch_size, workers * processes)
         return ClipLoader(
             data,
-            batch_size=self.batch_size if batches is None else 1,
+            batch_size=self.device_batch_size if batches is None else 1,
             sampler=order,
             batch_sampler=batches,
             collate_fn=collate_shared,
@@ -293,6 +322,11 @@ class VideoDataModule(L.LightningDataModule):
     def _processes(self) -> tuple[int, int]:
         """Return the number of processes and the index of this one."""
         return (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+
+    @property
+    def _accumulated(self) -> int:
+        """The number of batches whose gradients are added up before each step."""
+        return self.trainer.accumulate_grad_batches if self.trainer else 1
 
     @property
     def _epoch(self) -> int:

@@ -41,7 +41,10 @@ OF_LIBRARIES = (
         "the options of the trainer do not fit this machine: see --trainer.accelerator, --trainer.devices and "
         "--trainer.strategy",
     ),
-    (("torch", "OutOfMemoryError"), "use smaller batches: --data.batch_size, --data.size, or fewer frames per clip"),
+    (
+        ("torch", "OutOfMemoryError"),
+        "load a batch in parts (--trainer.accumulate_grad_batches 2), smaller crops (--data.size), or fewer frames",
+    ),
     (("safetensors", "SafetensorError"), "the file is damaged or incomplete: create it again"),
     (("wandb.errors", "Error"), "set WANDB_MODE=offline (`wandb sync` sends it later), or WANDB_MODE=disabled"),
 )

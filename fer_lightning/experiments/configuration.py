@@ -9,6 +9,14 @@ from fer_lightning.experiments.request import ExperimentRequest
 class ReadCLI(FerCLI):
     """A command line that only reads the configuration."""
 
+    def before_instantiate_classes(self) -> None:
+        """Leaves open what the machine decides that trains, which need not be this one."""
+        super().before_instantiate_classes()
+        if self.chooses_precision:
+            self.own_config.trainer.precision = None
+        if self.own_config.data.per_device_batch_size is not None:
+            self.own_config.data.batch_size = None
+
     def instantiate_classes(self) -> None:
         """Does nothing, so that no model and no data module is created."""
 

@@ -30,6 +30,7 @@ from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
+from fer_lightning.training.batch_norm import statistics_note
 from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
@@ -69,7 +70,10 @@ def is_finished(run: RunFolder, cli: FerCLI) -> bool:
     Raises:
         ValueError: the run was started with other settings or other data.
     """
-    refuse_other_settings(run, cli.plain_config())
+    config = cli.plain_config()
+    if run.finished and cli.chooses_precision:  # whatever the machine chose that trained it
+        config["trainer"]["precision"] = None
+    refuse_other_settings(run, config)
     refuse_other_data(run, cli.datamodule.dataset)
     if run.finished:
         print_on_rank_zero(f"{run.path} is finished")
@@ -179,6 +183,10 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         logger.use_models(used_runs(cli.plain_config()))
     device = f"{trainer.strategy.root_device}, {trainer.precision}"
     print_on_rank_zero(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {device}")
+    synchronized = bool(cli.own_config.trainer.sync_batchnorm)
+    parts = (trainer.world_size, trainer.accumulate_grad_batches)
+    if note := statistics_note(model, data.step_batch_size, *parts, synchronized):
+        print_on_rank_zero(note)
     chosen = run.checkpoints / (LAST if data.selection == "last" else BEST)
     try:
         if not was_stopped_early(checkpoint):

@@ -6,16 +6,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.plugins.layer_sync import LayerSync
 
+from data_modules.loading.batch_size import divide_batch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.system import ExperimentInfo
 from fer_lightning.runs.folder import SAFE_LOADER
 from fer_lightning.runs.labels import RunLabels
+from fer_lightning.training.batch_norm import SynchronizedBatchNorm
 from fer_lightning.training.callbacks import DataWait, EpochSeed, PredictionWriter, ProgressLines, StopWhereDiverged
 from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
@@ -91,11 +95,26 @@ class FerCLI(LightningCLI):
         """Builds model, data module and trainer; the data module loads what the model reads.
 
         Raises:
-            ValueError: the model cannot be trained with the data module's selection.
+            ValueError: the model cannot be trained with the data module's selection, or the devices do not divide the
+                batch evenly.
         """
         super().instantiate_classes()
         self.model.refuse_selection(self.datamodule.selection)
         self.datamodule.inputs = self.model.inputs
+        self._divide_batch()
+
+    def _divide_batch(self) -> None:
+        """Tells the data module the trainer's devices, and the configuration what follows from them.
+
+        Raises:
+            ValueError: the devices do not divide the batch evenly.
+        """
+        data, trainer, config = self.datamodule, self.trainer, self.own_config
+        data.trainer = trainer
+        if self.subcommand in (None, "fit"):
+            divide_batch(data.step_batch_size, trainer.world_size, trainer.accumulate_grad_batches)
+        config.data.batch_size = data.batch_size = data.step_batch_size
+        config.trainer.precision = str(trainer.precision)  # for a processor, Lightning replaces fp16 by bf16
 
     @property
     def own_config(self) -> Any:
@@ -111,8 +130,11 @@ class FerCLI(LightningCLI):
         trainer = self.own_config.trainer
         self.labels = replace(self.labels, selection=self.own_config.data.selection)
         trainer.default_root_dir = str(trainer.default_root_dir or Path("runs", "manual"))
+        self.chooses_precision = trainer.precision is None
         if trainer.precision is None:
             trainer.precision = fastest_precision()
+        if trainer.accelerator == "cpu" or not torch.cuda.is_available():  # torch has it on GPUs alone
+            trainer.sync_batchnorm = False
         if not sys.stdout.isatty():  # `ProgressLines` prints a line per epoch instead
             trainer.enable_progress_bar = False
         for logger in trainer.logger if isinstance(trainer.logger, list) else []:
@@ -139,7 +161,10 @@ class FerCLI(LightningCLI):
         ]
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
         built = self.config_init[self.subcommand] if self.subcommand else self.config_init
-        trainer = super().instantiate_trainer(plugins=with_atomic_checkpoints(built.trainer.plugins), **kwargs)
+        plugins = with_atomic_checkpoints(built.trainer.plugins)
+        if config.trainer.sync_batchnorm and not any(isinstance(plugin, LayerSync) for plugin in plugins):
+            plugins.append(SynchronizedBatchNorm())
+        trainer = super().instantiate_trainer(plugins=plugins, **kwargs)
         if config.data.selection == "last":
             callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
             monitored = {type(callback).__name__: getattr(callback, "monitor", None) for callback in callbacks}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass, replace
+from math import prod
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -32,8 +33,12 @@ MACHINE_KEYS = (
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
-    "trainer.precision",
+    "trainer.accumulate_grad_batches",  # divides the batch, as devices do
+    "trainer.sync_batchnorm",  # as the devices have it
 )
+PRECISION = "trainer.precision"
+MACHINES_CHOICE = (PRECISION, "data.batch_size")
+"""Settings that decide a result and may be left to the machine: None where nothing is trained, else the choice."""
 SESSION_KEYS = (
     "trainer.default_root_dir",
     "trainer.logger",
@@ -136,22 +141,37 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """Refuses to resume a run with other settings than those it was started with.
 
     A run that stopped before its first checkpoint starts from the beginning, so its settings may still be changed.
-    An argument that a class has got since the run began is taken to have had its default.
+    An argument that a class has got since the run began is taken to have had its default. What is left to the machine
+    (None) is not compared.
 
     Raises:
         ValueError: the run was started with other settings; the message lists them.
     """
     if not (has_begun(run) and run.config.exists()):
         return
-    settings = with_new_arguments(run.read_config(), config)
+    settings = with_new_arguments(_with_global_batch(run.read_config()), config)
     before, now = (dict(result_settings(values)) for values in (settings, config))
-    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    left = {key for key in MACHINES_CHOICE if now.get(key) is None}
+    differing = sorted(key for key in (before.keys() | now.keys()) - left if before.get(key) != now.get(key))
     if differing:
         lines = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in differing[:10]]
-        raise ValueError(
-            f"{run.path} was begun with other settings:\n" + "\n".join(lines) + "\n"
-            "Train under another name with --name (ARGS='--name NAME ...'), or delete that folder"
-        )
+        advice = "Train under another name with --name (ARGS='--name NAME ...'), or delete that folder"
+        if differing == [PRECISION]:
+            advice = f"Go on with --{PRECISION} {before.get(PRECISION)}, or train under another name with --name"
+        raise ValueError(f"{run.path} was begun with other settings:\n" + "\n".join(lines) + f"\n{advice}")
+
+
+def _with_global_batch(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's settings with the batch of all devices together.
+
+    Before `per_device_batch_size` existed, `batch_size` was that of a process, for each of the accumulated batches.
+    """
+    data, trainer = settings.get("data") or {}, settings.get("trainer") or {}
+    if "batch_size" not in data or "per_device_batch_size" in data:
+        return settings
+    devices = str(trainer.get("devices"))
+    parts = (trainer.get("num_nodes"), trainer.get("accumulate_grad_batches"), devices if devices.isdecimal() else 1)
+    return {**settings, "data": {**data, "batch_size": data["batch_size"] * prod(int(part or 1) for part in parts)}}
 
 
 def write_clips(run: RunFolder, dataset: VideoDataset) -> None:

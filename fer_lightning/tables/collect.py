@@ -12,7 +12,7 @@ from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.experiments.resume import RUNTIME_ONLY_KEYS, result_settings, with_new_arguments
+from fer_lightning.experiments.resume import MACHINES_CHOICE, RUNTIME_ONLY_KEYS, result_settings, with_new_arguments
 from fer_lightning.paths import RUN
 from fer_lightning.report.sections.curves import read_curves
 from fer_lightning.tables.outputs import output_values
@@ -117,10 +117,11 @@ def row_settings(request: ExperimentRequest) -> dict[str, Any]:
 def _without_run(value: Any, prefix: str = "") -> Any:
     if isinstance(value, dict):
         names = {key: f"{prefix}.{key}" if prefix else key for key in value}
+        left = {key for key, each in value.items() if each is None and names[key] in MACHINES_CHOICE}
         return {
             key: _without_run(each, names[key])
             for key, each in value.items()
-            if names[key] not in PER_RUN and not names[key].startswith(RUNTIME_ONLY_KEYS)
+            if key not in left and names[key] not in PER_RUN and not names[key].startswith(RUNTIME_ONLY_KEYS)
         }
     if isinstance(value, list):
         return [_without_run(each, prefix) for each in value]

@@ -71,7 +71,7 @@ def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) 
     """Measures the cost on clips of the reported split, on a GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = data.clip_dataset("test", cached=False)  # the frozen parts are part of the cost
-    samples = [clips[index] for index in range(min(len(clips), data.batch_size))]
+    samples = [clips[index] for index in range(min(len(clips), data.device_batch_size))]
     batch = collate(samples).to(device)
     model = model.to(device)
     return Cost(

@@ -92,7 +92,7 @@ def _fill(
     rank, world = model.trainer.global_rank, model.trainer.world_size
     mine = [i for i in range(len(dataset)) if i % world == rank]
     todo = [i for i in mine if cache.count(dataset.clips[i].record.clip_id, group) != count]
-    batches = _WholeClips(todo, count if group == TRAIN_VIEWS else 0, data.batch_size)
+    batches = _WholeClips(todo, count if group == TRAIN_VIEWS else 0, data.device_batch_size)
     with progress(f"features of {group}", len(todo)) as advance:
         done = 0
         for batch in data.loader(dataset, batches=batches):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, fields
+from itertools import chain
 from types import SimpleNamespace
 
 import cv2
@@ -22,11 +23,13 @@ from tests.fakes import write_dfew
 from tests.small_runs import MadeFaces, made_data
 
 
-def in_process(data: VideoDataModule, processes: int, rank: int = 0, epoch: int = 0) -> VideoDataModule:
+def in_process(
+    data: VideoDataModule, processes: int, rank: int = 0, epoch: int = 0, accumulated: int = 1
+) -> VideoDataModule:
     """The data module as one of several processes has it once the given number of epochs is trained."""
     trained = SimpleNamespace(epoch_progress=SimpleNamespace(current=SimpleNamespace(processed=epoch)))
     devices = {"num_devices": processes, "world_size": processes, "global_rank": rank}
-    data.trainer = SimpleNamespace(fit_loop=trained, **devices)
+    data.trainer = SimpleNamespace(fit_loop=trained, accumulate_grad_batches=accumulated, **devices)
     return data
 
 
@@ -248,9 +251,48 @@ def test_processes_share_the_evaluation_without_repetition():
 
 
 def test_balance_holds_over_the_batches_of_all_processes():
-    loaders = [in_process(made_data(balanced=True, batch_size=7), 2, rank).train_dataloader() for rank in range(2)]
+    loaders = [in_process(made_data(balanced=True, batch_size=14), 2, rank).train_dataloader() for rank in range(2)]
     for pair in zip(*loaders, strict=True):
         assert Counter(label for batch in pair for label in batch.label.tolist()) == dict.fromkeys(range(7), 2)
+
+
+def steps_of(processes: int, accumulated: int, **options) -> list[list[tuple[str, list[int]]]]:
+    """The clips and frames of each optimisation step, over all processes."""
+    loaders = [
+        in_process(made_data(**options), processes, rank, accumulated=accumulated).train_dataloader()
+        for rank in range(processes)
+    ]
+    batches = [[list(zip(b.clip_id, b.frame_index.tolist(), strict=True)) for b in loader] for loader in loaders]
+    assert {len(batch) for part in batches for batch in part} == {12 // processes // accumulated}
+    assert {len(part) for part in batches} == {3 * accumulated}  # of 41 clips, the epoch leaves 5 out
+    merged = [[*chain(*parts)] for parts in zip(*batches, strict=True)]
+    return [sorted(chain(*merged[i : i + accumulated])) for i in range(0, len(merged), accumulated)]
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize(("processes", "accumulated"), [(2, 1), (3, 1), (1, 4), (2, 3)])
+def test_every_step_sees_the_same_clips_and_frames_on_any_number_of_devices(processes, accumulated, balanced):
+    options = {"batch_size": 12, "balanced": balanced}
+    assert steps_of(processes, accumulated, **options) == steps_of(1, 1, **options)
+
+
+def test_a_batch_of_each_device_makes_the_step_grow_with_them():
+    data = in_process(made_data(per_device_batch_size=3), 2, accumulated=2)
+    assert (data.device_batch_size, data.step_batch_size) == (3, 12)
+    assert {len(batch) for batch in data.train_dataloader()} == {3}
+
+
+def test_a_remainder_is_refused_in_training_alone():
+    data = in_process(made_data(batch_size=10), 2, accumulated=2)
+    with pytest.raises(
+        ValueError, match=r"batch_size = 10 .* 2 processes and 2 accumulated .* multiple of 4. .*8 or 12"
+    ):
+        data.train_dataloader()
+    assert {len(batch) for batch in data.predict_dataloader()} == {2}
+    with pytest.raises(ValueError, match=r"batch_size to 5, use other"):
+        in_process(made_data(batch_size=4), 5).train_dataloader()
+    with pytest.raises(ValueError, match="per_device_batch_size = 0: expected 1 or more"):
+        made_data(per_device_batch_size=0)
 
 
 def test_fewer_clips_than_processes_is_an_error_that_says_so():

@@ -54,6 +54,14 @@ def test_the_draws_of_an_epoch_are_the_same_for_any_processes():
     assert alone == {draw for batch in global_batches(replicas=2, batch_size=5) for draw in batch}
 
 
+def test_accumulated_batches_are_parts_of_the_same_step():
+    whole = [*TrainingOrder(LABELS, 12, balanced=True)]
+    ranks = [[*TrainingOrder(LABELS, 2, True, replicas=3, rank=rank, accumulated=2)] for rank in range(3)]
+    steps = [[draw for part in ranks for draw in part[4 * i : 4 * i + 4]] for i in range(len(whole) // 12)]
+    assert [set(step) for step in steps] == [set(whole[12 * i : 12 * i + 12]) for i in range(len(whole) // 12)]
+    assert len(TrainingOrder([0, 1, 1], 2, replicas=2, accumulated=3)) == 6, "one whole step of repeated clips"
+
+
 def test_fewer_clips_than_a_batch_are_repeated():
     (batch,) = global_batches(labels=[0, 1, 1], balanced=False, replicas=2, batch_size=4)
     assert Counter(Counter(draw.clip for draw in batch).values()) == Counter({3: 2, 2: 1})

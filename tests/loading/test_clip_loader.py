@@ -90,10 +90,9 @@ def test_too_little_shared_memory_is_refused_before_training(monkeypatch, split)
 
 
 def test_all_processes_of_a_machine_share_its_memory(monkeypatch):
-    data = made_data(num_workers=1)
-    data.trainer = SimpleNamespace(
-        lightning_module=SimpleNamespace(inputs=frozenset({"face"})), world_size=4, num_devices=2, global_rank=0
-    )
+    data = made_data(num_workers=1, batch_size=16)  # four for each process
+    devices = {"world_size": 4, "num_devices": 2, "global_rank": 0, "accumulate_grad_batches": 1}
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(inputs=frozenset({"face"})), **devices)
     monkeypatch.setattr(clip_loader, "free_shared_memory", lambda: NEEDED - 1)
     with pytest.raises(WorkerError, match="2 worker processes"):
         data.fitting_dataloader()

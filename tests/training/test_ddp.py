@@ -42,7 +42,7 @@ VideoClassifier.training_step = training_step
 if __name__ == "__main__":
     sys.exit(main())
 """
-TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2", "--data.batch_size", "7")
+TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.max_epochs", "2", "--data.batch_size", "14")
 
 
 def run_two(start: list[str], arguments: tuple[str, ...], **variables: str) -> str:

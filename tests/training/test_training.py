@@ -243,7 +243,7 @@ def test_other_settings_are_listed_and_refused_but_not_machines(shared, monkeypa
     for part in ("model.init_args.sal: True there, False now", "data.batch_size: 8 there, 4 now", "--name"):
         assert part in said
     assert "max_epochs" not in said
-    machine = ("--trainer.max_epochs", "2", "--trainer.precision", "bf16-mixed", "--data.num_workers", "3")
+    machine = ("--trainer.max_epochs", "2", "--trainer.accumulate_grad_batches", "2", "--data.num_workers", "3")
     assert main(experiment(*machine)) == 0
 
 
