@@ -87,18 +87,34 @@ def _rescale(position: Tensor, length: int, num_frames: int) -> Tensor:
     return ((position + 0.5) * num_frames / length).floor().long().clamp(0, num_frames - 1)
 
 
-def segment_indices(num_frames: int, n: int, generator: Generator | None = None) -> Tensor:
-    """Sample one frame from each of `n` equal segments: the middle one, or a random one if a generator is given.
+def segment_indices(num_frames: int, n: int, generator: Generator | None = None, successive: int = 1) -> Tensor:
+    """Sample `n` frames: from each of `n / successive` equal segments, that many successive frames.
+
+    They begin in the middle of the segment, or anywhere in it if a generator is given.
+
+    Args:
+        num_frames: frames in the video.
+        n: frames that are sampled.
+        generator: source of randomness; None for deterministic sampling.
+        successive: frames of each segment, 2 in Former-DFER (Zhao and Liu, 2021) and what follows it.
 
     Returns:
         (n,) int64 frame numbers.
 
     Raises:
-        ValueError: the video has no frames.
+        ValueError: the video has no frames, or `n` is no multiple of `successive`.
     """
     _check_count(num_frames)
-    within = torch.full((n,), 0.5) if generator is None else torch.rand(n, generator=generator)
-    return ((torch.arange(n) + within.double()) * num_frames / n).floor().long().clamp(0, num_frames - 1)
+    if successive < 1 or n % successive:
+        raise ValueError(
+            f"{n} frames cannot be cut into segments of {successive} successive frames; set `frames` to a multiple of "
+            "`successive`"
+        )
+    segments, starts = n // successive, max(num_frames - successive + 1, 1)
+    within = torch.full((segments,), 0.5) if generator is None else torch.rand(segments, generator=generator)
+    first = ((torch.arange(segments) + within.double()) * starts / segments).floor().long().clamp(0, starts - 1)
+    frames = (first[:, None] + torch.arange(successive)).flatten().clamp_max(num_frames - 1)
+    return frames.sort().values  # segments of short clips overlap
 
 
 def random_indices(num_frames: int, k: int, generator: Generator | None = None) -> Tensor:
@@ -205,15 +221,16 @@ class SubvideoSampler(FrameSampler):
 
 @dataclass
 class SegmentSampler(FrameSampler):
-    """Sample one frame from each of `frames` equal segments; see `segment_indices`."""
+    """Sample `successive` frames from each of `frames / successive` equal segments; see `segment_indices`."""
 
     num_clips: ClassVar[int] = 1
     frames: int = 16
     eval_views: int = 1
+    successive: int = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """Return (frames,) int64 frame numbers."""
-        return segment_indices(num_frames, self.frames, generator)
+        return segment_indices(num_frames, self.frames, generator, self.successive)
 
 
 @dataclass

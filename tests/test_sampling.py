@@ -35,6 +35,7 @@ def lengths_and_draws() -> Iterator[tuple[int, torch.Generator | None]]:
         SubvideoSampler(clips=12, frames=2),
         SubvideoSampler(eval_frames="first"),
         SegmentSampler(6),
+        SegmentSampler(16, successive=2),
         ContiguousSampler(),
         ContiguousSampler(5, eval_views=3),
         RandomSampler(32),
@@ -107,6 +108,21 @@ def test_segments_by_hand():
     assert segment_indices(9, 1).tolist() == [4]
     for generator in draws()[1:]:
         assert ((segment_indices(100, 5, generator) // 20) == torch.arange(5)).all()
+
+
+def test_successive_frames_of_segments_are_those_of_former_dfer():
+    """Evaluation takes frame int(t / 2 + t x) of segment x and the next one, where t is (frames - 1) / 8."""
+    for num_frames in (17, 40, 143):
+        tick = (num_frames - 1) / 8
+        expected = [first + i for first in (int(tick / 2 + tick * x) for x in range(8)) for i in (0, 1)]
+        assert segment_indices(num_frames, 16, successive=2).tolist() == expected
+    seen = torch.stack([segment_indices(81, 16, generator, 2).view(8, 2) for generator in draws()[1:]])
+    assert (seen.diff(dim=2) == 1).all()
+    assert (seen[..., 0] // 10 == torch.arange(8)).all()
+    assert len(seen[:, 0, 0].unique()) > 3
+    assert segment_indices(1, 4, successive=2).tolist() == [0, 0, 0, 0]
+    with pytest.raises(ValueError, match="5 frames cannot be cut into segments of 2 successive frames; set `frames`"):
+        segment_indices(10, 5, successive=2)
 
 
 def test_random_indices_repeat_only_where_they_must():
