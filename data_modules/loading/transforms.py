@@ -96,6 +96,9 @@ class ClipAugmentation:
         contrast: fraction of the contrast.
         crop: fraction of the side that is cut out at a random position: with 0.875 and images of 224 pixels, 224 of
             256. Evaluation cuts out the centre.
+        area: smallest share of the area that training cuts out: a rectangle of any area from this share to the whole,
+            at a random position and with sides of 3:4 to 4:3, which is stretched to the square, as torchvision's
+            `RandomResizedCrop` does. Sides longer than the image are cut at its border. Evaluation sees the whole.
         landmark_noise: standard deviation of Gaussian noise on each landmark coordinate, in pixels of a crop with a
             side of 224, as in `fer noise`.
         eval_flip: evaluation also sees the mirror image of each clip, and the predictions for both are averaged.
@@ -103,7 +106,7 @@ class ClipAugmentation:
             trained and evaluated on landmarks of one strength of noise.
 
     Raises:
-        ValueError: `crop` is not above 0 and at most 1, or `landmark_noise` is negative.
+        ValueError: `crop` or `area` is not above 0 and at most 1, both are below 1, or `landmark_noise` is negative.
     """
 
     flip: bool = True
@@ -113,6 +116,7 @@ class ClipAugmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     crop: float = 1.0
+    area: float = 1.0
     landmark_noise: float = 0.0
     eval_flip: bool = False
     noisy_evaluation: bool = False
@@ -120,6 +124,10 @@ class ClipAugmentation:
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1:
             raise ValueError(f"crop = {self.crop}: expected a fraction of the side above 0 and at most 1")
+        if not 0 < self.area <= 1:
+            raise ValueError(f"area = {self.area}: expected a share of the area above 0 and at most 1")
+        if self.area < 1 and self.crop < 1:
+            raise ValueError(f"crop = {self.crop} and area = {self.area}: expected one of them, and 1 for the other")
         if self.landmark_noise < 0:
             raise ValueError(
                 f"landmark_noise = {self.landmark_noise}: expected a standard deviation of 0 or more pixels"
@@ -136,7 +144,7 @@ class ClipAugmentation:
         noise = self._noise(size) if self.noisy_evaluation else 0.0
         if self.crop == 1 and not (mirrored or noise):
             return None
-        matrix = self._crop_matrix(size, (0.5, 0.5))
+        matrix = _crop_matrix(size, np.full(2, self.crop), np.full(2, 0.5))
         matrix = _mirror(matrix, size) if mirrored else matrix
         return ClipTransform(matrix, mirrored, 1.0, 1.0, noise, noise_seed, shown=self.crop)
 
@@ -148,11 +156,6 @@ class ClipAugmentation:
         """Return the standard deviation of the noise in pixels of crops of side `size`."""
         return self.landmark_noise * size / NOISE_CROP
 
-    def _crop_matrix(self, size: int, position: tuple[float, float]) -> NDArray[np.float64]:
-        """Return the (2, 3) matrix of a crop; `position` runs from (0, 0), the top left, to (1, 1)."""
-        start = (1 - self.crop) * size * np.array(position)  # of the crop, from the corner of the image
-        return np.column_stack([np.eye(2) / self.crop, (0.5 - start) / self.crop - 0.5])
-
     def draw(self, size: int, generator: Generator) -> ClipTransform:
         """Draw a transform for a clip with crops of side `size`."""
         mirrored = self.flip and bool(torch.rand((), generator=generator) < 0.5)
@@ -162,16 +165,44 @@ class ClipAugmentation:
         centre = (size - 1) / 2
         matrix = cv2.getRotationMatrix2D((centre, centre), angle * self.rotation, 1 + scale * self.scale)
         matrix[:, 2] += np.array([right, down]) * self.translation * size
-        if self.crop < 1:
-            x, y = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-            matrix = self._crop_matrix(size, (x, y)) @ np.vstack([matrix, [0, 0, 1]])
+        sides = np.full(2, self.crop)
+        if self.area < 1:
+            sides = _random_sides(self.area, generator)
+        if self.crop < 1 or self.area < 1:
+            position = torch.rand(2, generator=generator, dtype=torch.float64).numpy()
+            matrix = _crop_matrix(size, sides, position) @ np.vstack([matrix, [0, 0, 1]])
         if mirrored:
             matrix = _mirror(matrix, size)
         noise = self._noise(size)
         seed = int(torch.randint(2**62, (), generator=generator)) if noise else 0
         return ClipTransform(
-            matrix, mirrored, 1 + brightness * self.brightness, 1 + contrast * self.contrast, noise, seed, self.crop
+            matrix,
+            mirrored,
+            1 + brightness * self.brightness,
+            1 + contrast * self.contrast,
+            noise,
+            seed,
+            float(sides.max()),
         )
+
+
+def _random_sides(area: float, generator: Generator) -> NDArray[np.float64]:
+    """Draw width and height of a crop, (2,) shares of the image's side; see `ClipAugmentation.area`."""
+    share, ratio = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    aspect = (3 / 4) ** (1 - 2 * ratio)  # 3:4 to 4:3, both as likely
+    return np.minimum(np.sqrt((area + (1 - area) * share) * np.array([aspect, 1 / aspect])), 1.0)
+
+
+def _crop_matrix(size: int, sides: NDArray[np.float64], position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (2, 3) matrix of a crop.
+
+    Args:
+        size: side of the image, pixels.
+        sides: width and height of the crop, (2,) shares of the image's side.
+        position: of the crop, from (0, 0), the top left, to (1, 1).
+    """
+    start = (1 - sides) * size * position  # of the crop, from the corner of the image
+    return np.column_stack([np.diag(1 / sides), (0.5 - start) / sides - 0.5])
 
 
 def _mirror(matrix: NDArray[np.float64], size: int) -> NDArray[np.float64]:

@@ -172,6 +172,62 @@ def test_impossible_crops_are_refused(crop):
         ClipAugmentation(crop=crop)
 
 
+AREA = ClipAugmentation(flip=False, area=0.08)
+
+
+def window(transform, size):
+    """Left, top, width and height of what a transform shows, in shares of an image's side."""
+    first, last = (cv2.invertAffineTransform(transform.matrix) @ [edge, edge, 1] for edge in (-0.5, size - 0.5))
+    return *((first + 0.5) / size), *((last - first) / size)
+
+
+def test_random_areas_are_those_of_torchvision():
+    """Down to 8 % of the area, sides of 3:4 to 4:3, everywhere; by the mean of the areas, uniformly."""
+    windows = np.array([window(AREA.draw(112, torch.Generator().manual_seed(seed)), 112) for seed in range(2000)])
+    left, top, width, height = windows.T
+    assert min(left.min(), top.min()) >= -1e-9
+    assert max((left + width).max(), (top + height).max()) <= 1 + 1e-9
+    whole = np.maximum(width, height) < 1 - 1e-9  # not cut at the border
+    assert ((width / height)[whole] >= 3 / 4 - 1e-9).all()
+    assert ((width / height)[whole] <= 4 / 3 + 1e-9).all()
+    areas = width * height
+    assert areas.min() == pytest.approx(0.08, abs=0.01)
+    assert np.quantile(areas, [0.25, 0.5]) == pytest.approx([0.08 + 0.92 / 4, 0.08 + 0.92 / 2], abs=0.03)
+    assert areas.max() > 0.95
+    assert np.corrcoef(width[whole], height[whole])[0, 1] > 0.7
+    assert np.quantile((left / (1 - width))[whole], 0.5) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_random_area_is_the_window_stretched_to_the_square():
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8), (0, 0), 6)
+    for seed in range(5):
+        transform = AREA.draw(112, torch.Generator().manual_seed(seed))
+        left, top, width, height = (224 * value for value in window(transform, 112))
+        x, y = ((np.arange(112) + 0.5) * side / 112 + start - 0.5 for side, start in ((width, left), (height, top)))
+        columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+        expected = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        assert np.abs(transform.image(image, 112).astype(int) - expected).max() <= 3
+        assert transform.shown == pytest.approx(max(width, height) / 224)
+
+
+def test_random_areas_change_no_other_draw_and_not_the_evaluation():
+    for seed in range(3):
+        without, with_area = (
+            ClipAugmentation(brightness=0.2, area=area).draw(100, torch.Generator().manual_seed(seed))
+            for area in (1.0, 0.5)
+        )
+        assert (without.mirrored, without.brightness) == (with_area.mirrored, with_area.brightness)
+    assert AREA.evaluation(112) is None
+
+
+def test_impossible_areas_are_refused():
+    for area in (0.0, 1.2):
+        with pytest.raises(ValueError, match=f"area = {area}: expected a share of the area above 0 and at most 1"):
+            ClipAugmentation(area=area)
+    with pytest.raises(ValueError, match=r"crop = 0\.875 and area = 0\.5: expected one of them"):
+        ClipAugmentation(crop=0.875, area=0.5)
+
+
 def test_landmark_noise_differs_by_frame_and_has_its_strength():
     points = np.zeros((40, 68, 3), np.float32)
     augmentation = ClipAugmentation(flip=False, landmark_noise=2.0)
