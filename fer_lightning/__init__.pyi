@@ -11,6 +11,8 @@ from .architectures.context.pyramid import ContextTemporalPyramid as ContextTemp
 from .architectures.context.spatiotemporal import ContextSpatiotemporal as ContextSpatiotemporal
 from .architectures.ecnn_fsa import CNNLSTM as CNNLSTM
 from .architectures.ecnn_fsa import ECNNFSA as ECNNFSA
+from .architectures.former_dfer import ConvolutionalSpatialTransformer as ConvolutionalSpatialTransformer
+from .architectures.former_dfer import FormerDFER as FormerDFER
 from .architectures.frame_attention import FrameAttention as FrameAttention
 from .architectures.frame_average import FrameAverage as FrameAverage
 from .architectures.image_classifier import DenseNetFC as DenseNetFC

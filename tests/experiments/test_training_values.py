@@ -27,6 +27,31 @@ ECNN = {  # Chen et al., 2023 (003)
     "data.size": (224, "section 2.1"),
 }
 ECNN_VIDEO = ECNN | {"data.sampler.frames": (5, "section 2.1, n")}
+FORMER_DFER = {  # https://github.com/zengqunzhao/Former-DFER
+    "model.optimizer.class_path": (SGD, "main_DFEW.py"),
+    "model.optimizer.lr": (1e-2, "main_DFEW.py"),
+    "model.optimizer.momentum": (0.9, "main_DFEW.py"),
+    "model.optimizer.weight_decay": (1e-4, "main_DFEW.py"),
+    "model.scheduler.class_path": ("torch.optim.lr_scheduler.StepLR", "main_DFEW.py"),
+    "model.scheduler.step_size": (40, "main_DFEW.py"),
+    "model.scheduler.gamma": (0.1, "main_DFEW.py"),
+    "model.backbone.name": ("resnet18", "models/S_Former.py"),
+    "model.backbone.weights": ("random", "main_DFEW.py"),
+    "model.backbone.pixels": ("unit", "dataloader/video_transform.py, division by 255 alone"),
+    "model.backbone.depth": (1, "models/S_Former.py"),
+    "model.backbone.heads": (8, "models/S_Former.py"),
+    "model.backbone.hidden": (512, "models/S_Former.py"),
+    "model.depth": (3, "models/T_Former.py"),
+    "model.heads": (8, "models/T_Former.py"),
+    "model.hidden": (1024, "models/T_Former.py"),
+    "data.sampler.frames": (16, "dataloader/dataset_DFEW.py, eight segments of two frames"),
+    "data.sampler.successive": (2, "dataloader/dataset_DFEW.py"),
+    "data.batch_size": (32, "main_DFEW.py"),
+    "data.size": (112, "dataloader/dataset_DFEW.py"),
+    "data.augmentation.area": (0.08, "dataloader/video_transform.py"),
+    "data.augmentation.flip": (True, "dataloader/video_transform.py"),
+    "trainer.max_epochs": (100, "main_DFEW.py"),
+}
 SARNN = {  # Lee et al., 2020 (000)
     "data.sampler.frames": (16, "section 5.2.1"),
     "data.size": (224, "section 5.2.1"),
@@ -149,6 +174,14 @@ VALUES: dict[str, dict[str, tuple[object, str]]] = {
         "model.scheduler.warmup": (10, "main.py"),
         "data.sampler.eval_frames": ("first", "NewDataset.py, frames 0, 3, 6, 9, 12"),
         "data.augmentation": (None, "load_materials.py, ToTensor alone"),
+    },
+    "former_dfer_dfew": FORMER_DFER,
+    "former_dfer_ferv39k": FORMER_DFER,
+    "former_dfer_afew": FORMER_DFER
+    | {
+        "model.start_from": ("run:former_dfer_dfew", "main_AFEW.py, the model of DFEW's first fold"),
+        "model.optimizer.lr": (1e-3, "main_AFEW.py"),
+        "trainer.max_epochs": (20, "main_AFEW.py"),
     },
 }
 LEFT_OPEN = {
