@@ -16,6 +16,7 @@ from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, FrozenFeatures
 from fer_lightning.evaluation.views import ClipViews
 from fer_lightning.layers.backbones import Pretrained
+from fer_lightning.training.losses import intensity_aware_losses
 from fer_lightning.training.split_metrics import SplitMetrics
 from fer_lightning.weights import ENTRY, RANDOM, classes_in, load_fitting_weights
 
@@ -32,6 +33,8 @@ class VideoClassifier(L.LightningModule):
         scheduler: creates the schedule of the learning rate from the optimiser. It is stepped every epoch.
         monitor: the logged value that a `ReduceLROnPlateau` follows, usually one of the inner split.
         label_smoothing: of the cross-entropy.
+        intensity_aware: weight of the intensity-aware loss beside the cross-entropy, 0.1 in its authors' code; see
+            `intensity_aware_losses`.
         vote_share: share of the annotators' votes in the target of the cross-entropy. The rest is the label: 0 trains
             on labels alone, 1 on the distributions of the votes alone. Only for data sets with votes.
         class_weights: whether clips of rare classes weigh more, so that all classes have the same total weight.
@@ -39,7 +42,8 @@ class VideoClassifier(L.LightningModule):
             is left out if it has other classes.
 
     Raises:
-        ValueError: the class names are not unique or not in alphabetical order, or `vote_share` is not from 0 to 1.
+        ValueError: the class names are not unique or not in alphabetical order, `vote_share` is not from 0 to 1, or
+            `intensity_aware` is negative.
     """
 
     weights: Tensor
@@ -53,6 +57,7 @@ class VideoClassifier(L.LightningModule):
         scheduler: SchedulerFactory | None = None,
         monitor: str = "inner/loss",
         label_smoothing: float = 0.0,
+        intensity_aware: float = 0.0,
         vote_share: float = 0.0,
         class_weights: bool = False,
         start_from: str = RANDOM,
@@ -64,7 +69,9 @@ class VideoClassifier(L.LightningModule):
         self.optimizer, self.scheduler, self.monitor = optimizer, scheduler, monitor
         if not 0 <= vote_share <= 1:
             raise ValueError(f"vote_share = {vote_share}: expected a share from 0, labels alone, to 1, votes alone")
-        self.label_smoothing, self.vote_share = label_smoothing, vote_share
+        if intensity_aware < 0:
+            raise ValueError(f"intensity_aware = {intensity_aware}: expected the weight of a loss, 0 or more")
+        self.label_smoothing, self.vote_share, self.intensity_aware = label_smoothing, vote_share, intensity_aware
         self.class_weights, self.start_from = class_weights, start_from
         self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # mean over clips is 1
         self.configuration: dict[str, Any] = {}  # the resolved configuration, saved in checkpoints
@@ -194,7 +201,9 @@ class VideoClassifier(L.LightningModule):
         return self.sample_losses(output.logits, batch).mean()
 
     def sample_losses(self, logits: Tensor, batch: ClipBatch) -> Tensor:
-        """Returns the cross-entropy of each sample times the weight of its class: (B, C) -> (B,).
+        """Returns the loss of each sample times the weight of its class: (B, C) -> (B,).
+
+        It is the cross-entropy and, where asked for, a share of the intensity-aware loss.
 
         Raises:
             ValueError: votes are part of the target, and the data set has none.
@@ -208,6 +217,8 @@ class VideoClassifier(L.LightningModule):
                 )
             target = torch.lerp(target, batch.votes, self.vote_share)
         losses = F.cross_entropy(logits.float(), target, reduction="none", label_smoothing=self.label_smoothing)
+        if self.intensity_aware:
+            losses = losses + self.intensity_aware * intensity_aware_losses(logits, batch.label)
         return losses * self.weights[batch.label]
 
     def predict_clips(self, batch: ClipBatch) -> tuple[ClipPredictions, Tensor]:

@@ -177,6 +177,7 @@ VALUES: dict[str, dict[str, tuple[object, str]]] = {
     },
     "former_dfer_dfew": FORMER_DFER,
     "former_dfer_ferv39k": FORMER_DFER,
+    "former_dfer_ial_dfew": FORMER_DFER | {"model.intensity_aware": (0.1, "main.py of the authors of the loss")},
     "former_dfer_afew": FORMER_DFER
     | {
         "model.start_from": ("run:former_dfer_dfew", "main_AFEW.py, the model of DFEW's first fold"),
