@@ -190,7 +190,8 @@ def _random_sides(area: float, generator: Generator) -> NDArray[np.float64]:
     """Draw width and height of a crop, (2,) shares of the image's side; see `ClipAugmentation.area`."""
     share, ratio = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
     aspect = (3 / 4) ** (1 - 2 * ratio)  # 3:4 to 4:3, both as likely
-    return np.minimum(np.sqrt((area + (1 - area) * share) * np.array([aspect, 1 / aspect])), 1.0)
+    sides: NDArray[np.float64] = np.sqrt((area + (1 - area) * share) * np.array([aspect, 1 / aspect]))
+    return sides.clip(max=1.0)
 
 
 def _crop_matrix(size: int, sides: NDArray[np.float64], position: NDArray[np.float64]) -> NDArray[np.float64]:

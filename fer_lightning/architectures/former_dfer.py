@@ -56,7 +56,7 @@ class SpatialEncoder(nn.Module):
         tokens = maps.flatten(2).transpose(1, 2) + self.position  # (N, grid², C)
         for block in self.blocks:
             tokens = block(tokens)
-        return tokens.transpose(1, 2).unflatten(2, maps.shape[2:])
+        return tokens.transpose(1, 2).reshape(maps.shape)
 
 
 class ConvolutionalSpatialTransformer(FrameBackbone):
