@@ -25,13 +25,14 @@ from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
+from fer_lightning.predict.expressions import VideoExpressions, VideoFacts
 from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses
 from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.row_classifier import RowClassifier
 from fer_lightning.predict.settings import Confidence, PredictionSettings
 from fer_lightning.predict.shared_faces import shared_face_settings
 from fer_lightning.predict.stages import Stages
-from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows, video_duration
+from fer_lightning.predict.timeline import Timeline, plan_rows, video_duration
 from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, output_folder
 from fer_lightning.predict.video_result import VideoResult

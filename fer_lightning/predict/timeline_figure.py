@@ -10,9 +10,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NO_AUDIO, NO_FACE, UNSURE
-from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline, VideoExpressions
+from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.report.figures.style import GREY, INK, class_colours, plain, png, share_axis, styled
 

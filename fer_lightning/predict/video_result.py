@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_modules.utils.text import packets_or_images
+from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.settings import NO_FACE
-from fer_lightning.predict.timeline import VideoExpressions
 from fer_lightning.predict.timeline_figure import format_duration
 from fer_lightning.predict.video_files import VIDEO, printable_line
 

@@ -26,9 +26,10 @@ from fer_lightning import CEFLNet, FrameBackbone
 from fer_lightning.cli import main as cli
 from fer_lightning.cli import predict
 from fer_lightning.predict.annotated_video import write_annotated
+from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.settings import NO_FACE
-from fer_lightning.predict.timeline import Timeline, TimelineRows, VideoExpressions, plan_rows, video_duration
+from fer_lightning.predict.timeline import Timeline, TimelineRows, plan_rows, video_duration
 from fer_lightning.predict.timeline_figure import format_duration
 from fer_lightning.predict.video_files import find_videos, output_folder, printable_line, source_video
 from fer_lightning.predict.windows import WindowClassifier

@@ -18,9 +18,10 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.video.audio_track import read_audio
 from fer_lightning.cli import main as cli
 from fer_lightning.evaluation.outputs import ClassifierOutput
+from fer_lightning.predict.expressions import VideoExpressions, VideoFacts
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NEITHER, NO_AUDIO, ModelFacts, PredictionSettings
-from fer_lightning.predict.timeline import Timeline, VideoExpressions, VideoFacts, plan_rows
+from fer_lightning.predict.timeline import Timeline, plan_rows
 from fer_lightning.predict.timeline_figure import timeline_figure
 from fer_lightning.predict.video_files import find_videos
 from fer_lightning.predict.video_result import VideoResult
