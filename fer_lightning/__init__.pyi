@@ -38,8 +38,13 @@ from .layers.vgg import VGG16 as VGG16
 from .layers.vgg import VGG19 as VGG19
 from .layers.vgg import EnhancedVGG as EnhancedVGG
 from .layers.video_backbones import ClipBackbone as ClipBackbone
+from .predict.recogniser import Recogniser as Recogniser
+from .predict.recognition import Recognition as Recognition
+from .predict.request import RecognitionOptions as RecognitionOptions
+from .predict.timeline import Window as Window
 from .training.classifier import VideoClassifier as VideoClassifier
 from .training.curves import CurvesLogger as CurvesLogger
+from .training.loading import load as load
 from .training.random_batch import random_batch as random_batch
 from .training.schedules import DampedCosine as DampedCosine
 from .training.schedules import WarmupCosine as WarmupCosine

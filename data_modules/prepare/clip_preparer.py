@@ -20,7 +20,7 @@ from data_modules.utils.faults import is_passing
 from data_modules.utils.text import counted
 from data_modules.video.audio_track import AudioTrack, is_audio_file, open_audio, require_audio
 from data_modules.video.reader import is_video_file, open_clip
-from data_modules.video.source import UnreadableVideoError
+from data_modules.video.source import UnreadableVideoError, VideoSource
 
 DAMAGED = "audio unreadable: "
 
@@ -63,28 +63,38 @@ class ClipPreparer:
             return self._sound_alone(record, ClipSummary(record.clip_id, 0, 0, source=stamp, content=content))
         source = open_clip(self._folder, record)
         annotations = self._annotations(record, (source.width, source.height))
+        summary = ClipSummary(record.clip_id, 0, 0, source=stamp, content=content)
+        return (yield from self._with_faces(source, annotations, summary, self._folder / record.path))
+
+    def frames(self, clip_id: str, source: VideoSource) -> Generator[float, None, ClipSummary]:
+        """Writes the file of a clip without audio and annotations, whose frames need not be in a file.
+
+        Yields and raises as a call does.
+        """
+        return self._with_faces(source, ClipAnnotations(clip_id), ClipSummary(clip_id, 0, 0), None)
+
+    def _with_faces(
+        self, source: VideoSource, annotations: ClipAnnotations, summary: ClipSummary, audio: Path | None
+    ) -> Generator[float, None, ClipSummary]:
         locations = yield from self._extractor.locate(source, annotations)
-        with self._store.writing(record.clip_id) as writer:
+        with self._store.writing(summary.clip_id) as writer:
             faces = 0
             for face in self._extractor.crop(source, locations, annotations):
                 writer.add(face)
                 faces += 1
                 yield (1 + face.index / source.num_frames) / 2
-            audio_reason = self._add_audio(record, writer)
+            audio_reason = self._add_audio(audio, writer)
             count = source.num_frames
-            reason = "" if faces else f"no face found in {counted(count, 'frame')}"
-            summary = ClipSummary(
-                record.clip_id,
-                count,
-                faces,
-                source.fps,
-                reason,
+            summary = replace(
+                summary,
+                num_frames=count,
+                num_faces=faces,
+                fps=source.fps,
+                reason="" if faces else f"no face found in {counted(count, 'frame')}",
                 broken=source.broken,
                 width=source.width,
                 height=source.height,
                 audio_reason=audio_reason,
-                source=stamp,
-                content=content,
             )
             return writer.finish(summary, source.timestamps)
 
@@ -112,10 +122,9 @@ class ClipPreparer:
             read_face_table(path, size) if path else None,
         )
 
-    def _add_audio(self, record: VideoRecord, writer: ClipWriter) -> str:
-        """Writes the clip's audio; returns what is wrong with it. Damaged audio is dropped, but not the faces."""
-        path = self._folder / record.path
-        if not self._settings.audio or not is_video_file(path):
+    def _add_audio(self, path: Path | None, writer: ClipWriter) -> str:
+        """Writes a file's audio; returns what is wrong with it. Damaged audio is dropped, but not the faces."""
+        if path is None or not self._settings.audio or not is_video_file(path):
             return ""
         try:
             track = open_audio(path, AUDIO_RATE)

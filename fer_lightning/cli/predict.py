@@ -7,20 +7,22 @@ from pathlib import Path
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
-from fer_lightning.predict.request import PredictionRequest
+from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos, printable_line
 from fer_lightning.runs.lookup import find_run
 
 COLUMNS = """columns of expressions.csv, a line for each row:
+  video, person     name of the file, and number of the person: 1, the main face; empty for sound alone
   time, start, end  middle, start and end of the row in seconds
   expression        the most probable class, or "no face", "no audio", "no face or audio", or "unsure" (--abstain)
   confidence        the probability of the most probable class, 0 to 1; empty without a face or audio
   p_CLASS           probability of each class, 0 to 1
-  faces             share of the row's frames that have a face, 0 to 1 (not a number of faces); models of faces
+  face_share        share of the row's frames that have a face, 0 to 1; models of faces
                     need 0.5, so a row may say "no face" although some of its frames have one; empty for sound alone
   audio             1 if there is audio in the row's window, else 0
   yaw, pitch, roll  mean head pose in degrees; empty if unknown
   reason            why there is no expression; empty if there is one
+  world             what the model was trained on: rendered or real faces or voices; or unknown
 
 Probabilities are calibrated if the run's calibration.json, in its folder or beside the checkpoint, has a temperature.
 With --abstain 0.1, rows are unsure whose confidence is below a threshold above which at most 10 % of the clips of the
@@ -66,7 +68,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
         ValueError: an option has an invalid value.
     """
-    default = PredictionRequest
+    default, recognition = PredictionRequest, RecognitionOptions
     parser = argparse.ArgumentParser(
         "fer predict",
         description="Recognises expressions over time in videos, and in files of sound with a model of audio.",
@@ -83,11 +85,11 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         help="folder of a run or of an ensemble, its name below runs/, or a checkpoint",
     )
     add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
-    add("--detector", choices=("mtcnn", "insightface"), default=default.detector, help="finds the faces (mtcnn)")
-    add("--window", type=float, default=default.window, help="seconds of video for each expression (2)")
-    add("--hop", type=float, default=default.hop, help="seconds from one row to the next (0.5)")
-    add("--every", type=int, default=default.every, help="look for faces in every n-th frame (4)")
-    add("--device", default=default.device, help="auto, cpu, cuda, cuda:1 or mps")
+    add("--detector", choices=("mtcnn", "insightface"), default=recognition.detector, help="finds the faces (mtcnn)")
+    add("--window", type=float, default=recognition.window, help="seconds of video for each expression (2)")
+    add("--hop", type=float, default=recognition.hop, help="seconds from one row to the next (0.5)")
+    add("--every", type=int, default=recognition.every, help="look for faces in every n-th frame (4)")
+    add("--device", default=recognition.device, help="auto, cpu, cuda, cuda:1 or mps")
     add("--workers", type=int, default=default.workers, help="videos read at the same time, each by a process (1)")
     add("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
     add("--head-pose", action="store_true", help="measure yaw, pitch and roll even if the model needs no landmarks")
@@ -109,15 +111,17 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         tuple(videos),
         find_run(options.checkpoint[0]),
         options.out,
-        options.detector,
-        options.window,
-        options.hop,
-        options.every,
-        options.device,
+        RecognitionOptions(
+            options.detector,
+            options.window,
+            options.hop,
+            options.every,
+            options.device,
+            options.head_pose,
+            not options.no_calibration,
+            options.abstain,
+        ),
         not options.no_video,
         options.workers,
-        options.head_pose,
-        not options.no_calibration,
-        options.abstain,
     )
     return request, missing

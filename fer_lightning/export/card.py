@@ -9,20 +9,11 @@ from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.experiments.request import data_class
+from fer_lightning.report.model_label import limits_of, world_of
 from fer_lightning.report.sections.classes import HEADER, class_rows
 from fer_lightning.report.summary import interval_method, sample_size
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.tables.grid import markdown_table
-
-LIMITS_OF_FACES = (
-    "No figure here is of faces that look far up, down or to the side, or that are smaller than the model's crop.",
-)
-GENERAL_LIMITS = (
-    "It names expressions as annotators of its data set did. It does not know what a person feels.",
-    "Nobody has measured how its errors differ between ages, sexes, origins, glasses, beards, masks or poses, since "
-    "its data do not tell these: measure it on people like yours before you rely on it.",
-    "Not for decisions about people, such as recruiting, teaching, policing or health.",
-)
 
 
 def model_card(run: RunFolder, model: Path) -> str:
@@ -62,8 +53,7 @@ def _data(run: RunFolder, info: RunInfo) -> Iterator[str]:
     inner = run.predictions("inner")
     chosen = f" on {len(PredictionTable.read(inner))} clips of the inner split" if inner.exists() else ""
     yield "## Where it comes from"
-    world = f"{'rendered' if dataset.is_rendered else 'real'} {'faces' if dataset.has_pictures else 'voices'}"
-    yield f"- Trained on {info.dataset}, {world}; licence of the data: {dataset.licence}."
+    yield f"- Trained on {info.dataset}, {world_of(dataset)}; licence of the data: {dataset.licence}."
     yield "- For research: whether weights may be used for more than the data is not settled."
     commit = info.commit or "unknown"
     yield f"- Experiment `{info.experiment}`, fold {info.fold}, seed {info.seed}, from commit {commit}."
@@ -103,7 +93,6 @@ def _confusion(table: PredictionTable) -> Iterator[str]:
 
 
 def _limits(info: RunInfo) -> Iterator[str]:
-    dataset = data_class(info.dataset)
     yield "## What it cannot do"
-    for limit in (*dataset.limits, *(LIMITS_OF_FACES if dataset.has_pictures else ()), *GENERAL_LIMITS):
+    for limit in limits_of([data_class(info.dataset)]):
         yield f"- {limit}"

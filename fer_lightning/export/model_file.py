@@ -1,6 +1,7 @@
 """Writes a trained model to one safetensors file that `fer predict --checkpoint` reads."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
+from fer_lightning.report.model_label import facts_of_run
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained, without_training
 from fer_lightning.weights import ENTRY, SAFETENSORS, checkpoint_of, read_checkpoint, tensors_in
 
@@ -41,6 +44,7 @@ def write_model_file(run: Path, path: Path, half: bool = True) -> None:
         "class_names": own["class_names"],
         "configuration": _input_settings(own["configuration"]),
         "epoch": content["epoch"],
+        "facts": asdict(facts_of_run(RunFolder(run))),
         "calibration": calibration.read_text() if calibration.is_file() else "",
     }
     atomic_write(path, save(tensors, {ENTRY: json.dumps(entry)}))

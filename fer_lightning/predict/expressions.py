@@ -1,17 +1,15 @@
-"""What `fer predict` finds in one video: its facts, the settings, its expressions, and the tables that are written."""
+"""What is recognised in one video: its facts, the settings, and its expressions, faces and audio over time."""
 
-import json
-import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from data_modules.faces.head_pose import ANGLES
-from data_modules.utils.csv_tables import csv_bytes
-from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.settings import PredictionSettings
-from fer_lightning.predict.timeline import MISSING, Timeline
-from fer_lightning.predict.video_files import FORMAT
+from fer_lightning.predict.timeline import Timeline, Window
+from fer_lightning.report.model_label import ModelLabel
 
 
 @dataclass(frozen=True)
@@ -28,6 +26,11 @@ class VideoFacts:
     frames_with_face: int
     audio: float  # seconds; 0 if there is no audio, or only silence
     audio_reason: str  # what is wrong with the audio track; empty if nothing is
+
+    @property
+    def name(self) -> str:
+        """The name of the file or folder."""
+        return Path(self.path).name
 
     @property
     def is_sound_alone(self) -> bool:
@@ -52,13 +55,33 @@ class VideoFacts:
 
 
 @dataclass(frozen=True, eq=False)
+class FaceTrack:
+    """Where the face is in each of the M frames that show it."""
+
+    time: NDArray[np.float64]  # (M,) seconds
+    box: NDArray[np.float32]  # (M, 4) left, top, right and bottom in pixels of the video
+
+
+@dataclass(frozen=True, eq=False)
 class VideoExpressions:
-    """The expressions of one video with everything that the tables record about them."""
+    """The expressions of one video, with what is needed to say where they come from and to draw them.
+
+    Iterating over it gives its windows.
+    """
 
     video: VideoFacts
     settings: PredictionSettings
+    label: ModelLabel
     timeline: Timeline
+    track: FaceTrack
+    sound: NDArray[np.float32]  # (N, 2) lowest and highest sample in N equal parts of the video; NaN without audio
     left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
+
+    def __len__(self) -> int:
+        return len(self.timeline.start)
+
+    def __iter__(self) -> Iterator[Window]:
+        return iter(self.timeline.windows)
 
     @property
     def all_missing(self) -> str:
@@ -70,79 +93,3 @@ class VideoExpressions:
         ):
             return self.video.face_text
         return self.timeline.missing_label
-
-    def csv(self) -> bytes:
-        """Returns the table with a line per row.
-
-        `time`, `start` and `end` are seconds. `faces` is the share, from 0 to 1, of the row's frames that have a face,
-        empty for sound alone; `audio` is 1 if there is audio in the row's window. `confidence` and probabilities are
-        empty without a prediction, angles (degrees) if unknown. `reason` says why a row has no expression.
-        """
-        timeline, rows = self.timeline, list[list[object]]()
-        probabilities = [f"{PREFIX}{name}" for name in timeline.class_names]
-        names = [
-            "time",
-            "start",
-            "end",
-            "expression",
-            "confidence",
-            *probabilities,
-            "faces",
-            "audio",
-            *ANGLES,
-            "reason",
-        ]
-        columns = (timeline.time, timeline.start, timeline.end, timeline.label, timeline.confidence, timeline.faces)
-        has_audio, angles, reasons = timeline.audio.astype(np.int64).tolist(), timeline.angles, timeline.reasons
-        for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-            time, start, end, label, confidence, faces = values
-            numbers = [_digits(value) for value in (confidence, *timeline.probabilities[row].tolist(), faces)]
-            times = (f"{second:.3f}" for second in (time, start, end))
-            rows.append([*times, timeline.name(label), *numbers, has_audio[row], *angles[row], reasons[row]])
-        return csv_bytes(names, rows)
-
-    def json(self) -> bytes:
-        """Returns the rows of the table with the video, the settings and a summary; missing values are null."""
-        timeline = self.timeline
-        rows = [
-            {
-                "time": round(time, 3),
-                "start": round(start, 3),
-                "end": round(end, 3),
-                "expression": timeline.name(label),
-                "confidence": None if label == MISSING else round(confidence, 5),
-                "probabilities": None if label == MISSING else [round(value, 5) for value in probabilities],
-                "faces": None if math.isnan(faces) else round(faces, 4),
-                "audio": audio,
-                **dict(zip(ANGLES, angles, strict=True)),
-                "reason": reason or None,
-            }
-            for time, start, end, label, confidence, probabilities, faces, audio, angles, reason in zip(
-                timeline.time.tolist(),
-                timeline.start.tolist(),
-                timeline.end.tolist(),
-                timeline.label.tolist(),
-                timeline.confidence.tolist(),
-                timeline.probabilities.tolist(),
-                timeline.faces.tolist(),
-                timeline.audio.tolist(),
-                timeline.angles,
-                timeline.reasons,
-                strict=True,
-            )
-        ]
-        content = {
-            "format": FORMAT,
-            "video": asdict(self.video) | {"face_share": round(self.video.face_share, 4)},
-            "settings": self.settings.to_dict(),
-            "class_names": list(timeline.class_names),
-            "summary": [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()],
-            "left_out": [{"member": name, "rows": count} for name, count in self.left_out],
-            "rows": rows,
-        }
-        return json.dumps(content, indent=1, allow_nan=False).encode()
-
-
-def _digits(value: float) -> str:
-    """Formats a share with five digits; NaN is empty."""
-    return "" if math.isnan(value) else f"{value:.5f}"

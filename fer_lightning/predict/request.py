@@ -1,4 +1,4 @@
-"""The arguments of one call of `fer predict`, checked before anything heavy is imported."""
+"""How expressions are recognised, and the arguments of `fer predict`, checked before anything heavy is imported."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,47 @@ from typing import Literal
 from data_modules.faces.settings import FaceSettings
 
 Detector = Literal["mtcnn", "insightface"]
+
+
+@dataclass(frozen=True)
+class RecognitionOptions:
+    """How faces are found and expressions are recognised, with `fer predict` and `Recogniser` alike.
+
+    Args:
+        detector: finds the faces.
+        window: seconds of video for one expression.
+        hop: seconds from one expression to the next.
+        every: look for faces in every n-th frame.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        head_pose: find the landmarks that head pose needs even if the model does not use them.
+        calibrate: use the model's temperature if one is known.
+        abstain: the largest error among answered rows; None to answer all.
+
+    Raises:
+        ValueError: a value is invalid; the message names the option of `fer predict`.
+    """
+
+    detector: Detector = "mtcnn"
+    window: float = 2.0
+    hop: float = 0.5
+    every: int = FaceSettings.every
+    device: str = "auto"
+    head_pose: bool = False
+    calibrate: bool = True
+    abstain: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop <= self.window < float("inf"):
+            raise ValueError(
+                f"--hop {self.hop:g} --window {self.window:g}: expected 0 < hop <= window, in seconds; with a longer "
+                "hop, parts of the video would not be in any window"
+            )
+        if self.every < 1:
+            raise ValueError(f"--every {self.every}: expected 1 (every frame) or more")
+        if self.abstain is not None and not 0 < self.abstain < 1:
+            raise ValueError(f"--abstain {self.abstain:g}: expected a share of errors between 0 and 1, such as 0.1")
+        if self.abstain is not None and not self.calibrate:
+            raise ValueError("--abstain with --no-calibration: thresholds are of calibrated confidences; leave one out")
 
 
 @dataclass(frozen=True)
@@ -20,30 +61,12 @@ class PredictionRequest:
     videos: tuple[Path, ...]
     checkpoint: Path
     out: Path = Path("predictions")
-    detector: Detector = "mtcnn"
-    window: float = 2.0  # seconds of video for one expression
-    hop: float = 0.5  # seconds from one expression to the next
-    every: int = FaceSettings.every
-    device: str = "auto"
+    options: RecognitionOptions = RecognitionOptions()
     video: bool = True  # write the annotated video
     workers: int = 1
-    head_pose: bool = False  # find the landmarks that it needs even if the model does not use them
-    calibrate: bool = True  # use the model's temperature if one is known
-    abstain: float | None = None  # the largest error among answered rows; None to answer all
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop <= self.window < float("inf"):
-            raise ValueError(
-                f"--hop {self.hop:g} --window {self.window:g}: expected 0 < hop <= window, in seconds; with a longer "
-                "hop, parts of the video would not be in any window"
-            )
         if self.workers < 0:
             raise ValueError(f"--workers {self.workers}: expected 1 or more, or 0 to read videos in this process")
-        if self.every < 1:
-            raise ValueError(f"--every {self.every}: expected 1 (every frame) or more")
-        if self.abstain is not None and not 0 < self.abstain < 1:
-            raise ValueError(f"--abstain {self.abstain:g}: expected a share of errors between 0 and 1, such as 0.1")
-        if self.abstain is not None and not self.calibrate:
-            raise ValueError("--abstain with --no-calibration: thresholds are of calibrated confidences; leave one out")
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file; expected a folder, or a name that is not in use")

@@ -1,7 +1,7 @@
 """The interface of whatever recognises expressions in the rows of a video: one model, or an ensemble of several."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,15 @@ class RowPredictions:
 
     probabilities: NDArray[np.float64]  # (K, C); NaN in rows without an expression
     members: "tuple[tuple[str, RowPredictions], ...]" = ()  # of an ensemble, by name
+
+    @classmethod
+    def joined(cls, parts: "Sequence[RowPredictions]") -> "RowPredictions":
+        """Returns the predictions of successive parts of a video as one."""
+        members = zip(*(part.members for part in parts), strict=True)
+        return cls(
+            np.concatenate([part.probabilities for part in parts]),
+            tuple((each[0][0], cls.joined([part for _, part in each])) for each in members),
+        )
 
     @property
     def has_expression(self) -> NDArray[np.bool_]:

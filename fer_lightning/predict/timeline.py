@@ -1,7 +1,8 @@
 """The rows of one video over time: the frames of each, and its prediction."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,11 @@ class TimelineRows:
     own_frames: NDArray[np.int64]  # (K, 2) frames between the row's start and end
     window_frames: NDArray[np.int64]  # (K, 2) frames of the window around the row, its own included
     window: NDArray[np.float64]  # (K, 2) start and end of that window in seconds
+
+    def parts(self, size: int) -> "Iterator[TimelineRows]":
+        """Yields the rows in parts of at most `size`."""
+        for first in range(0, len(self.start), size):
+            yield TimelineRows(*(getattr(self, each.name)[first : first + size] for each in fields(self)))
 
 
 def video_duration(timestamps: NDArray[np.float64], fps: float) -> float:
@@ -70,6 +76,26 @@ def _frames_between(
     stop = np.searchsorted(times, end - TOLERANCE)
     stop = np.maximum(stop, 1)
     return np.stack([np.minimum(first, stop - 1), stop], axis=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A row of a timeline: what is seen and heard around it."""
+
+    start: float  # seconds
+    end: float  # seconds
+    expression: str  # the most probable class, or why there is none, such as `no face`
+    confidence: float | None  # the highest probability; None without a prediction
+    probabilities: Mapping[str, float] | None  # of each class; None without a prediction
+    face_share: float | None  # share of the row's own frames that have a face, 0 to 1; None for sound alone
+    audio: bool  # whether there is audio in the window around the row
+    head_pose: tuple[float | None, float | None, float | None]  # mean yaw, pitch and roll, degrees; None if unknown
+    reason: str  # why there is no expression; empty where there is one
+
+    @property
+    def time(self) -> float:
+        """The middle of the row in seconds."""
+        return (self.start + self.end) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +154,27 @@ class Timeline:
             else self.missing_label * (label == MISSING)
             for label, confidence in zip(self.label.tolist(), self.confidence.tolist(), strict=True)
         ]
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The rows one by one."""
+        columns = (self.start, self.end, self.label, self.confidence, self.probabilities, self.faces, self.audio)
+        return tuple(
+            Window(
+                start,
+                end,
+                self.name(label),
+                None if label == MISSING else confidence,
+                None if label == MISSING else dict(zip(self.class_names, probabilities, strict=True)),
+                None if math.isnan(faces) else faces,
+                audio,
+                (angles[0], angles[1], angles[2]),
+                reason,
+            )
+            for start, end, label, confidence, probabilities, faces, audio, angles, reason in zip(
+                *(column.tolist() for column in columns), self.angles, self.reasons, strict=True
+            )
+        )
 
     def row_at(self, seconds: float) -> int:
         """Returns the row that contains a moment."""

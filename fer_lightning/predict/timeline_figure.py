@@ -14,7 +14,6 @@ from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NO_AUDIO, NO_FACE, UNSURE
 from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline
-from fer_lightning.predict.waveform import envelope
 from fer_lightning.report.figures.style import GREY, INK, class_colours, plain, png, share_axis, styled
 
 BLANK = "#F2F2F2"  # where there is nothing to show
@@ -79,7 +78,7 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
     if pictures:
         _faces(panels[0], faces, timestamps, duration)
     if audio:
-        _audio(panels[-3], envelope(faces, duration), duration)
+        _audio(panels[-3], expressions.sound, duration)
     _band(panels[-2], timeline)
     _areas(panels[-1], timeline, expressions.all_missing)
     for axes in panels[:-1]:

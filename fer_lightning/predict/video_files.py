@@ -15,7 +15,7 @@ SUFFIXES = (
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
 )
 TABLE, CONTENT, PICTURE, VIDEO = "expressions.csv", "expressions.json", "timeline.png", "annotated.mp4"
-FORMAT = "fer_lightning expressions 1"  # of `CONTENT`, which states it
+FORMAT = "fer_lightning expressions 2"  # of `CONTENT`, which states it; 1 had `faces` for `face_share`
 MAX_NAME_LENGTH = 80  # characters of an output folder
 
 
@@ -88,7 +88,9 @@ def source_video(folder: Path) -> str | None:
         content = json.loads((folder / CONTENT).read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("video"), dict):
+    if not isinstance(content, dict) or not isinstance(content.get("video"), dict):
+        return None
+    if str(content.get("format"))[:-1] != FORMAT[:-1]:
         return None
     return str(content["video"].get("path"))
 

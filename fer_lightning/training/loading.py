@@ -13,13 +13,16 @@ from typing import Any, cast
 from jsonargparse import ArgumentParser
 
 from data_modules.audio.settings import AudioSettings
+from data_modules.datasets.dataset import VideoDataset
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import FrameSampler
 from fer_lightning.evaluation.calibration import Calibration
 from fer_lightning.evaluation.calibration_file import parse_calibration
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
+from fer_lightning.runs.lookup import find_run
 from fer_lightning.runs.own_classes import OWN, own_class
+from fer_lightning.runs.training_facts import TrainingFacts
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint
 
@@ -40,8 +43,9 @@ class TrainedModel:
     augmentation: ClipAugmentation | None  # decides the crop that is evaluated
     checkpoint: Path
     epoch: int  # counted from 0
-    is_rendered: bool = False  # whether it was trained on rendered people
+    dataset: type[VideoDataset] | None = None  # that it was trained on; None if unknown, or of another package
     calibration: Calibration | None = None  # of a file of `fer export`; that of a run is beside its checkpoint
+    facts: TrainingFacts | None = None  # likewise
 
     @property
     def models(self) -> "tuple[TrainedModel, ...]":
@@ -52,6 +56,21 @@ class TrainedModel:
     def class_names(self) -> tuple[str, ...]:
         """The class names that the model was trained with."""
         return self.model.class_names
+
+
+def load(run: str | Path) -> VideoClassifier:
+    """Returns the trained model of a run in evaluation mode; nothing is unpickled or downloaded.
+
+    `load_trained` also gives the settings of its input, and `Recogniser` applies a model or an ensemble to videos.
+
+    Args:
+        run: a run's folder, its name below `runs/`, a checkpoint, or a file of `fer export`.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has no checkpoint.
+        ValueError: the run is an ensemble, or its checkpoint cannot be used.
+    """
+    return load_trained(find_run(run)).model
 
 
 def load_trained(run: Path) -> TrainedModel:
@@ -67,8 +86,8 @@ def load_trained(run: Path) -> TrainedModel:
         record = Record.read(ensemble)
         members = ", ".join(part.run for part in record.members) if record else ""
         raise ValueError(
-            f"{ensemble.path} is an ensemble, which has no checkpoint and which only `fer predict` takes; expected "
-            f"the run of one model, such as its members: {members}"
+            f"{ensemble.path} is an ensemble, which has no checkpoint and which only `fer predict` and `Recogniser` "
+            f"take; expected the run of one model, such as its members: {members}"
         )
     path = checkpoint_of(run)
     content = read_checkpoint(path)
@@ -111,7 +130,6 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: in
     model = cast(VideoClassifier, built.model)
     model.load_state_dict(weights)
     dataset = own_class(data["dataset"].get("class_path", ""))
-    rendered = bool(getattr(dataset, "is_rendered", False))  # data sets of others are taken to be real
     augmentation = built.augmentation and built.augmentation.without_noise()  # which was for the run's own clips
     return TrainedModel(
         model.eval(),
@@ -122,8 +140,9 @@ def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: in
         augmentation,
         path,
         epoch,
-        rendered,
+        dataset if dataset is not None and issubclass(dataset, VideoDataset) else None,
         calibration,
+        TrainingFacts(**own["facts"]) if own.get("facts") else None,
     )
 
 

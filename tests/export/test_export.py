@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
+from data_modules.datasets import FER2013
 from data_modules.labels import SEVEN
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.calibration_file import read_calibration
@@ -18,6 +19,7 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.export.card import model_card
 from fer_lightning.paths import runs_root
 from fer_lightning.predict.confidence import confidence_of
+from fer_lightning.report.model_label import label_of
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
 from tests.fakes import write_fer2013
@@ -64,7 +66,7 @@ def test_the_file_answers_as_the_run_does(exported):
         SEVEN,
     )
     assert half.augmentation.eval_flip
-    assert not half.is_rendered
+    assert half.dataset is FER2013
 
 
 def test_the_file_has_half_precision_and_nothing_of_this_machine(exported, tmp_path):
@@ -108,6 +110,22 @@ def test_the_card_of_a_model_of_voices_says_nothing_of_faces(exported, tmp_path)
     assert "Trained on ravdess_audio, real voices; licence of the data: CC BY-NC-SA" in text
     assert "face" not in text.split("## What it cannot do")[1]
     assert "faces that look far up" in model_card(RunFolder(run), file)
+
+
+def test_the_label_of_the_file_is_that_of_the_run(exported):
+    """Against scikit-learn and hashlib; only the files differ."""
+    run, file = exported
+    table = PredictionTable.read(run / "predictions" / "test.csv")
+    labels = [label_of(load_trained(path).models) for path in (run, file)]
+    for label, path in zip(labels, (run / "checkpoints" / "best.ckpt", file), strict=True):
+        assert (label.dataset, label.world) == ("fer2013", "real faces")
+        assert f"WAR {accuracy_score(table.label, table.probabilities.argmax(axis=1)):.3f}" in label.result
+        assert "N = 7 clips" in label.result
+        assert label.sha256 == (hashlib.sha256(path.read_bytes()).hexdigest(),)
+        assert label.commit == RunFolder(run).read_info().commit
+        assert set(FER2013.limits) < set(label.limits)
+        assert "not validated on other people, cameras and settings than those of fer2013" in label.summary
+    assert labels[0].result == labels[1].result
 
 
 def test_the_temperature_of_the_run_goes_with_the_file(exported):

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+import fer_lightning
 from data_modules.faces.detection import Detection
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
@@ -22,19 +24,20 @@ from data_modules.loading.transforms import resize_clip
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore
 from data_modules.video.reader import open_video
-from fer_lightning import CEFLNet, FrameBackbone
+from fer_lightning import CEFLNet, FrameBackbone, Recogniser
 from fer_lightning.cli import main as cli
 from fer_lightning.cli import predict
 from fer_lightning.predict.annotated_video import write_annotated
-from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.faces import VideoFaces, face_shares
 from fer_lightning.predict.settings import NO_FACE
+from fer_lightning.predict.tables import csv_table
 from fer_lightning.predict.timeline import Timeline, TimelineRows, plan_rows, video_duration
 from fer_lightning.predict.timeline_figure import format_duration
 from fer_lightning.predict.video_files import find_videos, output_folder, printable_line, source_video
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.report.figures.style import class_colours
 from fer_lightning.training.loading import load_trained
+from tests.predict.made import recognition
 
 CHANNELS = [8, 16, 32, 64]
 SKIN = (200, 140, 120)
@@ -271,8 +274,8 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
         assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
         assert row["expression"] == max(shares, key=shares.get)
         assert float(row["confidence"]) == max(shares.values())
-        assert float(row["faces"]) == 1
-    assert all(row["confidence"] == "" and row["p_anger"] == "" and float(row["faces"]) == 0 for row in rows[4:])
+        assert float(row["face_share"]) == 1
+    assert all(row["confidence"] == "" and row["p_anger"] == "" and float(row["face_share"]) == 0 for row in rows[4:])
 
     content = json.loads((folder / "expressions.json").read_text())
     assert content["video"]["frames"] == 40
@@ -300,6 +303,19 @@ def test_a_model_of_rendered_faces_says_so(tmp_path, run, fake_detector, capsys,
     video = write_video(tmp_path / "a.mp4", [True] * 10)
     assert fer_predict(video, "--checkpoint", path, "--out", tmp_path / "out", "--no-video") == 0
     assert ("has seen rendered faces only" in capsys.readouterr().out) == rendered
+    label = json.loads((tmp_path / "out" / "a" / "expressions.json").read_text())["model_label"]
+    name = "synthetic" if rendered else "dfew"
+    assert (label["dataset"], label["world"]) == (name, f"{'rendered' if rendered else 'real'} faces")
+    assert label["sha256"] == [hashlib.sha256(path.read_bytes()).hexdigest()]
+    assert label["version"] == fer_lightning.__version__
+    assert {row["world"] for row in table(tmp_path / "out" / "a")} == {label["world"]}
+
+
+def test_a_file_that_does_not_say_what_it_was_trained_on_is_not_trusted(run):
+    label = Recogniser(run).label
+    assert (label.dataset, label.world) == ("unknown", "unknown")
+    assert "does not say what it was trained on: it is not validated for anything" in label.summary
+    assert "its result is not known" in label.summary
 
 
 def test_the_annotated_video_keeps_times_size_and_sound(tmp_path, run, fake_detector):
@@ -509,6 +525,6 @@ def test_an_expression_that_would_be_computed_stays_text():
     timeline = Timeline(
         ("=1+1", "fear"), *(np.array([value]) for value in (0.0, 0.5, 1.0, True)), np.array([[0.75, 0.25]])
     )
-    (row,) = list(csv.DictReader(io.StringIO(VideoExpressions(None, None, timeline).csv().decode())))
+    (row,) = list(csv.DictReader(io.StringIO(csv_table(recognition(timeline)).decode())))
     assert row["expression"] == "'=1+1"
     assert row["confidence"] == "0.75000"

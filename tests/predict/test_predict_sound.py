@@ -18,7 +18,7 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.video.audio_track import read_audio
 from fer_lightning.cli import main as cli
 from fer_lightning.evaluation.outputs import ClassifierOutput
-from fer_lightning.predict.expressions import VideoExpressions, VideoFacts
+from fer_lightning.predict.expressions import VideoFacts
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NEITHER, NO_AUDIO, ModelFacts, PredictionSettings
 from fer_lightning.predict.timeline import Timeline, plan_rows
@@ -29,6 +29,7 @@ from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.loading import load_trained
+from tests.predict.made import recognition
 from tests.predict.test_predict import SKIN, SquareFinder, fer_predict, table
 from tests.videos import write_audio, write_video
 
@@ -205,7 +206,7 @@ def test_too_few_faces_are_none_beside_sound(tmp_path, both):
     arguments = ("--checkpoint", both, "--out", tmp_path, "--hop", 1, "--window", 1, "--no-video")
     assert fer_predict(video, *arguments, "--every", 1) == 0
     rows = table(tmp_path / "few")
-    expected = ["both" if float(row["faces"]) >= 0.5 else "audio" for row in rows]
+    expected = ["both" if float(row["face_share"]) >= 0.5 else "audio" for row in rows]
     assert [row["expression"] for row in rows] == expected
 
 
@@ -235,7 +236,7 @@ def test_a_video_without_sound_is_said_to_have_none(tmp_path, ear, both, track, 
     assert output.count("no audio") == 1
     assert ("its audio track is silent" in output) == (track is not None)
     rows = table(tmp_path / "ear" / "mute")
-    assert {(row["expression"], row["confidence"], row["audio"], row["faces"]) for row in rows} == {
+    assert {(row["expression"], row["confidence"], row["audio"], row["face_share"]) for row in rows} == {
         (NO_AUDIO, "", "0", "1.00000")
     }
     assert (tmp_path / "ear" / "mute" / "annotated.mp4").stat().st_size > 500
@@ -288,12 +289,12 @@ BROKEN = "3 of 9 packets\n of its audio do not decode"
 )
 def test_what_is_said_of_a_video(tmp_path, inputs, faces, audio, reason, has_expression, expected):
     video = VideoFacts("a.mp4", 8, 8, 4.0, 4, 1.0, 0, faces, audio, reason)
-    settings = PredictionSettings(ModelFacts("run", "Ear", inputs, "sampler"), "mtcnn", 4, 1.0, 1.0)
+    missing = PredictionSettings(ModelFacts("run", "Ear", inputs, "sampler"), "mtcnn", 4, 1.0, 1.0).missing_label
     probabilities = np.array([[1.0, 0.0] if has_expression else [np.nan] * 2])
     shares, heard = np.array([faces / 4]), np.array([audio > 0])
     rows = np.array([0.0]), np.array([1.0])
-    timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, settings.missing_label)
-    expressions = VideoExpressions(video, settings, timeline)
+    timeline = Timeline(("anger", "fear"), *rows, shares, heard, probabilities, missing)
+    expressions = recognition(timeline, video, inputs=inputs)
     assert expected in VideoResult(expressions, tmp_path, ("expressions.csv",), 1.0, 1.0).paragraph()
 
 
@@ -325,9 +326,9 @@ def test_a_file_of_sound_is_heard_and_no_face_is_drawn(tmp_path, ear, both, suff
     assert labels[:3] == ["anger"] * 3  # windows of [-0.25, 0.75) to [0.75, 1.75)
     assert labels[5:] == ["fear"] * 3  # from [2.25, 3.25) on
     assert float(rows[-1]["end"]) == pytest.approx(4, abs=0.1)
-    assert {(row["faces"], row["audio"], row["yaw"]) for row in rows} == {("", "1", "")}
+    assert {(row["face_share"], row["audio"], row["yaw"]) for row in rows} == {("", "1", "")}
     content = json.loads((tmp_path / "only" / "expressions.json").read_text())
-    assert {row["faces"] for row in content["rows"]} == {None}
+    assert {row["face_share"] for row in content["rows"]} == {None}
     assert (content["video"]["frames"], content["video"]["width"]) == (0, 0)
     assert panels == [3]  # audio, expressions, probabilities
     assert not (tmp_path / "only" / "annotated.mp4").exists()

@@ -1,0 +1,113 @@
+"""The expressions of a video as tables: CSV, JSON, and a data frame of pandas."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from data_modules.faces.head_pose import ANGLES
+from data_modules.utils.csv_tables import csv_bytes
+from fer_lightning.evaluation.predictions import PREFIX
+from fer_lightning.predict.expressions import VideoExpressions
+from fer_lightning.predict.video_files import FORMAT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BEFORE = ("video", "person", "time", "start", "end", "expression", "confidence")
+AFTER = ("face_share", "audio", *ANGLES, "reason", "world")
+DIGITS = {"time": 3, "start": 3, "end": 3} | dict.fromkeys(ANGLES, 2)
+OTHER_DIGITS = 5  # of shares
+MAIN_PERSON = 1
+
+
+def column_names(class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the columns of the table; `data_dictionary.md` explains them."""
+    return (*BEFORE, *(PREFIX + name for name in class_names), *AFTER)
+
+
+def table_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
+    """Yields a row for each window by the names of its columns; None where there is no value."""
+    video = expressions.video
+    for window in expressions:
+        shares = window.probabilities or dict.fromkeys(expressions.timeline.class_names)
+        yield {
+            "video": video.name,
+            "person": None if video.is_sound_alone else MAIN_PERSON,
+            "time": window.time,
+            "start": window.start,
+            "end": window.end,
+            "expression": window.expression,
+            "confidence": window.confidence,
+            **{PREFIX + name: share for name, share in shares.items()},
+            "face_share": window.face_share,
+            "audio": int(window.audio),
+            **dict(zip(ANGLES, window.head_pose, strict=True)),
+            "reason": window.reason,
+            "world": expressions.label.world,
+        }
+
+
+def csv_table(expressions: VideoExpressions) -> bytes:
+    """Returns the table as a CSV file; cells without a value are empty."""
+    names = column_names(expressions.timeline.class_names)
+    rows = ([_written(name, row[name]) for name in names] for row in table_rows(expressions))
+    return csv_bytes(names, rows)
+
+
+def data_frame(expressions: VideoExpressions) -> "pd.DataFrame":
+    """Returns the table as a data frame; cells without a value are missing.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("tables for pandas need it: install it with `pip install pandas`") from error
+    names = column_names(expressions.timeline.class_names)
+    frame = pd.DataFrame(list(table_rows(expressions)), columns=list(names))
+    numbers = [name for name in names if name not in ("video", "person", "expression", "audio", "reason", "world")]
+    return frame.astype(dict.fromkeys(numbers, "float64") | {"person": "Int64", "audio": "bool"})
+
+
+def json_content(expressions: VideoExpressions) -> bytes:
+    """Returns the rows of the table with the video, the settings, the label and a summary; missing values are null."""
+    timeline, video = expressions.timeline, expressions.video
+    rows = [
+        {
+            "time": _rounded("time", window.time),
+            "start": _rounded("start", window.start),
+            "end": _rounded("end", window.end),
+            "expression": window.expression,
+            "confidence": _rounded("confidence", window.confidence),
+            "probabilities": window.probabilities and [_rounded(PREFIX, p) for p in window.probabilities.values()],
+            "face_share": _rounded("face_share", window.face_share),
+            "audio": window.audio,
+            **dict(zip(ANGLES, window.head_pose, strict=True)),
+            "reason": window.reason or None,
+        }
+        for window in expressions
+    ]
+    content = {
+        "format": FORMAT,
+        "video": asdict(video) | {"face_share": _rounded("face_share", video.face_share)},
+        "model_label": expressions.label.to_dict(),
+        "settings": expressions.settings.to_dict(),
+        "class_names": list(timeline.class_names),
+        "summary": [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()],
+        "left_out": [{"member": name, "rows": count} for name, count in expressions.left_out],
+        "rows": rows,
+    }
+    return json.dumps(content, indent=1, allow_nan=False).encode()
+
+
+def _rounded(name: str, value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS.get(name, OTHER_DIGITS))
+
+
+def _written(name: str, value: object) -> object:
+    """Returns a cell: numbers with a fixed number of digits, text and whole numbers as they are."""
+    if isinstance(value, float):
+        return value if name in ANGLES else f"{value:.{DIGITS.get(name, OTHER_DIGITS)}f}"
+    return "" if value is None else value
