@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from data_modules.video.container import open_container
+from data_modules.video.container import first_picture, open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import UNSURE
@@ -216,7 +216,7 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
         with open_container(path) as file:
             if not file.streams.audio:
                 return
-            start, graph = _first_picture(file), None
+            start, graph = first_picture(file), None
             for frame in file.decode(file.streams.audio[0]):
                 if frame.pts is None or frame.time is None or frame.time - start > until:
                     return
@@ -229,14 +229,6 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
                 yield from _filtered_frames(graph)
     except (av.error.FFmpegError, OSError):
         return
-
-
-def _first_picture(file: av.container.InputContainer) -> Fraction:
-    """Returns the time of the first picture in seconds, on the clock of the file."""
-    video = next(iter(file.streams.video), None)
-    if video is None or video.start_time is None or video.time_base is None:
-        return Fraction(0)
-    return Fraction(video.start_time * video.time_base)
 
 
 def _audio_graph(frame: av.AudioFrame) -> av.filter.Graph:

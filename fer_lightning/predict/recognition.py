@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from data_modules.utils.files import atomic_write
 from fer_lightning.predict.expressions import VideoExpressions
+from fer_lightning.predict.page import write_page
 from fer_lightning.predict.tables import csv_table, data_frame, json_content
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ class Recognition(VideoExpressions):
             ImportError: pandas is not installed.
         """
         return data_frame(self)
+
+    def save_html(self, path: str | Path) -> None:
+        """Writes a page that plays the video where it is, draws the face's box and shows expressions over time.
+
+        Raises:
+            NotWritableError: the folder cannot be written to.
+        """
+        write_page(self, Path(path))
 
     def save_csv(self, path: str | Path) -> None:
         """Writes the table of all windows as a CSV file.

@@ -18,11 +18,21 @@ from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
 from fer_lightning.predict.faces import VideoFaces
+from fer_lightning.predict.overview import write_overview
+from fer_lightning.predict.page import write_page
 from fer_lightning.predict.recogniser import Recogniser, make_preparer
 from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline_figure import timeline_png
-from fer_lightning.predict.video_files import CONTENT, PICTURE, TABLE, VIDEO, output_folder
+from fer_lightning.predict.video_files import (
+    CONTENT,
+    OVERVIEW,
+    PAGE,
+    PICTURE,
+    TABLE,
+    VIDEO,
+    output_folder,
+)
 from fer_lightning.predict.video_result import VideoResult
 
 
@@ -57,6 +67,8 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
                 yield path, write(path, result, stages)
             except (UnreadableVideoError, av.error.FFmpegError) as error:
                 yield path, Failure(str(error))
+    if write.found:
+        write_overview(request.out)
 
 
 class ResultWriter:
@@ -71,6 +83,7 @@ class ResultWriter:
     def __init__(self, request: PredictionRequest, recogniser: Recogniser, store: ClipStore) -> None:
         self._request, self._recogniser, self._store = request, recogniser, store
         self._taken: set[Path] = set()
+        self.found = 0  # videos whose results were written
 
     def __call__(self, path: Path, summary: ClipSummary, stages: Stages) -> VideoResult:
         """Writes all files of a video whose faces have been extracted.
@@ -99,4 +112,7 @@ class ResultWriter:
                         advance(index + 1)
         self._store.path(summary.clip_id).unlink()
         files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if has_video else ()))
+        write_page(found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
+        self.found += 1
+        files = (PAGE, *files)
         return VideoResult(found, folder, files, recognised, time.perf_counter() - begin)

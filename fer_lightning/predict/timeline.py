@@ -98,6 +98,16 @@ class Window:
         return (self.start + self.end) / 2
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A time in which the expression stays the same."""
+
+    start: float  # seconds
+    end: float  # seconds
+    expression: str  # or why there is none
+    confidence: float | None  # mean over its rows; None without a prediction
+
+
 @dataclass(frozen=True, eq=False)
 class Timeline:
     """The K rows of one video with their predictions."""
@@ -176,6 +186,20 @@ class Timeline:
             )
         )
 
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Successive rows with the same label, joined."""
+        label, confidence = self.label, self.confidence
+        return tuple(
+            Stretch(
+                float(self.start[first]),
+                float(self.end[stop - 1]),
+                self.name(int(label[first])),
+                None if label[first] == MISSING else float(confidence[first:stop].mean()),
+            )
+            for first, stop in stretches_of(label)
+        )
+
     def row_at(self, seconds: float) -> int:
         """Returns the row that contains a moment."""
         return max(0, int(np.searchsorted(self.start, seconds + TOLERANCE, side="right")) - 1)
@@ -185,3 +209,9 @@ class Timeline:
         length, label = self.end - self.start, self.label
         shares = [(float(length[label == i].sum() / length.sum()), i) for i in set(label.tolist())]
         return [(self.name(i), share) for share, i in sorted(shares, key=lambda entry: (entry[1] < 0, -entry[0]))]
+
+
+def stretches_of(values: NDArray[np.int64] | NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Returns [first, stop) of each stretch of equal values."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    return list(zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True))

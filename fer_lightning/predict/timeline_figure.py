@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import NO_AUDIO, NO_FACE, UNSURE
-from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline
+from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline, stretches_of
 from fer_lightning.report.figures.style import GREY, INK, class_colours, plain, png, share_axis, styled
 
 BLANK = "#F2F2F2"  # where there is nothing to show
@@ -130,7 +130,7 @@ def _audio(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
     axes.set_ylim(-1.04 * loudest, 1.04 * loudest)
     edges = np.linspace(0, duration, len(extremes) + 1)
     missing = np.isnan(extremes[:, 0])
-    for first, stop in _stretches(missing):
+    for first, stop in stretches_of(missing):
         start, end = float(edges[first]), float(edges[stop])
         if missing[first]:
             axes.axvspan(start, end, color=BLANK, linewidth=0)
@@ -143,18 +143,12 @@ def _audio(axes: Axes, extremes: NDArray[np.float32], duration: float) -> None:
     axes.text(-0.008, 0.5, "audio", transform=axes.transAxes, ha="right", va="center", color=INK, fontsize=8.5)
 
 
-def _stretches(values: NDArray[np.int64] | NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Returns [first, stop) of each stretch of equal values."""
-    edges = np.flatnonzero(np.diff(values)) + 1
-    return list(zip([0, *edges.tolist()], [*edges.tolist(), len(values)], strict=True))
-
-
 def _band(axes: Axes, timeline: Timeline) -> None:
     """Draws the expression of each moment, with its name if there is room."""
     axes.set_ylim(0, 1)
     shades, duration = class_colours(timeline.class_names), float(timeline.end[-1])
     labels = timeline.label
-    for first, stop in _stretches(labels):
+    for first, stop in stretches_of(labels):
         label = int(labels[first])
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
         colour = shades[label] if label >= 0 else BLANK
@@ -171,7 +165,7 @@ def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
     axes.set_ylim(0, 1)
     shades = class_colours(timeline.class_names)
     has_prediction, middles = timeline.has_prediction, timeline.time
-    for first, stop in _stretches(has_prediction):
+    for first, stop in stretches_of(has_prediction):
         start, end = float(timeline.start[first]), float(timeline.end[stop - 1])
         if not has_prediction[first]:
             axes.add_patch(Rectangle((start, 0), end - start, 1, facecolor=BLANK, linewidth=0))
@@ -183,7 +177,7 @@ def _areas(axes: Axes, timeline: Timeline, missing: str) -> None:
         stacked = np.concatenate([rows[:, :1], rows, rows[:, -1:]], axis=1)
         axes.stackplot(times, stacked, colors=shades, edgecolor="white", linewidth=0.5)
     unsure = timeline.label == BELOW_THRESHOLD
-    for first, stop in _stretches(unsure):
+    for first, stop in stretches_of(unsure):
         if unsure[first]:
             axes.axvspan(float(timeline.start[first]), float(timeline.end[stop - 1]), color="white", alpha=0.6, lw=0)
     axes.grid(visible=False)

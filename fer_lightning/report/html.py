@@ -1,22 +1,30 @@
 """Renders the templates of self-contained pages."""
 
+import json
 from pathlib import Path
 
 import jinja2
+
+SHARED = Path(__file__).parent / "templates"
 
 
 def render(template: Path, **values: object) -> str:
     """Renders a template as HTML; all texts are escaped, and a value that is not given is an error.
 
     Args:
-        template: path of the template.
+        template: path of the template, which may include what is in its folder and in the folder of the reports'.
         values: what it shows.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent),
+        loader=jinja2.FileSystemLoader([template.parent, SHARED]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template(template.name).render(**values)
+
+
+def script_json(content: object) -> str:
+    """Returns a value as JSON that may stand inside a script element, whatever texts it has."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,13 +1,12 @@
 """The page of a table: one self-contained HTML file that sorts, filters and draws, without a network."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.report.html import render
+from fer_lightning.report.html import render, script_json
 from fer_lightning.tables.files import StoredTable
 from fer_lightning.tables.results import RowResult
 
@@ -22,7 +21,6 @@ def write_page(stored: StoredTable) -> Path:
         "rows": [row_content(labels[name], result) for name, result in stored.results.items()],
         "columns": list(stored.table.columns),
     }
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")  # inside a script element
     verdicts = [
         asdict(verdict) | {"outcome": verdict.outcome, "text": verdict.text, "sentence": verdict.sentence(labels)}
         for verdict in stored.verdicts
@@ -32,7 +30,7 @@ def write_page(stored: StoredTable) -> Path:
         table=stored.table,
         grid=stored.grid(),
         verdicts=verdicts,
-        content=text,
+        content=script_json(content),
         has_results=bool(stored.results),
     )
     path = stored.folder / FILE

@@ -262,9 +262,10 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
     assert fer_predict(video, "--checkpoint", run, "--out", tmp_path / "out", "--every", 2) == 0
     folder = tmp_path / "out" / "half _b_&$x$"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "annotated.mp4", "expressions.csv", "expressions.json", "timeline.png",
+        "annotated.mp4", "expressions.csv", "expressions.json", "index.html", "timeline.png",
     ]  # fmt: skip
-    assert [p.name for p in (tmp_path / "out").iterdir()] == [folder.name]  # no temporary folder is left
+    together = {"all-videos.csv", "all-videos.html", "columns.md"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {folder.name, *together}  # no temporary folder is left
 
     rows = table(folder)
     assert [row["expression"] == NO_FACE for row in rows] == [False] * 4 + [True] * 4
@@ -368,7 +369,7 @@ def test_unreadable_videos_are_named_and_the_others_go_on(tmp_path, run, fake_de
     assert r"text\n[red].mp4: not predicted" in output
     assert "no such file" in output
     assert "3 of 4 videos could not be read" in output
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+    assert [p.name for p in (tmp_path / "out").iterdir() if p.is_dir()] == ["good"]
     assert not (tmp_path / "out" / "good" / "annotated.mp4").exists()
 
 
@@ -385,14 +386,16 @@ def test_folders_duplicates_and_its_own_results_are_told_apart(tmp_path, run, fa
     assert [p.relative_to(videos).as_posix() for p in find_videos([str(videos), str(videos / "x2.mp4")])[0]] == names
     out = videos / "predictions"
     assert fer_predict(videos, "--checkpoint", run, "--out", out) == 0
-    folders = {p.name: source_video(p) for p in out.iterdir()}
+    folders = {p.name: source_video(p) for p in out.iterdir() if p.is_dir()}
     assert sorted(folders) == ["annotated", "x10", "x2", "x2-2", "x2-3"]
     assert set(folders.values()) == {str((videos / name).resolve()) for name in names}
 
     capsys.readouterr()
     assert fer_predict(videos, "--checkpoint", run, "--out", out, "--no-video") == 0
     assert "5 annotated videos of an earlier run are left out" in capsys.readouterr().out
-    assert {p.name: source_video(p) for p in out.iterdir()} == folders  # the same folders for the same videos
+    assert {
+        p.name: source_video(p) for p in out.iterdir() if p.is_dir()
+    } == folders  # the same folders for the same videos
     assert not list(out.rglob("annotated.mp4"))  # they would show what is no longer in the tables
 
 

@@ -1,0 +1,74 @@
+"""The data dictionary of the tables, which is written beside them."""
+
+from fer_lightning.tables.grid import markdown_table
+
+COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("folder", "text", "folder of the video's results; only in the table of all videos, where it tells videos apart"),
+    ("video", "text", "name of the file"),
+    ("person", "whole number", "number of the person; 1 is the main face of the video; empty for sound alone"),
+    ("time", "seconds", "middle of the row, counted from the first picture"),
+    ("start", "seconds", "start of the row"),
+    ("end", "seconds", "end of the row, where the next one starts"),
+    (
+        "expression",
+        "text",
+        "the most probable class; or `no face`, `no audio`, `no face or audio`; or `unsure` with `--abstain`",
+    ),
+    ("confidence", "0 to 1", "probability of the most probable class; empty without a face or audio"),
+    ("p_CLASS", "0 to 1", "probability of each class; they sum to 1; empty without a face or audio"),
+    (
+        "face_share",
+        "0 to 1",
+        "share of the row's frames in which the face is seen; models of faces need 0.5; empty for sound alone",
+    ),
+    ("audio", "0 or 1", "whether there is audio in the row's window"),
+    (
+        "yaw",
+        "degrees",
+        "mean over the window; positive if the nose points to the right of the picture; empty if unknown",
+    ),
+    ("pitch", "degrees", "likewise; positive if the nose points down"),
+    ("roll", "degrees", "likewise; positive if the head leans clockwise"),
+    ("reason", "text", "why the row has no expression; empty if it has one"),
+    ("world", "text", "what the model was trained on: `rendered` or `real`, `faces` or `voices`; or `unknown`"),
+)
+"""Each column: its name, its unit, and what it means."""
+
+INTRODUCTION = """# Columns of the tables
+
+Tables are UTF-8 with commas and a header. There is a row for each `--hop` seconds (0.5), judged on the `--window`
+seconds (2) around it: neighbouring rows share most of what they have seen, so they are not independent observations.
+Cells are empty where there is no value. A text that a spreadsheet would take for a formula begins with an apostrophe.
+
+What the model was trained on, how good it is, and what nobody has checked is in `expressions.json` under
+`model_label`, and at the top of each page.
+
+"""
+
+RECIPES = """
+## pandas
+```python
+import pandas as pd
+
+rows = pd.read_csv("all-videos.csv")
+rows["seconds"] = rows.end - rows.start
+known = rows[rows.confidence.notna()]
+time = known.pivot_table(index="folder", columns="expression", values="seconds", aggfunc="sum", fill_value=0)
+shares = time.div(time.sum(axis=1), axis=0)
+```
+
+## R
+```r
+rows <- read.csv("all-videos.csv", na.strings = "")
+rows$seconds <- rows$end - rows$start
+aggregate(seconds ~ folder + expression, rows[!is.na(rows$confidence), ], sum)
+```
+
+## SPSS
+Read `all-videos.csv` with *File, Import Data, CSV Data*: comma as delimiter, period as decimal symbol, names in the
+first line.
+"""
+
+DATA_DICTIONARY = (
+    INTRODUCTION + "\n".join(markdown_table(("column", "unit", "meaning"), list(COLUMNS))) + "\n" + RECIPES
+)
