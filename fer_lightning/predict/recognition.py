@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.predict.annotations import elan, webvtt
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.page import write_page
 from fer_lightning.predict.tables import csv_table, data_frame, json_content
@@ -30,6 +31,22 @@ class Recognition(VideoExpressions):
             NotWritableError: the folder cannot be written to.
         """
         write_page(self, Path(path))
+
+    def save_elan(self, path: str | Path) -> None:
+        """Writes the stretches of one expression as a document of ELAN (.eaf), which refers to the video.
+
+        Raises:
+            NotWritableError: the folder cannot be written to.
+        """
+        atomic_write(Path(path), elan(self, Path(path).parent))
+
+    def save_webvtt(self, path: str | Path) -> None:
+        """Writes the stretches of one expression as subtitles (WebVTT).
+
+        Raises:
+            NotWritableError: the folder cannot be written to.
+        """
+        atomic_write(Path(path), webvtt(self))
 
     def save_csv(self, path: str | Path) -> None:
         """Writes the table of all windows as a CSV file.

@@ -26,9 +26,11 @@ from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import (
     CONTENT,
+    ELAN,
     OVERVIEW,
     PAGE,
     PICTURE,
+    SUBTITLES,
     TABLE,
     VIDEO,
     output_folder,
@@ -100,6 +102,8 @@ class ResultWriter:
         (folder / VIDEO).unlink(missing_ok=True)  # an earlier one would not agree with the new tables
         found.save_csv(folder / TABLE)
         found.save_json(folder / CONTENT)
+        found.save_elan(folder / ELAN)
+        found.save_webvtt(folder / SUBTITLES)
         atomic_write(folder / PICTURE, timeline_png(found, faces, faces.clip.times))
         recognised = time.perf_counter() - begin
         has_video = self._request.video and not summary.is_sound_alone
@@ -111,7 +115,7 @@ class ResultWriter:
                     for index in write_annotated(small, found.timeline, faces, scale, temporary):
                         advance(index + 1)
         self._store.path(summary.clip_id).unlink()
-        files = (TABLE, CONTENT, PICTURE, *((VIDEO,) if has_video else ()))
+        files = (TABLE, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))
         write_page(found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
         self.found += 1
         files = (PAGE, *files)

@@ -15,7 +15,7 @@ SUFFIXES = (
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
 )
 TABLE, CONTENT, PICTURE, VIDEO = "expressions.csv", "expressions.json", "timeline.png", "annotated.mp4"
-PAGE = "index.html"
+PAGE, ELAN, SUBTITLES = "index.html", "expressions.eaf", "expressions.vtt"
 OVERVIEW, ALL_ROWS, DICTIONARY = "all-videos.html", "all-videos.csv", "columns.md"  # beside the videos' folders
 FORMAT = "fer_lightning expressions 2"  # of `CONTENT`, which states it; 1 had `faces` for `face_share`
 MAX_NAME_LENGTH = 80  # characters of an output folder

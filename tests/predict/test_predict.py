@@ -262,7 +262,8 @@ def test_a_face_in_the_first_half(tmp_path, run, fake_detector, capsys):
     assert fer_predict(video, "--checkpoint", run, "--out", tmp_path / "out", "--every", 2) == 0
     folder = tmp_path / "out" / "half _b_&$x$"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "annotated.mp4", "expressions.csv", "expressions.json", "index.html", "timeline.png",
+        "annotated.mp4", "expressions.csv", "expressions.eaf", "expressions.json", "expressions.vtt", "index.html",
+        "timeline.png",
     ]  # fmt: skip
     together = {"all-videos.csv", "all-videos.html", "columns.md"}
     assert {p.name for p in (tmp_path / "out").iterdir()} == {folder.name, *together}  # no temporary folder is left
