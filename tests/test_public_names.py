@@ -8,8 +8,8 @@ import pytest
 NAMES = {
     "fer_lightning": (
         "AudioVisual CEFLNet CNNBiLSTM CNNLSTM ContextSpatiotemporal ContextTemporalPyramid CurvesLogger ECNNFSA "
-        "ImageClassifier LandmarkMLP RunWandbLogger SpectrogramCNN StaticFrameVote VSHNN VideoClassifier "
-        "WarmupCosine __version__"
+        "ImageClassifier LandmarkMLP Recogniser Recognition RecognitionOptions RunWandbLogger "
+        "SpectrogramCNN StaticFrameVote VSHNN VideoClassifier WarmupCosine Window __version__ load"
     ),
     "fer_lightning.layers": (
         "C3D FrameSelfAttention LowRankFusion SceneAwareRNN SummedBiLSTM frame_substitution inter_frame_correlation "

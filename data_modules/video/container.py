@@ -38,7 +38,7 @@ def start_of_pictures(path: Path) -> float:
     """
     try:
         with open_container(path) as file:
-            begin = (file.start_time or 0) / av.time_base
+            begin = float((file.start_time or 0) / av.time_base)
             if any(name in file.format.name for name in FROM_ZERO):
                 begin = min(begin, 0.0)
             return max(0.0, float(first_picture(file)) - begin)

@@ -7,22 +7,20 @@ from pathlib import Path
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
+from fer_lightning.predict.data_dictionary import columns_for_help
 from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos, printable_line
 from fer_lightning.runs.lookup import find_run
 
-COLUMNS = """columns of expressions.csv, a line for each row:
-  video, person     name of the file, and number of the person: 1, the main face; empty for sound alone
-  time, start, end  middle, start and end of the row in seconds
-  expression        the most probable class, or "no face", "no audio", "no face or audio", or "unsure" (--abstain)
-  confidence        the probability of the most probable class, 0 to 1; empty without a face or audio
-  p_CLASS           probability of each class, 0 to 1
-  face_share        share of the row's frames that have a face, 0 to 1; models of faces
-                    need 0.5, so a row may say "no face" although some of its frames have one; empty for sound alone
-  audio             1 if there is audio in the row's window, else 0
-  yaw, pitch, roll  mean head pose in degrees; empty if unknown
-  reason            why there is no expression; empty if there is one
-  world             what the model was trained on: rendered or real faces or voices; or unknown
+EPILOG = f"""files in the folder of each video:
+  index.html        the video with the face's box, and expressions over time; it works without a network
+  expressions.csv   a row for each moment; also as .json, with all settings and what the model is
+  expressions.eaf   a document of ELAN, and subtitles, expressions.vtt
+  timeline.png      faces, audio and expressions over time; and annotated.mp4, with everything drawn in
+and beside these folders, over all of them: all-videos.html, all-videos.csv, and columns.md, which explains the tables
+
+columns of expressions.csv, a line for each row:
+{columns_for_help()}
 
 Probabilities are calibrated if the run's calibration.json, in its folder or beside the checkpoint, has a temperature.
 With --abstain 0.1, rows are unsure whose confidence is below a threshold above which at most 10 % of the clips of the
@@ -72,7 +70,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     parser = argparse.ArgumentParser(
         "fer predict",
         description="Recognises expressions over time in videos, and in files of sound with a model of audio.",
-        epilog=COLUMNS,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument

@@ -19,6 +19,7 @@ from fer_lightning.predict.settings import UNSURE
 from fer_lightning.predict.timeline import BELOW_THRESHOLD, MISSING, Timeline
 from fer_lightning.predict.timeline_figure import text_colour_on
 from fer_lightning.report.figures.style import class_colours, plain
+from fer_lightning.report.model_label import ModelLabel
 
 MAX_SIDE = 1280  # pixels
 CLOCK = 90_000  # ticks per second, as in every MPEG stream
@@ -65,14 +66,16 @@ class TimelineOverlay:
         width: of the frames in pixels.
         height: of the frames in pixels.
         right: whether the panel is drawn at the right.
+        note: drawn in the upper left corner, if there is room for it.
     """
 
-    def __init__(self, timeline: Timeline, width: int, height: int, right: bool) -> None:
+    def __init__(self, timeline: Timeline, width: int, height: int, right: bool, note: str = "") -> None:
         self._timeline, self._labels = timeline, timeline.label
         self._size, self._right = (width, height), right
         self._names = [plain(name, 16).replace(r"\$", "$") for name in timeline.class_names]
         self._colours = class_colours(timeline.class_names)
         self._text = max(10, round(min(width, height * 1.6) / 48))
+        self._note = self._draw_note(plain(note, 80))
         self._panel = lru_cache(maxsize=2)(self._draw_panel)
         self._tag = lru_cache(maxsize=2)(self._draw_tag)
 
@@ -84,6 +87,8 @@ class TimelineOverlay:
         width, height = self._size
         if panel.width <= 0.5 * width and panel.height <= 0.8 * height:
             panel.paste(frame, width - panel.width - margin if self._right else margin, height - panel.height - margin)
+        if self._note.width <= width and 4 * self._note.height <= height:
+            self._note.paste(frame, 0, 0)
         if box is None:
             return
         left, top, right, bottom = (round(float(value)) for value in np.clip(box, -width, 2 * width + height))
@@ -93,6 +98,13 @@ class TimelineOverlay:
             tag = self._tag(row)
             above = top - tag.height if top >= tag.height else min(bottom, height - tag.height)
             tag.paste(frame, min(max(left, 0), max(width - tag.width, 0)), above)
+
+    def _draw_note(self, note: str) -> OverlayImage:
+        font = _font(round(0.8 * self._text))
+        picture = Image.new("RGB", (round(font.getlength(note)) + self._text, round(1.5 * self._text)), DARK)
+        place = (self._text / 2, picture.height / 2)
+        ImageDraw.Draw(picture).text(place, note, fill=DIM, font=font, anchor="lm")
+        return OverlayImage(_with_translucent_background(picture, 0))
 
     def _draw_tag(self, row: int) -> OverlayImage:
         """Draws a tag such as `happiness 87 %` in the expression's colour, or a grey `unsure 41 %`."""
@@ -150,7 +162,7 @@ def _with_translucent_background(picture: Image.Image, radius: int) -> Image.Ima
 
 
 def write_annotated(
-    source: VideoSource, timeline: Timeline, faces: VideoFaces, scale: float, path: Path
+    source: VideoSource, timeline: Timeline, faces: VideoFaces, scale: float, path: Path, label: ModelLabel
 ) -> Iterator[int]:
     """Writes the annotated video as H.264 and AAC, each frame at its own time; yields the index of each frame.
 
@@ -160,14 +172,16 @@ def write_annotated(
         faces: its faces.
         scale: size of the source's frames divided by that of the frames in which the faces were found.
         path: of the new file, which is written in place; pass a temporary one.
+        label: of the model, which is named in a corner, and whole in the comment of the file.
     """
     times = source.timestamps
     width, height = max(2, source.width // 2 * 2), max(2, source.height // 2 * 2)
     middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
-    overlay = TimelineOverlay(timeline, width, height, right=middle < width / 2)
+    overlay = TimelineOverlay(timeline, width, height, right=middle < width / 2, note=label.trained_on)
     audio_blocks = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
     block = next(audio_blocks, None)
     with av.open(str(path.absolute()), "w", options={"movflags": "faststart"}) as file:
+        file.metadata["comment"] = f"{label.summary} {label.origin}"
         rate = Fraction(min(max(source.fps, 1), 240)).limit_denominator(1001)
         video = file.add_stream("libx264", rate=rate, options={"preset": "superfast", "crf": "21"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"

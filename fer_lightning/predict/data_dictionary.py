@@ -1,9 +1,10 @@
-"""The data dictionary of the tables, which is written beside them."""
+"""What the columns of the tables mean, for `fer predict --help` and the data dictionary beside the tables."""
 
-from fer_lightning.tables.grid import markdown_table
+import textwrap
 
+FOLDER = "folder"
 COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("folder", "text", "folder of the video's results; only in the table of all videos, where it tells videos apart"),
+    (FOLDER, "text", "folder of the video's results; only in the table of all videos, where it tells videos apart"),
     ("video", "text", "name of the file"),
     ("person", "whole number", "number of the person; 1 is the main face of the video; empty for sound alone"),
     ("time", "seconds", "middle of the row, counted from the first picture"),
@@ -69,6 +70,12 @@ Read `all-videos.csv` with *File, Import Data, CSV Data*: comma as delimiter, pe
 first line.
 """
 
-DATA_DICTIONARY = (
-    INTRODUCTION + "\n".join(markdown_table(("column", "unit", "meaning"), list(COLUMNS))) + "\n" + RECIPES
-)
+
+def columns_for_help(width: int = 120, indent: int = 14) -> str:
+    """Returns a paragraph for each column of the table of one video, for a terminal."""
+    lines = []
+    for name, unit, meaning in COLUMNS:
+        if name != FOLDER:
+            text = textwrap.wrap(f"{meaning} ({unit})", width - indent)
+            lines += [f"  {name:<{indent - 2}}{text[0]}", *(" " * indent + line for line in text[1:])]
+    return "\n".join(lines)

@@ -10,16 +10,16 @@ from typing import Any
 from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.predictions import PREFIX
-from fer_lightning.predict.data_dictionary import DATA_DICTIONARY
+from fer_lightning.predict.data_dictionary import COLUMNS, FOLDER, INTRODUCTION, RECIPES
 from fer_lightning.predict.page import TEMPLATES, address
 from fer_lightning.predict.tables import AFTER, BEFORE
 from fer_lightning.predict.video_files import ALL_ROWS, CONTENT, DICTIONARY, FORMAT, OVERVIEW, PAGE, TABLE, source_video
 from fer_lightning.report.figures.style import class_colours
 from fer_lightning.report.html import render
+from fer_lightning.tables.grid import markdown_table
 
 TEMPLATE = TEMPLATES / "overview.html"
-FOLDER = "folder"  # the first column of the table of all videos: names of files may occur twice, this does not
-LABEL = ("model", "dataset", "world", "result", "not_validated")
+LABEL = ("model", "trained_on", "world", "result", "not_validated")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def write_overview(out: Path) -> Path:
             left_out.append(folder.name)
     class_names = tuple(sorted({name for video in videos for name in video.class_names}))
     _write_table(out, videos, class_names)
-    atomic_write(out / DICTIONARY, DATA_DICTIONARY.encode())
+    atomic_write(out / DICTIONARY, data_dictionary().encode())
     labels = {json.dumps(video.label): video.label for video in videos}
     page = render(
         TEMPLATE,
@@ -74,6 +74,12 @@ def write_overview(out: Path) -> Path:
     )
     atomic_write(out / OVERVIEW, page.encode())
     return out / OVERVIEW
+
+
+def data_dictionary() -> str:
+    """Returns what the columns of the tables mean, with recipes, as Markdown."""
+    table = "\n".join(markdown_table(("column", "unit", "meaning"), list(COLUMNS)))
+    return f"{INTRODUCTION}{table}\n{RECIPES}"
 
 
 def _summary(folder: str, content: dict[str, Any]) -> VideoSummary:

@@ -112,7 +112,7 @@ class ResultWriter:
             with atomic_file(folder / VIDEO) as temporary:
                 scale = small.width / summary.width
                 with stages.track(summary.num_frames, "writing video") as advance:
-                    for index in write_annotated(small, found.timeline, faces, scale, temporary):
+                    for index in write_annotated(small, found.timeline, faces, scale, temporary, found.label):
                         advance(index + 1)
         self._store.path(summary.clip_id).unlink()
         files = (TABLE, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))

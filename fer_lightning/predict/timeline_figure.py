@@ -66,7 +66,7 @@ def timeline_figure(expressions: VideoExpressions, faces: VideoFaces, timestamps
     audio = (AUDIO_HEIGHT,) if expressions.video.audio or expressions.settings.model_facts.uses_audio else ()
     pictures = () if expressions.video.is_sound_alone else (CELL_SIDE,)
     heights = (*pictures, *audio, 0.24, 1.75)
-    size = (WIDTH, 0.62 + sum(heights) + GAP * (len(heights) - 1) + 0.5)
+    size = (WIDTH, 0.62 + sum(heights) + GAP * (len(heights) - 1) + 0.68)
     figure = Figure(figsize=size)
     top, panels = size[1] - 0.62, []
     for height in heights:
@@ -100,6 +100,8 @@ def _title(figure: Figure, expressions: VideoExpressions, size: tuple[float, flo
     if settings.confidence.abstention is not None:
         subtitle += f", {UNSURE} below {100 * settings.confidence.threshold:.1f} %"
     figure.text(left, top - 0.24 / size[1], subtitle, va="top", color=GREY, fontsize=8.5)
+    label = plain(f"{expressions.label.trained_on}. {expressions.label.not_validated}", 160)
+    figure.text(left, 0.06 / size[1], label, va="bottom", color=GREY, fontsize=8)
 
 
 def _faces(axes: Axes, faces: VideoFaces, timestamps: NDArray[np.float64], duration: float) -> None:

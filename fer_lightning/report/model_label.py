@@ -56,8 +56,12 @@ class ModelLabel:
     @property
     def summary(self) -> str:
         """The label in a few sentences, for the terminal and the head of other files."""
-        seen = f"trained on {self.dataset} ({self.world})" if self.dataset != UNKNOWN else f"training {UNKNOWN}"
-        return f"{self.model}, {seen}; {self.result}. {self.not_validated} {GENERAL_LIMITS[0]}"
+        return f"{self.model}, {self.trained_on}; {self.result}. {self.not_validated} {GENERAL_LIMITS[0]}"
+
+    @property
+    def trained_on(self) -> str:
+        """What was seen in training, in a few words."""
+        return f"training {UNKNOWN}" if self.dataset == UNKNOWN else f"trained on {self.dataset} ({self.world})"
 
     @property
     def not_validated(self) -> str:
@@ -77,7 +81,7 @@ class ModelLabel:
 
     def to_dict(self) -> dict[str, object]:
         """Returns all of it as plain values."""
-        return asdict(self) | {"not_validated": self.not_validated}
+        return asdict(self) | {"trained_on": self.trained_on, "not_validated": self.not_validated}
 
 
 def label_of(models: tuple[TrainedModel, ...], run: RunFolder | None = None, method: str = "") -> ModelLabel:

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fer_lightning.predict.data_dictionary import COLUMNS, DATA_DICTIONARY
+from fer_lightning.predict.data_dictionary import COLUMNS
 from fer_lightning.predict.expressions import VideoFacts
-from fer_lightning.predict.overview import write_overview
+from fer_lightning.predict.overview import data_dictionary, write_overview
 from fer_lightning.predict.tables import column_names
 from fer_lightning.predict.timeline import Timeline
 from tests.predict.made import LABEL, recognition
@@ -96,7 +96,7 @@ def test_pympi_reads_the_document(tmp_path):
 def test_the_dictionary_explains_every_column():
     expected = ["folder", *(name for name in column_names(("CLASS",)))]
     assert [name for name, _, _ in COLUMNS] == expected
-    assert all(f"| {name} | {unit} | {meaning} |" in DATA_DICTIONARY for name, unit, meaning in COLUMNS)
+    assert all(f"| {name} | {unit} | {meaning} |" in data_dictionary() for name, unit, meaning in COLUMNS)
 
 
 def test_the_recipe_for_pandas_runs(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ from fer_lightning.predict.video_files import find_videos, output_folder, printa
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.report.figures.style import class_colours
 from fer_lightning.training.loading import load_trained
-from tests.predict.made import recognition
+from tests.predict.made import LABEL, recognition
 
 CHANNELS = [8, 16, 32, 64]
 SKIN = (200, 140, 120)
@@ -329,6 +329,7 @@ def test_the_annotated_video_keeps_times_size_and_sound(tmp_path, run, fake_dete
         assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 162, 122)
         frames = list(file.decode(stream))
         assert [frame.time for frame in frames] == pytest.approx(times, abs=0.002)
+        assert "does not say what it was trained on" in file.metadata["comment"]
         edge, colour = frames[0].to_ndarray(format="rgb24")[60, 18:23].astype(int), frames[0]
         assert np.ptp(edge.reshape(-1, 3), axis=0).max() > 30, f"no box in {colour}"
     with av.open(str(tmp_path / "out" / "odd" / "annotated.mp4")) as file:
@@ -342,7 +343,7 @@ def test_sound_from_before_the_first_picture_is_cut(tmp_path):
     video = write_video(tmp_path / "late.mkv", [True] * 10, [0.5 + index / 10 for index in range(10)], audio=True)
     source, faces = open_video(video), stored_faces(tmp_path / "store", [0])
     assert source.timestamps[0] == 0
-    assert len(list(write_annotated(source, hand_made(), faces, 1.0, tmp_path / "a.mp4"))) == 10
+    assert len(list(write_annotated(source, hand_made(), faces, 1.0, tmp_path / "a.mp4", LABEL))) == 10
     with av.open(str(tmp_path / "a.mp4")) as file:
         assert sum(frame.samples for frame in file.decode(audio=0)) / 48000 == pytest.approx(0.5, abs=0.1)
 
@@ -499,7 +500,7 @@ def test_pictures_of_any_size_become_a_video_with_even_sides(tmp_path, size):
     for i, frame in enumerate(frames):
         cv2.imwrite(str(folder / f"{i}.png"), frame)
     faces = stored_faces(tmp_path / "store", [0, 1])
-    made = list(write_annotated(open_video(folder), hand_made(), faces, 1.0, tmp_path / "a.mp4"))
+    made = list(write_annotated(open_video(folder), hand_made(), faces, 1.0, tmp_path / "a.mp4", LABEL))
     assert made == [0, 1, 2]
     with av.open(str(tmp_path / "a.mp4")) as file:
         decoded = list(file.decode(video=0))

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -180,3 +182,17 @@ def test_load_gives_the_trained_model_in_evaluation_mode(run):
 def test_options_are_checked():
     with pytest.raises(ValueError, match="0 < hop <= window"):
         RecognitionOptions(hop=3)
+
+
+def test_the_example_of_the_read_me_runs(video, fake_detector, tmp_path, monkeypatch, capsys):  # noqa: F811
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FER_RUNS", "runs")
+    write_checkpoint(tmp_path / "runs" / "ceflnet_synthetic" / "1-0")
+    shutil.copy(video, "talk.mp4")
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    exec(re.search(r"```python\n(from fer_lightning import .*?)```", text, re.DOTALL)[1], {})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0", "3.5"]
+    assert "talk.mp4" in Path("talk.html").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "talk.html", "talk.mp4"]
