@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,17 @@ class Recogniser:
         )
         ensemble = (trained.run, trained.method) if isinstance(trained, TrainedEnsemble) else ()
         self.label = label_of(trained.models, *ensemble)
-        self._scratch = tempfile.TemporaryDirectory(prefix="fer-faces-")
-        self._store = ClipStore(Path(self._scratch.name).absolute())
         self._numbers, self._lock = itertools.count(), threading.Lock()
         self._preparers: dict[FaceSettings, ClipPreparer] = {}
+
+    @cached_property
+    def _scratch(self) -> "tempfile.TemporaryDirectory[str]":
+        """The folder of faces, which is deleted with the recogniser; `fer predict` has its own beside the results."""
+        return tempfile.TemporaryDirectory(prefix="fer-faces-")
+
+    @property
+    def _store(self) -> ClipStore:
+        return ClipStore(Path(self._scratch.name).absolute())
 
     def video(self, path: str | Path) -> Recognition:
         """Recognises the expressions of a video, a folder of frames, a still, or a file of sound.
