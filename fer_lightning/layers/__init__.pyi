@@ -11,6 +11,7 @@ from .landmark_descriptors import lmed_cf as lmed_cf
 from .local_binary_patterns import local_binary_codes as local_binary_codes
 from .local_binary_patterns import local_binary_image as local_binary_image
 from .pyramid import temporal_pyramid as temporal_pyramid
+from .recurrent import BiLSTM as BiLSTM
 from .recurrent import LSTMStack as LSTMStack
 from .recurrent import SceneAwareRNN as SceneAwareRNN
 from .recurrent import SummedBiLSTM as SummedBiLSTM

@@ -126,12 +126,8 @@ class LSTMStack(nn.Module):
         return last_real_frame(states, mask, torch.zeros_like(states[:, 0]))
 
 
-class SummedBiLSTM(nn.Module):
-    """Bi-LSTM whose directions are summed (Li et al., 2019, section 2, equation 3): h_t = h_t^f + h_t^b.
-
-    Both states are those at the same frame t. The paper's index T - t counts in the reversed sequence, where it is the
-    same frame. [our choice] Between layers the directions are concatenated, as usual; only those of the last layer are
-    summed.
+class BiLSTM(nn.Module):
+    """A Bi-LSTM that skips padded frames in both directions.
 
     Args:
         input_size: Length D of a frame's feature.
@@ -144,27 +140,34 @@ class SummedBiLSTM(nn.Module):
         self.rnn = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compute the states of all frames.
+        """Compute the states of all frames, forward and backward.
 
         Args:
             x: Features of the frames, (B, T, D).
-            mask: (B, T) bool, true for real frames; None if all are real. The network skips padded frames in both
-                directions.
+            mask: (B, T) bool, true for real frames; None if all are real.
 
         Returns:
-            (B, T, H); 0 for padded frames.
+            (B, T, 2 H); 0 for padded frames.
         """
         if mask is None:
-            return self._sum_directions(self.rnn(x)[0])
+            return self.rnn(x)[0]  # type: ignore[no-any-return]
         # A packed sequence must not be empty: a clip without real frames is one frame of zeros.
         order = real_frames_first(mask)  # (B, T)
         x = gather_frames(x.masked_fill(~mask[..., None], 0), order)
         count = mask.sum(dim=1).clamp_min(1).cpu()  # torch requires the lengths on the CPU
         packed, _ = self.rnn(pack_padded_sequence(x, count, batch_first=True, enforce_sorted=False))
         states, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
-        summed = self._sum_directions(states)  # (B, T, H)
-        return gather_frames(summed, order.argsort(dim=1)).masked_fill(~mask[..., None], 0)
+        return gather_frames(states, order.argsort(dim=1)).masked_fill(~mask[..., None], 0)
 
-    def _sum_directions(self, states: Tensor) -> Tensor:
-        """Sum the forward and backward states: (B, T, 2 H) -> (B, T, H)."""
-        return torch.stack(states.chunk(2, dim=2)).sum(dim=0)
+
+class SummedBiLSTM(BiLSTM):
+    """Bi-LSTM whose directions are summed (Li et al., 2019, section 2, equation 3): h_t = h_t^f + h_t^b.
+
+    Both states are those at the same frame t. The paper's index T - t counts in the reversed sequence, where it is the
+    same frame. [our choice] Between layers the directions are concatenated, as usual; only those of the last layer are
+    summed.
+    """
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute the summed states of all frames: see `BiLSTM`, but (B, T, H)."""
+        return torch.stack(super().forward(x, mask).chunk(2, dim=2)).sum(dim=0)
