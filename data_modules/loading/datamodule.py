@@ -64,8 +64,10 @@ class VideoDataModule(L.LightningDataModule):
         seed: seed of the order of the clips and of the augmentation.
         audio: how spectrograms, log-mel energies and descriptors are computed; None for the defaults.
         worker_timeout: seconds without a batch after which the workers are ended.
-        watch_test: evaluate the reported split after each epoch too. It chooses nothing: the curve shows what the last
-            epoch and the best one on the reported split, as papers report it, would have given.
+        watch_test: evaluate the reported split after each epoch too; every `fer` command that trains does, unless this
+            is false. The predictions go into files that are read when the training is over, and choose nothing: they
+            tell what the last epoch and the best one on the reported split, as papers report it, would have given. It
+            costs a forward pass over the reported split in each epoch, about a third of a training step for each clip.
         per_device_batch_size: clips that a process loads at once, in the place of `batch_size`. A step then sees as
             many times that as there are processes and accumulated batches, so that results depend on their number.
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from fer_lightning.evaluation.comparison import difference_lines, paired_difference
+from fer_lightning.evaluation.other_epochs import other_epochs_line
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
@@ -36,6 +37,8 @@ def main(arguments: list[str]) -> None:
         for run in runs:
             if run.finished and run.read_info().selection == "best_on_test":
                 print(f"{run.path}: best_on_test: the epoch was chosen on these very clips")
+            if line := other_epochs_line(run):
+                print(f"{run.path}: {line}")
         for folder in sorted(set(path.glob("*-*")) - {run.path for run in runs}):
             print(f"{folder} is left out because it is not evaluated yet")
     print(*difference_lines(paired_difference(first, second), str(options.first), str(options.second)), sep="\n")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
+from numpy.typing import NDArray
 
 from data_modules.loading.clip_dataset import Clip
 from fer_lightning.evaluation.clip_outputs import AXES, ClipOutputs, stacked
@@ -16,10 +17,6 @@ def prediction_table(
     clips: list[Clip], parts: list[ClipPredictions], class_names: tuple[str, ...], seed: int
 ) -> PredictionTable:
     """Returns a table with one row per clip, including the clips for which there is no prediction."""
-    predicted = {
-        clip: row for part in parts for clip, row in zip(part.clip_id, part.probabilities.double(), strict=True)
-    }
-    missing = torch.full((len(class_names),), float("nan"), dtype=torch.float64)
     records = [clip.record for clip in clips]
     return PredictionTable(
         class_names=class_names,
@@ -30,10 +27,19 @@ def prediction_table(
         fold=np.array([record.fold for record in records]),
         seed=np.full(len(records), seed),
         emotion=np.array([record.emotion for record in records]),
-        probabilities=torch.stack([predicted.get(record.clip_id, missing) for record in records]).numpy(),
+        probabilities=clip_probabilities(clips, parts, len(class_names)),
         coverage=np.array([clip.faces.coverage for clip in clips]),
         reason=np.array(["" if clip.usable else clip.reason or clip.faces.reason or "no face found" for clip in clips]),
     )
+
+
+def clip_probabilities(clips: list[Clip], parts: list[ClipPredictions], num_classes: int) -> NDArray[np.float64]:
+    """Returns (N, C) probabilities in the order of the clips, NaN for those without a prediction."""
+    predicted = {
+        clip: row for part in parts for clip, row in zip(part.clip_id, part.probabilities.double(), strict=True)
+    }
+    missing = torch.full((num_classes,), float("nan"), dtype=torch.float64)
+    return np.asarray(torch.stack([predicted.get(clip.record.clip_id, missing) for clip in clips]).numpy())
 
 
 def clip_outputs(clips: list[Clip], parts: list[ClipPredictions]) -> ClipOutputs:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.evaluation.calibration_file import calibration_values
+from fer_lightning.evaluation.other_epochs import conclude_watching
 from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.lightning_cli import FerCLI
@@ -272,6 +273,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
             classes_from_stills=data.dataset.classes_from_stills,
         )
     )
+    conclude_watching(run)
     write_report(run)
     log_calibration(cli, run)
     (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # a finished run is not resumed

@@ -25,6 +25,7 @@ from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoi
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.feature_caching import FeatureCaching
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
+from fer_lightning.training.watching import WatchedEpochs
 
 
 def plain_values(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
@@ -90,6 +91,7 @@ class FerCLI(LightningCLI):
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
         parser.link_arguments("data.num_clips", "model.init_args.num_clips", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.set_defaults({"data.watch_test": True})  # where `WatchedEpochs` keeps what is evaluated
 
     def instantiate_classes(self) -> None:
         """Builds model, data module and trainer; the data module loads what the model reads.
@@ -155,6 +157,7 @@ class FerCLI(LightningCLI):
             FeatureCaching(),
             DataWait(),
             PredictionWriter(),
+            WatchedEpochs(),
             EpochSeed(config.data.seed),
             StopWhereDiverged(),
             *checkpoints(folder, config.data.selection, config.experiment.monitor),

@@ -21,6 +21,7 @@ from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.calibration_file import calibration_line
+from fer_lightning.evaluation.other_epochs import other_epochs_line
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import summary_line
@@ -260,9 +261,9 @@ def print_result(run: RunFolder) -> None:
     """Prints where a finished run's report is, its metrics, and what is known of its confidence."""
     print_on_rank_zero(f"report: {run.report}")
     print_on_rank_zero(summary_line(PredictionTable.read(run.predictions("test"))))
-    confidence = calibration_line(run)
-    if confidence:
-        print_on_rank_zero(confidence)
+    for line in (calibration_line(run), other_epochs_line(run)):
+        if line:
+            print_on_rank_zero(line)
     info = run.read_info()
     if info.selection == "best_on_test":
         what = "the epoch" if info.epoch >= 0 else "the ensemble or a member of it"

@@ -15,6 +15,7 @@ from fer_lightning.report.sections import (
     features,
     members,
     relations,
+    selection,
     streams,
     subjects,
 )
@@ -27,6 +28,7 @@ CONTENTS: tuple[Callable[[EvaluatedRun], Section | None], ...] = (
     streams.section,
     calibration.section,
     curves.section,
+    selection.section,
     features.section,
     activation.section,
     relations.section,

@@ -113,6 +113,16 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def watched_epochs(self) -> Path:
+        """The folder with an array for each epoch, while the run is trained: the reported split's probabilities."""
+        return self.path / "watched"
+
+    @property
+    def watched_curves(self) -> Path:
+        """The accuracy on the reported split after each epoch, a table as `curves`; written when the run is trained."""
+        return self.path / "watched.csv"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of `last.ckpt` and, with `selection: inner`, `best.ckpt`."""
         return self.path / "checkpoints"
@@ -138,7 +148,10 @@ class RunFolder:
         return self.report.exists()
 
     def predictions(self, split: str) -> Path:
-        """Returns the path of the prediction table of `inner` or `test`."""
+        """Returns the path of the prediction table of `inner` or `test`.
+
+        Those of the reported split in other epochs than the chosen one are `test_last` and `test_best`.
+        """
         return self.path / "predictions" / f"{split}.csv"
 
     def outputs(self, split: str) -> Path:

@@ -9,7 +9,9 @@ import numpy as np
 
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.bootstrap import bootstrap
-from fer_lightning.evaluation.metrics import METRICS, scores
+from fer_lightning.evaluation.comparison import difference_over_seeds
+from fer_lightning.evaluation.metrics import METRICS, WAR, scores
+from fer_lightning.evaluation.other_epochs import read_other_epochs
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import MACHINES_CHOICE, RUNTIME_ONLY_KEYS, result_settings, with_new_arguments
@@ -61,7 +63,22 @@ def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[Predictio
         intervals={name: (each.low, each.high) for name, each in intervals.by_name.items() if each.is_known},
         unit=intervals.unit,
         clusters=intervals.clusters,
+        inflation=_inflation(requests),
     )
+
+
+def _inflation(requests: Sequence[ExperimentRequest]) -> tuple[float, ...] | None:
+    """Returns `RowResult.inflation`; None if the other epochs of a run are not known."""
+    found = [read_other_epochs(request.run) for request in requests]
+    epochs = [each for each in found if each is not None]
+    if len(epochs) < len(found):
+        return None
+    best, chosen = (
+        PredictionTable.concat([getattr(each, name).table for each in epochs]) for name in ("best", "chosen")
+    )
+    difference = difference_over_seeds(best, chosen, WAR)
+    interval = difference.interval
+    return (difference.value, *((interval.low, interval.high) if interval.is_known else ()))
 
 
 def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
@@ -91,8 +108,8 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
 
 def _curves(request: ExperimentRequest) -> dict[str, tuple[float, ...]]:
     """Returns the curves of a run that a page draws, rounded; none for ensembles, which have no epochs."""
-    path = request.run.curves
-    curves = read_curves(path) if path.exists() else ()
+    paths = (request.run.curves, request.run.watched_curves)
+    curves = [curve for path in paths if path.exists() for curve in read_curves(path)]
     return {
         curve.name: tuple(round(value, 5) for value in curve.value.tolist())
         for curve in curves

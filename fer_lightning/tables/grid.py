@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from data_modules.utils.text import counted
+from fer_lightning.evaluation.bootstrap import Interval
 from fer_lightning.evaluation.metrics import METRICS, WAR
 from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import is_rendered
@@ -54,7 +55,13 @@ def grid(
     header += ["ours " * published + title(column) for column in table.columns]
     if table.kind == "results":
         watched = any(result.watched(max) for result in results.values())
-        header += ["95 %", "answered only", "N", "seeds", *(["last epoch", "best on test"] if watched else [])]
+        header += [
+            "95 %",
+            "answered only",
+            "N",
+            "seeds",
+            *(["last epoch", "best on test", "inflation"] if watched else []),
+        ]
         compared = published and not rendered
         header += ["difference"] if compared else []
         rows = [_cells(table, row, results.get(row.name), compared, watched) for row in table.rows]
@@ -113,11 +120,16 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, compared: bool
     )
 
 
-def _other_epochs(result: RowResult | None) -> tuple[str, str]:
-    """Writes the accuracy of the last epoch and of the best one on the reported split."""
+def _other_epochs(result: RowResult | None) -> tuple[str, str, str]:
+    """Writes the accuracy of the last epoch, that of the best one on the reported split, and what the latter adds."""
     if result is None:
-        return DASH, DASH
-    return _mean(result.watched(lambda curve: curve[-1]), WAR.name), _mean(result.watched(max), WAR.name)
+        return DASH, DASH, DASH
+    inflation = DASH
+    if result.inflation:
+        value, *ends = result.inflation
+        inflation = " ".join([WAR.write(value), *([Interval(*ends).written(WAR)] if ends else [])])
+    last, best = (_mean(result.watched(pick), WAR.name) for pick in (lambda curve: curve[-1], max))
+    return last, best, inflation
 
 
 def published_value(row: Row, column: str) -> str:

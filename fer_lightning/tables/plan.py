@@ -35,7 +35,7 @@ class TableRequest:
     seeds: tuple[int, ...] = (0,)
     folds: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
-    watch: bool = False
+    watch: bool = True
     ablation: PaperTable | None = None
 
     def read(self) -> PaperTable:
@@ -128,8 +128,8 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
 
 
 def _labelled(request: ExperimentRequest, asked: TableRequest) -> ExperimentRequest:
-    """Returns a request whose run has the table's group in Weights & Biases, and that may watch the reported split."""
-    watching = ("--data.watch_test", "true") if asked.watch and not request.is_ensemble else ()
+    """Returns a request whose run has the table's group in Weights & Biases, and watches the reported split or not."""
+    watching = () if asked.watch or request.is_ensemble else ("--data.watch_test", "false")
     labelled = replace(request, group=Path(asked.name).stem, arguments=(*request.arguments, *watching))
     return replace(labelled, job_type="ablation") if asked.ablation else labelled
 

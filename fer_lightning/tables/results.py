@@ -88,6 +88,9 @@ class RowResult:
         intervals: metric -> both ends of its 95 % interval over people (or films, or clips), of the mean over seeds.
         unit: what the intervals are over: `subject`, `film` or `clip`.
         clusters: their number.
+        inflation: by how much the accuracy of the best epochs on the reported split exceeds that of the reported
+            epochs, then both ends of its 95 % interval over people and seeds, if it has one. None where it was not
+            watched.
     """
 
     table: str
@@ -100,6 +103,7 @@ class RowResult:
     intervals: dict[str, tuple[float, float]]
     unit: str
     clusters: int
+    inflation: tuple[float, ...] | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -237,6 +241,7 @@ def read_result(folder: Path, row: str) -> RowResult | None:
         values["runs"] = tuple(RunResult(**_with_tuples(run)) for run in values["runs"])
         values["arguments"] = tuple(values["arguments"])
         values["intervals"] = {name: (low, high) for name, (low, high) in values["intervals"].items()}
+        values["inflation"] = _with_tuples(values.get("inflation"))
         result = RowResult(**values)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(

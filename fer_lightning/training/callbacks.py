@@ -51,7 +51,7 @@ class PredictionWriter(Callback):
         assert isinstance(pl_module, VideoClassifier)
         run = RunFolder(Path(trainer.default_root_dir))
         for split in EVALUATED:
-            parts = _gather(self.collected[split])
+            parts = gather_predictions(self.collected[split])
             if trainer.is_global_zero:
                 clips = data.split(split)
                 prediction_table(clips, parts, pl_module.class_names, data.seed).write(run.predictions(split))
@@ -59,7 +59,7 @@ class PredictionWriter(Callback):
                     clip_outputs(clips, parts).write(run.outputs(split))
 
 
-def _gather(parts: list[ClipPredictions]) -> list[ClipPredictions]:
+def gather_predictions(parts: list[ClipPredictions]) -> list[ClipPredictions]:
     """Collects the predictions of all processes on every process."""
     if not torch.distributed.is_initialized():
         return parts

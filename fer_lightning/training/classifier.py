@@ -256,9 +256,14 @@ class VideoClassifier(L.LightningModule):
     def validation_step(  # type: ignore[override]
         self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> ClipPredictions:
-        """Evaluates a batch of the inner split, or of the reported one if that is watched."""
+        """Evaluates a batch of the inner split. Of the reported one, if it is watched, nothing is measured or logged.
+
+        What is logged can choose an epoch or lower a learning rate; `WatchedEpochs` keeps the predictions for the end.
+        """
         data = self.data_module
-        return self._evaluate(batch, data.validated[dataloader_idx] if data is not None else "inner")
+        if data is not None and data.validated[dataloader_idx] == "test":
+            return self.predict_clips(batch)[0]
+        return self._evaluate(batch, "inner")
 
     def test_step(  # type: ignore[override]
         self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
@@ -316,16 +321,10 @@ class VideoClassifier(L.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the inner split's loss and metrics, and a mark if the inner split is the reported one.
-
-        Those of the reported split are `watched/`, if it is watched.
-        """
+        """Logs the inner split's loss and metrics, and a mark if the inner split is the reported one."""
         data = self.data_module
-        validated = ("inner",) if data is None else data.validated
-        if "inner" in validated:
+        if data is None or "inner" in data.validated:
             self._log_split("inner")
-        if "test" in validated:
-            self._log_split("test", "watched")
         if data is not None and data.selection == "best_on_test":
             self.log("inner/best_on_test", 1.0)
 

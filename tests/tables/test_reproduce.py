@@ -176,19 +176,25 @@ def test_on_real_data_the_difference_stands_and_predictions_stay_here(tmp_path, 
 
 
 def test_what_papers_report_stands_beside_if_the_split_was_watched(table, trained, tmp_path):
-    assert main(["reproduce", table, "--best-on-test"]) == 0
+    assert main(["reproduce", table]) == 0
     folder = tmp_path / "results" / "mine.small"
     with (folder / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert "best on test" not in rows[0], "the runs did not watch it"
-    request = plan(TableRequest(table, watch=True))[2].requests[0]
-    assert request.arguments[-2:] == ("--data.watch_test", "true")
-    atomic_write(request.run.curves, b"epoch,step,watched/war\n0,1,0.75\n1,2,0.5\n")
-    assert main(["reproduce", table, "--best-on-test"]) == 0
+    request = plan(TableRequest(table, watch=False))[2].requests[0]
+    assert request.arguments[-2:] == ("--data.watch_test", "false")
+    request = plan(TableRequest(table))[2].requests[0]
+    assert "--data.watch_test" not in request.arguments, "every training watches"
+    chosen = PredictionTable.read(request.run.predictions("test"))
+    for name in ("test_last", "test_best"):
+        chosen.write(request.run.predictions(name))
+    atomic_write(request.run.watched_curves, b"epoch,watched/war\n0,0.75\n1,0.5\n")
+    assert main(["reproduce", table]) == 0
     with (folder / "table.csv").open(newline="") as file:
         _, plain, whole = list(csv.DictReader(file))
     assert (whole["best on test"], whole["last epoch"]) == ("0.750", "0.500")
-    assert (plain["best on test"], plain["last epoch"]) == ("–", "–")
+    assert whole["inflation"].startswith("0.000 [")
+    assert (plain["best on test"], plain["last epoch"], plain["inflation"]) == ("–", "–", "–")
 
 
 def test_a_run_that_does_not_finish_is_named_and_makes_the_status(tmp_path, trained, capsys):

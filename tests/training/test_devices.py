@@ -16,6 +16,7 @@ from torch.nn import SyncBatchNorm
 
 from fer_lightning import LandmarkMLP
 from fer_lightning.cli.main import main
+from fer_lightning.evaluation.other_epochs import watched_file
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit, lightning_cli
 from fer_lightning.experiments.configuration import read_model
@@ -88,6 +89,10 @@ def refuse_differences(run: RunFolder, expected: RunFolder):
         assert ours.clip_id.tolist() == theirs.clip_id.tolist()
         assert ours.reason.tolist() == theirs.reason.tolist()
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, atol=TOLERANCE)
+    for epoch in range(3):  # what other epochs would have given is watched on all processes
+        ours, theirs = (np.load(watched_file(each, epoch)) for each in (run, expected))
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+        assert np.isnan(ours).any(axis=1).sum() == 1
     for curve in ("train/loss", "inner/loss", "train/war", "inner/war"):
         found, there = (table_epochs(read_rows(each.path), curve) for each in (run, expected))
         assert found == pytest.approx(there, abs=TOLERANCE)

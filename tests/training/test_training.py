@@ -1,5 +1,6 @@
 """Training through the command line, in this process: what a run leaves, and that a broken one goes on."""
 
+import csv
 import json
 import math
 import multiprocessing
@@ -8,7 +9,9 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+import pytorch_lightning as L
 import torch
 import yaml
 from sklearn.metrics import log_loss
@@ -17,6 +20,8 @@ from data_modules.utils.files import atomic_file
 from fer_lightning import CEFLNet, VideoClassifier
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.metrics import WAR
+from fer_lightning.evaluation.other_epochs import conclude_watching, other_epochs_line, read_other_epochs
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit
 from fer_lightning.experiments.lightning_cli import FerCLI
@@ -157,23 +162,79 @@ def test_a_clip_that_cannot_be_read_is_a_row_with_its_reason(data, no_report):
 
 def test_a_watched_split_chooses_and_changes_nothing(shared, data, no_report):
     """Its curve is there beside the same training, bit for bit, and agrees with the evaluation of the chosen epoch."""
-    assert main(experiment("--data.watch_test", "true", "--trainer.max_epochs", "2")) == 0
-    run, plain = own_run(), RunFolder(finished(shared))
+    assert main(experiment("--data.watch_test", "false", "--trainer.max_epochs", "2")) == 0
+    run, plain = RunFolder(finished(shared)), own_run()
     weights, expected = (checkpoint(each.checkpoints / "last.ckpt")["state_dict"] for each in (run, plain))
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
-    watched = table_epochs(read_rows(run.path), "watched/war")
+    watched = table_epochs(watched_rows(run), "watched/war")
     assert watched.keys() == {0, 1}
     table = PredictionTable.read(run.predictions("test"))
     assert watched[run.read_info().epoch] == pytest.approx(table.correct.mean())
     for column in ("inner/war", "inner/loss", "train/loss"):
         assert table_epochs(read_rows(run.path), column) == table_epochs(read_rows(plain.path), column)
+    assert not plain.watched_curves.exists()
+    assert other_epochs_line(plain) == ""
+
+
+def watched_rows(run: RunFolder) -> list[dict[str, str]]:
+    with run.watched_curves.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_one_training_tells_what_other_epochs_give(shared, capsys):
+    run = RunFolder(finished(shared))
+    others = read_other_epochs(run)
+    watched = table_epochs(watched_rows(run), "watched/war")
+    best = max(watched, key=watched.get)
+    assert (others.last.number, others.best.number, others.count) == (1, best, 2)
+    assert others.last.table.correct.mean() == pytest.approx(watched[1])
+    assert others.best.table.correct.mean() == pytest.approx(watched[best])
+    rise = others.best.table.correct.mean() - PredictionTable.read(run.predictions("test")).correct.mean()
+    assert others.inflation[WAR].value == pytest.approx(rise)
+    assert not run.watched_epochs.exists()
+    line = f"best on test (epoch {best + 1}) {watched[best]:.3f}; inflation {rise:+.3f}"
+    assert main(["compare", str(run.path), str(run.path)]) == 0
+    assert capsys.readouterr().out.count(line) == 2
+    page = run.report.read_text()
+    assert "Choice of the epoch" in page
+    assert "Inflation by choosing the epoch on the reported split" in page
+
+
+def test_what_is_watched_is_not_seen_before_the_epoch_is_chosen(data, no_report, monkeypatch):
+    """While a run is trained, no value of the reported split is logged, and its arrays are not read."""
+    seen, log, load = [], L.LightningModule.log, np.load
+
+    def logged(self, name, *arguments, **options):
+        if self.trainer.state.fn == "fit":
+            seen.append(name)
+        return log(self, name, *arguments, **options)
+
+    def loaded(path, *arguments, **options):
+        if Path(str(path)).parent.name == "watched":
+            assert own_run().predictions("test").exists()
+            seen.append("read")
+        return load(path, *arguments, **options)
+
+    monkeypatch.setattr(L.LightningModule, "log", logged)
+    monkeypatch.setattr(np, "load", loaded)
+    assert main(experiment("--trainer.max_epochs", "2")) == 0
+    assert "inner/war" in seen
+    assert not any(name.startswith(("test", "watched")) for name in seen)
+    assert seen.count("read") == 2
+
+
+def test_the_watched_split_cannot_be_monitored(data, no_report, capsys):
+    assert main(experiment("--experiment.monitor", "watched/war", "--trainer.max_epochs", "1")) != 0
+    assert "watched/war" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="no prediction table"):
+        conclude_watching(own_run())
 
 
 def test_the_reported_split_can_be_watched_where_no_epoch_is_chosen(data, no_report):
-    assert main(experiment("--data.selection", "last", "--data.watch_test", "true", "--trainer.max_epochs", "1")) == 0
-    rows = read_rows(own_run().path)
-    assert table_epochs(rows, "watched/war").keys() == {0}
-    assert float(rows[-1]["test/war"]) == pytest.approx(table_epochs(rows, "watched/war")[0])
+    assert main(experiment("--data.selection", "last", "--trainer.max_epochs", "1")) == 0
+    watched = table_epochs(watched_rows(own_run()), "watched/war")
+    assert watched.keys() == {0}
+    assert float(read_rows(own_run().path)[-1]["test/war"]) == pytest.approx(watched[0])
 
 
 def test_an_epoch_chosen_on_the_reported_split_is_called_so(data, no_report, capsys):
