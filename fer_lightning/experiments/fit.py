@@ -14,6 +14,7 @@ from torch import Tensor
 
 from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.evaluation.calibration_file import calibration_values
+from fer_lightning.evaluation.frame_order import ORDERS
 from fer_lightning.evaluation.other_epochs import conclude_watching
 from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
@@ -36,6 +37,7 @@ from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_chec
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.curves import CurvesLogger, drop_rows_after
+from fer_lightning.training.temporal import predict_in_orders
 from fer_lightning.training.wandb_logger import RunWandbLogger
 from fer_lightning.weights import RANDOM, checkpoint_named, read_checkpoint
 
@@ -239,6 +241,16 @@ def wandb_loggers(cli: FerCLI) -> list[RunWandbLogger]:
     return [logger for logger in cli.trainer.loggers if isinstance(logger, RunWandbLogger)]
 
 
+def write_orders(cli: FerCLI, run: RunFolder) -> None:
+    """Writes what the model predicts for the reported split with its frames in another order, if that is asked for."""
+    for name in ORDERS:
+        run.order_predictions(name).unlink(missing_ok=True)
+    if cli.own_config.experiment.temporal:
+        precision = str(cli.trainer.precision)
+        for name, table in predict_in_orders(cli.model, cli.datamodule, precision).items():
+            table.write(run.order_predictions(name))
+
+
 def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds: float) -> None:
     """Measures the model's cost, writes `run.json`, calibration and the report, and prints the result.
 
@@ -274,6 +286,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
         )
     )
     conclude_watching(run)
+    write_orders(cli, run)
     write_report(run)
     log_calibration(cli, run)
     (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # a finished run is not resumed

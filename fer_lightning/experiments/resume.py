@@ -49,6 +49,7 @@ SESSION_KEYS = (
     "experiment.needs",
     "experiment.lengthen",
     "experiment.person",
+    "experiment.temporal",
     "experiment.small",
 )
 LOADING_KEYS = (

@@ -32,6 +32,9 @@ class ExperimentInfo:
             metrics for which lower is better are minimised, all others maximised.
         faces: name of the file in `experiments/faces/` with the faces of the paper. They are made only where they are
             asked for; runs on other faces say so.
+        temporal: whether the report says what the order of the frames is worth: a trained model of several frames
+            predicts the reported split again with the frames shuffled, reversed, and all the middle or the apex frame.
+            That costs three forward passes over the reported split, four where the apex is known.
     """
 
     summary: str = ""
@@ -40,6 +43,7 @@ class ExperimentInfo:
     lengthen: int = 0
     monitor: str = "inner/war"
     faces: str = ""
+    temporal: bool = True
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from fer_lightning.report.sections import (
     selection,
     streams,
     subjects,
+    temporal,
 )
 
 CONTENTS: tuple[Callable[[EvaluatedRun], Section | None], ...] = (
@@ -29,6 +30,7 @@ CONTENTS: tuple[Callable[[EvaluatedRun], Section | None], ...] = (
     calibration.section,
     curves.section,
     selection.section,
+    temporal.section,
     features.section,
     activation.section,
     relations.section,

@@ -154,6 +154,10 @@ class RunFolder:
         """
         return self.path / "predictions" / f"{split}.csv"
 
+    def order_predictions(self, order: str) -> Path:
+        """Returns the path of the reported split's prediction table with its frames in another order."""
+        return self.predictions(f"test_{order}")
+
     def outputs(self, split: str) -> Path:
         """Returns the path of the features, attention and frame numbers of a split's clips."""
         return self.path / "outputs" / f"{split}.safetensors"

@@ -40,13 +40,18 @@ def multiply_adds(model: VideoClassifier, batch: ClipBatch) -> int:
     return counter.get_total_flops() // 2 // len(batch)
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Returns the context in which a trainer of this precision runs a model."""
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
+    return torch.autocast(device.type, dtype, enabled=precision.endswith("mixed"))
+
+
 @torch.no_grad()
 def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, repeats: int = 5) -> float:
     """Measures the median time of a forward pass, in seconds per clip."""
     device = batch.mask.device
-    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float16
     model.eval()
-    with torch.autocast(device.type, dtype, enabled=precision.endswith("mixed")):
+    with autocast(device, precision):
         return median_seconds(lambda: model(batch), device, repeats) / len(batch)
 
 

@@ -200,6 +200,18 @@ def test_one_training_tells_what_other_epochs_give(shared, capsys):
     assert "Inflation by choosing the epoch on the reported split" in page
 
 
+def test_the_report_says_what_the_order_of_the_frames_is_worth(shared, data, no_report):
+    run = RunFolder(finished(shared))
+    page = run.report.read_text()
+    assert "Is it temporal?" in page
+    assert "clip reversed" in page
+    assert "all frames the apex" not in page, "nobody knows it in DFEW"
+    chosen, reversed_ = (PredictionTable.read(run.predictions(name)) for name in ("test", "test_reversed"))
+    assert reversed_.clip_id.tolist() == chosen.clip_id.tolist()
+    assert main(experiment("--experiment.temporal", "false", "--trainer.max_epochs", "1")) == 0
+    assert not own_run().order_predictions("reversed").exists()
+
+
 def test_what_is_watched_is_not_seen_before_the_epoch_is_chosen(data, no_report, monkeypatch):
     """While a run is trained, no value of the reported split is logged, and its arrays are not read."""
     seen, log, load = [], L.LightningModule.log, np.load
