@@ -65,7 +65,7 @@ class OtherEpochs:
             f"{name} (epoch {epoch.number + 1}) {WAR.write(scores(epoch.table)[WAR])}"
             for name, epoch in (("chosen", self.chosen), ("last", self.last), ("best on test", self.best))
         ]
-        return f"{WAR.short} {', '.join(parts)}; inflation {self.inflation[WAR].written(WAR)}"
+        return f"accuracy: {', '.join(parts)}; inflation {self.inflation[WAR].written(WAR)}"
 
 
 def watched_file(run: RunFolder, epoch: int) -> Path:
