@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection
 from data_modules.faces.detection_log import DetectionLog
-from data_modules.faces.track import CostTerm, Track, VoteWeights
+from data_modules.faces.track import CostTerm, Track
 from data_modules.faces.tracking import FaceTracker
-
-DEFAULT_WEIGHTS = VoteWeights()
 
 
 def vote(
     tracks: Sequence[Track],
     num_frames: int,
     frame_size: tuple[int, int],
-    weights: VoteWeights = DEFAULT_WEIGHTS,
+    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> NDArray[np.float64]:
     """Computes the (N,) votes for each track as the main face: Do et al. (2021), equations 11 and 12.
 
@@ -30,7 +28,7 @@ def vote(
         tracks: the tracks of one clip.
         num_frames: number of frames that the detector saw.
         frame_size: (width, height) in pixels.
-        weights: weights of the share of frames, of the size, and of the probability.
+        weights: those of `VoteWeights`: of the share of frames, of the size, and of the probability.
 
     Raises:
         ValueError: the clip has no frames, or the frames have no pixels.
@@ -41,7 +39,7 @@ def vote(
             f"found {num_frames} frames of {frame_size[0]} x {frame_size[1]} pixels; expected at least one pixel"
         )
     terms = [(len(track) / num_frames, track.mean_area / area, track.mean_score) for track in tracks]
-    return np.asarray(terms, dtype=np.float64).reshape(-1, 3) @ weights.vector
+    return np.asarray(terms, dtype=np.float64).reshape(-1, 3) @ np.asarray(weights, dtype=np.float64)
 
 
 class TrackedBox:
@@ -116,7 +114,7 @@ class MainFace(TrackedBox):
     def __init__(self, tracker: FaceTracker, frame_size: tuple[int, int], every: int, max_gap: int = 15) -> None:
         # a single detection in many frames is taken for a false positive
         tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
-        votes = vote(tracks, max(tracker.looks, 1), frame_size, tracker.settings.vote)
+        votes = vote(tracks, max(tracker.looks, 1), frame_size, tracker.settings.vote.values)
         super().__init__(tracker, [tracks[i] for i in np.argsort(-votes, kind="stable")], every, max_gap)
 
 

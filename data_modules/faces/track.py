@@ -1,11 +1,8 @@
 """The track of one face over time, and the settings that distinguish faces."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from data_modules.faces.appearance import FeatureHistory, Vector
 from data_modules.faces.detection import Detection
@@ -37,13 +34,13 @@ class VoteWeights:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(astuple(self)) < 0 or not any(astuple(self)):
+        if min(self.values) < 0 or not any(self.values):
             raise ValueError(f"found {self}; expected weights of 0 or more, and one above 0")
 
     @property
-    def vector(self) -> NDArray[np.float64]:
-        """The (3,) weights: frequency, size, probability."""
-        return np.array(astuple(self), np.float64)
+    def values(self) -> tuple[float, float, float]:
+        """The weights in the order of the equation."""
+        return self.frequency, self.size, self.probability
 
 
 @dataclass(frozen=True)

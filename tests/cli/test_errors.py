@@ -175,7 +175,7 @@ def test_a_failed_training_of_a_required_run_is_one_message(monkeypatch, capsys)
 @pytest.mark.parametrize(
     ("error", "part"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "--data.batch_size"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "--trainer.accumulate_grad_batches 2"),
         (wandb.errors.UsageError("No API key configured"), "WANDB_MODE=offline"),
         (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"), "is the disk full"),
     ],

@@ -51,6 +51,7 @@ def folder(tmp_path, monkeypatch):
     (made / "data" / "made.yaml").write_text(MADE)
     (made / "data" / "other.yaml").write_text(MADE.replace("tested: 2", "tested: 1"))
     shutil.copy(ours / "data" / "dfew.yaml", made / "data")
+    shutil.copytree(ours / "faces", made / "faces")
     for name, source in (("points", "lmed"), ("frame", "middle_frame")):
         content = yaml.safe_load((ours / "systems" / f"{source}.yaml").read_text())
         content["trainer"] |= TINY

@@ -18,7 +18,10 @@ from fer_lightning.tables.table import read_table
 VIDEO = ("vshnn", "vshnn_ic", "vshnn_ws", "vshnn_lrmf", "vshnn_lrmaf", "cnn_gru", "c3d")
 LANDMARKS = ("lmed", "lmed_cf", "lmed_svm", "lmed_cf_svm", "dtgn")
 WINDOWS = {"class_path": "data_modules.sampling.ContiguousSampler", "init_args": {"frames": 16, "eval_views": 5}}
-SPREAD = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 16, "eval_views": 1}}
+SPREAD = {
+    "class_path": "data_modules.sampling.SegmentSampler",
+    "init_args": {"frames": 16, "eval_views": 1, "successive": 1},
+}
 
 
 def config(system, data="afew", *arguments, size=None):

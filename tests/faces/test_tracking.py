@@ -240,7 +240,7 @@ def test_the_vote_is_equations_11_and_12():
             area, probability = area + (right - left) * (bottom - top), probability + found.score
         count = len(members[number])
         expected.append(2.0 * count / 40 + 3.0 * area / (count * 224 * 152) + 0.5 * probability / count)
-    assert vote(tracker.tracks, 40, (224, 152), VoteWeights(2.0, 3.0, 0.5)) == pytest.approx(expected)
+    assert vote(tracker.tracks, 40, (224, 152), (2.0, 3.0, 0.5)) == pytest.approx(expected)
     assert vote([], 10, (100, 100)).shape == (0,)
     with pytest.raises(ValueError, match="0 frames"):
         vote(tracker.tracks, 0, (224, 152))
@@ -250,9 +250,9 @@ def test_votes_are_weighted():
     tracker = FaceTracker()
     for i in range(10):
         tracker.update(i, [face(10, score=0.9)] + [face(300, size=80, score=0.9)] * (i < 5))
-    assert vote(tracker.tracks, 10, (100, 100), VoteWeights(1, 0, 0)) == pytest.approx([1, 0.5])
-    assert vote(tracker.tracks, 10, (100, 100), VoteWeights(0, 1, 0)) == pytest.approx([0.16, 0.64])
-    assert vote(tracker.tracks, 10, (100, 100), VoteWeights(0, 0, 1)) == pytest.approx([0.9, 0.9])
+    assert vote(tracker.tracks, 10, (100, 100), (1, 0, 0)) == pytest.approx([1, 0.5])
+    assert vote(tracker.tracks, 10, (100, 100), (0, 1, 0)) == pytest.approx([0.16, 0.64])
+    assert vote(tracker.tracks, 10, (100, 100), (0, 0, 1)) == pytest.approx([0.9, 0.9])
     assert vote(tracker.tracks, 10, (100, 100)) == pytest.approx([2.06, 2.04])
 
 
