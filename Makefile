@@ -64,7 +64,7 @@ tables: $(DONE) ## list the papers' tables with their state
 report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_synthetic/1-0
 	$(FER) report $(ARGS)
 
-predict: $(DONE) ## expressions over time: make predict ARGS="video.mp4 --checkpoint runs/ceflnet_synthetic/1-0"
+predict: $(DONE) ## expressions over time: make predict ARGS="video.mp4", with a model of yours: ARGS="video.mp4 --checkpoint RUN"
 	$(FER) predict $(ARGS)
 
 faces: $(DONE) ## aligned faces of any videos: make faces ARGS="video.mp4 --landmarks mesh"

@@ -8,6 +8,7 @@ from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
 from fer_lightning.predict.data_dictionary import columns_for_help
+from fer_lightning.predict.own_model import own_model
 from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos, printable_line
 from fer_lightning.runs.lookup import find_run
@@ -28,7 +29,7 @@ inner split are wrong, which holds with 95 % confidence for clips of that kind; 
 
 
 def main(arguments: list[str]) -> int:
-    """Runs `fer predict VIDEO... --checkpoint RUN`; returns 0, or 1 if a video could not be read.
+    """Runs `fer predict VIDEO... [--checkpoint RUN]`; returns 0, or 1 if a video could not be read.
 
     Raises:
         FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
@@ -78,9 +79,10 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     add(
         "--checkpoint",
         action="append",
-        required=True,
+        default=[],
         metavar="RUN",
-        help="folder of a run or of an ensemble, its name below runs/, or a checkpoint",
+        help="folder of a run or of an ensemble, its name below runs/, or a checkpoint; without it, the suite's own "
+        "model, trained on the still images of FER2013 (its card: fer_lightning/predict/models/faces.md)",
     )
     add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
     add("--detector", choices=("mtcnn", "insightface"), default=recognition.detector, help="finds the faces (mtcnn)")
@@ -107,7 +109,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     videos, missing = find_videos(options.videos)
     request = PredictionRequest(
         tuple(videos),
-        find_run(options.checkpoint[0]),
+        find_run(options.checkpoint[0]) if options.checkpoint else own_model(),
         options.out,
         RecognitionOptions(
             options.detector,

@@ -28,6 +28,7 @@ from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.expressions import FaceTrack, VideoFacts
 from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses
+from fer_lightning.predict.own_model import own_model
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
 from fer_lightning.predict.row_classifier import Advance, RowPredictions
@@ -56,7 +57,8 @@ class Recogniser:
     make one recogniser for each process.
 
     Args:
-        run: a run's folder, its name below `runs/`, a checkpoint, or a file of `fer export`.
+        run: a run's folder, its name below `runs/`, a checkpoint, or a file of `fer export`; by default the suite's
+            own model, see `own_model`.
         options: how faces are found and expressions are recognised.
 
     Raises:
@@ -73,8 +75,12 @@ class Recogniser:
         ...     print(window.start, window.expression, window.probabilities)
     """
 
-    def __init__(self, run: str | Path, options: RecognitionOptions = RecognitionOptions()) -> None:  # noqa: B008
-        trained = load_run(find_run(run))
+    def __init__(
+        self,
+        run: str | Path | None = None,
+        options: RecognitionOptions = RecognitionOptions(),  # noqa: B008
+    ) -> None:
+        trained = load_run(own_model() if run is None else find_run(run))
         self.options, self.device = options, select_device(options.device)
         self.face_settings = shared_face_settings(trained.models, options.detector, options.every, options.head_pose)
         self._classifier = make_classifier(trained, self.device)
