@@ -120,6 +120,17 @@ def tensors_in(content: dict[str, object], source: object) -> dict[str, Tensor]:
     return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
 
 
+Renames = tuple[tuple[str, str], ...]
+"""Pairs of a regular expression and what takes its place, in the order in which they are applied."""
+
+
+def renamed(key: str, renames: Renames) -> str:
+    """Returns this suite's name of another project's tensor."""
+    for pattern, replacement in renames:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
 SQUEEZE = re.compile(r"^(layer\d\.\d+)\.conv([45])\.")
 """Names of squeeze-and-excitation layers in the SE-ResNet-50 of VGGFace2 as converted from Caffe."""
 

@@ -1,7 +1,6 @@
 """Whole models from files that a paper's authors published, by a table of their tensors' names."""
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,15 @@ from torch import nn
 
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.pixels import PixelConversion, Pixels, get_convention
-from fer_lightning.weights import ABOUT_PIXELS, RANDOM, load_fitting_content, read_checkpoint, tensors_in
+from fer_lightning.weights import (
+    ABOUT_PIXELS,
+    RANDOM,
+    Renames,
+    load_fitting_content,
+    read_checkpoint,
+    renamed,
+    tensors_in,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +29,14 @@ class PublishedForm:
     """The form in which authors published their files.
 
     Args:
-        names: Pairs of a regular expression and what takes its place, which in this order turn a tensor's name in the
-            file into its name here.
+        names: Turn a tensor's name in the file into its name here.
         classes: The classes in the order of the last layer's rows.
         last_layer: Name of the last layer here.
         pixels: Pixel convention of the weights.
         where: Where the files are published, for messages.
     """
 
-    names: tuple[tuple[str, str], ...]
+    names: Renames
     classes: tuple[str, ...]
     last_layer: str
     pixels: Pixels
@@ -85,7 +91,7 @@ class PublishedModel(Pretrained):
             ValueError: See `load_weights`.
         """
         form, own = self.form, self.model.state_dict()
-        state = {self._our_name(key): value for key, value in tensors_in(content, self.weights).items()}
+        state = {renamed(key, form.names): value for key, value in tensors_in(content, self.weights).items()}
         last = [key for key in state if key.startswith(f"{form.last_layer}.")]
         if set(form.classes) == set(self.class_names):
             order = [form.classes.index(name) for name in self.class_names]
@@ -96,11 +102,6 @@ class PublishedModel(Pretrained):
         self.conversion.adopt(get_convention(form.pixels), self.weights)
         pixels = {key: value for key, value in self.model.state_dict().items() if ABOUT_PIXELS.search(key)}
         load_fitting_content(self.model, {"state_dict": state | pixels}, self.weights)
-
-    def _our_name(self, key: str) -> str:
-        for pattern, ours in self.form.names:
-            key = re.sub(pattern, ours, key)
-        return key
 
 
 class _Curves:

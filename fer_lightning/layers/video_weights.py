@@ -1,6 +1,5 @@
 """Pretrained weights of 3D CNNs: their sources, their checksums, and the mapping of their tensor names to ours."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from data_modules.utils.checksum import file_sha256
 from fer_lightning.layers.pixels import PixelConvention, PixelConversion, Pixels, convention_from_state, get_convention
 from fer_lightning.layers.resnet3d import ResNet3D
-from fer_lightning.weights import checkpoint_named, read_checkpoint, tensors_in, trained_here
+from fer_lightning.weights import Renames, checkpoint_named, read_checkpoint, renamed, tensors_in, trained_here
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,11 @@ PUBLISHED = {
 }
 
 
-Names = tuple[tuple[str, str], ...]
-C3D_NAMES: Names = (
+C3D_NAMES: Renames = (
     (r"\b(conv\d[ab]?)\.conv\.", r"\1."),  # MMAction2, which wraps each convolution in a module
     (r"\bconv([12])\.", r"conv\1a."),  # the common ports
 )
-RESNET_NAMES: Names = (  # Hara et al.; also torchvision's names
+RESNET_NAMES: Renames = (  # Hara et al.; also torchvision's names
     (r"\b(layer\d\.\d+)\.conv(\d)\.weight$", r"\1.conv\2.0.weight"),
     (r"\b(layer\d\.\d+)\.bn(\d)\.", r"\1.conv\2.1."),
     (r"(?<!\d\.)\bconv1\.weight$", "stem.0.weight"),
@@ -117,7 +115,7 @@ def load_clip_content(network: nn.Module, content: dict[str, object], source: ob
 def _find_network(network: nn.Module, content: dict[str, object], source: object) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a checkpoint by this suite's names, and the prefix of the network among them."""
     names = RESNET_NAMES if isinstance(network, ResNet3D) else C3D_NAMES
-    tensors = {_our_name(key, names): value for key, value in tensors_in(content, source).items()}
+    tensors = {renamed(key, names): value for key, value in tensors_in(content, source).items()}
     return tensors, _find_prefix(network, tensors, source)
 
 
@@ -145,13 +143,6 @@ def _verify(path: Path, sha256: str) -> None:
             f"{path} has the SHA-256 {digest}; expected one that begins with {sha256 or '(nothing)'}. The file is "
             "damaged or a different one: delete it and download it again"
         )
-
-
-def _our_name(key: str, names: Names) -> str:
-    """Return this suite's name of another project's tensor."""
-    for pattern, replacement in names:
-        key = re.sub(pattern, replacement, key)
-    return key
 
 
 def _find_prefix(network: nn.Module, tensors: dict[str, Tensor], path: object) -> str:
