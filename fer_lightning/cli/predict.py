@@ -8,7 +8,6 @@ from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
 from fer_lightning.predict.data_dictionary import columns_for_help
-from fer_lightning.predict.own_model import own_model
 from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos, printable_line
 from fer_lightning.runs.lookup import find_run
@@ -109,7 +108,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     videos, missing = find_videos(options.videos)
     request = PredictionRequest(
         tuple(videos),
-        find_run(options.checkpoint[0]) if options.checkpoint else own_model(),
+        find_run(options.checkpoint[0]) if options.checkpoint else None,
         options.out,
         RecognitionOptions(
             options.detector,

@@ -52,14 +52,14 @@ class RecognitionOptions:
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """The arguments of one call of `fer predict`.
+    """The arguments of one call of `fer predict`; without a checkpoint, the suite's own model predicts.
 
     Raises:
         ValueError: a value is invalid, or `out` is a file; the message names the option.
     """
 
     videos: tuple[Path, ...]
-    checkpoint: Path
+    checkpoint: Path | None
     out: Path = Path("predictions")
     options: RecognitionOptions = RecognitionOptions()
     video: bool = True  # write the annotated video
