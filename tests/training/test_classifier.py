@@ -74,15 +74,20 @@ def test_metrics_are_scikit_learns_over_averaged_views(draws):
     assert data.without_input("test")
 
 
+def first_epoch(model: FixedLogits, data):
+    """The clips of the first epoch of a training in their order, and the logits of each."""
+    sampler = data.train_dataloader().sampler
+    sampler.set_epoch(0)  # by now the data module is at the next epoch
+    clips = [clip for clip in data.split("train") if clip.usable]
+    order = [clips[draw.clip] for draw in sampler]
+    return order, np.stack([model.fixed_logits(clip.record.clip_id, 0) for clip in order])
+
+
 def test_an_epochs_loss_and_accuracy_cover_all_its_samples():
     data, model, run = made_data(batch_size=5), FixedLogits(label_smoothing=0.1), trainer(use_distributed_sampler=False)
     run.fit(model, data)
-    sampler = data.train_dataloader().sampler
-    sampler.set_epoch(0)  # by now the data module is at the next epoch
-    order = [draw.clip for draw in sampler]
-    clips = [clip for clip in data.split("train") if clip.usable]
-    logits = np.stack([model.fixed_logits(clips[place].record.clip_id, 0) for place in order])
-    label = np.array([clips[place].label for place in order])
+    order, logits = first_epoch(model, data)
+    label = np.array([clip.label for clip in order])
     target = np.eye(7)[label] * 0.9 + 0.1 / 7
     expected = -(target * np.log(softmax(logits))).sum(axis=1).mean()
     assert float(run.callback_metrics["train/loss"]) == pytest.approx(expected, rel=1e-5)
@@ -105,11 +110,7 @@ def test_votes_are_part_of_the_target(share):
     data, run = made_data(Voted(), batch_size=5), trainer(use_distributed_sampler=False)
     model = FixedLogits(label_smoothing=0.1, vote_share=share)
     run.fit(model, data)
-    sampler = data.train_dataloader().sampler
-    sampler.set_epoch(0)
-    clips = [clip for clip in data.split("train") if clip.usable]
-    order = [clips[draw.clip] for draw in sampler]
-    logits = np.stack([model.fixed_logits(clip.record.clip_id, 0) for clip in order])
+    order, logits = first_epoch(model, data)
     votes = np.array([([2 / 3] + [0] * 6) if clip.record.votes else [0] * 7 for clip in order])
     rest = np.array([1 / 3 if clip.record.votes else 1 for clip in order])[:, None]
     labels = np.eye(7)[[clip.label for clip in order]]

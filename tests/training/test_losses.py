@@ -8,7 +8,7 @@ import torch
 
 from fer_lightning.training.losses import intensity_aware_losses
 from tests.small_runs import made_data
-from tests.training.test_classifier import FixedLogits, softmax, trainer
+from tests.training.test_classifier import FixedLogits, first_epoch, softmax, trainer
 
 
 def plain_intensity_aware(logits, label):
@@ -47,15 +47,12 @@ def test_it_is_added_to_the_cross_entropy_of_a_training():
     data, model = made_data(batch_size=5), FixedLogits(label_smoothing=0.1, intensity_aware=0.3, class_weights=True)
     run = trainer(use_distributed_sampler=False)
     run.fit(model, data)
-    sampler = data.train_dataloader().sampler
-    sampler.set_epoch(0)
-    clips = [clip for clip in data.split("train") if clip.usable]
-    order = [clips[draw.clip] for draw in sampler]
-    logits = np.stack([model.fixed_logits(clip.record.clip_id, 0) for clip in order])
+    order, logits = first_epoch(model, data)
     label = np.array([clip.label for clip in order])
     target = np.eye(7)[label] * 0.9 + 0.1 / 7
     losses = -(target * np.log(softmax(logits))).sum(axis=1)
     losses += 0.3 * np.array([plain_intensity_aware(row, place) for row, place in zip(logits, label, strict=True)])
+    clips = [clip for clip in data.split("train") if clip.usable]
     counts = np.bincount([clip.label for clip in clips], minlength=7)
     weights = len(clips) / (7 * counts[label])
     assert float(run.callback_metrics["train/loss"]) == pytest.approx((losses * weights).mean(), rel=1e-5)
