@@ -1,5 +1,6 @@
 """A dataset of clips: the frames that the sampler chooses from the store, augmented, and the audio of the clip."""
 
+import itertools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from data_modules.labels import vote_shares
 from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
-from data_modules.loading.transforms import ClipAugmentation, ClipTransform
+from data_modules.loading.transforms import ClipAugmentation, ClipTransform, Shift
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import FrameSampler
 from data_modules.store.audio_cache import AudioCache
@@ -121,6 +122,7 @@ class _View:
     group: str = ""
     number: int = 0
     mirrored: bool = False
+    shift: Shift = (0.0, 0.0)
 
 
 class ClipDataset(Dataset[ClipSample]):
@@ -160,12 +162,16 @@ class ClipDataset(Dataset[ClipSample]):
 
     @property
     def eval_views(self) -> int:
-        """Number of views of a clip in evaluation: those of the sampler, and the mirror images of these if set."""
-        return self.sampler.eval_views * (1 + self._flips)
+        """Number of views of a clip in evaluation: those of the sampler, mirrored and moved too where that is set."""
+        return self.sampler.eval_views * len(self._poses)
 
     @property
-    def _flips(self) -> bool:
-        return self.augmentation is not None and self.augmentation.eval_flip
+    def _poses(self) -> list[tuple[Shift, bool]]:
+        """How far each view of the sampler is moved in evaluation, and whether it is mirrored; as it is first."""
+        if self.augmentation is None:
+            return [((0.0, 0.0), False)]
+        mirrored = (False, True) if self.augmentation.eval_flip else (False,)
+        return list(itertools.product(self.augmentation.eval_shifts, mirrored))
 
     def __getitem__(self, item: int | Draw) -> ClipSample:
         """Load one view for a `Draw`, in training; all evaluation views of the sampler for the index of a clip."""
@@ -199,8 +205,8 @@ class ClipDataset(Dataset[ClipSample]):
             return [_View(torch.Generator().manual_seed(seed), TRAIN_VIEWS, number)]
         if isinstance(item, Draw):
             return [_View(torch.Generator().manual_seed(item.seed))]
-        own = self.sampler.eval_views
-        return [_View(None, EVALUATION, number, mirrored=number >= own) for number in range(self.eval_views)]
+        views = itertools.product(self._poses, range(self.sampler.eval_views))
+        return [_View(None, EVALUATION, number, mirrored, shift) for number, ((shift, mirrored), _) in enumerate(views)]
 
     def _features(self, clip: Clip, view: _View) -> CachedFeatures:
         return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else CachedFeatures()
@@ -232,7 +238,7 @@ class ClipDataset(Dataset[ClipSample]):
         if view.generator is not None:
             return self.augmentation.draw(self.size, view.generator)
         noise_seed = zlib.crc32(f"{clip_id}/{view.number}".encode())
-        return self.augmentation.evaluation(self.size, view.mirrored, noise_seed)
+        return self.augmentation.evaluation(self.size, view.mirrored, noise_seed, view.shift)
 
     def _faceless_fields(self, clip: Clip, num_views: int, modalities: Sequence[FrameModality]) -> dict[str, Any]:
         """Return the (S, T, ...) fields of a clip without a face; the mask excludes all of its frames."""

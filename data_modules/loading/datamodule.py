@@ -253,8 +253,11 @@ class VideoDataModule(L.LightningDataModule):
         return (*inner, "test") if self.watch_test and self.selection != "best_on_test" else inner
 
     def val_dataloader(self) -> DataLoader[ClipSample] | list[DataLoader[ClipSample]]:
-        """Return the loader of the split that is evaluated after each epoch, or a list if there are none or several."""
-        loaders = [self._evaluation_loader(split) for split in self.validated]
+        """Return the loader of the split that is evaluated after each epoch, or a list if there are none or several.
+
+        Its views are not moved by `ClipAugmentation.eval_shift`: nine times as many would take longer than the epoch.
+        """
+        loaders = [self._evaluation_loader(split, shifted=False) for split in self.validated]
         return loaders[0] if len(loaders) == 1 else loaders
 
     def test_dataloader(self) -> list[DataLoader[ClipSample]]:
@@ -275,8 +278,10 @@ class VideoDataModule(L.LightningDataModule):
         """Return the loader of the reported split."""
         return self._evaluation_loader("test")
 
-    def _evaluation_loader(self, split: str) -> DataLoader[ClipSample]:
+    def _evaluation_loader(self, split: str, shifted: bool = True) -> DataLoader[ClipSample]:
         data = self.clip_dataset(split)
+        if data.augmentation and not shifted:
+            data.augmentation = data.augmentation.without_shifts()
         replicas, rank = self._processes()
         if len(data) < replicas:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Augment clips with one random transform for all frames, so that only the face differs between frames."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
+Shift = tuple[float, float]  # to the right and down, fractions of the image's side
 NOISE_CROP = 224  # side of the crop in whose pixels landmark noise is stated
 
 # Index of the mirror image of each of the 68 iBUG points.
@@ -102,11 +104,14 @@ class ClipAugmentation:
         landmark_noise: standard deviation of Gaussian noise on each landmark coordinate, in pixels of a crop with a
             side of 224, as in `fer noise`.
         eval_flip: evaluation also sees the mirror image of each clip, and the predictions for both are averaged.
+        eval_shift: evaluation also sees each clip moved by this fraction of the side in the eight directions of a grid,
+            and the predictions for all nine are averaged. The evaluation after each epoch sees it where it is.
         noisy_evaluation: add the noise in evaluation too, the same to a clip in every evaluation. Then a model is
             trained and evaluated on landmarks of one strength of noise.
 
     Raises:
-        ValueError: `crop` or `area` is not above 0 and at most 1, both are below 1, or `landmark_noise` is negative.
+        ValueError: `crop` or `area` is not above 0 and at most 1, both are below 1, `landmark_noise` is negative, or
+            `eval_shift` is not from 0 to below 0.5.
     """
 
     flip: bool = True
@@ -119,6 +124,7 @@ class ClipAugmentation:
     area: float = 1.0
     landmark_noise: float = 0.0
     eval_flip: bool = False
+    eval_shift: float = 0.0
     noisy_evaluation: bool = False
 
     def __post_init__(self) -> None:
@@ -128,25 +134,41 @@ class ClipAugmentation:
             raise ValueError(f"area = {self.area}: expected a share of the area above 0 and at most 1")
         if self.area < 1 and self.crop < 1:
             raise ValueError(f"crop = {self.crop} and area = {self.area}: expected one of them, and 1 for the other")
+        if not 0 <= self.eval_shift < 0.5:
+            raise ValueError(f"eval_shift = {self.eval_shift}: expected a fraction of the side from 0 to below 0.5")
         if self.landmark_noise < 0:
             raise ValueError(
                 f"landmark_noise = {self.landmark_noise}: expected a standard deviation of 0 or more pixels"
             )
 
-    def evaluation(self, size: int, mirrored: bool = False, noise_seed: int = 0) -> ClipTransform | None:
+    @property
+    def eval_shifts(self) -> tuple[Shift, ...]:
+        """How far the views of the evaluation are moved to the right and down, fractions of the side; first (0, 0)."""
+        steps = (0.0, -self.eval_shift, self.eval_shift) if self.eval_shift else (0.0,)
+        return tuple(itertools.product(steps, steps))
+
+    def evaluation(
+        self, size: int, mirrored: bool = False, noise_seed: int = 0, shift: Shift = (0.0, 0.0)
+    ) -> ClipTransform | None:
         """Return the transform for evaluation: the centre crop; None for the whole image as it is, without noise.
 
         Args:
             size: side of the crops, pixels.
             mirrored: whether to return that of the mirror image.
             noise_seed: of the noise on the landmarks.
+            shift: how far to move the image before it is mirrored, one of `eval_shifts`.
         """
         noise = self._noise(size) if self.noisy_evaluation else 0.0
-        if self.crop == 1 and not (mirrored or noise):
+        if self.crop == 1 and not (mirrored or noise or any(shift)):
             return None
         matrix = _crop_matrix(size, np.full(2, self.crop), np.full(2, 0.5))
+        matrix[:, 2] += np.array(shift) * size
         matrix = _mirror(matrix, size) if mirrored else matrix
         return ClipTransform(matrix, mirrored, 1.0, 1.0, noise, noise_seed, shown=self.crop)
+
+    def without_shifts(self) -> "ClipAugmentation":
+        """Return the same augmentation with views of the evaluation that are not moved."""
+        return replace(self, eval_shift=0.0)
 
     def without_noise(self) -> "ClipAugmentation":
         """Return the same augmentation without noise on the landmarks."""

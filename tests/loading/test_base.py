@@ -161,6 +161,27 @@ def test_evaluation_also_sees_mirror_images_if_asked_to(views):
     assert len(next(iter(data.train_dataloader()))) == 2
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_evaluation_after_the_training_also_sees_moved_images_if_asked_to(flip):
+    """A sixteenth of 32 pixels are two: the pixels of the views are those of the first one, two further."""
+    augmentation = ClipAugmentation(eval_flip=flip, eval_shift=1 / 16)
+    data = made_data(sampler=SegmentSampler(3), augmentation=augmentation, batch_size=2)
+    reported = next(iter(data.test_dataloader()[1]))
+    views = 9 * (1 + flip)
+    assert len(reported) == 2 * views
+    assert reported.clip_id[:views] == reported.clip_id[:1] * views
+    inside = reported.face[:views, ..., 2:-2, 2:-2].int()
+    plain = reported.face[0].int()
+    moves = [(down, right) for right in (0, -2, 2) for down in (0, -2, 2)]
+    for number, (down, right) in enumerate(moves):
+        expected = plain[..., 2 - down : 30 - down, 2 - right : 30 - right]
+        assert (inside[number * (1 + flip)] - expected).abs().max() <= 1
+        if flip:
+            assert (inside[2 * number + 1].flip(-1) - expected).abs().max() <= 1
+    watched = next(iter(data.val_dataloader()))
+    assert len(watched) == 2 * (1 + flip), "each epoch sees them where they are"
+
+
 def test_windows_of_successive_faces_are_loaded_alike_on_one_and_on_three_processes():
     """Clips have 4 to 9 faces, in every third frame: two windows of five lie at the quarters of all possible ones."""
     options = {"sampler": ContiguousSampler(frames=5, eval_views=2), "batch_size": 4}

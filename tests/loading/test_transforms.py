@@ -295,3 +295,24 @@ def test_the_mirrored_view_of_the_evaluation_is_the_other_one_reversed(crop):
     difference = mirrored.image(image, 56).astype(int) - shown[:, ::-1]
     assert np.abs(difference).max() <= 2  # interpolated from the other side
     assert (plain is None, mirrored.mirrored) == (crop == 1, True)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.125])
+def test_the_evaluation_moves_a_clip_over_a_grid_of_nine_positions(shift):
+    dots = [(32, 32)] if shift == 0 else [(32 + right, 32 + down) for right in (0, -8, 8) for down in (0, -8, 8)]
+    augmentation = ClipAugmentation(eval_shift=shift)
+    found = []
+    for each in augmentation.eval_shifts:
+        transform = augmentation.evaluation(64, shift=each)
+        image = dot_image(32, 32, 64)
+        moved = image if transform is None else transform.image(image, 64)
+        y, x = (moved[..., 0].astype(float) / moved[..., 0].sum() * np.indices((64, 64))).sum(axis=(1, 2))
+        found.append((round(x), round(y)))
+    assert found == dots
+    assert augmentation.evaluation(64) is None, "the first view is the clip as it is"
+
+
+@pytest.mark.parametrize("shift", [-0.1, 0.5])
+def test_a_shift_out_of_the_image_is_refused(shift):
+    with pytest.raises(ValueError, match=rf"eval_shift = {shift}: expected a fraction"):
+        ClipAugmentation(eval_shift=shift)
