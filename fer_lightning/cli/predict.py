@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     )
     add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
     add("--detector", choices=("mtcnn", "insightface"), default=recognition.detector, help="finds the faces (mtcnn)")
-    add("--window", type=float, default=recognition.window, help="seconds of video for each expression (2)")
+    add("--window", type=float, help="seconds of video for each expression (2; for a model of single images, the hop)")
     add("--hop", type=float, default=recognition.hop, help="seconds from one row to the next (0.5)")
     add("--every", type=int, default=recognition.every, help="look for faces in every n-th frame (4)")
     add("--device", default=recognition.device, help="auto, cpu, cuda, cuda:1 or mps")

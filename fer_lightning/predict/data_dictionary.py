@@ -38,7 +38,8 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 INTRODUCTION = """# Columns of the tables
 
 Tables are UTF-8 with commas and a header. There is a row for each `--hop` seconds (0.5), judged on the `--window`
-seconds (2) around it: neighbouring rows share most of what they have seen, so they are not independent observations.
+seconds around it: 2, so that neighbouring rows share most of what they have seen and are not independent observations;
+models of single images judge each row by the frame in its middle alone.
 Cells are empty where there is no value. A text that a spreadsheet would take for a formula begins with an apostrophe.
 
 What the model was trained on, how good it is, and what nobody has checked is in `expressions.json` under

@@ -87,9 +87,8 @@ class Recogniser:
         self.class_names = trained.class_names
         confidence = confidence_of(trained, options.calibrate, options.abstain)
         facts = self._classifier.facts
-        self.settings = PredictionSettings(
-            facts, options.detector, options.every, options.window, options.hop, confidence
-        )
+        window = options.window_for(not facts.uses_audio and all(each.sees_single_frame for each in trained.models))
+        self.settings = PredictionSettings(facts, options.detector, options.every, window, options.hop, confidence)
         ensemble = (trained.run, trained.method) if isinstance(trained, TrainedEnsemble) else ()
         self.label = label_of(trained.models, *ensemble)
         self._numbers, self._lock = itertools.count(), threading.Lock()
@@ -223,7 +222,7 @@ class Recogniser:
         if clip.is_sound_alone:
             self._check_sound(clip, path)
         duration = clip.audio if clip.is_sound_alone else video_duration(times, clip.fps)
-        return plan_rows(times, duration, self.options.window, self.options.hop)
+        return plan_rows(times, duration, self.settings.window, self.settings.hop)
 
     def _check_sound(self, clip: ClipSummary, path: Path) -> None:
         if not self._classifier.facts.uses_audio:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from data_modules.faces.settings import FaceSettings
 
+WINDOW = 2.0  # seconds, for models of several frames or of audio
+
 Detector = Literal["mtcnn", "insightface"]
 
 
@@ -15,7 +17,8 @@ class RecognitionOptions:
 
     Args:
         detector: finds the faces.
-        window: seconds of video for one expression.
+        window: seconds of video for one expression. None: 2, or `hop` for a model that sees a single frame of it, which
+            would otherwise be judged to last for 2 s.
         hop: seconds from one expression to the next.
         every: look for faces in every n-th frame.
         device: auto, cpu, cuda, cuda:1 or mps.
@@ -28,7 +31,7 @@ class RecognitionOptions:
     """
 
     detector: Detector = "mtcnn"
-    window: float = 2.0
+    window: float | None = None
     hop: float = 0.5
     every: int = FaceSettings.every
     device: str = "auto"
@@ -37,9 +40,10 @@ class RecognitionOptions:
     abstain: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop <= self.window < float("inf"):
+        window = WINDOW if self.window is None else self.window
+        if not 0 < self.hop <= window < float("inf"):
             raise ValueError(
-                f"--hop {self.hop:g} --window {self.window:g}: expected 0 < hop <= window, in seconds; with a longer "
+                f"--hop {self.hop:g} --window {window:g}: expected 0 < hop <= window, in seconds; with a longer "
                 "hop, parts of the video would not be in any window"
             )
         if self.every < 1:
@@ -48,6 +52,11 @@ class RecognitionOptions:
             raise ValueError(f"--abstain {self.abstain:g}: expected a share of errors between 0 and 1, such as 0.1")
         if self.abstain is not None and not self.calibrate:
             raise ValueError("--abstain with --no-calibration: thresholds are of calibrated confidences; leave one out")
+
+    def window_for(self, single_frame: bool) -> float:
+        """Returns the seconds of video for one expression of a model that sees several frames of them, or only one."""
+        default = self.hop if single_frame else WINDOW
+        return default if self.window is None else self.window
 
 
 @dataclass(frozen=True)

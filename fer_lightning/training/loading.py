@@ -28,6 +28,7 @@ from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint
 
 TRUSTED = "FER_TRUSTED_MODULES"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+MANY_FRAMES = 1000
 MAX_DETAIL = 600  # characters of a quoted error: that of other weights would list all of their names
 
 
@@ -51,6 +52,11 @@ class TrainedModel:
     def models(self) -> "tuple[TrainedModel, ...]":
         """The model itself, alone; an ensemble has several (`TrainedEnsemble.models`)."""
         return (self,)
+
+    @property
+    def sees_single_frame(self) -> bool:
+        """Whether the model sees one frame of a clip, however many it has."""
+        return len(self.sampler(MANY_FRAMES, None)) == 1
 
     @property
     def class_names(self) -> tuple[str, ...]:

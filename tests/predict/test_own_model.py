@@ -69,7 +69,7 @@ def test_colour_says_nothing_to_it():
 def test_a_video_needs_no_checkpoint(tmp_path, capsys):
     """In this clip a man is neutral, then smiles."""
     video = Path(CLIPS, "single_face.mp4")
-    assert main(["predict", str(video), "--out", str(tmp_path), "--no-video", "--window", "1"]) == 0
+    assert main(["predict", str(video), "--out", str(tmp_path), "--no-video"]) == 0
     with (tmp_path / "single_face" / "expressions.csv").open(newline="") as file:
         rows = [row["expression"] for row in csv.DictReader(file)]
     assert rows[0] == "neutral"
