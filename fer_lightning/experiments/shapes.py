@@ -23,7 +23,7 @@ from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.layers.pixels import PixelConversion
 from fer_lightning.paths import RUN
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.training.loading import without_training
+from fer_lightning.training.rebuilding import without_training
 from fer_lightning.weights import ABOUT_PIXELS, RANDOM, load_fitting_content, read_source, tensors_in
 
 Content = dict[str, object]

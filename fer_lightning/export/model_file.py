@@ -12,7 +12,8 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
 from fer_lightning.report.model_label import facts_of_run
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.training.loading import load_trained, without_training
+from fer_lightning.training.loading import load_trained
+from fer_lightning.training.rebuilding import without_training
 from fer_lightning.weights import ENTRY, SAFETENSORS, checkpoint_of, read_checkpoint, tensors_in
 
 DATA_SETTINGS = ("sampler", "size", "augmentation", "audio")  # with the faces, all that prediction needs to know

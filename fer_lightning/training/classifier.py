@@ -1,6 +1,7 @@
 """VideoClassifier, the base class of all systems: steps, loss, metrics and optimiser."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import pytorch_lightning as L
@@ -17,8 +18,9 @@ from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, 
 from fer_lightning.evaluation.views import ClipViews
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.losses import intensity_aware_losses
+from fer_lightning.training.rebuilding import rebuild
 from fer_lightning.training.split_metrics import SplitMetrics
-from fer_lightning.weights import ENTRY, RANDOM, classes_in, load_fitting_weights
+from fer_lightning.weights import ENTRY, RANDOM, checkpoint_of, classes_in, load_fitting_weights, read_checkpoint
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -340,6 +342,44 @@ class VideoClassifier(L.LightningModule):
             metrics.add_without_input([clip.label for clip in data.without_input(split)])
         for value_name, value in metrics.summary().items():
             self.log(f"{name or split}/{value_name}", value, prog_bar=value_name == WAR.name, add_dataloader_idx=False)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Returns the trained model of a checkpoint in evaluation mode; nothing is unpickled or downloaded.
+
+        `fer_lightning.load` does the same and knows the class by itself.
+
+        Args:
+            checkpoint_path: a checkpoint of `fer train`, the folder of its run, or a file of `fer export`.
+            map_location: the device of the model; by default the CPU.
+            hparams_file: refused, as the following ones are: a checkpoint holds all that its model needs.
+            strict: refused.
+            weights_only: refused.
+            **kwargs: refused.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the checkpoint cannot be used, or its model is of another class.
+            TypeError: there is an argument that checkpoints of this suite have no use for.
+        """
+        given = {"hparams_file": hparams_file, "strict": strict or None, "weights_only": weights_only or None, **kwargs}
+        unused = [name for name, value in given.items() if value is not None]
+        if unused:
+            raise TypeError(
+                f"{cls.__name__}.load_from_checkpoint: found {', '.join(unused)}; expected the path alone, since a "
+                "checkpoint holds the configuration of its model"
+            )
+        path = checkpoint_of(Path(checkpoint_path))
+        model = rebuild(cls, read_checkpoint(path), path).model.eval()
+        return model if map_location is None else model.to(map_location)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds class names and configuration as plain values, so that the checkpoint can be used on its own."""

@@ -1,16 +1,8 @@
 """Loads a trained model from a checkpoint, with the settings of its input: sampler, crop size, faces, audio."""
 
-import os
-import re
-import textwrap
-from argparse import ArgumentError
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
-
-from jsonargparse import ArgumentParser
 
 from data_modules.audio.settings import AudioSettings
 from data_modules.datasets.dataset import VideoDataset
@@ -21,15 +13,13 @@ from fer_lightning.evaluation.calibration import Calibration
 from fer_lightning.evaluation.calibration_file import parse_calibration
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
 from fer_lightning.runs.lookup import find_run
-from fer_lightning.runs.own_classes import OWN, own_class
+from fer_lightning.runs.own_classes import own_class
 from fer_lightning.runs.training_facts import TrainingFacts
 from fer_lightning.training.classifier import VideoClassifier
+from fer_lightning.training.rebuilding import errors_named, rebuild
 from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint
 
-TRUSTED = "FER_TRUSTED_MODULES"
-DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 MANY_FRAMES = 1000
-MAX_DETAIL = 600  # characters of a quoted error: that of other weights would list all of their names
 
 
 @dataclass(frozen=True)
@@ -97,92 +87,22 @@ def load_trained(run: Path) -> TrainedModel:
         )
     path = checkpoint_of(run)
     content = read_checkpoint(path)
-    own = content.get(ENTRY)
-    if not isinstance(own, dict) or not own.get("configuration"):
-        raise ValueError(
-            f"{path} was not written by `fer train`: it holds {', '.join(sorted(map(str, content)))[:200]}, but no "
-            "`fer_lightning` entry with class names and configuration. To start from its weights, give it as "
-            "`weights` of a backbone"
-        )
-    try:
-        return _rebuilt(own, cast(dict[str, Any], content["state_dict"]), path, int(str(content["epoch"])))
-    except (ArgumentError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"{path}: its configuration and weights do not make a model of this version of the suite: "
-            f"{type(error).__name__}: {textwrap.shorten(str(error), MAX_DETAIL)}"
-        ) from error
-
-
-def _rebuilt(own: dict[str, Any], weights: dict[str, Any], path: Path, epoch: int) -> TrainedModel:
-    """Builds the model of a checkpoint's `fer_lightning` entry; only models and samplers can be instantiated."""
-    configuration, data = own["configuration"], own["configuration"]["data"]
-    calibration = parse_calibration(own["calibration"], path) if own.get("calibration") else None
-    settings = {
-        "sampler": data["sampler"],
-        "faces": data["dataset"]["init_args"]["faces"],
-        "audio": data.get("audio") or {},  # the defaults
-        "augmentation": data["augmentation"],
-    }
-    _refuse_foreign_modules([without_training(configuration["model"], ()), *settings.values()], path)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(VideoClassifier, "model")
-    parser.add_argument("--sampler", type=FrameSampler)
-    parser.add_argument("--faces", type=FaceSettings)
-    parser.add_argument("--audio", type=AudioSettings)
-    parser.add_argument("--augmentation", type=ClipAugmentation | None)
-    parser.link_arguments("sampler.num_clips", "model.init_args.num_clips", apply_on="instantiate")
-    parsed = parser.parse_object({"model": without_training(configuration["model"], own["class_names"]), **settings})
-    built = parser.instantiate_classes(parsed)
-    model = cast(VideoClassifier, built.model)
-    model.load_state_dict(weights)
+    built = rebuild(VideoClassifier, content, path)
+    own = cast(dict[str, Any], content[ENTRY])
+    data = own["configuration"]["data"]
     dataset = own_class(data["dataset"].get("class_path", ""))
     augmentation = built.augmentation and built.augmentation.without_noise()  # which was for the run's own clips
-    return TrainedModel(
-        model.eval(),
-        built.sampler,
-        int(data["size"]),
-        built.faces,
-        built.audio,
-        augmentation,
-        path,
-        epoch,
-        dataset if dataset is not None and issubclass(dataset, VideoDataset) else None,
-        calibration,
-        TrainingFacts(**own["facts"]) if own.get("facts") else None,
-    )
-
-
-def _refuse_foreign_modules(values: object, path: Path) -> None:
-    """Refuses settings that would import modules of other packages, since importing a module runs its code.
-
-    The environment variable FER_TRUSTED_MODULES allows further packages: their names, separated by commas.
-
-    Raises:
-        ValueError: a class belongs to another package; the message names it.
-    """
-    trusted = {*OWN, *os.environ.get(TRUSTED, "").replace(" ", "").split(",")}
-    for name in _dotted(values):
-        package = name.split(".")[0]
-        if package not in trusted and find_spec(package) is not None:
-            raise ValueError(
-                f"{path} asks for {name}; expected classes of {' and '.join(OWN)} only, since importing others runs "
-                f"their code. If you trust that package, set {TRUSTED}={package}"
-            )
-
-
-def _dotted(values: object) -> Iterator[str]:
-    """Yields all strings that jsonargparse might import."""
-    if isinstance(values, dict):
-        yield from _dotted(list(values.values()))
-    elif isinstance(values, list):
-        for value in values:
-            yield from _dotted(value)
-    elif isinstance(values, str) and DOTTED.fullmatch(values):
-        yield values
-
-
-def without_training(model: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-    """Returns a model's configuration with its class names and without optimiser and schedule."""
-    left_out = ("optimizer", "scheduler")
-    arguments = {name: value for name, value in model["init_args"].items() if name not in left_out}
-    return model | {"init_args": arguments | {"class_names": list(class_names)}}
+    with errors_named(path):
+        return TrainedModel(
+            built.model.eval(),
+            built.sampler,
+            int(data["size"]),
+            built.faces,
+            built.audio,
+            augmentation,
+            path,
+            int(str(content["epoch"])),
+            dataset if dataset is not None and issubclass(dataset, VideoDataset) else None,
+            parse_calibration(own["calibration"], path) if own.get("calibration") else None,
+            TrainingFacts(**own["facts"]) if own.get("facts") else None,
+        )

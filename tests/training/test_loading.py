@@ -13,6 +13,7 @@ from data_modules.sampling import SubvideoSampler
 from fer_lightning import CEFLNet, ImageClassifier
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.loading import load_trained
 from tests.models import random_batch, small_backbone
 from tests.small_runs import TINY
@@ -51,6 +52,22 @@ def test_the_model_comes_back_with_what_it_needs_to_see(written, monkeypatch):
     with torch.no_grad():
         assert torch.equal(trained.model(batch).logits, model(batch).logits)
     assert trained.model.optimizer is None
+
+
+def test_lightnings_own_way_of_loading_gives_the_same_model(written):
+    path, model = written
+    loaded = CEFLNet.load_from_checkpoint(path)
+    assert not loaded.training
+    batch = random_batch(3, frames=4)
+    with torch.no_grad():
+        assert torch.equal(loaded(batch).logits, model(batch).logits)
+    assert isinstance(VideoClassifier.load_from_checkpoint(str(path)), CEFLNet)
+    with pytest.raises(ValueError, match=r"ImageClassifier"):
+        ImageClassifier.load_from_checkpoint(path)
+    with pytest.raises(TypeError, match=r"found strict, heads; expected the path alone"):
+        CEFLNet.load_from_checkpoint(path, strict=True, heads=4)
+    with pytest.raises(FileNotFoundError):
+        CEFLNet.load_from_checkpoint(path.with_name("missing.ckpt"))
 
 
 @pytest.mark.parametrize(
