@@ -18,6 +18,7 @@ from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, 
 from fer_lightning.evaluation.views import ClipViews
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.losses import intensity_aware_losses
+from fer_lightning.training.mixup import MIXED, mix
 from fer_lightning.training.rebuilding import rebuild
 from fer_lightning.training.split_metrics import SplitMetrics
 from fer_lightning.weights import ENTRY, RANDOM, checkpoint_of, classes_in, load_fitting_weights, read_checkpoint
@@ -39,13 +40,15 @@ class VideoClassifier(L.LightningModule):
             `intensity_aware_losses`.
         vote_share: share of the annotators' votes in the target of the cross-entropy. The rest is the label: 0 trains
             on labels alone, 1 on the distributions of the votes alone. Only for data sets with votes.
+        mixup: alpha of the distribution of shares at which training images are mixed, see `training.mixup`; 0 mixes
+            nothing.
         class_weights: whether clips of rare classes weigh more, so that all classes have the same total weight.
         start_from: `random`, or a run (`run:NAME`) or checkpoint whose weights a training starts from. The last layer
             is left out if it has other classes.
 
     Raises:
-        ValueError: the class names are not unique or not in alphabetical order, `vote_share` is not from 0 to 1, or
-            `intensity_aware` is negative.
+        ValueError: the class names are not unique or not in alphabetical order, `vote_share` is not from 0 to 1,
+            `intensity_aware` or `mixup` is negative, or inputs would be mixed that are no images.
     """
 
     weights: Tensor
@@ -61,6 +64,7 @@ class VideoClassifier(L.LightningModule):
         label_smoothing: float = 0.0,
         intensity_aware: float = 0.0,
         vote_share: float = 0.0,
+        mixup: float = 0.0,
         class_weights: bool = False,
         start_from: str = RANDOM,
     ) -> None:
@@ -73,6 +77,9 @@ class VideoClassifier(L.LightningModule):
             raise ValueError(f"vote_share = {vote_share}: expected a share from 0, labels alone, to 1, votes alone")
         if intensity_aware < 0:
             raise ValueError(f"intensity_aware = {intensity_aware}: expected the weight of a loss, 0 or more")
+        if mixup < 0:
+            raise ValueError(f"mixup = {mixup}: expected alpha of a Beta distribution, or 0 to mix nothing")
+        self.mixup = mixup
         self.label_smoothing, self.vote_share, self.intensity_aware = label_smoothing, vote_share, intensity_aware
         self.class_weights, self.start_from = class_weights, start_from
         self.register_buffer("weights", torch.ones(len(class_names)), persistent=False)  # mean over clips is 1
@@ -102,7 +109,11 @@ class VideoClassifier(L.LightningModule):
                 f"{type(self).__name__} reads {', '.join(sorted(self.inputs))}, but the data module loads "
                 f"{', '.join(sorted(data.inputs))}; set the data module's `inputs` to the model's before it is set up"
             )
-
+        if self.mixup and not self.inputs <= MIXED:
+            raise ValueError(
+                f"mixup = {self.mixup}: {type(self).__name__} reads {', '.join(sorted(self.inputs))}; expected images "
+                f"alone ({', '.join(sorted(MIXED))}), since nothing else can be mixed. Set --model.init_args.mixup to 0"
+            )
         if stage == "fit" and data is not None:
             self.refuse_selection(data.selection)
 
@@ -248,8 +259,13 @@ class VideoClassifier(L.LightningModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """Computes the loss of a batch. The progress bar shows it; the logs hold the mean of the epoch."""
-        output = self(batch)
-        loss = self.loss(output, batch)
+        if self.mixup:
+            mixed = mix(batch, self.mixup)
+            batch, output = mixed.first, self(mixed.first)
+            loss = mixed.share * self.loss(output, batch) + (1 - mixed.share) * self.loss(output, mixed.second)
+        else:
+            output = self(batch)
+            loss = self.loss(output, batch)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=False, logger=False)
         self.metrics_of("train").update(loss.detach(), output.logits.detach(), batch.label)
         self.observe(output, batch, "train")
