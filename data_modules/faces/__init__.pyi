@@ -19,10 +19,10 @@ from .main_face import vote as vote
 from .models import FaceModels as FaceModels
 from .persons import person_of as person_of
 from .settings import FaceSettings as FaceSettings
-from .track import CostTerm as CostTerm
 from .track import Track as Track
-from .track import TrackerSettings as TrackerSettings
-from .track import VoteWeights as VoteWeights
+from .tracker_settings import CostTerm as CostTerm
+from .tracker_settings import TrackerSettings as TrackerSettings
+from .tracker_settings import VoteWeights as VoteWeights
 from .tracking import FaceTracker as FaceTracker
 from .tracking import assign as assign
 from .tracking import total_cost as total_cost

@@ -5,16 +5,13 @@ be a stronger edge than any in a face, and would reveal where in the frame the f
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.faces.settings import Alignment
 from data_modules.video.source import Frame
-
-Alignment = Literal["points", "eyes", "box"]
-"""What is aligned: all five points, the centres of the eyes, or the box, which is not rotated."""
 
 Matrix = NDArray[np.float32]
 """(2, 3) affine map from frame pixels to crop pixels: x' = M[:, :2] x + M[:, 2]."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection
 from data_modules.faces.detection_log import DetectionLog
-from data_modules.faces.track import CostTerm, Track
+from data_modules.faces.track import Track
+from data_modules.faces.tracker_settings import CostTerm
 from data_modules.faces.tracking import FaceTracker
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection, FaceLocator
 from data_modules.faces.main_face import TrackedBox, recorded
-from data_modules.faces.track import TrackerSettings
+from data_modules.faces.tracker_settings import TrackerSettings
 from data_modules.faces.tracking import FaceTracker, overlaps
 
 PersonRule = Literal["largest", "smallest", "tracked"]

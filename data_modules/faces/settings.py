@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from data_modules.faces.alignment import Alignment
-from data_modules.faces.track import DEFAULT_TRACKING, TrackerSettings
+from data_modules.faces.tracker_settings import DEFAULT_TRACKING, TrackerSettings
+
+Alignment = Literal["points", "eyes", "box"]
+"""What is aligned: all five points, the centres of the eyes, or the box, which is not rotated."""
 
 
 @dataclass(frozen=True)

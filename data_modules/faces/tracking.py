@@ -15,7 +15,8 @@ from scipy.spatial.distance import cdist
 from data_modules.faces.appearance import Embed, Vector, colour_histograms, unit_embedding
 from data_modules.faces.detection import Detection
 from data_modules.faces.detection_log import DetectionLog
-from data_modules.faces.track import CostTerm, Track, TrackerSettings
+from data_modules.faces.track import Track
+from data_modules.faces.tracker_settings import CostTerm, TrackerSettings
 from data_modules.video.source import Frame
 
 

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from data_modules.datasets.dataset import VideoDataset
-from data_modules.faces.track import TrackerSettings
+from data_modules.faces.tracker_settings import TrackerSettings
 from data_modules.loading.batch import AUDIO_INPUTS, FACE_INPUTS
 from fer_lightning.ensemble import Average
 from fer_lightning.ensemble.experiment import read_ensemble

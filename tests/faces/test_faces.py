@@ -12,7 +12,7 @@ from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.models import FaceModels
 from data_modules.faces.network_versions import UNKNOWN, network_versions
 from data_modules.faces.settings import FaceSettings
-from data_modules.faces.track import CostTerm, TrackerSettings, VoteWeights
+from data_modules.faces.tracker_settings import CostTerm, TrackerSettings, VoteWeights
 from data_modules.store.clip_file import FaceFrame, Origin
 from data_modules.video.reader import open_video
 from tests.videos import numbered_frame, read_number, truth_of, write_video

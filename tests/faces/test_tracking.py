@@ -12,7 +12,7 @@ from data_modules.faces.appearance import GRID, FeatureHistory, colour_histogram
 from data_modules.faces.detection import Detection, MTCNNDetector
 from data_modules.faces.main_face import MainFace, vote
 from data_modules.faces.persons import PersonFinder, person_of
-from data_modules.faces.track import CostTerm, TrackerSettings, VoteWeights
+from data_modules.faces.tracker_settings import CostTerm, TrackerSettings, VoteWeights
 from data_modules.faces.tracking import FaceTracker, assign, total_cost
 from data_modules.labels import SEVEN
 from data_modules.synthetic import clip as clips

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from data_modules.faces.settings import FaceSettings
-from data_modules.faces.track import TrackerSettings, VoteWeights
+from data_modules.faces.tracker_settings import TrackerSettings, VoteWeights
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore, settings_key
 from data_modules.store.stored_clip import DamagedClipError
