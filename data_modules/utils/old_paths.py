@@ -72,7 +72,7 @@ MOVED = {
     "fer_lightning.ensemble.command": "fer_lightning.cli.ensemble",
     "fer_lightning.ensemble.record": "fer_lightning.runs.ensemble_record",
     "fer_lightning.ensemble.section": "fer_lightning.report.sections.members",
-    "fer_lightning.evaluate": "fer_lightning.cli.test",
+    "fer_lightning.evaluate": "fer_lightning.experiments.other_data",
     "fer_lightning.features": "fer_lightning.training.feature_caching",
     "fer_lightning.figures": "fer_lightning.report.figures",
     "fer_lightning.figures.activation": "fer_lightning.report.sections.activation",
@@ -86,16 +86,16 @@ MOVED = {
     "fer_lightning.loading": "fer_lightning.training.loading",
     "fer_lightning.loggers": "fer_lightning",
     "fer_lightning.metrics": "fer_lightning.evaluation.metrics",
-    "fer_lightning.noise": "fer_lightning.cli.noise",
+    "fer_lightning.noise": "fer_lightning.experiments.noise",
     "fer_lightning.outputs": "fer_lightning.evaluation.outputs",
     "fer_lightning.predict.command": "fer_lightning.cli.predict",
     "fer_lightning.predictions": "fer_lightning.evaluation.predictions",
-    "fer_lightning.protocol": "fer_lightning.cli.cross_validate",
+    "fer_lightning.protocol": "fer_lightning.tables.cross_validation",
     "fer_lightning.schedules": "fer_lightning.training.schedules",
     "fer_lightning.sections": "fer_lightning.report.sections",
     "fer_lightning.standing": "fer_lightning.experiments.resume",
     "fer_lightning.train": "fer_lightning.cli.train",
-    "fer_lightning.video_faces": "fer_lightning.cli.faces",
+    "fer_lightning.video_faces": "fer_lightning.predict.face_export",
 }
 """Modules of version 0.1.0 that have moved. Where the old path is a room now (`data_modules.faces`), the room exports
 the public names of the old module. A module that is two files now leads to the package that exports both of them.

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.cli.reproduce import add_table_arguments, make, print_plan, table_request
 from fer_lightning.experiments.request import split_name
 from fer_lightning.experiments.system import similar_names
@@ -17,19 +18,12 @@ from fer_lightning.tables.ablation import (
     write_ablation,
 )
 from fer_lightning.tables.plan import plan
-from fer_lightning.tables.reproduce import check
 from fer_lightning.tables.results import results_folder
-from fer_lightning.tables.sweep import write_sweep
 
 
-def main(arguments: list[str]) -> int:
-    """Trains, collects and writes an ablation; returns 1 if a run did not finish.
-
-    Raises:
-        FileNotFoundError: there is no such file, ablation, experiment or data set.
-        ValueError: the ablation or a setting is not valid.
-    """
-    parser = argparse.ArgumentParser(
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
         "fer ablate",
         description="Train an experiment with other settings: every combination of a grid is a row of a table, and the "
         "difference of each to the base comes with an interval over people and seeds. What is finished is skipped, "
@@ -50,8 +44,23 @@ def main(arguments: list[str]) -> int:
     add_table_arguments(parser)
     parser.add_argument("--rows", nargs="+", default=[], help="names of rows to train (default: all)")
     parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
-    options = parser.parse_args(arguments[1:])
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Trains, collects and writes an ablation; returns 1 if a run did not finish.
+
+    Raises:
+        FileNotFoundError: there is no such file, ablation, experiment or data set.
+        ValueError: the ablation or a setting is not valid.
+    """
+    options = make_parser().parse(arguments[1:])
     ablation = asked_ablation(options)
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.tables.reproduce import check
+    from fer_lightning.tables.sweep import write_sweep
+
     asked = with_table(ablation, table_request(ablation.name, options, tuple(options.rows)))
     rows = plan(asked)
     if options.dry_run:

@@ -3,6 +3,8 @@
 import argparse
 from importlib import import_module
 
+from fer_lightning.cli.parsing import CommandParser
+
 BENCHES = {
     "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
     "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
@@ -19,15 +21,20 @@ BENCHES = {
 }
 
 
-def main(arguments: list[str]) -> None:
-    """Runs one benchmark or all of them."""
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
     epilog = "\n".join(f"  {name:<8} {text}" for name, (_, text) in BENCHES.items())
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "fer bench", description=__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("benchmark", choices=[*BENCHES, "all"])
     parser.add_argument("--quick", action="store_true", help="fewer repeats: shows that it runs, not how fast")
-    options = parser.parse_args(arguments[1:])
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    """Runs one benchmark or all of them."""
+    options = make_parser().parse(arguments[1:])
     for name, (module, text) in BENCHES.items():
         if options.benchmark in (name, "all"):
             print(f"\n{name}: {text}")

@@ -1,23 +1,17 @@
 """`fer compare`: compares two runs, or all folds of two experiments, on the same clips with a paired interval."""
 
-import argparse
 from pathlib import Path
 
-from fer_lightning.evaluation.comparison import difference_lines, paired_difference
-from fer_lightning.evaluation.other_epochs import other_epochs_line
+from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.lookup import find_run
 
 
-def main(arguments: list[str]) -> None:
-    """Prints the metrics of two runs on the reported split, and for each metric the first run's minus the second's.
-
-    Raises:
-        FileNotFoundError: a run is not evaluated yet.
-        ValueError: the runs differ in clips or classes, or a folder holds a clip under several seeds.
-    """
-    parser = argparse.ArgumentParser(
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
         "fer compare",
         description="Print the metrics of two runs on the reported split, and for each metric the first run's value "
         "minus the second's, with an interval. For an experiment's folder, all evaluated folds are pooled.",
@@ -29,9 +23,25 @@ def main(arguments: list[str]) -> None:
         help="such as runs/ceflnet_synthetic/1-0, or runs/ceflnet_synthetic for all folds",
     )
     parser.add_argument("second", type=Path, metavar="RUN")
-    options = parser.parse_args(arguments[1:])
-    first, second = (reported_table(path) for path in (options.first, options.second))
-    for path, table in ((options.first, first), (options.second, second)):
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the metrics of two runs on the reported split, and for each metric the first run's minus the second's.
+
+    Raises:
+        FileNotFoundError: a run is not evaluated yet.
+        ValueError: the runs differ in clips or classes, or a folder holds a clip under several seeds.
+    """
+    options = make_parser().parse(arguments[1:])
+    paths = [find_run(name) for name in (options.first, options.second)]
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.evaluation.comparison import difference_lines, paired_difference
+    from fer_lightning.evaluation.other_epochs import other_epochs_line
+
+    first, second = map(reported_table, paths)
+    for path, table in zip(paths, (first, second), strict=True):
         print(f"{path}: {summary_line(table)}")
         runs = evaluated_runs(path)
         for run in runs:

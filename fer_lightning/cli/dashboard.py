@@ -1,21 +1,16 @@
 """`fer dashboard`: makes a view in Weights & Biases for the runs of a table, an ablation or an experiment."""
 
-import argparse
 import json
 import os
 
+from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.tables.dashboard import content, require_key, run_folders, save, workspace
 from fer_lightning.tables.plan import TableRequest
 
 
-def main(arguments: list[str]) -> None:
-    """Makes the view and prints its address, or prints the view.
-
-    Raises:
-        FileNotFoundError: there is no such table, ablation, experiment or data set.
-        ValueError: there is no API key, W&B does not take the view, or its package is not installed.
-    """
-    parser = argparse.ArgumentParser(
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
         "fer dashboard",
         description="Make a view in Weights & Biases for the runs of a table, an ablation or an experiment: accuracy, "
         "curves over epochs, accuracy and cost, confusion, and the share of waiting for data. Runs that differ in fold "
@@ -29,7 +24,17 @@ def main(arguments: list[str]) -> None:
         "--entity", default=os.environ.get("WANDB_ENTITY", ""), help="user or team (default: the key's)"
     )
     parser.add_argument("--dry-run", action="store_true", help="print the view as JSON, without W&B")
-    options = parser.parse_args(arguments[1:])
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    """Makes the view and prints its address, or prints the view.
+
+    Raises:
+        FileNotFoundError: there is no such table, ablation, experiment or data set.
+        ValueError: there is no API key, W&B does not take the view, or its package is not installed.
+    """
+    options = make_parser().parse(arguments[1:])
     folders = run_folders(TableRequest(options.name, options.data or None, options.size, folds=("1",)))
     made = workspace(options.name, folders, options.entity, options.project)
     if options.dry_run:

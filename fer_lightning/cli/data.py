@@ -8,27 +8,28 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, VideoDataset
-from data_modules.datasets.doctor import Diagnosis, Finding, examine
-from data_modules.datasets.fold_files import fold_rows, write_folds
 from data_modules.manifest import misnamed
-from data_modules.prepare.faces import prepare_faces
-from data_modules.prepare.pending import FAILED
 from data_modules.prepare.shard import WHOLE, Shard
+from fer_lightning.cli.parsing import CommandParser, refuse_unknown, with_choices
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.system import data_names
+
+if TYPE_CHECKING:
+    from data_modules.datasets.doctor import Diagnosis, Finding
 
 MAX_CLIPS = 10  # clips that are printed for each finding
 
 
-def main(arguments: list[str]) -> int:
-    """Runs `fer data list`, or `fer data prepare`, `doctor` or `folds` for one data set; returns the exit status."""
-    parser = argparse.ArgumentParser("fer data", description="List, prepare and check data sets.")
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser("fer data", description="List, prepare and check data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list all data sets: classes, licence, and whether they are on this machine")
     prepare = commands.add_parser("prepare", help="render or check a data set and crop its faces; can be resumed")
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
     )
     folds = commands.add_parser("folds", help="write a table with the fold in which each clip is tested")
     for command in (prepare, doctor, folds):
-        command.add_argument("name", help=", ".join(data_names()))
+        with_choices(command.add_argument("name", help="such as dfew; `fer data list` lists all"), data_names)
     folds.add_argument("--out", type=Path, help="the table (default: folds_NAME.csv)")
     for command in (prepare, doctor):
         command.add_argument(
@@ -48,8 +49,19 @@ def main(arguments: list[str]) -> int:
     prepare.add_argument("--device", help="device of the detectors: cpu, cuda, cuda:1 (default: a GPU if there is one)")
     doctor.add_argument("--root", help="folder of the copy (default: the data set's folder in FER_DATA)")
     doctor.add_argument("--json", action="store_true", help="print all findings in full, as JSON")
-    options, others = parser.parse_known_args(arguments[1:])
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Runs `fer data list`, or `fer data prepare`, `doctor` or `folds` for one data set; returns the exit status.
+
+    Raises:
+        FileNotFoundError: there is no such data set, or it is not on this machine.
+        ValueError: an option does not exist or is not valid.
+    """
+    options, others = make_parser().parse_with(arguments[1:], ("dataset",))
     if options.command == "list":
+        refuse_unknown(others, (), "fer data list")
         show(list_table({name: build_dataset(name) for name in data_names()}))
     elif options.command == "prepare":
         return prepare_data(
@@ -72,6 +84,10 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
     Raises:
     NotWritableError: the store cannot be written.
     """
+    # these take seconds to import, so names are checked before
+    from data_modules.prepare.faces import prepare_faces
+    from data_modules.prepare.pending import FAILED
+
     store = prepare_faces(dataset, workers, limit, part, device=device)
     index = store.read_index()
     records = part.select(dataset.records()[:limit])
@@ -103,6 +119,8 @@ def export_folds(dataset: VideoDataset, path: Path) -> str:
     Raises:
         ValueError: the data set has a single split and no folds.
     """
+    from data_modules.datasets.fold_files import fold_rows, write_folds
+
     if dataset.folds < 2:
         raise ValueError(f"{dataset.name} has a single split into training and test; expected a data set with folds")
     folds = [replace(dataset, fold=fold).records() for fold in dataset.fold_names]
@@ -140,6 +158,8 @@ def list_table(datasets: dict[str, VideoDataset]) -> Table:
 
 def diagnose(dataset: VideoDataset, workers: int, as_json: bool) -> int:
     """Prints the findings about a copy; returns 1 if one of them makes results wrong, otherwise 0."""
+    from data_modules.datasets.doctor import examine
+
     if as_json:
         with redirect_stdout(sys.stderr):  # progress bars
             diagnosis = examine(dataset, workers)
@@ -154,7 +174,7 @@ def diagnose(dataset: VideoDataset, workers: int, as_json: bool) -> int:
     return 0 if diagnosis.healthy else 1
 
 
-def counts_table(diagnosis: Diagnosis) -> Table:
+def counts_table(diagnosis: "Diagnosis") -> Table:
     """Counts the clips of each class in each split, beside the published numbers."""
     table = Table("class")
     columns: list[SplitCount] = [*diagnosis.found, *diagnosis.published]
@@ -169,7 +189,7 @@ def counts_table(diagnosis: Diagnosis) -> Table:
     return table
 
 
-def _unknown_labels(diagnosis: Diagnosis) -> Sequence[str]:
+def _unknown_labels(diagnosis: "Diagnosis") -> Sequence[str]:
     """Returns the labels that are not in the class list."""
     labels = {emotion for count in diagnosis.found for emotion, _ in count.emotions}
     return sorted(labels - set(diagnosis.class_names))
@@ -179,7 +199,7 @@ def _number(count: SplitCount, emotion: str, found: bool) -> str:
     return str(dict(count.emotions).get(emotion, 0 if found else ""))
 
 
-def _line(finding: Finding) -> Text:
+def _line(finding: "Finding") -> Text:
     mark, style = ("✗", "red") if finding.severity == "wrong" else ("·", "yellow")
     text = Text(f"{mark} {finding.kind}: ", style).append(finding.text, "default")
     for clip in finding.clips[:MAX_CLIPS]:

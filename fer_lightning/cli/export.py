@@ -1,11 +1,24 @@
 """`fer export`: a trained model in one file to take away, with its card."""
 
-import argparse
 from pathlib import Path
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.lookup import find_run
+
+
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
+        "fer export",
+        description="Writes the model of a finished run to one file that `fer predict --checkpoint` reads, and a card "
+        "that says what it was trained on, how good it is and what it cannot do.",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run, or its name below runs/")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the file to write, .safetensors")
+    parser.add_argument("--full", action="store_true", help="store all weights with 32 bits (16 for most of them)")
+    return parser
 
 
 def main(arguments: list[str]) -> None:
@@ -15,20 +28,14 @@ def main(arguments: list[str]) -> None:
         FileNotFoundError: there is no such run, or it is not finished.
         ValueError: the run is an ensemble, or the file has another suffix than `.safetensors`.
     """
-    parser = argparse.ArgumentParser(
-        "fer export",
-        description="Writes the model of a finished run to one file that `fer predict --checkpoint` reads, and a card "
-        "that says what it was trained on, how good it is and what it cannot do.",
-    )
-    parser.add_argument("run", metavar="RUN", help="folder of a finished run, or its name below runs/")
-    parser.add_argument("file", type=Path, metavar="FILE", help="the file to write, .safetensors")
-    parser.add_argument("--full", action="store_true", help="store all weights with 32 bits (16 for most of them)")
-    options = parser.parse_args(arguments[1:])
-    from fer_lightning.export.card import model_card  # these take seconds
-    from fer_lightning.export.model_file import write_model_file
-
+    options = make_parser().parse(arguments[1:])
     run = RunFolder(find_run(options.run))
     run.read_info()  # refuses a run that is not finished before anything is written
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.export.card import model_card
+    from fer_lightning.export.model_file import write_model_file
+
     write_model_file(run.path, options.file, half=not options.full)
     card = options.file.with_suffix(".md")
     atomic_write(card, model_card(run, options.file).encode())

@@ -2,15 +2,33 @@
 
 import yaml
 
-from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.cli.parsing import CommandParser, refuse_missing_files, with_choices
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.experiments.system import base_settings
+from fer_lightning.experiments.system import base_settings, experiment_pairs
+
+
+def make_parser() -> CommandParser:
+    """Returns a parser of what this suite adds to Lightning's commands, for the completion of the shell."""
+    parser = CommandParser("fer fit", description="Lightning's own command, with all of its options.")
+    with_choices(parser.add_argument("experiment", nargs="?"), experiment_pairs)
+    return parser
 
 
 def main(arguments: list[str]) -> None:
-    """Runs one of Lightning's commands on an experiment, or on the settings that all experiments share."""
+    """Runs one of Lightning's commands on an experiment, or on the settings that all experiments share.
+
+    Raises:
+        FileNotFoundError: there is no such experiment or file.
+        ValueError: a setting does not exist or does not fit.
+    """
     command, *rest = arguments
+    refuse_missing_files(rest)
     if rest and not rest[0].startswith("-"):
-        FerCLI([command, *ExperimentRequest(rest[0], arguments=tuple(rest[1:])).command_line()])
+        settings = ExperimentRequest(rest[0], arguments=tuple(rest[1:])).command_line()
     else:
-        FerCLI([command, "--config", yaml.safe_dump(base_settings()), *rest])
+        settings = ["--config", yaml.safe_dump(base_settings()), *rest]
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.experiments.lightning_cli import FerCLI
+
+    FerCLI([command, *settings])

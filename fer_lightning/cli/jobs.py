@@ -1,9 +1,12 @@
 """Arguments of commands that can train their runs as jobs of a cluster."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from fer_lightning.experiments.cluster import Cluster, read_options
 from fer_lightning.paths import runs_root
+
+if TYPE_CHECKING:
+    from fer_lightning.experiments.cluster import Cluster
 
 LOGS = "jobs"
 """Folder of the jobs' messages, in the folder of runs."""
@@ -25,13 +28,16 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cluster_from_options(options: argparse.Namespace) -> Cluster | None:
+def cluster_from_options(options: argparse.Namespace) -> "Cluster | None":
     """Returns the cluster for the arguments of `add_job_arguments`; None if runs are processes of this machine.
 
     Raises:
         ValueError: an option does not exist or does not fit, or there are options but no `--jobs`.
     """
     if options.jobs:
+        # what follows takes seconds to import, so names are checked before
+        from fer_lightning.experiments.cluster import Cluster, read_options
+
         return Cluster(options.jobs, runs_root().absolute() / LOGS, read_options(options.job_options))
     if options.job_options:
         raise ValueError("--job-options are those of jobs: add --jobs slurm")

@@ -5,6 +5,7 @@ from importlib import import_module
 
 from fer_lightning import __version__
 from fer_lightning.cli.errors import REPORT, remedy
+from fer_lightning.experiments.misspelt import suggestion
 
 STATUSES = (
     "exit status: 0 everything is done; 1 something is not, such as a video that cannot be read, or a bug;\n"
@@ -57,10 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"fer_lightning {__version__}" if command == "--version" else usage())
         return 0
     if command not in COMMANDS:
-        print(f"fer: no command {command!r}\n\n{usage()}", file=sys.stderr)
+        print(f"fer: no command {command!r}{suggestion([command], COMMANDS)}\n\n{usage()}", file=sys.stderr)
         return 2
-    module = import_module(f"fer_lightning.cli.{COMMANDS[command][0]}")
     try:
+        module = import_module(f"fer_lightning.cli.{COMMANDS[command][0]}")
         result: int | None = module.main([command, *rest])
     except KeyboardInterrupt:
         restart = "files that were written are complete; the same command starts from the beginning"

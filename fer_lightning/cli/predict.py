@@ -1,12 +1,13 @@
 """`fer predict`: the expressions of videos and files of sound over time."""
 
-import argparse
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
 
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
+from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.predict.data_dictionary import columns_for_help
 from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos, printable_line
@@ -43,7 +44,8 @@ def main(arguments: list[str]) -> int:
     for number, name in enumerate(missing, start=1):
         show(number, f"{printable_line(name)}: not predicted. There is no such file or folder")
 
-    from fer_lightning.predict.run import predict  # takes seconds, so names are checked before
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.predict.run import predict
 
     try:
         for number, (path, result) in enumerate(predict(request), start=len(missing) + 1):
@@ -59,19 +61,14 @@ def main(arguments: list[str]) -> int:
     return 1 if unreadable else 0
 
 
-def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
-    """Parses the command line; returns the request, and the named videos that do not exist.
-
-    Raises:
-        FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
-        ValueError: an option has an invalid value.
-    """
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
     default, recognition = PredictionRequest, RecognitionOptions
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         "fer predict",
         description="Recognises expressions over time in videos, and in files of sound with a model of audio.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("videos", nargs="+", metavar="VIDEO", help="a file (of sound: wav, flac, mp3, m4a, ...), or a folder of them")
@@ -99,7 +96,17 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         metavar="RISK",
         help="give no expression below the confidence at which more than this share would be wrong, such as 0.1",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
+    """Parses the command line; returns the request, and the named videos that do not exist.
+
+    Raises:
+        FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
+        ValueError: an option has an invalid value.
+    """
+    options = make_parser().parse(arguments)
     if len(options.checkpoint) > 1:
         raise ValueError(
             f"--checkpoint is given {len(options.checkpoint)} times ({', '.join(options.checkpoint)}); expected one "

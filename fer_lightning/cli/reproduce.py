@@ -3,37 +3,37 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.text import counted
 from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
-from fer_lightning.experiments.cluster import Cluster
-from fer_lightning.experiments.jobs import train_all
-from fer_lightning.experiments.system import data_names
+from fer_lightning.cli.parsing import CommandParser, with_choices
+from fer_lightning.experiments.system import data_file, data_names
 from fer_lightning.tables.estimate import estimate
-from fer_lightning.tables.files import StoredTable, read_stored, write_text
-from fer_lightning.tables.page import write_page
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
-from fer_lightning.tables.reproduce import check, reproduce
 from fer_lightning.tables.results import RowResult, results_folder
+from fer_lightning.tables.table import table_names
+
+if TYPE_CHECKING:
+    from fer_lightning.experiments.cluster import Cluster
+    from fer_lightning.tables.files import StoredTable
 
 
-def main(arguments: list[str]) -> int:
-    """Trains, collects and writes one or more tables; returns 1 if a run did not finish.
-
-    Raises:
-        FileNotFoundError: there is no such table, system or data set.
-        ValueError: a row is not valid.
-    """
-    parser = argparse.ArgumentParser(
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
         "fer reproduce",
         description="Train what a paper's table lacks (all rows, folds and seeds, after what they start from), and "
         "write the table with published values, ours, and what its claims come to. What is finished is skipped, what "
         "was stopped is resumed. One run at a time, or one for each GPU; or all runs of a table as jobs of a cluster.",
     )
-    parser.add_argument("table", help="such as ceflnet_6; ceflnet for all of a paper's tables; all; or a YAML file")
+    table = parser.add_argument(
+        "table", help="such as ceflnet_6; ceflnet for all of a paper's tables; all; or a YAML file"
+    )
+    with_choices(table, lambda: [*table_names(), "all"])
     add_table_arguments(parser)
     parser.add_argument("--rows", nargs="+", default=[], help="names of rows to train (default: all)")
     parser.add_argument(
@@ -46,11 +46,30 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
     add_job_arguments(parser)
-    options = parser.parse_args(arguments[1:])
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Trains, collects and writes one or more tables; returns 1 if a run did not finish.
+
+    Raises:
+        FileNotFoundError: there is no such table, system or data set.
+        ValueError: a row is not valid.
+    """
+    options = make_parser().parse(arguments[1:])
+    names = tables_asked(options.table)
+    requests = [
+        replace(table_request(name, options, tuple(options.rows)), watch=options.best_on_test) for name in names
+    ]
+    for asked in requests:
+        asked.read()  # refuses names of rows that do not exist
     cluster = cluster_from_options(options)
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.tables.files import read_stored
+
     status = 0
-    for name in tables_asked(options.table):
-        asked = replace(table_request(name, options, tuple(options.rows)), watch=options.best_on_test)
+    for name, asked in zip(names, requests, strict=True):
         if options.dry_run:
             rows = plan(asked)
             first = next((planned for planned in rows if planned.requests), None)
@@ -62,19 +81,33 @@ def main(arguments: list[str]) -> int:
 
 def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that say where and how a table is run."""
-    parser.add_argument("--data", help=f"a data set in the place of the table's own: {', '.join(data_names())}")
+    data = parser.add_argument(
+        "--data", help="a data set in the place of the table's own (`fer experiments` lists them)"
+    )
+    with_choices(data, data_names)
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of every row (default: 0)")
     parser.add_argument("--folds", nargs="+", default=[], help="folds (default: the protocol's; 1 on rendered data)")
 
 
 def table_request(name: str, options: argparse.Namespace, rows: tuple[str, ...] = ()) -> TableRequest:
-    """Returns the request for a table with the arguments of `add_table_arguments`."""
+    """Returns the request for a table with the arguments of `add_table_arguments`.
+
+    Raises:
+        FileNotFoundError: there is no data set of that name.
+    """
+    if options.data:
+        data_file(options.data)
     return TableRequest(name, options.data or None, options.size, tuple(options.seeds), tuple(options.folds), rows)
 
 
-def make(asked: TableRequest, cluster: Cluster | None = None) -> int:
+def make(asked: TableRequest, cluster: "Cluster | None" = None) -> int:
     """Makes a table, on a cluster or on this machine, and prints it; returns 1 if a run did not finish."""
+    from fer_lightning.experiments.jobs import train_all
+    from fer_lightning.tables.files import read_stored, write_text
+    from fer_lightning.tables.page import write_page
+    from fer_lightning.tables.reproduce import reproduce
+
     outcome = reproduce(asked, cluster.train_all if cluster else train_all, at_once=cluster is not None)
     for request in outcome.failed:
         print(f"{request.run.path} did not finish; see its messages above")
@@ -85,7 +118,7 @@ def make(asked: TableRequest, cluster: Cluster | None = None) -> int:
     return 1 if outcome.failed else 0
 
 
-def print_table(stored: StoredTable) -> None:
+def print_table(stored: "StoredTable") -> None:
     """Prints a table with its notes."""
     content = stored.grid()
     table = Table(title=content.title)
@@ -107,6 +140,8 @@ def print_plan(name: str, rows: list[PlannedRow], results: Mapping[str, RowResul
         rows: its rows.
         results: name of a row -> the results that it has left.
     """
+    from fer_lightning.tables.reproduce import check
+
     check([planned for planned in rows if planned.requests])
     table = Table(title=name)
     for column in ("row", "experiment", "runs", "finished", "starts from variants", "time"):

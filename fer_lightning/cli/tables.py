@@ -1,17 +1,28 @@
 """`fer tables`: lists the papers' tables with their state, or prints one with the results that are there."""
 
-import argparse
-
 from rich.console import Console
 from rich.table import Table
 
+from fer_lightning.cli.parsing import CommandParser, with_choices
 from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_request
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.tables.files import read_stored, write_text
-from fer_lightning.tables.page import write_page
+from fer_lightning.experiments.system import data_file
 from fer_lightning.tables.plan import TableRequest, is_rendered
-from fer_lightning.tables.readme import outdated, write_readmes
-from fer_lightning.tables.table import table_names
+from fer_lightning.tables.table import read_table, table_names
+
+
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
+        "fer tables",
+        description="List the papers' tables: how many rows they have, how many have results, what is missing. With a "
+        "name, print that table with the results that are there, and write it again.",
+    )
+    with_choices(parser.add_argument("table", nargs="?", help="such as ceflnet_6"), table_names)
+    parser.add_argument("--write", action="store_true", help="make the tables in the read-mes anew from the results")
+    parser.add_argument("--check", action="store_true", help="check that read-mes and results are current")
+    add_table_arguments(parser)
+    return parser
 
 
 def main(arguments: list[str]) -> int:
@@ -21,16 +32,17 @@ def main(arguments: list[str]) -> int:
         FileNotFoundError: there is no such table.
         ValueError: a file is damaged.
     """
-    parser = argparse.ArgumentParser(
-        "fer tables",
-        description="List the papers' tables: how many rows they have, how many have results, what is missing. With a "
-        "name, print that table with the results that are there, and write it again.",
-    )
-    parser.add_argument("table", nargs="?", help="such as ceflnet_6")
-    parser.add_argument("--write", action="store_true", help="make the tables in the read-mes anew from the results")
-    parser.add_argument("--check", action="store_true", help="check that read-mes and results are current")
-    add_table_arguments(parser)
-    options = parser.parse_args(arguments[1:])
+    options = make_parser().parse(arguments[1:])
+    if options.table is not None:
+        read_table(options.table)
+    if options.data:
+        data_file(options.data)
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.tables.files import read_stored, write_text
+    from fer_lightning.tables.page import write_page
+    from fer_lightning.tables.readme import outdated, write_readmes
+
     if options.write:
         print(*(f"{path} is written" for path in write_readmes()), sep="\n")
     if options.check:
@@ -52,6 +64,8 @@ def main(arguments: list[str]) -> int:
 
 def list_of_tables(data: str | None, size: str | None) -> Table:
     """Returns a list of all tables with their state on a data set and at a size."""
+    from fer_lightning.tables.files import read_stored
+
     table = Table(title="the papers' tables" + (f" on {data}" if data else ""))
     for column in ("name", "title", "data", "rows", "to run", "with results", "cannot be run"):
         table.add_column(column)

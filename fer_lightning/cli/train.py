@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fer_lightning.ensemble.training import resolved, train_ensemble
-from fer_lightning.experiments.fit import fit_experiment
+from fer_lightning.cli.parsing import CommandParser, with_choices
 from fer_lightning.experiments.overrides import is_own, parse_arguments, variant_name
-from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.experiments.system import data_names, system_names
+from fer_lightning.experiments.request import ExperimentRequest, split_name
+from fer_lightning.experiments.system import data_names, experiment_pairs
 from fer_lightning.runs.folder import RunFolder
+
+SECTIONS = ("config", "data", "ensemble", "experiment", "model", "print_config", "seed_everything", "trainer")
+"""The options of Lightning's parser, up to the first dot, and those of an ensemble."""
 
 AUTO = "auto"
 """The name that stands for one made of the settings that differ from the experiment's."""
@@ -20,9 +22,9 @@ def main(arguments: list[str]) -> None:
     train(parse(arguments[1:]))
 
 
-def parse(arguments: list[str]) -> ExperimentRequest:
-    """Parses a command line; options that are not declared here go on to Lightning's parser, which is strict."""
-    parser = argparse.ArgumentParser(
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
         "fer train",
         description="Train an experiment, evaluate it on the inner and the reported split, and write its report. For "
         "an ensemble, train the members that are not trained yet and fuse them.",
@@ -33,17 +35,27 @@ def parse(arguments: list[str]) -> ExperimentRequest:
     add_experiment_arguments(parser)
     parser.add_argument("--fold", default="1", help="fold of the data set's protocol (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    options, others = parser.parse_known_args(arguments)
+    return parser
+
+
+def parse(arguments: list[str]) -> ExperimentRequest:
+    """Parses a command line; options that are not declared here go on to Lightning's parser, which is strict.
+
+    Raises:
+        FileNotFoundError: there is no such system or no such data set.
+        ValueError: an option does not exist or does not fit.
+    """
+    options, others = make_parser().parse_with(arguments, SECTIONS)
     return replace(request_from_options(options, others), fold=options.fold, seed=options.seed)
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that name an experiment."""
-    parser.add_argument(
-        "experiment",
-        help=f"<system>_<data>; systems: {', '.join(system_names())}; data sets: {', '.join(data_names())}",
+    experiment = parser.add_argument(
+        "experiment", help="<system>_<data>, such as ceflnet_synthetic; `fer experiments` lists systems and data sets"
     )
-    parser.add_argument("--data", help="another data set")
+    with_choices(experiment, experiment_pairs)
+    with_choices(parser.add_argument("--data", help="another data set"), data_names)
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
     parser.add_argument(
         "--name",
@@ -59,6 +71,7 @@ def request_from_options(options: argparse.Namespace, others: list[str]) -> Expe
     """Returns the request for the arguments of `add_experiment_arguments`; `others` are Lightning's.
 
     Raises:
+        FileNotFoundError: there is no such system or no such data set.
         ValueError: the name should be made of settings, and one of them does not exist or has no value.
     """
     request = ExperimentRequest(
@@ -70,6 +83,7 @@ def request_from_options(options: argparse.Namespace, others: list[str]) -> Expe
         group=options.group,
         job_type=options.job_type,
     )
+    split_name(request.experiment)
     return replace(request, name=automatic_name(request)) if request.name == AUTO else request
 
 
@@ -85,6 +99,9 @@ def automatic_name(request: ExperimentRequest) -> str:
     Raises:
         ValueError: a setting does not exist or has no value.
     """
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.ensemble.training import resolved
+
     config = resolved(replace(request, name="", arguments=()))
     overrides = parse_arguments(config, request.arguments)
     return variant_name(each for each in overrides if not is_own(config, each))
@@ -92,4 +109,11 @@ def automatic_name(request: ExperimentRequest) -> str:
 
 def train(request: ExperimentRequest) -> RunFolder:
     """Trains, evaluates and reports a model, or an ensemble with the members that are not trained yet."""
-    return train_ensemble(request) if request.is_ensemble else fit_experiment(request)
+    if request.is_ensemble:
+        # what follows takes seconds to import, so names are checked before
+        from fer_lightning.ensemble.training import train_ensemble
+
+        return train_ensemble(request)
+    from fer_lightning.experiments.fit import fit_experiment
+
+    return fit_experiment(request)

@@ -1,9 +1,12 @@
 """Data sets by the name of their file."""
 
+from argparse import ArgumentError
+
 import yaml
 from jsonargparse import ArgumentParser
 
 from data_modules.datasets.dataset import VideoDataset
+from fer_lightning.experiments.misspelt import suggested
 from fer_lightning.experiments.system import data_file
 
 
@@ -16,9 +19,14 @@ def build_dataset(name: str, overrides: list[str] | None = None) -> VideoDataset
 
     Raises:
         FileNotFoundError: no data set has that name; the message suggests similar ones.
+        ValueError: an option does not exist or does not fit; the message suggests similar ones.
     """
-    parser = ArgumentParser(prog=f"fer data prepare {name}")
+    parser = ArgumentParser(prog=f"fer data prepare {name}", exit_on_error=False, allow_abbrev=False)
     parser.add_subclass_arguments(VideoDataset, "dataset")
     parser.set_defaults({"dataset": yaml.safe_load(data_file(name).read_text())})
-    dataset: VideoDataset = parser.instantiate_classes(parser.parse_args(overrides or [])).dataset
+    try:
+        options = parser.parse_args(overrides or [])
+    except ArgumentError as error:
+        raise ValueError(suggested(error, parser)) from error
+    dataset: VideoDataset = parser.instantiate_classes(options).dataset
     return dataset

@@ -16,6 +16,7 @@ from pytorch_lightning.plugins.layer_sync import LayerSync
 from data_modules.loading.batch_size import divide_batch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
+from fer_lightning.experiments.misspelt import suggested
 from fer_lightning.experiments.system import ExperimentInfo
 from fer_lightning.runs.folder import SAFE_LOADER
 from fer_lightning.runs.labels import RunLabels
@@ -71,7 +72,7 @@ class FerCLI(LightningCLI):
             args=arguments,
             run=run,
             auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={"exit_on_error": False, "allow_abbrev": False},  # also of the subcommands' parsers
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -83,7 +84,7 @@ class FerCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(suggested(error, parser)) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links the arguments that data and model share, so that each is stated once."""

@@ -1,11 +1,9 @@
-"""`fer noise`: evaluates trained landmark systems under noise on the landmarks, as in figure 10 of VSHNN."""
+"""Evaluates trained landmark systems under noise on the landmarks, as in figure 10 of VSHNN."""
 
-import argparse
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,21 +16,17 @@ from torch import Tensor
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import NOISE_CROP
-from data_modules.utils.csv_tables import write_csv
-from data_modules.utils.files import atomic_write
 from data_modules.utils.progress import progress
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.collect import prediction_table
-from fer_lightning.evaluation.metrics import HEADLINE, METRICS, WAR, Scores, scores
+from fer_lightning.evaluation.metrics import METRICS, WAR, Scores, scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.figures.style import FAINT, MARKERS, PALETTE, plain, png, share_axis, styled
+from fer_lightning.report.figures.style import FAINT, MARKERS, PALETTE, plain, share_axis, styled
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.loading import load_trained
 from fer_lightning.training.precision import quiet_lightning
-
-SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 
 @dataclass(frozen=True)
@@ -67,42 +61,6 @@ class NoisyScore:
                 interval = self.intervals[metric]
                 values |= {f"{metric.name}_low": interval.low, f"{metric.name}_high": interval.high}
         return values
-
-
-def main(arguments: list[str]) -> None:
-    """Evaluates the runs under noise and writes the curve as a table and as a figure."""
-    parser = argparse.ArgumentParser("fer noise", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="such as runs/lmed_cf_synthetic/1-0")
-    parser.add_argument(
-        "--sigmas",
-        nargs="+",
-        type=float,
-        default=SIGMAS,
-        help="standard deviations in pixels of a crop of 224 (default: 0 to 3)",
-    )
-    parser.add_argument("--draws", type=int, default=5, help="number of draws of the noise (default: 5)")
-    parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
-    parser.add_argument("--out", type=Path, help="folder of the table and the figure (default: beside the first run)")
-    options = parser.parse_args(arguments[1:])
-    if options.draws < 1 or min(options.sigmas) < 0:
-        raise ValueError(
-            f"--draws {options.draws} --sigmas {options.sigmas}: expected at least 1 draw and no negative sigma"
-        )
-    curve = measure(
-        [RunFolder(path) for path in options.runs], sorted(set(options.sigmas)), options.draws, options.workers
-    )
-    out = options.out or options.runs[0].absolute().parent / "noise"
-    rows = [score.row for score in curve]
-    write_csv(out / "noise.csv", list(rows[0]), (row.values() for row in rows))
-    atomic_write(out / "noise.png", png(noise_figure(curve)))
-    for score in curve:
-        values = "  ".join(
-            f"{metric.short} {score.scores.written(metric)} {score.intervals[metric].written(metric)}"
-            for metric in HEADLINE
-        )
-        run = f"{score.experiment} ({score.seed})  sigma {score.sigma:g}"
-        print(f"{run}  {values}  N = {score.clips}, {score.draws} draws")
-    print(f"table and figure: {out}")
 
 
 def measure(runs: Sequence[RunFolder], sigmas: Sequence[float], draws: int, workers: int = 2) -> list[NoisyScore]:

@@ -1,7 +1,5 @@
-"""`fer test`: Lightning's command, or a trained model on another data set's reported split, by class names."""
+"""Evaluates a trained model on another data set's reported split; classes are matched by name."""
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +8,12 @@ import pytorch_lightning as L
 from data_modules.labels import class_list
 from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
-from fer_lightning.cli import fit
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.collect import prediction_table
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.system import data_names
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
@@ -59,43 +55,39 @@ class ClassMapping:
         return replace(part, probabilities=common / common.sum(dim=1, keepdim=True))
 
 
-def main(arguments: list[str]) -> None:
-    """Writes the prediction table and prints the metrics; without `--checkpoint`, Lightning's own command runs."""
-    if not any(argument.split("=")[0] == "--checkpoint" for argument in arguments):
-        return fit.main(arguments)
-    parser = argparse.ArgumentParser(
-        "fer test",
-        description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
-    )
-    parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="RUN", help="folder of a run, or a checkpoint"
-    )
-    parser.add_argument("--data", required=True, help=f"one of {', '.join(data_names())}")
-    parser.add_argument("--fold", default="1", help="fold of the data set's protocol (default: 1)")
-    parser.add_argument(
-        "--classes",
-        nargs="*",
-        default=[],
-        metavar="DATA=MODEL",
-        help="classes with different names, such as calm=neutral",
-    )
-    parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
-    parser.add_argument("--out", type=Path, help="the prediction table (default: RUN/on/NAME-FOLD.csv)")
-    options = parser.parse_args(arguments[1:])
-    trained = load_trained(options.checkpoint)
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """The arguments of `fer test` with a trained model."""
+
+    checkpoint: Path  # of a run's folder, or a checkpoint
+    data: str  # name of the data set
+    fold: str
+    renamed: dict[str, str]  # class in the data -> in the model, where names differ
+    workers: int  # number of loading processes
+    out: Path | None  # the prediction table; None for the run's folder
+
+
+def evaluate_on_other_data(request: EvaluationRequest) -> None:
+    """Writes the prediction table and prints the metrics.
+
+    Raises:
+        FileNotFoundError: the data set is not on this machine.
+        ValueError: model and data have fewer than two classes in common.
+    """
+    trained = load_trained(request.checkpoint)
     data = VideoDataModule(
-        build_dataset(options.data, ["--dataset.fold", options.fold]),
+        build_dataset(request.data, ["--dataset.fold", request.fold]),
         trained.sampler,
         size=trained.size,
         augmentation=trained.augmentation,
         selection="last",
-        num_workers=options.workers,
+        num_workers=request.workers,
         audio=trained.audio,
     )
     data.inputs = trained.model.inputs
-    mapping = ClassMapping(parse_renaming(options.classes), trained.class_names, data.class_names)
+    mapping = ClassMapping(request.renamed, trained.class_names, data.class_names)
     table = evaluate(trained, data, mapping)
-    out = options.out or run_folder(trained.checkpoint) / "on" / f"{options.data}-{options.fold}.csv"
+    out = request.out or run_folder(trained.checkpoint) / "on" / f"{request.data}-{request.fold}.csv"
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
     left_out = len(data.split("test")) - len(table)
@@ -104,8 +96,7 @@ def main(arguments: list[str]) -> None:
         print(f"left out: {left_out} clips of {', '.join(unknown)}, which are not classes of the model")
     print(summary_line(table))
     print(f"prediction table: {out}")
-    send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, options.data, options.fold)
-    return None
+    send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, request.data, request.fold)
 
 
 def send_evaluation(run: RunFolder, table: PredictionTable, out: Path, data: str, fold: str) -> None:
@@ -146,18 +137,6 @@ def evaluate(trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping
     parts = [mapping.predictions(part) for part in batches if isinstance(part, ClipPredictions)]
     clips = [clip for clip in map(mapping.clip, data.split("test")) if clip is not None]
     return prediction_table(clips, parts, mapping.common, data.seed)
-
-
-def parse_renaming(pairs: Sequence[str]) -> dict[str, str]:
-    """Parses pairs such as `calm=neutral` into {"calm": "neutral"}.
-
-    Raises:
-        ValueError: one of them is not a pair.
-    """
-    for pair in pairs:
-        if pair.count("=") != 1:
-            raise ValueError(f"--classes {pair}: expected DATA=MODEL, such as calm=neutral")
-    return dict(pair.split("=") for pair in pairs)
 
 
 def run_folder(checkpoint: Path) -> Path:

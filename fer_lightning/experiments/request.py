@@ -16,6 +16,7 @@ from fer_lightning.experiments.system import (
     data_file,
     data_names,
     default_size,
+    experiment_pairs,
     is_ensemble,
     similar_names,
     system_layers,
@@ -47,8 +48,7 @@ def split_name(experiment: str) -> tuple[str, str]:
             data_file(dataset)
     if experiment in systems:
         raise FileNotFoundError(f"{experiment} is a system; name a data set too, such as {experiment}_synthetic")
-    names = [f"{system}_{dataset}" for system in systems for dataset in data]
-    hint = similar_names(experiment, names) if len(splits) else f"systems: {', '.join(systems)}"
+    hint = similar_names(experiment, experiment_pairs()) if len(splits) else f"systems: {', '.join(systems)}"
     raise FileNotFoundError(f"no experiment {experiment!r}, which is named <system>_<data>; {hint}")
 
 

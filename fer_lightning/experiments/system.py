@@ -85,6 +85,11 @@ def data_names() -> list[str]:
     return sorted(path.stem for path in (experiments_folder() / "data").glob("*.yaml"))
 
 
+def experiment_pairs() -> list[str]:
+    """Lists the names of every system on every data set, whether or not the data set has what the system needs."""
+    return [f"{system}_{data}" for system in system_names() for data in data_names()]
+
+
 def system_file(name: str) -> Path:
     """Returns the file of a system.
 

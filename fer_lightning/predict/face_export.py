@@ -1,17 +1,13 @@
-"""`fer faces`: the faces of videos, aligned as for training, with boxes, landmarks and a contact sheet."""
+"""Exports the faces of videos, aligned as for training, with boxes, landmarks and a contact sheet."""
 
-import argparse
 import csv
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jsonargparse import ArgumentParser
 
-from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.face_table import CORNERS
 from data_modules.faces.head_pose import ANGLES, head_pose_in_frame
 from data_modules.faces.network_versions import network_versions
@@ -28,40 +24,10 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.cells import text_of
 from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
-from data_modules.video.audio_track import is_audio_file
-from fer_lightning.predict.video_files import find_videos, output_folder, printable_line
+from fer_lightning.predict.video_files import output_folder, printable_line
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
 NOT_MADE = (UNREADABLE, FAILED)
-
-
-def main(arguments: list[str]) -> int:
-    """Runs `fer faces VIDEO...`; returns 0, or 1 if a video could not be read.
-
-    Raises:
-        FileNotFoundError: none of the videos exists, or a folder has no videos.
-        ValueError: an option is invalid, or the detector is not installed.
-    """
-    parser = ArgumentParser(prog="fer faces", description=__doc__, formatter_class=argparse.HelpFormatter)
-    parser.add_argument("videos", nargs="+", type=str, metavar="VIDEO", help="a file, or a folder with videos")
-    parser.add_argument("--out", type=str, default="faces", help="folder for the results")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores by default")
-    parser.add_class_arguments(FaceSettings, skip={"jitter", "lengthen"})
-    options = parser.parse_args(arguments[1:])
-    parts = parser.instantiate_classes(options)  # the nested settings as objects
-    settings = FaceSettings(**{name: parts[name] for name in FaceSettings.__dataclass_fields__ if name in parts})
-    out = Path(options.out)
-    videos, missing = find_videos(options.videos)
-    if sound := [printable_line(path) for path in videos if is_audio_file(path)]:
-        raise ValueError(f"found sound alone in {', '.join(sound[:5])}; expected videos, which may have faces")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; expected a folder, or a name that is not in use")
-    for name in missing:
-        print(f"{printable_line(name)}: there is no such file or folder")
-    try:
-        return max(bool(missing), make_faces(videos, out, settings, options.workers))
-    except DetectorNotFoundError as error:
-        raise ValueError(str(error)) from error
 
 
 def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int) -> int:

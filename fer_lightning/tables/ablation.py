@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.experiments.overrides import CLASS, Override, full_key, is_own, parse_value, short_name, variant_name
 from fer_lightning.experiments.request import ExperimentRequest
@@ -220,6 +219,8 @@ def ablation_table(ablation: Ablation, asked: TableRequest) -> PaperTable:
         FileNotFoundError: there is no such experiment or data set.
         ValueError: a setting does not exist, or two rows have the same name.
     """
+    from fer_lightning.ensemble.training import resolved  # takes seconds; names are read without it
+
     request = base_request(ablation, asked)
     config = resolved(request)
     base, *others = _grid_rows(request.system, config, axes(ablation, config))

@@ -1,8 +1,7 @@
-"""`fer cv`: cross-validation. Trains all folds and seeds of an experiment and summarises their scores."""
+"""Cross-validation: trains all folds and seeds of an experiment, and summarises the scores of its runs."""
 
-import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +11,6 @@ from rich.table import Table
 
 from data_modules.utils.csv_tables import csv_bytes
 from data_modules.utils.files import atomic_write
-from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
-from fer_lightning.cli.train import add_experiment_arguments, request_from_options
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.order import steps, train_in_order
 from fer_lightning.ensemble.training import refuse_models_data, resolved
@@ -141,19 +138,27 @@ def _number_or_none(value: float) -> float | None:
     return None if np.isnan(value) else value
 
 
-def main(arguments: list[str]) -> int:
-    """Runs `fer cv EXPERIMENT`; returns 0 if all runs are finished and 1 if some failed."""
-    parser = argparse.ArgumentParser("fer cv", description=__doc__)
-    add_experiment_arguments(parser)
-    parser.add_argument("--folds", nargs="+", help="names of folds (default: all of the data set's protocol)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the runs (default: 0)")
-    add_job_arguments(parser)
-    options, others = parser.parse_known_args(arguments[1:])
-    cluster = cluster_from_options(options)
-    request = replace(request_from_options(options, others), fold=options.folds[0] if options.folds else "1")
+def cross_validate(
+    request: ExperimentRequest, folds: Sequence[str], seeds: Sequence[int], cluster: Cluster | None
+) -> int:
+    """Trains all folds and seeds that are not finished, and summarises those that are.
+
+    Args:
+        request: the experiment, of any fold and seed.
+        folds: names of folds; empty for all of the data set's protocol.
+        seeds: of the runs.
+        cluster: trains each run in a job; None for processes of this machine.
+
+    Returns:
+        0 if all runs are finished and 1 if some failed.
+
+    Raises:
+        ValueError: a setting is not valid, or differs from that of a finished run.
+    """
+    request = replace(request, fold=folds[0] if folds else "1")
     models = list(model_requests(request))  # for an ensemble, those of its members
-    folds = options.folds or fold_names(models[0])
-    requests = [replace(request, fold=fold, seed=seed) for seed in options.seeds for fold in folds]
+    folds = folds or fold_names(models[0])
+    requests = [replace(request, fold=fold, seed=seed) for seed in seeds for fold in folds]
     finished = [each for each in requests if each.run.finished]
     for each in finished:  # they are pooled with the runs that are trained now
         refuse_other_settings(each.run, resolved(each))

@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import wandb
-
 from data_modules.utils.messages import first_line
 from fer_lightning.experiments.request import ExperimentRequest, split_name
 from fer_lightning.experiments.system import similar_names
@@ -160,6 +158,8 @@ def require_key() -> None:
     Raises:
         ValueError: there is none.
     """
+    import wandb
+
     if not wandb.login(prompt=False):
         raise ValueError(
             "W&B has no API key on this machine, or is offline: `wandb login` takes one, so does WANDB_API_KEY; "
@@ -176,6 +176,8 @@ def save(made: "Workspace") -> str:
     Raises:
         ValueError: W&B cannot be reached, or does not take it.
     """
+    import wandb
+
     try:
         made.entity = made.entity or wandb.Api().default_entity or ""
         return str(made.save().url)

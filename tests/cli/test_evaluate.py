@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from data_modules.labels import SEVEN
-from fer_lightning.cli import test as evaluate
 from fer_lightning.cli.main import main
-from fer_lightning.cli.test import ClassMapping, parse_renaming
+from fer_lightning.cli.test import parse_renaming
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import other_data as evaluate
 from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.other_data import ClassMapping
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.training.classifier import balancing_weights
 from tests.fakes import write_dfew

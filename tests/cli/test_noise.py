@@ -10,10 +10,10 @@ import yaml
 from sklearn.metrics import f1_score
 
 from fer_lightning.cli.main import main
-from fer_lightning.cli.noise import Noise, NoisyScore, add_noise, build_data, noise_figure, noisy_tables
 from fer_lightning.evaluation.bootstrap import Interval, Intervals
 from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.noise import Noise, NoisyScore, add_noise, build_data, noise_figure, noisy_tables
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
 from tests.architectures.test_landmark_mlp import clips_of

@@ -7,7 +7,6 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
@@ -15,6 +14,7 @@ from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit, jobs
 from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.tables import cross_validation as protocol
 from tests.fakes import write_dfew
 from tests.small_runs import TINY
 from tests.wandb_files import written_runs

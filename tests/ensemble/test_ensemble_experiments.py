@@ -12,7 +12,6 @@ import yaml
 
 from data_modules.labels import SEVEN
 from data_modules.utils.files import atomic_file
-from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.cli.train import train as train_here
@@ -24,6 +23,7 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.runs.ensemble_record import Record
 from fer_lightning.runs.folder import RunInfo
+from fer_lightning.tables import cross_validation as protocol
 from tests.ensemble.test_ensemble import made_table
 from tests.wandb_files import written_runs
 

@@ -13,11 +13,11 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.clip_dataset import Clip
 from data_modules.manifest import VideoRecord
 from data_modules.store.clip_store import ClipSummary
-from fer_lightning.cli.faces import VIDEOS, video_records
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.outputs import ClassifierOutput, ClipPredictions, StreamScores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.predict.face_export import VIDEOS, video_records
 from fer_lightning.training.classifier import VideoClassifier
 
 NAMES = ("anger", "happiness", "neutral")

@@ -6,13 +6,13 @@ import textwrap
 import pytest
 
 from data_modules.loading.datamodule import VideoDataModule
-from fer_lightning.cli import cross_validate
-from fer_lightning.cli import reproduce as command
 from fer_lightning.cli.main import main
 from fer_lightning.experiments import cluster as module
+from fer_lightning.experiments import jobs
 from fer_lightning.experiments.cluster import Cluster, read_options
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.training_job import TrainingJob
+from fer_lightning.tables import cross_validation
 from fer_lightning.tables.plan import TableRequest, plan
 from tests.tables.test_reproduce import finish
 from tests.tables.test_table import MADE
@@ -182,7 +182,7 @@ def submitted(monkeypatch):
         return [request for request in requests if request.name == "broken"]
 
     monkeypatch.setattr(Cluster, "train_all", train_all)
-    monkeypatch.setattr(command, "train_all", lambda requests: pytest.fail("trained in the command's own process"))
+    monkeypatch.setattr(jobs, "train_all", lambda requests: pytest.fail("trained in the command's own process"))
     return together
 
 
@@ -200,7 +200,7 @@ def test_a_tables_runs_are_submitted_together_after_what_they_start_from(tmp_pat
 
 def test_the_runs_of_a_cross_validation_are_submitted_together(monkeypatch, submitted):
     prepared = []
-    monkeypatch.setattr(cross_validate, "prepare_data_and_weights", lambda cli: pytest.fail("trained weights"))
+    monkeypatch.setattr(cross_validation, "prepare_data_and_weights", lambda cli: pytest.fail("trained weights"))
     monkeypatch.setattr(VideoDataModule, "prepare_data", lambda self: prepared.append(self))
     arguments = [
         "cv",

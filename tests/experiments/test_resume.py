@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from data_modules.utils.files import atomic_write
-from fer_lightning.cli import cross_validate as protocol
 from fer_lightning.cli.main import main
 from fer_lightning.experiments import fit
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.tables import cross_validation as protocol
 from tests.fakes import write_dfew
 from tests.small_runs import experiment
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 import yaml
 
-from fer_lightning.cli import reproduce as command
 from fer_lightning.cli.main import main
 from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.ensemble.training import check_configurations
-from fer_lightning.experiments import fit
+from fer_lightning.experiments import fit, jobs
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.shapes import ShapeCheck, build_without_memory
@@ -57,7 +56,7 @@ def problem(name, *arguments, size="paper", variants=()):
 
 
 def test_a_row_whose_weights_have_another_shape_is_refused_before_anything_trains(table, monkeypatch, capsys):
-    monkeypatch.setattr(command, "train_all", lambda requests: pytest.fail("trained"))
+    monkeypatch.setattr(jobs, "train_all", lambda requests: pytest.fail("trained"))
     for arguments, tensor in [
         (OUTPUT, r"added.3.0.bias ((2048,) expected, none found)"),
         (BRANCH, "branch_connected.0.0.bias ((1024,) expected, none found)"),

@@ -8,13 +8,13 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from fer_lightning.cli import reproduce as command
 from fer_lightning.cli.ablate import main as ablate
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
 from fer_lightning.evaluation.comparison import difference_over_seeds
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import jobs
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.tables.results import table_folders
@@ -37,7 +37,7 @@ def trained(monkeypatch):
             finish(request, STRENGTH.get(request.name, 1.0))
         return []
 
-    monkeypatch.setattr(command, "train_all", train)
+    monkeypatch.setattr(jobs, "train_all", train)
     return started
 
 

@@ -12,12 +12,12 @@ import yaml
 
 from data_modules.labels import SEVEN
 from data_modules.utils.files import atomic_write
-from fer_lightning.cli import reproduce as command
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.comparison import difference_over_seeds, paired_difference
 from fer_lightning.evaluation.metrics import METRICS, STD_ACCURACY, UAR, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import jobs
 from fer_lightning.runs.folder import RunInfo
 from fer_lightning.tables.collect import is_of_today, row_settings
 from fer_lightning.tables.files import read_stored
@@ -51,7 +51,7 @@ def trained(monkeypatch):
             finish(request, STRENGTH.get(request.name, 1.0))
         return failed
 
-    monkeypatch.setattr(command, "train_all", train)
+    monkeypatch.setattr(jobs, "train_all", train)
     return started
 
 

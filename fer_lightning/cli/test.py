@@ -1,0 +1,67 @@
+"""`fer test`: Lightning's command, or a trained model on another data set's reported split, by class names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fer_lightning.cli import fit
+from fer_lightning.cli.parsing import CommandParser, with_choices
+from fer_lightning.experiments.system import data_file, data_names
+from fer_lightning.runs.lookup import find_run
+
+
+def make_parser() -> CommandParser:
+    """Returns the parser of the command."""
+    parser = CommandParser(
+        "fer test",
+        description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
+    )
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="RUN", help="folder of a run, its name below runs/, or a checkpoint"
+    )
+    data = parser.add_argument("--data", required=True, help="name of a data set (`fer experiments` lists them)")
+    with_choices(data, data_names)
+    parser.add_argument("--fold", default="1", help="fold of the data set's protocol (default: 1)")
+    parser.add_argument(
+        "--classes",
+        nargs="*",
+        default=[],
+        metavar="DATA=MODEL",
+        help="classes with different names, such as calm=neutral",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
+    parser.add_argument("--out", type=Path, help="the prediction table (default: RUN/on/NAME-FOLD.csv)")
+    return parser
+
+
+def main(arguments: list[str]) -> None:
+    """Writes the prediction table and prints the metrics; without `--checkpoint`, Lightning's own command runs.
+
+    Raises:
+        FileNotFoundError: there is no such run, or no such data set.
+        ValueError: an option is invalid, or model and data have fewer than two classes in common.
+    """
+    if not any(argument.split("=")[0] == "--checkpoint" for argument in arguments):
+        return fit.main(arguments)
+    options = make_parser().parse(arguments[1:])
+    checkpoint, renamed = find_run(options.checkpoint), parse_renaming(options.classes)
+    data_file(options.data)
+
+    # what follows takes seconds to import, so names are checked before
+    from fer_lightning.experiments.other_data import EvaluationRequest, evaluate_on_other_data
+
+    evaluate_on_other_data(
+        EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, options.out)
+    )
+    return None
+
+
+def parse_renaming(pairs: Sequence[str]) -> dict[str, str]:
+    """Parses pairs such as `calm=neutral` into {"calm": "neutral"}.
+
+    Raises:
+        ValueError: one of them is not a pair.
+    """
+    for pair in pairs:
+        if pair.count("=") != 1:
+            raise ValueError(f"--classes {pair}: expected DATA=MODEL, such as calm=neutral")
+    return dict(pair.split("=") for pair in pairs)
