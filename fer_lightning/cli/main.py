@@ -1,10 +1,13 @@
 """The command line `fer COMMAND ...`. Each command is a module of this folder, imported when it is used."""
 
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 from fer_lightning import __version__
 from fer_lightning.cli.errors import REPORT, remedy
+from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.experiments.misspelt import suggestion
 
 STATUSES = (
@@ -47,12 +50,31 @@ def usage() -> str:
     return f"{commands}\n\n{STATUSES}"
 
 
+def complete() -> None:
+    """Answers the shell that asks what may follow on its line, and ends the process."""
+    import argcomplete
+
+    def parser_of(prog: str) -> CommandParser:
+        module = import_module(f"fer_lightning.cli.{COMMANDS[prog.removeprefix('fer ')][0]}")
+        made: CommandParser = module.make_parser()
+        return made
+
+    parser = CommandParser("fer")
+    parser.add_argument("--version", action="store_true")
+    commands: Any = parser.add_subparsers(parser_class=parser_of)  # type: ignore[call-overload]  # it is only called
+    for name in COMMANDS:
+        commands.add_parser(name)
+    argcomplete.autocomplete(parser)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status; errors that a user can fix are one message without a traceback.
 
     Raises:
         Exception: an unexpected error, with a note that asks to report it.
     """
+    if "_ARGCOMPLETE" in os.environ:
+        complete()
     command, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if command in ("-h", "--help", "--version"):
         print(f"fer_lightning {__version__}" if command == "--version" else usage())

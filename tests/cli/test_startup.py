@@ -1,6 +1,7 @@
 """Help and mistakes are answered before anything is imported that takes seconds; options are known by full names."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -128,3 +129,27 @@ def test_mistakes_are_one_message_that_names_them(answers):
 def test_misspelt_settings_are_refused_with_a_suggestion(capsys, arguments, message):
     assert main(experiment(*arguments)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("fer tr", {"train"}),
+        ("fer train ceflnet_synthetic_oc", {"ceflnet_synthetic_occluded", "ceflnet_synthetic_occluded_stills"}),
+        ("fer validate vshnn_df", {"vshnn_dfew"}),
+        ("fer data doctor --j", {"--json"}),
+        ("fer faces --al", {"--align"}),
+    ],
+)
+def test_the_shell_completes_commands_names_and_options(tmp_path, line, expected):
+    answer = tmp_path / "answer"
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    subprocess.run([sys.executable, "-m", "fer_lightning"], env=os.environ | asked, check=True)
+    assert set(answer.read_text().split("\n")) - {""} == expected
