@@ -49,3 +49,10 @@ def test_public_functions_take_what_is_documented(path):
     written = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in parameters]
     expected = SIGNATURES[path].replace("(1.0, 1.0, 1.0)", "(1.0,1.0,1.0)").split()
     assert [each.replace(" ", "") for each in written][: len(expected)] == expected
+
+
+@pytest.mark.parametrize("module", ["data_modules", "fer_lightning", "fer_lightning.layers", "data_modules.datasets"])
+def test_every_name_that_is_listed_exists(module):
+    """They are imported when they are asked for; `test_startup` holds that they are not before."""
+    found = import_module(module)
+    assert [name for name in found.__all__ if not callable(getattr(found, name))] == []

@@ -1,9 +1,8 @@
 """The command line: what it understands, and that what a user can mend is one message without a traceback."""
 
-import subprocess
-import sys
 import threading
 import tomllib
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,23 +137,25 @@ def test_settings_may_change_before_the_first_checkpoint():
         refuse_other_settings(run, {"data": {"size": 64}})
 
 
-def test_a_run_is_trained_by_one_process_at_a_time(capsys):
-    run, order = RunFolder(Path("runs") / "some" / "1-0"), list[str]()
-    program = (
-        "import sys; from pathlib import Path; from fer_lightning.runs.folder import RunFolder\n"
-        "from fer_lightning.experiments.resume import run_lock\n"
-        "with run_lock(RunFolder(Path(sys.argv[1]))):\n    print('has it', flush=True); sys.stdin.read()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(run.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdin is not None
-        assert other.stdout.readline() == "has it\n"
-        let_go = threading.Timer(1.0, lambda: (order.append("other"), other.stdin.close()))
-        let_go.start()
-        with run_lock(run):
-            order.append("this")
+def hold_lock(run, connection):
+    with run_lock(run):
+        connection.send("has it")
+        connection.recv()
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path, capsys):
+    run, order = RunFolder(tmp_path / "some" / "1-0"), list[str]()
+    context = get_context("fork")  # a new interpreter would import PyTorch first
+    here, there = context.Pipe()
+    other = context.Process(target=hold_lock, args=(run, there))
+    other.start()
+    assert here.recv() == "has it"
+    let_go = threading.Timer(1.0, lambda: (order.append("other"), here.send("let go")))
+    let_go.start()
+    with run_lock(run):
+        order.append("this")
+    other.join()
+    assert other.exitcode == 0
     assert order == ["other", "this"]
     assert "is being trained by another process; waiting" in capsys.readouterr().out
     with run_lock(run):

@@ -61,7 +61,7 @@ MISTAKES = {
 
 PROGRAM = """
 import contextlib, io, json, sys
-import data_modules, fer_lightning
+import data_modules, data_modules.datasets, fer_lightning, fer_lightning.layers
 report = [(["import"], 0, "", sorted(sys.modules))]
 from fer_lightning.cli.main import main
 for arguments in json.loads(sys.argv[1]):
