@@ -14,6 +14,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDat
 from data_modules.loading.batch import ClipBatch, ClipSample, collate
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
+from data_modules.utils.signals import leave_signals_to_parent
 
 PREFETCH_FACTOR = 2
 """Batches that each worker loads in advance; torch's default."""
@@ -119,6 +120,7 @@ def init_worker(worker: int) -> None:
     By default, torch fetches the handle of a received batch from the worker without a time limit: a worker that was
     stopped just after sending a batch would block training forever.
     """
+    leave_signals_to_parent()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     torch.multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]

@@ -1,18 +1,21 @@
 """The command line `fer COMMAND ...`. Each command is a module of this folder, imported when it is used."""
 
 import os
+import signal
 import sys
 from importlib import import_module
 from typing import Any
 
+from data_modules.utils.signals import Terminated, terminated_by
 from fer_lightning import __version__
+from fer_lightning.cli import slurm
 from fer_lightning.cli.errors import REPORT, remedy
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.experiments.misspelt import suggestion
 
 STATUSES = (
     "exit status: 0 everything is done; 1 something is not, such as a video that cannot be read, or a bug;\n"
-    "2 an error that you can fix, which the message explains; 130 stopped with Ctrl-C"
+    "2 an error that you can fix, which the message explains; 130 stopped with Ctrl-C, 143 with SIGTERM"
 )
 
 
@@ -84,12 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         module = import_module(f"fer_lightning.cli.{COMMANDS[command][0]}")
-        result: int | None = module.main([command, *rest])
-    except KeyboardInterrupt:
-        restart = "files that were written are complete; the same command starts from the beginning"
-        advice = "the same command resumes where it stopped" if command in RESUMED else restart
-        print(f"\nfer {command}: stopped; {advice}", file=sys.stderr)
-        return 130
+        with terminated_by(signal.SIGTERM, *slurm.signals()):
+            result: int | None = module.main([command, *rest])
+    except KeyboardInterrupt as stop:
+        return _stopped(command, stop)
     except Exception as error:
         message = remedy(error)
         if message is None:
@@ -98,3 +99,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"fer {command}: {message}", file=sys.stderr)
         return 2
     return result or 0
+
+
+def _stopped(command: str, stop: KeyboardInterrupt) -> int:
+    """Says what becomes of a command that was stopped, requeues its job if asked for, and returns the exit status."""
+    restart = "files that were written are complete; the same command starts from the beginning"
+    advice = "the same command resumes where it stopped" if command in RESUMED else restart
+    number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
+    reason = f" by {stop}" if isinstance(stop, Terminated) else ""
+    if slurm.is_first_process():
+        print(f"\nfer {command}: stopped{reason}; {advice}", file=sys.stderr)
+        if number in slurm.signals() and command in RESUMED:
+            print(f"fer {command}: {slurm.requeue()}", file=sys.stderr)
+    return 128 + number

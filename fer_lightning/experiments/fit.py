@@ -196,7 +196,9 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
             trainer.fit(model, data, ckpt_path=str(path) if path else None, weights_only=True)
         trainer.test(model, data, ckpt_path=str(chosen), weights_only=True, verbose=False)
     except SystemExit as exit:  # Lightning turns Ctrl-C into this
-        raise KeyboardInterrupt from exit
+        print_on_rank_zero(stop_message(run))
+        stop = exit.__context__
+        raise (stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt) from None
     if trainer.is_global_zero:
         write_results(cli, request, chosen, time.perf_counter() - start)
 
@@ -228,6 +230,13 @@ def resume_message(run: RunFolder, path: Path, checkpoint: dict[str, object]) ->
     """Says after which epoch a run is resumed. People count epochs from 1, checkpoints from 0."""
     fallback = "" if path.name == LAST else f", from {path.name}: {LAST} is missing or damaged"
     return f"{run.path}: goes on after epoch {int(str(checkpoint['epoch'])) + 1}{fallback}"
+
+
+def stop_message(run: RunFolder) -> str:
+    """Says where a run that was stopped will go on."""
+    latest = latest_checkpoint(run.checkpoints)
+    where = f"after epoch {int(str(latest[1]['epoch'])) + 1}, its latest checkpoint" if latest else "at its beginning"
+    return f"{run.path}: stopped; it will go on {where}"
 
 
 def was_stopped_early(checkpoint: dict[str, Any]) -> bool:

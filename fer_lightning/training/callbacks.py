@@ -1,5 +1,7 @@
 """Callbacks of every run: prediction tables, seeds, a stop at divergence, the wait for data, lines of progress."""
 
+import signal
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
+from data_modules.utils.signals import raise_terminated
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.metrics import HEADLINE
 from fer_lightning.evaluation.outputs import ClipPredictions
@@ -155,6 +158,26 @@ def _diverged(trainer: L.Trainer, what: str, last: tuple[Tensor, int, int, float
         "learning rate (--model.init_args.optimizer.init_args.lr), with --trainer.gradient_clip_val 1, or with "
         "--trainer.precision 32-true"
     )
+
+
+class OwnSignals(Callback):
+    """Takes SIGTERM back from Lightning, so that it stops a training at once and as Ctrl-C does.
+
+    Lightning's handler waits for all other processes in the middle of a step, in which these may wait for this one.
+    Nothing is gained by finishing the step: a run goes on after its latest finished epoch.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Replaces Lightning's handler, which is in place by now; Lightning puts back the earlier one at the end."""
+        self._replace_handler()
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Replaces Lightning's handler."""
+        self._replace_handler()
+
+    def _replace_handler(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, raise_terminated)
 
 
 class DataWait(Callback):
