@@ -54,8 +54,23 @@ SETTINGS = ("jsonargparse", "pytorch_lightning", "lightning_fabric")
 """Packages that check what a user has set, whose messages name the setting."""
 OF_WORKER = "Original Traceback"  # in torch's message about an error in a worker process
 NUMBERED = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")
-HALF_WRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|iostream error")
-"""Torch's messages about a file that cannot be written, which do not give the reason."""
+OF_TORCH = (
+    (
+        re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|iostream error"),
+        "a file could not be written completely; is the disk full?",
+    ),
+    (
+        re.compile(r"DataLoader worker \(pid"),
+        "a process that loads data ended, such as for lack of memory: run the same command again, and if it fails "
+        "again, with --data.num_workers 0",
+    ),
+    (
+        re.compile(r"gloo|NCCL|Connection (closed|reset) by peer"),
+        "another process of this training ended or does not answer; its messages, if any, say why. The same command "
+        "resumes after the latest checkpoint",
+    ),
+)
+"""Torch's messages about what is no fault of the program: what they contain, what to say and do."""
 
 
 def remedy(error: Exception) -> str | None:
@@ -73,8 +88,9 @@ def remedy(error: Exception) -> str | None:
     number = system_error(error)
     if number is not None and number in ADVICE:
         return f"{first_line(error)}; {ADVICE[number]}"
-    if isinstance(error, RuntimeError) and HALF_WRITTEN.search(str(error)):
-        return f"a file could not be written completely ({first_line(error)}); is the disk full?"
+    for message, advice in OF_TORCH if isinstance(error, RuntimeError) else ():
+        if message.search(str(error)):
+            return f"{advice} ({first_line(error)})"
     for (module, name), advice in OF_LIBRARIES:
         kind = getattr(sys.modules.get(module), name, None)  # a module that was not imported cannot have raised it
         if kind is not None and isinstance(error, kind):
