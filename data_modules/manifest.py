@@ -105,10 +105,11 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
         source: where they come from, for the error message.
 
     Raises:
-        ValueError: a clip id is not unique, a split or number of turns is unknown, votes have another form, or a path
-            leads outside the root.
+        ValueError: a clip id is not unique, a file is in two splits, a split or number of turns is unknown, votes have
+            another form, or a path leads outside the root.
     """
     seen: set[str] = set()
+    split_of: dict[str, str] = {}
     for record in records:
         if record.clip_id in seen:
             raise ValueError(f"{source}: clip id {record.clip_id!r} occurs twice; ids must be unique")
@@ -125,6 +126,11 @@ def check_records(records: Iterable[VideoRecord], source: str) -> None:
         outside = outside_path(record)
         if outside is not None:
             raise ValueError(f"{source}: clip {record.clip_id!r} points outside the data set: {outside!r}")
+        if record.path and split_of.setdefault(record.path, record.split) != record.split:
+            raise ValueError(
+                f"{source}: {record.path!r} is in the splits {split_of[record.path]} and {record.split}; expected each "
+                "file in one: accuracy on a clip that is trained or chosen on says nothing of others"
+            )
         seen.add(record.clip_id)
 
 

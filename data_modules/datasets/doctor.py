@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from data_modules.datasets.dataset import SplitCount, VideoDataset
 from data_modules.datasets.films import compare_films
+from data_modules.datasets.splits import shared_with_reported
 from data_modules.manifest import SPLITS, VideoRecord, misnamed, outside_path, printable
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
@@ -217,9 +218,7 @@ def _clip_findings(states: Sequence[tuple[VideoRecord, ClipState | Failure]]) ->
 def _overlaps(records: Sequence[VideoRecord]) -> Iterator[Finding]:
     """Subjects and films that are both trained on (or chosen on) and reported on."""
     for kind, name in (("subject", "subjects"), ("group", "films")):
-        reported = {getattr(record, kind) for record in records if record.split == "test"}
-        others = {getattr(record, kind) for record in records if record.split != "test"}
-        shared = sorted((reported & others) - {""})
+        shared = shared_with_reported(records, [getattr(record, kind) for record in records])
         yield from _finding(f"shared {name}", "wrong", f"{name} are in the training and the test split", shared)
 
 

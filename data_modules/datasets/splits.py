@@ -16,6 +16,19 @@ def person_or_film(record: VideoRecord) -> str:
     return record.group or record.subject or record.clip_id
 
 
+def shared_with_reported(records: Sequence[VideoRecord], names: Sequence[str]) -> list[str]:
+    """Returns the names that belong to clips of the reported split and to clips that are trained or chosen on.
+
+    Args:
+        records: all clips of one fold.
+        names: of the person, film or content of each clip; empty where it is not known.
+    """
+    sides: dict[bool, set[str]] = {True: set(), False: set()}
+    for record, name in zip(records, names, strict=True):
+        sides[record.split == "test"].add(name)
+    return sorted((sides[True] & sides[False]) - {""})
+
+
 def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float = 0.15) -> list[VideoRecord]:
     """Returns the records, with those of the inner split marked `inner` instead of `train`.
 

@@ -23,6 +23,7 @@ from data_modules.loading.clip_loader import (
     collate_shared,
     init_worker,
 )
+from data_modules.loading.split_faults import split_faults
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import check_records
 from data_modules.prepare.audio import prepare_audio
@@ -196,6 +197,11 @@ class VideoDataModule(L.LightningDataModule):
         if name == "inner" and self.selection != "inner":
             name = {"last": "train", "best_on_test": "test"}[self.selection]
         return [clip for clip in self.clips if clip.record.split == name]
+
+    @property
+    def split_faults(self) -> tuple[str, ...]:
+        """What makes a result on these splits misleading, a sentence each; see `loading.split_faults`."""
+        return split_faults(self.clips, self.class_names, self.dataset.name)
 
     def without_input(self, split: str) -> list[Clip]:
         """Return the clips of a split with none of the inputs; every metric counts them as errors."""

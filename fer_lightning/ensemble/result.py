@@ -275,5 +275,6 @@ def info_of(ensemble: Ensemble, out: Path) -> RunInfo:
         precision=infos[0].precision if timed else "",
         seconds=sum(info.seconds for info in infos),
         exclusive_in=first.exclusive_in,
+        split_faults=first.split_faults,
         classes_from_stills=first.classes_from_stills,
     )

@@ -13,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from data_modules.loading.datamodule import VideoDataModule
+from data_modules.loading.split_faults import refuse_empty_splits
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.frame_order import ORDERS
 from fer_lightning.evaluation.other_epochs import conclude_watching
@@ -186,6 +187,10 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         logger.use_models(used_runs(cli.plain_config()))
     device = f"{trainer.strategy.root_device}, {trainer.precision}"
     print_on_rank_zero(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {device}")
+    data.setup()
+    refuse_empty_splits(data.clips, data.dataset.name)
+    for fault in data.split_faults:
+        print_on_rank_zero(fault)
     synchronized = bool(cli.own_config.trainer.sync_batchnorm)
     parts = (trainer.world_size, trainer.accumulate_grad_batches)
     if note := statistics_note(model, data.step_batch_size, *parts, synchronized):
@@ -292,6 +297,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
             faces=faces_of(cli),
             exclusive_in=data.dataset.exclusive_in,
             classes_from_stills=data.dataset.classes_from_stills,
+            split_faults=data.split_faults,
         )
     )
     conclude_watching(run)

@@ -21,7 +21,14 @@ from fer_lightning.experiments.system import ExperimentInfo
 from fer_lightning.runs.folder import SAFE_LOADER
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.batch_norm import SynchronizedBatchNorm
-from fer_lightning.training.callbacks import DataWait, EpochSeed, OwnSignals, PredictionWriter, ProgressLines, StopWhereDiverged
+from fer_lightning.training.callbacks import (
+    DataWait,
+    EpochSeed,
+    OwnSignals,
+    PredictionWriter,
+    ProgressLines,
+    StopWhereDiverged,
+)
 from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.feature_caching import FeatureCaching

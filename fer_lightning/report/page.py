@@ -132,7 +132,7 @@ def _tile_notes(metric: Metric, result: Scores, intervals: Intervals) -> tuple[s
 def _notes(run: EvaluatedRun, intervals: Intervals) -> tuple[str, ...]:
     """Describes the sample behind the tiles, accuracy over parts of it, the inner split, and the run's faces."""
     table, missing = run.table, int(run.table.missing.sum())
-    notes = [f"Reported split: {sample_size(table)}; {interval_method(intervals)}."]
+    notes = [*run.info.split_faults, f"Reported split: {sample_size(table)}; {interval_method(intervals)}."]
     if missing:
         text = f"Without a prediction: {missing} of {counted(len(table), 'clip')}; each counts as an error."
         notes.append(f"{text} Over the others: {_accuracy(run.scores.answered)}")

@@ -83,6 +83,7 @@ class RunInfo:
     faces: str = ""  # in what they differ from those of the system's paper, a sentence
     exclusive_in: str = ""  # what the inner split and training do not share, see `VideoDataset.exclusive_in`
     classes_from_stills: tuple[str, ...] = ()  # see `VideoDataset.classes_from_stills`
+    split_faults: tuple[str, ...] = ()  # what makes the result misleading, see `VideoDataModule.split_faults`
     commit: str = field(default_factory=commit)
     versions: list[tuple[str, str]] = field(default_factory=versions)
 
@@ -197,7 +198,8 @@ class RunFolder:
         try:
             values = json.loads(path.read_text())
             values["class_names"] = tuple(values["class_names"])
-            values["classes_from_stills"] = tuple(values.get("classes_from_stills", ()))
+            for name in ("classes_from_stills", "split_faults"):  # runs of earlier versions have none
+                values[name] = tuple(values.get(name, ()))
             values["versions"] = [(name, version) for name, version in values["versions"]]
             return RunInfo(**values)
         except (KeyError, TypeError, ValueError) as error:

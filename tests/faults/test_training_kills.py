@@ -96,5 +96,5 @@ def test_a_kill_at_any_time_changes_no_result(tmp_path, unbroken, duration, seed
     status, said = run(command, tmp_path)
     assert status == 0, said
     refuse_differences(unbroken)
-    assert not [path for path in own_run().checkpoints.glob("*.previous.ckpt")]
+    assert not list(own_run().checkpoints.glob("*.previous.ckpt"))
     assert main(command) == 0, "the finished run is taken for finished"
