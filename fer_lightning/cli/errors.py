@@ -25,6 +25,8 @@ ADVICE = {
     errno.EPERM: "ask for permission, or put results in a writable folder (FER_RUNS for runs, FER_STORE for faces)",
     errno.EMFILE: "allow more open files (`ulimit -n 4096`), or load with fewer processes (--data.num_workers)",
     errno.ENFILE: "close other programs: the machine's limit of open files is reached",
+    errno.EFBIG: "files of this size are not allowed there: raise the limit (`ulimit -f`), or put results elsewhere "
+    "(FER_RUNS for runs, FER_STORE for faces)",
     errno.EIO: "the disk or the connection to it fails: check it before you continue",
     errno.ESTALE: "the connection to the network disk was lost: mount it again",
     errno.EEXIST: "expected a folder or an unused name: move the file, or choose another name",

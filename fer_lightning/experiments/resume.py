@@ -19,6 +19,7 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
+from data_modules.utils.files import check_writable
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.other_epochs import other_epochs_line
@@ -235,7 +236,7 @@ def run_lock(run: RunFolder) -> Iterator[None]:
     if getattr(rank_zero_only, "rank", 0):  # the first process of a distributed training holds the lock for all
         yield
         return
-    run.path.mkdir(parents=True, exist_ok=True)
+    check_writable(run.path)
     lock = FileLock(run.lock)  # the system releases it when the process dies
     try:
         lock.acquire(blocking=False)

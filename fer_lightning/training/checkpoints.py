@@ -10,7 +10,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins import CheckpointIO
 
-from data_modules.utils.files import atomic_file
+from data_modules.utils.files import atomic_file, writing_to
 from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 from fer_lightning.training.curves import write_curves
@@ -35,9 +35,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Writes a checkpoint; `last.ckpt` keeps the one that it replaces as a fallback."""
         target = Path(path)
         with atomic_file(target) as temporary:
-            torch.save(checkpoint, temporary)
+            _save(checkpoint, temporary)
             if target.name == LAST and zipfile.is_zipfile(target):  # a damaged file never replaces a good fallback
                 target.replace(target.with_name(PREVIOUS))
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    """Writes a checkpoint; if that fails, raises the error of the system, which torch hides behind one of its own."""
+    with writing_to(path.parent), path.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def with_atomic_checkpoints(plugins: Any) -> list[Any]:

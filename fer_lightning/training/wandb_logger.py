@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.datasets.synthetic import Synthetic, SyntheticStills
-from data_modules.utils.files import atomic_write
+from data_modules.utils.files import NotWritableError, atomic_write
 from data_modules.utils.messages import first_line
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.calibration_file import calibration_values
@@ -97,6 +97,9 @@ class RunWandbLogger(WandbLogger):
                 settings=wandb.Settings(console="off", silent=mode != "online"),
             )
             self._wandb_init.pop("anonymous", None)  # Lightning still passes it on, and W&B warns about it
+        except NotWritableError:  # no failure of W&B: the training is about to say it
+            super().__init__(save_dir=save_dir, project=project)
+            self.lost = True
         except Exception as error:  # such as an invalid API key or WANDB_* variable
             super().__init__(save_dir=save_dir, project=project)
             self.give_up(error)

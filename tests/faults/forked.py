@@ -18,10 +18,16 @@ LIMIT = 120.0  # seconds after which a command is considered to hang
 
 
 class Forked:
-    """A running command, the leader of its own process group; its messages go to a file."""
+    """A running command, the leader of its own process group; its messages go to a file.
 
-    def __init__(self, arguments: Sequence[str], messages: Path) -> None:
-        self.messages = messages
+    Args:
+        arguments: of the command.
+        messages: the file.
+        prepare: called in the process before the command, such as to set limits.
+    """
+
+    def __init__(self, arguments: Sequence[str], messages: Path, prepare: Callable[[], object] = lambda: None) -> None:
+        self.messages, self.prepare = messages, prepare
         self.process = multiprocessing.get_context("fork").Process(target=self._run, args=(list(arguments),))
         self.process.start()
 
@@ -32,6 +38,7 @@ class Forked:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             sys.stdout = sys.stderr = file
+            self.prepare()
             sys.exit(main(arguments))
 
     def kill_after(self, seconds: float) -> None:
@@ -72,9 +79,9 @@ def members(group: int) -> list[str]:
     return found
 
 
-def run(arguments: Sequence[str], folder: Path) -> tuple[int, str]:
+def run(arguments: Sequence[str], folder: Path, prepare: Callable[[], object] = lambda: None) -> tuple[int, str]:
     """Runs a command to its end and returns its status and messages."""
-    return Forked(arguments, folder / "messages.txt").end()
+    return Forked(arguments, folder / "messages.txt", prepare).end()
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, act: Callable[[], object]) -> None:

@@ -509,7 +509,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     io.save_checkpoint({"epoch": 1}, path)
 
     def broken(content, target):
-        Path(target).write_bytes(b"half")
+        target.write(b"half")
         raise OSError("the disk is full")
 
     monkeypatch.setattr(torch, "save", broken)
