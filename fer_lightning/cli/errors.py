@@ -67,6 +67,11 @@ OF_TORCH = (
         "again, with --data.num_workers 0",
     ),
     (
+        re.compile(r"cannot be converted to type .* without overflow"),
+        "a setting is too large for the numbers of the model, such as its learning rate "
+        "(--model.init_args.optimizer.init_args.lr), which is below 1 as a rule",
+    ),
+    (
         re.compile(r"gloo|NCCL|Connection (closed|reset) by peer"),
         "another process of this training ended or does not answer; its messages, if any, say why. The same command "
         "resumes after the latest checkpoint",
