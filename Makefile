@@ -19,11 +19,11 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench test test-slow coverage lowest plain dist check hooks format clean
+.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench test test-slow test-faults coverage lowest plain dist check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 	@echo; echo 'Variables: EXP experiment, DATA its data set in the place of the one it names, SIZE small or paper, FOLD, SEED, ARGS further arguments'
 	@echo "Data sets (DATA=): $$(ls experiments/data | sed 's/.yaml//' | paste -sd' ' -), looked for in the folder that FER_DATA names (data/)"
 	@echo; if [ -x $(FER) ]; then $(FER) experiments; else echo 'Systems; an experiment is a system on a data set (EXP=<system>_<data>):'; for f in experiments/systems/*.yaml; do printf '  %-24s %s\n' "$$(basename $$f .yaml)" "$$(sed -n 's/^  summary: //p' $$f)"; done; fi
@@ -76,8 +76,11 @@ bench: $(DONE) ## measure speed: make bench ARGS=all
 test: $(DONE) ## the tests
 	$(VENV)/bin/python -m pytest -n 2 $(ARGS)
 
-test-slow: $(DONE) ## the tests that take longer than half a minute each
-	$(VENV)/bin/python -m pytest -m slow $(ARGS)
+test-slow: $(DONE) ## the tests that take longer than half a minute each, without those of faults
+	$(VENV)/bin/python -m pytest -m slow --ignore tests/faults $(ARGS)
+
+test-faults: $(DONE) ## every fault of docs/faults.md anew: damaged and hostile files, kills, full disks
+	$(VENV)/bin/python -m pytest -m 'slow or not slow' tests/faults $(ARGS)
 
 coverage: $(DONE) ## the tests, and what they run; fails below the share that pyproject.toml names
 	$(VENV)/bin/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
