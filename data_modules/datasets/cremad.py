@@ -10,10 +10,11 @@ from typing import ClassVar
 
 from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import split_by_fold
-from data_modules.datasets.layouts import VIDEO_SUFFIXES, with_suffixes
+from data_modules.datasets.layouts import with_suffixes
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord
 from data_modules.video.audio_track import AUDIO_SUFFIXES
+from data_modules.video.container import VIDEO_SUFFIXES
 
 CODES = {"ANG": ANGER, "DIS": DISGUST, "FEA": FEAR, "HAP": HAPPINESS, "NEU": NEUTRAL, "SAD": SADNESS}
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
-
-VIDEO_SUFFIXES = (".avi", ".mp4", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".mpg")
+from data_modules.video.container import VIDEO_SUFFIXES
 
 
 def visible(folder: Path) -> list[Path]:

@@ -12,11 +12,12 @@ from typing import ClassVar
 from data_modules.datasets.dataset import Unit, VideoDataset
 from data_modules.datasets.fold_files import check_exclusive, count_folds, read_folds
 from data_modules.datasets.folds import assign_folds, fold_number
-from data_modules.datasets.layouts import VIDEO_SUFFIXES, visible
+from data_modules.datasets.layouts import visible
 from data_modules.labels import class_list, emotion_name
 from data_modules.manifest import VideoRecord, manifest_columns, read_manifest
 from data_modules.utils.text import counted
 from data_modules.video.archives import clip_stem, is_archive
+from data_modules.video.container import VIDEO_SUFFIXES
 from data_modules.video.images import is_frame
 
 MANIFEST = "manifest.csv"

@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset
 from data_modules.datasets.folds import consecutive_folds, split_by_fold, with_splits
-from data_modules.datasets.layouts import VIDEO_SUFFIXES, visible, with_suffixes
+from data_modules.datasets.layouts import visible, with_suffixes
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SURPRISE, class_list
 from data_modules.manifest import VideoRecord
 from data_modules.video.audio_track import AUDIO_SUFFIXES
+from data_modules.video.container import VIDEO_SUFFIXES
 
 CALM = "calm"
 CODES = {

@@ -28,6 +28,7 @@ from data_modules.utils.pool import run_to_end
 from data_modules.video.source import Frame, VideoSource
 
 BATCH = 16  # frames in a batch of the detector
+BATCH_PIXELS = 1 << 25  # of all frames in a batch, 100 MB; a larger frame is a batch alone
 Item = TypeVar("Item")
 
 
@@ -137,7 +138,8 @@ class FaceExtractor:
         if faces is not None and persons is None:
             return FaceLocations(faces)
         tracker = FaceTracker(settings.tracking, models.embedder, max_gap=max(settings.max_gap, 3 * settings.every))
-        for batch in _batches(source.frames(every=settings.every), BATCH):
+        size = max(1, min(BATCH, BATCH_PIXELS // (source.width * source.height)))
+        for batch in _batches(source.frames(every=settings.every), size):
             frames = [frame for _, frame in batch]
             if models.persons and persons is not None:
                 for (index, frame), detections in zip(batch, models.persons.detect(frames), strict=True):

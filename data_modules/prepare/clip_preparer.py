@@ -92,6 +92,7 @@ class ClipPreparer:
                 fps=source.fps,
                 reason="" if faces else f"no face found in {counted(count, 'frame')}",
                 broken=source.broken,
+                missing=round(source.missing, 2),
                 width=source.width,
                 height=source.height,
                 audio_reason=audio_reason,

@@ -9,7 +9,7 @@ from rich.text import Text
 from data_modules.manifest import SPLITS, VideoRecord
 from data_modules.store.clip_file import ClipSummary
 from data_modules.utils.csv_tables import csv_bytes
-from data_modules.utils.text import packets_or_images
+from data_modules.utils.text import damage
 
 SHOWN = 10  # clips that are named in the terminal
 
@@ -34,10 +34,10 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
         console.print(Text(f"{name}: {audio}"))
     console.print(coverage_table(records, summaries))
     without = [summary for summary in summaries if not summary.num_faces]
-    broken = [summary for summary in summaries if summary.num_faces and summary.broken]
+    damaged = [summary for summary in summaries if summary.num_faces and _damage(summary)]
     damaged_audio = [summary for summary in summaries if summary.has_damaged_audio]
     _print_reasons(console, {s.clip_id: s.reason for s in without}, "without a face")
-    _print_reasons(console, {s.clip_id: _broken(s) for s in broken}, "with packets or images that cannot be decoded")
+    _print_reasons(console, {s.clip_id: _damage(s) for s in damaged}, "of which a part cannot be decoded or is missing")
     _print_reasons(console, {s.clip_id: s.audio_reason for s in damaged_audio}, "with a damaged audio track")
 
 
@@ -115,14 +115,14 @@ def coverage_table(
     return table
 
 
-def _broken(summary: ClipSummary) -> str:
-    return f"{packets_or_images(summary.broken)} that cannot be decoded"
+def _damage(summary: ClipSummary) -> str:
+    return damage(summary.broken, summary.missing)
 
 
 def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     """Returns a CSV table of the clips with problems; its columns are clip_id and reason."""
     rows = [(summary.clip_id, summary.reason) for summary in summaries if summary.reason]
-    rows += [(s.clip_id, _broken(s)) for s in summaries if s.broken and not s.reason]
+    rows += [(s.clip_id, _damage(s)) for s in summaries if _damage(s) and not s.reason]
     unheard = (s for s in summaries if s.has_damaged_audio or (s.is_sound_alone and not s.audio))
     rows += [(s.clip_id, s.audio_reason) for s in unheard]
     return csv_bytes(("clip_id", "reason"), rows)

@@ -58,6 +58,7 @@ class ClipSummary:
     audio_reason: str = ""  # what is wrong with the audio track
     source: str = ""  # sizes and times of the source files (`ClipFiles.stamp`); empty in earlier versions
     content: str = ""  # checksum of the source files, if they could be read
+    missing: float = 0.0  # seconds at its end that the source declares but does not have, as it was cut off
 
     @property
     def coverage(self) -> float:

@@ -13,6 +13,7 @@ from data_modules.video.source import UnreadableVideoError, describe
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga")
 """Suffixes of files of sound alone; what else they hold, such as the picture of an album's cover, is not looked at."""
+LOWEST_RATE = 1000  # Hz; below, a header is damaged, and resampled it would be very long: telephones have 8000
 LONGEST_GAP = 1.0  # seconds of silence for an undecodable packet at most, as its declared duration may be wrong
 
 
@@ -93,11 +94,24 @@ def open_audio(path: Path | str, rate: int = 16000, max_seconds: float = 36000.0
     """Opens the first audio track of a video or audio file; returns None if it has none.
 
     Raises:
-        UnreadableVideoError: the file cannot be opened.
+        UnreadableVideoError: the file cannot be opened, or the header of its audio is damaged.
     """
     path = Path(path)
     with _open_file(path) as file:
-        return AudioTrack(path, rate, max_seconds) if file.streams.audio else None
+        if not file.streams.audio:
+            return None
+        if damage := header_damage(file.streams.audio[0]):
+            raise UnreadableVideoError(f"{path}: its audio cannot be read; found {damage}. Copy the file again.")
+        return AudioTrack(path, rate, max_seconds)
+
+
+def header_damage(track: av.AudioStream) -> str:
+    """Returns what is wrong with the header of an audio track; empty if it can be decoded."""
+    if track.codec_context is None:
+        return "a track that is damaged, or in a format that FFmpeg does not support"
+    if track.codec_context.sample_rate < LOWEST_RATE:
+        return f"a track of {track.codec_context.sample_rate} Hz, expected at least {LOWEST_RATE} Hz"
+    return ""
 
 
 def require_audio(path: Path, rate: int = 16000) -> AudioTrack:

@@ -1,5 +1,6 @@
 """Opens video and audio files safely with FFmpeg."""
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import av
 CONTAINERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,h264,hevc,mjpeg,m4v,dv,mxf,wav,mp3,flac,aac"
 )
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf"),
+    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
+)
+LEAST_MISSING, SHARE_MISSING = 0.12, 0.02  # seconds and share of the duration; less may be rounding
 FROM_ZERO = ("mp4", "matroska")  # whose clock begins at zero, also if nothing is shown then; those of others anywhere
 
 
@@ -20,7 +26,43 @@ def open_container(path: Path) -> av.container.InputContainer:
         OSError: the file cannot be read.
     """
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-    return av.open(str(path.absolute()), options=options)  # a relative name may begin with a protocol
+    # a relative name may begin with a protocol; titles in old encodings are not needed
+    return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+
+
+def declared_seconds(file: av.container.InputContainer) -> float:
+    """Returns the duration that a file declares in seconds; 0 if it declares none.
+
+    For AVI, FFmpeg replaces it by an estimate from the size, but keeps the number of frames.
+    """
+    counted = 0.0
+    if file.format.name == "avi":
+        counted = max((float(s.frames / s.average_rate) for s in file.streams.video if s.average_rate), default=0.0)
+    return max(counted, float((file.duration or 0) / av.time_base))
+
+
+def is_short(found: float, declared: float) -> bool:
+    """Returns whether a file ends earlier than it declares, by more than rounding explains; both in seconds."""
+    return declared - found > max(LEAST_MISSING, SHARE_MISSING * declared)
+
+
+def missing_seconds(path: Path) -> float:
+    """Returns by how many seconds the longest track of a file is shorter than the file declares: its end was cut off.
+
+    It is 0 if all is there. Nothing is decoded.
+
+    Raises:
+        av.error.FFmpegError: the file is not a video or audio file.
+        OSError: the file cannot be read.
+    """
+    with open_container(path) as file:
+        end, declared = 0.0, declared_seconds(file)
+        with suppress(av.error.FFmpegError, OSError):  # where it was cut off
+            for packet in file.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        end -= float((file.start_time or 0) / av.time_base)
+    return declared - end if is_short(end, declared) else 0.0
 
 
 def first_picture(file: av.container.InputContainer) -> Fraction:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from data_modules.manifest import VideoRecord
 from data_modules.utils.text import counted
 from data_modules.video.archives import is_archive, open_archive
-from data_modules.video.container import open_container
+from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
 from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import (
@@ -112,7 +112,8 @@ class VideoFile(VideoSource):
         self._plain = False  # whether decord reads the same frames as PyAV
         self._hidden = 0  # frames that an edit list hides
         with self._opened() as (container, stream):
-            limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
+            if stream.codec_context.width and stream.codec_context.height:  # else the first frame tells
+                limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
             limits.check_count(path, stream.frames)
             self._declared = stream.frames
             self.fps = float(stream.average_rate or stream.guessed_rate or 25.0)
@@ -132,7 +133,7 @@ class VideoFile(VideoSource):
     def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         try:
             container = open_container(self.path)
-        except (av.error.FFmpegError, OSError, UnicodeError) as error:
+        except (av.error.FFmpegError, OSError) as error:
             raise UnreadableVideoError(
                 f"{self.path}: cannot be opened as a video ({error.__class__.__name__}); found {describe(self.path)}, "
                 "expected a video file such as MP4, MKV, MOV, AVI or WebM. Copy or download it again."
@@ -140,6 +141,11 @@ class VideoFile(VideoSource):
         with container:
             for stream in container.streams.video:
                 if not stream.disposition & av.stream.Disposition.attached_pic:  # a cover image is not a video
+                    if stream.codec_context is None:
+                        raise UnreadableVideoError(
+                            f"{self.path}: its video track is damaged, or in a format that FFmpeg does not support; "
+                            f"found {describe(self.path)}. Copy or download it again, or convert it to H.264."
+                        )
                     stream.thread_type = "NONE"  # clips are read in parallel, so threads within one only cost time
                     yield container, stream
                     return
@@ -190,16 +196,20 @@ class VideoFile(VideoSource):
         with self._opened() as (container, stream):
             if "mp4" not in container.format.name or stream.codec_context.name not in FRAME_CODECS:
                 return None
+            times, hidden = list[int](), 0
             try:
-                packets = [packet for packet in container.demux(stream) if packet.size]
+                for packet in container.demux(stream):
+                    if packet.is_corrupt:
+                        return None
+                    hidden += bool(packet.size and packet.is_discard)
+                    if packet.size and packet.pts is not None and not packet.is_discard:
+                        times.append(packet.pts)
             except (av.error.FFmpegError, OSError):
                 return None
-            times = sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
-            self._hidden = sum(packet.is_discard for packet in packets)
-            intact = not any(packet.is_corrupt for packet in packets) and len(times) + self._hidden == stream.frames
-            if not intact or not times or stream.time_base is None:
+            self._hidden = hidden
+            if len(times) + hidden != stream.frames or not times or stream.time_base is None:
                 return None
-            ticks = np.asarray(times, dtype=np.float64)
+            ticks = np.asarray(sorted(times), dtype=np.float64)
             seconds: NDArray[np.float64] = (ticks - ticks[0]) * float(stream.time_base)
             return seconds
 
@@ -211,9 +221,12 @@ class VideoFile(VideoSource):
                 self._limits.check_count(self.path, index + 1)
                 times.append(frame.time if frame.time is not None else index / self.fps)
                 yield index, frame
+            declared = declared_seconds(container)
         if self.broken and self._timestamps is None:
             log.warning("%s: %d packets cannot be decoded and are skipped", self.path, self.broken)
         self._timestamps = np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0)
+        shown = float(self._timestamps[-1]) + 1 / self.fps if times else 0.0
+        self.missing = missing_seconds(self.path) if is_short(shown, declared) else 0.0
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
         """Yields frames as `VideoSource.frames` does."""

@@ -33,4 +33,4 @@ class RotatedSource(VideoSource):
             for index, frame in self._source.frames(indices, every):
                 yield index, np.ascontiguousarray(np.rot90(frame, -self._quarter_turns))  # rot90 is anticlockwise
         finally:
-            self.broken = self._source.broken
+            self.broken, self.missing = self._source.broken, self._source.missing

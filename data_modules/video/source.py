@@ -61,6 +61,8 @@ class VideoSource(ABC):
         fps: frames per second, the mean if the rate varies.
         width, height: size in pixels of the frames that are yielded: upright, and within `max_side`.
         broken: number of packets or images that the last pass over the clip could not decode.
+        missing: seconds at the end that the file declares but that the last pass over the whole clip did not find, as
+            in a copy that was cut off.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class VideoSource(ABC):
     width: int
     height: int
     broken: int = 0
+    missing: float = 0.0
 
     @property
     @abstractmethod

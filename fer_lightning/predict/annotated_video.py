@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from data_modules.video.audio_track import header_damage
 from data_modules.video.container import first_picture, open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
@@ -228,7 +229,7 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
     """
     try:
         with open_container(path) as file:
-            if not file.streams.audio:
+            if not file.streams.audio or header_damage(file.streams.audio[0]):
                 return
             start, graph = first_picture(file), None
             for frame in file.decode(file.streams.audio[0]):

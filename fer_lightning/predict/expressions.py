@@ -26,6 +26,7 @@ class VideoFacts:
     frames_with_face: int
     audio: float  # seconds; 0 if there is no audio, or only silence
     audio_reason: str  # what is wrong with the audio track; empty if nothing is
+    missing: float = 0.0  # seconds at its end that the file declares but does not have, as it was cut off
 
     @property
     def name(self) -> str:

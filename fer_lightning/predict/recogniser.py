@@ -179,6 +179,7 @@ class Recogniser:
             frames_with_face=len(faces),
             audio=clip.audio,
             audio_reason=clip.audio_reason,
+            missing=clip.missing,
         )
         return Recognition(
             video,

@@ -7,13 +7,10 @@ from pathlib import Path
 
 from data_modules.utils.text import counted
 from data_modules.video.audio_track import AUDIO_SUFFIXES
+from data_modules.video.container import VIDEO_SUFFIXES
 from data_modules.video.images import natural_order
 
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf"),
-    *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
-)
 TABLE, CONTENT, PICTURE, VIDEO = "expressions.csv", "expressions.json", "timeline.png", "annotated.mp4"
 PAGE, ELAN, SUBTITLES = "index.html", "expressions.eaf", "expressions.vtt"
 OVERVIEW, ALL_ROWS, DICTIONARY = "all-videos.html", "all-videos.csv", "columns.md"  # beside the videos' folders
@@ -59,7 +56,7 @@ def _refuse_streams(name: str) -> None:
 
 def _videos_of_folder(folder: Path) -> list[Path]:
     """Returns the videos below a folder without annotated videos of an earlier run, or else its files of sound."""
-    below = list(_files_below(folder, SUFFIXES)) or list(_files_below(folder, AUDIO_SUFFIXES))
+    below = list(_files_below(folder, VIDEO_SUFFIXES)) or list(_files_below(folder, AUDIO_SUFFIXES))
     videos = [video for video in below if video.name != VIDEO or source_video(video.parent) is None]
     annotated = len(below) - len(videos)
     if annotated:
@@ -68,8 +65,8 @@ def _videos_of_folder(folder: Path) -> list[Path]:
         print(f"{name}: {counted(annotated, 'annotated video')} of an earlier run {verb} left out")
     if not videos:
         raise FileNotFoundError(
-            f"{printable_line(folder)}: a folder without any video; expected files ending in {' '.join(SUFFIXES)}, or "
-            f"files of sound, {' '.join(AUDIO_SUFFIXES)}, in it or in folders below"
+            f"{printable_line(folder)}: a folder without any video; expected files ending in "
+            f"{' '.join(VIDEO_SUFFIXES)}, or files of sound, {' '.join(AUDIO_SUFFIXES)}, in it or in folders below"
         )
     return videos
 

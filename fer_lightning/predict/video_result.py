@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.utils.text import packets_or_images
+from data_modules.utils.text import damage
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.settings import NO_FACE
 from fer_lightning.predict.timeline_figure import format_duration
@@ -28,8 +28,8 @@ class VideoResult:
         text += f"{self._ensemble()}{self._expressions()}"
         if self.expressions.timeline.has_prediction.any():
             text += self.expressions.settings.confidence.describe()
-        if video.broken:
-            text += f"{packets_or_images(video.broken)} skipped, as decoding failed. "
+        if damaged := damage(video.broken, video.missing):
+            text += f"Not all of it could be read: {damaged}. "
         text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "
         text += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
         if VIDEO in self.files:
