@@ -13,8 +13,33 @@ from data_modules.video.source import UnreadableVideoError, describe
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga")
 """Suffixes of files of sound alone; what else they hold, such as the picture of an album's cover, is not looked at."""
-LOWEST_RATE = 1000  # Hz; below, a header is damaged, and resampled it would be very long: telephones have 8000
+RATES = range(1000, 768_001)
+"""Sampling rates in Hz that a header may state: telephones have 8000, studios up to 768,000. Resampling from a lower
+one makes a file very long, and from a higher one does not end."""
 LONGEST_GAP = 1.0  # seconds of silence for an undecodable packet at most, as its declared duration may be wrong
+
+
+class _Resampler:
+    """Converts the frames of a track to mono, also if their rate or layout changes in its course.
+
+    PyAV's resampler either refuses such frames, or, if the first one needed no conversion, hands them on as they are:
+    at another rate, or with more channels than it reads safely.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._rate, self._kind = rate, ("", "", 0)
+        self._resampler: av.AudioResampler | None = None
+
+    def __call__(self, frame: av.AudioFrame | None) -> list[av.AudioFrame]:
+        """Returns what a frame adds; None returns the rest."""
+        rest: list[av.AudioFrame] = []
+        kind = self._kind if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind != self._kind:
+            if kind[2] not in RATES:
+                raise ValueError(f"found a frame of {kind[2]} Hz, expected {RATES[0]} to {RATES[-1]} Hz")
+            rest, self._kind = self(None), kind
+            self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=self._rate)
+        return rest if self._resampler is None else [*rest, *self._resampler.resample(frame)]
 
 
 class AudioTrack:
@@ -63,12 +88,12 @@ class AudioTrack:
 
     def _decoded(self, file: av.container.InputContainer) -> Iterator[NDArray[np.float32]]:
         """Yields all blocks, starting with the first packet."""
-        resampler = av.AudioResampler(format="fltp", layout="mono", rate=self.rate)
+        resample = _Resampler(self.rate)
         for packet in file.demux(file.streams.audio[0]):
             self.packets += packet.size > 0  # the last, empty packet flushes the decoder
             try:
-                parts = [part for frame in packet.decode() for part in resampler.resample(frame)]
-            except (av.error.FFmpegError, ValueError):  # ValueError: the rate or layout has changed
+                parts = [part for frame in packet.decode() for part in resample(frame)]
+            except (av.error.FFmpegError, ValueError):
                 self.broken += packet.size > 0
                 seconds = float((packet.duration or 0) * (packet.time_base or 0))
                 yield np.zeros(round(min(max(seconds, 0.0), LONGEST_GAP) * self.rate), np.float32)
@@ -76,7 +101,7 @@ class AudioTrack:
             for part in parts:
                 self.decoded += part.samples
                 yield self._within_scale(part.to_ndarray()[0])
-        for part in resampler.resample(None):
+        for part in resample(None):
             yield self._within_scale(part.to_ndarray()[0])
 
     def _within_scale(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -109,8 +134,8 @@ def header_damage(track: av.AudioStream) -> str:
     """Returns what is wrong with the header of an audio track; empty if it can be decoded."""
     if track.codec_context is None:
         return "a track that is damaged, or in a format that FFmpeg does not support"
-    if track.codec_context.sample_rate < LOWEST_RATE:
-        return f"a track of {track.codec_context.sample_rate} Hz, expected at least {LOWEST_RATE} Hz"
+    if track.codec_context.sample_rate not in RATES:
+        return f"a track of {track.codec_context.sample_rate} Hz, expected {RATES[0]} to {RATES[-1]} Hz"
     return ""
 
 
