@@ -9,7 +9,7 @@ from rich.text import Text
 from data_modules.manifest import SPLITS, VideoRecord
 from data_modules.store.clip_file import ClipSummary
 from data_modules.utils.csv_tables import csv_bytes
-from data_modules.utils.text import damage
+from data_modules.utils.text import damage, printable_line
 
 SHOWN = 10  # clips that are named in the terminal
 
@@ -59,7 +59,7 @@ def _show_sound(console: Console, records: Sequence[VideoRecord], summaries: Seq
 def _print_reasons(console: Console, reasons: dict[str, str], what: str) -> None:
     """Prints the first clips with a problem, and the number of others."""
     for clip_id, reason in list(reasons.items())[:SHOWN]:
-        console.print(Text(f"  {clip_id}: {reason}"))
+        console.print(Text(printable_line(f"  {clip_id}: {reason}")))
     if len(reasons) > SHOWN:
         console.print(Text(f"  and {len(reasons) - SHOWN} more {what}"))
 
@@ -125,4 +125,4 @@ def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     rows += [(s.clip_id, _damage(s)) for s in summaries if _damage(s) and not s.reason]
     unheard = (s for s in summaries if s.has_damaged_audio or (s.is_sound_alone and not s.audio))
     rows += [(s.clip_id, s.audio_reason) for s in unheard]
-    return csv_bytes(("clip_id", "reason"), rows)
+    return csv_bytes(("clip_id", "reason"), (map(printable_line, row) for row in rows))

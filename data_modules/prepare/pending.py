@@ -15,6 +15,7 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.files import remove_orphans
 from data_modules.utils.pool import Failure, run_in_processes, run_to_end
 from data_modules.utils.progress import progress
+from data_modules.utils.text import printable_line
 
 TIME_LIMIT = 300.0  # seconds without a heartbeat
 SHOWN = 10  # clips that are listed in a message
@@ -80,7 +81,7 @@ def pending_clips(
 def print_names(clip_ids: Sequence[str], what: str) -> None:
     """Prints the first of some clips after a description of them."""
     if clip_ids:
-        print(f"{what}: {', '.join(clip_ids[:SHOWN])}{', ...' * (len(clip_ids) > SHOWN)}", flush=True)
+        print(printable_line(f"{what}: {', '.join(clip_ids[:SHOWN])}{', ...' * (len(clip_ids) > SHOWN)}"), flush=True)
 
 
 def prepare_clips(

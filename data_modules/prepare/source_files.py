@@ -48,8 +48,8 @@ class ClipFiles:
         """
         digest = hashlib.sha256(str(self.quarter_turns).encode())
         for path in self.paths:
-            files = sorted(part for part in path.iterdir() if part.is_file()) if path.is_dir() else [path]
-            for file in files:
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            for file in filter(Path.is_file, files):  # a named pipe would block
                 digest.update(f"{file.name} {file.stat().st_size} ".encode(errors="surrogateescape"))
                 with file.open("rb") as stream:
                     while block := stream.read(BLOCK):

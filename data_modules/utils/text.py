@@ -21,3 +21,9 @@ def damage(broken: int, missing: float) -> str:
     parts = [f"{packets_or_images(broken)} that cannot be decoded"] if broken else []
     parts += [f"the file was cut off: its last {missing:.1f} s are missing"] if missing else []
     return "; ".join(parts)
+
+
+def printable_line(text: object) -> str:
+    """Escapes what cannot be printed in a name or message, line breaks included: it might control the terminal."""
+    line = str(text).encode("utf-8", "backslashreplace").decode()
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)

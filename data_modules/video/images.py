@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from data_modules.utils.text import counted
+from data_modules.utils.text import counted, printable_line
 from data_modules.video.source import (
     Frame,
     UnreadableVideoError,
@@ -48,7 +48,10 @@ class BrokenImageError(Exception):
 
 
 def _open_on_disk(file: PurePath) -> BinaryIO:
-    return Path(file).open("rb")
+    path = Path(file)
+    if path.exists() and not path.is_file():  # reading it would block
+        raise BrokenImageError(f"{path.name} is a folder, a named pipe or a device")
+    return path.open("rb")
 
 
 class FrameImages(VideoSource):
@@ -130,7 +133,7 @@ class FrameImages(VideoSource):
                 frame = self._read(self._files[index])
             except BrokenImageError as error:
                 path = self._shown_path(self._files[index])
-                log.warning("%s: cannot be read (%s); the frame is skipped", path, error)
+                log.warning("%s: cannot be read (%s); the frame is skipped", printable_line(path), error)
                 self.broken += 1
                 continue
             read += 1

@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from data_modules.manifest import VideoRecord
-from data_modules.utils.text import counted
+from data_modules.utils.text import counted, printable_line
 from data_modules.video.archives import is_archive, open_archive
 from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
@@ -72,6 +72,8 @@ def open_video(
                 f"{path}: a folder without frame images; found {contents}, expected {' '.join(IMAGE_SUFFIXES)}."
             )
         return FrameImages(path, files, max_side, limits, fps)
+    if path.exists() and not path.is_file():
+        raise UnreadableVideoError(f"{path}: found a named pipe or a device; expected a file. Copy its content to one.")
     if not path.is_file():
         raise UnreadableVideoError(f"{path}: no such file or folder; check the data set's root.")
     if path.stat().st_size == 0:
@@ -223,7 +225,7 @@ class VideoFile(VideoSource):
                 yield index, frame
             declared = declared_seconds(container)
         if self.broken and self._timestamps is None:
-            log.warning("%s: %d packets cannot be decoded and are skipped", self.path, self.broken)
+            log.warning("%s: %d packets cannot be decoded and are skipped", printable_line(self.path), self.broken)
         self._timestamps = np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0)
         shown = float(self._timestamps[-1]) + 1 / self.fps if times else 0.0
         self.missing = missing_seconds(self.path) if is_short(shown, declared) else 0.0

@@ -17,6 +17,7 @@ from rich.text import Text
 from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, VideoDataset
 from data_modules.manifest import misnamed
 from data_modules.prepare.shard import WHOLE, Shard
+from data_modules.utils.text import printable_line
 from fer_lightning.cli.parsing import CommandParser, refuse_unknown, with_choices
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.system import data_names
@@ -95,7 +96,7 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
     rows = [index[record.clip_id] for record in records if not misnamed(record)]
     failed = [row for row in rows if row.reason.startswith(FAILED)]
     for row in failed:
-        print(f"{row.clip_id}: {row.reason}", file=sys.stderr)
+        print(printable_line(f"{row.clip_id}: {row.reason}"), file=sys.stderr)
     if failed:
         print(
             f"{dataset.name}: {len(failed)} of {len(rows)} clips failed for reasons other than their files; run the "
@@ -201,9 +202,9 @@ def _number(count: SplitCount, emotion: str, found: bool) -> str:
 
 def _line(finding: "Finding") -> Text:
     mark, style = ("✗", "red") if finding.severity == "wrong" else ("·", "yellow")
-    text = Text(f"{mark} {finding.kind}: ", style).append(finding.text, "default")
+    text = Text(f"{mark} {finding.kind}: ", style).append(printable_line(finding.text), "default")
     for clip in finding.clips[:MAX_CLIPS]:
-        text.append(f"\n    {clip}", "default")
+        text.append(f"\n    {printable_line(clip)}", "default")
     if len(finding.clips) > MAX_CLIPS:
         text.append(f"\n    and {len(finding.clips) - MAX_CLIPS} more; --json prints all of them", "default")
     return text

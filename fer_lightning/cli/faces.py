@@ -8,10 +8,11 @@ from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.settings import FaceSettings
+from data_modules.utils.text import printable_line
 from data_modules.video.audio_track import is_audio_file
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.experiments.misspelt import option_names, suggested
-from fer_lightning.predict.video_files import find_videos, printable_line
+from fer_lightning.predict.video_files import find_videos
 
 
 def make_parser() -> CommandParser:

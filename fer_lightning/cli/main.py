@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from data_modules.utils.signals import Terminated, terminated_by
+from data_modules.utils.text import printable_line
 from fer_lightning import __version__
 from fer_lightning.cli import slurm
 from fer_lightning.cli.errors import REPORT, remedy
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
         if message is None:
             error.add_note(REPORT)
             raise
-        print(f"fer {command}: {message}", file=sys.stderr)
+        print("\n".join(map(printable_line, f"fer {command}: {message}".split("\n"))), file=sys.stderr)
         return 2
     return result or 0
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
+from data_modules.utils.text import printable_line
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.predict.data_dictionary import columns_for_help
 from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
-from fer_lightning.predict.video_files import find_videos, printable_line
+from fer_lightning.predict.video_files import find_videos
 from fer_lightning.runs.lookup import find_run
 
 EPILOG = f"""files in the folder of each video:
@@ -29,14 +30,14 @@ inner split are wrong, which holds with 95 % confidence for clips of that kind; 
 
 
 def main(arguments: list[str]) -> int:
-    """Runs `fer predict VIDEO... [--checkpoint RUN]`; returns 0, or 1 if a video could not be read.
+    """Runs `fer predict VIDEO... [--checkpoint RUN]`; returns 0, or 1 if a video could not be read or annotated.
 
     Raises:
         FileNotFoundError: there is no such run, none of the videos exists, or a folder has no videos.
         ValueError: an option is invalid, the checkpoint cannot be used, or a package is not installed.
     """
     request, missing = parse(arguments[1:])
-    total, unreadable = len(request.videos) + len(missing), len(missing)
+    total, unreadable, incomplete = len(request.videos) + len(missing), len(missing), 0
 
     def show(number: int, text: str) -> None:
         print(f"[{number} of {total}] " * (total > 1) + text, flush=True)
@@ -53,12 +54,13 @@ def main(arguments: list[str]) -> int:
                 unreadable += 1
                 show(number, f"{printable_line(path)}: not predicted. {printable_line(result.reason)}")
             else:
+                incomplete += bool(result.no_video)
                 show(number, f"{printable_line(path.name)}: {result.paragraph()}")
     except (DetectorNotFoundError, AudioLibraryNotFoundError) as error:
         raise ValueError(str(error)) from error
     if unreadable and total > 1:
         print(f"{unreadable} of {total} videos could not be read; the reasons are given above")
-    return 1 if unreadable else 0
+    return 1 if unreadable or incomplete else 0
 
 
 def make_parser() -> CommandParser:

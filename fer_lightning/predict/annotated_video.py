@@ -264,6 +264,20 @@ def _audio_graph(frame: av.AudioFrame) -> av.filter.Graph:
 def _filtered_frames(graph: av.filter.Graph) -> Iterator[av.AudioFrame]:
     while True:
         try:
-            yield graph.pull()
+            frame = graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
+        yield _within_scale(frame)
+
+
+def _within_scale(frame: av.AudioFrame) -> av.AudioFrame:
+    """Returns a frame with silence for what is no number, which the encoder refuses, and within full scale."""
+    samples = frame.to_ndarray()
+    finite = np.isfinite(samples)
+    if finite.all() and np.abs(samples).max(initial=0) <= 1:
+        return frame
+    clean = av.AudioFrame.from_ndarray(
+        np.clip(np.where(finite, samples, 0), -1, 1).astype(np.float32), "fltp", "stereo"
+    )
+    clean.sample_rate, clean.pts, clean.time_base = frame.sample_rate, frame.pts, frame.time_base
+    return clean

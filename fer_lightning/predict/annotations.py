@@ -10,10 +10,10 @@ from itertools import count
 from pathlib import Path
 from xml.etree import ElementTree
 
+from data_modules.utils.text import printable_line
 from data_modules.video.container import start_of_pictures
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.page import address
-from fer_lightning.predict.video_files import printable_line
 
 SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"

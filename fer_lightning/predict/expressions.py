@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_modules.utils.text import printable_line
 from fer_lightning.predict.settings import PredictionSettings
 from fer_lightning.predict.timeline import Timeline, Window
 from fer_lightning.report.model_label import ModelLabel
@@ -30,8 +31,8 @@ class VideoFacts:
 
     @property
     def name(self) -> str:
-        """The name of the file or folder."""
-        return Path(self.path).name
+        """The name of the file or folder, as it can be printed; `path` is exact."""
+        return printable_line(Path(self.path).name)
 
     @property
     def is_sound_alone(self) -> bool:

@@ -24,7 +24,8 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.cells import text_of
 from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
-from fer_lightning.predict.video_files import output_folder, printable_line
+from data_modules.utils.text import printable_line
+from fer_lightning.predict.video_files import output_folder, true_path
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
 NOT_MADE = (UNREADABLE, FAILED)
@@ -45,7 +46,7 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
             f"{out} holds faces with other settings or of other networks ({others[0]}/settings.json); use the same "
             "settings, or another --out: they must not be mixed"
         )
-    names = [str(video.resolve()) for video in videos]
+    names = [str(true_path(video)) for video in videos]
     left_out = [printable(name) for name in names if printable(name) != name]
     for name in left_out:
         print(f"{name}: {MISNAMED}")
@@ -77,10 +78,10 @@ def video_records(videos: Sequence[Path], out: Path) -> list[VideoRecord]:
     names = {video: folder for folder, video in owners.items()}
     taken = {out / folder for folder in owners}
     for video in videos:
-        path = str(video.resolve())
+        path = str(true_path(video))
         names[path] = names.get(path) or output_folder(video, out, taken, lambda folder: None).name
     write_csv(index, ("folder", "video"), ((folder, video) for video, folder in names.items()))
-    return [VideoRecord(names[str(video.resolve())], str(video.resolve()), "") for video in videos]
+    return [VideoRecord(names[str(true_path(video))], str(true_path(video)), "") for video in videos]
 
 
 def discard_export(folder: Path) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_modules.utils.cells import cell
 from data_modules.utils.files import atomic_file, atomic_write
-from data_modules.utils.text import counted
+from data_modules.utils.text import counted, printable_line
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.data_dictionary import COLUMNS, FOLDER, INTRODUCTION, RECIPES
 from fer_lightning.predict.page import TEMPLATES, address
@@ -86,7 +87,7 @@ def _summary(folder: str, content: dict[str, Any]) -> VideoSummary:
     video, label = content["video"], content["model_label"]
     return VideoSummary(
         folder,
-        Path(video["path"]).name,
+        printable_line(Path(video["path"]).name),
         float(video["duration"]),
         float(video["face_share"]),
         int(video["frames"]),
@@ -120,7 +121,7 @@ def _write_table(out: Path, videos: list[VideoSummary], class_names: tuple[str, 
         table = csv.DictWriter(file, names, restval="", lineterminator="\n")
         table.writeheader()
         for video in videos:
-            table.writerows({FOLDER: video.folder} | row for row in _rows_of(out / video.folder / TABLE))
+            table.writerows({FOLDER: cell(video.folder)} | row for row in _rows_of(out / video.folder / TABLE))
 
 
 def _rows_of(path: Path) -> Iterator[dict[str, str]]:

@@ -12,8 +12,10 @@ from data_modules.manifest import VideoRecord
 from data_modules.prepare.pending import TIME_LIMIT
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
-from data_modules.utils.files import atomic_file, atomic_write
+from data_modules.utils.files import atomic_file, atomic_write, writing_to
+from data_modules.utils.messages import first_line
 from data_modules.utils.pool import Failure, run_in_processes
+from data_modules.utils.time_limit import with_time_limit
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
@@ -21,6 +23,7 @@ from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.overview import write_overview
 from fer_lightning.predict.page import write_page
 from fer_lightning.predict.recogniser import Recogniser, make_preparer
+from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline_figure import timeline_png
@@ -67,7 +70,7 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
                 continue
             try:
                 yield path, write(path, result, stages)
-            except (UnreadableVideoError, av.error.FFmpegError) as error:
+            except (UnreadableVideoError, TimeoutError) as error:
                 yield path, Failure(str(error))
     if write.found:
         write_overview(request.out)
@@ -90,9 +93,12 @@ class ResultWriter:
     def __call__(self, path: Path, summary: ClipSummary, stages: Stages) -> VideoResult:
         """Writes all files of a video whose faces have been extracted.
 
+        An annotated video that cannot be written, as the disk of the video does not answer, or its sound does not go
+        into that format, is left out with the reason.
+
         Raises:
-            UnreadableVideoError: its frames cannot be read again to draw on them, or it is sound alone, and silent or
-                of no use to the model.
+            UnreadableVideoError: it is sound alone, and silent or of no use to the model.
+            TimeoutError: the disk of the video does not answer.
         """
         begin = stages.finish_faces(path, summary.clip_id)
         faces = VideoFaces(self._store.open(summary.clip_id))
@@ -106,17 +112,37 @@ class ResultWriter:
         found.save_webvtt(folder / SUBTITLES)
         atomic_write(folder / PICTURE, timeline_png(found, faces, faces.clip.times))
         recognised = time.perf_counter() - begin
-        has_video = self._request.video and not summary.is_sound_alone
-        if has_video:
-            small = open_video(path, max_side=MAX_SIDE)
-            with atomic_file(folder / VIDEO) as temporary:
-                scale = small.width / summary.width
-                with stages.track(summary.num_frames, "writing video") as advance:
-                    for index in write_annotated(small, found.timeline, faces, scale, temporary, found.label):
-                        advance(index + 1)
+        wanted, no_video = self._request.video and not summary.is_sound_alone, ""
+        if wanted:
+            try:
+                self._annotate(path, folder / VIDEO, found, faces, stages)
+            except (UnreadableVideoError, av.error.FFmpegError, TimeoutError) as error:
+                no_video = first_line(error)
+        has_video = wanted and not no_video
         self._store.path(summary.clip_id).unlink()
         files = (TABLE, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))
-        write_page(found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
+        page = partial(write_page, found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
+        list(with_time_limit(lambda: iter((page(),)), TIME_LIMIT))  # it looks into the video
         self.found += 1
         files = (PAGE, *files)
-        return VideoResult(found, folder, files, recognised, time.perf_counter() - begin)
+        return VideoResult(found, folder, files, recognised, time.perf_counter() - begin, no_video)
+
+    def _annotate(self, path: Path, target: Path, found: Recognition, faces: VideoFaces, stages: Stages) -> None:
+        """Writes the annotated video.
+
+        Raises:
+            UnreadableVideoError: the frames of the video cannot be read again.
+            av.error.FFmpegError: it cannot be encoded.
+            TimeoutError: its disk does not answer.
+            NotWritableError: the disk of the results is full or read-only.
+        """
+
+        def frames(temporary: Path) -> Iterator[int]:
+            small = open_video(path, max_side=MAX_SIDE)
+            scale = small.width / found.video.width
+            return write_annotated(small, found.timeline, faces, scale, temporary, found.label)
+
+        tracked = stages.track(found.video.frames, "writing video")
+        with atomic_file(target) as temporary, writing_to(target.parent), tracked as advance:
+            for index in with_time_limit(partial(frames, temporary), TIME_LIMIT):
+                advance(index + 1)

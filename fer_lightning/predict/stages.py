@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_modules.manifest import VideoRecord
 from data_modules.utils.progress import progress
-from fer_lightning.predict.video_files import printable_line
+from data_modules.utils.text import printable_line
 
 
 class Stages:

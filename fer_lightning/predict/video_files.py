@@ -1,11 +1,12 @@
-"""Finds the videos that a user names, chooses the folders of their results, and prints arbitrary names safely."""
+"""Finds the videos that a user names, and chooses the folders of their results."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from data_modules.utils.text import counted
+from data_modules.utils.text import counted, printable_line
 from data_modules.video.audio_track import AUDIO_SUFFIXES
 from data_modules.video.container import VIDEO_SUFFIXES
 from data_modules.video.images import natural_order
@@ -40,7 +41,7 @@ def find_videos(names: Sequence[str]) -> tuple[list[Path], list[str]]:
             missing.append(name)
             continue
         for video in _videos_of_folder(path) if path.is_dir() else [path]:
-            unique.setdefault(video.resolve(), video)
+            unique.setdefault(true_path(video), video)
     if not unique:
         listed = ", ".join(map(printable_line, missing))
         raise FileNotFoundError(f"no such file or folder: {listed}; expected videos, or folders with videos")
@@ -81,6 +82,11 @@ def _files_below(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
             yield path
 
 
+def true_path(path: Path) -> Path:
+    """Returns the absolute path without links; where links lead in a circle, as far as they can be followed."""
+    return Path(os.path.realpath(path))  # `Path.resolve` raises where links lead in a circle
+
+
 def source_video(folder: Path) -> str | None:
     """Returns the path of the video whose expressions are in a folder, None if it holds no expressions."""
     try:
@@ -105,14 +111,8 @@ def output_folder(video: Path, out: Path, taken: set[Path], owner: Callable[[Pat
     """
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]', "_", video.stem)[:MAX_NAME_LENGTH].strip(". ") or "video"
     folder, number = out / name, 1
-    while folder in taken or (folder.exists() and owner(folder) not in (None, str(video.resolve()))):
+    while folder in taken or (folder.exists() and owner(folder) not in (None, str(true_path(video)))):
         number += 1
         folder = out / f"{name}-{number}"
     taken.add(folder)
     return folder
-
-
-def printable_line(text: object) -> str:
-    """Escapes what cannot be printed in a name or message, line breaks included."""
-    line = str(text).encode("utf-8", "backslashreplace").decode()
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.utils.text import damage
+from data_modules.utils.text import damage, printable_line
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.settings import NO_FACE
 from fer_lightning.predict.timeline_figure import format_duration
-from fer_lightning.predict.video_files import VIDEO, printable_line
+from fer_lightning.predict.video_files import VIDEO
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class VideoResult:
     files: tuple[str, ...]
     recognised: float  # seconds of work without the annotated video, start-up excluded
     total: float  # seconds of work
+    no_video: str = ""  # why the annotated video could not be written
 
     def paragraph(self) -> str:
         """Describes the result for the terminal."""
@@ -30,6 +31,8 @@ class VideoResult:
             text += self.expressions.settings.confidence.describe()
         if damaged := damage(video.broken, video.missing):
             text += f"Not all of it could be read: {damaged}. "
+        if self.no_video:
+            text += f"{VIDEO} could not be written: {printable_line(self.no_video)}. "
         text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "
         text += f"{self.total:.1f} s of work, {video.duration / self.total:.1f} x real time"
         if VIDEO in self.files:

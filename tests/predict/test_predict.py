@@ -23,6 +23,7 @@ from data_modules.loading.batch import ClipBatch
 from data_modules.loading.transforms import resize_clip
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore
+from data_modules.utils.text import printable_line
 from data_modules.video.reader import open_video
 from fer_lightning import CEFLNet, FrameBackbone, Recogniser
 from fer_lightning.cli import main as cli
@@ -33,7 +34,7 @@ from fer_lightning.predict.settings import NO_FACE
 from fer_lightning.predict.tables import csv_table
 from fer_lightning.predict.timeline import Timeline, TimelineRows, plan_rows, video_duration
 from fer_lightning.predict.timeline_figure import format_duration
-from fer_lightning.predict.video_files import find_videos, output_folder, printable_line, source_video
+from fer_lightning.predict.video_files import find_videos, output_folder, source_video
 from fer_lightning.predict.windows import WindowClassifier
 from fer_lightning.report.figures.style import class_colours
 from fer_lightning.training.loading import load_trained

@@ -1,0 +1,58 @@
+"""Limits the time of work in this process that the system may block for ever, such as reading from a lost disk."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class _Message(Generic[Item]):
+    """What the thread hands on: an item, its error, or neither at the end."""
+
+    items: tuple[Item, ...] = ()
+    error: BaseException | None = None
+
+
+def with_time_limit(make: Callable[[], Iterator[Item]], seconds: float) -> Iterator[Item]:
+    """Yields the items of an iterator that runs in a thread of its own.
+
+    A blocked read cannot be ended, so its thread is left behind; it ends with the process.
+
+    Args:
+        make: creates the iterator; called in the thread.
+        seconds: the longest time for one item.
+
+    Raises:
+        TimeoutError: an item took longer.
+        BaseException: any error of the iterator.
+    """
+    messages, stopped = queue.SimpleQueue[_Message[Item]](), threading.Event()
+
+    def work() -> None:
+        try:
+            for item in make():
+                messages.put(_Message((item,)))
+                if stopped.is_set():
+                    return
+            messages.put(_Message())
+        except BaseException as error:  # raised again where the items are used
+            messages.put(_Message(error=error))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        while True:
+            try:
+                message = messages.get(timeout=seconds)
+            except queue.Empty:
+                raise TimeoutError(f"no sign of life for {seconds:.0f} s: does its disk answer?") from None
+            if message.error is not None:
+                raise message.error
+            if not message.items:
+                return
+            yield message.items[0]
+    finally:
+        stopped.set()
