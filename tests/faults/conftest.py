@@ -1,0 +1,11 @@
+from pathlib import Path
+
+import pytest
+
+from tests.predict.test_predict import write_checkpoint
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Path:
+    """A run whose checkpoint takes whole frames for faces."""
+    return write_checkpoint(tmp_path_factory.mktemp("trained") / "1-0", detector="crop")
