@@ -164,10 +164,12 @@ class ClipStore:
         Args:
             summaries: the rows of the index.
             part: name of a part of the data set (such as `2-of-8`). Each part has its own index until the whole one is
-                written, so that several machines can work in parallel.
+                written, which deletes them, so that several machines can work in parallel.
         """
         flush_disks()
         write_csv(self.index_path(part), list(KINDS), map(astuple, summaries), protect=False)
+        for earlier in () if part else self.folder.glob("index-*.csv"):  # which a clock set back makes look newer
+            earlier.unlink(missing_ok=True)
 
     def index_path(self, part: str = "") -> Path:
         """Returns the path of the index, or of that of a part; it need not exist."""
