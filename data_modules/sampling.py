@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 SEQUENCE = 105  # frames that every video is resampled to (CEFLNet, section 4.1)
 LATEST_START = 30  # the 75 frames start within the first 30
+MOST_FRAMES = 10_000  # that a sampler takes of a clip, as a checkpoint of somebody else may name any number
 SPAN = 75  # consecutive frames that are cut into sub-videos
 
 EvaluationFrames = Literal["middle", "first"]
@@ -162,13 +163,16 @@ class FrameSampler(ABC):
     """Choose frames of a clip; experiments name a subclass and its settings.
 
     Raises:
-        ValueError: the number of sub-videos, of frames or of evaluation views is below 1.
+        ValueError: the number of sub-videos, of frames or of evaluation views is below 1, or their product above
+            `MOST_FRAMES`.
     """
 
     def __post_init__(self) -> None:
         for name in ("num_clips", "frames", "eval_views"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{self} has {name} = {getattr(self, name)}; expected at least 1")
+        if self.num_clips * self.frames * self.eval_views > MOST_FRAMES:
+            raise ValueError(f"{self} takes more than {MOST_FRAMES} frames of a clip, which would fill the memory")
 
     @property
     @abstractmethod

@@ -16,6 +16,8 @@ TABLE, CONTENT, PICTURE, VIDEO = "expressions.csv", "expressions.json", "timelin
 PAGE, ELAN, SUBTITLES = "index.html", "expressions.eaf", "expressions.vtt"
 OVERVIEW, ALL_ROWS, DICTIONARY = "all-videos.html", "all-videos.csv", "columns.md"  # beside the videos' folders
 FORMAT = "fer_lightning expressions 2"  # of `CONTENT`, which states it; 1 had `faces` for `face_share`
+UNWANTED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+"""What no folder's name should have: what systems refuse, and what controls a terminal or the direction of text."""
 MAX_NAME_LENGTH = 80  # characters of an output folder
 
 
@@ -109,7 +111,7 @@ def output_folder(video: Path, out: Path, taken: set[Path], owner: Callable[[Pat
         taken: folders of the videos before; the new one is added.
         owner: returns the path of the video that a folder belongs to, None if it belongs to none.
     """
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]', "_", video.stem)[:MAX_NAME_LENGTH].strip(". ") or "video"
+    name = UNWANTED.sub("_", video.stem)[:MAX_NAME_LENGTH].strip(". ") or "video"
     folder, number = out / name, 1
     while folder in taken or (folder.exists() and owner(folder) not in (None, str(true_path(video)))):
         number += 1

@@ -23,6 +23,7 @@ from fer_lightning.weights import ENTRY
 
 TRUSTED = "FER_TRUSTED_MODULES"
 DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+MAX_SIDE = 4096  # pixels of a crop or spectrogram
 MAX_DETAIL = 600  # characters of a quoted error: that of other weights would list all of their names
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -82,6 +83,7 @@ def _rebuilt(base: type[Model], own: dict[str, Any], weights: dict[str, Any], pa
         "augmentation": data["augmentation"],
     }
     _refuse_foreign_modules([model, *settings.values()], path)
+    _refuse_huge_pictures(data["size"], settings["faces"], settings["audio"])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(base, "model")
     parser.add_argument("--sampler", type=FrameSampler)
@@ -92,6 +94,17 @@ def _rebuilt(base: type[Model], own: dict[str, Any], weights: dict[str, Any], pa
     built = parser.instantiate_classes(parser.parse_object({"model": model, **settings}))
     built.model.load_state_dict(weights)
     return Rebuilt(built.model, built.sampler, built.faces, built.audio, built.augmentation)
+
+
+def _refuse_huge_pictures(size: object, *settings: dict[str, Any]) -> None:
+    """Refuses pictures that would fill the memory.
+
+    Raises:
+        ValueError: crops or spectrograms have more than `MAX_SIDE` pixels a side.
+    """
+    for side in (size, *(part.get("size", 1) for part in settings)):
+        if not 0 < int(str(side)) <= MAX_SIDE:
+            raise ValueError(f"found pictures of {side} pixels a side, expected 1 to {MAX_SIDE}")
 
 
 def _refuse_foreign_modules(values: object, path: Path) -> None:
