@@ -8,6 +8,10 @@ from pathlib import Path
 from data_modules.utils.cells import cell
 from data_modules.utils.files import atomic_write
 
+ENDING = "\r\n"
+"""What the writer ends its lines with, as it quotes cells that hold one of these characters, and no others: a carriage
+return in a name would end the line for readers."""
+
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Iterable[object]], protect: bool = True) -> bytes:
     """Returns a table as the content of a CSV file.
@@ -22,13 +26,16 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Iterable[object]], protect:
     Raises:
         ValueError: the number of values in a row differs from the number of columns.
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
+    text, line = io.StringIO(), io.StringIO()
+    table = csv.writer(line, lineterminator=ENDING)
     for row in (columns, *rows):
         values = [cell(value) if protect and isinstance(value, str) else value for value in row]
         if len(values) != len(columns):
             raise ValueError(f"found a row of {len(values)} values, {values}; expected one for each of {list(columns)}")
+        line.seek(0)
+        line.truncate()
         table.writerow(values)
+        text.write(line.getvalue().removesuffix(ENDING) + "\n")
     return text.getvalue().encode()
 
 

@@ -23,6 +23,7 @@ NAMES = {
     "formula": "=1+1.mp4",
     "call": "@SUM(1).mp4",
     "newline": "new\nline.mp4",
+    "return": "re\rturn.mp4",
     "title": "esc\x1b]0;owned\x07\x1b[31m.mp4",
     "direction": "rtl\u202egpj.mp4",
     "separator": "line\u2028break.mp4",
