@@ -120,3 +120,16 @@ def test_a_run_of_a_sweep_has_the_sweeps_id_and_what_it_starts_from_has_not(tmp_
     fit.train_required_run("stills_synthetic_stills")
     assert not {"WANDB_SWEEP_ID", "WANDB_RUN_ID"} & started[0].keys()
     assert "PATH" in started[0]
+
+
+def test_a_configuration_is_read_again_where_a_file_has_changed(tmp_path):
+    """It is kept otherwise, and what a caller does with it is the caller's own affair."""
+    file = tmp_path / "mine.yaml"
+    request = ExperimentRequest("ceflnet_dfew", arguments=("--config", str(file)))
+    file.write_text("data: {size: 48}\n")
+    first = resolved(request)
+    assert first["data"]["size"] == 48
+    first["data"]["size"] = 7
+    assert resolved(request)["data"]["size"] == 48
+    file.write_text("data: {size: 64}\n")
+    assert resolved(request)["data"]["size"] == 64
