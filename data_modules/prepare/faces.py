@@ -90,8 +90,9 @@ def prepare_faces(
         make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
         what = "faces" if dataset.has_pictures else "audio"
         prepare_clips(make, pending, store, done, workers, time_limit, f"{dataset.name}: {what}")
-        store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
         _report(store, records, done, dataset.name, shard, left_out)
+        # written last: with the index there, nothing of the above is made again
+        store.write_index((done[clip_id] for clip_id in sorted(own if shard.name else done)), shard.name)
     return store
 
 
