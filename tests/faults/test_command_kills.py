@@ -31,6 +31,7 @@ def test_faces_that_were_killed_are_those_that_were_not(videos, tmp_path):
     refuse_other_results(["faces", str(videos / "fear"), str(videos / "anger"), *options], tmp_path / "out", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_store_that_was_killed_is_one_that_was_not(videos, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
     options = [

@@ -29,7 +29,14 @@ def send(number: signal.Signals, group: bool) -> None:
     (os.killpg if group else os.kill)(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "group"), [("SIGINT", True), ("SIGTERM", True), ("SIGTERM", False)])
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [
+        pytest.param("SIGINT", True, marks=pytest.mark.slow),
+        ("SIGTERM", True),
+        pytest.param("SIGTERM", False, marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_stops_and_says_where_it_goes_on(tmp_path, monkeypatch, number, group):
     """In the third of four epochs, while two processes load; with a signal to these as well."""
     with monkeypatch.context() as patch:
@@ -44,6 +51,7 @@ def test_a_training_stops_and_says_where_it_goes_on(tmp_path, monkeypatch, numbe
     assert not own_run().finished
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_from_there(tmp_path, monkeypatch, unbroken, capsys):  # noqa: F811
     with monkeypatch.context() as patch:
         at_step(patch, 1, 2, lambda: send(signal.SIGTERM, True))

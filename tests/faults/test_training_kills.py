@@ -56,7 +56,7 @@ def before_a_rename(name: str, epoch: int, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kill", [half_a_checkpoint, before_a_rename])
-@pytest.mark.parametrize(("name", "epoch"), [("last.ckpt", 2), ("best.ckpt", 0)])
+@pytest.mark.parametrize(("name", "epoch"), [("last.ckpt", 2), pytest.param("best.ckpt", 0, marks=pytest.mark.slow)])
 def test_a_kill_within_a_checkpoint_costs_one_epoch_at_most(tmp_path, monkeypatch, unbroken, kill, name, epoch):  # noqa: F811
     with monkeypatch.context() as patch:
         kill(name, epoch, patch)
