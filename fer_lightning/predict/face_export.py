@@ -24,7 +24,7 @@ from data_modules.store.stored_clip import StoredClip
 from data_modules.utils.cells import text_of
 from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
-from data_modules.utils.text import printable_line
+from data_modules.utils.text import damage, printable_line
 from fer_lightning.predict.video_files import output_folder, true_path
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
@@ -105,7 +105,8 @@ def export(clip: StoredClip, folder: Path) -> str:
     interpolated = 0 if origin is None else int(np.count_nonzero(origin == Origin.TRACKED))
     text = f"a face in {summary.num_faces} of {summary.num_frames} frames"
     text += f" ({interpolated} of them interpolated between detections)" if interpolated else ""
-    return f"{summary.reason or text}; files in {folder}"
+    damaged = damage(summary.broken, summary.missing)
+    return "; ".join(filter(None, (summary.reason or text, damaged, f"files in {folder}")))
 
 
 def table(clip: StoredClip) -> bytes:

@@ -77,6 +77,7 @@ def test_refusing_bombs_takes_little_memory(bombs):
     assert bombs[1] < 400  # the decoder needs one of the pictures of 8400 x 8400 to see its size
 
 
+@pytest.mark.slow
 def test_ten_hours_are_read_without_their_gaps(tmp_path, run):
     video = write_ten_hours(tmp_path / "hours.mp4")
     ended = predict(video, run, tmp_path / "out", "--no-video", "--window", 120, "--hop", 120)
@@ -86,6 +87,7 @@ def test_ten_hours_are_read_without_their_gaps(tmp_path, run):
     assert len(rows) == 1 + 300  # every two minutes
 
 
+@pytest.mark.slow
 def test_large_frames_reach_the_detector_a_few_at_a_time(tmp_path, run):
     side, detector = 4096, WholeFrames()
     video = write_huge_frames(tmp_path / "large.mov", side)

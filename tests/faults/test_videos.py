@@ -77,13 +77,14 @@ def test_what_is_odd_is_read(videos, prepared, faces, predicted, name):
 
 
 @pytest.mark.parametrize("name", CUT)
-def test_what_lost_its_end_is_read_up_to_there_and_called_so(videos, prepared, predicted, name):
+def test_what_lost_its_end_is_read_up_to_there_and_called_so(videos, prepared, faces, predicted, name):
     row = index_of(videos.parent / ".store")[prepared_name(name)]
     assert 0 < row.num_faces == row.num_frames < FRAMES
     assert row.num_frames / 25 + row.missing == pytest.approx(FRAMES / 25, abs=0.1)
     said = f"the file was cut off: its last {row.missing:.1f} s are missing"
     assert said in quarantined(videos.parent / ".store")[prepared_name(name)]
     assert said in line_of(f"{prepared_name(name)}: ", prepared.out)
+    assert said in line_of(f"{name}: ", faces[0].out)
     assert said in line_of(f"{name}: ", predicted[0].out)
     content = json.loads((predicted[1] / Path(name).stem / "expressions.json").read_text())
     assert content["video"]["missing"] == row.missing
