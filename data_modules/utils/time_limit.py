@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+GRACE = 10.0  # seconds for an iterator to end that is no longer wanted
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ def with_time_limit(make: Callable[[], Iterator[Item]], seconds: float) -> Itera
         except BaseException as error:  # raised again where the items are used
             messages.put(_Message(error=error))
 
-    threading.Thread(target=work, daemon=True).start()
+    thread, grace = threading.Thread(target=work, daemon=True), GRACE
+    thread.start()
     try:
         while True:
             try:
                 message = messages.get(timeout=seconds)
             except queue.Empty:
+                grace = 0.0
                 raise TimeoutError(f"no sign of life for {seconds:.0f} s: does its disk answer?") from None
             if message.error is not None:
                 raise message.error
@@ -56,3 +59,4 @@ def with_time_limit(make: Callable[[], Iterator[Item]], seconds: float) -> Itera
             yield message.items[0]
     finally:
         stopped.set()
+        thread.join(grace)  # so that it closes its files before others delete them, as after Ctrl-C
