@@ -1,4 +1,4 @@
-"""`fer compare`: compares two runs, or all folds of two experiments, on the same clips with a paired interval."""
+"""`fer compare`: compares runs, or all folds of experiments, on the same clips with paired intervals and tests."""
 
 from pathlib import Path
 
@@ -13,8 +13,9 @@ def make_parser() -> CommandParser:
     """Returns the parser of the command."""
     parser = CommandParser(
         "fer compare",
-        description="Print the metrics of two runs on the reported split, and for each metric the first run's value "
-        "minus the second's, with an interval. For an experiment's folder, all evaluated folds are pooled.",
+        description="Print the metrics of two or more runs on the reported split, and for each metric the first run's "
+        "value minus that of each other run, with an interval. For an experiment's folder, all evaluated folds are "
+        "pooled. With several comparisons, p-values are adjusted for their number (Holm).",
     )
     parser.add_argument(
         "first",
@@ -22,36 +23,50 @@ def make_parser() -> CommandParser:
         metavar="RUN",
         help="such as runs/ceflnet_synthetic/1-0, or runs/ceflnet_synthetic for all folds",
     )
-    parser.add_argument("second", type=Path, metavar="RUN")
+    parser.add_argument("others", type=Path, metavar="RUN", nargs="+", help="what the first one is compared with")
     return parser
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the metrics of two runs on the reported split, and for each metric the first run's minus the second's.
+    """Prints the metrics of runs on the reported split, and for each metric the first run's minus each other's.
 
     Raises:
         FileNotFoundError: a run is not evaluated yet.
         ValueError: the runs differ in clips or classes, or a folder holds a clip under several seeds.
     """
     options = make_parser().parse(arguments[1:])
-    paths = [find_run(name) for name in (options.first, options.second)]
+    paths = {name: find_run(name) for name in (options.first, *options.others)}
 
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.evaluation.comparison import difference_lines, paired_difference
+    from fer_lightning.evaluation.significance import holm
+
+    tables = {name: reported_table(path) for name, path in paths.items()}
+    for name, table in tables.items():
+        describe(paths[name], table)
+    differences = {name: paired_difference(tables[options.first], tables[name]) for name in options.others}
+    for name, difference in differences.items():
+        print(*difference_lines(difference, str(options.first), str(name)), sep="\n")
+    if len(differences) > 1:
+        print(f"McNemar p, adjusted for {len(differences)} comparisons (Holm):")
+        adjusted = holm([difference.p_value for difference in differences.values()])
+        for name, value in zip(differences, adjusted, strict=True):
+            print(f"  {options.first} and {name}: {value:.2g}")
+
+
+def describe(path: Path, table: PredictionTable) -> None:
+    """Prints the metrics of a run or of an experiment's runs, and what is to be known about them."""
     from fer_lightning.evaluation.other_epochs import other_epochs_line
 
-    first, second = map(reported_table, paths)
-    for path, table in zip(paths, (first, second), strict=True):
-        print(f"{path}: {summary_line(table)}")
-        runs = evaluated_runs(path)
-        for run in runs:
-            if run.finished and run.read_info().selection == "best_on_test":
-                print(f"{run.path}: best_on_test: the epoch was chosen on these very clips")
-            if line := other_epochs_line(run):
-                print(f"{run.path}: {line}")
-        for folder in sorted(set(path.glob("*-*")) - {run.path for run in runs}):
-            print(f"{folder} is left out because it is not evaluated yet")
-    print(*difference_lines(paired_difference(first, second), str(options.first), str(options.second)), sep="\n")
+    print(f"{path}: {summary_line(table)}")
+    runs = evaluated_runs(path)
+    for run in runs:
+        if run.finished and run.read_info().selection == "best_on_test":
+            print(f"{run.path}: best_on_test: the epoch was chosen on these very clips")
+        if line := other_epochs_line(run):
+            print(f"{run.path}: {line}")
+    for folder in sorted(set(path.glob("*-*")) - {run.path for run in runs}):
+        print(f"{folder} is left out because it is not evaluated yet")
 
 
 def evaluated_runs(path: Path) -> list[RunFolder]:

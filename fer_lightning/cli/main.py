@@ -32,7 +32,7 @@ COMMANDS = {
     "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
     "report": ("report", "write a run's report again"),
     "noise": ("noise", "evaluate trained landmark systems under noise on the points"),
-    "compare": ("compare", "compare two runs on the same clips, with a paired interval"),
+    "compare": ("compare", "compare runs on the same clips, with paired intervals and tests"),
     "ensemble": ("ensemble", "combine several runs into one model: average, weights, fusion, selection"),
     "data": ("data", "list, prepare and check data sets"),
     "experiments": ("experiments", "list the systems and data sets of which experiments are made"),

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import (
@@ -12,13 +11,14 @@ from fer_lightning.evaluation.bootstrap import (
     LEVEL,
     UNKNOWN,
     Interval,
+    Resamples,
     cluster_unit,
     clusters_of,
-    percentile_interval,
     resampled,
 )
 from fer_lightning.evaluation.metrics import HEADLINE, METRICS, WAR, Metric, confusions_of
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.evaluation.significance import sign_test
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class PairedDifference:
     unit: str  # the unit of the bootstrap, see `Intervals`
     only_first: int  # clips that only the first table predicts correctly
     only_second: int
-    p_value: float  # McNemar's exact test; it assumes independent clips, which the intervals do not
+    p_value: float  # McNemar's exact test, in which the clips of a subject or film stay together; see `sign_test`
     clips: int
 
     def __getitem__(self, metric: Metric) -> Difference:
@@ -70,13 +70,16 @@ def paired_difference(
         interval = UNKNOWN
         if metric.has_interval:
             values = metric.of(drawn)
-            interval = percentile_interval(values[:, 0] - values[:, 1], level, clusters)
+            resamples = Resamples.of(values[:, :1] - values[:, 1:], np.array([value - other_value]), clusters)
+            interval = resamples.interval(value - other_value, level, -1, 1)
         differences[metric.name] = Difference(value - other_value, interval)
-    only_first = int((first.correct & ~second.correct).sum())
-    only_second = int((second.correct & ~first.correct).sum())
-    discordant = only_first + only_second
-    p_value = float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
-    return PairedDifference(differences, level, cluster_unit(first), only_first, only_second, p_value, len(first))
+    ahead = first.correct.astype(np.int64) - second.correct.astype(np.int64)
+    advantage = np.zeros(clusters, np.int64)
+    np.add.at(advantage, cluster, ahead)
+    only_first, only_second = int((ahead > 0).sum()), int((ahead < 0).sum())
+    return PairedDifference(
+        differences, level, cluster_unit(first), only_first, only_second, sign_test(advantage), len(first)
+    )
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class SeedDifference:
     Args:
         value: the mean over the seeds of the first system's value minus the second's.
         interval: of that mean; both people (or films, or clips) and seeds are drawn.
+        p_value: of the hypothesis that the mean over people and seeds is 0; NaN where there is no interval.
         by_seed: the difference for each seed, in the order of `seeds`.
         seeds: the seeds with which both were trained.
         unit: what is drawn beside the seeds: `subject`, `film` or `clip`.
@@ -94,6 +98,7 @@ class SeedDifference:
 
     value: float
     interval: Interval
+    p_value: float
     by_seed: tuple[float, ...]
     seeds: tuple[int, ...]
     unit: str
@@ -105,9 +110,9 @@ def difference_over_seeds(
 ) -> SeedDifference:
     """Compares two systems that were trained with the same seeds, on the same clips.
 
-    A percentile bootstrap draws people with replacement, the same ones in every training, and trainings with
-    replacement; with one seed, it is that of `paired_difference`. Trainings with the same seed are a pair, as they
-    start from the same weights and see the clips in the same order.
+    A bootstrap draws people with replacement, the same ones in every training, and trainings with replacement; see
+    `Resamples`. With one seed, it is that of `paired_difference`, and says nothing of other seeds. Trainings with
+    the same seed are a pair, as they start from the same weights and see the clips in the same order.
 
     Args:
         first: the predictions of all trainings of the first system.
@@ -129,13 +134,20 @@ def difference_over_seeds(
         cluster, clusters = clusters_of(one)
         counts = np.stack([confusions_of(table, cluster, clusters) for table in (one, other)], axis=1)
         values = metric.of(counts.sum(axis=0))
-        resamples = metric.of(resampled(counts, draws, 0))  # (draws, 2), with the same people for every seed
+        people = metric.of(resampled(counts, draws, 0))  # (draws, 2), with the same people for every seed
         observed.append(float(values[0] - values[1]))
-        drawn.append(resamples[:, 0] - resamples[:, 1])
-    trainings = np.random.default_rng(1).integers(len(seeds), size=(draws, len(seeds)))
-    means = np.take_along_axis(np.stack(drawn, axis=1), trainings, axis=1).mean(axis=1)
-    interval = percentile_interval(means, level, clusters)
-    return SeedDifference(float(np.mean(observed)), interval, tuple(observed), seeds, cluster_unit(first), clusters)
+        drawn.append(people[:, 0] - people[:, 1])
+    value = float(np.mean(observed))
+    resamples = Resamples.of(np.stack(drawn, axis=1), np.array(observed), clusters)
+    return SeedDifference(
+        value,
+        resamples.interval(value, level, -1, 1),
+        resamples.p_value(value),
+        tuple(observed),
+        seeds,
+        cluster_unit(first),
+        clusters,
+    )
 
 
 def difference_line(difference: PairedDifference, first: str, second: str) -> str:
@@ -171,9 +183,10 @@ def _method(difference: PairedDifference) -> str:
 
 def _discordant_clips(difference: PairedDifference, first: str, second: str) -> str:
     """Says in how many clips only one of the two systems is correct, with the p-value of McNemar's test."""
+    together = "" if difference.unit == "clip" else f" over {difference.unit}s"
     return (
         f"right alone: {first} in {counted(difference.only_first, 'clip')}, {second} in {difference.only_second} "
-        f"(McNemar p = {difference.p_value:.2g})"
+        f"(McNemar p = {difference.p_value:.2g}{together})"
     )
 
 

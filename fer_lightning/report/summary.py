@@ -57,4 +57,4 @@ def interval_method(intervals: Intervals) -> str:
     """Describes how the intervals are computed, or why there are none."""
     if not intervals[WAR].is_known:
         return f"no interval: it needs at least two {intervals.unit}s"
-    return f"{100 * intervals.level:.0f} % bootstrap over {intervals.unit}s"
+    return f"{100 * intervals.level:.0f} % bootstrap over {intervals.drawn}"

@@ -1,8 +1,9 @@
 """What the claims of a table come to: paired differences over seeds, and one sentence each."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from data_modules.utils.text import counted
 from fer_lightning.evaluation.comparison import difference_over_seeds
 from fer_lightning.evaluation.metrics import METRICS, Metric
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.evaluation.significance import ALPHA, holm
 from fer_lightning.tables.table import Claim, PaperTable
 
 Outcome = Literal["shows", "does not show", "undecided"]
@@ -39,6 +41,9 @@ class Verdict:
         unit: what is resampled beside seeds: `subject`, `film` or `clip`.
         clusters: the number of these.
         clips: number of clips.
+        p_value: of the hypothesis that the rows do not differ; None in results of versions that did not test it.
+        tests: number of comparisons in the table.
+        adjusted: the p-value, adjusted for their number (Holm).
     """
 
     row: str
@@ -52,6 +57,9 @@ class Verdict:
     unit: str
     clusters: int
     clips: int
+    p_value: float | None = None
+    tests: int = 1
+    adjusted: float | None = None
 
     @property
     def metric(self) -> Metric:
@@ -60,7 +68,12 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """What the interval says: all of it is on the claim's side, none of it is, or it holds 0."""
+        """What the interval says: all of it is on the claim's side, none of it is, or it holds 0.
+
+        Nothing is decided by a difference that may be one of several by chance: its adjusted p-value exceeds 0.05.
+        """
+        if self.adjusted is not None and not self.adjusted <= ALPHA:
+            return "undecided"
         sign = 1 if self.metric.higher_is_better else -1
         low, high = sorted((sign * self.low, sign * self.high))
         return "shows" if low > 0 else "does not show" if high < 0 else "undecided"
@@ -77,15 +90,17 @@ class Verdict:
             labels: name of a row -> what it is called in the sentence.
         """
         head = (CLAIMED if self.text else COMPARED)[self.outcome]
+        several = f", adjusted for {self.tests} comparisons" if self.tests > 1 else ""
+        tested = "" if self.adjusted is None else f"; p = {self.adjusted:.2g}{several}"
         return (
             f"{head}: {labels[self.row]} minus {labels[self.over]} is {self.difference_text()} "
             f"{self.metric.short} (95 % over {counted(self.clusters, self.unit)} and {counted(self.seeds, 'seed')}, "
-            f"N = {self.clips})."
+            f"N = {self.clips}{tested})."
         )
 
 
 def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None]) -> list[Verdict]:
-    """Judges the claims of a table whose rows are both there.
+    """Judges the claims of a table whose rows are both there, with p-values adjusted for their number (Holm).
 
     Args:
         table: the table.
@@ -100,7 +115,11 @@ def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None
         metric = next((metric for metric in METRICS if metric.name == claim.column), None)
         if first is not None and second is not None and metric is not None:
             verdicts.append(_verdict(claim, metric, first, second))
-    return verdicts
+    adjusted = holm([math.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts])
+    return [
+        replace(verdict, tests=len(verdicts), adjusted=None if math.isnan(value) else value)
+        for verdict, value in zip(verdicts, adjusted, strict=True)
+    ]
 
 
 def _verdict(claim: Claim, metric: Metric, first: PredictionTable, second: PredictionTable) -> Verdict:
@@ -120,6 +139,7 @@ def _verdict(claim: Claim, metric: Metric, first: PredictionTable, second: Predi
         unit=result.unit,
         clusters=result.clusters,
         clips=int((first.seed == result.seeds[0]).sum()),
+        p_value=None if math.isnan(result.p_value) else result.p_value,
     )
 
 

@@ -76,3 +76,21 @@ def test_what_is_no_run_is_named(tmp_path):
 def test_other_clips_are_refused(tmp_path):
     with pytest.raises(ValueError, match="clips"):
         main(["compare", write_run(tmp_path / "a", 63), write_run(tmp_path / "b", 42, clips=63)])
+
+
+def test_several_runs_are_compared_with_the_first_and_their_number_is_allowed_for(tmp_path, capsys):
+    runs = [write_run(tmp_path / name, right) for name, right in (("a", 63), ("b", 42), ("c", 56), ("d", 63))]
+    main(["compare", *runs])
+    said = capsys.readouterr().out.splitlines()
+    a = tmp_path / "a"
+    assert [line for line in said if " minus " in line] == [
+        f"{a} minus {tmp_path / name}, N = 70 (95 % paired bootstrap over subjects):" for name in "bcd"
+    ]
+    # Three people's seven clips, then one person's: all signs alike are 2 of 8 cases; one person tells nothing.
+    assert [line.rpartition("(")[2] for line in said if line.startswith("right alone")] == [
+        f"McNemar p = {p} over subjects)" for p in ("0.25", "1", "1")
+    ]
+    assert said[-4:] == [
+        "McNemar p, adjusted for 3 comparisons (Holm):",
+        *(f"  {a} and {tmp_path / name}: {p}" for name, p in (("b", "0.75"), ("c", "1"), ("d", "1"))),
+    ]
