@@ -145,10 +145,9 @@ class CalibrationEffect:
     @property
     def values(self) -> dict[str, float]:
         """The measures by name, such as `ece` and, after calibration, `ece_calibrated`."""
-        values = self.before.values | {"aurc": self.before.aurc}
+        values = dict(self.before.values)
         if self.after is not None:
-            after = self.after.values | {"aurc": self.after.aurc}
-            values |= {f"{name}_calibrated": value for name, value in after.items()}
+            values |= {f"{name}_calibrated": value for name, value in self.after.values.items()}
         return values
 
 

@@ -1,15 +1,15 @@
-"""How well probabilities say how often they are right: calibration error, likelihood and Brier score of a table."""
+"""How well probabilities say how often they are right: calibration error, likelihood, Brier score, risk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_lightning.evaluation.answers import Answers
-from fer_lightning.evaluation.bootstrap import DRAWS, LEVEL, Interval, clusters_of, percentile_interval, resampled
+from fer_lightning.evaluation.bootstrap import DRAWS, LEVEL, Interval, Resamples, cluster_draws, clusters_of
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.evaluation.selective import risk_coverage
+from fer_lightning.evaluation.selective import area_under_risk_coverage
 
 BINS = 15
 FLOOR = 1e-12
@@ -24,12 +24,21 @@ class ConfidenceMeasure:
         name: in files and logs, such as the `ece` of `test/ece`.
         short: in tables.
         meaning: a definition in a few words.
-        function: maps sums (..., 3 + BINS) over clips, see `clip_terms`, to values (...).
     """
 
     name: str
     short: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class SummedMeasure(ConfidenceMeasure):
+    """A measure that is computed from sums over clips.
+
+    Args:
+        function: maps sums (..., 3 + BINS) over clips, see `clip_terms`, to values (...).
+    """
+
     function: Callable[[NDArray[np.float64]], NDArray[np.float64]] = field(repr=False)
 
     def of(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -37,23 +46,28 @@ class ConfidenceMeasure:
         return self.function(sums)
 
 
-NLL = ConfidenceMeasure(
+NLL = SummedMeasure(
     "nll", "NLL", "mean negative log likelihood of the true class, in nats", lambda sums: sums[..., 1] / sums[..., 0]
 )
-ECE = ConfidenceMeasure(
+ECE = SummedMeasure(
     "ece",
     "ECE",
     f"expected calibration error: the mean distance of accuracy and confidence in {BINS} equal bins of confidence",
     lambda sums: np.abs(sums[..., 3:]).sum(axis=-1) / sums[..., 0],
 )
-BRIER = ConfidenceMeasure(
+BRIER = SummedMeasure(
     "brier",
     "Brier score",
     "mean squared distance of the probabilities to the true class, 0 to 2",
     lambda sums: sums[..., 2] / sums[..., 0],
 )
 
-MEASURES = (NLL, ECE, BRIER)
+AURC = ConfidenceMeasure(
+    "aurc", "AURC", "area under the risk-coverage curve: the error among the clips answered, mean over all thresholds"
+)
+
+SUMMED = (NLL, ECE, BRIER)
+MEASURES = (*SUMMED, AURC)
 """All measures of probabilities, in the order in which they are shown."""
 
 
@@ -62,7 +76,6 @@ class ConfidenceScores:
     """The measures of a table's clips with a prediction, with bootstrap intervals over subjects, films or clips."""
 
     clips: int
-    aurc: float  # area under the risk-coverage curve; see `selective.RiskCoverage.area`
     values: dict[str, float]
     intervals: dict[str, Interval]
 
@@ -80,6 +93,9 @@ def confidence_scores(
 ) -> ConfidenceScores | None:
     """Measures the probabilities of a table's clips; returns None if no clip has a prediction.
 
+    If a table holds the predictions of several trainings, a measure is the mean over these, and they are drawn, too;
+    that of several folds is the mean over these, weighted by clips.
+
     The expected calibration error is that of Guo et al. (2017, https://arxiv.org/abs/1706.04599), equation 3; the
     bootstrap is that of `bootstrap.bootstrap`.
 
@@ -93,15 +109,52 @@ def confidence_scores(
     if not len(answered):
         return None
     cluster, clusters = clusters_of(answered)
-    sums = np.zeros((clusters, 3 + BINS))
-    np.add.at(sums, cluster, clip_terms(answered))
-    total, drawn = sums.sum(axis=0), resampled(sums, draws, seed)
-    return ConfidenceScores(
-        len(answered),
-        risk_coverage(Answers.of(answered)).area,
-        {measure.name: float(measure.of(total)) for measure in MEASURES},
-        {measure.name: percentile_interval(measure.of(drawn), level, clusters) for measure in MEASURES},
-    )
+    trainings = [answered.seed == number for number in np.unique(answered.seed)]
+    by_seed, drawn = dict[str, list[float]](), dict[str, list[NDArray[np.float64]]]()
+    for rows in trainings:
+        training = answered.select(rows)
+        whole = _values(training, np.zeros(len(training), np.int64), 1, iter([np.ones((1, 1))]))
+        width = max(clusters, len(training))
+        people = _values(training, cluster[rows], clusters, cluster_draws(clusters, draws, seed, width))
+        for name, values in people.items():
+            by_seed.setdefault(name, []).append(float(whole[name].item()))
+            drawn.setdefault(name, []).append(values)
+    means = {name: float(np.mean(values)) for name, values in by_seed.items()}
+    intervals = {
+        name: Resamples.of(np.stack(drawn[name], axis=1), np.array(by_seed[name]), clusters).interval(
+            value, level, low=0
+        )
+        for name, value in means.items()
+    }
+    return ConfidenceScores(len(answered), means, intervals)
+
+
+def _values(
+    table: PredictionTable, cluster: NDArray[np.int64], clusters: int, parts: Iterable[NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """Returns each measure's values (D,) on D resamples of a table's K clusters, from `cluster_draws`."""
+    folds = [
+        _Fold(table.select(rows), cluster[rows], clusters) for rows in map(table.fold.__eq__, np.unique(table.fold))
+    ]
+    values = np.concatenate([sum(fold.weighted(times) for fold in folds) for times in parts], axis=1)
+    return {measure.name: row for measure, row in zip(MEASURES, values[:-1] / values[-1], strict=True)}
+
+
+class _Fold:
+    """The clips of one fold: each fold has a model of its own, whose confidences are measured by themselves."""
+
+    def __init__(self, table: PredictionTable, cluster: NDArray[np.int64], clusters: int) -> None:
+        self._answers, self._cluster = Answers.of(table), cluster
+        self._sums = np.zeros((clusters, 3 + BINS))
+        np.add.at(self._sums, cluster, clip_terms(table))
+
+    def weighted(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the measures on d resamples times the number of clips, and this number: (measures + 1, d)."""
+        sums = times @ self._sums
+        with np.errstate(invalid="ignore"):
+            measured = [measure.of(sums) for measure in SUMMED]
+        measured.append(area_under_risk_coverage(self._answers, times[:, self._cluster]))
+        return np.stack([*(np.where(sums[:, 0] > 0, values * sums[:, 0], 0) for values in measured), sums[:, 0]])
 
 
 def clip_terms(table: PredictionTable) -> NDArray[np.float64]:

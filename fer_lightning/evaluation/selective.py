@@ -33,11 +33,6 @@ class RiskCoverage:
         """(K,) the share of wrong answers among the answered."""
         return np.asarray(self.errors / self.answered)
 
-    @property
-    def area(self) -> float:
-        """The area under the curve (AURC): the mean over all clips of the risk at the clip's own confidence."""
-        return float((self.risk * np.diff(self.answered, prepend=0)).sum() / self.answered[-1])
-
 
 def risk_coverage(answers: Answers) -> RiskCoverage:
     """Returns the curve of one or more answers; clips of equal confidence are answered together."""
@@ -45,6 +40,28 @@ def risk_coverage(answers: Answers) -> RiskCoverage:
     confidence, errors = answers.confidence[order], np.cumsum(~answers.correct[order], dtype=np.int64)
     last = np.flatnonzero(np.append(np.diff(confidence) != 0, True))
     return RiskCoverage(confidence[last], last + 1, errors[last])
+
+
+def area_under_risk_coverage(answers: Answers, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the areas (D,) under the risk-coverage curves (AURC) of D resamples of N answers.
+
+    An area is the mean over all clips of the risk at the clip's own confidence.
+
+    Args:
+        answers: the N answers.
+        times: (D, N) how often each of them is in each resample.
+
+    Returns:
+        The areas; NaN for a resample without any answer.
+    """
+    order = np.argsort(-answers.confidence, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(answers.confidence[order]) != 0, True))
+    drawn = times[:, order]
+    answered = drawn.cumsum(axis=1)[:, last]  # (D, K) for each of K thresholds
+    errors = (drawn * ~answers.correct[order]).cumsum(axis=1)[:, last]
+    with np.errstate(invalid="ignore"):
+        shares = np.diff(answered, axis=1, prepend=0) / answered[:, -1:]
+    return np.asarray((errors / np.maximum(answered, 1) * shares).sum(axis=1))
 
 
 def error_bound(errors: int, answered: int, failure: float) -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from data_modules.utils.text import counted
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.tables.grid import BY_NAME, DASH, Grid, our_value, title
 from fer_lightning.tables.results import RowResult
@@ -30,7 +29,7 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, difference: st
     """Returns the cells of a row."""
     first = BY_NAME.get(table.columns[0])
     values = [our_value(result, column) for column in table.columns]
-    interval = result.interval(first).written(first) if result and first else DASH
+    interval = result.interval(first.name).written(first) if result and first else DASH
     counts = [f"{result.answered} of {result.clips}", str(result.clips), str(len(result.seeds))] if result else []
     return (row.display_name, *values, interval, difference, *(counts or [DASH] * 3))
 
@@ -41,12 +40,12 @@ def _notes(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[
     if results:
         first = next(iter(results.values()))
         notes.append(
-            f"Mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over "
-            f"{counted(first.clusters, first.unit)}, and those of differences over seeds too."
+            f"Mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over {first.drawn}, and "
+            "those of differences likewise."
         )
     if len(verdicts) > 1:
         notes.append(
             f"Each of the {len(verdicts)} intervals of differences stands for one comparison: the more there are, the "
-            "more of them leave 0 out by chance."
+            "more of them leave 0 out by chance. The p-values are adjusted for that (Holm), and decide."
         )
     return notes + [f"{row.display_name}: {row.note}" for row in table.rows if row.note]

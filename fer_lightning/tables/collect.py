@@ -10,6 +10,7 @@ import numpy as np
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.comparison import difference_over_seeds
+from fer_lightning.evaluation.confidence import confidence_scores
 from fer_lightning.evaluation.metrics import METRICS, WAR, scores
 from fer_lightning.evaluation.other_epochs import read_other_epochs
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -51,7 +52,8 @@ def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[Predictio
     if not requests:
         raise ValueError(f"row {planned.row.name}: none of its {len(planned.requests)} runs is finished")
     pooled = PredictionTable.concat(tables)
-    intervals = bootstrap(pooled)
+    intervals, confidence = bootstrap(pooled), confidence_scores(pooled)
+    by_name = {**intervals.by_name, **(confidence.intervals if confidence else {})}
     return RowResult(
         table=Path(asked.name).stem,
         row=planned.row.name,
@@ -60,9 +62,10 @@ def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[Predictio
         arguments=requests[0].arguments,
         settings=row_settings(requests[0]),
         runs=tuple(run_result(each, table) for each, table in zip(requests, tables, strict=True)),
-        intervals={name: (each.low, each.high) for name, each in intervals.by_name.items() if each.is_known},
+        intervals={name: (each.low, each.high) for name, each in by_name.items() if each.is_known},
         unit=intervals.unit,
         clusters=intervals.clusters,
+        drawn_seeds=intervals.seeds,
         inflation=_inflation(requests),
     )
 
@@ -84,6 +87,7 @@ def _inflation(requests: Sequence[ExperimentRequest]) -> tuple[float, ...] | Non
 def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
     """Returns the result of a finished run."""
     info, answered = request.run.read_info(), table.select(~table.missing)
+    confidence = confidence_scores(table, draws=1)
     return RunResult(
         fold=request.fold,
         seed=request.seed,
@@ -91,7 +95,7 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
         answered=len(answered),
         metrics=_metrics(table),
         answered_metrics=_metrics(answered) if len(answered) else {},
-        outputs=output_values(request.run, table),
+        outputs=output_values(request.run, table) | (confidence.values if confidence else {}),
         parameters=info.parameters,
         multiply_adds=info.multiply_adds,
         ms_per_clip=None if info.seconds_per_clip is None else 1000 * info.seconds_per_clip,

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Interval
+from fer_lightning.evaluation.confidence import MEASURES
 from fer_lightning.evaluation.metrics import METRICS, WAR
 from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import is_rendered
@@ -15,6 +15,7 @@ from fer_lightning.tables.verdicts import Verdict
 
 DASH = "–"
 BY_NAME = {metric.name: metric for metric in METRICS}
+CONFIDENCE = {measure.name: measure for measure in MEASURES}
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def title(column: str) -> str:
     """Returns a column's heading."""
     if column in BY_NAME:
         return BY_NAME[column].short
-    return column.removeprefix("recall.").replace("_", " ")
+    return CONFIDENCE[column].short if column in CONFIDENCE else column.removeprefix("recall.").replace("_", " ")
 
 
 def _cells(table: PaperTable, row: Row, result: RowResult | None, compared: bool, watched: bool) -> tuple[str, ...]:
@@ -102,7 +103,7 @@ def _cells(table: PaperTable, row: Row, result: RowResult | None, compared: bool
     interval = answered = difference = DASH
     if result is not None and first in BY_NAME:
         metric = BY_NAME[first]
-        interval = result.interval(metric).written(metric)
+        interval = result.interval(metric.name).written(metric)
         answered = _mean(result.by_seed(first, answered=True), first) if result.answered < result.clips else ""
         difference = _difference(row, result, first)
     n = str(result.clips) if result else DASH
@@ -156,7 +157,8 @@ def our_value(result: RowResult | None, column: str) -> str:
         return DASH if run.multiply_adds is None else f"{run.multiply_adds:,}"
     if column == "ms_per_clip":
         return DASH if run.ms_per_clip is None else f"{run.ms_per_clip:.2f}"
-    return _mean(result.by_seed(column), column)
+    text, interval = _mean(result.by_seed(column), column), result.interval(column)
+    return f"{text} {interval:.3f}" if column in CONFIDENCE and interval.is_known else text
 
 
 def _plain(value: object) -> str:
@@ -194,8 +196,8 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
     if results:
         first = next(iter(results.values()))
         notes.append(
-            f"Ours: mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over "
-            f"{counted(first.clusters, first.unit)}. {_selections(results)}"
+            f"Ours: mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over {first.drawn}. "
+            f"{_selections(results)}"
         )
     if not rendered:
         notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from data_modules.utils.files import atomic_write
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Interval
-from fer_lightning.evaluation.metrics import Metric, Scores
+from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.tables.plan import PlannedRow, TableRequest
@@ -34,7 +35,7 @@ class RunResult:
         answered: number of these with a prediction.
         metrics: name -> value over all clips, where a clip without a prediction is an error.
         answered_metrics: name -> value over the clips with a prediction.
-        outputs: what is computed from features and attention, such as `silhouette`; empty if nothing was kept.
+        outputs: what is computed from features, attention and probabilities, such as `silhouette` and `brier`.
         parameters: of the model, frozen ones included.
         multiply_adds: of a forward pass for one clip; None if not counted.
         ms_per_clip: of a forward pass; None if not measured.
@@ -85,12 +86,13 @@ class RowResult:
         arguments: what the row changes.
         settings: the resolved configuration, without what differs between its runs or cannot change a result.
         runs: its runs.
-        intervals: metric -> both ends of its 95 % interval over people (or films, or clips), of the mean over seeds.
+        intervals: metric -> both ends of its 95 % interval over people (or films, or clips) and seeds.
         unit: what the intervals are over: `subject`, `film` or `clip`.
         clusters: their number.
         inflation: by how much the accuracy of the best epochs on the reported split exceeds that of the reported
             epochs, then both ends of its 95 % interval over people and seeds, if it has one. None where it was not
             watched.
+        drawn_seeds: number of seeds that the intervals are over; 1 if they are of the mean of these very trainings.
     """
 
     table: str
@@ -104,6 +106,13 @@ class RowResult:
     unit: str
     clusters: int
     inflation: tuple[float, ...] | None = None
+    drawn_seeds: int = 1
+
+    @property
+    def drawn(self) -> str:
+        """What the intervals are over, such as `24 subjects and 3 seeds`."""
+        people = counted(self.clusters, self.unit)
+        return f"{people} and {self.drawn_seeds} seeds" if self.drawn_seeds > 1 else people
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -156,9 +165,9 @@ class RowResult:
             values.append(float(np.average(picked, weights=[run.clips for run in runs])))
         return values
 
-    def interval(self, metric: Metric) -> Interval:
+    def interval(self, name: str) -> Interval:
         """Returns a metric's interval; NaN where it has none."""
-        return Interval(*self.intervals.get(metric.name, (float("nan"), float("nan"))))
+        return Interval(*self.intervals.get(name, (float("nan"), float("nan"))))
 
 
 def results_root() -> Path:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from jsonargparse import ArgumentError, ArgumentParser
 
 from data_modules.labels import CONTEMPT, SEVEN
+from fer_lightning.evaluation.confidence import MEASURES
 from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names
 from fer_lightning.runs.folder import read_yaml
@@ -18,10 +19,13 @@ COSTS = ("parameters", "multiply_adds", "ms_per_clip", "train_ms_per_clip")
 """Columns about a model's cost: numbers, and milliseconds for a clip."""
 FROM_OUTPUTS = ("silhouette", "hit_rate")
 """Columns that are computed from what a run keeps beside its predictions: features, attention."""
+FROM_PROBABILITIES = tuple(measure.name for measure in MEASURES)
+"""Columns about confidence: of the probabilities as the model gives them, over the clips with a prediction."""
 COLUMNS = (
     *(metric.name for metric in METRICS),
     *(f"recall.{emotion}" for emotion in (*SEVEN, CONTEMPT)),
     *FROM_OUTPUTS,
+    *FROM_PROBABILITIES,
     *COSTS,
     "value",
 )

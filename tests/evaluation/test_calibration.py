@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
-from scipy.stats import binom
+from scipy.stats import binom, norm, t
 from sklearn.metrics import log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -25,9 +25,15 @@ from fer_lightning.evaluation.calibration_file import (
     read_calibration,
     write_calibration,
 )
-from fer_lightning.evaluation.confidence import BINS, BRIER, ECE, NLL, confidence_scores, reliability
+from fer_lightning.evaluation.confidence import AURC, BINS, BRIER, ECE, NLL, confidence_scores, reliability
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.evaluation.selective import RiskNotMetError, choose_threshold, error_bound, risk_coverage
+from fer_lightning.evaluation.selective import (
+    RiskNotMetError,
+    area_under_risk_coverage,
+    choose_threshold,
+    error_bound,
+    risk_coverage,
+)
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from tests.predictions import plain_table
 
@@ -128,15 +134,33 @@ def test_measures_are_those_of_plain_loops_and_libraries(none):
 def test_intervals_are_those_of_a_bootstrap_over_subjects():
     """The reference draws whole subjects and measures what was drawn with plain numpy."""
     table = some_table(60, temperature=3)
-    found, rng = confidence_scores(table), np.random.default_rng(8)
+    found, rng = confidence_scores(table, draws=20_000), np.random.default_rng(8)
     losses = -np.log(table.probabilities[np.arange(60), table.label]).reshape(12, 5)  # a row for each subject
-    means = [losses[rng.integers(0, 12, 12)].mean() for _ in range(4000)]
+    means = [losses[rng.integers(0, 12, 12)].mean() for _ in range(20_000)]
     interval = found.intervals["nll"]
-    assert (interval.low, interval.high) == pytest.approx(np.quantile(means, [0.025, 0.975]), rel=0.03)
-    for measure in (ECE, BRIER):
+    wider = math.sqrt(12 / 11) * t.ppf(0.975, 11) / norm.ppf(0.975)  # Student's t for twelve people
+    expected = losses.mean() + wider * (np.quantile(means, [0.025, 0.975]) - np.mean(means))
+    assert (interval.low, interval.high) == pytest.approx(expected, rel=0.03)
+    for measure in (ECE, BRIER, AURC):
         interval = found.intervals[measure.name]
         assert 0 < interval.low < interval.high
     assert not confidence_scores(some_table(5)).intervals["nll"].is_known  # a single subject
+
+
+def test_measures_of_several_folds_and_trainings_are_means_over_models():
+    """Each fold has a model of its own: their errors of calibration do not cancel each other."""
+    tables = []
+    for seed, fold, clips in ((0, "1", 40), (0, "2", 80), (1, "1", 40), (1, "2", 80)):
+        table = some_table(clips, temperature=3, seed=10 * seed + int(fold), split=f"fold{fold}-")
+        tables.append(replace(table, seed=np.full(clips, seed), fold=np.full(clips, fold)))
+    found = confidence_scores(PredictionTable.concat(tables))
+    by_model = [loop_ece(table) for table in tables]
+    assert found[ECE] == pytest.approx((by_model[0] + 2 * by_model[1] + by_model[2] + 2 * by_model[3]) / 6)
+    areas = [area_under_risk_coverage(Answers.of(table), np.ones((1, len(table)))).item() for table in tables]
+    assert found[AURC] == pytest.approx((areas[0] + 2 * areas[1] + areas[2] + 2 * areas[3]) / 6)
+    one = confidence_scores(PredictionTable.concat(tables[:2]))
+    for measure in (NLL, ECE, BRIER, AURC):
+        assert one.intervals[measure.name].low < one[measure] < one.intervals[measure.name].high
 
 
 def test_a_clip_on_the_edge_of_a_bin_belongs_to_the_lower_one():
@@ -159,7 +183,11 @@ def test_the_risk_coverage_curve_by_hand():
     assert curve.threshold.tolist() == [0.9, 0.7, 0.6, 0.5]
     assert curve.coverage.tolist() == pytest.approx([0.2, 0.6, 0.8, 1.0])
     assert curve.risk.tolist() == pytest.approx([0, 1 / 3, 1 / 4, 2 / 5])
-    assert curve.area == pytest.approx((0 + 1 / 3 + 1 / 3 + 1 / 4 + 2 / 5) / 5)
+    times = np.array([[1, 1, 1, 1, 1], [2, 0, 1, 0, 2], [0, 0, 0, 0, 0]])
+    whole, resample, none = area_under_risk_coverage(answers, times)
+    assert whole == pytest.approx((0 + 1 / 3 + 1 / 3 + 1 / 4 + 2 / 5) / 5)
+    assert resample == pytest.approx((0 + 0 + 0 + 2 / 5 + 2 / 5) / 5)
+    assert np.isnan(none)
 
 
 @pytest.mark.parametrize(("errors", "answered", "failure"), [(0, 20, 0.05), (3, 50, 0.01), (19, 20, 0.05)])

@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import t
 
 from data_modules.labels import SEVEN
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.comparison import difference_over_seeds, paired_difference
+from fer_lightning.evaluation.confidence import AURC, confidence_scores
 from fer_lightning.evaluation.metrics import METRICS, STD_ACCURACY, UAR, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import jobs
@@ -23,7 +25,7 @@ from fer_lightning.tables.collect import is_of_today, row_settings
 from fer_lightning.tables.files import read_stored
 from fer_lightning.tables.plan import TableRequest, plan
 from fer_lightning.tables.results import read_predictions, read_result
-from fer_lightning.tables.verdicts import Verdict
+from fer_lightning.tables.verdicts import Verdict, read_verdicts
 from tests.ensemble.test_ensemble import made_table
 from tests.tables.test_table import MADE
 
@@ -114,7 +116,7 @@ def test_results_are_those_of_the_runs(table, trained, tmp_path):
     assert (result.clips, result.answered, result.unit, result.clusters) == (56, 55, "subject", 8)
     pooled = PredictionTable.concat(tables)
     expected = bootstrap(pooled)
-    assert result.interval(UAR) == expected[UAR]
+    assert result.interval(UAR.name) == expected[UAR]
     kept = read_predictions(folder, "whole")
     np.testing.assert_array_equal(kept.probabilities, pooled.probabilities)
 
@@ -316,7 +318,12 @@ def test_with_one_seed_the_difference_is_the_paired_one():
 
 
 def test_over_seeds_people_and_trainings_are_drawn():
-    """Compared with a bootstrap in plain loops, of people and of pairs of trainings."""
+    """A bootstrap in plain loops, of people and of pairs of trainings, made as wide as by analysis of variance.
+
+    The advantages (S, K) in the trainings for the people are crossed: the variance of their mean is (MS of trainings +
+    MS of people - MS of both) / (S K), at least one of the first two, with Satterthwaite's degrees of freedom, at least
+    those of the trainings.
+    """
     seeds = (0, 1, 2)
     first = PredictionTable.concat([of_seed(1.0 + 0.5 * seed, seed) for seed in seeds])
     second = PredictionTable.concat([of_seed(0.5, seed, 10 + seed) for seed in seeds])
@@ -337,9 +344,24 @@ def test_over_seeds_people_and_trainings_are_drawn():
         drawn = generator.choice(people, len(people))
         trainings = generator.choice(seeds, len(seeds))
         draws.append(np.mean([sum(np.subtract(*right[s, p]) for p in drawn) / 56 for s in trainings]))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    assert found.interval.low == pytest.approx(low, abs=0.02)
-    assert found.interval.high == pytest.approx(high, abs=0.02)
+    cells = np.array([[np.subtract(*right[seed, person]) / 7 for person in people] for seed in seeds])
+    (s, k), mean = cells.shape, cells.mean()
+    rest = cells - cells.mean(axis=0) - cells.mean(axis=1, keepdims=True) + mean
+    squares = (
+        k * cells.mean(axis=1).var(ddof=1),
+        s * cells.mean(axis=0).var(ddof=1),
+        (rest**2).sum() / (s - 1) / (k - 1),
+    )
+    variance = max(*squares[:2], squares[0] + squares[1] - squares[2]) / (s * k)
+    freedom = variance**2 / sum(
+        (each / (s * k)) ** 2 / count for each, count in zip(squares, (s - 1, k - 1, (s - 1) * (k - 1)), strict=True)
+    )
+    freedom = max(freedom, s - 1)
+    stretch = t.ppf(0.975, freedom) * np.sqrt(variance) / (1.96 * np.std(draws))
+    low, high = mean + stretch * (np.quantile(draws, [0.025, 0.975]) - np.mean(draws))
+    assert found.interval.low == pytest.approx(low, abs=0.03)
+    assert found.interval.high == pytest.approx(high, abs=0.03)
+    assert found.p_value == pytest.approx(2 * t.sf(mean / np.sqrt(variance), freedom), rel=0.2)
     alone = difference_over_seeds(first.select(first.seed == 2), second, WAR)
     assert alone.seeds == (2,), "only seeds of both count"
     with pytest.raises(ValueError, match="no seed in common"):
@@ -360,3 +382,36 @@ def test_a_claim_is_decided_by_its_interval(low, high, metric, outcome):
     verdict = Verdict("a", "b", "A is better.", metric.name, 0.1, low, high, 3, "subject", 40, 280)
     assert verdict.outcome == outcome
     assert "40 subjects and 3 seeds, N = 280" in verdict.sentence({"a": "A", "b": "B"})
+
+
+def test_several_claims_share_one_chance_of_an_error(tmp_path, trained):
+    """Holm's correction by hand: the smallest p-value counts as often as there are claims."""
+    content = yaml.safe_load(MADE)
+    claim = content["claims"][0]
+    content["claims"] = [claim, claim | {"row": claim["over"], "over": claim["row"]}]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--seeds", "0", "1"]) == 0
+    first, second = read_verdicts(tmp_path / "results" / "mine.small")
+    assert first.p_value == pytest.approx(second.p_value)
+    assert first.adjusted == pytest.approx(min(1, 2 * first.p_value))
+    assert first.tests == 2
+    assert f"p = {first.adjusted:.2g}, adjusted for 2 comparisons" in first.sentence({"plain": "A", "whole": "B"})
+    assert replace(first, low=0.01, high=0.2, adjusted=0.06).outcome == "undecided"
+    assert replace(first, low=0.01, high=0.2, adjusted=0.04).outcome == "shows"
+
+
+def test_confidence_may_be_columns_of_a_table(tmp_path, trained):
+    content = yaml.safe_load(MADE)
+    content["columns"] += ["brier", "aurc"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert main(["reproduce", str(tmp_path / "mine.yaml")]) == 0
+    folder = tmp_path / "results" / "mine.small"
+    with (folder / "table.csv").open(newline="") as file:
+        whole = list(csv.DictReader(file))[2]
+    (planned,) = (each for each in plan(TableRequest(str(tmp_path / "mine.yaml"))) if each.row.name == "whole")
+    tested = PredictionTable.read(planned.requests[0].run.predictions("test"))
+    found = confidence_scores(tested)
+    p = tested.probabilities[~tested.missing]
+    truth = np.eye(7)[tested.label[~tested.missing]]
+    assert whole["ours Brier score"] == f"{((p - truth) ** 2).sum(axis=1).mean():.3f} {found.intervals['brier']:.3f}"
+    assert whole["ours AURC"] == found.written(AURC)

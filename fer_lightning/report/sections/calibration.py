@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.answers import Answers
 from fer_lightning.evaluation.calibration import CalibrationEffect
-from fer_lightning.evaluation.confidence import BINS, MEASURES, ConfidenceScores, reliability
+from fer_lightning.evaluation.confidence import AURC, BINS, MEASURES, ConfidenceScores, reliability
 from fer_lightning.evaluation.selective import (
     LEVEL,
     Abstention,
@@ -107,7 +107,8 @@ def section(run: EvaluatedRun) -> Section | None:
         panels.append((f"temperature {calibration.temperature:.2f}", after))
     chosen, refused = _thresholds(calibration.inner)
     reported = risk_coverage(after)
-    area = f"Area under the curve of the reported split (AURC): {reported.area:.3f}."
+    scores = effect.before if effect.after is None else effect.after
+    area = f"Area under the curve of the reported split (AURC), with its 95 % interval: {scores.written(AURC)}."
     if chosen:
         area += " Points: thresholds that were chosen on the inner split for an error of at most so many per cent."
     pictures = (
@@ -154,13 +155,11 @@ def _measures(effects: Mapping[str, CalibrationEffect]) -> Table:
         if effect.after is not None:
             columns.append((f"{title}, calibrated", effect.after))
     rows = [(measure.short, *(scores.written(measure) for _, scores in columns)) for measure in MEASURES]
-    rows.append(("AURC", *(f"{scores.aurc:.3f}" for _, scores in columns)))
     rows.append(("clips", *(str(scores.clips) for _, scores in columns)))
     meanings = "; ".join(f"{measure.short}: {measure.meaning}" for measure in MEASURES)
     caption = (
-        f"Lower is better. {meanings}; AURC: area under the risk-coverage curve. Intervals: 95 % bootstrap over "
-        "subjects, films or clips; that of the ECE lies too high, since fewer different clips agree less. The "
-        "temperature was fitted on the inner split, whose calibrated values are optimistic."
+        f"Lower is better. {meanings}. Intervals: 95 % bootstrap over subjects, films or clips. The temperature was "
+        "fitted on the inner split, whose calibrated values are optimistic."
     )
     return Table(caption, ("", *(title for title, _ in columns)), tuple(rows))
 
