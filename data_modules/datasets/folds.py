@@ -4,13 +4,13 @@ import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from data_modules.datasets.fold_files import read_folds
+from data_modules.datasets.fold_files import FoldRow, read_folds
 from data_modules.datasets.splits import person_or_film
 from data_modules.manifest import VideoRecord
 
@@ -71,6 +71,28 @@ def assign_folds(records: Sequence[VideoRecord], folds: int, name: str) -> list[
 def _digest(name: str, group: str) -> bytes:
     """Returns a sort key that shuffles persons in the same way with every version of every library."""
     return hashlib.sha256(f"{name}/{group}".encode(errors="surrogateescape")).digest()
+
+
+def exclusive_folds(records: Sequence[VideoRecord], shared: Mapping[str, str], folds: int, name: str) -> list[FoldRow]:
+    """Returns folds that do not share what `shared` names, such as people found by their faces.
+
+    The rows name neither people nor films, so that the table may be passed on.
+
+    Args:
+        records: all clips that take part.
+        shared: id of a clip -> the name of what no two folds share; it depends on nothing but the clips.
+        folds: the number of folds.
+        name: of the data set.
+
+    Raises:
+        ValueError: there are too few clips or names for so many folds.
+    """
+    grouped = [replace(record, group=shared[record.clip_id], subject="") for record in records]
+    assigned = assign_folds(grouped, folds, name)
+    rows = (
+        FoldRow(each.clip_id, each.emotion, "", str(number)) for each, number in zip(records, assigned, strict=True)
+    )
+    return sorted(rows, key=lambda row: row.clip_id)
 
 
 def consecutive_folds(records: Sequence[VideoRecord], folds: int, people: int, name: str) -> list[int]:

@@ -13,6 +13,7 @@ from data_modules.store.stored_clip import StoredClip
 
 SIDE, GAP, TEXT = 96, 2, 18  # pixels
 CLIPS, FRAMES = 16, 10  # rows and columns
+PAIR = 6  # faces of each clip of a pair
 COLOURS = {Origin.DETECTED: None, Origin.TRACKED: (255, 170, 0), Origin.INTERPOLATED: (0, 150, 255)}
 
 
@@ -26,8 +27,30 @@ def contact_sheet(store: ClipStore, summaries: Sequence[ClipSummary]) -> bytes:
     width = FRAMES * (SIDE + GAP)
     if not rows:
         rows = [_title("no clip has a face", width)]
-    sheet = np.concatenate(rows)
-    encoded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
+    return _jpeg(rows)
+
+
+def pair_sheet(store: ClipStore, pairs: Sequence[tuple[str, str, float]]) -> bytes:
+    """Draws a JPEG of pairs of clips to compare by eye: above some faces of one, below those of the other.
+
+    Args:
+        store: the prepared faces.
+        pairs: ids of two clips, and how similar their faces are.
+    """
+    rows = []
+    for first, second, similarity in pairs:
+        rows.append(_title(f"{first}   {second}   similarity {similarity:.3f}", PAIR * (SIDE + GAP)))
+        for clip in (store.open(first), store.open(second)):
+            positions = np.linspace(0, len(clip) - 1, PAIR).round().astype(np.int64)
+            cells = [
+                cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for crop in clip.crops(positions, SIDE)
+            ]
+            rows.append(_strip(cells, PAIR * (SIDE + GAP)))
+    return _jpeg(rows)
+
+
+def _jpeg(rows: Sequence[NDArray[np.uint8]]) -> bytes:
+    encoded = cv2.imencode(".jpg", np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1]
     return bytes(encoded.tobytes())
 
 

@@ -24,7 +24,10 @@ from fer_lightning.experiments.system import data_names
 
 if TYPE_CHECKING:
     from data_modules.datasets.doctor import Diagnosis, Finding
+    from fer_lightning.experiments.identities import Identities
 
+KNOWN = "synthetic"  # the data set on whose people embeddings are measured
+NEW_FOLDS = 5  # of a data set without folds
 MAX_CLIPS = 10  # clips that are printed for each finding
 
 
@@ -41,6 +44,32 @@ def make_parser() -> CommandParser:
     for command in (prepare, doctor, folds):
         with_choices(command.add_argument("name", help="such as dfew; `fer data list` lists all"), data_names)
     folds.add_argument("--out", type=Path, help="the table (default: folds_NAME.csv)")
+    folds.add_argument(
+        "--exclusive",
+        choices=("identity", "film"),
+        help="make new folds that share no person, found by the prepared faces, or no film; the table names neither",
+    )
+    folds.add_argument("--folds", type=int, metavar="N", help="number of new folds (default: the data set's, or 5)")
+    for command in (doctor, folds):
+        command.add_argument(
+            "--embedder",
+            help="what tells faces apart: insightface, colours, or a network and its weights such as resnet18=timm "
+            "(default: insightface if its weights are there, else colours)",
+        )
+        command.add_argument(
+            "--known", default=KNOWN, metavar="NAME", help=f"prepared data set of known people (default: {KNOWN})"
+        )
+        command.add_argument(
+            "--threshold",
+            type=float,
+            metavar="SIMILARITY",
+            help="mean similarity from which on clips show one person (default: the best on the known people)",
+        )
+    doctor.add_argument(
+        "--identities",
+        action="store_true",
+        help="compare the prepared faces: the share of test clips whose person stands in training",
+    )
     for command in (prepare, doctor):
         command.add_argument(
             "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: all cores)"
@@ -69,11 +98,51 @@ def main(arguments: list[str]) -> int:
             build_dataset(options.name, others), options.workers, options.limit, options.shard, options.device
         )
     elif options.command == "folds":
-        print(export_folds(build_dataset(options.name, others), options.out or Path(f"folds_{options.name}.csv")))
+        dataset, path = build_dataset(options.name, others), options.out or Path(f"folds_{options.name}.csv")
+        print(export_folds(dataset, path) if options.exclusive is None else make_folds(dataset, path, options))
     else:
         root = [] if options.root is None else ["--dataset.root", options.root]
-        return diagnose(build_dataset(options.name, [*root, *others]), options.workers, options.json)
+        dataset = build_dataset(options.name, [*root, *others])
+        status = diagnose(dataset, options.workers, options.json)
+        if options.identities:
+            print(leaks(dataset, options), file=sys.stderr if options.json else sys.stdout)
+        return status
     return 0
+
+
+def leaks(dataset: VideoDataset, options: argparse.Namespace) -> str:
+    """Returns what is found about people who stand in training and test; the closest pairs are in a picture."""
+    from data_modules.prepare.faces import store_for
+    from fer_lightning.experiments.identities import report_leaks
+
+    picture = store_for(dataset).folder / "closest_pairs.jpg"
+    return report_leaks(dataset, identities_of(dataset, options), picture)
+
+
+def identities_of(dataset: VideoDataset, options: argparse.Namespace) -> "Identities":
+    """Groups the clips of a data set by person, as the options say."""
+    from fer_lightning.experiments.identities import find_identities
+
+    return find_identities(dataset, build_dataset(options.known), options.embedder, options.threshold)
+
+
+def make_folds(dataset: VideoDataset, path: Path, options: argparse.Namespace) -> str:
+    """Writes a table of new folds that share no person or no film, and returns a message about it.
+
+    Raises:
+        ValueError: films or people are not known, or too few for so many folds.
+    """
+    from data_modules.datasets.fold_files import write_folds
+    from fer_lightning.experiments.identities import film_folds, identity_folds
+
+    folds = options.folds or (dataset.folds if dataset.folds > 1 else NEW_FOLDS)
+    if options.exclusive == "film":
+        rows, how = film_folds(dataset, folds), "no two share a film"
+    else:
+        found = identities_of(dataset, options)
+        rows, how = identity_folds(dataset, found, folds), f"no two share a person, found by {found.describe()}"
+    write_folds(path, rows)
+    return f"{dataset.name}: {folds} folds of {len(rows)} clips in {path.absolute()}; {how}"
 
 
 def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None) -> int:

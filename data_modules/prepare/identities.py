@@ -1,0 +1,254 @@
+"""Which clips show the same person, by their prepared faces: for data sets that do not name the people."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.cluster import AgglomerativeClustering
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import roc_curve
+
+from data_modules.manifest import VideoRecord
+from data_modules.store.clip_store import ClipStore
+from data_modules.utils.progress import progress
+
+Embed = Callable[[NDArray[np.uint8]], NDArray[np.floating]]
+"""Maps (K, S, S, 3) RGB crops of one clip's face to features (K, D)."""
+
+FRAMES = 5  # of a clip whose features are averaged
+SIDE = 32  # pixels of the faces whose colours are compared
+COMPONENTS = 300  # principal components that a discriminant is computed of
+SHRINKAGE = 0.1  # of the covariance within people towards a multiple of the identity
+MOST_CLIPS = 20_000  # their similarities take 3.2 GB
+THRESHOLDS = np.linspace(0.1, 0.99, 90)  # of similarity, that are tried on known people
+
+
+def face_colours(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Returns the L*a*b* colours of (K, S, S, 3) crops of 32 x 32 pixels as features (K, 3072)."""
+    small = (cv2.resize(crop, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for crop in crops)
+    return np.array([cv2.cvtColor(crop, cv2.COLOR_RGB2LAB).ravel() for crop in small], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFeatures:
+    """The mean features of N clips with a face."""
+
+    records: tuple[VideoRecord, ...]
+    values: NDArray[np.float64]  # (N, D)
+
+    @property
+    def people(self) -> NDArray[np.str_]:
+        """(N,) the subject of each clip; empty where it is unknown."""
+        return np.array([record.subject for record in self.records])
+
+    def select(self, kept: NDArray[np.bool_]) -> "FaceFeatures":
+        """Returns some of the clips."""
+        return FaceFeatures(tuple(self.records[row] for row in np.flatnonzero(kept)), self.values[kept])
+
+
+def face_features(store: ClipStore, records: Sequence[VideoRecord], embed: Embed, name: str) -> FaceFeatures:
+    """Computes the features of all clips with a face, each the mean over evenly spaced frames.
+
+    Args:
+        store: the prepared faces.
+        records: the clips.
+        embed: computes the features.
+        name: of the data set, for messages.
+
+    Raises:
+        ValueError: no clip has a prepared face, or there are too many clips to compare.
+    """
+    index = store.read_index()
+    shown = sorted((r for r in records if r.clip_id in index and index[r.clip_id].num_faces), key=lambda r: r.clip_id)
+    if not shown:
+        raise ValueError(f"{name}: no faces in {store.folder}; prepare them first: `fer data prepare`")
+    if len(shown) > MOST_CLIPS:
+        raise ValueError(f"{name}: {len(shown)} clips with a face; at most {MOST_CLIPS} can be compared in memory")
+    values = []
+    with progress(f"{name}: embedding faces", len(shown), transient=True) as advance:
+        for number, record in enumerate(shown, start=1):
+            clip = store.open(record.clip_id)
+            positions = np.unique(np.linspace(0, len(clip) - 1, FRAMES).round().astype(np.int64))
+            values.append(np.asarray(embed(clip.crops(positions)), np.float64).mean(axis=0))
+            advance(number)
+    return FaceFeatures(tuple(shown), np.stack(values))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well features tell known people apart on which nothing was learned.
+
+    Args:
+        people: their number.
+        equal_error_rate: at the similarity at which as many pairs of one person are missed as pairs of two are taken
+            for one.
+        threshold: mean similarity from which on groups of clips are one person; of those tried, the one with the
+            highest F1 of pairs.
+        precision: of the pairs of clips that it puts together, the share that show one person.
+        recall: of the pairs of clips of one person, the share that it puts together.
+    """
+
+    people: int
+    equal_error_rate: float
+    threshold: float
+    precision: float
+    recall: float
+
+
+class Discriminant:
+    """Turns features into unit vectors whose similarity tells people apart: Fisherfaces.
+
+    Principal components, then Fisher's linear discriminant (Belhumeur et al., "Eigenfaces vs. Fisherfaces", 1997,
+    https://doi.org/10.1109/34.598228), which directions are learned from known people.
+
+    Args:
+        known: clips of known people, two or more of each.
+    """
+
+    def __init__(self, known: FaceFeatures) -> None:
+        values, people = known.values, known.people
+        self._components = PCA(min(COMPONENTS, *values.shape), random_state=0).fit(values)
+        self._discriminant = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE)
+        self._discriminant.fit(self._components.transform(values), people)
+
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Maps features (N, D) to unit vectors (N, E)."""
+        return unit(self._discriminant.transform(self._components.transform(values)))
+
+
+def unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns vectors (N, D) of length 1."""
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
+
+
+def learn(known: FaceFeatures, name: str) -> tuple[Discriminant, Quality]:
+    """Learns a discriminant on known people, and measures on one half of them what is learned on the other.
+
+    Raises:
+        ValueError: there are fewer than twenty people with two clips or more.
+    """
+    known = several_clips(known, name)
+    names = sorted(set(known.people.tolist()))
+    half = np.isin(known.people, names[::2])
+    tested = known.select(~half)
+    quality = measure(Discriminant(known.select(half))(tested.values), tested.people)
+    return Discriminant(known), quality
+
+
+def several_clips(known: FaceFeatures, name: str) -> FaceFeatures:
+    """Returns the clips of named people who have two or more.
+
+    Raises:
+        ValueError: there are fewer than twenty of them.
+    """
+    names, counts = np.unique(known.people[known.people != ""], return_counts=True)
+    if (counts > 1).sum() < 20:
+        raise ValueError(
+            f"{name}: {int((counts > 1).sum())} named people with two clips or more; expected 20 to measure how well "
+            "faces are told apart"
+        )
+    return known.select(np.isin(known.people, names[counts > 1]))
+
+
+def measure(vectors: NDArray[np.float64], people: NDArray[np.str_]) -> Quality:
+    """Measures how well unit vectors (N, E) tell N clips of known people apart."""
+    first, second = np.triu_indices(len(vectors), 1)
+    same, similarity = people[first] == people[second], (vectors @ vectors.T)[first, second]
+    wrong, right, _ = roc_curve(same, similarity)
+    nearest = int(np.argmin(np.abs(wrong - (1 - right))))
+    rated = []
+    for threshold in THRESHOLDS.tolist():
+        group = same_person(vectors, threshold)
+        joined = group[first] == group[second]
+        both = int((joined & same).sum())
+        precision, recall = both / max(int(joined.sum()), 1), both / max(int(same.sum()), 1)
+        rated.append((2 * precision * recall / max(precision + recall, 1e-12), threshold, precision, recall))
+    _, threshold, precision, recall = max(rated)
+    error = float((wrong[nearest] + 1 - right[nearest]) / 2)
+    return Quality(len(set(people.tolist())), error, threshold, precision, recall)
+
+
+def same_person(vectors: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
+    """Returns the group (N,) of each of N unit vectors: groups whose mean similarity reaches a threshold are joined."""
+    if len(vectors) < 2:
+        return np.zeros(len(vectors), np.int64)
+    distance = np.clip(1 - vectors @ vectors.T, 0, 2)
+    clustering = AgglomerativeClustering(
+        n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - threshold
+    )
+    return np.asarray(clustering.fit(distance).labels_, np.int64)
+
+
+def by_person(records: Sequence[VideoRecord], embedded: FaceFeatures, group: NDArray[np.int64]) -> dict[str, str]:
+    """Returns a name for the person in each clip: the first clip of all that show the same one.
+
+    Clips are of one person if their faces are in one group or the data set names the same subject; a clip without a
+    face or a name is a person of its own.
+
+    Args:
+        records: all clips.
+        embedded: those with a face.
+        group: (N,) of each of these, from `same_person`.
+    """
+    clips = sorted(record.clip_id for record in records)
+    place = {clip: number for number, clip in enumerate(clips)}
+    alike: dict[tuple[str, str | int], list[int]] = {}
+    for record, number in zip(embedded.records, group.tolist(), strict=True):
+        alike.setdefault(("group", number), []).append(place[record.clip_id])
+    for record in records:
+        if record.subject:
+            alike.setdefault(("subject", record.subject), []).append(place[record.clip_id])
+    edges = [(members[0], member) for members in alike.values() for member in members]
+    first, second = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(clips), len(clips)))
+    _, component = connected_components(graph, directed=False)
+    names: dict[int, str] = {}
+    return {clip: names.setdefault(number, clip) for clip, number in zip(clips, component.tolist(), strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Leaks:
+    """The test clips with a face, and which of them show a person who stands in training.
+
+    Args:
+        clips: (M,) ids of the test clips.
+        person: (M,) the group of each.
+        leaked: (M,) whether a clip of the group is in training.
+        pairs: the most similar pairs of a test and a training clip, of each test clip its nearest one, with their
+            cosine similarity.
+    """
+
+    clips: NDArray[np.str_]
+    person: NDArray[np.int64]
+    leaked: NDArray[np.bool_]
+    pairs: tuple[tuple[str, str, float], ...]
+
+
+def find_leaks(embedded: FaceFeatures, vectors: NDArray[np.float64], group: NDArray[np.int64]) -> Leaks:
+    """Finds the test clips whose person stands in training, or in the inner split.
+
+    Args:
+        embedded: N clips with their splits.
+        vectors: (N, E) unit vectors of their faces.
+        group: (N,) of each, from `same_person`.
+
+    Raises:
+        ValueError: no clip with a face is in training, or none is tested.
+    """
+    clips = np.array([record.clip_id for record in embedded.records])
+    tested = np.array([record.split == "test" for record in embedded.records])
+    if tested.all() or not tested.any():
+        raise ValueError(
+            f"{int(tested.sum())} of {len(tested)} clips with a face are tested; expected some in training"
+        )
+    similarity = vectors[tested] @ vectors[~tested].T
+    nearest = similarity.argmax(axis=1)
+    values = similarity[np.arange(len(nearest)), nearest]
+    rows = zip(clips[tested].tolist(), clips[~tested][nearest].tolist(), values.tolist(), strict=True)
+    pairs = tuple(sorted(rows, key=lambda pair: (-pair[2], pair[0])))
+    return Leaks(clips[tested], group[tested], np.isin(group[tested], group[~tested]), pairs)
