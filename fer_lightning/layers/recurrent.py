@@ -27,7 +27,7 @@ class SceneAwareRNN(nn.Module):
     """SARNN (Lee et al., 2020, section 3.5): a one-layer LSTM or GRU that also sees the scene feature v.
 
     Type A adds W_v v to each gate (equations 3 to 6), type B starts from h_0 = v (equation 10), and type C has the
-    input [x_n, v] (equations 11 to 14). A and C compute the same functions, since W_x x + W_v v = [W_x, W_v][x, v].
+    input [x_n, v] (equations 11 to 14). A and C compute the same functions, since `W_x x + W_v v = [W_x, W_v][x, v]`.
     Both are an `nn.LSTM` or `nn.GRU` over the concatenated input, and differ in the initialisation of W_v.
 
     [our choice] c_0 = 0. If scene feature and hidden state have different lengths, type B has a linear layer between
