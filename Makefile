@@ -9,7 +9,7 @@ SEED   ?= 0
 SEEDS  ?= 0
 TABLE  ?= all
 ARGS   ?=
-EXTRAS ?= dev,audio,opensmile,dashboards,slurm
+EXTRAS ?= dev,audio,opensmile,dashboards,slurm,docs
 FROM   ?= .
 
 FER    := $(VENV)/bin/fer
@@ -19,7 +19,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench test test-slow test-faults coverage lowest plain dist check hooks format clean
+.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench test test-slow test-faults coverage lowest plain dist docs check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -105,6 +105,9 @@ dist: $(DONE) ## build the sdist and the wheel into dist/, and check their metad
 	$(VENV)/bin/python -m build
 	$(VENV)/bin/twine check --strict dist/*
 
+docs: $(DONE) ## the documentation, site/index.html; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+
 check: $(DONE) ## ruff, codespell, mypy strict, the import contracts, current tables, and the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -122,4 +125,4 @@ format: $(DONE) ## let ruff mend what it can
 	$(VENV)/bin/ruff format .
 
 clean: ## remove the environment and caches; data and runs stay
-	rm -rf $(VENV) .venv-lowest .venv-plain dist build .coverage* coverage.xml .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .venv-lowest .venv-plain dist build site .coverage* coverage.xml .mypy_cache .ruff_cache .pytest_cache *.egg-info
