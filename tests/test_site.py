@@ -32,7 +32,7 @@ def test_parts_of_files_are_included_and_links_lead_to_pages(included, tmp_path,
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "A.md").write_text(
         "# Title\nFirst, see [b](../B.md#there).\n\n## One\n![picture](../docs/a.png) and [web](https://x.org)\n\n"
-        "## Two\n`[code](none.md)`\n"
+        "## Two\nThings:\n- `[code](none.md)`\n- more\n```\na\n- b\n```\n"
     )
     pages = {
         "start.md": "<!-- include: notes/A.md# -->\n[two](guides/two.md)",
@@ -43,7 +43,8 @@ def test_parts_of_files_are_included_and_links_lead_to_pages(included, tmp_path,
     made = {page: included.with_included(text, page, homes) for page, text in pages.items() if page != "guides/b.md"}
     assert made["start.md"] == "First, see [b](guides/b.md#there).\n\n\n[two](guides/two.md)"
     assert made["guides/two.md"] == (
-        "# Two\n\n![picture](../a.png) and [web](https://x.org)\n\n\n\n`[code](none.md)`\n"
+        "# Two\n\n![picture](../a.png) and [web](https://x.org)\n\n\n\n"
+        "Things:\n\n- `[code](none.md)`\n- more\n```\na\n- b\n```\n"
     )
 
 
@@ -101,6 +102,7 @@ def test_every_public_name_command_and_table_has_its_place(site):
 
 @pytest.mark.slow
 def test_pages_hold_what_they_include_and_ask_no_other_machine(site):
+    assert "<blockquote>" not in (site / "reference" / "models.html").read_text()  # examples are code
     assert "It does not know what a person feels" in text_of(site / "reference" / "faces.html")
     assert "share of the row's frames in which the face is seen" in text_of(site / "guides" / "columns.html")
     pages = list(site.rglob("*.html"))

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = "docs"
 INCLUDE = re.compile(r"^<!-- include: (?P<file>[^#\s]+)(?P<section>#[^>]*?)? -->$", re.MULTILINE)
 LINK = re.compile(r"(?P<before>\]\()(?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?(?P<after>\))")
+LIST = re.compile(r"^(?P<before>(?![-*#|>\s]|\d+\. ).+\n)(?=(?:[-*]|1\.) )", re.MULTILINE)
+"""The end of a paragraph before a list, between which GitHub needs no empty line, and Python's Markdown does."""
 FENCE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 ELSEWHERE = re.compile(r"^(?:[a-z]+:|/|#)")
 
@@ -78,7 +80,13 @@ def relinked(text: str, folder: str, page: str, homes: dict[str, str]) -> str:
     for code in FENCE.finditer(text):
         pieces += [LINK.sub(link, text[end : code.start()]), code[0]]
         end = code.end()
-    return "".join([*pieces, LINK.sub(link, text[end:])])
+    return spaced("".join([*pieces, LINK.sub(link, text[end:])]))
+
+
+def spaced(text: str) -> str:
+    """Returns Markdown with an empty line between a paragraph and a list that follows it, code left as it is."""
+    blocks = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(each if each.startswith("```") else LIST.sub(r"\g<before>\n", each) for each in blocks)
 
 
 def homes_of(pages: dict[str, str]) -> dict[str, str]:
