@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fer_lightning.cli.main import COMMANDS
 from fer_lightning.tables.table import read_table, table_names
@@ -61,6 +62,19 @@ def test_what_leads_nowhere_is_an_error(included, text, message):
 
     with pytest.raises(PluginError, match=message):
         included.with_included(text, "index.md", {})
+
+
+@pytest.mark.parametrize(
+    ("link", "status"), [("index.md#here", 0), ("none.md", 1), ("#none", 1), ("index.md#none", 1), ("/index.md", 1)]
+)
+def test_a_link_that_leads_nowhere_ends_the_build(tmp_path, link, status):
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    small = {"hooks": [], "plugins": [], "theme": "mkdocs", "extra_css": [], "nav": ["index.md"]}
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(settings | small))
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# Start\n## Here\n[link]({link})\n")
+    build = subprocess.run([sys.executable, "-m", "mkdocs", "build"], cwd=tmp_path, check=False)
+    assert build.returncode == status
 
 
 @pytest.fixture(scope="module")
