@@ -102,7 +102,14 @@ def test_every_public_name_command_and_table_has_its_place(site):
 
     commands = (site / "reference" / "commands.html").read_text()
     assert {f"fer-{name}" for name in COMMANDS} <= set(re.findall(r"<h2 id=\"([\w-]+)\"", commands))
-    for option in ("--abstain RISK", "--no-calibration", "--job-options KEY=VALUE", "--shard I/N", "--classes DATA"):
+    for option in (
+        "--abstain RISK",
+        "--no-calibration",
+        "--job-options KEY=VALUE",
+        "--shard I/N",
+        "--classes DATA",
+        "--trainer.max_epochs VALUE",
+    ):
         assert option in text_of(site / "reference" / "commands.html")
 
     for name in table_names():
