@@ -106,21 +106,20 @@ def _paint(
 
 
 class KnownFaces:
-    """A detector that knows the faces of a film, a little inaccurately; it sees every n-th frame in order."""
+    """A detector that looks up the faces of a film, which it finds a little inaccurately; also after compression."""
 
     name, device = "known", "cpu"
 
-    def __init__(self, known: Film, every: int) -> None:
-        self._known, self._every, self._looks = known, every, 0
+    def __init__(self, known: Film) -> None:
+        self._known, self._small = known, known.frames[:, ::8, ::8].astype(np.int16)
 
     def detect(self, frames):
         found = []
-        for _ in frames:
-            index = self._looks * self._every
+        for frame in frames:
+            index = int(np.abs(self._small - frame[::8, ::8]).mean((1, 2, 3)).argmin())
             noise = np.random.default_rng(index).normal(0, 0.7, (4, 4)).astype(np.float32)
             faces = self._known.faces[index].values()
             found.append([Detection(f.box + n, f.score, f.points) for f, n in zip(faces, noise, strict=False)])
-            self._looks += 1
         return found
 
 

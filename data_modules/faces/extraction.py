@@ -1,11 +1,11 @@
-"""Extracts the main face of each frame of a clip, with its landmarks, its person and annotations.
+"""Extracts the main face of each frame of a clip, or everybody's, with landmarks, persons and annotations.
 
-The main face is known only after the detector has seen the whole clip, so the clip is read twice: once for the
-detector, which sees every n-th frame, and once for the crops. Frames are not kept, so memory does not grow with the
+Whose face is the main one is known only after the detector has seen the whole clip, so the clip is read twice: once for
+the detector, which sees every n-th frame, and once for the crops. Frames are not kept, so memory does not grow with the
 length of a clip.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -18,13 +18,15 @@ from data_modules.faces.detection import AnnotatedFaces, Detection, FaceLocator,
 from data_modules.faces.face_table import FaceTable
 from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.lengthening import lengthen_faces
-from data_modules.faces.main_face import MainFace
+from data_modules.faces.main_face import MainFace, TrackedBox
 from data_modules.faces.models import FaceModels
+from data_modules.faces.people import inner_colours, locate_people
 from data_modules.faces.persons import PersonFinder, PersonLocator
 from data_modules.faces.settings import FaceSettings
 from data_modules.faces.tracking import FaceTracker
 from data_modules.store.clip_file import LANDMARKS, FaceFrame, Origin
 from data_modules.utils.pool import run_to_end
+from data_modules.video.shots import with_cuts
 from data_modules.video.source import Frame, VideoSource
 
 BATCH = 16  # frames in a batch of the detector
@@ -80,16 +82,17 @@ def _required(item: Item | None, missing: str, setting: str) -> Item:
 
 @dataclass(frozen=True)
 class FaceLocations:
-    """Positions of the face, and of the person around it, in each frame of a clip."""
+    """Positions of one person's face, and of the person around it, in each frame of a clip."""
 
     faces: FaceLocator
     persons: PersonLocator | None = None
 
 
 class FaceExtractor:
-    """Extracts the main face of clips; its networks are loaded once for all clips.
+    """Extracts the main face of clips, or everybody's; its networks are loaded once for all clips.
 
-    `extract` does all the work. To show progress, call its two parts, `locate` and `crop`.
+    `extract` does all the work for the main face. To show progress, or for everybody, call its two parts, `locate` and
+    `crop`.
 
     Args:
         settings: how faces are extracted.
@@ -119,38 +122,63 @@ class FaceExtractor:
             ValueError: the settings require annotations that the clip does not have, or that do not match it.
         """
         annotations = annotations or ClipAnnotations()
-        yield from self.crop(source, run_to_end(self.locate(source, annotations)), annotations)
+        locations = run_to_end(self.locate(source, annotations))
+        yield from (face for _, face in self.crop(source, locations, annotations))
 
-    def locate(self, source: VideoSource, annotations: ClipAnnotations) -> Generator[float, None, FaceLocations]:
-        """Locates the face in each frame; yields the progress, from 0 to 0.5, and returns the locations.
+    def locate(
+        self, source: VideoSource, annotations: ClipAnnotations, everybody: bool = False
+    ) -> Generator[float, None, list[FaceLocations]]:
+        """Locates faces in each frame; yields the progress, from 0 to 0.5, and returns the locations of each person.
+
+        Args:
+            source: the clip.
+            annotations: of the clip.
+            everybody: locate everybody whom the detector finds, the person of the main face first; tracking begins anew
+                at shot changes, see `people`. Otherwise, or without a detector, there is one person.
 
         Raises:
             UnreadableVideoError: no frame can be decoded.
-            ValueError: the settings require annotations that the clip does not have, or that do not match it.
+            ValueError: the settings require annotations that the clip does not have, or that do not match it; or they
+                lengthen clips, which is for those of one person.
         """
         annotations.check_length(source)
         settings, models = self.settings, self.models
+        if everybody and settings.lengthen:
+            raise ValueError(f"found lengthen: {settings.lengthen} with everybody's faces; expected 0")
         rule = settings.person_rule
         persons = (
             PersonFinder(rule, settings.every, settings.max_gap, settings.tracking) if models.persons and rule else None
         )
-        faces = None if models.faces else self._annotated(source, annotations)
-        if faces is not None and persons is None:
-            return FaceLocations(faces)
-        tracker = FaceTracker(settings.tracking, models.embedder, max_gap=max(settings.max_gap, 3 * settings.every))
-        size = max(1, min(BATCH, BATCH_PIXELS // (source.width * source.height)))
-        for batch in _batches(source.frames(every=settings.every), size):
-            frames = [frame for _, frame in batch]
+        known = None if models.faces else self._annotated(source, annotations)
+        if known is not None and persons is None:
+            return [FaceLocations(known)]
+        describe = inner_colours if everybody and models.embedder is None else None
+        max_gap = max(settings.max_gap, 3 * settings.every)
+        tracker = FaceTracker(settings.tracking, models.embedder, describe, max_gap=max_gap)
+        looks = source.frames(every=settings.every)
+        marked = with_cuts(looks, settings.every) if everybody else ((*look, False) for look in looks)
+        length = max(1, min(BATCH, BATCH_PIXELS // (source.width * source.height)))
+        for batch in _batches(marked, length):
+            frames = [frame for _, frame, _ in batch]
             if models.persons and persons is not None:
-                for (index, frame), detections in zip(batch, models.persons.detect(frames), strict=True):
+                for (index, frame, is_cut), detections in zip(batch, models.persons.detect(frames), strict=True):
+                    if is_cut:
+                        persons.begin_shot(index)
                     persons.add(index, detections, frame)
             if models.faces:
-                for (index, frame), detections in zip(batch, models.faces.detect(frames), strict=True):
+                for (index, frame, is_cut), detections in zip(batch, models.faces.detect(frames), strict=True):
+                    if is_cut:
+                        tracker.begin_shot(index)
                     tracker.update(index, detections, frame)
             yield _progress(batch[-1][0], source)
-        if faces is None:
-            faces = MainFace(tracker, (source.width, source.height), settings.every, settings.max_gap)
-        return FaceLocations(faces, persons.located(faces) if persons else None)
+        size, found = (source.width, source.height), list[FaceLocator]()
+        if known is not None:
+            found = [known]
+        elif everybody:
+            found += locate_people(tracker, size, settings.every, source.fps, settings.max_gap)
+        else:
+            found = [MainFace(tracker, size, settings.every, settings.max_gap)]
+        return [FaceLocations(faces, persons.located(faces) if persons else None) for faces in found]
 
     def _annotated(self, source: VideoSource, annotations: ClipAnnotations) -> FaceLocator:
         """Returns faces that are known without a detector."""
@@ -160,33 +188,49 @@ class FaceExtractor:
             return annotations.require_table("detector")
         return AnnotatedFaces(annotations.require_truth("detector"), self.settings.jitter, annotations.clip_id)
 
-    def crop(self, source: VideoSource, locations: FaceLocations, annotations: ClipAnnotations) -> Iterator[FaceFrame]:
-        """Yields the main face of each frame that shows it; short clips are lengthened as in the settings.
+    def crop(
+        self, source: VideoSource, locations: Sequence[FaceLocations], annotations: ClipAnnotations
+    ) -> Iterator[tuple[int, FaceFrame]]:
+        """Yields the faces in each frame, each with the index of its person in `locations`; the clip is read once.
+
+        Short clips of one person are lengthened as in the settings.
 
         Raises:
             UnreadableVideoError: no frame can be decoded.
             ValueError: the settings require annotations that the clip does not have.
         """
-        return lengthen_faces(self._crop(source, locations, annotations), self.settings.lengthen)
+        faces = self._crop(source, locations, annotations)
+        if len(locations) > 1:
+            return faces
+        return ((0, face) for face in lengthen_faces((face for _, face in faces), self.settings.lengthen))
 
-    def _crop(self, source: VideoSource, locations: FaceLocations, annotations: ClipAnnotations) -> Iterator[FaceFrame]:
-        faces = locations.faces
-        located = {i: face for i in range(source.num_frames) if (face := faces.at(i)) is not None}
-        for index, frame in source.frames(None if len(located) == source.num_frames else list(located)):
-            face = located[index]
-            cut = self._align(frame, face)
-            points = self._landmarks(index, frame, face, annotations)
-            yield FaceFrame(
-                index,
-                cut.crop,
-                face.box,
-                face.score,
-                None if points is None else transform_points(points, cut.matrix),
-                None if annotations.truth is None else float(annotations.truth.intensity[index]),
-                self._person(index, frame, face, locations.persons, annotations),
-                Origin.DETECTED if not isinstance(faces, MainFace) or faces.is_detected(index) else Origin.TRACKED,
-                cut.matrix,
-            )
+    def _crop(
+        self, source: VideoSource, locations: Sequence[FaceLocations], annotations: ClipAnnotations
+    ) -> Iterator[tuple[int, FaceFrame]]:
+        count = source.num_frames
+        wanted = [i for i in range(count) if any(person.faces.at(i) is not None for person in locations)]
+        for index, frame in source.frames(None if len(wanted) == count else wanted):
+            for number, person in enumerate(locations):
+                face = person.faces.at(index)
+                if face is not None:
+                    yield number, self._face(index, frame, face, person, annotations)
+
+    def _face(
+        self, index: int, frame: Frame, face: Detection, person: FaceLocations, annotations: ClipAnnotations
+    ) -> FaceFrame:
+        faces, cut = person.faces, self._align(frame, face)
+        points = self._landmarks(index, frame, face, annotations)
+        return FaceFrame(
+            index,
+            cut.crop,
+            face.box,
+            face.score,
+            None if points is None else transform_points(points, cut.matrix),
+            None if annotations.truth is None else float(annotations.truth.intensity[index]),
+            self._person(index, frame, face, person.persons, annotations),
+            Origin.DETECTED if not isinstance(faces, TrackedBox) or faces.is_detected(index) else Origin.TRACKED,
+            cut.matrix,
+        )
 
     def _align(self, frame: Frame, face: Detection) -> Aligned:
         settings = self.settings

@@ -44,21 +44,17 @@ def vote(
 
 
 class TrackedBox:
-    """Locates in each frame what some tracks of a clip show: the first of them, and others of the same appearance.
-
-    Tracks are added in their order. A track that shares a frame with those already chosen shows another person, as
-    nobody is in a frame twice. So does a track of different appearance: its mean histogram or embedding is further from
-    the mean of the chosen ones than the tracker's threshold (only if the tracker was given frames). The paper uses the
-    first track only; adding others is [our choice].
+    """Locates in each frame what some tracks of a clip show, which do not share a frame.
 
     Box and points are interpolated linearly between detections of a track that are at most `max_gap` frames apart.
     Where a track begins or ends, its position also holds for half of the frames up to the next frame that the detector
-    saw, and after the last such frame for the rest of the clip. Positions are not interpolated between tracks, as the
-    face jumped there. `is_detected` distinguishes detected from interpolated positions.
+    saw, and after the last such frame for the rest of the clip, but not beside a cut, as it is not known in which frame
+    of those between the shot began. Positions are not interpolated between tracks, as the face jumped there.
+    `is_detected` distinguishes detected from interpolated positions.
 
     Args:
         tracker: the tracker, after it has seen the whole clip.
-        ordered: tracks of the tracker, the most important first.
+        chosen: tracks of the tracker in temporal order.
         every: the tracker saw every n-th frame.
         max_gap: largest distance in frames between detections that is interpolated; consecutive frames that the
             detector saw always are.
@@ -67,11 +63,12 @@ class TrackedBox:
         ValueError: the tracker was made with `record=False`.
     """
 
-    def __init__(self, tracker: FaceTracker, ordered: Sequence[Track], every: int, max_gap: int) -> None:
-        self.chosen = _tracks_of_one_person(ordered, tracker.settings.appearance)
+    def __init__(self, tracker: FaceTracker, chosen: Sequence[Track], every: int, max_gap: int) -> None:
+        self.chosen = list(chosen)
         self._frames, numbers, self._rows = recorded(tracker).select([track.number for track in self.chosen])
         self._begins = np.diff(numbers, prepend=-1) != 0  # (N,) whether this is the first detection of a track
         self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
+        self._beside_cuts = tracker.beside_cuts
 
     def at(self, index: int) -> Detection | None:
         """Returns what the tracks show in frame `index`, or None if that is nothing."""
@@ -85,7 +82,7 @@ class TrackedBox:
                 return _detection((1 - share) * self._rows[after - 1] + share * self._rows[after])
         if after > 0 and index - self._frames[after - 1] <= self._reach(after - 1):
             return _detection(self._rows[after - 1])
-        if after < len(self._frames) and self._frames[after] - index <= self._every // 2:
+        if after < len(self._frames) and self._frames[after] - index <= self._reach(after, forwards=False):
             return _detection(self._rows[after])
         return None
 
@@ -94,9 +91,11 @@ class TrackedBox:
         after = int(np.searchsorted(self._frames, index))
         return after < len(self._frames) and bool(self._frames[after] == index)
 
-    def _reach(self, row: int) -> int:
-        """Returns for how many frames a position holds after its detection: halfway to the next look, or to the end."""
-        return self._every - 1 if self._frames[row] == self._last_look else self._every // 2
+    def _reach(self, row: int, forwards: bool = True) -> int:
+        """Returns for how many frames a position holds: halfway to the next look, or to the end of the clip."""
+        if self._frames[row] in self._beside_cuts:
+            return 0
+        return self._every - 1 if forwards and self._frames[row] == self._last_look else self._every // 2
 
 
 class MainFace(TrackedBox):
@@ -113,10 +112,22 @@ class MainFace(TrackedBox):
     """
 
     def __init__(self, tracker: FaceTracker, frame_size: tuple[int, int], every: int, max_gap: int = 15) -> None:
-        # a single detection in many frames is taken for a false positive
-        tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
-        votes = vote(tracks, max(tracker.looks, 1), frame_size, tracker.settings.vote.values)
-        super().__init__(tracker, [tracks[i] for i in np.argsort(-votes, kind="stable")], every, max_gap)
+        chosen = tracks_of_one(candidates(tracker, frame_size), tracker.settings.appearance)
+        super().__init__(tracker, chosen, every, max_gap)
+
+
+def candidates(tracker: FaceTracker, frame_size: tuple[int, int]) -> list[Track]:
+    """Returns the tracks that may show a face, those with the most votes first.
+
+    A single detection in many frames is taken for a false positive.
+
+    Args:
+        tracker: the tracker, after it has seen the whole clip; its settings have the weights of the vote.
+        frame_size: (width, height) in pixels.
+    """
+    tracks = [track for track in tracker.tracks if len(track) > 1 or tracker.looks < 4]
+    votes = vote(tracks, max(tracker.looks, 1), frame_size, tracker.settings.vote.values)
+    return [tracks[i] for i in np.argsort(-votes, kind="stable")]
 
 
 def recorded(tracker: FaceTracker) -> DetectionLog:
@@ -130,8 +141,18 @@ def recorded(tracker: FaceTracker) -> DetectionLog:
     return tracker.detections
 
 
-def _tracks_of_one_person(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
-    """Returns the first of the tracks and those that may show the same person, in temporal order."""
+def tracks_of_one(ordered: Sequence[Track], terms: tuple[CostTerm, ...]) -> list[Track]:
+    """Returns the first of the tracks and those that may show the same person, in temporal order.
+
+    Tracks are added in their order. A track that shares a frame with those already chosen shows another person, as
+    nobody is in a frame twice. So does a track of different appearance: its mean histogram or embedding is further from
+    the mean of the chosen ones than the tracker's threshold (only if the tracker was given frames). The paper uses the
+    first track only; adding others is [our choice].
+
+    Args:
+        ordered: tracks, the most important first.
+        terms: the tracker's terms of appearance.
+    """
     spans: list[tuple[int, int, int]] = []  # first frame, last frame, index in `ordered`: ascending, disjoint
     means: list[NDArray[np.float64]] = []  # (D,) for each kind of features, over all frames of the chosen tracks
     length = 0

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.faces.detection import Detection, FaceLocator
-from data_modules.faces.main_face import TrackedBox, recorded
+from data_modules.faces.main_face import TrackedBox, recorded, tracks_of_one
 from data_modules.faces.tracker_settings import TrackerSettings
 from data_modules.faces.tracking import FaceTracker, overlaps
 
@@ -53,6 +53,10 @@ class PersonFinder:
             self._tracker.update(index, persons, frame)
         else:
             self._boxes.add(index, persons)
+
+    def begin_shot(self, index: int) -> None:
+        """Ends the tracks of persons, see `FaceTracker.begin_shot`."""
+        self._tracker.begin_shot(index)
 
     def located(self, faces: FaceLocator) -> PersonLocator:
         """Returns the persons of the clip's main face, after the detector has seen the whole clip."""
@@ -99,7 +103,7 @@ class PersonTracks:
     """Finds the person of a clip's main face among tracks of persons, in every frame.
 
     It is the track that holds the largest share of the face, summed over the frames that the detector saw, and further
-    tracks of the same person, see `TrackedBox`. [our choice] The paper pairs faces and persons before it tracks them.
+    tracks of the same person, see `tracks_of_one`. [our choice] The paper pairs faces and persons before tracking.
 
     Args:
         tracker: the tracker of persons, after it has seen the whole clip.
@@ -116,7 +120,7 @@ class PersonTracks:
             face = faces.at(index)
             held[number] += 0.0 if face is None else _share_held(face.box, row[:4])
         ordered = sorted((track for track in tracks if held[track.number] > 0), key=lambda track: -held[track.number])
-        self._boxes = TrackedBox(tracker, ordered, every, max_gap)
+        self._boxes = TrackedBox(tracker, tracks_of_one(ordered, tracker.settings.appearance), every, max_gap)
 
     def at(self, index: int, face: NDArray[np.floating]) -> Box | None:
         """Returns the (4,) box of the person in frame `index`; None if there is none that overlaps the face."""

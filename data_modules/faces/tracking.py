@@ -31,6 +31,8 @@ class FaceTracker:
         settings: weights, thresholds and k.
         embed: embeds a face, such as a face recognition network. Without it, the term of the embedding is omitted. If
             `update` gets no frames, both terms of appearance are.
+        describe: describes a face, for telling later whether two tracks are of one person: the last of the features
+            whose mean each track keeps. It has no part in the cost.
         max_gap: a track ends when its face is not seen for more frames than this. The default is [our choice].
         record: whether to keep all tracks and detections (68 bytes each), which `MainFace` needs for its vote over the
             whole clip. Otherwise tracks that have ended are dropped, and memory does not grow with the video.
@@ -39,6 +41,7 @@ class FaceTracker:
         detections: the recorded detections; None without `record`.
         looks: number of frames seen.
         last_look: number of the last frame seen, -1 before the first.
+        beside_cuts: numbers of the frames seen just before and after the beginning of a shot.
 
     Raises:
         ValueError: `max_gap` is negative.
@@ -48,6 +51,7 @@ class FaceTracker:
         self,
         settings: TrackerSettings | None = None,
         embed: Embed | None = None,
+        describe: Embed | None = None,
         *,
         max_gap: int = 15,
         record: bool = True,
@@ -56,11 +60,16 @@ class FaceTracker:
             raise ValueError(f"found max_gap = {max_gap}; expected at least 0")
         self.settings, self._max_gap = settings or TrackerSettings(), max_gap
         self.detections = DetectionLog() if record else None
-        self.looks, self.last_look = 0, -1
-        self._embed, self._with_frames = embed, False
+        self.looks, self.last_look, self.beside_cuts = 0, -1, set[int]()
+        self._embed, self._describe, self._with_frames = embed, describe, False
         self._ended: list[Track] = []
         self._live: list[Track] = []
         self._next_number = 0
+
+    @property
+    def embeds(self) -> bool:
+        """Whether faces are embedded by identity."""
+        return self._embed is not None
 
     @property
     def tracks(self) -> list[Track]:
@@ -98,6 +107,12 @@ class FaceTracker:
                 self.detections.add(index, numbers[j], face)
         return numbers
 
+    def begin_shot(self, index: int) -> None:
+        """Ends all tracks, as faces before a cut do not continue after it; frame `index` is the first to be seen."""
+        self._end(self._live)
+        self._live = []
+        self.beside_cuts |= {self.last_look, index}
+
     def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:
         if index <= self.last_look:
             raise ValueError(f"found frame {index} after frame {self.last_look}; expected frames in ascending order")
@@ -112,17 +127,21 @@ class FaceTracker:
         ended = [track for track in self._live if index - track.last_frame > self._max_gap]
         if ended:
             self._live = [track for track in self._live if index - track.last_frame <= self._max_gap]
-            for track in ended:
-                track.end()
-            if self.detections is not None:
-                self._ended += ended
+            self._end(ended)
+
+    def _end(self, tracks: Sequence[Track]) -> None:
+        for track in tracks:
+            track.end()
+        if self.detections is not None:
+            self._ended += tracks
 
     def _features(self, frame: Frame | None, face: Detection) -> tuple[Vector, ...]:
         """Returns the features of appearance (equation 4) in the order of `TrackerSettings.appearance`."""
         if frame is None:
             return ()
-        histograms = colour_histograms(frame, face.box)
-        return (histograms,) if self._embed is None else (histograms, unit_embedding(self._embed, frame, face))
+        embedding = () if self._embed is None else (unit_embedding(self._embed, frame, face),)
+        description = () if self._describe is None else (self._describe(frame, face),)
+        return (colour_histograms(frame, face.box), *embedding, *description)
 
     def _cost(
         self, index: int, faces: Sequence[Detection], features: Sequence[tuple[Vector, ...]]
@@ -131,7 +150,8 @@ class FaceTracker:
         old, new = np.stack([track.box for track in self._live]), np.stack([face.box for face in faces])
         passed = np.array([index - track.last_frame for track in self._live])
         distances, terms = [*_motion(old, new, passed)], [self.settings.position, self.settings.size]
-        for kind, term in zip(range(len(features[0])), self.settings.appearance, strict=False):
+        kinds = len(features[0]) - (self._with_frames and self._describe is not None)
+        for kind, term in zip(range(kinds), self.settings.appearance, strict=False):
             recent = np.stack([track.histories[kind].recent for track in self._live])
             distances.append(cdist(recent, np.stack([vectors[kind] for vectors in features])))
             terms.append(term)

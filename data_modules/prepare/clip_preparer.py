@@ -1,6 +1,7 @@
 """Creates a clip's file in the store: faces, audio and a summary."""
 
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,20 +35,27 @@ class ClipPreparer:
         store: folder of the store.
         device: device that the networks run on; by default a GPU if available.
         threads: number of frames that a detector processes in parallel on a CPU.
+        everybody: whether each person has a file, see `ClipStore.everybody`, or only that of the main face.
 
     Raises:
         DetectorNotFoundError: a package or weights are missing.
     """
 
     def __init__(
-        self, folder: Path, settings: FaceSettings, store: Path, device: str | None = None, threads: int = 1
+        self,
+        folder: Path,
+        settings: FaceSettings,
+        store: Path,
+        device: str | None = None,
+        threads: int = 1,
+        everybody: bool = False,
     ) -> None:
-        self._folder, self._settings, self._store = folder, settings, ClipStore(store)
+        self._folder, self._settings, self._store, self._everybody = folder, settings, ClipStore(store), everybody
         self._extractor = FaceExtractor(settings, device, threads)
         self.description = self._extractor.models.description
 
     def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
-        """Reads a clip and writes its file; yields the progress (0 to 1) and returns the summary.
+        """Reads a clip and writes its files; yields the progress (0 to 1) and returns the (first person's) summary.
 
         Raises:
             UnreadableVideoError: the frames cannot be read.
@@ -76,28 +84,40 @@ class ClipPreparer:
     def _with_faces(
         self, source: VideoSource, annotations: ClipAnnotations, summary: ClipSummary, audio: Path | None
     ) -> Generator[float, None, ClipSummary]:
-        locations = yield from self._extractor.locate(source, annotations)
-        with self._store.writing(summary.clip_id) as writer:
-            faces = 0
-            for face in self._extractor.crop(source, locations, annotations):
-                writer.add(face)
-                faces += 1
+        locations = yield from self._extractor.locate(source, annotations, self._everybody)
+        with ExitStack() as files:
+            names = [self._store.name_of(summary.clip_id, number) for number, _ in enumerate(locations, start=1)]
+            writers = [files.enter_context(self._store.writing(name)) for name in names]
+            faces = [0] * len(writers)
+            for person, face in self._extractor.crop(source, locations, annotations):
+                writers[person].add(face)
+                faces[person] += 1
                 yield (1 + face.index / source.num_frames) / 2
-            audio_reason = self._add_audio(audio, writer)
+            audio_reason = self._add_audio(audio, writers[0])
             count = source.num_frames
             summary = replace(
                 summary,
                 num_frames=count,
-                num_faces=faces,
                 fps=source.fps,
-                reason="" if faces else f"no face found in {counted(count, 'frame')}",
                 broken=source.broken,
                 missing=round(source.missing, 2),
                 width=source.width,
                 height=source.height,
                 audio_reason=audio_reason,
             )
-            return writer.finish(summary, source.timestamps)
+            first, *_ = (
+                writer.finish(
+                    replace(
+                        summary,
+                        clip_id=name,
+                        num_faces=found,
+                        reason="" if found else f"no face found in {counted(count, 'frame')}",
+                    ),
+                    source.timestamps,
+                )
+                for name, writer, found in zip(names, writers, faces, strict=True)
+            )
+            return first
 
     def _sound_alone(self, record: VideoRecord, summary: ClipSummary) -> ClipSummary:
         """Writes the audio of a clip whose pictures are not looked at; damage is not made up for by faces.

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields, is_dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from data_modules.store.clip_file import FORMAT, ClipSummary, FaceFrame
@@ -100,6 +101,16 @@ class ClipStore:
             ValueError: the clip id points outside the store.
         """
         return clip_path(self.folder, clip_id)
+
+    @staticmethod
+    def name_of(clip_id: str, person: int) -> str:
+        """Returns the name of the file of a person of a clip, counted from 1; the first has the clip's own name."""
+        return clip_id if person == 1 else f"{clip_id}.person{person}"
+
+    def everybody(self, clip_id: str) -> list[str]:
+        """Returns the names of the files of each person of a clip; the first has the audio, too."""
+        numbers = takewhile(lambda number: self.path(self.name_of(clip_id, number)).exists(), count(1))
+        return [self.name_of(clip_id, number) for number in numbers]
 
     def clip_ids(self) -> set[str]:
         """Returns the ids of the clips that have a file; no file is opened."""

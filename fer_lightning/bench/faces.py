@@ -30,7 +30,7 @@ LANDMARKS: tuple[Literal["none", "mesh"], ...] = ("none", "mesh")
 
 def locate_by_default(source: VideoSource, settings: FaceSettings, models: FaceModels) -> FaceLocator:
     """Locates faces as the pipeline does: in every n-th frame, several frames at a time, with tracking."""
-    return run_to_end(FaceExtractor(settings, models=models).locate(source, ClipAnnotations())).faces
+    return run_to_end(FaceExtractor(settings, models=models).locate(source, ClipAnnotations()))[0].faces
 
 
 def locate_one_by_one(source: VideoSource, settings: FaceSettings, models: FaceModels) -> FaceLocator:
