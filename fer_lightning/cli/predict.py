@@ -3,6 +3,7 @@
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
@@ -10,7 +11,7 @@ from data_modules.utils.pool import Failure
 from data_modules.utils.text import printable_line
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.predict.data_dictionary import columns_for_help
-from fer_lightning.predict.request import PredictionRequest, RecognitionOptions
+from fer_lightning.predict.request import People, PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos
 from fer_lightning.runs.lookup import find_run
 
@@ -82,6 +83,12 @@ def make_parser() -> CommandParser:
         help="folder of a run or of an ensemble, its name below runs/, or a checkpoint; without it, the suite's own "
         "model, trained on the still images of FER2013 (its card: fer_lightning/predict/models/faces.md)",
     )
+    add(
+        "--people",
+        choices=get_args(People),
+        default=recognition.people,
+        help="whose expressions: of the main face, or of all who are seen for a second or longer (main)",
+    )
     add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
     add("--detector", choices=("mtcnn", "insightface"), default=recognition.detector, help="finds the faces (mtcnn)")
     add("--window", type=float, help="seconds of video for each expression (2; for a model of single images, the hop)")
@@ -128,6 +135,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
             options.head_pose,
             not options.no_calibration,
             options.abstain,
+            options.people,
         ),
         not options.no_video,
         options.workers,

@@ -1,6 +1,6 @@
-"""Writes a copy of a video with the box of the face, its expression and all probabilities drawn in, and the audio."""
+"""Writes a copy of a video with the boxes of faces, their expressions and all probabilities drawn in, and the audio."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from data_modules.video.container import first_picture, open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import UNSURE
-from fer_lightning.predict.timeline import BELOW_THRESHOLD, MISSING, Timeline
+from fer_lightning.predict.timeline import BELOW_THRESHOLD, Timeline
 from fer_lightning.predict.timeline_figure import text_colour_on
-from fer_lightning.report.figures.style import class_colours, plain
+from fer_lightning.report.figures.style import class_colours, person_colour, plain
 from fer_lightning.report.model_label import ModelLabel
 
 MAX_SIDE = 1280  # pixels
@@ -60,18 +60,22 @@ class OverlayImage:
 
 
 class TimelineOverlay:
-    """Draws a timeline onto frames.
+    """Draws the timeline of a person onto frames.
 
     Args:
-        timeline: of the video.
+        timeline: of the person.
         width: of the frames in pixels.
         height: of the frames in pixels.
         right: whether the panel is drawn at the right.
         note: drawn in the upper left corner, if there is room for it.
+        several: whether there are other people, so that the person's number and colour are drawn, too.
     """
 
-    def __init__(self, timeline: Timeline, width: int, height: int, right: bool, note: str = "") -> None:
-        self._timeline, self._labels = timeline, timeline.label
+    def __init__(
+        self, timeline: Timeline, width: int, height: int, right: bool, note: str = "", several: bool = False
+    ) -> None:
+        self._person = timeline.person if several else None
+        self._timeline, self._labels, self._has_prediction = timeline, timeline.label, timeline.has_prediction
         self._size, self._right = (width, height), right
         self._names = [plain(name, 16).replace(r"\$", "$") for name in timeline.class_names]
         self._colours = class_colours(timeline.class_names)
@@ -82,20 +86,25 @@ class TimelineOverlay:
 
     def draw(self, frame: Frame, seconds: float, box: NDArray[np.float32] | None) -> None:
         """Draws the row of a moment onto an (H, W, 3) frame; the box is in pixels of the frame, None without a face."""
-        row = self._timeline.row_at(seconds)
-        label = int(self._labels[row])
-        panel, margin = self._panel(row), self._text
+        panel, margin = self._panel(self._timeline.row_at(seconds)), self._text
         width, height = self._size
         if panel.width <= 0.5 * width and panel.height <= 0.8 * height:
             panel.paste(frame, width - panel.width - margin if self._right else margin, height - panel.height - margin)
         if self._note.width <= width and 4 * self._note.height <= height:
             self._note.paste(frame, 0, 0)
-        if box is None:
-            return
+        if box is not None:
+            self.draw_box(frame, seconds, box)
+
+    def draw_box(self, frame: Frame, seconds: float, box: NDArray[np.float32]) -> None:
+        """Draws the face's box, (4,) in pixels of the (H, W, 3) frame, with the expression of a moment."""
+        row = self._timeline.row_at(seconds)
+        label, (width, height) = int(self._labels[row]), self._size
         left, top, right, bottom = (round(float(value)) for value in np.clip(box, -width, 2 * width + height))
         colour = ImageColor.getrgb(self._colours[label]) if label >= 0 else DIM
+        if self._person is not None:
+            colour = ImageColor.getrgb(person_colour(self._person))
         cv2.rectangle(frame, (left, top), (right, bottom), colour, max(1, self._text // 6), cv2.LINE_AA)
-        if label != MISSING:
+        if self._has_prediction[row] or self._person is not None:
             tag = self._tag(row)
             above = top - tag.height if top >= tag.height else min(bottom, height - tag.height)
             tag.paste(frame, min(max(left, 0), max(width - tag.width, 0)), above)
@@ -108,16 +117,24 @@ class TimelineOverlay:
         return OverlayImage(_with_translucent_background(picture, 0))
 
     def _draw_tag(self, row: int) -> OverlayImage:
-        """Draws a tag such as `happiness 87 %` in the expression's colour, or a grey `unsure 41 %`."""
+        """Draws a tag such as `happiness 87 %` in the expression's colour, or a grey `unsure 41 %`.
+
+        If there are several people, the person's number comes first, in a field of the person's colour.
+        """
         label = int(self._labels[row])
-        name, colour = (self._names[label], self._colours[label]) if label >= 0 else (UNSURE, UNSURE_COLOUR)
-        text = f"{name}  {100 * self._timeline.confidence[row]:.0f} %"
+        fields = [] if self._person is None else [(str(self._person), person_colour(self._person))]
+        if self._has_prediction[row]:
+            name, colour = (self._names[label], self._colours[label]) if label >= 0 else (UNSURE, UNSURE_COLOUR)
+            fields.append((f"{name}  {100 * self._timeline.confidence[row]:.0f} %", colour))
         font, space = _font(round(1.2 * self._text), bold=True), self._text // 2
-        width = round(font.getlength(text)) + 2 * space
+        widths = [round(font.getlength(text)) + 2 * space for text, _ in fields]
         height = round(1.9 * self._text)
-        picture = Image.new("RGBA", (width, height), colour)
-        ink = text_colour_on(colour)
-        ImageDraw.Draw(picture).text((space, height / 2), text, fill=ink, font=font, anchor="lm")
+        picture, left = Image.new("RGBA", (sum(widths), height)), 0
+        for (text, colour), width in zip(fields, widths, strict=True):
+            pen = ImageDraw.Draw(picture)
+            pen.rectangle((left, 0, left + width - 1, height), fill=colour)
+            pen.text((left + space, height / 2), text, fill=text_colour_on(colour), font=font, anchor="lm")
+            left += width
         return OverlayImage(picture)
 
     def _draw_panel(self, row: int) -> OverlayImage:
@@ -125,15 +142,17 @@ class TimelineOverlay:
         label, text = int(self._labels[row]), self._text
         font, strong = _font(text), _font(text, bold=True)
         line, pad, bar = round(1.55 * text), text, 7 * text
-        if label == MISSING:
-            missing = self._timeline.missing_label
+        who = "" if self._person is None else f"person {self._person}"
+        if not self._has_prediction[row]:
+            missing = ": ".join(filter(None, (who, self._timeline.name(label))))
             picture = Image.new("RGB", (round(strong.getlength(missing)) + 2 * pad, line + pad), DARK)
             ImageDraw.Draw(picture).text((pad, picture.height / 2), missing, fill=PALE, font=strong, anchor="lm")
             return OverlayImage(_with_translucent_background(picture, text // 2))
         names = round(max(strong.getlength(name) for name in self._names))
         left = pad + names + text // 2
         width = left + bar + round(strong.getlength(" 100 %")) + pad
-        heading = f"{UNSURE}: below {100 * self._timeline.threshold:.1f} %" if label == BELOW_THRESHOLD else ""
+        unsure = f"{UNSURE}: below {100 * self._timeline.threshold:.1f} %" if label == BELOW_THRESHOLD else ""
+        heading = ", ".join(filter(None, (who, unsure)))
         width = max(width, round(strong.getlength(heading)) + 2 * pad)
         above = pad + line * bool(heading)
         picture = Image.new("RGB", (width, above + line * len(self._names) + pad), DARK)
@@ -163,22 +182,33 @@ def _with_translucent_background(picture: Image.Image, radius: int) -> Image.Ima
 
 
 def write_annotated(
-    source: VideoSource, timeline: Timeline, faces: VideoFaces, scale: float, path: Path, label: ModelLabel
+    source: VideoSource,
+    timeline: Timeline,
+    faces: VideoFaces,
+    scale: float,
+    path: Path,
+    label: ModelLabel,
+    others: Sequence[tuple[Timeline, VideoFaces]] = (),
 ) -> Iterator[int]:
     """Writes the annotated video as H.264 and AAC, each frame at its own time; yields the index of each frame.
 
     Args:
         source: the video, at most `MAX_SIDE` pixels wide and high.
-        timeline: its expressions.
-        faces: its faces.
+        timeline: the expressions of the first person, whose probabilities are drawn, too.
+        faces: of the first person.
         scale: size of the source's frames divided by that of the frames in which the faces were found.
         path: of the new file, which is written in place; pass a temporary one.
         label: of the model, which is named in a corner, and whole in the comment of the file.
+        others: expressions and faces of further people.
     """
     times = source.timestamps
     width, height = max(2, source.width // 2 * 2), max(2, source.height // 2 * 2)
     middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
-    overlay = TimelineOverlay(timeline, width, height, right=middle < width / 2, note=label.trained_on)
+    right, note, several = middle < width / 2, label.trained_on, bool(others)
+    people = [
+        (TimelineOverlay(each, width, height, right, note, several), its_faces)
+        for each, its_faces in ((timeline, faces), *others)
+    ]
     audio_blocks = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
     block = next(audio_blocks, None)
     with av.open(str(path.absolute()), "w", options={"movflags": "faststart"}) as file:
@@ -191,9 +221,11 @@ def write_annotated(
         last = -1
         for index, picture in source.frames():
             frame = np.ascontiguousarray(_fit(picture, width, height))
-            position = int(np.searchsorted(faces.frame_index, index))
-            has_face = position < len(faces) and faces.frame_index[position] == index
-            overlay.draw(frame, float(times[index]), faces.box[position] * scale if has_face else None)
+            for overlay, its_faces in people[1:]:
+                if (box := its_faces.box_at(index)) is not None:
+                    overlay.draw_box(frame, float(times[index]), box * np.float32(scale))
+            main = faces.box_at(index)
+            people[0][0].draw(frame, float(times[index]), None if main is None else main * np.float32(scale))
             last = max(last + 1, round(float(times[index]) * CLOCK))  # timestamps must increase
             encoded = av.VideoFrame.from_ndarray(frame, format="rgb24")
             encoded.pts, encoded.time_base = last, Fraction(1, CLOCK)

@@ -21,19 +21,27 @@ TYPE = "default-lt"  # ELAN's own name of an ordinary tier's type
 
 
 def webvtt(expressions: VideoExpressions) -> bytes:
-    """Returns subtitles: a cue for each stretch of one expression, with its mean confidence."""
+    """Returns subtitles: a cue for each stretch of one expression, with its mean confidence.
+
+    Of several people, each cue names its person, and stretches without an expression have none.
+    """
     offset = start_of_pictures(Path(expressions.video.path))
     note = printable_line(f"{expressions.label.summary} {expressions.label.origin}").replace("-->", "->")
     blocks = ["WEBVTT", f"NOTE {note}"]
-    for stretch in expressions.timeline.stretches:
+    people = expressions.people
+    cues = [(stretch, person.number) for person in people for stretch in person.timeline.stretches]
+    if len(people) > 1:
+        cues = [(stretch, number) for stretch, number in cues if stretch.confidence is not None]
+    for stretch, number in sorted(cues, key=lambda cue: (cue[0].start, cue[1])):
         share = "" if stretch.confidence is None else f" {100 * stretch.confidence:.0f} %"
-        text = html.escape(printable_line(stretch.expression), quote=False) + share
+        text = f"person {number}: " * (len(people) > 1)
+        text += html.escape(printable_line(stretch.expression), quote=False) + share
         blocks.append(f"{_clock(stretch.start + offset)} --> {_clock(stretch.end + offset)}\n{text}")
     return ("\n\n".join(blocks) + "\n").encode()
 
 
 def elan(expressions: VideoExpressions, folder: Path) -> bytes:
-    """Returns a document of ELAN: a tier with the stretches of one expression, and one with their mean confidence.
+    """Returns a document of ELAN: tiers with each person's stretches of one expression, and their mean confidence.
 
     Args:
         expressions: of the video.
@@ -75,30 +83,38 @@ def elan(expressions: VideoExpressions, folder: Path) -> bytes:
 def _add_tiers(document: ElementTree.Element, expressions: VideoExpressions, offset: float) -> None:
     """Adds the times, then the tiers that refer to them, as the schema orders them."""
     times = ElementTree.SubElement(document, "TIME_ORDER")
-    stretches, numbers = expressions.timeline.stretches, count(1)
-    edges = [stretches[0].start, *(stretch.end for stretch in stretches)]
-    for number, seconds in enumerate(edges):
-        slot = {"TIME_SLOT_ID": f"ts{number}", "TIME_VALUE": str(round(1000 * (seconds + offset)))}
+    people, numbers = expressions.people, count(1)
+    stretches = {person.number: person.timeline.stretches for person in people}
+    edges = sorted({edge for parts in stretches.values() for part in parts for edge in (part.start, part.end)})
+    slots = {seconds: f"ts{number}" for number, seconds in enumerate(edges)}
+    for seconds, identifier in slots.items():
+        slot = {"TIME_SLOT_ID": identifier, "TIME_VALUE": str(round(1000 * (seconds + offset)))}
         ElementTree.SubElement(times, "TIME_SLOT", slot)
-    values = {
-        "expression": [stretch.expression for stretch in stretches],
-        "confidence": ["" if each.confidence is None else f"{each.confidence:.3f}" for each in stretches],
-    }
-    for name, texts in values.items():
-        tier = {"TIER_ID": name, "LINGUISTIC_TYPE_REF": TYPE, "PARTICIPANT": "person 1", "ANNOTATOR": "fer_lightning"}
-        parent = ElementTree.SubElement(document, "TIER", tier)
-        for place, text in enumerate(texts):
-            if text:
-                aligned = ElementTree.SubElement(
-                    ElementTree.SubElement(parent, "ANNOTATION"),
-                    "ALIGNABLE_ANNOTATION",
-                    {
-                        "ANNOTATION_ID": f"a{next(numbers)}",
-                        "TIME_SLOT_REF1": f"ts{place}",
-                        "TIME_SLOT_REF2": f"ts{place + 1}",
-                    },
-                )
-                ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = printable_line(text)
+    for person, parts in stretches.items():
+        values = {
+            "expression": [part.expression for part in parts],
+            "confidence": ["" if part.confidence is None else f"{part.confidence:.3f}" for part in parts],
+        }
+        for name, texts in values.items():
+            tier = {
+                "TIER_ID": f"{name} {person}" if len(people) > 1 else name,
+                "LINGUISTIC_TYPE_REF": TYPE,
+                "PARTICIPANT": f"person {person}",
+                "ANNOTATOR": "fer_lightning",
+            }
+            parent = ElementTree.SubElement(document, "TIER", tier)
+            for part, text in zip(parts, texts, strict=True):
+                if text:
+                    aligned = ElementTree.SubElement(
+                        ElementTree.SubElement(parent, "ANNOTATION"),
+                        "ALIGNABLE_ANNOTATION",
+                        {
+                            "ANNOTATION_ID": f"a{next(numbers)}",
+                            "TIME_SLOT_REF1": slots[part.start],
+                            "TIME_SLOT_REF2": slots[part.end],
+                        },
+                    )
+                    ElementTree.SubElement(aligned, "ANNOTATION_VALUE").text = printable_line(text)
 
 
 def _clock(seconds: float) -> str:

@@ -6,14 +6,20 @@ FOLDER = "folder"
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     (FOLDER, "text", "folder of the video's results; only in the table of all videos, where it tells videos apart"),
     ("video", "text", "name of the file"),
-    ("person", "whole number", "number of the person; 1 is the main face of the video; empty for sound alone"),
+    (
+        "person",
+        "whole number",
+        "number of the person; 1 is the main face of the video, further ones are those of --people all; empty for "
+        "sound alone",
+    ),
     ("time", "seconds", "middle of the row, counted from the first picture"),
     ("start", "seconds", "start of the row"),
     ("end", "seconds", "end of the row, where the next one starts"),
     (
         "expression",
         "text",
-        "the most probable class; or `no face`, `no audio`, `no face or audio`; or `unsure` with `--abstain`",
+        "the most probable class; or `no face`, `no audio`, `no face or audio`; or `another person`, who is seen while "
+        "this one is not; or `unsure` with `--abstain`",
     ),
     ("confidence", "0 to 1", "probability of the most probable class; empty without a face or audio"),
     ("p_CLASS", "0 to 1", "probability of each class; they sum to 1; empty without a face or audio"),
@@ -37,9 +43,10 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 
 INTRODUCTION = """# Columns of the tables
 
-Tables are UTF-8 with commas and a header. There is a row for each `--hop` seconds (0.5), judged on the `--window`
-seconds around it: 2, so that neighbouring rows share most of what they have seen and are not independent observations;
-models of single images judge each row by the frame in its middle alone.
+Tables are UTF-8 with commas and a header. There is a row for each person and each `--hop` seconds (0.5), judged on the
+`--window` seconds around it: 2, so that neighbouring rows share most of what they have seen and are not independent
+observations; models of single images judge each row by the frame in its middle alone. With `--people all`, somebody who
+leaves and is seen again has a new number unless it is sure who it is.
 Cells are empty where there is no value. A text that a spreadsheet would take for a formula begins with an apostrophe.
 
 What the model was trained on, how good it is, and what nobody has checked is in `expressions.json` under
@@ -48,6 +55,8 @@ What the model was trained on, how good it is, and what nobody has checked is in
 """
 
 RECIPES = """
+The recipes take the people of a video together; to tell them apart, group by `folder` and `person`.
+
 ## pandas
 ```python
 import pandas as pd

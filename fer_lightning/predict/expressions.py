@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ class VideoFacts:
     frames: int
     duration: float  # seconds
     broken: int  # packets or images that cannot be decoded
-    frames_with_face: int
+    frames_with_face: int  # of anybody whose expressions are recognised
     audio: float  # seconds; 0 if there is no audio, or only silence
     audio_reason: str  # what is wrong with the audio track; empty if nothing is
     missing: float = 0.0  # seconds at its end that the file declares but does not have, as it was cut off
@@ -58,32 +59,56 @@ class VideoFacts:
 
 @dataclass(frozen=True, eq=False)
 class FaceTrack:
-    """Where the face is in each of the M frames that show it."""
+    """Where a face is in each of the M frames that show it."""
 
     time: NDArray[np.float64]  # (M,) seconds
     box: NDArray[np.float32]  # (M, 4) left, top, right and bottom in pixels of the video
 
 
 @dataclass(frozen=True, eq=False)
+class Person:
+    """Somebody in a video: their expressions over time, and where their face is."""
+
+    timeline: Timeline
+    track: FaceTrack
+
+    @property
+    def number(self) -> int:
+        """The number of the person: 1 for that of the main face."""
+        return self.timeline.person
+
+    @property
+    def expressions(self) -> tuple[Window, ...]:
+        """The windows of the video one by one, each with this person's expression."""
+        return self.timeline.windows
+
+
+@dataclass(frozen=True, eq=False)
 class VideoExpressions:
     """The expressions of one video, with what is needed to say where they come from and to draw them.
 
-    Iterating over it gives its windows.
+    Iterating over it gives its windows, those of each person after those of the one before.
     """
 
     video: VideoFacts
     settings: PredictionSettings
     label: ModelLabel
-    timeline: Timeline
-    track: FaceTrack
+    timeline: Timeline  # of the first person, who has the main face
+    track: FaceTrack  # likewise
     sound: NDArray[np.float32]  # (N, 2) lowest and highest sample in N equal parts of the video; NaN without audio
     left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
+    others: tuple[Person, ...] = ()  # everybody but the first person, if all are asked for
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Everybody whose expressions were recognised: that of the main face, or all by their numbers."""
+        return (Person(self.timeline, self.track), *self.others)
 
     def __len__(self) -> int:
-        return len(self.timeline.start)
+        return len(self.timeline.start) * len(self.people)
 
     def __iter__(self) -> Iterator[Window]:
-        return iter(self.timeline.windows)
+        return chain.from_iterable(person.expressions for person in self.people)
 
     @property
     def all_missing(self) -> str:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.head_pose import head_pose_in_frame
+from data_modules.store.clip_store import ClipStore
 from data_modules.store.stored_clip import StoredClip
 from fer_lightning.predict.timeline import TimelineRows
 
@@ -14,14 +15,16 @@ CACHED_CROPS = 256  # decoded crops, as successive windows overlap
 
 
 class VideoFaces:
-    """All M faces of a video in the order of time, and its audio, both read from the file on demand.
+    """All M faces of one person of a video in the order of time, and its audio, both read from the file on demand.
 
     Args:
-        clip: the video's file in a store.
+        clip: the file of one person of the video in a store.
+        sound: the file that has the audio, if it is another one.
     """
 
-    def __init__(self, clip: StoredClip) -> None:
+    def __init__(self, clip: StoredClip, sound: StoredClip | None = None) -> None:
         self.clip, self.frame_index = clip, clip.frame_index  # (M,)
+        self._sound = sound or clip
         boxes = clip.optional("box")
         self.box = np.zeros((0, 4), np.float32) if boxes is None else boxes  # (M, 4)
         self._crop = lru_cache(maxsize=CACHED_CROPS)(self._decode)
@@ -42,11 +45,17 @@ class VideoFaces:
         """Converts (K, 2) ranges of frames [first, stop) to the (K, 2) ranges of positions of their faces."""
         return np.asarray(np.searchsorted(self.frame_index, frames), dtype=np.int64)
 
+    def box_at(self, index: int) -> NDArray[np.float32] | None:
+        """Returns the (4,) box of the face in a frame; None without a face."""
+        position = int(np.searchsorted(self.frame_index, index))
+        seen = position < len(self) and self.frame_index[position] == index
+        return np.asarray(self.box[position], np.float32) if seen else None
+
     def audio(self, start: float, stop: float) -> NDArray[np.float32]:
         """Returns the (n,) samples at `AUDIO_RATE` between two times in seconds; none outside of the audio track."""
-        start, stop = max(start, 0.0), min(stop, self.clip.summary.audio)
+        start, stop = max(start, 0.0), min(stop, self._sound.summary.audio)
         is_empty = round(start * AUDIO_RATE) >= round(stop * AUDIO_RATE)
-        samples = None if is_empty else self.clip.audio(start, stop)
+        samples = None if is_empty else self._sound.audio(start, stop)
         return np.zeros(0, np.float32) if samples is None else samples
 
     def has_audio(self, rows: TimelineRows) -> NDArray[np.bool_]:
@@ -58,6 +67,12 @@ class VideoFaces:
 
     def _find_row_audio(self, rows: TimelineRows) -> NDArray[np.bool_]:
         return np.array([self.audio(start, stop).any() for start, stop in rows.window.tolist()], dtype=np.bool_)
+
+
+def faces_of_everybody(store: ClipStore, name: str) -> list[VideoFaces]:
+    """Opens the faces of each person of a video; there is one person at least."""
+    first, *others = map(store.open, store.everybody(name))
+    return [VideoFaces(first), *(VideoFaces(each, first) for each in others)]
 
 
 def face_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:

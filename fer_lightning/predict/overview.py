@@ -25,10 +25,11 @@ LABEL = ("model", "trained_on", "world", "result", "not_validated")
 
 @dataclass(frozen=True)
 class VideoSummary:
-    """What is shown of one video."""
+    """What is shown of one video, or of one of several people in it."""
 
     folder: str
     name: str
+    person: int | None  # None if there is one
     duration: float  # seconds
     face_share: float
     frames: int  # 0 for sound alone
@@ -51,24 +52,25 @@ def write_overview(out: Path) -> Path:
         NotWritableError: the folder cannot be written to.
     """
     folders = sorted(path for path in out.iterdir() if path.is_dir() and source_video(path) is not None)
-    videos, left_out = [], []
+    summaries, left_out = list[VideoSummary](), []
     for folder in folders:
         content = json.loads((folder / CONTENT).read_bytes())
         if content["format"] == FORMAT and (folder / TABLE).is_file():
-            videos.append(_summary(folder.name, content))
+            summaries += _summaries(folder.name, content)
         else:
             left_out.append(folder.name)
-    class_names = tuple(sorted({name for video in videos for name in video.class_names}))
+    class_names = tuple(sorted({name for each in summaries for name in each.class_names}))
+    videos = list(dict.fromkeys(each.folder for each in summaries))
     _write_table(out, videos, class_names)
     atomic_write(out / DICTIONARY, data_dictionary().encode())
-    labels = {json.dumps(video.label): video.label for video in videos}
+    labels = {json.dumps(each.label): each.label for each in summaries}
     page = render(
         TEMPLATE,
         count=counted(len(videos), "video"),
         labels=list(labels.values()),
         header=("video", "seconds", "face in % of frames", "most", *class_names, "none", "world"),
         numbers=(1, 2, *range(4, 5 + len(class_names))),
-        rows=[_row(video, class_names, out) for video in videos],
+        rows=[_row(each, class_names, out) for each in summaries],
         table=ALL_ROWS,
         dictionary=DICTIONARY,
         left_out=left_out,
@@ -83,18 +85,24 @@ def data_dictionary() -> str:
     return f"{INTRODUCTION}{table}\n{RECIPES}"
 
 
-def _summary(folder: str, content: dict[str, Any]) -> VideoSummary:
+def _summaries(folder: str, content: dict[str, Any]) -> list[VideoSummary]:
+    """Returns what is shown of each person of a video, or of the only one."""
     video, label = content["video"], content["model_label"]
-    return VideoSummary(
-        folder,
-        printable_line(Path(video["path"]).name),
-        float(video["duration"]),
-        float(video["face_share"]),
-        int(video["frames"]),
-        {str(entry["expression"]): float(entry["share"]) for entry in content["summary"]},
-        tuple(map(str, content["class_names"])),
-        {name: str(label[name]) for name in LABEL},
-    )
+    only = {"person": None, "face_share": video["face_share"], "summary": content["summary"]}
+    return [
+        VideoSummary(
+            folder,
+            printable_line(Path(video["path"]).name),
+            person["person"],
+            float(video["duration"]),
+            float(person["face_share"]),
+            int(video["frames"]),
+            {str(entry["expression"]): float(entry["share"]) for entry in person["summary"]},
+            tuple(map(str, content["class_names"])),
+            {name: str(label[name]) for name in LABEL},
+        )
+        for person in content.get("people", [only])
+    ]
 
 
 def _row(video: VideoSummary, class_names: tuple[str, ...], out: Path) -> dict[str, object]:
@@ -103,8 +111,8 @@ def _row(video: VideoSummary, class_names: tuple[str, ...], out: Path) -> dict[s
     colours = dict(zip(class_names, class_colours(class_names), strict=True))
     faces = f"{100 * video.face_share:.1f}" if video.frames else ""
     return {
-        "name": video.name,
-        "address": address(out / video.folder / PAGE, out),
+        "name": video.name if video.person is None else f"{video.name}, person {video.person}",
+        "address": address(out / video.folder / PAGE, out) + (f"#person={video.person}" if video.person else ""),
         "cells": (f"{video.duration:.1f}", faces, video.most, *shares, f"{100 * none:.1f}", video.label["world"]),
         "strip": [
             {"width": f"{100 * share:.2f}", "colour": colours[name]}
@@ -114,14 +122,14 @@ def _row(video: VideoSummary, class_names: tuple[str, ...], out: Path) -> dict[s
     }
 
 
-def _write_table(out: Path, videos: list[VideoSummary], class_names: tuple[str, ...]) -> None:
+def _write_table(out: Path, folders: list[str], class_names: tuple[str, ...]) -> None:
     """Writes the rows of all videos; cells of classes that a video's model does not have are empty."""
     names = (FOLDER, *BEFORE, *(PREFIX + name for name in class_names), *AFTER)
     with atomic_file(out / ALL_ROWS) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, names, restval="", lineterminator="\n")
         table.writeheader()
-        for video in videos:
-            table.writerows({FOLDER: cell(video.folder)} | row for row in _rows_of(out / video.folder / TABLE))
+        for folder in folders:
+            table.writerows({FOLDER: cell(folder)} | row for row in _rows_of(out / folder / TABLE))
 
 
 def _rows_of(path: Path) -> Iterator[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The page of a video: one HTML file that plays it, draws the face's box and shows its expressions over time."""
+"""The page of a video: one HTML file that plays it, draws faces' boxes and shows their expressions over time."""
 
 import math
 import os
@@ -11,10 +11,10 @@ import numpy as np
 from data_modules.utils.files import atomic_write
 from data_modules.video.container import start_of_pictures
 from data_modules.video.reader import is_video_file
-from fer_lightning.predict.expressions import VideoExpressions
-from fer_lightning.predict.settings import UNSURE
+from fer_lightning.predict.expressions import FaceTrack, Person, VideoExpressions, VideoFacts
+from fer_lightning.predict.settings import ANOTHER_PERSON, UNSURE
 from fer_lightning.predict.timeline_figure import format_duration, text_colour_on
-from fer_lightning.report.figures.style import class_colours
+from fer_lightning.report.figures.style import class_colours, person_colour
 from fer_lightning.report.html import render, script_json
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,17 +40,22 @@ def write_page(
         NotWritableError: the folder cannot be written to.
     """
     video, settings, label = expressions.video, expressions.settings, expressions.label
-    kind = _kind(expressions)
+    kind, people = _kind(expressions), expressions.people
+    shares = {person.number: person.timeline.shares() for person in people}
     page = render(
         TEMPLATE,
         title=video.name,
-        lead=f"{format_duration(video.duration)}, {video.face_text}",
+        lead=f"{format_duration(video.duration)}, {video.face_text}" + f", {len(people)} people" * (len(people) > 1),
         label=label,
         kind=kind,
         ratio=f"{max(video.width, 1)} / {max(video.height, 1)}",
         source=address(Path(video.path), path.parent) if kind != "none" else "",
         duration=f"{video.duration:.2f}",
-        shares=[(name, f"{100 * share:.1f} %") for name, share in expressions.timeline.shares()],
+        people=list(shares),
+        shares=[
+            (name, [f"{100 * share:.1f} %" if (share := dict(each).get(name)) else "" for each in shares.values()])
+            for name in dict.fromkeys(name for each in shares.values() for name, _ in each)
+        ],
         method=f"{settings.model_facts.model}, an expression every {settings.hop:g} s from the {settings.window:g} s "
         f"around it. {settings.confidence.describe()}",
         files=files,
@@ -86,26 +91,37 @@ def _content(expressions: VideoExpressions, kind: Kind, fallback: str) -> dict[s
         "inks": [text_colour_on(colour) for colour in colours],
         "missing": expressions.all_missing,
         "unsure": UNSURE,
+        "another": ANOTHER_PERSON,
         "duration": round(video.duration, MILLISECONDS),
         "hop": expressions.settings.hop,
         "start": timeline.start.round(MILLISECONDS).tolist(),
         "end": timeline.end.round(MILLISECONDS).tolist(),
-        "label": timeline.label.tolist(),
-        "shares": [
-            None if math.isnan(row[0]) else [round(share, 3) for share in row]
-            for row in timeline.probabilities.tolist()
-        ],
+        **_of_person(expressions.people[0], video),
+        "others": [_of_person(person, video) for person in expressions.others],
         "size": [max(video.width, 1), max(video.height, 1)],
-        "track": _track(expressions),
         "sound": _sound(expressions),
         "offset": round(start_of_pictures(Path(video.path)), MILLISECONDS) if kind == "video" else 0.0,
         "fallback": fallback,
     }
 
 
-def _track(expressions: VideoExpressions) -> dict[str, Any]:
+def _of_person(person: Person, video: VideoFacts) -> dict[str, Any]:
+    """Returns the labels and probabilities of a person's rows, and where their face is."""
+    return {
+        "person": person.number,
+        "colour": person_colour(person.number),
+        "label": person.timeline.label.tolist(),
+        "shares": [
+            None if math.isnan(row[0]) else [round(share, 3) for share in row]
+            for row in person.timeline.probabilities.tolist()
+        ],
+        "track": _track(person.track, video),
+    }
+
+
+def _track(track: FaceTrack, video: VideoFacts) -> dict[str, Any]:
     """Returns the boxes with their times, and for how long each is shown if no other follows."""
-    track, interval = expressions.track, 1 / (expressions.video.fps or 25)
+    interval = 1 / (video.fps or 25)
     step = max(1, math.ceil(len(track.time) / MAX_BOXES))
     return {
         "time": track.time[::step].round(MILLISECONDS).tolist(),

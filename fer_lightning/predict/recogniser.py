@@ -26,8 +26,8 @@ from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import TrainedEnsemble, load_run
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
-from fer_lightning.predict.expressions import FaceTrack, VideoFacts
-from fer_lightning.predict.faces import VideoFaces, face_shares, head_poses
+from fer_lightning.predict.expressions import FaceTrack, Person, VideoFacts
+from fer_lightning.predict.faces import VideoFaces, face_shares, faces_of_everybody, head_poses
 from fer_lightning.predict.own_model import own_model
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
@@ -36,6 +36,7 @@ from fer_lightning.predict.settings import PredictionSettings
 from fer_lightning.predict.shared_faces import shared_face_settings
 from fer_lightning.predict.timeline import Timeline, TimelineRows, Window, plan_rows, video_duration
 from fer_lightning.predict.waveform import envelope
+from fer_lightning.predict.windows import MIN_FACE_SHARE
 from fer_lightning.report.model_label import label_of
 from fer_lightning.runs.lookup import find_run
 
@@ -110,8 +111,8 @@ class Recogniser:
             DetectorNotFoundError: the detector is not installed.
             UnreadableVideoError: the file cannot be read, or has nothing that the model uses.
         """
-        with self._extracted(Path(path)) as faces:
-            return self.recognise(Path(path).resolve(), faces)
+        with self._extracted(Path(path)) as people:
+            return self.recognise(Path(path).resolve(), people)
 
     def frames(self, frames: NDArray[np.uint8], fps: float) -> Recognition:
         """Recognises the expressions of successive frames in memory, without audio.
@@ -124,8 +125,8 @@ class Recogniser:
             DetectorNotFoundError: the detector is not installed.
             ValueError: the array has another shape or type.
         """
-        with self._extracted(FrameArray(frames, fps)) as faces:
-            return self.recognise(NAME, faces)
+        with self._extracted(FrameArray(frames, fps)) as people:
+            return self.recognise(NAME, people)
 
     def images(self, paths: Iterable[str | Path]) -> Iterator[Recognition]:
         """Recognises the expression of each image by itself, and yields them in order, with one window each.
@@ -139,13 +140,22 @@ class Recogniser:
     def windows(self, path: str | Path) -> Iterator[Window]:
         """Yields the windows of a video as they are recognised, after the faces of the whole video have been found.
 
+        If all people are asked for, the windows of each person follow those of the one before.
+
         Raises:
             DetectorNotFoundError: the detector is not installed.
             UnreadableVideoError: the file cannot be read, or has nothing that the model uses.
         """
-        with self._extracted(Path(path)) as faces:
-            for rows, predictions in self._parts(faces, self._rows(faces, Path(path))):
-                yield from self._timeline(faces, rows, predictions).windows
+        with self._extracted(Path(path)) as people:
+            all_rows = self._rows(people[0], Path(path))
+            for number, faces in enumerate(people, start=1):
+                for rows, predictions in self._parts(faces, all_rows):
+                    yield from self._timeline(people, number, rows, predictions).windows
+
+    @property
+    def everybody(self) -> bool:
+        """Whether the faces of all people are extracted: those of a model that sees faces, if asked for."""
+        return self.options.people == "all" and self._classifier.facts.uses_faces
 
     def settings_for(self, paths: Sequence[Path]) -> FaceSettings:
         """Returns how the faces of these files are extracted; no network is loaded for sound alone."""
@@ -153,20 +163,29 @@ class Recogniser:
             return replace(self.face_settings, detector="none", landmarks="none", person="none")
         return self.face_settings
 
-    def recognise(self, path: Path, faces: VideoFaces, advance: Advance = lambda done: None) -> Recognition:
+    def recognise(self, path: Path, people: Sequence[VideoFaces], advance: Advance = lambda done: None) -> Recognition:
         """Recognises the expressions of a video whose faces have been extracted with `face_settings`.
 
         Args:
             path: of the video.
-            faces: its faces and its audio.
+            people: the faces of each person, and its audio.
             advance: receives the share of the work that is done, 0 to 1.
 
         Raises:
             UnreadableVideoError: it has nothing that the model uses.
         """
-        clip, times, rows = faces.clip.summary, faces.clip.times, self._rows(faces, path)
-        parts = [predictions for _, predictions in self._parts(faces, rows, advance)]
-        predictions = RowPredictions.joined(parts)
+        first = people[0]
+        clip, times, rows = first.clip.summary, first.clip.times, self._rows(first, path)
+        predictions = [
+            RowPredictions.joined([part for _, part in self._parts(faces, rows, _share_of(advance, done, len(people)))])
+            for done, faces in enumerate(people)
+        ]
+        found = [
+            Person(
+                self._timeline(people, number, rows, predicted), FaceTrack(times[faces.frame_index], faces.box.copy())
+            )
+            for number, (faces, predicted) in enumerate(zip(people, predictions, strict=True), start=1)
+        ]
         duration = float(rows.end[-1])
         video = VideoFacts(
             path=str(path),
@@ -176,7 +195,7 @@ class Recogniser:
             frames=len(times),
             duration=duration,
             broken=clip.broken,
-            frames_with_face=len(faces),
+            frames_with_face=len(np.unique(np.concatenate([faces.frame_index for faces in people]))),
             audio=clip.audio,
             audio_reason=clip.audio_reason,
             missing=clip.missing,
@@ -185,15 +204,16 @@ class Recogniser:
             video,
             self.settings,
             self.label,
-            self._timeline(faces, rows, predictions),
-            FaceTrack(times[faces.frame_index], faces.box.copy()),
-            envelope(faces, duration),
-            predictions.left_out(),
+            found[0].timeline,
+            found[0].track,
+            envelope(first, duration),
+            RowPredictions.joined(predictions).left_out(),
+            tuple(found[1:]),
         )
 
     @contextmanager
-    def _extracted(self, source: Path | FrameArray) -> Iterator[VideoFaces]:
-        """Extracts the faces of a video into a temporary file, which is deleted when the block ends."""
+    def _extracted(self, source: Path | FrameArray) -> Iterator[list[VideoFaces]]:
+        """Extracts the faces of each person of a video into temporary files, which are deleted when the block ends."""
         name = str(next(self._numbers))
         try:
             with self._lock:
@@ -203,14 +223,16 @@ class Recogniser:
                     record = VideoRecord(name, str(source.absolute()), "")
                     work = self._preparer(self.settings_for([source]))(record)
                 run_to_end(work)
-            yield VideoFaces(self._store.open(name))
+            yield faces_of_everybody(self._store, name)
         finally:
-            self._store.path(name).unlink(missing_ok=True)
+            self._store.discard(self._store.everybody(name))
 
     def _preparer(self, settings: FaceSettings) -> ClipPreparer:
         """Returns what extracts faces with these settings; its networks are loaded in the first call."""
         if settings not in self._preparers:
-            self._preparers[settings] = make_preparer(settings, self._store.folder, self.device)
+            self._preparers[settings] = make_preparer(
+                settings, self._store.folder, self.device, everybody=self.everybody
+            )
         return self._preparers[settings]
 
     def _rows(self, faces: VideoFaces, path: Path) -> TimelineRows:
@@ -247,8 +269,12 @@ class Recogniser:
             done += len(part.start)
             yield part, predictions
 
-    def _timeline(self, faces: VideoFaces, rows: TimelineRows, predictions: RowPredictions) -> Timeline:
-        confidence = self.settings.confidence
+    def _timeline(
+        self, people: Sequence[VideoFaces], number: int, rows: TimelineRows, predictions: RowPredictions
+    ) -> Timeline:
+        """Returns the rows of the person of that number, counted from 1."""
+        confidence, faces = self.settings.confidence, people[number - 1]
+        others = [face_shares(each, rows) >= MIN_FACE_SHARE for each in people if each is not faces]
         return Timeline(
             self.class_names,
             rows.start,
@@ -259,10 +285,14 @@ class Recogniser:
             self.settings.missing_label,
             head_poses(faces, rows),
             confidence.threshold,
+            number,
+            np.any(others, axis=0) if others else None,
         )
 
 
-def make_preparer(settings: FaceSettings, store: Path, device: torch.device, processes: int = 1) -> ClipPreparer:
+def make_preparer(
+    settings: FaceSettings, store: Path, device: torch.device, processes: int = 1, everybody: bool = False
+) -> ClipPreparer:
     """Returns what extracts the faces of files that are named by absolute paths.
 
     Args:
@@ -270,12 +300,13 @@ def make_preparer(settings: FaceSettings, store: Path, device: torch.device, pro
         store: folder of the faces.
         device: where networks run.
         processes: that extract faces at the same time.
+        everybody: whether the faces of each person are extracted, or only the main one's.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
     """
     threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(processes, 1))
-    return ClipPreparer(Path.cwd(), settings, store, "cuda" if device.type == "cuda" else "cpu", threads)
+    return ClipPreparer(Path.cwd(), settings, store, "cuda" if device.type == "cuda" else "cpu", threads, everybody)
 
 
 def select_device(name: str) -> torch.device:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from data_modules.faces.settings import FaceSettings
 
 WINDOW = 2.0  # seconds, for models of several frames or of audio
 
 Detector = Literal["mtcnn", "insightface"]
+People = Literal["main", "all"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class RecognitionOptions:
         head_pose: find the landmarks that head pose needs even if the model does not use them.
         calibrate: use the model's temperature if one is known.
         abstain: the largest error among answered rows; None to answer all.
+        people: whose expressions: of the main face, or of all who are seen for a second or longer, with a model of
+            faces. Person 1 is that of the main face.
 
     Raises:
         ValueError: a value is invalid; the message names the option of `fer predict`.
@@ -38,6 +41,7 @@ class RecognitionOptions:
     head_pose: bool = False
     calibrate: bool = True
     abstain: float | None = None
+    people: People = "main"
 
     def __post_init__(self) -> None:
         window = WINDOW if self.window is None else self.window
@@ -48,6 +52,8 @@ class RecognitionOptions:
             )
         if self.every < 1:
             raise ValueError(f"--every {self.every}: expected 1 (every frame) or more")
+        if self.people not in get_args(People):
+            raise ValueError(f"--people {self.people}: expected {' or '.join(get_args(People))}")
         if self.abstain is not None and not 0 < self.abstain < 1:
             raise ValueError(f"--abstain {self.abstain:g}: expected a share of errors between 0 and 1, such as 0.1")
         if self.abstain is not None and not self.calibrate:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from data_modules.utils.time_limit import with_time_limit
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
-from fer_lightning.predict.faces import VideoFaces
+from fer_lightning.predict.faces import VideoFaces, faces_of_everybody
 from fer_lightning.predict.overview import write_overview
 from fer_lightning.predict.page import write_page
 from fer_lightning.predict.recogniser import Recogniser, make_preparer
@@ -60,7 +60,7 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
         store = ClipStore(Path(scratch).absolute())
-        make = partial(make_preparer, settings, store.folder, recogniser.device, request.workers)
+        make = partial(make_preparer, settings, store.folder, recogniser.device, request.workers, recogniser.everybody)
         records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(request.videos)]
         write, stages = ResultWriter(request, recogniser, store), Stages()
         for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces):
@@ -101,25 +101,25 @@ class ResultWriter:
             TimeoutError: the disk of the video does not answer.
         """
         begin = stages.finish_faces(path, summary.clip_id)
-        faces = VideoFaces(self._store.open(summary.clip_id))
+        people = faces_of_everybody(self._store, summary.clip_id)
         with stages.track(100, "recognising expressions, per cent") as advance:
-            found = self._recogniser.recognise(path.resolve(), faces, lambda share: advance(round(100 * share)))
+            found = self._recogniser.recognise(path.resolve(), people, lambda share: advance(round(100 * share)))
         folder = output_folder(path, self._request.out, self._taken)
         (folder / VIDEO).unlink(missing_ok=True)  # an earlier one would not agree with the new tables
         found.save_csv(folder / TABLE)
         found.save_json(folder / CONTENT)
         found.save_elan(folder / ELAN)
         found.save_webvtt(folder / SUBTITLES)
-        atomic_write(folder / PICTURE, timeline_png(found, faces, faces.clip.times))
+        atomic_write(folder / PICTURE, timeline_png(found, people[0], people[0].clip.times))
         recognised = time.perf_counter() - begin
         wanted, no_video = self._request.video and not summary.is_sound_alone, ""
         if wanted:
             try:
-                self._annotate(path, folder / VIDEO, found, faces, stages)
+                self._annotate(path, folder / VIDEO, found, people, stages)
             except (UnreadableVideoError, av.error.FFmpegError, TimeoutError) as error:
                 no_video = first_line(error)
         has_video = wanted and not no_video
-        self._store.path(summary.clip_id).unlink()
+        self._store.discard(self._store.everybody(summary.clip_id))
         files = (TABLE, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))
         page = partial(write_page, found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
         list(with_time_limit(lambda: iter((page(),)), TIME_LIMIT))  # it looks into the video
@@ -127,7 +127,9 @@ class ResultWriter:
         files = (PAGE, *files)
         return VideoResult(found, folder, files, recognised, time.perf_counter() - begin, no_video)
 
-    def _annotate(self, path: Path, target: Path, found: Recognition, faces: VideoFaces, stages: Stages) -> None:
+    def _annotate(
+        self, path: Path, target: Path, found: Recognition, people: Sequence[VideoFaces], stages: Stages
+    ) -> None:
         """Writes the annotated video.
 
         Raises:
@@ -140,7 +142,8 @@ class ResultWriter:
         def frames(temporary: Path) -> Iterator[int]:
             small = open_video(path, max_side=MAX_SIDE)
             scale = small.width / found.video.width
-            return write_annotated(small, found.timeline, faces, scale, temporary, found.label)
+            others = [(each.timeline, faces) for each, faces in zip(found.others, people[1:], strict=True)]
+            return write_annotated(small, found.timeline, people[0], scale, temporary, found.label, others)
 
         tracked = stages.track(found.video.frames, "writing video")
         with atomic_file(target) as temporary, writing_to(target.parent), tracked as advance:

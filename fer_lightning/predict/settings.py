@@ -13,6 +13,7 @@ from fer_lightning.evaluation.selective import Abstention
 UNSURE = "unsure"
 NO_FACE, NO_AUDIO = "no face", "no audio"
 NEITHER = "no face or audio"
+ANOTHER_PERSON = "another person"
 
 
 @dataclass(frozen=True)

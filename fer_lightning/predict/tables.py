@@ -9,6 +9,7 @@ from data_modules.faces.head_pose import ANGLES
 from data_modules.utils.csv_tables import csv_bytes
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.expressions import VideoExpressions
+from fer_lightning.predict.timeline import Timeline
 from fer_lightning.predict.video_files import FORMAT
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ BEFORE = ("video", "person", "time", "start", "end", "expression", "confidence")
 AFTER = ("face_share", "audio", *ANGLES, "reason", "world")
 DIGITS = {"time": 3, "start": 3, "end": 3} | dict.fromkeys(ANGLES, 2)
 OTHER_DIGITS = 5  # of shares
-MAIN_PERSON = 1
 
 
 def column_names(class_names: tuple[str, ...]) -> tuple[str, ...]:
@@ -27,13 +27,13 @@ def column_names(class_names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def table_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
-    """Yields a row for each window by the names of its columns; None where there is no value."""
+    """Yields a row for each person and window by the names of its columns; None where there is no value."""
     video = expressions.video
     for window in expressions:
         shares = window.probabilities or dict.fromkeys(expressions.timeline.class_names)
         yield {
             "video": video.name,
-            "person": None if video.is_sound_alone else MAIN_PERSON,
+            "person": None if video.is_sound_alone else window.person,
             "time": window.time,
             "start": window.start,
             "end": window.end,
@@ -72,10 +72,14 @@ def data_frame(expressions: VideoExpressions) -> "pd.DataFrame":
 
 
 def json_content(expressions: VideoExpressions) -> bytes:
-    """Returns the rows of the table with the video, the settings, the label and a summary; missing values are null."""
-    timeline, video = expressions.timeline, expressions.video
+    """Returns the rows of the table with the video, the settings, the label and a summary; missing values are null.
+
+    If there are several people, each has a summary, too, and each row has the number of its person.
+    """
+    timeline, video, people = expressions.timeline, expressions.video, expressions.people
     rows = [
-        {
+        ({"person": window.person} if len(people) > 1 else {})
+        | {
             "time": _rounded("time", window.time),
             "start": _rounded("start", window.start),
             "end": _rounded("end", window.end),
@@ -95,11 +99,25 @@ def json_content(expressions: VideoExpressions) -> bytes:
         "model_label": expressions.label.to_dict(),
         "settings": expressions.settings.to_dict(),
         "class_names": list(timeline.class_names),
-        "summary": [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()],
+        "summary": _summary(timeline),
         "left_out": [{"member": name, "rows": count} for name, count in expressions.left_out],
         "rows": rows,
     }
+    if len(people) > 1:
+        content["people"] = [
+            {
+                "person": person.number,
+                "face_share": _rounded("face_share", len(person.track.time) / max(video.frames, 1)),
+                "summary": _summary(person.timeline),
+            }
+            for person in people
+        ]
     return json.dumps(content, indent=1, allow_nan=False).encode()
+
+
+def _summary(timeline: Timeline) -> list[dict[str, Any]]:
+    """Returns the share of time of each expression."""
+    return [{"expression": name, "share": round(share, 4)} for name, share in timeline.shares()]
 
 
 def _rounded(name: str, value: float | None) -> float | None:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from data_modules.faces.head_pose import ANGLES
 from data_modules.video.source import UnreadableVideoError
-from fer_lightning.predict.settings import NO_FACE, UNSURE
+from fer_lightning.predict.settings import ANOTHER_PERSON, NO_FACE, UNSURE
 
 MAX_ROWS = 500_000  # three days at two rows a second
-MISSING, BELOW_THRESHOLD = -1, -2  # labels of rows without an expression: no input, or not enough confidence
+MISSING, BELOW_THRESHOLD = -1, -2  # labels of rows without an expression: no input, or not enough confidence,
+ANOTHER = -3  # or no input as somebody else is seen, but not this person
 TOLERANCE = 1e-6  # seconds, for rounding errors in the times of frames
 
 
@@ -91,6 +92,7 @@ class Window:
     audio: bool  # whether there is audio in the window around the row
     head_pose: tuple[float | None, float | None, float | None]  # mean yaw, pitch and roll, degrees; None if unknown
     reason: str  # why there is no expression; empty where there is one
+    person: int = 1  # number of the person, 1 for that of the main face
 
     @property
     def time(self) -> float:
@@ -110,7 +112,7 @@ class Stretch:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """The K rows of one video with their predictions."""
+    """The K rows of one person of a video with their predictions."""
 
     class_names: tuple[str, ...]
     start: NDArray[np.float64]  # (K,) seconds
@@ -121,6 +123,8 @@ class Timeline:
     missing_label: str = NO_FACE  # of rows without an expression
     head_pose: NDArray[np.float64] | None = None  # (K, 3) mean over the row's window, degrees; NaN if unknown
     threshold: float = 0.0  # of confidence, below which a row is unsure
+    person: int = 1  # number of the person, 1 for that of the main face
+    others: NDArray[np.bool_] | None = None  # (K,) whether somebody else is seen; None if nobody else is known
 
     @property
     def angles(self) -> list[list[float | None]]:
@@ -141,10 +145,11 @@ class Timeline:
 
     @property
     def label(self) -> NDArray[np.int64]:
-        """The index, (K,), of each row's expression in the class list; `MISSING` or `BELOW_THRESHOLD` for none."""
+        """The index, (K,), of each row's expression in the class list; a negative label for none."""
         best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
         sure = np.nan_to_num(self.confidence) >= self.threshold
-        return np.where(self.has_prediction, np.where(sure, best, BELOW_THRESHOLD), MISSING)
+        missing = np.where(False if self.others is None else self.others, ANOTHER, MISSING)
+        return np.where(self.has_prediction, np.where(sure, best, BELOW_THRESHOLD), missing)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -153,7 +158,8 @@ class Timeline:
 
     def name(self, label: int) -> str:
         """Returns the name of a class, or the label of rows without an expression."""
-        return {MISSING: self.missing_label, BELOW_THRESHOLD: UNSURE}.get(label) or self.class_names[label]
+        none = {MISSING: self.missing_label, BELOW_THRESHOLD: UNSURE, ANOTHER: ANOTHER_PERSON}
+        return none.get(label) or self.class_names[label]
 
     @property
     def reasons(self) -> list[str]:
@@ -161,7 +167,7 @@ class Timeline:
         return [
             f"confidence {confidence:.5f} is below {self.threshold:.5f}"
             if label == BELOW_THRESHOLD
-            else self.missing_label * (label == MISSING)
+            else self.name(label) * (label < 0)
             for label, confidence in zip(self.label.tolist(), self.confidence.tolist(), strict=True)
         ]
 
@@ -174,12 +180,13 @@ class Timeline:
                 start,
                 end,
                 self.name(label),
-                None if label == MISSING else confidence,
-                None if label == MISSING else dict(zip(self.class_names, probabilities, strict=True)),
+                None if math.isnan(confidence) else confidence,
+                None if math.isnan(confidence) else dict(zip(self.class_names, probabilities, strict=True)),
                 None if math.isnan(faces) else faces,
                 audio,
                 (angles[0], angles[1], angles[2]),
                 reason,
+                self.person,
             )
             for start, end, label, confidence, probabilities, faces, audio, angles, reason in zip(
                 *(column.tolist() for column in columns), self.angles, self.reasons, strict=True
@@ -195,7 +202,7 @@ class Timeline:
                 float(self.start[first]),
                 float(self.end[stop - 1]),
                 self.name(int(label[first])),
-                None if label[first] == MISSING else float(confidence[first:stop].mean()),
+                None if math.isnan(confidence[first]) else float(confidence[first:stop].mean()),
             )
             for first, stop in stretches_of(label)
         )

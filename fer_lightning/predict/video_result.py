@@ -6,6 +6,7 @@ from pathlib import Path
 from data_modules.utils.text import damage, printable_line
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.settings import NO_FACE
+from fer_lightning.predict.timeline import Timeline
 from fer_lightning.predict.timeline_figure import format_duration
 from fer_lightning.predict.video_files import VIDEO
 
@@ -27,7 +28,7 @@ class VideoResult:
         size = "" if video.is_sound_alone else f", {video.width} x {video.height}"
         text = f"{format_duration(video.duration)}{size}, {self._faces()}. {self._missing_audio()}"
         text += f"{self._ensemble()}{self._expressions()}"
-        if self.expressions.timeline.has_prediction.any():
+        if any(person.timeline.has_prediction.any() for person in self.expressions.people):
             text += self.expressions.settings.confidence.describe()
         if damaged := damage(video.broken, video.missing):
             text += f"Not all of it could be read: {damaged}. "
@@ -41,10 +42,12 @@ class VideoResult:
 
     def _expressions(self) -> str:
         """Lists the share of time of each expression."""
-        video, timeline = self.expressions.video, self.expressions.timeline
+        video, timeline, people = self.expressions.video, self.expressions.timeline, self.expressions.people
+        if len(people) > 1:
+            each = (f"Person {person.number}: {_shares(person.timeline)} of the time. " for person in people)
+            return f"{len(people)} people. {''.join(each)}"
         if timeline.has_prediction.any():
-            shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares())
-            return f"{shares} of the time{self._no_face_rule()}. "
+            return f"{_shares(timeline)} of the time{self._no_face_rule()}. "
         if video.frames_with_face and self.expressions.settings.model_facts.uses_faces:
             return f"No row has a face in half of its frames, so all rows are labelled `{timeline.missing_label}`. "
         return ""
@@ -63,7 +66,7 @@ class VideoResult:
             return ""
         members = f"{printable_line(facts.model)}: {printable_line(facts.shares)}"
         text = f"Ensemble {printable_line(facts.checkpoint)}, {members}. "
-        total = int(self.expressions.timeline.has_prediction.sum())
+        total = sum(int(person.timeline.has_prediction.sum()) for person in self.expressions.people)
         for name, count in self.expressions.left_out:
             text += f"{printable_line(name)} has no say in {count} of {total} rows. "
         return text
@@ -87,3 +90,7 @@ class VideoResult:
             return f"Its audio is not complete{reason}. " if reason else ""
         consequence = "expressions are of its faces alone" if timeline.has_prediction.any() else "no expression"
         return f"It has no audio{reason}: {consequence}. "
+
+
+def _shares(timeline: Timeline) -> str:
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in timeline.shares())

@@ -1,15 +1,17 @@
-// `data` holds the rows of the timeline, the boxes of the face and the outline of the audio; times are in seconds.
+// `data` holds the rows of the timeline, the outline of the audio and, of each person, labels, probabilities and the
+// boxes of the face; times are in seconds.
 const byId = id => document.getElementById(id);
 const media = byId("media"), slider = byId("time"), chart = byId("chart"), tip = byId("tip"), boxes = byId("boxes");
-const MISSING = -1, UNSURE = -2, BAND = 26, AREAS = 150, SOUND = data.sound ? 44 : 0, AXIS = 20, GAP = 4;
+const MISSING = -1, UNSURE = -2, ANOTHER = -3, BAND = 26, AREAS = 150, SOUND = data.sound ? 44 : 0, AXIS = 20, GAP = 4;
 const HEIGHT = BAND + GAP + AREAS + (SOUND ? GAP + SOUND : 0) + AXIS;
+const people = [data, ...data.others], several = people.length > 1;
 const rows = data.start.length, shown = data.names.map(() => true);
-let offset = data.offset, time = 0, zoom = 1, usable = false, drawBoxes = true, hover = null, picture = null;
+let who = people[0], offset = data.offset, time = 0, zoom = 1, usable = false, drawBoxes = true, hover = null, picture = null;
 
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const clamp = t => Math.min(Math.max(t, 0), data.duration);
 const percent = share => `${(100 * share).toFixed(0)} %`;
-const labelName = label => label === MISSING ? data.missing : label === UNSURE ? data.unsure : data.names[label];
+const labelName = label => ({ [MISSING]: data.missing, [UNSURE]: data.unsure, [ANOTHER]: data.another })[label] ?? data.names[label];
 const clock = t => {
   const tenths = Math.round(t * 10), seconds = Math.floor(tenths / 10) % 60, minutes = Math.floor(tenths / 600) % 60;
   const hours = Math.floor(tenths / 36000), two = value => String(value).padStart(2, "0");
@@ -22,16 +24,20 @@ function lastAt(values, t) {
   return low - 1;
 }
 const rowAt = t => Math.max(0, lastAt(data.start, t + 1e-6));
-const highest = row => data.label[row] === MISSING ? null : Math.max(...data.shares[row]);
-const described = row => { const best = highest(row); return labelName(data.label[row]) + (best === null ? "" : ` ${percent(best)}`); };
+const highest = (row, person = who) => person.shares[row] === null ? null : Math.max(...person.shares[row]);
+const described = (row, person = who) => { const best = highest(row, person); return labelName(person.label[row]) + (best === null ? "" : ` ${percent(best)}`); };
 
-// Stretches of one expression.
-const stretches = [];
-for (let row = 0; row < rows; row++) {
-  const last = stretches[stretches.length - 1];
-  if (last && last.label === data.label[row]) { last.stop = row + 1; last.end = data.end[row]; }
-  else stretches.push({ label: data.label[row], first: row, stop: row + 1, start: data.start[row], end: data.end[row] });
+// Stretches of one expression of the person who is shown.
+function findStretches() {
+  const found = [];
+  for (let row = 0; row < rows; row++) {
+    const last = found[found.length - 1];
+    if (last && last.label === who.label[row]) { last.stop = row + 1; last.end = data.end[row]; }
+    else found.push({ label: who.label[row], first: row, stop: row + 1, start: data.start[row], end: data.end[row] });
+  }
+  return found;
 }
+let stretches = findStretches();
 
 // The view: all of the video, or a part around the present moment.
 function view() {
@@ -54,14 +60,14 @@ function drawPicture(width) {
   const blank = css("--blank"), ink = css("--ink"), soft = css("--soft"), perPixel = (to - from) / width;
   for (let x = 0; x < width; x++) {
     const first = rowAt(from + x * perPixel), last = Math.max(first, rowAt(Math.min(to, from + (x + 1) * perPixel) - 1e-9));
-    const label = data.label[rowAt(from + (x + 0.5) * perPixel)];
+    const label = who.label[rowAt(from + (x + 0.5) * perPixel)];
     pen.fillStyle = label >= 0 ? data.colours[label] : blank;
     pen.fillRect(x, 0, 1, BAND);
     const sums = data.names.map(() => 0);
     let count = 0, unsure = 0;
-    for (let row = first; row <= last; row++) if (data.label[row] !== MISSING) {
-      count += 1; unsure += data.label[row] === UNSURE;
-      data.shares[row].forEach((share, i) => { sums[i] += share; });
+    for (let row = first; row <= last; row++) if (who.shares[row] !== null) {
+      count += 1; unsure += who.label[row] === UNSURE;
+      who.shares[row].forEach((share, i) => { sums[i] += share; });
     }
     pen.fillStyle = blank;
     pen.fillRect(x, BAND + GAP, 1, AREAS);
@@ -125,24 +131,31 @@ function drawChart() {
   line(time, css("--ink"), 2);
 }
 
+// Each face has its expression; of several people, each has a number in a colour of its own, too.
 function drawBox() {
   if (!boxes) return;
   const width = boxes.clientWidth, height = boxes.clientHeight, pen = setUp(boxes, width, height);
-  const found = lastAt(data.track.time, time + data.track.tolerance);
-  if (!usable || !drawBoxes || found < 0 || time - data.track.time[found] > data.track.gap) return;
-  const row = rowAt(time), label = data.label[row], colour = label >= 0 ? data.colours[label] : "#aaaaae";
+  if (usable && drawBoxes) for (const person of people) drawFace(pen, width, height, person);
+}
+function drawFace(pen, width, height, person) {
+  const { track } = person, found = lastAt(track.time, time + track.tolerance);
+  if (found < 0 || time - track.time[found] > track.gap) return;
+  const row = rowAt(time), label = person.label[row], colour = label >= 0 ? data.colours[label] : "#aaaaae";
   const [x, y] = [width / data.size[0], height / data.size[1]];
-  const [left, top, right, bottom] = data.track.box.slice(4 * found, 4 * found + 4);
-  pen.lineWidth = Math.max(2, width / 300); pen.strokeStyle = colour;
+  const [left, top, right, bottom] = track.box.slice(4 * found, 4 * found + 4);
+  pen.lineWidth = Math.max(2, width / 300); pen.strokeStyle = several ? person.colour : colour;
   pen.strokeRect(left * x, top * y, (right - left) * x, (bottom - top) * y);
-  if (label === MISSING) return;
-  pen.font = `600 ${Math.max(12, width / 48)}px system-ui, sans-serif`;
-  const text = described(row), size = Math.max(12, width / 48) * 1.7, wide = pen.measureText(text).width + 12;
-  const tagLeft = Math.min(Math.max(left * x, 0), Math.max(0, width - wide));
+  const fields = several ? [[String(person.person), person.colour, "#111"]] : [];
+  if (person.shares[row] !== null) fields.push([described(row, person), colour, label >= 0 ? data.inks[label] : "#111"]);
+  pen.font = `600 ${Math.max(12, width / 48)}px system-ui, sans-serif`; pen.textBaseline = "middle";
+  const size = Math.max(12, width / 48) * 1.7, widths = fields.map(([text]) => pen.measureText(text).width + 12);
+  let tagLeft = Math.min(Math.max(left * x, 0), Math.max(0, width - widths.reduce((a, b) => a + b, 0)));
   const tagTop = top * y >= size ? top * y - size : Math.min(bottom * y, height - size);
-  pen.fillStyle = colour; pen.fillRect(tagLeft, tagTop, wide, size);
-  pen.fillStyle = label >= 0 ? data.inks[label] : "#111"; pen.textBaseline = "middle";
-  pen.fillText(text, tagLeft + 6, tagTop + size / 2);
+  fields.forEach(([text, paper, ink], i) => {
+    pen.fillStyle = paper; pen.fillRect(tagLeft, tagTop, widths[i], size);
+    pen.fillStyle = ink; pen.fillText(text, tagLeft + 6, tagTop + size / 2);
+    tagLeft += widths[i];
+  });
 }
 
 // The present moment beside the video; a click on a class hides it in the areas.
@@ -157,9 +170,9 @@ const bars = data.names.map((name, i) => {
   return { fill, value };
 });
 function tell() {
-  const row = rowAt(time), shares = data.label[row] === MISSING ? null : data.shares[row];
+  const row = rowAt(time), shares = who.shares[row];
   byId("clock").textContent = `${clock(time)} of ${clock(data.duration)}`;
-  byId("current").textContent = described(row);
+  byId("current").textContent = (several ? `${who.person}: ` : "") + described(row);
   bars.forEach(({ fill, value }, i) => {
     fill.style.width = shares ? `${100 * shares[i]}%` : "0";
     value.textContent = shares ? percent(shares[i]) : "–";
@@ -224,7 +237,7 @@ slider.addEventListener("pointermove", event => {
   hover = position(event);
   if (event.buttons & 1 && zoom === 1) seek(hover); // zoomed, the view would run away under the pointer
   const row = rowAt(hover), lines = [`${clock(hover)}  ${described(row)}`];
-  if (data.label[row] !== MISSING) data.shares[row].map((share, i) => [share, data.names[i]]).sort((a, b) => b[0] - a[0])
+  if (who.shares[row] !== null) who.shares[row].map((share, i) => [share, data.names[i]]).sort((a, b) => b[0] - a[0])
     .forEach(([share, name]) => lines.push(`${percent(share).padStart(6)}  ${name}`));
   tip.textContent = lines.join("\n");
   tip.hidden = false;
@@ -239,9 +252,10 @@ slider.addEventListener("keydown", event => {
     Home: () => seek(0), End: () => seek(data.duration), " ": toggle, n: () => change(1), p: () => change(-1),
     "+": () => setZoom(+byId("zoom").value + 0.1), "-": () => setZoom(+byId("zoom").value - 0.1),
   }[event.key];
-  if (event.ctrlKey || event.metaKey || event.altKey || !(move || act)) return;
+  const person = several ? people[event.key - 1] : undefined;
+  if (event.ctrlKey || event.metaKey || event.altKey || !(move || act || person)) return;
   event.preventDefault();
-  if (move) seek(time + move * data.hop); else act();
+  if (move) seek(time + move * data.hop); else if (act) act(); else show(person);
 });
 byId("play").addEventListener("click", toggle);
 byId("back").addEventListener("click", () => change(-1));
@@ -250,8 +264,8 @@ byId("zoom").addEventListener("input", event => setZoom(+event.target.value));
 
 // The table of stretches, made when it is opened.
 const table = byId("stretches");
-table.closest("details").addEventListener("toggle", () => {
-  if (table.tBodies[0].rows.length) return;
+function listStretches() {
+  if (table.tBodies[0].rows.length || !table.closest("details").open) return;
   const swatch = label => { const mark = document.createElement("span"); mark.className = "swatch"; if (label >= 0) mark.style.background = data.colours[label]; return mark; };
   for (const part of stretches) {
     const line = table.tBodies[0].insertRow(), button = document.createElement("button");
@@ -260,11 +274,29 @@ table.closest("details").addEventListener("toggle", () => {
     line.insertCell().append(button);
     line.insertCell().textContent = clock(part.end);
     line.insertCell().append(swatch(part.label), labelName(part.label));
-    const sum = part.label === MISSING ? 0 : Array.from({ length: part.stop - part.first }, (_, i) => highest(part.first + i)).reduce((a, b) => a + b, 0);
+    const sum = who.shares[part.first] === null ? 0 : Array.from({ length: part.stop - part.first }, (_, i) => highest(part.first + i)).reduce((a, b) => a + b, 0);
     const cell = line.insertCell();
-    cell.className = "number"; cell.textContent = part.label === MISSING ? "" : percent(sum / (part.stop - part.first));
+    cell.className = "number"; cell.textContent = who.shares[part.first] === null ? "" : percent(sum / (part.stop - part.first));
   }
+}
+table.closest("details").addEventListener("toggle", listStretches);
+
+// People are switched by buttons and digits; an address may name one, such as #person=2.
+const buttons = !several ? [] : people.map(person => {
+  const button = document.createElement("button"), mark = document.createElement("span");
+  button.type = "button"; mark.className = "swatch"; mark.style.background = person.colour; mark.style.border = "1px solid var(--line)";
+  button.append(mark, `Person ${person.person}`);
+  button.addEventListener("click", () => show(person));
+  byId("people").append(button);
+  return button;
 });
+function show(person) {
+  who = person; stretches = findStretches();
+  buttons.forEach((button, i) => button.setAttribute("aria-pressed", people[i] === who));
+  table.tBodies[0].replaceChildren(); listStretches();
+  redraw();
+}
+if (several) show(people.find(person => location.hash === `#person=${person.person}`) || people[0]);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 new ResizeObserver(redraw).observe(slider);
 if (location.hash.startsWith("#t=")) seek(parseFloat(location.hash.slice(3)) || 0); else update();

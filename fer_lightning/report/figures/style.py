@@ -26,6 +26,7 @@ CLASS_COLOURS = {
     "surprise": SKY,
 }
 EXTRA_COLOURS = ("#6A3D9A", "#7F5539", "#2F4B4B", "#B04A7A")  # of class names that are not listed above
+PERSON_COLOURS = ("#FFFFFF", "#FFE119", "#00E5FF", "#FF5FD2", "#8CFF3F", "#C9A7FF")  # bright, as they lie on pictures
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DPI = 150
 
@@ -70,6 +71,11 @@ def class_colours(class_names: Sequence[str]) -> list[str]:
     """Returns a colour for each class; an expression has the same colour in every figure, whatever the class list."""
     others = [name for name in class_names if name not in CLASS_COLOURS]
     return [CLASS_COLOURS.get(name) or EXTRA_COLOURS[others.index(name) % len(EXTRA_COLOURS)] for name in class_names]
+
+
+def person_colour(number: int) -> str:
+    """Returns the colour of the person of that number, counted from 1; after the last colour comes the first again."""
+    return PERSON_COLOURS[(number - 1) % len(PERSON_COLOURS)]
 
 
 def plain(text: str, limit: int = 48) -> str:
