@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 from fer_lightning.evaluation.metrics import METRICS, Metric, confusions_of
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -113,6 +112,8 @@ class Resamples:
             low: the smallest value that is possible.
             high: the largest one.
         """
+        from scipy.stats import norm, t  # takes a second to import, and help needs none of it
+
         if self.clusters < 2:
             return UNKNOWN
         variance, degrees = self.variance()
@@ -133,6 +134,8 @@ class Resamples:
         variance, degrees = self.variance()
         if not variance:
             return float(value == 0)
+        from scipy.stats import t  # takes a second to import, and help needs none of it
+
         return float(2 * t.sf(abs(value) / math.sqrt(variance), degrees))
 
 

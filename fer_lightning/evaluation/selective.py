@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 from fer_lightning.evaluation.answers import Answers
 
@@ -69,6 +68,8 @@ def error_bound(errors: int, answered: int, failure: float) -> float:
 
     It is the `b` for which at most `errors` errors in `answered` independent trials have the probability `failure`.
     """
+    from scipy.stats import beta  # takes a second to import, and help needs none of it
+
     return 1.0 if errors >= answered else float(beta.ppf(1 - failure, errors + 1, answered - errors))
 
 

@@ -135,7 +135,7 @@ def test_one_person_gives_the_same_either_way(run, tmp_path, monkeypatch):
 def test_an_unknown_choice_is_refused(video, run):
     with pytest.raises(ValueError, match="--people everyone: expected main or all"):
         RecognitionOptions(people="everyone")
-    with pytest.raises(SystemExit):
+    with pytest.raises(ValueError, match="--people: invalid choice: 'everyone'"):
         fer_predict(video, "--checkpoint", run, "--people", "everyone")
 
 
