@@ -68,7 +68,8 @@ class TimelineOverlay:
         height: of the frames in pixels.
         right: whether the panel is drawn at the right.
         note: drawn in the upper left corner, if there is room for it.
-        several: whether there are other people, so that the person's number and colour are drawn, too.
+        several: whether there are other people, so that the person's number and colour are drawn, but no panel, which
+            might hide one of them.
     """
 
     def __init__(
@@ -80,25 +81,21 @@ class TimelineOverlay:
         self._names = [plain(name, 16).replace(r"\$", "$") for name in timeline.class_names]
         self._colours = class_colours(timeline.class_names)
         self._text = max(10, round(min(width, height * 1.6) / 48))
-        self._note = self._draw_note(plain(note, 80))
+        self._note = self._draw_note(plain(note, 80)) if note else None
         self._panel = lru_cache(maxsize=2)(self._draw_panel)
         self._tag = lru_cache(maxsize=2)(self._draw_tag)
 
     def draw(self, frame: Frame, seconds: float, box: NDArray[np.float32] | None) -> None:
         """Draws the row of a moment onto an (H, W, 3) frame; the box is in pixels of the frame, None without a face."""
-        panel, margin = self._panel(self._timeline.row_at(seconds)), self._text
-        width, height = self._size
-        if panel.width <= 0.5 * width and panel.height <= 0.8 * height:
-            panel.paste(frame, width - panel.width - margin if self._right else margin, height - panel.height - margin)
-        if self._note.width <= width and 4 * self._note.height <= height:
-            self._note.paste(frame, 0, 0)
-        if box is not None:
-            self.draw_box(frame, seconds, box)
-
-    def draw_box(self, frame: Frame, seconds: float, box: NDArray[np.float32]) -> None:
-        """Draws the face's box, (4,) in pixels of the (H, W, 3) frame, with the expression of a moment."""
         row = self._timeline.row_at(seconds)
         label, (width, height) = int(self._labels[row]), self._size
+        panel, margin = self._panel(row), self._text
+        if self._person is None and panel.width <= 0.5 * width and panel.height <= 0.8 * height:
+            panel.paste(frame, width - panel.width - margin if self._right else margin, height - panel.height - margin)
+        if self._note is not None and self._note.width <= width and 4 * self._note.height <= height:
+            self._note.paste(frame, 0, 0)
+        if box is None:
+            return
         left, top, right, bottom = (round(float(value)) for value in np.clip(box, -width, 2 * width + height))
         colour = ImageColor.getrgb(self._colours[label]) if label >= 0 else DIM
         if self._person is not None:
@@ -142,17 +139,15 @@ class TimelineOverlay:
         label, text = int(self._labels[row]), self._text
         font, strong = _font(text), _font(text, bold=True)
         line, pad, bar = round(1.55 * text), text, 7 * text
-        who = "" if self._person is None else f"person {self._person}"
         if not self._has_prediction[row]:
-            missing = ": ".join(filter(None, (who, self._timeline.name(label))))
+            missing = self._timeline.name(label)
             picture = Image.new("RGB", (round(strong.getlength(missing)) + 2 * pad, line + pad), DARK)
             ImageDraw.Draw(picture).text((pad, picture.height / 2), missing, fill=PALE, font=strong, anchor="lm")
             return OverlayImage(_with_translucent_background(picture, text // 2))
         names = round(max(strong.getlength(name) for name in self._names))
         left = pad + names + text // 2
         width = left + bar + round(strong.getlength(" 100 %")) + pad
-        unsure = f"{UNSURE}: below {100 * self._timeline.threshold:.1f} %" if label == BELOW_THRESHOLD else ""
-        heading = ", ".join(filter(None, (who, unsure)))
+        heading = f"{UNSURE}: below {100 * self._timeline.threshold:.1f} %" if label == BELOW_THRESHOLD else ""
         width = max(width, round(strong.getlength(heading)) + 2 * pad)
         above = pad + line * bool(heading)
         picture = Image.new("RGB", (width, above + line * len(self._names) + pad), DARK)
@@ -194,7 +189,7 @@ def write_annotated(
 
     Args:
         source: the video, at most `MAX_SIDE` pixels wide and high.
-        timeline: the expressions of the first person, whose probabilities are drawn, too.
+        timeline: the expressions of the first person; those of an only person are drawn with all probabilities.
         faces: of the first person.
         scale: size of the source's frames divided by that of the frames in which the faces were found.
         path: of the new file, which is written in place; pass a temporary one.
@@ -206,7 +201,7 @@ def write_annotated(
     middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
     right, note, several = middle < width / 2, label.trained_on, bool(others)
     people = [
-        (TimelineOverlay(each, width, height, right, note, several), its_faces)
+        (TimelineOverlay(each, width, height, right, note * (each is timeline), several), its_faces)
         for each, its_faces in ((timeline, faces), *others)
     ]
     audio_blocks = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
@@ -221,11 +216,9 @@ def write_annotated(
         last = -1
         for index, picture in source.frames():
             frame = np.ascontiguousarray(_fit(picture, width, height))
-            for overlay, its_faces in people[1:]:
-                if (box := its_faces.box_at(index)) is not None:
-                    overlay.draw_box(frame, float(times[index]), box * np.float32(scale))
-            main = faces.box_at(index)
-            people[0][0].draw(frame, float(times[index]), None if main is None else main * np.float32(scale))
+            for overlay, its_faces in people:
+                box = its_faces.box_at(index)
+                overlay.draw(frame, float(times[index]), None if box is None else box * np.float32(scale))
             last = max(last + 1, round(float(times[index]) * CLOCK))  # timestamps must increase
             encoded = av.VideoFrame.from_ndarray(frame, format="rgb24")
             encoded.pts, encoded.time_base = last, Fraction(1, CLOCK)
