@@ -17,6 +17,10 @@ BENCHES = {
     "features": ("fer_lightning.bench.features", "VSHNN's epoch on cached features against computing them"),
     "faces": ("fer_lightning.bench.faces", "face detection: every n-th frame and tracking against every frame"),
     "memory": ("fer_lightning.bench.memory", "peak memory of face extraction, short and long video"),
+    "scaling": (
+        "fer_lightning.bench.scaling",
+        "training on 1, 2, 4 and 8 processes, and whether they predict the same",
+    ),
     "predict": ("fer_lightning.bench.predict", "prediction against the length of the video"),
 }
 

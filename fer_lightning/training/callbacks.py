@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as L
 import torch
@@ -22,6 +22,8 @@ from fer_lightning.evaluation.metrics import HEADLINE
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.classifier import VideoClassifier
+
+Gathered = TypeVar("Gathered")
 
 
 class PredictionWriter(Callback):
@@ -64,11 +66,16 @@ class PredictionWriter(Callback):
 
 def gather_predictions(parts: list[ClipPredictions]) -> list[ClipPredictions]:
     """Collects the predictions of all processes on every process."""
+    return [part for process in gather_objects(parts) for part in process]
+
+
+def gather_objects(own: Gathered) -> list[Gathered]:
+    """Collects an object of each process on every process, in the order of the processes."""
     if not torch.distributed.is_initialized():
-        return parts
-    gathered: list[list[ClipPredictions]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, parts)
-    return [part for process in gathered for part in process]
+        return [own]
+    gathered = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered
 
 
 class EpochSeed(Callback):
