@@ -68,7 +68,8 @@ class Identities:
         return (
             f"{self.embedder}, on {quality.people} known people of {self.known}: equal error rate "
             f"{quality.equal_error_rate:.1%}; at similarity {quality.threshold:.2f}, {quality.recall:.1%} of the pairs "
-            f"of one person are found, and {quality.precision:.1%} of the pairs found are of one person"
+            f"of one person are found, and {quality.precision:.1%} of the pairs found are of one person; among more "
+            "people, fewer are"
         )
 
 
