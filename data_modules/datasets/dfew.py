@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import SplitCount, VideoDataset
+from data_modules.datasets.fold_files import read_folds
+from data_modules.datasets.folds import with_splits
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import (
     ANGER,
@@ -37,9 +39,17 @@ class DFEW(VideoDataset):
 
     The films of the clips are not published, so it cannot be checked whether folds share one. If the annotators' votes
     are there (`Annotation/annotation.xlsx`), the records have them.
+
+    Args:
+        root: its folder; by default the folder `dfew` of `data_root()`.
+        fold: from 1 to 5.
+        faces: how the faces are extracted.
+        folds_file: a CSV table of five folds to use instead of the official ones, with the columns clip_id and fold,
+            such as `fer data folds dfew --exclusive identity` writes.
     """
 
     faces: FaceSettings = field(default_factory=lambda: FaceSettings(detector="crop", size=224, margin=0.0))
+    folds_file: Path | None = None
 
     name: ClassVar[str] = "dfew"
     licence: ClassVar[str] = "for academic research, under an agreement to be signed"
@@ -65,19 +75,23 @@ class DFEW(VideoDataset):
 
     def records(self) -> list[VideoRecord]:
         """Returns the single-label clips of the fold."""
+        official = self.fold if self.folds_file is None else "1"  # each fold's lists together have all clips
         lists = [
-            self.folder / LISTS / f"{split}(single-labeled)" / f"set_{self.fold}.csv" for split in ("train", "test")
+            self.folder / LISTS / f"{split}(single-labeled)" / f"set_{official}.csv" for split in ("train", "test")
         ]
         for path in (*lists, self.folder / CLIPS):
             if not path.exists():
                 raise self.not_found(str(path.relative_to(self.folder)))
         table = self.folder / VOTES
         votes = read_votes(table, file_state(table)) if table.is_file() else {}
-        return [
+        records = [
             record
             for path, split in zip(lists, ("train", "test"), strict=True)
             for record in self._read(path, split, votes)
         ]
+        if self.folds_file is None:
+            return records
+        return with_splits(records, read_folds(self.folds_file, records, self.folds), self.fold, self.folds)
 
     def _read(self, path: Path, split: str, votes: Mapping[str, str]) -> Iterator[VideoRecord]:
         with path.open(newline="", encoding="utf-8-sig") as file:

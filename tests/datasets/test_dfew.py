@@ -117,3 +117,16 @@ def test_a_workbook_with_other_content_is_named(root):
     (root / "Annotation" / "annotation.xlsx").write_text("no workbook")
     with pytest.raises(ValueError, match=r"annotation\.xlsx cannot be read"):
         DFEW().records()
+
+
+def test_other_folds_may_take_the_place_of_the_official_ones(root, tmp_path):
+    official = DFEW(root).records()
+    clips = sorted(record.clip_id for record in official)
+    rows = [f"{clip},{1 + place % 5}" for place, clip in enumerate(clips)]
+    (tmp_path / "folds.csv").write_text("\n".join(["clip_id,fold", *rows]))
+    records = DFEW(root, "2", folds_file=tmp_path / "folds.csv").records()
+    assert {record.clip_id for record in records if record.split == "test"} == set(clips[1::5])
+    assert {(record.fold, record.path) for record in records} == {("2", record.path) for record in official}
+    (tmp_path / "folds.csv").write_text("\n".join(["clip_id,fold", *rows[1:]]))
+    with pytest.raises(ValueError, match="1 clips have no fold"):
+        DFEW(root, folds_file=tmp_path / "folds.csv").records()
