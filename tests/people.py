@@ -141,7 +141,7 @@ def identity_f1(truth: Sequence[dict[int, Box]], found: Sequence[dict[int, Box]]
 
 
 def identity_switches(truth: Sequence[dict[int, Box]], found: Sequence[dict[int, Box]], iou: float = 0.5) -> int:
-    """How often a person has another number than when last found (CLEAR MOT, Bernardin and Stiefelhagen, 2008)."""
+    """How often a person has another number than when last found (CLEAR, Bernardin and Stiefelhagen, 2008)."""
     last, switches = dict[int, int](), 0
     for real, given in zip(truth, found, strict=True):
         people, tracks = list(real), list(given)
