@@ -81,7 +81,7 @@ def make_parser() -> CommandParser:
         default=[],
         metavar="RUN",
         help="folder of a run or of an ensemble, its name below runs/, or a checkpoint; without it, the suite's own "
-        "model, trained on the still images of FER2013 (its card: fer_lightning/predict/models/faces.md)",
+        "model, trained on the still images of FER2013 (its card: fer_lightning/zoo/faces.md)",
     )
     add(
         "--people",

@@ -28,7 +28,6 @@ from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.expressions import FaceTrack, Person, VideoFacts
 from fer_lightning.predict.faces import VideoFaces, face_shares, faces_of_everybody, head_poses
-from fer_lightning.predict.own_model import own_model
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
 from fer_lightning.predict.row_classifier import Advance, RowPredictions
@@ -39,6 +38,7 @@ from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import MIN_FACE_SHARE
 from fer_lightning.report.model_label import label_of
 from fer_lightning.runs.lookup import find_run
+from fer_lightning.zoo.models import own_model
 
 PART = 32  # rows that are classified together
 MAX_THREADS = 4  # frames that the detector processes at once on a CPU

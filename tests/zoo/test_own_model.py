@@ -14,9 +14,9 @@ from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
 from fer_lightning import Recogniser
 from fer_lightning.cli.main import main
-from fer_lightning.predict import own_model as module
-from fer_lightning.predict.own_model import FILE, own_model
 from fer_lightning.training.loading import load_trained
+from fer_lightning.zoo import models as module
+from fer_lightning.zoo.models import FILE, own_model
 
 CLIPS, REAL = os.environ.get("FER_TEST_CLIPS", ""), os.environ.get("FER_TEST_REAL", "")
 CARD = FILE.with_suffix(".md")

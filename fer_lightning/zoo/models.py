@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_modules.utils.checksum import cached_sha256
 
-FILE = Path(__file__).parent / "models" / "faces.safetensors"
+FILE = Path(__file__).parent / "faces.safetensors"
 SHA256 = "008cc1b85118d774447f533bbeb03d86bc135b7bb0a7f82c46da281b845ecec2"
 
 
