@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
+from fer_lightning.zoo.model_file import ENTRY as ENTRY
 
 RANDOM = "random"
-ENTRY = "fer_lightning"
-"""The entry of a checkpoint of this suite that has class names and configuration; in safetensors files, as JSON."""
 SAFETENSORS = ".safetensors"
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path):
         shutil.copy(ROOT / name, source / name)
     files = [path for package in PACKAGES for path in (source / package).rglob("*") if path.is_file()]
     expected = {path.relative_to(source).as_posix() for path in files}
-    assert {"data_modules/py.typed", "fer_lightning/py.typed"} < expected
+    zoo = {f"fer_lightning/zoo/{name}" for name in ("zoo.yaml", "faces.safetensors", "faces.md")}
+    assert {"data_modules/py.typed", "fer_lightning/py.typed", *zoo} < expected
 
     build = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, str(built)], cwd=source, check=True, capture_output=True)

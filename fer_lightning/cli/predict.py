@@ -13,7 +13,7 @@ from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.predict.data_dictionary import columns_for_help
 from fer_lightning.predict.request import People, PredictionRequest, RecognitionOptions
 from fer_lightning.predict.video_files import find_videos
-from fer_lightning.runs.lookup import find_run
+from fer_lightning.zoo.lookup import find_model
 
 EPILOG = f"""files in the folder of each video:
   index.html        the video with the face's box, and expressions over time; it works without a network
@@ -80,8 +80,8 @@ def make_parser() -> CommandParser:
         action="append",
         default=[],
         metavar="RUN",
-        help="folder of a run or of an ensemble, its name below runs/, or a checkpoint; without it, the suite's own "
-        "model, trained on the still images of FER2013 (its card: fer_lightning/zoo/faces.md)",
+        help="folder of a run or of an ensemble, its name below runs/, a checkpoint, or a model's name (`fer pull "
+        "--list`); without it, the suite's own model, faces, trained on the still images of FER2013",
     )
     add(
         "--people",
@@ -124,7 +124,7 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
     videos, missing = find_videos(options.videos)
     request = PredictionRequest(
         tuple(videos),
-        find_run(options.checkpoint[0]) if options.checkpoint else None,
+        find_model(options.checkpoint[0]) if options.checkpoint else None,
         options.out,
         RecognitionOptions(
             options.detector,

@@ -6,7 +6,7 @@ from pathlib import Path
 from fer_lightning.cli import fit
 from fer_lightning.cli.parsing import CommandParser, with_choices
 from fer_lightning.experiments.system import data_file, data_names
-from fer_lightning.runs.lookup import find_run
+from fer_lightning.zoo.lookup import find_model, is_shared
 
 
 def make_parser() -> CommandParser:
@@ -16,7 +16,10 @@ def make_parser() -> CommandParser:
         description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
     )
     parser.add_argument(
-        "--checkpoint", required=True, metavar="RUN", help="folder of a run, its name below runs/, or a checkpoint"
+        "--checkpoint",
+        required=True,
+        metavar="RUN",
+        help="folder of a run, its name below runs/, a checkpoint, or a model's name (`fer pull --list`)",
     )
     data = parser.add_argument("--data", required=True, help="name of a data set (`fer experiments` lists them)")
     with_choices(data, data_names)
@@ -29,7 +32,11 @@ def make_parser() -> CommandParser:
         help="classes with different names, such as calm=neutral",
     )
     parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
-    parser.add_argument("--out", type=Path, help="the prediction table (default: RUN/on/NAME-FOLD.csv)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="the prediction table (default: RUN/on/NAME-FOLD.csv, without a run MODEL-on-NAME-FOLD.csv)",
+    )
     return parser
 
 
@@ -43,15 +50,16 @@ def main(arguments: list[str]) -> None:
     if not any(argument.split("=")[0] == "--checkpoint" for argument in arguments):
         return fit.main(arguments)
     options = make_parser().parse(arguments[1:])
-    checkpoint, renamed = find_run(options.checkpoint), parse_renaming(options.classes)
+    checkpoint, renamed = find_model(options.checkpoint), parse_renaming(options.classes)
     data_file(options.data)
 
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.experiments.other_data import EvaluationRequest, evaluate_on_other_data
 
-    evaluate_on_other_data(
-        EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, options.out)
-    )
+    out = options.out
+    if out is None and is_shared(checkpoint):
+        out = Path(f"{Path(options.checkpoint).name}-on-{options.data}-{options.fold}.csv")
+    evaluate_on_other_data(EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out))
     return None
 
 

@@ -14,6 +14,7 @@ from fer_lightning.report.sections.classes import HEADER, class_rows
 from fer_lightning.report.summary import interval_method, sample_size
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.tables.grid import markdown_table
+from fer_lightning.zoo.model_file import STATED
 
 
 def model_card(run: RunFolder, model: Path) -> str:
@@ -45,7 +46,7 @@ def _title(info: RunInfo, model: Path) -> Iterator[str]:
         f"`{info.model}` with {info.parameters:,} parameters that tells {', '.join(info.class_names[:-1])} and "
         f"{info.class_names[-1]}: `fer predict FILE --checkpoint {model.name}`."
     )
-    yield f"The file has {model.stat().st_size / 1e6:.1f} MB; its SHA-256 is `{file_sha256(model)}`."
+    yield f"The file has {model.stat().st_size / 1e6:.1f} MB; {STATED.format(file_sha256(model))}."
 
 
 def _data(run: RunFolder, info: RunInfo) -> Iterator[str]:

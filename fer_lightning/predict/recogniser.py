@@ -37,8 +37,8 @@ from fer_lightning.predict.timeline import Timeline, TimelineRows, Window, plan_
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import MIN_FACE_SHARE
 from fer_lightning.report.model_label import label_of
-from fer_lightning.runs.lookup import find_run
-from fer_lightning.zoo.models import own_model
+from fer_lightning.zoo.entries import own_model
+from fer_lightning.zoo.lookup import find_model
 
 PART = 32  # rows that are classified together
 MAX_THREADS = 4  # frames that the detector processes at once on a CPU
@@ -58,8 +58,8 @@ class Recogniser:
     make one recogniser for each process.
 
     Args:
-        run: a run's folder, its name below `runs/`, a checkpoint, or a file of `fer export`; by default the suite's
-            own model, see `own_model`.
+        run: a run's folder, its name below `runs/`, a checkpoint, a file of `fer export`, or a model's name that
+            `fer pull --list` prints, see `find_model`; by default the suite's own model, `faces`.
         options: how faces are found and expressions are recognised.
 
     Raises:
@@ -81,7 +81,7 @@ class Recogniser:
         run: str | Path | None = None,
         options: RecognitionOptions = RecognitionOptions(),  # noqa: B008
     ) -> None:
-        trained = load_run(own_model() if run is None else find_run(run))
+        trained = load_run(own_model() if run is None else find_model(run))
         self.options, self.device = options, select_device(options.device)
         self.face_settings = shared_face_settings(trained.models, options.detector, options.every, options.head_pose)
         self._classifier = make_classifier(trained, self.device)

@@ -12,12 +12,12 @@ from data_modules.sampling import FrameSampler
 from fer_lightning.evaluation.calibration import Calibration
 from fer_lightning.evaluation.calibration_file import parse_calibration
 from fer_lightning.runs.ensemble_record import Record, ensemble_at
-from fer_lightning.runs.lookup import find_run
 from fer_lightning.runs.own_classes import own_class
 from fer_lightning.runs.training_facts import TrainingFacts
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.rebuilding import errors_named, rebuild
 from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint
+from fer_lightning.zoo.lookup import find_model
 
 MANY_FRAMES = 1000
 
@@ -60,13 +60,14 @@ def load(run: str | Path) -> VideoClassifier:
     `load_trained` also gives the settings of its input, and `Recogniser` applies a model or an ensemble to videos.
 
     Args:
-        run: a run's folder, its name below `runs/`, a checkpoint, or a file of `fer export`.
+        run: a run's folder, its name below `runs/`, a checkpoint, a file of `fer export`, or a model's name that
+            `fer pull --list` prints, see `find_model`.
 
     Raises:
-        FileNotFoundError: there is no such run, or it has no checkpoint.
+        FileNotFoundError: there is no such run or model, or it has no checkpoint.
         ValueError: the run is an ensemble, or its checkpoint cannot be used.
     """
-    return load_trained(find_run(run)).model
+    return load_trained(find_model(run)).model
 
 
 def load_trained(run: Path) -> TrainedModel:

@@ -47,6 +47,11 @@ MISTAKES = {
         ),
         *("noise nosuch", "ensemble here nosuch", "test --checkpoint nosuch --data dfew"),
     ),
+    "hf:no/such is not on this machine": (
+        "predict here --checkpoint hf:no/such",
+        "test --checkpoint hf:no/such --data dfew",
+    ),
+    "expected OWNER/NAME": ("pull nosuch", "predict here --checkpoint hf:nosuch", "pull no/such/model"),
     "no such file": ("predict nosuch.mp4", "faces nosuch.mp4", "train ceflnet_dfew --config nosuch.yaml"),
     "no file nosuch.yaml": ("ablate nosuch.yaml",),
     "there is no such file": ("fit --config=nosuch.yaml", "test ceflnet_dfew --ckpt_path nosuch.ckpt"),

@@ -1,7 +1,10 @@
 """The suite's own model of real faces: the file, its card, and what it says of real faces."""
 
 import csv
+import hashlib
 import os
+import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,10 +18,12 @@ from data_modules.loading.batch import ClipBatch
 from fer_lightning import Recogniser
 from fer_lightning.cli.main import main
 from fer_lightning.training.loading import load_trained
-from fer_lightning.zoo import models as module
-from fer_lightning.zoo.models import FILE, own_model
+from fer_lightning.zoo import entries
+from fer_lightning.zoo.entries import own_model, zoo
+from fer_lightning.zoo.model_file import stated_in
 
 CLIPS, REAL = os.environ.get("FER_TEST_CLIPS", ""), os.environ.get("FER_TEST_REAL", "")
+FILE = Path(entries.__file__).with_name("faces.safetensors")
 CARD = FILE.with_suffix(".md")
 
 
@@ -26,7 +31,14 @@ def test_the_file_is_small_and_is_the_one_that_its_card_is_about():
     assert own_model() == FILE
     assert FILE.stat().st_size <= 6_000_000
     card = CARD.read_text()
-    assert module.SHA256 in card
+    entry = zoo()["faces"]
+    assert entry.card_location == str(CARD)
+    assert hashlib.sha256(FILE.read_bytes()).hexdigest() == entry.sha256 == stated_in(card)
+    assert f"licence of the data: {entry.licence}" in card
+    results = re.findall(r"(WAR|UAR) (0\.\d+ \[.*?\])", entry.results)
+    assert [name for name, _ in results] == ["WAR", "UAR"]
+    for name, value in results:
+        assert re.search(rf"\| {name} \([a-z ]+\) \| {re.escape(value.replace(' ', ' | ', 1))} \|", card)
     with safe_open(FILE, "pt") as file:
         sizes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     assert sum(int(np.prod(size)) for size in sizes) < 3_000_000
@@ -35,11 +47,11 @@ def test_the_file_is_small_and_is_the_one_that_its_card_is_about():
 
 
 def test_another_file_in_its_place_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "FILE", tmp_path / "faces.safetensors")
+    monkeypatch.setattr(entries, "ZOO", shutil.copy(entries.ZOO, tmp_path / "zoo.yaml"))
     with pytest.raises(FileNotFoundError, match="missing from this installation"):
         own_model()
     (tmp_path / "faces.safetensors").write_bytes(FILE.read_bytes()[:-1] + b"x")
-    with pytest.raises(ValueError, match=f"expected {module.SHA256}"):
+    with pytest.raises(ValueError, match=f"expected {zoo()['faces'].sha256}"):
         own_model()
 
 
