@@ -85,7 +85,12 @@ class Answer(BaseHTTPRequestHandler):
             return self.json({"url": f"{self.server.address}/{name}", "name": name, "id": name})
         if "/preupload/" in self.path:
             return self.json(
-                {"files": [{"path": each["path"], "uploadMode": "regular"} for each in json.loads(body)["files"]]}
+                {
+                    "files": [
+                        {"path": each["path"], "uploadMode": "regular", "shouldIgnore": False}
+                        for each in json.loads(body)["files"]
+                    ]
+                }
             )
         if "/commit/" in self.path:
             repository = self.path.removeprefix("/api/models/").partition("/commit/")[0]

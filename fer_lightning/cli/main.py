@@ -29,6 +29,7 @@ COMMANDS = {
     "dashboard": ("dashboard", "make a view in W&B for the runs of a table, an ablation or an experiment"),
     "predict": ("predict", "predict expressions over time in any videos with a trained run"),
     "export": ("export", "write a trained model to one file to take away, with a card of what it is good for"),
+    "push": ("push", "send a trained model to the Hugging Face Hub, with its card"),
     "pull": ("pull", "fetch a trained model from the Hugging Face Hub; list those known by name"),
     "faces": ("faces", "extract aligned faces, boxes and landmarks from any videos"),
     "report": ("report", "write a run's report again"),

@@ -14,22 +14,24 @@ from fer_lightning.report.sections.classes import HEADER, class_rows
 from fer_lightning.report.summary import interval_method, sample_size
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.tables.grid import markdown_table
+from fer_lightning.zoo.hub import HubModel
 from fer_lightning.zoo.model_file import STATED
 
 
-def model_card(run: RunFolder, model: Path) -> str:
+def model_card(run: RunFolder, model: Path, name: str = "") -> str:
     """Returns the card of a model file as Markdown: what it was trained on, how good it is, and what it cannot do.
 
     Args:
         run: the finished run that the file was made from.
         model: the file.
+        name: by which `--checkpoint` finds the model; by default the file's.
 
     Raises:
         FileNotFoundError: the run is not finished.
     """
     info, table = run.read_info(), PredictionTable.read(run.predictions("test"))
     sections = [
-        _title(info, model),
+        _title(info, model, name or model.name),
         _data(run, info),
         _results(run, table),
         _classes(table),
@@ -39,12 +41,13 @@ def model_card(run: RunFolder, model: Path) -> str:
     return "\n\n".join("\n".join(section) for section in sections) + "\n"
 
 
-def _title(info: RunInfo, model: Path) -> Iterator[str]:
-    yield f"# {model.stem}"
+def _title(info: RunInfo, model: Path, name: str) -> Iterator[str]:
+    fetch = f"`fer pull {name}`, then " if HubModel.is_named_by(name) else ""
+    yield f"# {name.removesuffix(model.suffix).rpartition('/')[2]}"
     yield ""
     yield (
         f"`{info.model}` with {info.parameters:,} parameters that tells {', '.join(info.class_names[:-1])} and "
-        f"{info.class_names[-1]}: `fer predict FILE --checkpoint {model.name}`."
+        f"{info.class_names[-1]}: {fetch}`fer predict FILE --checkpoint {name}`."
     )
     yield f"The file has {model.stat().st_size / 1e6:.1f} MB; {STATED.format(file_sha256(model))}."
 

@@ -1,4 +1,4 @@
-"""Fetches models from the Hugging Face Hub, and turns its client's errors into messages."""
+"""Fetches models from the Hugging Face Hub and sends them, and turns its client's errors into messages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +48,48 @@ def pull(model: HubModel, sha256: str = "") -> PulledModel:
         _delete(path)
         raise
     return PulledModel(path, card, bool(expected))
+
+
+def push(model: HubModel, folder: Path, public: bool) -> str:
+    """Sends a model's file and its card to the Hub in one commit, and returns the address of that commit.
+
+    Args:
+        model: its repository, which is made if it does not exist.
+        folder: holds the two files; nothing else in it is sent.
+        public: whether everybody sees a repository that is made now; one that exists stays as it is.
+
+    Raises:
+        FileNotFoundError: there is no connection, or no such revision.
+        ValueError: the Hub refuses access.
+    """
+    from huggingface_hub import HfApi
+
+    hub = HfApi(library_name="fer_lightning")
+    with hub_errors(model):
+        hub.create_repo(model.repository, private=not public, exist_ok=True)
+        commit = hub.upload_folder(
+            repo_id=model.repository,
+            folder_path=folder,
+            revision=model.revision,
+            commit_message="Send a model and its card with fer push",
+            allow_patterns=[MODEL, CARD],
+        )
+    return str(commit.commit_url)
+
+
+def refuse_without_token(model: HubModel) -> None:
+    """Refuses to send a model if nobody is logged in.
+
+    Raises:
+        ValueError: no token is known.
+    """
+    from huggingface_hub import get_token
+
+    if not get_token():
+        raise ValueError(
+            f"no token of the Hugging Face Hub is known, so nothing can be sent to {model.repository}: run `hf auth "
+            "login`, or set HF_TOKEN, with a token that may write"
+        )
 
 
 @contextmanager

@@ -42,6 +42,7 @@ MISTAKES = {
         *(
             "predict here --checkpoint nosuch",
             "export nosuch model.safetensors",
+            "push nosuch me/model",
             "report nosuch",
             "compare here nosuch",
         ),

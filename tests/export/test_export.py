@@ -6,7 +6,6 @@ import re
 import shutil
 
 import numpy as np
-import pytest
 import torch
 from safetensors import safe_open
 from sklearn.metrics import accuracy_score, precision_score, recall_score
@@ -17,38 +16,11 @@ from fer_lightning.cli.main import main
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.export.card import model_card
-from fer_lightning.paths import runs_root
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.report.model_label import label_of
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
-from tests.fakes import write_fer2013
 from tests.models import random_batch
-
-TINY = (
-    *("--model.init_args.backbone.init_args.channels", "[8,8,16,16]"),
-    *("--data.num_workers", "0"),
-    *("--data.batch_size", "7"),
-    *("--model.init_args.optimizer.init_args.lr", "0.01"),
-    *("--trainer.max_epochs", "6"),  # a temperature needs 30 clips of the inner split, most of them right
-    *("--trainer.precision", "32-true"),
-    *("--trainer.accelerator", "cpu"),
-)
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """The folder of a run on FER2013's layout, and the model's file."""
-    folder, patch = tmp_path_factory.mktemp("export"), pytest.MonkeyPatch()
-    for name in ("DATA", "RUNS"):
-        patch.setenv(f"FER_{name}", str(folder / name.lower()))
-    write_fer2013(folder / "data", train=70, inner=35)
-    try:
-        assert main(["train", "stills_fer2013", "--size", "small", *TINY]) == 0
-        assert main(["export", "stills_fer2013.small/1-0", str(folder / "faces.safetensors")]) == 0
-        yield runs_root() / "stills_fer2013.small" / "1-0", folder / "faces.safetensors"
-    finally:
-        patch.undo()
 
 
 def test_the_file_answers_as_the_run_does(exported):
