@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,8 @@ TIME_LIMIT = 300.0  # seconds for one clip; usually it takes about one second
 
 def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> None:
     """Write an MP4 file of (T, H, W, 3) RGB frames, 25 per second, and (n,) samples of audio at 16 kHz, atomically."""
+    import av  # what is rendered is also read where nothing can be rendered
+
     with atomic_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         # with one thread, the output of the encoder depends only on the frames
         video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "20", "threads": "1"})

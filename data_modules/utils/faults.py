@@ -1,9 +1,9 @@
 """Distinguishes errors in the content of a file from errors of the machine, which may pass."""
 
 import errno
+import sys
 from collections.abc import Iterator
 
-from av.error import FFmpegError
 from safetensors import SafetensorError
 
 CONTENT = (
@@ -13,7 +13,6 @@ CONTENT = (
     EOFError,
     NotImplementedError,
     OSError,
-    FFmpegError,
     SafetensorError,
 )
 """Errors that readers raise about the content of a file."""
@@ -30,7 +29,7 @@ def is_passing(error: BaseException) -> bool:
     """
     if any(isinstance(cause, MemoryError) or _is_system_error(cause) for cause in _chain(error)):
         return True
-    return not isinstance(error, CONTENT)
+    return not (isinstance(error, CONTENT) or _is_of_ffmpeg(error))
 
 
 def _is_system_error(error: BaseException) -> bool:
@@ -39,9 +38,15 @@ def _is_system_error(error: BaseException) -> bool:
     FFmpeg reports truncated files as input/output errors, and Pillow's errors have no number; neither counts. Failing
     disks are still detected, as preparing a clip begins with reading all its bytes.
     """
-    if not isinstance(error, OSError) or isinstance(error, FFmpegError):
+    if not isinstance(error, OSError) or _is_of_ffmpeg(error):
         return False
     return error.errno is not None and error.errno not in PLACE
+
+
+def _is_of_ffmpeg(error: BaseException) -> bool:
+    """Returns whether PyAV raised an error; a process that has not imported it has no such errors."""
+    errors = sys.modules.get("av.error")
+    return errors is not None and isinstance(error, errors.FFmpegError)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,10 +1,18 @@
 """Opens video and audio files safely with FFmpeg."""
 
+from __future__ import annotations
+
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
+import lazy_loader
+
+if TYPE_CHECKING:
+    import av
+else:
+    av = lazy_loader.load("av")  # a machine that reads no videos need not have it
 
 # Playlists (hls, concat, ...) are left out: they make the reader open other files and addresses.
 CONTAINERS = (

@@ -6,14 +6,16 @@ converter per file PyAV needs no more CPU time than decord. If only a few frames
 reads them: it skips those in between, and its frames are identical to the bit.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
+import lazy_loader
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from data_modules.manifest import VideoRecord
@@ -31,6 +33,11 @@ from data_modules.video.source import (
     fitted_size,
     sorted_indices,
 )
+
+if TYPE_CHECKING:
+    import av
+else:
+    av = lazy_loader.load("av")  # a machine that reads no videos need not have it
 
 __all__ = [
     "Frame",
@@ -243,7 +250,7 @@ class VideoFile(VideoSource):
                 selected = selected[1:]
             if not selected:
                 return
-        convert, remaining = VideoReformatter(), None if selected is None else iter(selected)
+        convert, remaining = av.video.reformatter.VideoReformatter(), None if selected is None else iter(selected)
         following = next(remaining) if remaining else 0
         for index, frame in self._numbered():
             if index != following:
@@ -255,7 +262,7 @@ class VideoFile(VideoSource):
         if selected is not None:
             raise IndexError(f"{self.path}: frame {following} was requested; there are {self.num_frames}")
 
-    def _upright(self, convert: VideoReformatter, frame: av.VideoFrame) -> Frame:
+    def _upright(self, convert: av.video.reformatter.VideoReformatter, frame: av.VideoFrame) -> Frame:
         width, height = self._size
         method = "AREA" if self._scaled else "BICUBIC"
         image = convert.reformat(frame, width=width, height=height, format="rgb24", interpolation=method).to_ndarray()

@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-import wandb
+import lazy_loader
 from lightning_fabric.loggers.logger import _DummyExperiment
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
@@ -33,6 +33,11 @@ from fer_lightning.training.wandb_tables import (
     cost_values,
     score_values,
 )
+
+if TYPE_CHECKING:
+    import wandb
+else:
+    wandb = lazy_loader.load("wandb")  # a training without this logger need not have it
 
 RENDERED = (Synthetic.name, SyntheticStills.name)
 """The data sets whose faces are of nobody."""
