@@ -10,12 +10,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from data_modules.faces.onnx_session import check_onnx_file, package
 from fer_lightning.paths import RUN, runs_root
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 from fer_lightning.zoo.model_file import ENTRY as ENTRY
 
 RANDOM = "random"
-SAFETENSORS = ".safetensors"
+SAFETENSORS, ONNX = ".safetensors", ".onnx"
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +53,7 @@ def checkpoint_named(source: str) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, object]:
-    """Reads a checkpoint or a file of weights without running pickled code; names of version 0.1.0 become today's.
+    """Reads a checkpoint or any file of weights without running pickled code; names of version 0.1.0 become today's.
 
     Raises:
         ValueError: the file is not a checkpoint, or holds more than tensors, lists, strings and numbers.
@@ -60,6 +61,8 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     try:
         if path.suffix == SAFETENSORS:
             return _read_safetensors(path)
+        if path.suffix == ONNX:
+            return _read_onnx(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(
@@ -80,6 +83,20 @@ def _read_safetensors(path: Path) -> dict[str, object]:
         return tensors
     own = json.loads(entry)
     return {"state_dict": tensors, ENTRY: own, "epoch": own["epoch"]}
+
+
+def _read_onnx(path: Path) -> dict[str, object]:
+    """Reads an ONNX file of `fer export` as a checkpoint without weights, whose model runs that file."""
+    check_onnx_file(path)
+    content = package("onnx").load_model(str(path), load_external_data=False)
+    entry = {each.key: each.value for each in content.metadata_props}.get(ENTRY)
+    if not entry:
+        raise ValueError(f"{path} is not of this suite")
+    own = json.loads(entry)
+    arguments = {"file": str(path.absolute()), "inputs": own["inputs"]}
+    model = {"class_path": "fer_lightning.training.onnx_classifier.OnnxClassifier", "init_args": arguments}
+    own["configuration"]["model"] = model
+    return {"state_dict": {}, ENTRY: own, "epoch": own["epoch"]}
 
 
 def read_source(source: str) -> dict[str, object]:

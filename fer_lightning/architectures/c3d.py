@@ -139,7 +139,7 @@ class C3DLSTM(VideoClassifier):
         """Classify faces (B, n K, 3, H, W). The feature is the last LSTM's state at the last clip with a face."""
         features = self.frozen_features(batch).clip
         assert features is not None
-        mask = batch.mask.view(len(batch), -1, self.clip_frames).any(dim=2)  # (B, n)
+        mask = batch.mask.view(batch.mask.shape[0], -1, self.clip_frames).any(dim=2)  # (B, n)
         clips = self.dropout(self.fc6(features.view(*mask.shape, -1)).relu())  # (B, n, D)
         feature = self.lstm(clips, mask)
         return ClassifierOutput(self.score(self.dropout(feature)), feature)

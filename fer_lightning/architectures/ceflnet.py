@@ -205,7 +205,8 @@ class CEFLNet(VideoClassifier):
             clip = self.lrl(frames, mask, raw if self.form == "authors" else None)  # (B n, D)
         else:
             clip = masked_mean(frames, mask)
-        clips, mask = clip.view(len(batch), self.num_clips, -1), mask.any(dim=1).view(len(batch), self.num_clips)
+        samples = batch.mask.shape[0]
+        clips, mask = clip.view(samples, self.num_clips, -1), mask.any(dim=1).view(samples, self.num_clips)
         if self.eian:
             video, scores = self.eian(clips, mask)
         else:

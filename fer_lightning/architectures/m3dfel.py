@@ -156,12 +156,12 @@ class M3DFEL(VideoClassifier):
             )
         instances = batch.face.reshape(-1, self.instance_length, *batch.face.shape[2:])  # (B N, K, 3, H, W)
         features = self.backbone(instances, batch.mask.reshape(-1, self.instance_length))
-        return FrozenFeatures(clip=features.view(len(batch), -1))
+        return FrozenFeatures(clip=features.view(batch.mask.shape[0], -1))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Classify faces (B, T, 3, H, W). The feature is the merged vector of the instances."""
         features = self.frozen_features(batch).clip
         assert features is not None
-        mask = batch.mask.view(len(batch), -1, self.instance_length).any(dim=2)  # (B, N)
+        mask = batch.mask.view(batch.mask.shape[0], -1, self.instance_length).any(dim=2)  # (B, N)
         feature = self.aggregation(features.view(*mask.shape, -1), mask)
         return ClassifierOutput(self.head(feature), feature)

@@ -14,7 +14,7 @@ from fer_lightning.report.model_label import facts_of_run
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
 from fer_lightning.training.rebuilding import without_training
-from fer_lightning.weights import ENTRY, SAFETENSORS, checkpoint_of, read_checkpoint, tensors_in
+from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint, tensors_in
 
 DATA_SETTINGS = ("sampler", "size", "augmentation", "audio")  # with the faces, all that prediction needs to know
 SMALL = 1000  # numbers in a tensor whose precision costs no space
@@ -31,24 +31,32 @@ def write_model_file(run: Path, path: Path, half: bool = True) -> None:
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the file has another suffix, or the checkpoint cannot be used.
+        ValueError: the checkpoint cannot be used.
     """
-    if path.suffix != SAFETENSORS:
-        raise ValueError(f"found {path.name}; expected the name of a file that ends in {SAFETENSORS}")
     load_trained(run)  # refuses what cannot be used
     checkpoint = checkpoint_of(run)
     content = read_checkpoint(checkpoint)
     tensors = {name: _stored(tensor, half) for name, tensor in tensors_in(content, checkpoint).items()}
+    atomic_write(path, save(tensors, {ENTRY: json.dumps(entry_of(run, content))}))
+
+
+def entry_of(run: Path, content: dict[str, object] | None = None) -> dict[str, Any]:
+    """Returns what a file says of its model: class names, settings of model and input, facts, calibration.
+
+    Args:
+        run: a run's folder, or a checkpoint.
+        content: of its checkpoint, if it was read before.
+    """
+    content = read_checkpoint(checkpoint_of(run)) if content is None else content
     own: Any = content[ENTRY]
     calibration = run / CALIBRATION
-    entry = {
+    return {
         "class_names": own["class_names"],
         "configuration": _input_settings(own["configuration"]),
         "epoch": content["epoch"],
         "facts": asdict(facts_of_run(RunFolder(run))),
         "calibration": calibration.read_text() if calibration.is_file() else "",
     }
-    atomic_write(path, save(tensors, {ENTRY: json.dumps(entry)}))
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

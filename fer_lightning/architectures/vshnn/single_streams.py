@@ -108,5 +108,5 @@ class AppearanceRNN(VideoClassifier):
         """Classify faces (B, T, 3, H, W). The feature is the output of the FC layer behind the recurrent network."""
         frames = self.frozen_features(batch).frames
         assert frames is not None
-        no_scene = frames.new_zeros(len(batch), self.sarnn.rnn.rnn.hidden_size)
+        no_scene = frames.new_zeros(batch.mask.shape[0], self.sarnn.rnn.rnn.hidden_size)
         return ClassifierOutput(*self.sarnn(frames, no_scene, batch.mask))
