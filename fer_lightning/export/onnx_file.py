@@ -69,8 +69,8 @@ def write_onnx_file(run: Path, path: Path) -> bool:
         program = _program(_Graph(trained.model.eval(), example(trained, 2, frames)).eval())
     except Exception as error:  # the exporter has no common class of errors
         raise ValueError(
-            f"{type(trained.model).__name__} cannot be written as ONNX: {type(error).__name__}: {first_line(error)}; "
-            "write .safetensors instead, which every model can be"
+            f"{type(trained.model).__name__} cannot be written as ONNX: {first_line(_first_cause(error))}; write "
+            ".safetensors instead, which every model can be"
         ) from error
     program.model.metadata_props[ENTRY] = json.dumps(entry_of(run) | {"inputs": sorted(trained.model.inputs)})
     with atomic_file(path) as temporary:
@@ -103,6 +103,11 @@ def _program(graph: _Graph) -> Any:
             output_names=OUTPUTS,
             dynamic_shapes=(shapes,),
         )
+
+
+def _first_cause(error: Exception) -> Exception:
+    """Returns the error that all others follow from: the exporter's last one says only at which step it stopped."""
+    return _first_cause(error.__cause__) if isinstance(error.__cause__, Exception) else error
 
 
 def _free_axes(name: str) -> int:
