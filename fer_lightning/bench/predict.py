@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data_modules.labels import SEVEN
 from data_modules.synthetic.clip import ClipSettings, render_clip
@@ -15,19 +16,23 @@ from data_modules.utils.pool import Failure
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.predict.request import PredictionRequest
-from fer_lightning.predict.run import predict
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 
 
-def write_long_video(path: Path, seconds: int) -> None:
-    """Writes a video of rendered persons, each 256² pixels, one after another in the middle of grey frames."""
+def frames_of_people(seconds: int) -> NDArray[np.uint8]:
+    """Returns frames (T, H, W, 3) of rendered persons, each 256² pixels, one after another in the middle of grey."""
     people = [render_clip(ClipSettings("lab", n, SEVEN[n % len(SEVEN)])).frames for n in range(seconds)]
     faces = np.concatenate(people)[: seconds * FPS]  # each lasts at least about a second
     frames = np.full((len(faces), HEIGHT, WIDTH, 3), 96, np.uint8)
     top, left = (HEIGHT - faces.shape[1]) // 2, (WIDTH - faces.shape[2]) // 2
     frames[:, top : top + faces.shape[1], left : left + faces.shape[2]] = faces
-    write_video(path, frames, None)
+    return frames
+
+
+def write_long_video(path: Path, seconds: int) -> None:
+    """Writes a video of `frames_of_people`."""
+    write_video(path, frames_of_people(seconds), None)
 
 
 def write_untrained(path: Path) -> None:
@@ -41,6 +46,8 @@ def write_untrained(path: Path) -> None:
 
 def run(quick: bool = False) -> None:
     """Prints the speed relative to real time with and without the annotated video, start-up excluded."""
+    from fer_lightning.predict.run import predict  # it needs a decoder, and `frames_of_people` does not
+
     seconds = 2 if quick else 30
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

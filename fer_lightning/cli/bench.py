@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 
 from fer_lightning.cli.parsing import CommandParser
+from fer_lightning.experiments.system import system_file
 
 BENCHES = {
     "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
@@ -11,7 +12,7 @@ BENCHES = {
     "manifest": ("fer_lightning.bench.manifest", "opening a data set as large as DFEW"),
     "audio": ("fer_lightning.bench.audio", "computing spectrograms and descriptors, and a loader's step with audio"),
     "loader": ("fer_lightning.bench.loader", "share of a training step spent waiting for data"),
-    "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32"),
+    "step": ("fer_lightning.bench.step", "CEFLNet's training step against frame-by-frame fp32; with SYSTEM, its own"),
     "fusion": ("fer_lightning.bench.fusion", "fusing scores against VSHNN's forward pass"),
     "ecnn": ("fer_lightning.bench.ecnn", "ECNN-FSA's time for a frame against CNN-LSTM's, and its attention's share"),
     "features": ("fer_lightning.bench.features", "VSHNN's epoch on cached features against computing them"),
@@ -32,14 +33,41 @@ def make_parser() -> CommandParser:
         "fer bench", description=__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("benchmark", choices=[*BENCHES, "all"])
+    parser.add_argument(
+        "systems", nargs="*", metavar="SYSTEM", help="step: the systems whose step is measured, or `all`"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer repeats: shows that it runs, not how fast")
+    parser.add_argument("--device", default="auto", help="step SYSTEM: cpu or cuda (default: a GPU if there is one)")
+    parser.add_argument("--small", action="store_true", help="step SYSTEM: systems at small size, not the paper's")
+    parser.add_argument("--batch", type=int, metavar="B", help="step SYSTEM: clips (default: the experiment's)")
+    parser.add_argument(
+        "--variants",
+        action="store_true",
+        help="step SYSTEM: also in fp32 and bf16, not channels last, with a fused optimiser, with torch.compile",
+    )
     return parser
 
 
-def main(arguments: list[str]) -> None:
-    """Runs one benchmark or all of them."""
+def main(arguments: list[str]) -> int | None:
+    """Runs one benchmark or all of them.
+
+    Raises:
+        FileNotFoundError: there is no such system.
+        ValueError: systems are named for another benchmark than `step`.
+    """
     options = make_parser().parse(arguments[1:])
+    if options.systems and options.benchmark != "step":
+        raise ValueError(f"{options.benchmark} measures no single systems; expected `fer bench step SYSTEM ...`")
+    for system in options.systems:
+        if system != "all":
+            system_file(system)
+    if options.systems:
+        from fer_lightning.bench.step import run_systems
+
+        run_systems(options.systems, options.small, options.device, options.variants, options.batch, options.quick)
+        return None
     for name, (module, text) in BENCHES.items():
         if options.benchmark in (name, "all"):
             print(f"\n{name}: {text}")
             import_module(module).run(quick=options.quick)
+    return None
