@@ -19,7 +19,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench test test-slow test-faults coverage lowest plain dist docs check hooks format clean
+.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench pack-gpu check-gpu test test-slow test-faults coverage lowest plain dist docs check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -69,6 +69,13 @@ predict: $(DONE) ## expressions over time: make predict ARGS="video.mp4", with a
 
 faces: $(DONE) ## aligned faces of any videos: make faces ARGS="video.mp4 --landmarks mesh"
 	$(FER) faces $(ARGS)
+
+pack-gpu: $(DONE) ## pack what check-gpu needs into gpu_pack/, at most 60 MB, to be taken to a machine with a GPU
+	$(FER) bench pack-gpu --out gpu_pack $(ARGS)
+
+# Needs no installation: PyTorch, Lightning, timm, torchmetrics, OpenCV, scikit-learn, and gpu_pack/ for the rest.
+check-gpu: ## on a machine with a GPU: measure and test for ten minutes, into results/gpu_checks.json
+	PYTHONPATH=.:gpu_pack/packages FER_DATA=gpu_pack/data $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) -m fer_lightning bench gpu $(ARGS)
 
 bench: $(DONE) ## measure speed: make bench ARGS=all
 	$(FER) bench $(ARGS)

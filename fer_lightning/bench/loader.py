@@ -1,9 +1,11 @@
 """The share of time for which training on the synthetic set waits for data."""
 
 import tempfile
+from collections.abc import Sequence
 
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.system import Size
 from fer_lightning.training.callbacks import DataWait
 
 
@@ -14,10 +16,12 @@ def run(quick: bool = False) -> None:
         print(f"{workers} workers: {100 * share:.1f} % of a training step is waiting for data")
 
 
-def waiting_share(experiment: str, workers: int, steps: int) -> float:
+def waiting_share(
+    experiment: str, workers: int, steps: int, size: Size | None = None, arguments: Sequence[str] = ()
+) -> float:
     """Trains two short epochs and returns the share of the second one, as the first includes start-up."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ExperimentRequest(experiment).command_line()
+        arguments = ExperimentRequest(experiment, size=size, arguments=tuple(arguments)).command_line()
         arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]
         arguments += ["--trainer.limit_train_batches", str(steps), "--data.num_workers", str(workers)]
         arguments += ["--data.selection", "last", "--model.init_args.backbone.init_args.weights", "random"]

@@ -2,6 +2,7 @@
 
 import argparse
 from importlib import import_module
+from pathlib import Path
 
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.experiments.system import system_file
@@ -24,27 +25,44 @@ BENCHES = {
     ),
     "predict": ("fer_lightning.bench.predict", "prediction against the length of the video"),
 }
+ON_GPU = {
+    "gpu": "the checks of a machine with a GPU, each within its time, into one file: `make check-gpu`",
+    "pack-gpu": "packs what these checks need into a folder to take there: `make pack-gpu`",
+}
+PARTS = ("steps", "tests", "ceflnet", "variants", "loader", "predict", "fer2013")
+"""The parts of `fer bench gpu`, in their order."""
 
 
 def make_parser() -> CommandParser:
     """Returns the parser of the command."""
-    epilog = "\n".join(f"  {name:<8} {text}" for name, (_, text) in BENCHES.items())
+    texts = {name: text for name, (_, text) in BENCHES.items()} | ON_GPU
+    epilog = "\n".join(f"  {name:<8} {text}" for name, text in texts.items())
     parser = CommandParser(
         "fer bench", description=__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmark", choices=[*BENCHES, "all"])
+    parser.add_argument("benchmark", choices=[*BENCHES, "all", *ON_GPU])
     parser.add_argument(
         "systems", nargs="*", metavar="SYSTEM", help="step: the systems whose step is measured, or `all`"
     )
     parser.add_argument("--quick", action="store_true", help="fewer repeats: shows that it runs, not how fast")
-    parser.add_argument("--device", default="auto", help="step SYSTEM: cpu or cuda (default: a GPU if there is one)")
-    parser.add_argument("--small", action="store_true", help="step SYSTEM: systems at small size, not the paper's")
+    parser.add_argument(
+        "--device", default="auto", help="step SYSTEM, gpu: cpu or cuda (default: a GPU if there is one)"
+    )
+    parser.add_argument("--small", action="store_true", help="step SYSTEM, gpu: systems at small size, not the paper's")
     parser.add_argument("--batch", type=int, metavar="B", help="step SYSTEM: clips (default: the experiment's)")
     parser.add_argument(
         "--variants",
         action="store_true",
         help="step SYSTEM: also in fp32 and bf16, not channels last, with a fused optimiser, with torch.compile",
     )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="gpu: these alone (default: all)")
+    parser.add_argument(
+        "--seconds", type=float, default=570.0, help="gpu: the time of all parts together (default: 570)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="gpu: the file (default: results/gpu_checks.json); pack-gpu: the folder"
+    )
+    parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # the process of one part writes its rows there
     return parser
 
 
@@ -53,7 +71,7 @@ def main(arguments: list[str]) -> int | None:
 
     Raises:
         FileNotFoundError: there is no such system.
-        ValueError: systems are named for another benchmark than `step`.
+        ValueError: systems are named for another benchmark than `step`, or the pack is too large.
     """
     options = make_parser().parse(arguments[1:])
     if options.systems and options.benchmark != "step":
@@ -61,6 +79,8 @@ def main(arguments: list[str]) -> int | None:
     for system in options.systems:
         if system != "all":
             system_file(system)
+    if options.benchmark in ON_GPU:
+        return _on_gpu(options)
     if options.systems:
         from fer_lightning.bench.step import run_systems
 
@@ -71,3 +91,20 @@ def main(arguments: list[str]) -> int | None:
             print(f"\n{name}: {text}")
             import_module(module).run(quick=options.quick)
     return None
+
+
+def _on_gpu(options: argparse.Namespace) -> int:
+    """Runs or packs the checks of a GPU and returns the exit status."""
+    if options.benchmark == "pack-gpu":
+        from fer_lightning.bench.gpu_pack import pack
+
+        pack(options.out or Path("gpu_pack"))
+        return 0
+    if options.rows:
+        from fer_lightning.bench.gpu_parts import write_rows
+
+        write_rows(options.parts[0], options.device, options.small, options.rows)
+        return 0
+    from fer_lightning.bench.gpu_checks import run
+
+    return run(options.parts, options.device, options.small, options.seconds, options.out)

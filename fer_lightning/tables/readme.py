@@ -1,7 +1,8 @@
 """The parts of read-mes that are made from results, so that no number there is typed.
 
 A read-me marks the place of a table by two comments, `<!-- results: FOLDER -->` and `<!-- end -->`, where FOLDER is the
-name of a folder in `results/`; the list of all tables stands between `<!-- tables -->` and `<!-- end -->`.
+name of a folder in `results/`; the list of all tables stands between `<!-- tables -->` and `<!-- end -->`, what was
+measured on a GPU between `<!-- gpu -->` and `<!-- end -->`.
 """
 
 import re
@@ -12,12 +13,15 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.system import data_names, experiments_folder
 from fer_lightning.tables.collect import is_of_today
 from fer_lightning.tables.files import StoredTable, read_stored
+from fer_lightning.tables.gpu_table import gpu_table
 from fer_lightning.tables.grid import as_markdown
 from fer_lightning.tables.plan import TableRequest, is_rendered, plan
 from fer_lightning.tables.results import results_root, table_folders
 from fer_lightning.tables.table import read_table, table_names
 
-MARKED = re.compile(r"(<!-- (?:results: (?P<folder>[\w.]+)|tables) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(
+    r"(<!-- (?:results: (?P<folder>[\w.]+)|tables|(?P<gpu>gpu)) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
 
 
 def readmes() -> list[Path]:
@@ -33,7 +37,7 @@ def current_text(text: str) -> str:
         FileNotFoundError: there are no results of that name.
         ValueError: a file is damaged.
     """
-    return MARKED.sub(lambda match: match[1] + _part(match["folder"]) + match[3], text)
+    return MARKED.sub(lambda match: match[1] + _part(match) + match["end"], text)
 
 
 def write_readmes() -> list[Path]:
@@ -81,8 +85,11 @@ def stored_of(folder: str) -> StoredTable:
     return read_stored(TableRequest(name, data, "small" if "small" in parts else None), results_root() / folder)
 
 
-def _part(folder: str | None) -> str:
+def _part(mark: re.Match[str]) -> str:
     """Returns what stands between two comments."""
+    if mark["gpu"]:
+        return gpu_table()
+    folder = mark["folder"]
     if folder is None:
         return list_of_tables()
     if not (results_root() / folder).is_dir():
