@@ -29,7 +29,7 @@ from fer_lightning.runs.folder import commit
 from fer_lightning.tables.gpu_table import FORMAT, results_file
 from fer_lightning.training.cost import hardware_name
 
-BUDGETS = {"steps": 200, "tests": 150, "ceflnet": 40, "variants": 90, "loader": 90, "predict": 60, "fer2013": 120}
+BUDGETS = {"steps": 200, "tests": 150, "ceflnet": 60, "variants": 90, "loader": 90, "predict": 60, "fer2013": 120}
 """Seconds that a part may take, start-up included, if they are left."""
 LEAST = 20.0
 """Seconds below which a part is not begun."""

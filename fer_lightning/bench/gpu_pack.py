@@ -16,7 +16,10 @@ LIMIT = 60_000_000
 """Bytes of all files together."""
 EVERY = 24
 """One row in so many of FER2013's table is packed: 1496 images."""
+OWN = "fer_lightning"
+"""The suite, of which the metadata alone are packed: they tell the version of a checkout that is not installed."""
 PACKAGES = (
+    OWN,
     *("jsonargparse", "docstring-parser", "typeshed-client"),  # which read configurations
     *("lazy-loader", "filelock", "rich", "markdown-it-py", "mdurl", "pygments"),
     *("pytest", "pluggy", "iniconfig", "packaging"),
@@ -97,7 +100,8 @@ def _pack_packages(folder: Path) -> list[str]:
             left_out.append(package)
             continue
         for file in found:
-            if ".." not in file.parts and "__pycache__" not in file.parts:
+            wanted = file.name == "METADATA" if package == OWN else "__pycache__" not in file.parts
+            if wanted and ".." not in file.parts:
                 target = folder / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.locate(), target)

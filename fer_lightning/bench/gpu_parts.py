@@ -56,7 +56,7 @@ def variants(device: torch.device, size: Size, write: Write) -> None:
 
 
 def _step(system: str, device: torch.device, size: Size, variant: Variant, write: Write) -> None:
-    clips, repeats = (2, 1) if size == "small" else (None, 10)
+    clips, repeats = (2, 1) if size == "small" else (None, 6)
     try:
         write(step_row(measure(system, size, device, variant, clips, repeats)))
     except NothingTrainedError:

@@ -102,7 +102,8 @@ def build(system: str, size: Size, device: torch.device, clips: int | None = Non
     """
     requests = (ExperimentRequest(f"{system}_{data}", size=size) for data in ("synthetic", "synthetic_stills"))
     arguments = next(filter(fits, requests)).command_line()
-    cli = FerCLI([*arguments, "--trainer.logger", "false", "--trainer.accelerator", "cpu"], run=False)
+    with device:  # hundreds of millions of random weights take seconds on a processor
+        cli = FerCLI([*arguments, "--trainer.logger", "false", "--trainer.accelerator", "cpu"], run=False)
     model, data = cli.model, cli.datamodule
     frames = data.sampler.num_clips * data.sampler.frames
     if "log_mel" in model.inputs:

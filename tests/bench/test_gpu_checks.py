@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
+import fer_lightning
 from fer_lightning.bench import gpu_checks, gpu_pack
 from fer_lightning.bench.gpu_checks import BUDGETS, run_part
 from fer_lightning.bench.gpu_parts import PARTS as FUNCTIONS
@@ -125,7 +127,7 @@ def small_pack(monkeypatch, tmp_path):
         (data / "faces").write_bytes(bytes(1_200_000))
 
     monkeypatch.setattr(gpu_pack, "_pack_faces", written)
-    monkeypatch.setattr(gpu_pack, "PACKAGES", ("jsonargparse", "nosuchpackage"))
+    monkeypatch.setattr(gpu_pack, "PACKAGES", ("fer_lightning", "jsonargparse", "nosuchpackage"))
     table = tmp_path / "data" / "fer2013" / "fer2013.csv"
     table.parent.mkdir(parents=True)
     table.write_text("emotion,pixels,Usage\n" + "".join(f"{row % 7},{row},Training\n" for row in range(50)))
@@ -137,6 +139,9 @@ def test_the_pack_holds_a_part_of_fer2013_and_the_packages_that_are_installed(sm
     assert "left out: nosuchpackage" in capsys.readouterr().out
     rows = (folder / "data" / "fer2013" / "fer2013.csv").read_text().splitlines()
     assert rows == ["emotion,pixels,Usage", "0,0,Training", "3,24,Training", "6,48,Training"]
+    packed = {each.metadata["Name"]: each.version for each in distributions(path=[str(folder / "packages")])}
+    assert packed["fer_lightning"] == fer_lightning.__version__, "a checkout that is not installed has no version"
+    assert not list((folder / "packages").glob("*.pth"))
     command = [sys.executable, "-S", "-c", "import jsonargparse; print(jsonargparse.__file__)"]
     found = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(folder / "packages")})
     assert found.returncode == 0 or "No module named 'yaml'" in found.stderr, found.stderr
