@@ -168,7 +168,7 @@ def test_the_checks_run_on_a_machine_without_decoder_detectors_and_wandb(tmp_pat
     gpu_pack.pack(tmp_path / "gpu_pack")
     monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{tmp_path / 'gpu_pack' / 'packages'}")
     monkeypatch.setenv("FER_DATA", str(tmp_path / "gpu_pack" / "data"))
-    for name in ("steps", "loader", "predict", "fer2013"):
+    for name in ("loader", "predict", "fer2013"):
         command = [sys.executable, "-m", "tests.missing_packages", LACKING, "fer_lightning", "bench", "gpu"]
         result = run_part(name, [*command, "--device", "cpu", "--small", "--parts", name], 300, 300)
         assert result.status == ("not run" if name == "fer2013" else "done"), result.error
