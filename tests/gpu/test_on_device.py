@@ -13,7 +13,7 @@ from data_modules.faces.factory import make_detector
 from data_modules.labels import SEVEN
 from data_modules.synthetic.clip import ClipSettings, render_clip
 from fer_lightning.architectures.ceflnet import CEFLNet
-from fer_lightning.bench.system_step import FIRST, NothingTrainedError, build, make_optimizer, trained_systems
+from fer_lightning.bench.system_step import FIRST, build, make_optimizer, trained_systems
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.training.callbacks import EpochSeed
 from tests.small_runs import made_data
@@ -27,15 +27,14 @@ CPU = torch.device("cpu")
 def test_a_system_computes_what_it_does_on_the_processor_and_learns(system, device):
     seed_everything(0, verbose=False)
     model, batch = build(system, "small", CPU, clips=2)
+    if model.optimizer is None:
+        pytest.skip("nothing in it is trained by gradients, and what it is fitted to is not here")
     with torch.no_grad():
         expected = model.eval()(batch).logits
         model, batch = model.to(device), batch.to(device)
         torch.testing.assert_close(model(batch).logits.cpu(), expected, rtol=1e-3, atol=1e-3)
     model.train()
-    try:
-        optimizer = make_optimizer(model, system)
-    except NothingTrainedError:
-        return
+    optimizer = make_optimizer(model, system)
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     before = {name: weight.detach().clone() for name, weight in trained.items()}
     loss = model.loss(model(batch), batch)
