@@ -33,7 +33,6 @@ class Forked:
 
     def _run(self, arguments: list[str]) -> None:
         os.setsid()
-        os.environ["WANDB_MODE"] = "disabled"  # its service belongs to the process that was forked
         signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.messages.open("w", buffering=1) as file:
             os.dup2(file.fileno(), 1)
