@@ -121,7 +121,7 @@ class Resamples:
         stretch = float(t.ppf(quantile, degrees) / norm.ppf(quantile)) * math.sqrt(variance) / spread if spread else 1.0
         ends = np.quantile(self.both, [1 - quantile, quantile])
         lower, upper = np.clip(value + stretch * (ends - self.both.mean()), low, high)
-        return Interval(float(lower), float(upper))
+        return Interval(min(float(lower), value), max(float(upper), value))  # rounding may move an end past the value
 
     def p_value(self, value: float) -> float:
         """Returns the two-sided p-value of Student's t test of the hypothesis that the statistic is 0; NaN if unknown.
