@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import PackageNotFoundError, files, metadata, version
 from pathlib import Path
 
 from data_modules.datasets.dataset import data_root
@@ -94,14 +94,18 @@ def _pack_packages(folder: Path) -> list[str]:
     """Copies the files of `PACKAGES` and returns those that are not installed."""
     left_out = []
     for package in PACKAGES:
+        if package == OWN:
+            target = folder / f"{OWN}-{version(OWN)}.dist-info" / "METADATA"
+            target.parent.mkdir(parents=True)
+            target.write_text(str(metadata(OWN)), encoding="utf-8")
+            continue
         try:
             found = files(package) or []
         except PackageNotFoundError:
             left_out.append(package)
             continue
         for file in found:
-            wanted = file.name == "METADATA" if package == OWN else "__pycache__" not in file.parts
-            if wanted and ".." not in file.parts:
+            if not {"__pycache__", ".."} & set(file.parts):
                 target = folder / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.locate(), target)
