@@ -93,6 +93,7 @@ def checkout(folder, monkeypatch):
     """The working folder of all tutorials, so that what is rendered and trained is there for the next one."""
     monkeypatch.chdir(folder)
     shutil.rmtree(folder / "predictions", ignore_errors=True)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the folder's `fer_lightning` holds the tutorial's model alone
     for name in ("data", "runs", "results"):
         monkeypatch.setenv(f"FER_{name.upper()}", str(folder / name))
     added = str(folder / "fer_lightning" / "architectures")

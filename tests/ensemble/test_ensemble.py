@@ -690,7 +690,7 @@ def test_nothing_else_is_written_over(three, tmp_path, capsys):
     assert main(["ensemble", *three, three[0]]) == 2
     assert "given twice" in capsys.readouterr().err
     assert main(["ensemble", three[0], str(tmp_path / "nothing")]) == 2
-    assert "run.json is missing" in capsys.readouterr().err
+    assert "no run or checkpoint" in capsys.readouterr().err
 
 
 def test_one_run_is_an_ensemble_too(three, tmp_path, capsys, no_report):
