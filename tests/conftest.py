@@ -35,3 +35,9 @@ def offline_wandb(tmp_path, monkeypatch):
     with suppress(Exception):  # some tests kill its process
         wandb.finish()
     unset_globals()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Undoes what a test before has set: a process that is forked hangs where its parent has computed in threads."""
+    torch.set_num_threads(1)
