@@ -177,32 +177,25 @@ def _with_translucent_background(picture: Image.Image, radius: int) -> Image.Ima
 
 
 def write_annotated(
-    source: VideoSource,
-    timeline: Timeline,
-    faces: VideoFaces,
-    scale: float,
-    path: Path,
-    label: ModelLabel,
-    others: Sequence[tuple[Timeline, VideoFaces]] = (),
+    source: VideoSource, people: Sequence[tuple[Timeline, VideoFaces]], scale: float, path: Path, label: ModelLabel
 ) -> Iterator[int]:
     """Writes the annotated video as H.264 and AAC, each frame at its own time; yields the index of each frame.
 
     Args:
         source: the video, at most `MAX_SIDE` pixels wide and high.
-        timeline: the expressions of the first person; those of an only person are drawn with all probabilities.
-        faces: of the first person.
+        people: the expressions and faces of each; those of an only person are drawn with all probabilities.
         scale: size of the source's frames divided by that of the frames in which the faces were found.
         path: of the new file, which is written in place; pass a temporary one.
         label: of the model, which is named in a corner, and whole in the comment of the file.
-        others: expressions and faces of further people.
     """
     times = source.timestamps
     width, height = max(2, source.width // 2 * 2), max(2, source.height // 2 * 2)
-    middle = float(faces.box[:, [0, 2]].mean()) * scale if len(faces) else 0.0
-    right, note, several = middle < width / 2, label.trained_on, bool(others)
-    people = [
-        (TimelineOverlay(each, width, height, right, note * (each is timeline), several), its_faces)
-        for each, its_faces in ((timeline, faces), *others)
+    timeline, main = people[0]
+    middle = float(main.box[:, [0, 2]].mean()) * scale if len(main) else 0.0
+    right, note, several = middle < width / 2, label.trained_on, len(people) > 1
+    overlays = [
+        (TimelineOverlay(each, width, height, right, note * (each is timeline), several), faces)
+        for each, faces in people
     ]
     audio_blocks = audio_frames(source.path, float(timeline.end[-1])) if source.path.is_file() else iter(())
     block = next(audio_blocks, None)
@@ -216,8 +209,8 @@ def write_annotated(
         last = -1
         for index, picture in source.frames():
             frame = np.ascontiguousarray(_fit(picture, width, height))
-            for overlay, its_faces in people:
-                box = its_faces.box_at(index)
+            for overlay, faces in overlays:
+                box = faces.box_at(index)
                 overlay.draw(frame, float(times[index]), None if box is None else box * np.float32(scale))
             last = max(last + 1, round(float(times[index]) * CLOCK))  # timestamps must increase
             encoded = av.VideoFrame.from_ndarray(frame, format="rgb24")

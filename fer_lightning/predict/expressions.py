@@ -93,16 +93,19 @@ class VideoExpressions:
     video: VideoFacts
     settings: PredictionSettings
     label: ModelLabel
-    timeline: Timeline  # of the first person, who has the main face
-    track: FaceTrack  # likewise
+    people: tuple[Person, ...]  # that of the main face first, then the others if they are asked for
     sound: NDArray[np.float32]  # (N, 2) lowest and highest sample in N equal parts of the video; NaN without audio
     left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
-    others: tuple[Person, ...] = ()  # everybody but the first person, if all are asked for
 
     @property
-    def people(self) -> tuple[Person, ...]:
-        """Everybody whose expressions were recognised: that of the main face, or all by their numbers."""
-        return (Person(self.timeline, self.track), *self.others)
+    def timeline(self) -> Timeline:
+        """The expressions of the person of the main face."""
+        return self.people[0].timeline
+
+    @property
+    def track(self) -> FaceTrack:
+        """The main face."""
+        return self.people[0].track
 
     def __len__(self) -> int:
         return len(self.timeline.start) * len(self.people)

@@ -97,7 +97,7 @@ def _content(expressions: VideoExpressions, kind: Kind, fallback: str) -> dict[s
         "start": timeline.start.round(MILLISECONDS).tolist(),
         "end": timeline.end.round(MILLISECONDS).tolist(),
         **_of_person(expressions.people[0], video),
-        "others": [_of_person(person, video) for person in expressions.others],
+        "others": [_of_person(person, video) for person in expressions.people[1:]],
         "size": [max(video.width, 1), max(video.height, 1)],
         "sound": _sound(expressions),
         "offset": round(start_of_pictures(Path(video.path)), MILLISECONDS) if kind == "video" else 0.0,

@@ -180,12 +180,12 @@ class Recogniser:
             RowPredictions.joined([part for _, part in self._parts(faces, rows, _share_of(advance, done, len(people)))])
             for done, faces in enumerate(people)
         ]
-        found = [
+        found = tuple(
             Person(
                 self._timeline(people, number, rows, predicted), FaceTrack(times[faces.frame_index], faces.box.copy())
             )
             for number, (faces, predicted) in enumerate(zip(people, predictions, strict=True), start=1)
-        ]
+        )
         duration = float(rows.end[-1])
         video = VideoFacts(
             path=str(path),
@@ -204,11 +204,9 @@ class Recogniser:
             video,
             self.settings,
             self.label,
-            found[0].timeline,
-            found[0].track,
+            found,
             envelope(first, duration),
             RowPredictions.joined(predictions).left_out(),
-            tuple(found[1:]),
         )
 
     @contextmanager

@@ -142,8 +142,8 @@ class ResultWriter:
         def frames(temporary: Path) -> Iterator[int]:
             small = open_video(path, max_side=MAX_SIDE)
             scale = small.width / found.video.width
-            others = [(each.timeline, faces) for each, faces in zip(found.others, people[1:], strict=True)]
-            return write_annotated(small, found.timeline, people[0], scale, temporary, found.label, others)
+            timelines = [(person.timeline, faces) for person, faces in zip(found.people, people, strict=True)]
+            return write_annotated(small, timelines, scale, temporary, found.label)
 
         tracked = stages.track(found.video.frames, "writing video")
         with atomic_file(target) as temporary, writing_to(target.parent), tracked as advance:

@@ -99,7 +99,7 @@ def _title(figure: Figure, expressions: VideoExpressions, size: tuple[float, flo
     subtitle = f"{duration}, {video.face_text}   ·   {model}, windows of {settings.window:g} s every {settings.hop:g} s"
     if settings.confidence.abstention is not None:
         subtitle += f", {UNSURE} below {100 * settings.confidence.threshold:.1f} %"
-    if expressions.others:
+    if len(expressions.people) > 1:
         subtitle += f"   ·   person 1 of {len(expressions.people)}"
     figure.text(left, top - 0.24 / size[1], subtitle, va="top", color=GREY, fontsize=8.5)
     label = plain(f"{expressions.label.trained_on}. {expressions.label.not_validated}", 160)

@@ -162,7 +162,8 @@ def made(path: Path = Path("nowhere.mp4")):
     track = FaceTrack(np.arange(5, 15) / 10, np.tile(box, (10, 1)))
     video = VideoFacts(str(path), 160, 120, 10.0, 20, 2.0, 0, 15, 0.0, "")
     main = FaceTrack(np.arange(10) / 10, np.tile(np.array([20, 30, 60, 90], np.float32), (10, 1)))
-    return replace(recognition(first, video, track=main), others=(Person(second, track),))
+    made = recognition(first, video, track=main)
+    return replace(made, people=(*made.people, Person(second, track)))
 
 
 def test_a_row_says_whether_somebody_else_is_seen():

@@ -344,7 +344,7 @@ def test_sound_from_before_the_first_picture_is_cut(tmp_path):
     video = write_video(tmp_path / "late.mkv", [True] * 10, [0.5 + index / 10 for index in range(10)], audio=True)
     source, faces = open_video(video), stored_faces(tmp_path / "store", [0])
     assert source.timestamps[0] == 0
-    assert len(list(write_annotated(source, hand_made(), faces, 1.0, tmp_path / "a.mp4", LABEL))) == 10
+    assert len(list(write_annotated(source, [(hand_made(), faces)], 1.0, tmp_path / "a.mp4", LABEL))) == 10
     with av.open(str(tmp_path / "a.mp4")) as file:
         assert sum(frame.samples for frame in file.decode(audio=0)) / 48000 == pytest.approx(0.5, abs=0.1)
 
@@ -501,7 +501,7 @@ def test_pictures_of_any_size_become_a_video_with_even_sides(tmp_path, size):
     for i, frame in enumerate(frames):
         cv2.imwrite(str(folder / f"{i}.png"), frame)
     faces = stored_faces(tmp_path / "store", [0, 1])
-    made = list(write_annotated(open_video(folder), hand_made(), faces, 1.0, tmp_path / "a.mp4", LABEL))
+    made = list(write_annotated(open_video(folder), [(hand_made(), faces)], 1.0, tmp_path / "a.mp4", LABEL))
     assert made == [0, 1, 2]
     with av.open(str(tmp_path / "a.mp4")) as file:
         decoded = list(file.decode(video=0))
