@@ -18,6 +18,17 @@ class _Message(Generic[Item]):
     error: BaseException | None = None
 
 
+def call_with_time_limit(function: Callable[[], Item], seconds: float) -> Item:
+    """Returns what a function returns, which is called in a thread of its own; see `with_time_limit`.
+
+    Raises:
+        TimeoutError: it took longer.
+        BaseException: any error of the function.
+    """
+    (result,) = with_time_limit(lambda: iter((function(),)), seconds)
+    return result
+
+
 def with_time_limit(make: Callable[[], Iterator[Item]], seconds: float) -> Iterator[Item]:
     """Yields the items of an iterator that runs in a thread of its own.
 

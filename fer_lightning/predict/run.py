@@ -15,7 +15,7 @@ from data_modules.store.clip_store import ClipStore
 from data_modules.utils.files import atomic_file, atomic_write, writing_to
 from data_modules.utils.messages import first_line
 from data_modules.utils.pool import Failure, run_in_processes
-from data_modules.utils.time_limit import with_time_limit
+from data_modules.utils.time_limit import call_with_time_limit, with_time_limit
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
@@ -122,7 +122,7 @@ class ResultWriter:
         self._store.discard(self._store.everybody(summary.clip_id))
         files = (TABLE, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))
         page = partial(write_page, found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
-        list(with_time_limit(lambda: iter((page(),)), TIME_LIMIT))  # it looks into the video
+        call_with_time_limit(page, TIME_LIMIT)  # it looks into the video
         self.found += 1
         files = (PAGE, *files)
         return VideoResult(found, folder, files, recognised, time.perf_counter() - begin, no_video)
