@@ -17,9 +17,7 @@ LIMIT = 60_000_000
 EVERY = 24
 """One row in so many of FER2013's table is packed: 1496 images."""
 OWN = "fer_lightning"
-"""The suite, of which the metadata alone are packed: they tell the version of a checkout that is not installed."""
 PACKAGES = (
-    OWN,
     *("jsonargparse", "docstring-parser", "typeshed-client"),  # which read configurations
     *("lazy-loader", "filelock", "rich", "markdown-it-py", "mdurl", "pygments"),
     *("pytest", "pluggy", "iniconfig", "packaging"),
@@ -46,6 +44,7 @@ def pack(folder: Path, limit: int = LIMIT) -> None:
         _pack_faces(made / "data")
         _pack_fer2013(data_root() / "fer2013" / "fer2013.csv", made / "data" / "fer2013" / "fer2013.csv")
         left_out = _pack_packages(made / "packages")
+        _pack_own_metadata(made / "packages")
         sizes = {part: size_of(made / part) for part in ("data", "packages")}
         said = ", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in sizes.items())
         if sum(sizes.values()) > limit:
@@ -94,11 +93,6 @@ def _pack_packages(folder: Path) -> list[str]:
     """Copies the files of `PACKAGES` and returns those that are not installed."""
     left_out = []
     for package in PACKAGES:
-        if package == OWN:
-            target = folder / f"{OWN}-{version(OWN)}.dist-info" / "METADATA"
-            target.parent.mkdir(parents=True)
-            target.write_text(str(metadata(OWN)), encoding="utf-8")
-            continue
         try:
             found = files(package) or []
         except PackageNotFoundError:
@@ -110,3 +104,10 @@ def _pack_packages(folder: Path) -> list[str]:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.locate(), target)
     return left_out
+
+
+def _pack_own_metadata(folder: Path) -> None:
+    """Writes the suite's metadata, which tell the version of a checkout that is not installed."""
+    target = folder / f"{OWN}-{version(OWN)}.dist-info" / "METADATA"
+    target.parent.mkdir(parents=True)
+    target.write_text(str(metadata(OWN)), encoding="utf-8")

@@ -127,7 +127,7 @@ def small_pack(monkeypatch, tmp_path):
         (data / "faces").write_bytes(bytes(1_200_000))
 
     monkeypatch.setattr(gpu_pack, "_pack_faces", written)
-    monkeypatch.setattr(gpu_pack, "PACKAGES", ("fer_lightning", "jsonargparse", "nosuchpackage"))
+    monkeypatch.setattr(gpu_pack, "PACKAGES", ("jsonargparse", "nosuchpackage"))
     table = tmp_path / "data" / "fer2013" / "fer2013.csv"
     table.parent.mkdir(parents=True)
     table.write_text("emotion,pixels,Usage\n" + "".join(f"{row % 7},{row},Training\n" for row in range(50)))
