@@ -16,6 +16,7 @@ from data_modules.synthetic.voice import RATE
 from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.progress import progress
+from data_modules.video.pyav import av
 
 STALE_AFTER = 600.0  # seconds after which a temporary file is no longer in use
 TIME_LIMIT = 300.0  # seconds for one clip; usually it takes about one second
@@ -23,8 +24,6 @@ TIME_LIMIT = 300.0  # seconds for one clip; usually it takes about one second
 
 def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> None:
     """Write an MP4 file of (T, H, W, 3) RGB frames, 25 per second, and (n,) samples of audio at 16 kHz, atomically."""
-    import av  # what is rendered is also read where nothing can be rendered
-
     with atomic_file(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         # with one thread, the output of the encoder depends only on the frames
         video = container.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "20", "threads": "1"})

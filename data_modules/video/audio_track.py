@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.video.container import open_container
+from data_modules.video.pyav import av
 from data_modules.video.source import UnreadableVideoError, describe
-
-if TYPE_CHECKING:
-    import av
-else:
-    av = lazy_loader.load("av")  # a machine that reads no videos need not have it
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga")
 """Suffixes of files of sound alone; what else they hold, such as the picture of an album's cover, is not looked at."""

@@ -5,14 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import lazy_loader
-
-if TYPE_CHECKING:
-    import av
-else:
-    av = lazy_loader.load("av")  # a machine that reads no videos need not have it
+from data_modules.video.pyav import av
 
 # Playlists (hls, concat, ...) are left out: they make the reader open other files and addresses.
 CONTAINERS = (

@@ -12,9 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import lazy_loader
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +21,7 @@ from data_modules.utils.text import counted, printable_line
 from data_modules.video.archives import is_archive, open_archive
 from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
+from data_modules.video.pyav import av
 from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import (
     Frame,
@@ -33,11 +32,6 @@ from data_modules.video.source import (
     fitted_size,
     sorted_indices,
 )
-
-if TYPE_CHECKING:
-    import av
-else:
-    av = lazy_loader.load("av")  # a machine that reads no videos need not have it
 
 __all__ = [
     "Frame",
