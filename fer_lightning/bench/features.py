@@ -1,6 +1,5 @@
 """Speed of an epoch of VSHNN on cached features of its frozen parts, against computing them each time."""
 
-import tempfile
 import time
 from collections.abc import Sequence
 from itertools import chain
@@ -8,8 +7,7 @@ from typing import Any
 
 import pytorch_lightning as L
 
-from fer_lightning.experiments.lightning_cli import FerCLI
-from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.bench.two_epochs import train_two_epochs
 from fer_lightning.experiments.system import Size
 
 EXPERIMENT = "vshnn_synthetic"
@@ -44,7 +42,7 @@ def cached_epoch(cache: bool, steps: int | None) -> float:
 
 
 def epoch(experiment: str, size: Size, settings: Sequence[str], steps: int | None = None) -> float:
-    """Trains two epochs and returns the seconds of the second one, as the first includes start-up.
+    """Returns the seconds of an epoch, see `train_two_epochs`.
 
     Args:
         experiment: its name.
@@ -52,14 +50,6 @@ def epoch(experiment: str, size: Size, settings: Sequence[str], steps: int | Non
         settings: further arguments, such as random weights.
         steps: at most, of an epoch.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ExperimentRequest(experiment, size=size, arguments=tuple(settings)).command_line()
-        arguments += ["--trainer.default_root_dir", folder, "--trainer.logger", "false", "--trainer.max_epochs", "2"]
-        arguments += ["--data.selection", "last"]
-        if steps is not None:
-            arguments += ["--trainer.limit_train_batches", str(steps)]
-        cli = FerCLI(arguments, run=False)
-        clock = EpochClock()
-        cli.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
-        cli.trainer.fit(cli.model, cli.datamodule)
-        return clock.seconds
+    clock = EpochClock()
+    train_two_epochs(experiment, size, settings, steps, [clock])
+    return clock.seconds
