@@ -1,11 +1,13 @@
 """What tests of the training share: faces made in memory, and overrides that make a training tiny."""
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.faces.settings import FaceSettings
@@ -15,6 +17,7 @@ from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import store_for
 from data_modules.sampling import SubvideoSampler
 from data_modules.store.clip_file import ClipSummary, FaceFrame
+from fer_lightning import VideoClassifier
 
 SCHEDULE = '{"class_path": "fer_lightning.WarmupCosine", "init_args": {"epochs": 9, "warmup": 0}}'
 TINY = (
@@ -116,3 +119,15 @@ def read_rows(run: Path) -> list[dict[str, str]]:
     """The rows of a run's `metrics.csv`."""
     with (run / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, act: Callable[[], object]) -> None:
+    """Has something happen in a step of a training."""
+    step = VideoClassifier.training_step
+
+    def training_step(self, clips, batch_idx):
+        if (self.current_epoch, batch_idx) == (epoch, batch):
+            act()
+        return step(self, clips, batch_idx)
+
+    monkeypatch.setattr(VideoClassifier, "training_step", training_step)

@@ -9,9 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
-from fer_lightning import VideoClassifier
 from fer_lightning.cli.main import main
 
 LIMIT = 120.0  # seconds after which a command is considered to hang
@@ -82,15 +79,3 @@ def members(group: int) -> list[str]:
 def run(arguments: Sequence[str], folder: Path, prepare: Callable[[], object] = lambda: None) -> tuple[int, str]:
     """Runs a command to its end and returns its status and messages."""
     return Forked(arguments, folder / "messages.txt", prepare).end()
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, epoch: int, batch: int, act: Callable[[], object]) -> None:
-    """Has something happen in a step of a training."""
-    step = VideoClassifier.training_step
-
-    def training_step(self, clips, batch_idx):
-        if (self.current_epoch, batch_idx) == (epoch, batch):
-            act()
-        return step(self, clips, batch_idx)
-
-    monkeypatch.setattr(VideoClassifier, "training_step", training_step)

@@ -13,7 +13,8 @@ import torch
 from data_modules.utils.files import is_temporary
 from fer_lightning import VideoClassifier
 from fer_lightning.cli.main import main
-from tests.faults.forked import at_step, run
+from tests.faults.forked import run
+from tests.small_runs import at_step
 from tests.training.test_resuming import (  # noqa: F401 - fixtures
     COMMAND,
     data,

@@ -11,7 +11,8 @@ import pytest
 from fer_lightning.cli import compare, slurm
 from fer_lightning.cli.main import main
 from fer_lightning.training.checkpoints import latest_checkpoint
-from tests.faults.forked import at_step, run
+from tests.faults.forked import run
+from tests.small_runs import at_step
 from tests.training.test_resuming import (  # noqa: F401 - fixtures
     COMMAND,
     data,

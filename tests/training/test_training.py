@@ -30,7 +30,7 @@ from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from fer_lightning.training.loading import load_trained
 from tests.fakes import write_dfew
-from tests.small_runs import TINY, experiment, read_rows, table_epochs
+from tests.small_runs import TINY, at_step, experiment, read_rows, table_epochs
 
 CURVES = ("train/loss", "train/war", "train/uar", "inner/loss", "inner/war", "inner/uar")
 
@@ -434,22 +434,10 @@ def unbroken(shared, tmp_path_factory):
     return read_rows(runs / "ceflnet_dfew" / "1-0")
 
 
-def stopped_at(epoch, batch, act, monkeypatch):
-    """Training that acts up in a step of an epoch."""
-    step = VideoClassifier.training_step
-
-    def training_step(self, clips, batch_idx):
-        if (self.current_epoch, batch_idx) == (epoch, batch):
-            act()
-        return step(self, clips, batch_idx)
-
-    monkeypatch.setattr(VideoClassifier, "training_step", training_step)
-
-
 def kill_in(epoch: int, monkeypatch) -> None:
     """The training of `LONGER` in a process of its own, killed within an epoch."""
     with monkeypatch.context() as patch:
-        stopped_at(epoch, 1, lambda: os.kill(os.getpid(), signal.SIGKILL), patch)
+        at_step(patch, epoch, 1, lambda: os.kill(os.getpid(), signal.SIGKILL))
         process = multiprocessing.get_context("fork").Process(target=main, args=(LONGER,))
         process.start()
         process.join(120)
@@ -495,7 +483,7 @@ def test_a_resumed_run_does_not_need_its_pretrained_weights(data, no_report, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        stopped_at(1, 0, stop, patch)
+        at_step(patch, 1, 0, stop)
         assert main(arguments) == 130
     assert "the same command resumes" in capsys.readouterr().err
     assert calls == [1]
