@@ -6,6 +6,7 @@ import pytest
 import torch
 
 os.environ.setdefault("WANDB_MODE", "disabled")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # else Lightning sets more with DDP, after which forks hang
 torch.set_num_threads(1)  # two test processes share two cores
 cv2.setNumThreads(1)
 
@@ -35,9 +36,3 @@ def offline_wandb(tmp_path, monkeypatch):
     with suppress(Exception):  # some tests kill its process
         wandb.finish()
     unset_globals()
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Undoes what a test before has set: a process that is forked hangs where its parent has computed in threads."""
-    torch.set_num_threads(1)
