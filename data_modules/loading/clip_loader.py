@@ -38,6 +38,7 @@ class ClipLoader(DataLoader[ClipSample]):
 
         Raises:
             WorkerError: a worker fails while batches are loaded.
+            OSError: the system lets this process load no further batch, as it has too many open files.
         """
         return self._explain_errors(super().__iter__())
 
@@ -45,9 +46,12 @@ class ClipLoader(DataLoader[ClipSample]):
         try:
             yield from batches
         except RuntimeError as error:
-            if not self.num_workers or not any(part in str(error) for part in WORKER_ERRORS):
+            hidden = error.__context__ if isinstance(error.__context__, OSError) else None
+            if not self.num_workers or not (hidden or any(part in str(error) for part in WORKER_ERRORS)):
                 raise
             _end_workers(batches)
+            if hidden:  # the system's error, such as that of too many open files
+                raise hidden from None
             raise WorkerError(self._message(str(error))) from error
 
     def _message(self, error: str) -> str:
