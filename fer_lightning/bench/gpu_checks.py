@@ -65,7 +65,7 @@ def run(parts: Sequence[str], device: str, small: bool, seconds: float, out: Pat
         device: auto, cpu or cuda.
         small: systems at small size.
         seconds: for all parts together.
-        out: the file; None for the one that the read-me's table is made from.
+        out: the file; None for the one that the documentation's table is made from.
 
     Returns:
         The exit status: 1 if any part failed or took too long.

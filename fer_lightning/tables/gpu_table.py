@@ -1,4 +1,4 @@
-"""The read-me's table of what was measured on a GPU, made from the file of `fer bench gpu`."""
+"""The table of what was measured on a GPU, made from the file of `fer bench gpu`."""
 
 import json
 from collections.abc import Iterator

@@ -25,9 +25,11 @@ MARKED = re.compile(
 
 
 def readmes() -> list[Path]:
-    """Lists the read-mes that may hold tables."""
+    """Lists the read-mes and the page of the documentation that hold tables."""
     folder = experiments_folder()
-    return [path for path in (folder / "README.md", folder.parent / "README.md") if path.is_file()]
+    root = folder.parent
+    places = (folder / "README.md", root / "README.md", root / "docs" / "guides" / "speed.md")
+    return [path for path in places if path.is_file()]
 
 
 def current_text(text: str) -> str:

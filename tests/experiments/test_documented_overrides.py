@@ -47,8 +47,8 @@ def in_systems() -> Iterator[Documented]:
 
 
 def in_read_mes() -> Iterator[Documented]:
-    guides = sorted((ROOT / "docs" / "guides").glob("*.md"))
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *guides):
+    pages = [ROOT / "docs" / "protocol.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *pages):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             commands = list(COMMAND.finditer(line))
             for found in commands:
