@@ -376,9 +376,9 @@ class VideoClassifier(L.LightningModule):
         Args:
             checkpoint_path: a checkpoint of `fer train`, the folder of its run, or a file of `fer export`.
             map_location: the device of the model; by default the CPU.
-            hparams_file: refused, as the following ones are: a checkpoint holds all that its model needs.
-            strict: refused.
-            weights_only: refused.
+            hparams_file: refused, since a checkpoint holds the configuration of its model.
+            strict: whether all weights must fit, which is always so; False is refused.
+            weights_only: whether nothing is unpickled, which is always so; False is refused.
             **kwargs: refused.
 
         Raises:
@@ -386,8 +386,8 @@ class VideoClassifier(L.LightningModule):
             ValueError: the checkpoint cannot be used, or its model is of another class.
             TypeError: there is an argument that checkpoints of this suite have no use for.
         """
-        given = {"hparams_file": hparams_file, "strict": strict or None, "weights_only": weights_only or None, **kwargs}
-        unused = [name for name, value in given.items() if value is not None]
+        unused = [name for name, value in {"hparams_file": hparams_file, **kwargs}.items() if value is not None]
+        unused += [name for name, value in (("strict", strict), ("weights_only", weights_only)) if value is False]
         if unused:
             raise TypeError(
                 f"{cls.__name__}.load_from_checkpoint: found {', '.join(unused)}; expected the path alone, since a "

@@ -61,11 +61,11 @@ def test_lightnings_own_way_of_loading_gives_the_same_model(written):
     batch = random_batch(3, frames=4)
     with torch.no_grad():
         assert torch.equal(loaded(batch).logits, model(batch).logits)
-    assert isinstance(VideoClassifier.load_from_checkpoint(str(path)), CEFLNet)
+    assert isinstance(VideoClassifier.load_from_checkpoint(str(path), strict=True, weights_only=True), CEFLNet)
     with pytest.raises(ValueError, match=r"ImageClassifier"):
         ImageClassifier.load_from_checkpoint(path)
-    with pytest.raises(TypeError, match=r"found strict, heads; expected the path alone"):
-        CEFLNet.load_from_checkpoint(path, strict=True, heads=4)
+    with pytest.raises(TypeError, match=r"found heads, strict, weights_only; expected the path alone"):
+        CEFLNet.load_from_checkpoint(path, strict=False, weights_only=False, heads=4)
     with pytest.raises(FileNotFoundError):
         CEFLNet.load_from_checkpoint(path.with_name("missing.ckpt"))
 
