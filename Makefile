@@ -10,16 +10,18 @@ SEEDS  ?= 0
 TABLE  ?= all
 ARGS   ?=
 EXTRAS ?= dev,audio,opensmile,dashboards,slurm,docs
+# The tested versions, of these extras; `make setup LOCK=` takes the newest that pyproject.toml allows, as other extras do.
+LOCK   ?= $(if $(filter file,$(origin EXTRAS)),requirements/locked.txt)
 FROM   ?= .
 
 FER    := $(VENV)/bin/fer
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
-# What is installed without its dependencies; each file says why, and its digests are checked.
+# What is installed without looking for its dependencies: the lock has them, the other files say why. Digests are checked.
 PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench pack-gpu check-gpu test test-slow test-faults coverage lowest plain dist docs check hooks format clean
+.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench pack-gpu check-gpu test test-slow test-faults coverage lock audit licences lowest plain dist docs check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -33,9 +35,14 @@ setup: $(DONE) ## install everything into .venv
 $(DONE): pyproject.toml $(wildcard requirements/*.txt)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed; $(PYTHON) is {v.major}.{v.minor}. Try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
+ifneq ($(LOCK),)
+	$(PINNED) -r $(LOCK) || { echo 'The tested versions cannot be installed here. make setup LOCK= takes the newest that pyproject.toml allows.'; exit 1; }
+	$(PIP) install --no-deps --editable .
+else
 	$(PIP) install --editable '.[$(EXTRAS)]'
 	$(PIP) uninstall --yes opencv-python
 	$(PINNED) --force-reinstall -r requirements/opencv.txt
+endif
 	$(PINNED) -r requirements/facenet.txt
 	$(PINNED) -r requirements/mediapipe.txt || echo 'mediapipe 0.10.14 is not installed (it has no wheels for Python 3.13 and newer): `landmarks: mesh` will say how to get its weights.'
 	@touch $@
@@ -92,10 +99,19 @@ test-faults: $(DONE) ## every fault of docs/faults.md anew: damaged and hostile 
 coverage: $(DONE) ## the tests, and what they run; fails below the share that pyproject.toml names
 	$(VENV)/bin/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
 
+lock: $(DONE) ## add what pyproject.toml has got to requirements/locked.txt; ARGS=--upgrade takes the newest versions
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --override requirements/overrides.txt --custom-compile-command 'make lock' --output-file requirements/locked.txt $(ARGS) pyproject.toml
+
+audit: $(DONE) ## known vulnerabilities of what the lock and the pinned wheels name; what cannot be looked up is an error
+	$(VENV)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/locked.txt -r requirements/facenet.txt -r requirements/mediapipe.txt $(ARGS)
+
+licences: $(DONE) ## the licences of what is installed; one that pyproject.toml does not allow is an error
+	$(VENV)/bin/pip-licenses $(ARGS)
+
 lowest: ## the tests with the lowest versions that pyproject.toml allows, in .venv-lowest
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
-	$(LOWEST) --resolution lowest-direct --override requirements/lowest.txt --editable '.[dev,audio,opensmile]' # dashboards ask for a newer wandb
+	$(LOWEST) --resolution lowest-direct --override requirements/overrides.txt --editable '.[dev,audio,opensmile]' # dashboards ask for a newer wandb
 	$(LOWEST) --no-deps --require-hashes -r requirements/facenet.txt
 	$(LOWEST) --no-deps --require-hashes -r requirements/mediapipe.txt
 	.venv-lowest/bin/python -m pytest -n 2 $(ARGS)
