@@ -104,6 +104,7 @@ class ClipPreparer:
                 width=source.width,
                 height=source.height,
                 audio_reason=audio_reason,
+                picture_note=source.picture_note,
             )
             first, *_ = (
                 writer.finish(

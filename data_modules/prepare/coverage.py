@@ -38,6 +38,7 @@ def show_coverage(records: Sequence[VideoRecord], summaries: Sequence[ClipSummar
     damaged_audio = [summary for summary in summaries if summary.has_damaged_audio]
     _print_reasons(console, {s.clip_id: s.reason for s in without}, "without a face")
     _print_reasons(console, {s.clip_id: _damage(s) for s in damaged}, "of which a part cannot be decoded or is missing")
+    _print_reasons(console, {s.clip_id: s.picture_note for s in summaries if s.picture_note}, "with such pictures")
     _print_reasons(console, {s.clip_id: s.audio_reason for s in damaged_audio}, "with a damaged audio track")
 
 
@@ -123,6 +124,7 @@ def quarantine(summaries: Sequence[ClipSummary]) -> bytes:
     """Returns a CSV table of the clips with problems; its columns are clip_id and reason."""
     rows = [(summary.clip_id, summary.reason) for summary in summaries if summary.reason]
     rows += [(s.clip_id, _damage(s)) for s in summaries if _damage(s) and not s.reason]
+    rows += [(s.clip_id, s.picture_note) for s in summaries if s.picture_note]
     unheard = (s for s in summaries if s.has_damaged_audio or (s.is_sound_alone and not s.audio))
     rows += [(s.clip_id, s.audio_reason) for s in unheard]
     return csv_bytes(("clip_id", "reason"), (map(printable_line, row) for row in rows))

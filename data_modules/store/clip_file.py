@@ -59,6 +59,7 @@ class ClipSummary:
     source: str = ""  # sizes and times of the source files (`ClipFiles.stamp`); empty in earlier versions
     content: str = ""  # checksum of the source files, if they could be read
     missing: float = 0.0  # seconds at its end that the source declares but does not have, as it was cut off
+    picture_note: str = ""  # what is unusual about its pictures and left as it is, such as interlace
 
     @property
     def coverage(self) -> float:

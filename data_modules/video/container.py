@@ -17,6 +17,7 @@ VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
 )
 LEAST_MISSING, SHARE_MISSING = 0.12, 0.02  # seconds and share of the duration; less may be rounding
+HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # code of the transfer characteristics in ITU-T H.273 -> usual name
 FROM_ZERO = ("mp4", "matroska")  # whose clock begins at zero, also if nothing is shown then; those of others anywhere
 
 
@@ -65,6 +66,14 @@ def missing_seconds(path: Path) -> float:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         end -= float((file.start_time or 0) / av.time_base)
     return declared - end if is_short(end, declared) else 0.0
+
+
+def picture_note(frame: av.VideoFrame) -> str:
+    """Returns in words what is unusual about the pictures of a video, by its first frame, and is left as it is."""
+    parts = ["interlaced pictures, not deinterlaced"] if frame.interlaced_frame else []
+    if curve := HIGH_DYNAMIC_RANGE.get(frame.color_trc):
+        parts.append(f"pictures of high dynamic range ({curve}), not tone-mapped")
+    return "; ".join(parts)
 
 
 def first_picture(file: av.container.InputContainer) -> Fraction:

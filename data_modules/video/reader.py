@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from data_modules.manifest import VideoRecord
 from data_modules.utils.text import counted, printable_line
 from data_modules.video.archives import is_archive, open_archive
-from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container
+from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container, picture_note
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
 from data_modules.video.pyav import av
 from data_modules.video.rotation import RotatedSource
@@ -127,6 +127,7 @@ class VideoFile(VideoSource):
                     f"found {describe(path)}. Copy or download the file again."
                 )
         limits.check_size(path, first.width, first.height)
+        self.picture_note = picture_note(first)
         self._turns = round(first.rotation / 90) % 4  # anticlockwise quarter turns
         self._size = fitted_size(first.width, first.height, max_side)
         self._scaled = self._size != (first.width, first.height)

@@ -63,6 +63,7 @@ class VideoSource(ABC):
         broken: number of packets or images that the last pass over the clip could not decode.
         missing: seconds at the end that the file declares but that the last pass over the whole clip did not find, as
             in a copy that was cut off.
+        picture_note: what is unusual about the pictures and left as it is, see `container.picture_note`.
     """
 
     path: Path
@@ -71,6 +72,7 @@ class VideoSource(ABC):
     height: int
     broken: int = 0
     missing: float = 0.0
+    picture_note: str = ""
 
     @property
     @abstractmethod

@@ -29,6 +29,7 @@ class VideoFacts:
     audio: float  # seconds; 0 if there is no audio, or only silence
     audio_reason: str  # what is wrong with the audio track; empty if nothing is
     missing: float = 0.0  # seconds at its end that the file declares but does not have, as it was cut off
+    picture_note: str = ""  # what is unusual about its pictures and left as it is, such as interlace
 
     @property
     def name(self) -> str:

@@ -106,7 +106,7 @@ def export(clip: StoredClip, folder: Path) -> str:
     text = f"a face in {summary.num_faces} of {summary.num_frames} frames"
     text += f" ({interpolated} of them interpolated between detections)" if interpolated else ""
     damaged = damage(summary.broken, summary.missing)
-    return "; ".join(filter(None, (summary.reason or text, damaged, f"files in {folder}")))
+    return "; ".join(filter(None, (summary.reason or text, damaged, summary.picture_note, f"files in {folder}")))
 
 
 def table(clip: StoredClip) -> bytes:

@@ -199,6 +199,7 @@ class Recogniser:
             audio=clip.audio,
             audio_reason=clip.audio_reason,
             missing=clip.missing,
+            picture_note=clip.picture_note,
         )
         return Recognition(
             video,

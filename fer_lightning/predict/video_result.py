@@ -32,6 +32,8 @@ class VideoResult:
             text += self.expressions.settings.confidence.describe()
         if damaged := damage(video.broken, video.missing):
             text += f"Not all of it could be read: {damaged}. "
+        if video.picture_note:
+            text += f"Read as it is: {video.picture_note}. "
         if self.no_video:
             text += f"{VIDEO} could not be written: {printable_line(self.no_video)}. "
         text += f"Files in {printable_line(self.folder)}: {', '.join(self.files)}. "

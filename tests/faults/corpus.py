@@ -134,11 +134,6 @@ READ: dict[str, tuple[Writer, int, tuple[int, int]]] = {
         (96, 64),
     ),
     "rotated.mp4": (lambda path: rotate(write_video(path, numbered(8)), 1), 8, (64, 96)),
-    "interlaced.mp4": (
-        lambda path: write_pixels(path, numbered(8), "mpeg4", "yuv420p", flags="+ildct+ilme"),
-        8,
-        (96, 64),
-    ),
     "ten-bit.mp4": (lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p10le"), 8, (96, 64)),
     "alpha.mov": (lambda path: write_pixels(path, _transparent(8), "png", "rgba"), 8, (96, 64)),
     "moving.gif": (lambda path: write_gif(path, 8), 8, (96, 64)),
@@ -149,6 +144,26 @@ READ: dict[str, tuple[Writer, int, tuple[int, int]]] = {
     "tall.mp4": (lambda path: write_video(path, [np.full((4096, 16, 3), 90, np.uint8)] * 4), 4, (16, 4096)),
 }
 """Name -> how the file is made, its frames, and their width and height: odd, and read all the same."""
+
+AS_THEY_ARE: dict[str, tuple[Writer, str]] = {
+    "interlaced.mp4": (
+        lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p", flags="+ildct+ilme"),
+        "interlaced pictures, not deinterlaced",
+    ),
+    "fields.mpg": (
+        lambda path: write_pixels(path, numbered(8), "mpeg2video", "yuv420p", flags="+ildct+ilme"),
+        "interlaced pictures, not deinterlaced",
+    ),
+    "pq.mp4": (
+        lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p10le", color_trc="smpte2084"),
+        "pictures of high dynamic range (PQ), not tone-mapped",
+    ),
+    "hlg.mkv": (
+        lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p10le", color_trc="arib-std-b67"),
+        "pictures of high dynamic range (HLG), not tone-mapped",
+    ),
+}
+"""Name -> how a file of eight frames is made, and what is said of its pictures, which are used as they are."""
 
 CUT: dict[str, Writer] = {
     "front.mp4": lambda path: cut(write_index_in_front(path), 0.6),

@@ -3,10 +3,22 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from data_modules.video.reader import open_video
 from tests.faults.commands import Ended, index_of, make_faces, predict, prepare_own, quarantined
-from tests.faults.corpus import CUT, FRAMES, READ, REFUSED, flip_bits, write_index_in_front
+from tests.faults.corpus import (
+    AS_THEY_ARE,
+    CUT,
+    FRAMES,
+    READ,
+    REFUSED,
+    flip_bits,
+    numbered,
+    write_index_in_front,
+    write_pixels,
+)
 
 GOOD = "one.mp4"
 
@@ -15,7 +27,7 @@ GOOD = "one.mp4"
 def videos(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("own") / "happiness"
     folder.mkdir()
-    for name, (write, *_) in (REFUSED | READ).items():
+    for name, (write, *_) in (REFUSED | READ | AS_THEY_ARE).items():
         write(folder / name)
     for name, write in CUT.items():
         write(folder / name)
@@ -68,12 +80,35 @@ def test_what_is_odd_is_read(videos, prepared, faces, predicted, name):
     _, count, size = READ[name]
     row = index_of(videos.parent / ".store")[prepared_name(name)]
     assert (row.num_frames, row.num_faces, row.broken, row.missing, row.reason) == (count, count, 0, 0, "")
+    assert not row.picture_note
     assert (row.width, row.height) == size
     assert prepared_name(name) not in quarantined(videos.parent / ".store")
     assert len(list((faces[1] / Path(name).stem).glob("*.jpg"))) == count
     assert "Not all of it" not in line_of(f"{name}: ", predicted[0].out)
     video = json.loads((predicted[1] / Path(name).stem / "expressions.json").read_text())["video"]
     assert (video["frames"], video["width"], video["height"]) == (count, *size)
+
+
+@pytest.mark.parametrize("name", AS_THEY_ARE)
+def test_what_would_need_a_filter_is_read_as_it_is_and_called_so(videos, prepared, faces, predicted, name):
+    said = AS_THEY_ARE[name][1]
+    row = index_of(videos.parent / ".store")[prepared_name(name)]
+    assert (row.num_frames, row.num_faces, row.reason, row.picture_note) == (8, 8, "", said)
+    assert quarantined(videos.parent / ".store")[prepared_name(name)] == said
+    assert said in line_of(f"{prepared_name(name)}: ", prepared.out)
+    assert said in line_of(f"{name}: ", faces[0].out)
+    assert f"Read as it is: {said}. " in line_of(f"{name}: ", predicted[0].out)
+    content = json.loads((predicted[1] / Path(name).stem / "expressions.json").read_text())
+    assert content["video"]["picture_note"] == said
+
+
+def test_the_curve_of_high_dynamic_range_changes_no_colour(tmp_path):
+    """No tone mapping: a file that says PQ has the colours of one that says nothing."""
+    pictures = [
+        next(iter(open_video(write_pixels(tmp_path / name, numbered(1), "libx264", "yuv420p10le", **curve)).frames()))
+        for name, curve in (("plain.mp4", {}), ("pq.mp4", {"color_trc": "smpte2084"}))
+    ]
+    np.testing.assert_array_equal(pictures[0][1], pictures[1][1])
 
 
 @pytest.mark.parametrize("name", CUT)
