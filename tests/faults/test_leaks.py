@@ -3,11 +3,18 @@
 import gc
 import multiprocessing
 import os
+import signal
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from skimage.data import astronaut
 
 from fer_lightning import Recogniser, RecognitionOptions
+from fer_lightning.predict.run import ResultWriter
+from tests import videos
+from tests.faults.forked import run as run_forked
 from tests.predict.conftest import trusted_test_models  # noqa: F401 - a fixture
 from tests.predict.test_predict import fake_detector, fer_predict, write_checkpoint, write_video  # noqa: F401
 
@@ -24,9 +31,20 @@ def handles() -> list[str]:
     return sorted(str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.exists())
 
 
+def film(path: Path) -> Path:
+    """A face that moves for half a second, which the default detector finds."""
+    picture = astronaut()[:256, 96:352]
+    return videos.write_video(path, [np.roll(picture, 2 * step, axis=1) for step in range(12)])
+
+
 @pytest.fixture
-def predict(tmp_path, fake_detector, request):  # noqa: F811
-    """Predicts a video, in memory or with the command and all of its files."""
+def predict(tmp_path, request):
+    """Predicts a video with the suite's own model and detector, or with small ones, in memory or with all files."""
+    if request.param == "own model":
+        recogniser, path = Recogniser(options=RecognitionOptions(device="cpu")), film(tmp_path / "film.mp4")
+        assert recogniser.video(path).timeline.has_prediction.all(), "it would not be the network that is measured"
+        return lambda: recogniser.video(path)
+    request.getfixturevalue("fake_detector")
     run = write_checkpoint(tmp_path / "trained" / "1-0")
     video = write_video(tmp_path / "talk.mp4", [True] * 20 + [False] * 10, audio=True)
     if request.param == "command":
@@ -37,7 +55,7 @@ def predict(tmp_path, fake_detector, request):  # noqa: F811
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predict", ["memory", "command"], indirect=True)
+@pytest.mark.parametrize("predict", ["own model", "memory", "command"], indirect=True)
 def test_a_hundred_predictions_hold_memory_and_handles(predict):
     for _ in range(WARM):
         predict()
@@ -47,3 +65,19 @@ def test_a_hundred_predictions_hold_memory_and_handles(predict):
     assert resident() < memory * (1 + SHARE)
     assert handles() == open_files
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_prediction_and_all_of_its_processes(tmp_path, monkeypatch):
+    """While a process finds the faces of the second video; what is left of the command fails in `run_forked`."""
+
+    def interrupt(*_):
+        os.killpg(os.getpid(), signal.SIGINT)  # as a terminal does
+        time.sleep(60)
+
+    paths = [str(film(tmp_path / f"{number}.mp4")) for number in range(2)]
+    monkeypatch.setattr(ResultWriter, "__call__", interrupt)
+    status, said = run_forked(["predict", *paths, "--out", str(tmp_path / "out"), "--device", "cpu"], tmp_path)
+    assert status == 130, said
+    assert "Traceback" not in said
+    assert not list((tmp_path / "out").iterdir()), "the faces of the videos are temporary"
