@@ -61,6 +61,11 @@ def test_one_build_of_opencv_is_locked_and_it_is_the_pinned_one(locked):
     assert not any(marker is None or marker.evaluate() for marker in desktop)
 
 
+def test_licences_are_ignored_of_locked_packages_alone(locked):
+    ignored = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pip-licenses"]["ignore-packages"]
+    assert set(ignored) <= set(locked)
+
+
 @pytest.mark.parametrize(
     ("arguments", "is_locked"),
     [([], True), (["LOCK="], False), (["EXTRAS=dev"], False), (["EXTRAS=dev", "LOCK=a"], True)],

@@ -12,7 +12,7 @@ import torch
 
 from data_modules.utils.files import is_temporary
 from fer_lightning.cli.main import main
-from fer_lightning.training.checkpoints import AtomicCheckpointIO
+from fer_lightning.training.checkpoints import AtomicCheckpointIO, latest_checkpoint
 from tests.faults.forked import Forked, run
 from tests.training.test_resuming import (  # noqa: F401 - fixtures
     COMMAND,
@@ -93,8 +93,11 @@ def test_a_kill_at_any_time_changes_no_result(tmp_path, unbroken, duration, seed
     if own_run().finished:  # it was faster than the kill: nothing was lost
         refuse_differences(unbroken)
         shutil.rmtree(own_run().path)
+    latest = latest_checkpoint(own_run().checkpoints)
     status, said = run(command, tmp_path)
     assert status == 0, said
+    assert said.count("goes on after epoch") == bool(latest)
+    assert not latest or f"{own_run().path}: goes on after epoch {latest[1]['epoch'] + 1}" in said
     refuse_differences(unbroken)
     assert not list(own_run().checkpoints.glob("*.previous.ckpt"))
     assert main(command) == 0, "the finished run is taken for finished"
