@@ -27,7 +27,7 @@ from data_modules.loading.split_faults import split_faults
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import check_records
 from data_modules.prepare.audio import prepare_audio
-from data_modules.prepare.faces import prepare_faces, store_for
+from data_modules.prepare.faces import prepare_faces, preparing, store_for
 from data_modules.sampling import FrameSampler
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipStore
@@ -150,7 +150,7 @@ class VideoDataModule(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Create what is missing: synthetic videos, face crops, and the inputs that are made from audio.
 
-        Lightning calls this in one process on each machine.
+        Lightning calls this in one process on each machine. If several call it, one prepares and the others wait.
 
         Raises:
             AudioLibraryNotFoundError: a package that the audio inputs need is not installed.
@@ -159,10 +159,10 @@ class VideoDataModule(L.LightningDataModule):
         for modality in modalities_for(self.inputs):
             modality.check_prepared(self.dataset.faces, self.dataset.name)
         workers = max(self.num_workers, 1)
-        store = prepare_faces(self.dataset, workers)
-        prepare_audio(
-            store, AudioCache.from_store(store, self.audio), self.inputs & AUDIO_INPUTS, workers, self.dataset.name
-        )
+        with preparing(self.dataset):
+            store = prepare_faces(self.dataset, workers)
+            cache = AudioCache.from_store(store, self.audio)
+            prepare_audio(store, cache, self.inputs & AUDIO_INPUTS, workers, self.dataset.name)
 
     def setup(self, stage: str = "fit") -> None:
         """Read the manifest and the index of the store, and split off the inner split.

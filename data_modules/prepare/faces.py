@@ -1,6 +1,7 @@
 """Prepares the faces of a data set: in parallel, resumable at any point, and optionally in parts on several hosts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from data_modules.datasets.dataset import VideoDataset, store_root
@@ -13,7 +14,8 @@ from data_modules.prepare.coverage import is_sound_alone, quarantine, show_cover
 from data_modules.prepare.pending import TIME_LIMIT, pending_clips, prepare_clips, print_names
 from data_modules.prepare.shard import WHOLE, Shard
 from data_modules.store.clip_file import ClipSummary
-from data_modules.store.clip_store import NOTE, ClipStore
+from data_modules.store.clip_store import NOTE, ClipStore, settings_key
+from data_modules.utils.file_lock import file_lock
 from data_modules.utils.files import atomic_write, check_writable
 
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
@@ -41,6 +43,17 @@ def store_for(dataset: VideoDataset) -> ClipStore:
         if stores:
             return stores[0]
     return ClipStore.for_settings(store_root(), dataset.store_name, dataset.faces, networks)
+
+
+@contextmanager
+def preparing(dataset: VideoDataset) -> Iterator[None]:
+    """Lets one process at a time prepare a data set with its settings; the others wait, and find what it made.
+
+    The lock is in the folder of the stores. Machines that share this folder prepare a data set once, others once each.
+    """
+    lock = store_root() / f"{dataset.store_name}-{settings_key(dataset.faces)}.lock"
+    with file_lock(lock, f"{dataset.name} is being prepared by another process; waiting for it"):
+        yield
 
 
 def prepare_faces(

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,10 +155,11 @@ def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: S
     NotWritableError: the store cannot be written.
     """
     # these take seconds to import, so names are checked before
-    from data_modules.prepare.faces import prepare_faces
+    from data_modules.prepare.faces import prepare_faces, preparing
     from data_modules.prepare.pending import FAILED
 
-    store = prepare_faces(dataset, workers, limit, part, device=device)
+    with nullcontext() if part.name else preparing(dataset):  # parts of a data set are prepared at the same time
+        store = prepare_faces(dataset, workers, limit, part, device=device)
     index = store.read_index()
     records = part.select(dataset.records()[:limit])
     left_out = [record for record in records if misnamed(record)]

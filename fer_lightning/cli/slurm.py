@@ -12,8 +12,8 @@ def signals() -> tuple[int, ...]:
 
 
 def is_first_process() -> bool:
-    """Returns whether this is the first of several processes, each of which Slurm or Lightning has started."""
-    return all(os.environ.get(name, "0") == "0" for name in ("SLURM_PROCID", "LOCAL_RANK"))
+    """Returns whether this is the first of several processes, which Slurm, torchrun or Lightning has started."""
+    return all(os.environ.get(name, "0") == "0" for name in ("SLURM_PROCID", "RANK", "LOCAL_RANK"))
 
 
 def requeue() -> str:

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.split_faults import refuse_empty_splits
+from data_modules.utils.file_lock import file_lock
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.frame_order import ORDERS
 from fer_lightning.evaluation.other_epochs import conclude_watching
 from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
+from fer_lightning.experiments.launchers import started_processes, without_launcher
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import (
@@ -85,25 +87,31 @@ def is_finished(run: RunFolder, cli: FerCLI) -> bool:
     return run.finished
 
 
-@rank_zero_only
 def prepare_data_and_weights(cli: FerCLI) -> None:
-    """Prepares the data set and trains the experiments whose weights are needed, in the first process only.
+    """Prepares the data set and trains the experiments whose weights are needed.
 
     Files of weights, the shapes of weights that are not there yet and the data set come first: what is wrong with them
     should be reported before anything takes long. A line says in what the faces are not the paper's.
+
+    Processes that Lightning starts find everything prepared. Those of torchrun and Slurm come here all at once: one
+    prepares, and the others wait for its locks, which takes as long as it takes; PyTorch's barriers have time limits.
 
     Raises:
         FileNotFoundError: a file of weights does not exist.
         ValueError: weights that are to be trained would not fit the model.
     """
+    if getattr(rank_zero_only, "rank", 0) and not started_processes():
+        return
     config = cli.plain_config()
     refuse_missing_files(config)
     refuse_unfit_weights(config)
     if difference := faces_of(cli):
         print_on_rank_zero(difference)
     cli.datamodule.prepare_data()
+    folder = Path(config["trainer"]["default_root_dir"])
     for name in dict.fromkeys(required_runs(config)):
-        train_required_run(name)
+        with file_lock(folder / "preparation.lock", f"another process trains {name}; waiting", print_on_rank_zero):
+            train_required_run(name)
 
 
 def refuse_missing_files(config: dict[str, Any]) -> None:
@@ -149,7 +157,7 @@ def train_required_run(name: str) -> None:
     if request.run.finished:
         return
     print_on_rank_zero(f"first: {name}, whose weights are needed")
-    own = {name: value for name, value in os.environ.items() if name not in SWEEP_VARIABLES}
+    own = {name: value for name, value in without_launcher(os.environ).items() if name not in SWEEP_VARIABLES}
     subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True, env=own)
 
 

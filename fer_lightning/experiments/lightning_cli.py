@@ -16,6 +16,7 @@ from pytorch_lightning.plugins.layer_sync import LayerSync
 from data_modules.loading.batch_size import divide_batch
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
+from fer_lightning.experiments.launchers import refuse_other_processes
 from fer_lightning.experiments.misspelt import suggested
 from fer_lightning.experiments.system import ExperimentInfo
 from fer_lightning.runs.folder import SAFE_LOADER
@@ -117,11 +118,12 @@ class FerCLI(LightningCLI):
         """Tells the data module the trainer's devices, and the configuration what follows from them.
 
         Raises:
-            ValueError: the devices do not divide the batch evenly.
+            ValueError: the devices do not divide the batch evenly, or are not as many as the processes.
         """
         data, trainer, config = self.datamodule, self.trainer, self.own_config
         data.trainer = trainer
         if self.subcommand in (None, "fit"):
+            refuse_other_processes(trainer)
             divide_batch(data.step_batch_size, trainer.world_size, trainer.accumulate_grad_batches)
         config.data.batch_size = data.batch_size = data.step_batch_size
         config.trainer.precision = str(trainer.precision)  # for a processor, Lightning replaces fp16 by bf16

@@ -10,7 +10,6 @@ from dataclasses import asdict, is_dataclass, replace
 from math import prod
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
 from data_modules.audio.settings import AudioSettings
@@ -19,11 +18,13 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
+from data_modules.utils.file_lock import file_lock
 from data_modules.utils.files import check_writable
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.calibration_file import calibration_line
 from fer_lightning.evaluation.other_epochs import other_epochs_line
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.launchers import started_processes
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
@@ -232,25 +233,25 @@ def run_lock(run: RunFolder) -> Iterator[None]:
 
     Two processes would overwrite each other's checkpoints. Several jobs that need the same weights may start at once:
     the first one trains them, the others wait and then find them.
+
+    Raises:
+        ValueError: another process trains the run, and this is one of several that a launcher has started: the others
+            would not wait as long for this one.
     """
     if getattr(rank_zero_only, "rank", 0):  # the first process of a distributed training holds the lock for all
         yield
         return
     check_writable(run.path)
-    lock = FileLock(run.lock)  # the system releases it when the process dies
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        print_on_rank_zero(f"{run.path} is being trained by another process; waiting for it")
-        lock.acquire()
-    except NotImplementedError:
-        print_on_rank_zero(
-            f"the file system of {run.path} does not support locks: make sure that no other process trains this run"
-        )
-    try:
+    with file_lock(run.lock, f"{run.path} is being trained by another process", _wait_or_refuse):
         yield
-    finally:
-        lock.release()
+
+
+def _wait_or_refuse(busy: str) -> None:
+    """Says that this process waits for another one, unless it is the first of several that a launcher has started."""
+    started = started_processes()
+    if started and started[1] > 1:
+        raise ValueError(f"{busy}; start the processes of {started[0]} again when that one has ended")
+    print_on_rank_zero(f"{busy}; waiting for it")
 
 
 def train_in_subprocess(request: ExperimentRequest, environment: Mapping[str, str] = os.environ) -> int:

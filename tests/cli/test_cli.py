@@ -198,7 +198,7 @@ def test_required_runs_are_trained_once_in_their_own_process(monkeypatch, capsys
     assert len(started) == 1
 
 
-def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
+def test_only_the_first_process_of_a_training_makes_ready(tmp_path, monkeypatch):
     prepared = []
     needy = SimpleNamespace(
         datamodule=SimpleNamespace(
@@ -207,7 +207,7 @@ def test_only_the_first_process_of_a_training_makes_ready(monkeypatch):
         plain_config=lambda: {
             "experiment": {"faces": ""},
             "model": {"weights": "run:stills_synthetic_stills"},
-            "trainer": {"default_root_dir": "runs/needy/1-0"},
+            "trainer": {"default_root_dir": str(tmp_path / "needy" / "1-0")},
         },
     )
     monkeypatch.setattr(fit.ShapeCheck, "check", lambda self, name, config: prepared.append(f"shapes of {name}"))
