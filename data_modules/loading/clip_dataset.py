@@ -2,8 +2,8 @@
 
 import itertools
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
 from data_modules.labels import vote_shares
-from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
+from data_modules.loading.batch import AUDIO_INPUTS, ClipBatch, ClipSample, collate, modalities_for
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
+from data_modules.loading.modalities.pictures import Pictures
 from data_modules.loading.transforms import ClipAugmentation, ClipTransform, Shift
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import FrameSampler
@@ -175,19 +176,36 @@ class ClipDataset(Dataset[ClipSample]):
 
     def __getitem__(self, item: int | Draw) -> ClipSample:
         """Load one view for a `Draw`, in training; all evaluation views of the sampler for the index of a clip."""
+        return self.load([item])
+
+    def load(self, items: Iterable[int | Draw]) -> ClipBatch:
+        """Load several samples as one batch; shorter ones are padded, see `collate`.
+
+        The pictures, nearly all of a batch, are written once, where the batch has them.
+        """
+        samples = [self._load(item) for item in items]
+        batch = collate([sample for sample, _ in samples])
+        views = list(itertools.chain.from_iterable(views for _, views in samples))
+        pictures = [] if self.cache else [each for each in modalities_for(self.inputs) if isinstance(each, Pictures)]
+        images: dict[str, Any] = {each.field: each.read(views, batch.mask.shape[1], self.size) for each in pictures}
+        return replace(batch, **images)
+
+    __getitems__ = load  # the name by which torch's loader asks for a whole batch
+
+    def _load(self, item: int | Draw) -> tuple[ClipSample, Sequence[FrameSelection | None]]:
+        """Load a sample without its pictures, and say of which frames these are; None for each view without a face."""
         clip = self.clips[item.clip if isinstance(item, Draw) else item]
         faces, views = self.store.open(clip.record.clip_id), self._views(clip, item)
         cached = [self._features(clip, view) for view in views]
         num_views, modalities = len(views), modalities_for(self.inputs)
         of_frames = [each for each in modalities if isinstance(each, FrameModality)]
         of_clip = [each for each in modalities if isinstance(each, ClipModality)]
-        if self.cache:
-            of_frames = [each for each in of_frames if not each.is_replaced_by_features]
-        if len(faces):
-            frames = self._frame_fields(faces, views, of_frames)
+        selections = [self._select(faces, view) for view in views] if len(faces) else []
+        if selections:
+            frames = self._frame_fields(faces, selections, of_frames)
         else:
             frames = self._faceless_fields(clip, num_views, of_frames)
-        return ClipSample(
+        sample = ClipSample(
             clip_id=(clip.record.clip_id,) * num_views,
             label=torch.full((num_views,), clip.label),
             votes=None if clip.votes is None else _repeat(torch.tensor(clip.votes), num_views),
@@ -196,6 +214,7 @@ class ClipDataset(Dataset[ClipSample]):
             **frames,
             **self._clip_fields(faces, num_views, of_clip),
         )
+        return sample, selections or [None] * num_views
 
     def _views(self, clip: Clip, item: int | Draw) -> list[_View]:
         """Return the views of a clip that make up one sample."""
@@ -212,10 +231,9 @@ class ClipDataset(Dataset[ClipSample]):
         return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else CachedFeatures()
 
     def _frame_fields(
-        self, faces: FaceSequence, views: Sequence[_View], modalities: Sequence[FrameModality]
+        self, faces: FaceSequence, selections: Sequence[FrameSelection], modalities: Sequence[FrameModality]
     ) -> dict[str, Any]:
         """Load the (S, T, ...) fields of a clip with faces."""
-        selections = [self._select(faces, view) for view in views]
         positions, intensity = np.stack([each.positions for each in selections]), faces.optional("intensity")
         return {
             "mask": torch.ones(positions.shape, dtype=torch.bool),

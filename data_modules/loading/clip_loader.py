@@ -1,7 +1,7 @@
 """Load batches in worker processes, with a time limit and a check that shared memory suffices."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
-from data_modules.loading.batch import ClipBatch, ClipSample, collate
+from data_modules.loading.batch import ClipBatch, ClipSample
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import ClipDataset
 from data_modules.utils.signals import leave_signals_to_parent
@@ -106,12 +106,11 @@ def check_shared_memory(data: ClipDataset, item: Draw | int, batch_size: int, wo
         )
 
 
-def collate_shared(samples: Sequence[ClipSample]) -> ClipBatch:
-    """Join samples into a batch; in a worker, in shared memory.
+def share_batch(batch: ClipBatch) -> ClipBatch:
+    """Return a batch of `ClipDataset.load`; in a worker, all of it in shared memory, where its pictures are already.
 
     Torch would move the batch there in a thread whose errors are lost: without space it would never arrive.
     """
-    batch = collate(samples)
     if get_worker_info() is not None:
         for value in _tensors(batch):
             value.share_memory_()  # type: ignore[no-untyped-call]

@@ -20,8 +20,8 @@ from data_modules.loading.clip_loader import (
     PREFETCH_FACTOR,
     ClipLoader,
     check_shared_memory,
-    collate_shared,
     init_worker,
+    share_batch,
 )
 from data_modules.loading.split_faults import split_faults
 from data_modules.loading.transforms import ClipAugmentation
@@ -323,7 +323,7 @@ class VideoDataModule(L.LightningDataModule):
             batch_size=self.device_batch_size if batches is None else 1,
             sampler=order,
             batch_sampler=batches,
-            collate_fn=collate_shared,
+            collate_fn=share_batch,
             num_workers=workers,
             prefetch_factor=PREFETCH_FACTOR if workers else None,
             timeout=self.worker_timeout if workers else 0,

@@ -26,12 +26,12 @@ MIRROR_68 = np.array(
 )
 
 
-def resize_clip(crops: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize (T, S, S, 3) crops to (T, size, size, 3): area averaging to shrink, bilinear interpolation to enlarge."""
-    if crops.shape[1] == size:
-        return crops
-    method = cv2.INTER_AREA if crops.shape[1] > size else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(crop, (size, size), interpolation=method) for crop in crops])
+def resized(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize an (S, S, 3) crop to (size, size, 3): area averaging to shrink, bilinear interpolation to enlarge."""
+    if len(crop) == size:
+        return crop
+    method = cv2.INTER_AREA if len(crop) > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(crop, (size, size), interpolation=method), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,16 @@ class FaceSequence(Protocol):
         ...
 
     def crops(
-        self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
+        self,
+        positions: Sequence[int] | NDArray[np.int64],
+        size: int | None = None,
+        what: str = "face",
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """Returns (K, S, S, 3) RGB crops of the `face` or `person` at positions in [0, M), not smaller than `size`."""
+        """Returns (K, S, S, 3) RGB crops of the `face` or `person` at positions in [0, M), not smaller than `size`.
+
+        They are written to `out` if it is given.
+        """
         ...
 
     def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:

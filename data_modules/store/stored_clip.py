@@ -109,9 +109,13 @@ class StoredClip:
         return np.asarray(samples, dtype=np.float32) / np.float32(32768)
 
     def crops(
-        self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
+        self,
+        positions: Sequence[int] | NDArray[np.int64],
+        size: int | None = None,
+        what: str = "face",
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """Returns (K, S, S, 3) RGB crops of the `face` or `person` at positions in [0, M).
+        """Returns (K, S, S, 3) RGB crops of the `face` or `person` at positions in [0, M), written to `out` if given.
 
         With `size`, the crops are decoded at a half, a quarter or an eighth of the stored side, but not smaller than
         `size`; half the side takes half the time.
@@ -134,7 +138,12 @@ class StoredClip:
         with reading(self.path):
             ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
             starts = np.concatenate(([0], ends[:-1]))
-            images = [cv2.imdecode(data[int(starts[i]) : int(ends[i])], flags) for i in unique]
-            if any(image is None for image in images):
-                raise ValueError(f"a crop of the {what} cannot be decoded")
-            return np.asarray(images, dtype=np.uint8)[inverse]
+            for number, position in enumerate(unique):
+                image = cv2.imdecode(data[int(starts[position]) : int(ends[position])], flags)
+                if image is None:
+                    raise ValueError(f"a crop of the {what} cannot be decoded")
+                if out is None:
+                    out = np.empty((len(positions), *image.shape), np.uint8)
+                out[inverse == number] = image
+        assert out is not None
+        return out

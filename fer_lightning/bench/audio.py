@@ -14,7 +14,6 @@ import torch
 
 from data_modules.audio.opensmile import SIZES
 from data_modules.audio.settings import AudioSettings
-from data_modules.loading.batch import collate
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.clip_dataset import FACES_ONLY, Clip, ClipDataset
 from data_modules.manifest import VideoRecord
@@ -82,7 +81,7 @@ def step_times(datasets: list[ClipDataset], steps: int) -> list[float]:
         for dataset_times, data in zip(times, datasets, strict=True):
             draws = [Draw((step * BATCH + row) % len(data), step * BATCH + row) for row in range(BATCH)]
             start = time.perf_counter()
-            collate([data[draw] for draw in draws])
+            data.load(draws)
             dataset_times.append(time.perf_counter() - start)
     return [min(dataset_times[1:]) for dataset_times in times]
 

@@ -37,9 +37,15 @@ class VideoFaces:
     def _decode(self, position: int, size: int | None, what: str) -> NDArray[np.uint8]:
         return np.asarray(self.clip.crops([position], size, what)[0], dtype=np.uint8)
 
-    def crops(self, positions: NDArray[np.int64], size: int | None = None, what: str = "face") -> NDArray[np.uint8]:
+    def crops(
+        self,
+        positions: NDArray[np.int64],
+        size: int | None = None,
+        what: str = "face",
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
         """Returns the (K, S, S, 3) RGB crops at K positions in [0, M); see `StoredClip.crops` for the arguments."""
-        return np.stack([self._crop(position, size, what) for position in positions.tolist()])
+        return np.stack([self._crop(position, size, what) for position in positions.tolist()], out=out)
 
     def position_ranges(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """Converts (K, 2) ranges of frames [first, stop) to the (K, 2) ranges of positions of their faces."""

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader
 
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.audio.speech import check_libraries
-from data_modules.loading.batch import AUDIO_INPUTS, INPUTS, ClipBatch, collate
+from data_modules.loading.batch import AUDIO_INPUTS, INPUTS, ClipBatch
 from data_modules.loading.clip_dataset import Clip, ClipDataset
+from data_modules.loading.clip_loader import share_batch
 from data_modules.manifest import VideoRecord
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_file import ClipSummary
@@ -64,10 +65,14 @@ class FaceWindow:
         return None if rows is None else rows[self._span]
 
     def crops(
-        self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
+        self,
+        positions: Sequence[int] | NDArray[np.int64],
+        size: int | None = None,
+        what: str = "face",
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """See `FaceSequence.crops`."""
-        return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what)
+        return self._faces.crops(np.asarray(positions, dtype=np.int64) + self._span.start, size, what, out)
 
     def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
         """See `FaceSequence.audio`; seconds are counted from the start of the window."""
@@ -158,7 +163,7 @@ class WindowClassifier(RowClassifier):
             trained.augmentation,
             audio_cache=self._audio_cache,
         )
-        for batch in DataLoader(data, batch_size=self._batch_size(data.eval_views), collate_fn=collate):
+        for batch in DataLoader(data, batch_size=self._batch_size(data.eval_views), collate_fn=share_batch):
             names, probabilities = self._classify(batch)
             valid = {name for name, has_input in zip(batch.clip_id, _has_input(batch), strict=True) if has_input}
             yield from ((int(name), p) for name, p in zip(names, probabilities, strict=True) if name in valid)

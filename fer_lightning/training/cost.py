@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from data_modules.loading.batch import ClipBatch, collate
+from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.training.classifier import VideoClassifier
 
@@ -76,8 +76,7 @@ def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) 
     """Measures the cost on clips of the reported split, on a GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = data.clip_dataset("test", cached=False)  # the frozen parts are part of the cost
-    samples = [clips[index] for index in range(min(len(clips), data.device_batch_size))]
-    batch = collate(samples).to(device)
+    batch = clips.load(range(min(len(clips), data.device_batch_size))).to(device)
     model = model.to(device)
     return Cost(
         count_parameters(model),

@@ -119,8 +119,9 @@ def test_a_training_without_shared_memory_ends_with_a_message(monkeypatch, capsy
 def test_a_worker_moves_its_batch_into_shared_memory_itself():
     """Without space it then raises an error; torch's thread would not, and training would wait forever."""
 
-    def collate(samples):
-        batch = clip_loader.collate_shared(samples)
+    def collate(loaded):
+        assert loaded.face.is_shared(), "the pictures are written there"
+        batch = clip_loader.share_batch(loaded)
         assert all(tensor.is_shared() for tensor in (batch.face, batch.mask, batch.label))
         return batch
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_modules.loading.transforms import MIRROR_68, ClipAugmentation, resize_clip
+from data_modules.loading.transforms import MIRROR_68, ClipAugmentation, resized
 from data_modules.sampling import RandomSampler, SegmentSampler
 from tests.small_runs import made_data
 
@@ -70,10 +70,10 @@ def test_values_stay_within_their_limits():
 
 
 def test_resize():
-    crops = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), dtype=np.uint8)
-    assert resize_clip(crops, 32).shape == (3, 32, 32, 3)
-    assert np.abs(resize_clip(crops, 32)[0, 0, 0] - crops[0, :2, :2].mean(axis=(0, 1))).max() <= 1
-    assert resize_clip(crops, 64) is crops
+    crop = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    assert resized(crop, 32).shape == (32, 32, 3)
+    assert np.abs(resized(crop, 32)[0, 0] - crop[:2, :2].mean(axis=(0, 1))).max() <= 1
+    assert resized(crop, 64) is crop
 
 
 CROP = ClipAugmentation(flip=False, crop=0.875)

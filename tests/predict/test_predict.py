@@ -20,7 +20,7 @@ import fer_lightning
 from data_modules.faces.detection import Detection
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import ClipBatch
-from data_modules.loading.transforms import resize_clip
+from data_modules.loading.transforms import resized
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from data_modules.store.clip_store import ClipStore
 from data_modules.utils.text import printable_line
@@ -213,7 +213,7 @@ def test_windows_are_classified_as_clips_of_their_faces_alone(tmp_path, run, mon
     seen = torch.cat([batch.face for batch in batches]), torch.cat([batch.frame_index for batch in batches])
     for row, (first, stop) in enumerate(rows.window_frames.tolist()):
         frames = trained.sampler(stop - first, None).numpy() + first
-        crops = torch.from_numpy(resize_clip(faces.crops(frames - 5), 32)).permute(0, 3, 1, 2)
+        crops = torch.from_numpy(np.stack([resized(crop, 32) for crop in faces.crops(frames - 5)])).permute(0, 3, 1, 2)
         mask = torch.ones(1, len(frames), dtype=torch.bool)
         batch = ClipBatch(("x",), torch.tensor([-1]), mask, torch.from_numpy(frames)[None], crops[None])
         assert seen[1][row].tolist() == frames.tolist()

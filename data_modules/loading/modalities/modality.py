@@ -64,15 +64,10 @@ class Modality(ABC):
             )
 
 
-class FrameModality(Modality):
-    """A modality with a value for each frame with a face; samples are padded along T, its first dimension.
-
-    Attributes:
-        is_replaced_by_features: whether it is not loaded if the features of a model's frozen parts are cached.
-    """
+class FaceModality(Modality):
+    """A modality that needs a face in the frame."""
 
     column = "face"
-    is_replaced_by_features: bool = False
 
     def check_prepared(self, faces: FaceSettings, dataset: str) -> None:
         """Check also that faces are looked for.
@@ -86,6 +81,10 @@ class FrameModality(Modality):
                 "use a model of audio, or a data set with videos and a detector such as mtcnn"
             )
         super().check_prepared(faces, dataset)
+
+
+class FrameModality(FaceModality):
+    """A modality with a value for each frame with a face; samples are padded along T, its first dimension."""
 
     @abstractmethod
     def read(self, frames: FrameSelection) -> Tensor:

@@ -1,24 +1,22 @@
 """The modalities of image crops: the face, and the person around it."""
 
+from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from data_modules.loading.modalities.modality import FrameModality, FrameSelection
-from data_modules.loading.transforms import resize_clip
+from data_modules.loading.memory import empty_bytes
+from data_modules.loading.modalities.modality import FaceModality, FrameSelection
+from data_modules.loading.transforms import resized
 from data_modules.store.clip_file import ClipSummary
 
 
-class Pictures(FrameModality):
-    """The (T, 3, S, S) uint8 RGB crops.
+class Pictures(FaceModality):
+    """The (B, T, 3, S, S) uint8 RGB crops of a batch; they are not loaded if features are cached in their place.
 
     Args:
         field: `face` or `person`.
     """
-
-    is_replaced_by_features = True
 
     def __init__(self, field: Literal["face", "person"]) -> None:
         self.field = field
@@ -35,14 +33,23 @@ class Pictures(FrameModality):
         """Return why a clip has no crops; empty if it has."""
         return "" if clip.num_faces > 0 else clip.reason or "no face found"
 
-    def read(self, frames: FrameSelection) -> Tensor:
-        """Read the (T, 3, S, S) crops, resized and transformed."""
-        side = frames.transform.source_side(frames.size) if frames.transform else frames.size
-        crops = resize_clip(frames.clip.crops(frames.positions, side, self.field), side)
-        if frames.transform:
-            crops = np.stack([frames.transform.image(crop, frames.size) for crop in crops])
-        return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
+    def read(self, views: Sequence[FrameSelection | None], frames: int, size: int) -> Tensor:
+        """Read the (B, T, 3, S, S) crops, resized and transformed, into one tensor whose channels lie side by side.
 
-    def placeholder(self, frames: int, size: int) -> Tensor:
-        """Return (T, 3, S, S) black images."""
-        return torch.zeros(frames, 3, size, size, dtype=torch.uint8)
+        Args:
+            views: of the B samples; None for one without a face. Its frames, and those that a view lacks, are black.
+            frames: T.
+            size: side of the crops, pixels.
+        """
+        images = empty_bytes(len(views), frames, size, size, 3)
+        for view, rows in zip(views, images.numpy(), strict=True):
+            count = 0 if view is None else len(view.positions)
+            rows[count:] = 0
+            if view is None:
+                continue
+            transform = view.transform
+            side = transform.source_side(size) if transform else size
+            for row, crop in zip(rows[:count], view.clip.crops(view.positions, side, self.field), strict=True):
+                image = resized(crop, side)
+                row[:] = transform.image(image, size) if transform else image
+        return images.permute(0, 1, 4, 2, 3)
