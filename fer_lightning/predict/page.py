@@ -84,14 +84,9 @@ def _kind(expressions: VideoExpressions) -> Kind:
 def _content(expressions: VideoExpressions, kind: Kind, fallback: str) -> dict[str, Any]:
     """Returns what the page draws, as plain values."""
     timeline, video = expressions.timeline, expressions.video
-    colours = class_colours(timeline.class_names)
     return {
-        "names": timeline.class_names,
-        "colours": colours,
-        "inks": [text_colour_on(colour) for colour in colours],
+        **palette(timeline.class_names),
         "missing": expressions.all_missing,
-        "unsure": UNSURE,
-        "another": ANOTHER_PERSON,
         "duration": round(video.duration, MILLISECONDS),
         "hop": expressions.settings.hop,
         "start": timeline.start.round(MILLISECONDS).tolist(),
@@ -102,6 +97,18 @@ def _content(expressions: VideoExpressions, kind: Kind, fallback: str) -> dict[s
         "sound": _sound(expressions),
         "offset": round(start_of_pictures(Path(video.path)), MILLISECONDS) if kind == "video" else 0.0,
         "fallback": fallback,
+    }
+
+
+def palette(class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the names and colours of classes, and the names of what is no class, as pages draw them."""
+    colours = class_colours(class_names)
+    return {
+        "names": class_names,
+        "colours": colours,
+        "inks": [text_colour_on(colour) for colour in colours],
+        "unsure": UNSURE,
+        "another": ANOTHER_PERSON,
     }
 
 

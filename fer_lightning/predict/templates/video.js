@@ -1,17 +1,13 @@
 // `data` holds the rows of the timeline, the outline of the audio and, of each person, labels, probabilities and the
 // boxes of the face; times are in seconds.
-const byId = id => document.getElementById(id);
 const media = byId("media"), slider = byId("time"), chart = byId("chart"), tip = byId("tip"), boxes = byId("boxes");
-const MISSING = -1, UNSURE = -2, ANOTHER = -3, BAND = 26, AREAS = 150, SOUND = data.sound ? 44 : 0, AXIS = 20, GAP = 4;
+const BAND = 26, AREAS = 150, SOUND = data.sound ? 44 : 0, AXIS = 20, GAP = 4;
 const HEIGHT = BAND + GAP + AREAS + (SOUND ? GAP + SOUND : 0) + AXIS;
 const people = [data, ...data.others], several = people.length > 1;
 const rows = data.start.length, shown = data.names.map(() => true);
 let who = people[0], offset = data.offset, time = 0, zoom = 1, usable = false, drawBoxes = true, hover = null, picture = null;
 
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const clamp = t => Math.min(Math.max(t, 0), data.duration);
-const percent = share => `${(100 * share).toFixed(0)} %`;
-const labelName = label => ({ [MISSING]: data.missing, [UNSURE]: data.unsure, [ANOTHER]: data.another })[label] ?? data.names[label];
 const clock = t => {
   const tenths = Math.round(t * 10), seconds = Math.floor(tenths / 10) % 60, minutes = Math.floor(tenths / 600) % 60;
   const hours = Math.floor(tenths / 36000), two = value => String(value).padStart(2, "0");
@@ -45,14 +41,6 @@ function view() {
   return [start, start + length];
 }
 const timeAt = x => { const [start, end] = view(); return clamp(start + (end - start) * x / Math.max(1, chart.clientWidth)); };
-
-function setUp(canvas, width, height) {
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * scale); canvas.height = Math.round(height * scale);
-  const pen = canvas.getContext("2d");
-  pen.scale(scale, scale);
-  return pen;
-}
 
 // Draws band, areas, audio and axis for a view into a picture; the moving lines are drawn over it.
 function drawPicture(width) {
@@ -140,22 +128,12 @@ function drawBox() {
 function drawFace(pen, width, height, person) {
   const { track } = person, found = lastAt(track.time, time + track.tolerance);
   if (found < 0 || time - track.time[found] > track.gap) return;
-  const row = rowAt(time), label = person.label[row], colour = label >= 0 ? data.colours[label] : "#aaaaae";
+  const row = rowAt(time), label = person.label[row], colour = colourOf(label);
   const [x, y] = [width / data.size[0], height / data.size[1]];
-  const [left, top, right, bottom] = track.box.slice(4 * found, 4 * found + 4);
-  pen.lineWidth = Math.max(2, width / 300); pen.strokeStyle = several ? person.colour : colour;
-  pen.strokeRect(left * x, top * y, (right - left) * x, (bottom - top) * y);
+  const box = track.box.slice(4 * found, 4 * found + 4).map((edge, i) => edge * (i % 2 ? y : x));
   const fields = several ? [[String(person.person), person.colour, "#111"]] : [];
   if (person.shares[row] !== null) fields.push([described(row, person), colour, label >= 0 ? data.inks[label] : "#111"]);
-  pen.font = `600 ${Math.max(12, width / 48)}px system-ui, sans-serif`; pen.textBaseline = "middle";
-  const size = Math.max(12, width / 48) * 1.7, widths = fields.map(([text]) => pen.measureText(text).width + 12);
-  let tagLeft = Math.min(Math.max(left * x, 0), Math.max(0, width - widths.reduce((a, b) => a + b, 0)));
-  const tagTop = top * y >= size ? top * y - size : Math.min(bottom * y, height - size);
-  fields.forEach(([text, paper, ink], i) => {
-    pen.fillStyle = paper; pen.fillRect(tagLeft, tagTop, widths[i], size);
-    pen.fillStyle = ink; pen.fillText(text, tagLeft + 6, tagTop + size / 2);
-    tagLeft += widths[i];
-  });
+  drawTagged(pen, width, height, box, several ? person.colour : colour, fields);
 }
 
 // The present moment beside the video; a click on a class hides it in the areas.
