@@ -3,17 +3,16 @@
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
 
 from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
 from data_modules.utils.text import printable_line
 from fer_lightning.cli.parsing import CommandParser
+from fer_lightning.cli.recognition import add_recognition_options, chosen_model, chosen_recognition
 from fer_lightning.predict.data_dictionary import columns_for_help
-from fer_lightning.predict.request import People, PredictionRequest, RecognitionOptions
+from fer_lightning.predict.request import PredictionRequest
 from fer_lightning.predict.video_files import find_videos
-from fer_lightning.zoo.lookup import find_model
 
 EPILOG = f"""files in the folder of each video:
   index.html        the video with the face's box, and expressions over time; it works without a network
@@ -66,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 def make_parser() -> CommandParser:
     """Returns the parser of the command."""
-    default, recognition = PredictionRequest, RecognitionOptions
+    default = PredictionRequest
     parser = CommandParser(
         "fer predict",
         description="Recognises expressions over time in videos, and in files of sound with a model of audio.",
@@ -75,36 +74,10 @@ def make_parser() -> CommandParser:
     )
     add = parser.add_argument
     add("videos", nargs="+", metavar="VIDEO", help="a file (of sound: wav, flac, mp3, m4a, ...), or a folder of them")
-    add(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="RUN",
-        help="folder of a run or of an ensemble, its name below runs/, a checkpoint, or a model's name (`fer pull "
-        "--list`); without it, the suite's own model, faces, trained on the still images of FER2013",
-    )
-    add(
-        "--people",
-        choices=get_args(People),
-        default=recognition.people,
-        help="whose expressions: of the main face, or of all who are seen for a second or longer (main)",
-    )
+    add_recognition_options(parser)
     add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
-    add("--detector", choices=("mtcnn", "insightface"), default=recognition.detector, help="finds the faces (mtcnn)")
-    add("--window", type=float, help="seconds of video for each expression (2; for a model of single images, the hop)")
-    add("--hop", type=float, default=recognition.hop, help="seconds from one row to the next (0.5)")
-    add("--every", type=int, default=recognition.every, help="look for faces in every n-th frame (4)")
-    add("--device", default=recognition.device, help="auto, cpu, cuda, cuda:1 or mps")
     add("--workers", type=int, default=default.workers, help="videos read at the same time, each by a process (1)")
     add("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
-    add("--head-pose", action="store_true", help="measure yaw, pitch and roll even if the model needs no landmarks")
-    add("--no-calibration", action="store_true", help="take the model's probabilities as they are")
-    add(
-        "--abstain",
-        type=float,
-        metavar="RISK",
-        help="give no expression below the confidence at which more than this share would be wrong, such as 0.1",
-    )
     return parser
 
 
@@ -116,27 +89,12 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         ValueError: an option has an invalid value.
     """
     options = make_parser().parse(arguments)
-    if len(options.checkpoint) > 1:
-        raise ValueError(
-            f"--checkpoint is given {len(options.checkpoint)} times ({', '.join(options.checkpoint)}); expected one "
-            "run. To combine several, make an ensemble of them with `fer ensemble`"
-        )
     videos, missing = find_videos(options.videos)
     request = PredictionRequest(
         tuple(videos),
-        find_model(options.checkpoint[0]) if options.checkpoint else None,
+        chosen_model(options),
         options.out,
-        RecognitionOptions(
-            options.detector,
-            options.window,
-            options.hop,
-            options.every,
-            options.device,
-            options.head_pose,
-            not options.no_calibration,
-            options.abstain,
-            options.people,
-        ),
+        chosen_recognition(options),
         not options.no_video,
         options.workers,
     )
