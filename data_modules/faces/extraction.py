@@ -215,10 +215,20 @@ class FaceExtractor:
                 if face is not None:
                     yield number, self._face(index, frame, face, person, annotations)
 
+    def cut(self, index: int, frame: Frame, face: Detection) -> FaceFrame:
+        """Cuts a face that was detected in one frame of a stream, which has no annotations; no person is looked for.
+
+        Args:
+            index: number of the frame.
+            frame: (H, W, 3) RGB.
+            face: in the frame.
+        """
+        return self._face(index, frame, face, None, ClipAnnotations())
+
     def _face(
-        self, index: int, frame: Frame, face: Detection, person: FaceLocations, annotations: ClipAnnotations
+        self, index: int, frame: Frame, face: Detection, person: FaceLocations | None, annotations: ClipAnnotations
     ) -> FaceFrame:
-        faces, cut = person.faces, self._align(frame, face)
+        faces, cut = person.faces if person else None, self._align(frame, face)
         points = self._landmarks(index, frame, face, annotations)
         return FaceFrame(
             index,
@@ -227,7 +237,7 @@ class FaceExtractor:
             face.score,
             None if points is None else transform_points(points, cut.matrix),
             None if annotations.truth is None else float(annotations.truth.intensity[index]),
-            self._person(index, frame, face, person.persons, annotations),
+            self._person(index, frame, face, person.persons if person else None, annotations),
             Origin.DETECTED if not isinstance(faces, TrackedBox) or faces.is_detected(index) else Origin.TRACKED,
             cut.matrix,
         )

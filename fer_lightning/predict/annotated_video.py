@@ -208,7 +208,7 @@ def write_annotated(
         audio = file.add_stream("aac", rate=RATE, layout="stereo") if block is not None else None
         last = -1
         for index, picture in source.frames():
-            frame = np.ascontiguousarray(_fit(picture, width, height))
+            frame = np.ascontiguousarray(fit(picture, width, height))
             for overlay, faces in overlays:
                 box = faces.box_at(index)
                 overlay.draw(frame, float(times[index]), None if box is None else box * np.float32(scale))
@@ -228,7 +228,7 @@ def write_annotated(
             file.mux(audio.encode(None))
 
 
-def _fit(picture: Frame, width: int, height: int) -> Frame:
+def fit(picture: Frame, width: int, height: int) -> Frame:
     """Crops a picture to a size, or repeats its last row or column, as H.264 needs an even width and height."""
     down, right = max(0, height - len(picture)), max(0, width - picture.shape[1])
     if down or right:

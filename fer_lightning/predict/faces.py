@@ -1,6 +1,7 @@
 """The faces of a long video in the order of time, with its audio, and what is measured on them for each row."""
 
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +9,30 @@ from numpy.typing import NDArray
 from data_modules.audio.settings import AUDIO_RATE
 from data_modules.faces.head_pose import head_pose_in_frame
 from data_modules.store.clip_store import ClipStore
-from data_modules.store.stored_clip import StoredClip
+from data_modules.store.face_sequence import FaceSequence
 from fer_lightning.predict.timeline import TimelineRows
 
 CACHED_CROPS = 256  # decoded crops, as successive windows overlap
+
+
+class TimedFaces(FaceSequence, Protocol):
+    """The faces of a clip whose frames have known times, such as a `StoredClip`."""
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """The (T,) times of all frames of the clip in seconds."""
+        ...
 
 
 class VideoFaces:
     """All M faces of one person of a video in the order of time, and its audio, both read from the file on demand.
 
     Args:
-        clip: the file of one person of the video in a store.
-        sound: the file that has the audio, if it is another one.
+        clip: of one person of the video, such as a file of the store.
+        sound: the one that has the audio, if it is another one.
     """
 
-    def __init__(self, clip: StoredClip, sound: StoredClip | None = None) -> None:
+    def __init__(self, clip: TimedFaces, sound: TimedFaces | None = None) -> None:
         self.clip, self.frame_index = clip, clip.frame_index  # (M,)
         self._sound = sound or clip
         boxes = clip.optional("box")

@@ -88,7 +88,8 @@ class Recogniser:
         self.class_names = trained.class_names
         confidence = confidence_of(trained, options.calibrate, options.abstain)
         facts = self._classifier.facts
-        window = options.window_for(not facts.uses_audio and all(each.sees_single_frame for each in trained.models))
+        self.sees_single_frame = not facts.uses_audio and all(each.sees_single_frame for each in trained.models)
+        window = options.window_for(self.sees_single_frame)
         self.settings = PredictionSettings(facts, options.detector, options.every, window, options.hop, confidence)
         ensemble = (trained.run, trained.method) if isinstance(trained, TrainedEnsemble) else ()
         self.label = label_of(trained.models, *ensemble)
@@ -210,6 +211,17 @@ class Recogniser:
             RowPredictions.joined(predictions).left_out(),
         )
 
+    def classify(self, faces: VideoFaces, rows: TimelineRows, advance: Advance = lambda done: None) -> RowPredictions:
+        """Returns the predictions of rows, before the temperature is applied.
+
+        Args:
+            faces: of one person.
+            rows: of the timeline.
+            advance: receives the number of rows that are done.
+        """
+        with self._lock:
+            return self._classifier.predict(faces, rows, advance)
+
     @contextmanager
     def _extracted(self, source: Path | FrameArray) -> Iterator[list[VideoFaces]]:
         """Extracts the faces of each person of a video into temporary files, which are deleted when the block ends."""
@@ -263,8 +275,7 @@ class Recogniser:
         """Yields some rows with their predictions at a time."""
         total, done = len(rows.start), 0
         for part in rows.parts(PART):
-            with self._lock:
-                predictions = self._classifier.predict(faces, part, _share_of(advance, done, total))
+            predictions = self.classify(faces, part, _share_of(advance, done, total))
             done += len(part.start)
             yield part, predictions
 

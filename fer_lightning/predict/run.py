@@ -56,6 +56,15 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
     """
     recogniser = Recogniser(request.checkpoint, request.options)
     print(recogniser.label.summary, flush=True)
+    yield from predict_with(recogniser, request)
+
+
+def predict_with(recogniser: Recogniser, request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | Failure]]":
+    """Does the work of `predict` with a model that is loaded.
+
+    Raises:
+        DetectorNotFoundError: the detector is not installed.
+    """
     settings = recogniser.settings_for(request.videos)
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
