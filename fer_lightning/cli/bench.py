@@ -24,6 +24,7 @@ BENCHES = {
         "training on 1, 2, 4 and 8 processes, and whether they predict the same",
     ),
     "predict": ("fer_lightning.bench.predict", "prediction against the length of the video"),
+    "live": ("fer_lightning.bench.live", "pictures a second and delay of the live page's server"),
 }
 ON_GPU = {
     "gpu": "the checks of a machine with a GPU, each within its time, into one file: `make check-gpu`",

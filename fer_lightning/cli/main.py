@@ -28,6 +28,7 @@ COMMANDS = {
     "tables": ("tables", "list the papers' tables, or print one with the results that are there"),
     "dashboard": ("dashboard", "make a view in W&B for the runs of a table, an ablation or an experiment"),
     "predict": ("predict", "predict expressions over time in any videos with a trained run"),
+    "live": ("live", "show the expressions that a camera sees, on a page in a browser on this machine"),
     "export": ("export", "write a trained model to one file to take away, with a card of what it is good for"),
     "push": ("push", "send a trained model to the Hugging Face Hub, with its card"),
     "pull": ("pull", "fetch a trained model from the Hugging Face Hub; list those known by name"),

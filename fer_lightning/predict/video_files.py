@@ -52,9 +52,15 @@ def find_videos(names: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _refuse_streams(name: str) -> None:
     if URL.match(name):
-        raise ValueError(f"{printable_line(name)}: web addresses cannot be read; download the video, and name the file")
+        raise ValueError(
+            f"{printable_line(name)}: web addresses cannot be read; download the video, and name the file, or watch a "
+            "stream with `fer live --input`"
+        )
     if name.isdecimal():
-        raise ValueError(f"{name}: no such file, and cameras cannot be read; record a video, and name the file")
+        raise ValueError(
+            f"{name}: no such file, and cameras cannot be read; record a video, and name the file, or watch a camera "
+            "with `fer live`"
+        )
 
 
 def _videos_of_folder(folder: Path) -> list[Path]:

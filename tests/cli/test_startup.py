@@ -41,6 +41,7 @@ MISTAKES = {
     "no run or checkpoint nosuch": (
         *(
             "predict here --checkpoint nosuch",
+            "live --checkpoint nosuch",
             "export nosuch model.safetensors",
             "push nosuch me/model",
             "report nosuch",
@@ -53,6 +54,9 @@ MISTAKES = {
         "test --checkpoint hf:no/such --data dfew",
     ),
     "expected OWNER/NAME": ("pull nosuch", "predict here --checkpoint hf:nosuch", "pull no/such/model"),
+    "there is no such file; expected a video": ("live --input nosuch.mp4",),
+    "expected the number of a camera": ("live --camera -1",),
+    "--camera: not allowed with argument --input": ("live --input here/a.mp4 --camera 0",),
     "no such file": ("predict nosuch.mp4", "faces nosuch.mp4", "train ceflnet_dfew --config nosuch.yaml"),
     "no file nosuch.yaml": ("ablate nosuch.yaml",),
     "there is no such file": ("fit --config=nosuch.yaml", "test ceflnet_dfew --ckpt_path nosuch.ckpt"),

@@ -1,0 +1,1 @@
+"""Recognition of expressions as they happen, as `fer live` does it: a page on this machine, for this machine alone."""

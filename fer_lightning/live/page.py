@@ -1,0 +1,33 @@
+"""The page of `fer live`."""
+
+from fer_lightning.live.request import LiveRequest
+from fer_lightning.predict.page import TEMPLATES, palette
+from fer_lightning.predict.recogniser import Recogniser
+from fer_lightning.predict.settings import NO_FACE
+from fer_lightning.report.html import render, script_json
+
+TEMPLATE = TEMPLATES / "live.html"
+
+
+def live_page(recogniser: Recogniser, request: LiveRequest) -> str:
+    """Returns the page, which asks for the camera unless a file or a stream is read; nothing is loaded from a network.
+
+    Args:
+        recogniser: the model.
+        request: the arguments of the call.
+    """
+    settings = recogniser.settings
+    seen = "each picture" if recogniser.sees_single_frame else f"the last {settings.window:g} s"
+    content = palette(recogniser.class_names) | {
+        "missing": NO_FACE,
+        "camera": None if request.source is not None else request.camera,
+    }
+    return render(
+        TEMPLATE,
+        label=recogniser.label,
+        source=request.source,
+        out=str(request.out),
+        method=f"{settings.model_facts.model} judges {seen}; what is shown is the mean of {settings.hop:g} s. "
+        f"{settings.confidence.describe()}",
+        content=script_json(content),
+    )
