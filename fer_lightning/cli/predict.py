@@ -18,6 +18,7 @@ EPILOG = f"""files in the folder of each video:
   index.html        the video with the face's box, and expressions over time; it works without a network
   expressions.csv   a row for each moment; also as .json, with all settings and what the model is
   expressions.eaf   a document of ELAN, and subtitles, expressions.vtt
+  frames.csv        with --rows frames: a row for each frame
   timeline.png      faces, audio and expressions over time; and annotated.mp4, with everything drawn in
 and beside these folders, over all of them: all-videos.html, all-videos.csv, and columns.md, which explains the tables
 
@@ -77,6 +78,12 @@ def make_parser() -> CommandParser:
     add_recognition_options(parser)
     add("--out", type=Path, default=default.out, help="folder for the results (predictions/)")
     add("--workers", type=int, default=default.workers, help="videos read at the same time, each by a process (1)")
+    add(
+        "--rows",
+        choices=("windows", "frames"),
+        default="windows",
+        help="frames: also write frames.csv, with a row for each frame: its box, head pose and probabilities (windows)",
+    )
     add("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
     return parser
 
@@ -97,5 +104,6 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         chosen_recognition(options),
         not options.no_video,
         options.workers,
+        options.rows == "frames",
     )
     return request, missing

@@ -41,6 +41,27 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
 )
 """Each column: its name, its unit, and what it means."""
 
+FUSION = (
+    "the mean of the probabilities of all windows that contain the frame, each weighted by 1 at its middle, falling "
+    "linearly to 0 at its ends; windows without an expression are left out, and where all weigh 0, the window of the "
+    "row that contains the frame counts alone"
+)
+"""How overlapping windows become the value of a frame, see `frames.fused`."""
+FRAME_COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("frame", "whole number", "number of the frame, counted from 0"),
+    ("time", "seconds", "when it is shown, as the file says, counted from the first picture"),
+    (
+        "expression",
+        "text",
+        "as above; or `too few faces around`: the face is seen, but every window around has it in less than half of "
+        "its row's frames",
+    ),
+    ("confidence, p_CLASS", "0 to 1", f"{FUSION}; the probability of the class, and the highest of them"),
+    ("left, top, right, bottom", "pixels", "the face's box in the picture; empty where it is not seen"),
+    ("yaw, pitch, roll", "degrees", "of this frame; signs as above; empty if unknown"),
+)
+"""What differs in the table of frames."""
+
 INTRODUCTION = """# Columns of the tables
 
 Tables are UTF-8 with commas and a header. There is a row for each person and each `--hop` seconds (0.5), judged on the
@@ -51,6 +72,13 @@ Cells are empty where there is no value. A text that a spreadsheet would take fo
 
 What the model was trained on, how good it is, and what nobody has checked is in `expressions.json` under
 `model_label`, and at the top of each page.
+
+"""
+
+FRAMES = """
+## Frames
+`--rows frames` also writes `frames.csv`, with a row for each person and frame. Its columns `video`, `person`, `reason`
+and `world` are those above. Neighbouring rows have nearly everything in common: for statistics, take windows.
 
 """
 

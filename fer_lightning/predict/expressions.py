@@ -1,7 +1,7 @@
 """What is recognised in one video: its facts, the settings, and its expressions, faces and audio over time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -64,6 +64,8 @@ class FaceTrack:
 
     time: NDArray[np.float64]  # (M,) seconds
     box: NDArray[np.float32]  # (M, 4) left, top, right and bottom in pixels of the video
+    frame: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (M,) numbers of the frames
+    head_pose: NDArray[np.float32] | None = None  # (M, 3) yaw, pitch and roll in degrees; NaN if unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,7 @@ class VideoExpressions:
     people: tuple[Person, ...]  # that of the main face first, then the others if they are asked for
     sound: NDArray[np.float32]  # (N, 2) lowest and highest sample in N equal parts of the video; NaN without audio
     left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
+    times: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (T,) of all frames, seconds
 
     @property
     def timeline(self) -> Timeline:

@@ -11,7 +11,7 @@ from data_modules.utils.cells import cell
 from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.text import counted, printable_line
 from fer_lightning.evaluation.predictions import PREFIX
-from fer_lightning.predict.data_dictionary import COLUMNS, FOLDER, INTRODUCTION, RECIPES
+from fer_lightning.predict.data_dictionary import COLUMNS, FOLDER, FRAME_COLUMNS, FRAMES, INTRODUCTION, RECIPES
 from fer_lightning.predict.page import TEMPLATES, address
 from fer_lightning.predict.tables import AFTER, BEFORE
 from fer_lightning.predict.video_files import ALL_ROWS, CONTENT, DICTIONARY, FORMAT, OVERVIEW, PAGE, TABLE, source_video
@@ -82,7 +82,8 @@ def write_overview(out: Path) -> Path:
 def data_dictionary() -> str:
     """Returns what the columns of the tables mean, with recipes, as Markdown."""
     table = "\n".join(markdown_table(("column", "unit", "meaning"), list(COLUMNS)))
-    return f"{INTRODUCTION}{table}\n{RECIPES}"
+    frames = "\n".join(markdown_table(("column", "unit", "meaning"), list(FRAME_COLUMNS)))
+    return f"{INTRODUCTION}{table}\n{RECIPES}{FRAMES}{frames}\n"
 
 
 def _summaries(folder: str, content: dict[str, Any]) -> list[VideoSummary]:

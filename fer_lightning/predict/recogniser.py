@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data_modules.faces.head_pose import head_pose_in_frame
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.clip_preparer import ClipPreparer
@@ -183,7 +184,10 @@ class Recogniser:
         ]
         found = tuple(
             Person(
-                self._timeline(people, number, rows, predicted), FaceTrack(times[faces.frame_index], faces.box.copy())
+                self._timeline(people, number, rows, predicted),
+                FaceTrack(
+                    times[faces.frame_index], faces.box.copy(), faces.frame_index, head_pose_in_frame(faces.clip)
+                ),
             )
             for number, (faces, predicted) in enumerate(zip(people, predictions, strict=True), start=1)
         )
@@ -209,6 +213,7 @@ class Recogniser:
             found,
             envelope(first, duration),
             RowPredictions.joined(predictions).left_out(),
+            times,
         )
 
     def classify(self, faces: VideoFaces, rows: TimelineRows, advance: Advance = lambda done: None) -> RowPredictions:

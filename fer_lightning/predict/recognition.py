@@ -7,7 +7,7 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.predict.annotations import elan, webvtt
 from fer_lightning.predict.expressions import VideoExpressions
 from fer_lightning.predict.page import write_page
-from fer_lightning.predict.tables import csv_table, data_frame, json_content
+from fer_lightning.predict.tables import Rows, csv_table, data_frame, json_content
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 class Recognition(VideoExpressions):
     """The expressions of one video over time. Iterating over it gives its windows; nothing is written unless asked."""
 
-    def to_pandas(self) -> "pd.DataFrame":
-        """Returns the table of all windows, with the columns of `expressions.csv`.
+    def to_pandas(self, rows: Rows = "windows") -> "pd.DataFrame":
+        """Returns the table of all windows, with the columns of `expressions.csv`, or that of all frames.
+
+        Args:
+            rows: `windows`, or `frames` for the columns of `frames.csv`.
 
         Raises:
             ImportError: pandas is not installed.
+            ValueError: rows are asked for of something else.
         """
-        return data_frame(self)
+        return data_frame(self, rows)
 
     def save_html(self, path: str | Path) -> None:
         """Writes a page that plays the video where it is, draws the face's box and shows expressions over time.
@@ -48,13 +52,18 @@ class Recognition(VideoExpressions):
         """
         atomic_write(Path(path), webvtt(self))
 
-    def save_csv(self, path: str | Path) -> None:
-        """Writes the table of all windows as a CSV file.
+    def save_csv(self, path: str | Path, rows: Rows = "windows") -> None:
+        """Writes the table of all windows, or of all frames, as a CSV file.
+
+        Args:
+            path: of the file.
+            rows: `windows` or `frames`.
 
         Raises:
             NotWritableError: the folder cannot be written to.
+            ValueError: rows are asked for of something else.
         """
-        atomic_write(Path(path), csv_table(self))
+        atomic_write(Path(path), csv_table(self, rows))
 
     def save_json(self, path: str | Path) -> None:
         """Writes the windows with the video, the settings and what the model is as JSON.

@@ -79,6 +79,7 @@ class PredictionRequest:
     options: RecognitionOptions = RecognitionOptions()
     video: bool = True  # write the annotated video
     workers: int = 1
+    frames: bool = False  # write a table of frames, too
 
     def __post_init__(self) -> None:
         if self.workers < 0:

@@ -30,6 +30,7 @@ from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import (
     CONTENT,
     ELAN,
+    FRAMES,
     OVERVIEW,
     PAGE,
     PICTURE,
@@ -115,7 +116,11 @@ class ResultWriter:
             found = self._recogniser.recognise(path.resolve(), people, lambda share: advance(round(100 * share)))
         folder = output_folder(path, self._request.out, self._taken)
         (folder / VIDEO).unlink(missing_ok=True)  # an earlier one would not agree with the new tables
+        (folder / FRAMES).unlink(missing_ok=True)
         found.save_csv(folder / TABLE)
+        has_frames = self._request.frames and not summary.is_sound_alone
+        if has_frames:
+            found.save_csv(folder / FRAMES, "frames")
         found.save_json(folder / CONTENT)
         found.save_elan(folder / ELAN)
         found.save_webvtt(folder / SUBTITLES)
@@ -129,7 +134,8 @@ class ResultWriter:
                 no_video = first_line(error)
         has_video = wanted and not no_video
         self._store.discard(self._store.everybody(summary.clip_id))
-        files = (TABLE, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))
+        tables = (TABLE, FRAMES) if has_frames else (TABLE,)
+        files = (*tables, CONTENT, ELAN, SUBTITLES, PICTURE, *((VIDEO,) if has_video else ()))
         page = partial(write_page, found, folder / PAGE, files, VIDEO * has_video, f"../{OVERVIEW}")
         call_with_time_limit(page, TIME_LIMIT)  # it looks into the video
         self.found += 1

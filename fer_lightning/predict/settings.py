@@ -14,6 +14,7 @@ UNSURE = "unsure"
 NO_FACE, NO_AUDIO = "no face", "no audio"
 NEITHER = "no face or audio"
 ANOTHER_PERSON = "another person"
+TOO_FEW = "too few faces around"  # label of a frame with a face, but without a window that has enough of them
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,80 @@
 """The expressions of a video as tables: CSV, JSON, and a data frame of pandas."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from data_modules.faces.face_table import CORNERS
 from data_modules.faces.head_pose import ANGLES
 from data_modules.utils.csv_tables import csv_bytes
 from fer_lightning.evaluation.predictions import PREFIX
 from fer_lightning.predict.expressions import VideoExpressions
-from fer_lightning.predict.timeline import Timeline
+from fer_lightning.predict.frames import frame_boxes, frame_timeline
+from fer_lightning.predict.timeline import Timeline, Window
 from fer_lightning.predict.video_files import FORMAT
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Rows = Literal["windows", "frames"]
+"""What a table has a row for: each window, or each frame, see `frames`."""
 BEFORE = ("video", "person", "time", "start", "end", "expression", "confidence")
 AFTER = ("face_share", "audio", *ANGLES, "reason", "world")
-DIGITS = {"time": 3, "start": 3, "end": 3} | dict.fromkeys(ANGLES, 2)
+BEFORE_OF_FRAMES = ("video", "person", "frame", "time", "expression", "confidence")
+AFTER_OF_FRAMES = (*CORNERS, *ANGLES, "reason", "world")
+DIGITS = {"time": 3, "start": 3, "end": 3} | dict.fromkeys(ANGLES, 2) | dict.fromkeys(CORNERS, 1)
+TEXTS = ("video", "expression", "reason", "world")
+WHOLE = {"person": "Int64", "frame": "int64", "audio": "bool"}
 OTHER_DIGITS = 5  # of shares
 
 
-def column_names(class_names: tuple[str, ...]) -> tuple[str, ...]:
+def column_names(class_names: tuple[str, ...], rows: Rows = "windows") -> tuple[str, ...]:
     """Returns the columns of the table; `data_dictionary.md` explains them."""
-    return (*BEFORE, *(PREFIX + name for name in class_names), *AFTER)
+    before, after = (BEFORE, AFTER) if rows == "windows" else (BEFORE_OF_FRAMES, AFTER_OF_FRAMES)
+    return (*before, *(PREFIX + name for name in class_names), *after)
 
 
-def table_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
-    """Yields a row for each person and window by the names of its columns; None where there is no value."""
+def table_rows(expressions: VideoExpressions, rows: Rows = "windows") -> Iterator[dict[str, Any]]:
+    """Yields a row for each person and window, or frame, by the names of its columns; None where there is no value.
+
+    Raises:
+        ValueError: rows are asked for of something else.
+    """
+    if rows not in get_args(Rows):
+        raise ValueError(f"rows of {rows}: expected {' or '.join(get_args(Rows))}")
+    return _window_rows(expressions) if rows == "windows" else _frame_rows(expressions)
+
+
+def _frame_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
+    for person in expressions.people:
+        boxes = frame_boxes(person, len(expressions.times)).tolist()
+        timeline = frame_timeline(expressions, person)
+        for number, (window, box) in enumerate(zip(timeline.windows, boxes, strict=True)):
+            yield {
+                "video": expressions.video.name,
+                "person": window.person,
+                "frame": number,
+                "time": window.start,
+                "expression": window.expression,
+                "confidence": window.confidence,
+                **_probabilities(expressions, window),
+                **{name: None if math.isnan(edge) else edge for name, edge in zip(CORNERS, box, strict=True)},
+                **dict(zip(ANGLES, window.head_pose, strict=True)),
+                "reason": window.reason,
+                "world": expressions.label.world,
+            }
+
+
+def _probabilities(expressions: VideoExpressions, window: Window) -> dict[str, float | None]:
+    shares = window.probabilities or dict.fromkeys(expressions.timeline.class_names)
+    return {PREFIX + name: share for name, share in shares.items()}
+
+
+def _window_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
     video = expressions.video
     for window in expressions:
-        shares = window.probabilities or dict.fromkeys(expressions.timeline.class_names)
         yield {
             "video": video.name,
             "person": None if video.is_sound_alone else window.person,
@@ -39,7 +83,7 @@ def table_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
             "end": window.end,
             "expression": window.expression,
             "confidence": window.confidence,
-            **{PREFIX + name: share for name, share in shares.items()},
+            **_probabilities(expressions, window),
             "face_share": window.face_share,
             "audio": int(window.audio),
             **dict(zip(ANGLES, window.head_pose, strict=True)),
@@ -48,14 +92,13 @@ def table_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
         }
 
 
-def csv_table(expressions: VideoExpressions) -> bytes:
+def csv_table(expressions: VideoExpressions, rows: Rows = "windows") -> bytes:
     """Returns the table as a CSV file; cells without a value are empty."""
-    names = column_names(expressions.timeline.class_names)
-    rows = ([_written(name, row[name]) for name in names] for row in table_rows(expressions))
-    return csv_bytes(names, rows)
+    names = column_names(expressions.timeline.class_names, rows)
+    return csv_bytes(names, ([_written(name, row[name]) for name in names] for row in table_rows(expressions, rows)))
 
 
-def data_frame(expressions: VideoExpressions) -> "pd.DataFrame":
+def data_frame(expressions: VideoExpressions, rows: Rows = "windows") -> "pd.DataFrame":
     """Returns the table as a data frame; cells without a value are missing.
 
     Raises:
@@ -65,10 +108,9 @@ def data_frame(expressions: VideoExpressions) -> "pd.DataFrame":
         import pandas as pd
     except ImportError as error:
         raise ImportError("tables for pandas need it: install it with `pip install pandas`") from error
-    names = column_names(expressions.timeline.class_names)
-    frame = pd.DataFrame(list(table_rows(expressions)), columns=list(names))
-    numbers = [name for name in names if name not in ("video", "person", "expression", "audio", "reason", "world")]
-    return frame.astype(dict.fromkeys(numbers, "float64") | {"person": "Int64", "audio": "bool"})
+    names = column_names(expressions.timeline.class_names, rows)
+    frame = pd.DataFrame(list(table_rows(expressions, rows)), columns=list(names))
+    return frame.astype({name: WHOLE.get(name, "float64") for name in names if name not in TEXTS})
 
 
 def json_content(expressions: VideoExpressions) -> bytes:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from data_modules.faces.head_pose import ANGLES
 from data_modules.video.source import UnreadableVideoError
-from fer_lightning.predict.settings import ANOTHER_PERSON, NO_FACE, UNSURE
+from fer_lightning.predict.settings import ANOTHER_PERSON, NO_FACE, TOO_FEW, UNSURE
 
 MAX_ROWS = 500_000  # three days at two rows a second
 MISSING, BELOW_THRESHOLD = -1, -2  # labels of rows without an expression: no input, or not enough confidence,
-ANOTHER = -3  # or no input as somebody else is seen, but not this person
+ANOTHER, ALONE = -3, -4  # or no input: somebody else is seen, but not this person; a face is, in too few frames
 TOLERANCE = 1e-6  # seconds, for rounding errors in the times of frames
 
 
@@ -125,6 +125,7 @@ class Timeline:
     threshold: float = 0.0  # of confidence, below which a row is unsure
     person: int = 1  # number of the person, 1 for that of the main face
     others: NDArray[np.bool_] | None = None  # (K,) whether somebody else is seen; None if nobody else is known
+    alone: NDArray[np.bool_] | None = None  # (K,) of frames: whether the face is seen, if too few around it have it
 
     @property
     def angles(self) -> list[list[float | None]]:
@@ -149,6 +150,7 @@ class Timeline:
         best = np.nan_to_num(self.probabilities, nan=-1.0).argmax(axis=1)
         sure = np.nan_to_num(self.confidence) >= self.threshold
         missing = np.where(False if self.others is None else self.others, ANOTHER, MISSING)
+        missing = np.where(False if self.alone is None else self.alone, ALONE, missing)
         return np.where(self.has_prediction, np.where(sure, best, BELOW_THRESHOLD), missing)
 
     @property
@@ -158,7 +160,7 @@ class Timeline:
 
     def name(self, label: int) -> str:
         """Returns the name of a class, or the label of rows without an expression."""
-        none = {MISSING: self.missing_label, BELOW_THRESHOLD: UNSURE, ANOTHER: ANOTHER_PERSON}
+        none = {MISSING: self.missing_label, BELOW_THRESHOLD: UNSURE, ANOTHER: ANOTHER_PERSON, ALONE: TOO_FEW}
         return none.get(label) or self.class_names[label]
 
     @property

@@ -14,6 +14,7 @@ from data_modules.video.images import natural_order
 URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 TABLE, CONTENT, PICTURE, VIDEO = "expressions.csv", "expressions.json", "timeline.png", "annotated.mp4"
 PAGE, ELAN, SUBTITLES = "index.html", "expressions.eaf", "expressions.vtt"
+FRAMES = "frames.csv"  # if asked for
 OVERVIEW, ALL_ROWS, DICTIONARY = "all-videos.html", "all-videos.csv", "columns.md"  # beside the videos' folders
 FORMAT = "fer_lightning expressions 2"  # of `CONTENT`, which states it; 1 had `faces` for `face_share`
 UNWANTED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
