@@ -20,6 +20,7 @@ from data_modules.faces.ground_truth import FrameTruth
 from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.main_face import MainFace, TrackedBox
 from data_modules.faces.models import FaceModels
+from data_modules.faces.other_faces import frames_of_others
 from data_modules.faces.people import inner_colours, locate_people
 from data_modules.faces.persons import PersonFinder, PersonLocator
 from data_modules.faces.settings import FaceSettings
@@ -86,6 +87,7 @@ class FaceLocations:
 
     faces: FaceLocator
     persons: PersonLocator | None = None
+    others: NDArray[np.int64] | None = None  # (K,) frames with somebody who is not located; None if not known
 
 
 class FaceExtractor:
@@ -171,14 +173,16 @@ class FaceExtractor:
                         tracker.begin_shot(index)
                     tracker.update(index, detections, frame)
             yield _progress(batch[-1][0], source)
-        size, found = (source.width, source.height), list[FaceLocator]()
+        size, found, others = (source.width, source.height), list[FaceLocator](), None
         if known is not None:
             found = [known]
         elif everybody:
             found += locate_people(tracker, size, settings.every, source.fps, settings.max_gap)
         else:
-            found = [MainFace(tracker, size, settings.every, settings.max_gap)]
-        return [FaceLocations(faces, persons.located(faces) if persons else None) for faces in found]
+            main = MainFace(tracker, size, settings.every, settings.max_gap)
+            found = [main]
+            others = frames_of_others(tracker, main, size, settings.every, source.fps, settings.max_gap)
+        return [FaceLocations(faces, persons.located(faces) if persons else None, others) for faces in found]
 
     def _annotated(self, source: VideoSource, annotations: ClipAnnotations) -> FaceLocator:
         """Returns faces that are known without a detector."""

@@ -89,9 +89,9 @@ class ClipPreparer:
             names = [self._store.name_of(summary.clip_id, number) for number, _ in enumerate(locations, start=1)]
             writers = [files.enter_context(self._store.writing(name)) for name in names]
             faces = [0] * len(writers)
-            for person, face in self._extractor.crop(source, locations, annotations):
-                writers[person].add(face)
-                faces[person] += 1
+            for number, face in self._extractor.crop(source, locations, annotations):
+                writers[number].add(face)
+                faces[number] += 1
                 yield (1 + face.index / source.num_frames) / 2
             audio_reason = self._add_audio(audio, writers[0])
             count = source.num_frames
@@ -115,8 +115,9 @@ class ClipPreparer:
                         reason="" if found else f"no face found in {counted(count, 'frame')}",
                     ),
                     source.timestamps,
+                    person.others,
                 )
-                for name, writer, found in zip(names, writers, faces, strict=True)
+                for name, writer, found, person in zip(names, writers, faces, locations, strict=True)
             )
             return first
 

@@ -52,12 +52,18 @@ class ClipWriter:
         self._tensors.discard("audio")
         self._is_audible = False
 
-    def finish(self, summary: ClipSummary, times: NDArray[np.float64] | None = None) -> ClipSummary:
+    def finish(
+        self,
+        summary: ClipSummary,
+        times: NDArray[np.float64] | None = None,
+        others: NDArray[np.int64] | None = None,
+    ) -> ClipSummary:
         """Completes the file with the clip's summary.
 
         Args:
             summary: the summary; the numbers of faces and the seconds of audio are added. Audio of zeros is dropped.
             times: (T,) times of all frames of the source in seconds.
+            others: (K,) numbers of the frames in which somebody else is seen.
 
         Returns:
             The completed summary.
@@ -74,6 +80,8 @@ class ClipWriter:
                 )
         if times is not None:
             self._tensors["time"].extend(times)
+        if others is not None and len(others):
+            self._tensors["other_frames"].extend(others)
         audio = self._tensors["audio"].count / AUDIO_RATE
         if audio and not self._is_audible:
             self.discard_audio()

@@ -71,15 +71,23 @@ class StoredClip:
     @cached_property
     def frame_index(self) -> NDArray[np.int64]:
         """The (M,) frame numbers in the source, ascending."""
-        if "frame_index" not in self._names:
-            return np.zeros(0, np.int64)
-        with reading(self.path):
-            return np.asarray(self._file.get_tensor("frame_index"), dtype=np.int64)
+        return self._numbers("frame_index")
 
     @cached_property
     def crop_size(self) -> int:
         """Side of the crops in pixels."""
         return int(self.crops([0]).shape[1])
+
+    @cached_property
+    def other_frames(self) -> NDArray[np.int64]:
+        """The (K,) numbers of the frames in which somebody else is seen, ascending; none if nobody looked for them."""
+        return self._numbers("other_frames")
+
+    def _numbers(self, name: str) -> NDArray[np.int64]:
+        if name not in self._names:
+            return np.zeros(0, np.int64)
+        with reading(self.path):
+            return np.asarray(self._file.get_tensor(name), dtype=np.int64)
 
     def optional(self, name: str) -> NDArray[np.float32] | None:
         """Returns `box`, `score`, `landmarks`, `intensity`, `origin` or `matrix` (M, ...); None if absent."""

@@ -100,6 +100,7 @@ class VideoExpressions:
     sound: NDArray[np.float32]  # (N, 2) lowest and highest sample in N equal parts of the video; NaN without audio
     left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
     times: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (T,) of all frames, seconds
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # frames with who has no rows
 
     @property
     def timeline(self) -> Timeline:

@@ -23,6 +23,11 @@ class TimedFaces(FaceSequence, Protocol):
         """The (T,) times of all frames of the clip in seconds."""
         ...
 
+    @property
+    def other_frames(self) -> NDArray[np.int64]:
+        """The (K,) numbers of the frames in which somebody else is seen, ascending."""
+        ...
+
 
 class VideoFaces:
     """All M faces of one person of a video in the order of time, and its audio, both read from the file on demand.
@@ -97,6 +102,12 @@ def face_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:
         return np.full(len(rows.start), np.nan)
     with_face = np.diff(faces.position_ranges(rows.own_frames), axis=1)[:, 0]
     return np.asarray(with_face / np.diff(rows.own_frames, axis=1)[:, 0], dtype=np.float64)
+
+
+def other_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:
+    """Returns, (K,), the share of each row's own frames in which somebody else is seen, who has no rows."""
+    seen = np.diff(np.searchsorted(faces.clip.other_frames, rows.own_frames), axis=1)[:, 0]
+    return np.asarray(seen / np.maximum(np.diff(rows.own_frames, axis=1)[:, 0], 1), dtype=np.float64)
 
 
 def head_poses(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:

@@ -44,8 +44,11 @@ def frame_timeline(expressions: VideoExpressions, person: Person) -> Timeline:
     """
     video, facts = expressions.video, expressions.settings.model_facts
     times = np.maximum.accumulate(expressions.times)  # times in damaged files may decrease
-    seen = _seen(person, len(times))
-    others = [_seen(each, len(times)) for each in expressions.people if each is not person]
+    seen = _seen(person, times)
+    others = [
+        _frames(expressions.others, times),
+        *(_seen(each, times) for each in expressions.people if each is not person),
+    ]
     probabilities = fused(person.timeline, times, expressions.settings.window)
     if not facts.uses_audio:
         probabilities[~seen] = np.nan
@@ -65,7 +68,7 @@ def frame_timeline(expressions: VideoExpressions, person: Person) -> Timeline:
         poses,
         rows.threshold,
         rows.person,
-        np.any(others, axis=0) if others else None,
+        np.any(others, axis=0),
         seen & ~np.isfinite(probabilities).all(axis=1),
     )
 
@@ -77,7 +80,10 @@ def frame_boxes(person: Person, frames: int) -> NDArray[np.float32]:
     return boxes
 
 
-def _seen(person: Person, frames: int) -> NDArray[np.bool_]:
-    seen = np.zeros(frames, np.bool_)
-    seen[person.track.frame] = True
-    return seen
+def _seen(person: Person, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return _frames(person.track.frame, times)
+
+
+def _frames(numbers: NDArray[np.int64], times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns whether each of the T frames is among these."""
+    return np.isin(np.arange(len(times)), numbers)

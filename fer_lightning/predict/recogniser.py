@@ -28,7 +28,7 @@ from fer_lightning.ensemble.trained import TrainedEnsemble, load_run
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.expressions import FaceTrack, Person, VideoFacts
-from fer_lightning.predict.faces import VideoFaces, face_shares, faces_of_everybody, head_poses
+from fer_lightning.predict.faces import VideoFaces, face_shares, faces_of_everybody, head_poses, other_shares
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
 from fer_lightning.predict.row_classifier import Advance, RowPredictions
@@ -214,6 +214,7 @@ class Recogniser:
             envelope(first, duration),
             RowPredictions.joined(predictions).left_out(),
             times,
+            first.clip.other_frames,
         )
 
     def classify(self, faces: VideoFaces, rows: TimelineRows, advance: Advance = lambda done: None) -> RowPredictions:
@@ -289,7 +290,7 @@ class Recogniser:
     ) -> Timeline:
         """Returns the rows of the person of that number, counted from 1."""
         confidence, faces = self.settings.confidence, people[number - 1]
-        others = [face_shares(each, rows) >= MIN_FACE_SHARE for each in people if each is not faces]
+        shares = [other_shares(people[0], rows), *(face_shares(each, rows) for each in people if each is not faces)]
         return Timeline(
             self.class_names,
             rows.start,
@@ -301,7 +302,7 @@ class Recogniser:
             head_poses(faces, rows),
             confidence.threshold,
             number,
-            np.any(others, axis=0) if others else None,
+            np.any([each >= MIN_FACE_SHARE for each in shares], axis=0),
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from data_modules.faces.detection import Detection
+from data_modules.labels import SEVEN
 from data_modules.video.reader import open_video
 from fer_lightning import Recogniser, RecognitionOptions
 from fer_lightning.predict.expressions import FaceTrack, Person, VideoFacts
@@ -110,6 +111,35 @@ def test_the_call_gives_each_person_with_a_track(known, video, run, detector, mo
     assert [window.person for window in recogniser.windows(video)] == [1] * 8 + [2] * 8
     assert set(found.to_pandas().person) == {1, 2}
     assert not list(recogniser._store.clip_ids())  # no faces are left
+
+
+def test_the_main_face_alone_says_when_only_another_person_is_seen(run, tmp_path, monkeypatch):
+    """Somebody is seen for 2.8 s; after 2 s somebody else comes for 1.2 s, and the last second is empty."""
+    known = film([Shot(80, 2, [Walk(1, LEFT, stop=70), Walk(3, RIGHT, first=50)]), Shot(25, 4, [])])
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: KnownFaces(known))
+    path = write_video(tmp_path / "guest.mp4", list(known.frames))
+    asked = (path, "--checkpoint", run, "--out", tmp_path / "out", "--every", 1, "--rows", "frames", "--no-video")
+    assert fer_predict(*asked) == 0
+    rows = table(tmp_path / "out" / "guest")
+    assert {row["person"] for row in rows} == {"1"}
+    assert [row["expression"] in SEVEN for row in rows] == [True] * 6 + [False] * 2
+    assert [row["reason"] for row in rows] == [""] * 6 + ["no face"] * 2
+    frames = list(csv.DictReader((tmp_path / "out" / "guest" / "frames.csv").open()))
+    named = [row["expression"] if row["expression"] in (ANOTHER, "no face") else "seen" for row in frames]
+    assert named == ["seen"] * 70 + [ANOTHER] * 10 + ["no face"] * 25
+    assert {frames[75][name] for name in ("confidence", "left", "p_anger")} == {""}
+    assert frames[75]["reason"] == ANOTHER
+
+
+def test_rows_of_the_main_face_say_so_too(run, tmp_path, monkeypatch):
+    known = film([Shot(100, 2, [Walk(1, LEFT, stop=60), Walk(3, RIGHT, first=50)])])
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: KnownFaces(known))
+    recogniser = Recogniser(run, RecognitionOptions(device="cpu"))
+    found = recogniser.frames(known.frames, fps=25.0)
+    expressions = [window.expression for window in found]
+    assert all(expression in SEVEN for expression in expressions[:4])
+    assert expressions[5:] == [ANOTHER] * 3
+    assert len(found.people) == 1
 
 
 def _middle(face: Detection):
