@@ -13,6 +13,7 @@ EXTRAS ?= dev,audio,opensmile,dashboards,slurm,live,docs
 # The tested versions, of these extras; `make setup LOCK=` takes the newest that pyproject.toml allows, as other extras do.
 LOCK   ?= $(if $(filter file,$(origin EXTRAS)),requirements/locked.txt)
 FROM   ?= .
+DEVICE ?= cpu
 
 FER    := $(VENV)/bin/fer
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
@@ -21,7 +22,7 @@ PINNED := $(PIP) install --no-deps --require-hashes
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
-.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench pack-gpu check-gpu test test-slow test-faults coverage lock audit licences lowest plain dist docs check hooks format clean
+.PHONY: help setup data train cv reproduce ablate dashboard tables report predict faces bench pack-gpu check-gpu test test-slow test-faults coverage lock audit licences lowest plain image dist docs check hooks format clean
 .DEFAULT_GOAL := help
 
 help: ## this list, and what experiments are made of
@@ -122,6 +123,9 @@ plain: ## an installation without extras in .venv-plain: fer starts, every modul
 	.venv-plain/bin/fer --version
 	.venv-plain/bin/fer --help
 	.venv-plain/bin/python tests/import_every_module.py
+
+image: ## a container image of `fer`, fer_lightning:cpu; DEVICE=cuda for NVIDIA's GPUs
+	docker build --file .github/docker/Dockerfile --build-arg DEVICE=$(DEVICE) --tag fer_lightning:$(DEVICE) .
 
 dist: $(DONE) ## build the sdist and the wheel into dist/, and check their metadata
 	rm -rf dist
