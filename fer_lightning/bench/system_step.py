@@ -140,23 +140,52 @@ def measure(
         ValueError: it is an ensemble, or its optimiser has no fused form.
     """
     model, batch = build(system, size, device, clips)
-    precision = variant.precision or fastest_precision()
+    return measure_step(system, model, batch, variant, repeats)
+
+
+def measure_step(
+    system: str,
+    model: VideoClassifier,
+    batch: ClipBatch,
+    variant: Variant = DEFAULT,
+    repeats: int = 10,
+    networks: bool = True,
+) -> SystemStep:
+    """Measures the step of a system that is built, and with `networks` that of its networks alone.
+
+    Raises:
+        NothingTrainedError: nothing in the system is trained by gradients.
+        ValueError: its optimiser has no fused form.
+    """
+    device, precision = batch.mask.device, variant.precision or fastest_precision()
     optimizer = make_optimizer(model, system, variant.fused)
     if not variant.channels_last:
         _without_channels_last(model)
-    with autocast(device, precision):
-        alone = NetworksAlone.of(model, batch)
+    alone = NetworksAlone([])
+    if networks:
+        with autocast(device, precision):
+            alone = NetworksAlone.of(model, batch)
     if variant.compiled:
         model.compile()
     step = training_step(model, batch, precision, optimizer)
     step()  # compiles, and fills the optimiser's state
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    reset_peak(device)
     seconds = median_seconds(step, device, repeats)
-    memory = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
+    memory = peak_mebibytes(device)
     backbone = 1000 * median_seconds(alone.step(model, precision), device, repeats) if alone.inputs else None
     count, frames = batch.mask.shape
     return SystemStep(system, variant.name, precision, count, frames, 1000 * seconds, memory, backbone)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Begins to measure the peak of a GPU's memory."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_mebibytes(device: torch.device) -> float | None:
+    """Returns the peak of a GPU's memory since `reset_peak`; None on a CPU, where a process has one peak alone."""
+    return torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
 
 
 def make_optimizer(model: VideoClassifier, name: str, fused: bool = False) -> Optimizer:

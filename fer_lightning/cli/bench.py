@@ -30,27 +30,41 @@ ON_GPU = {
     "gpu": "the checks of a machine with a GPU, each within its time, into one file: `make check-gpu`",
     "pack-gpu": "packs what these checks need into a folder to take there: `make pack-gpu`",
 }
+MODELS = {"models": "step, inference and memory of all systems or of SYSTEM ..., into results/model_costs.json"}
+APART = ON_GPU | MODELS
+"""What `fer bench all` leaves out."""
 PARTS = ("steps", "tests", "ceflnet", "variants", "loader", "predict", "fer2013")
 """The parts of `fer bench gpu`, in their order."""
 
 
 def make_parser() -> CommandParser:
     """Returns the parser of the command."""
-    texts = {name: text for name, (_, text) in BENCHES.items()} | ON_GPU
+    texts = {name: text for name, (_, text) in BENCHES.items()} | APART
     epilog = "\n".join(f"  {name:<8} {text}" for name, text in texts.items())
     parser = CommandParser(
         "fer bench", description=__doc__, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmark", choices=[*BENCHES, "all", *ON_GPU])
+    parser.add_argument("benchmark", choices=[*BENCHES, "all", *APART])
     parser.add_argument(
-        "systems", nargs="*", metavar="SYSTEM", help="step: the systems whose step is measured, or `all`"
+        "systems", nargs="*", metavar="SYSTEM", help="step, models: the systems that are measured, or `all`"
     )
     parser.add_argument("--quick", action="store_true", help="fewer repeats: shows that it runs, not how fast")
     parser.add_argument(
-        "--device", default="auto", help="step SYSTEM, gpu: cpu or cuda (default: a GPU if there is one)"
+        "--device", default="auto", help="step SYSTEM, models, gpu: cpu or cuda (default: a GPU if there is one)"
     )
-    parser.add_argument("--small", action="store_true", help="step SYSTEM, gpu: systems at small size, not the paper's")
-    parser.add_argument("--batch", type=int, metavar="B", help="step SYSTEM: clips (default: the experiment's)")
+    parser.add_argument(
+        "--size", choices=("small", "paper"), default="paper", help="step SYSTEM, models, gpu: (default: the paper's)"
+    )
+    parser.add_argument("--small", dest="size", action="store_const", const="small", help="the same as --size small")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="B",
+        help="step SYSTEM, models: clips (default: the experiment's; of models on a processor: 2)",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="models: measure anew what was measured on this device and these versions"
+    )
     parser.add_argument(
         "--variants",
         action="store_true",
@@ -72,20 +86,28 @@ def main(arguments: list[str]) -> int | None:
 
     Raises:
         FileNotFoundError: there is no such system.
-        ValueError: systems are named for another benchmark than `step`, or the pack is too large.
+        ValueError: systems are named for a benchmark that measures none, or the pack is too large.
     """
     options = make_parser().parse(arguments[1:])
-    if options.systems and options.benchmark != "step":
-        raise ValueError(f"{options.benchmark} measures no single systems; expected `fer bench step SYSTEM ...`")
+    if options.systems and options.benchmark not in ("step", "models"):
+        raise ValueError(
+            f"{options.benchmark} measures no single systems; expected `fer bench step SYSTEM ...`, or `models`"
+        )
     for system in options.systems:
         if system != "all":
             system_file(system)
+    small = options.size == "small"
     if options.benchmark in ON_GPU:
         return _on_gpu(options)
+    if options.benchmark in MODELS:
+        from fer_lightning.bench.models import run_models
+
+        run_models(options.systems, options.size, options.device, options.batch, options.again, options.quick)
+        return None
     if options.systems:
         from fer_lightning.bench.step import run_systems
 
-        run_systems(options.systems, options.small, options.device, options.variants, options.batch, options.quick)
+        run_systems(options.systems, small, options.device, options.variants, options.batch, options.quick)
         return None
     for name, (module, text) in BENCHES.items():
         if options.benchmark in (name, "all"):
@@ -104,8 +126,8 @@ def _on_gpu(options: argparse.Namespace) -> int:
     if options.rows:
         from fer_lightning.bench.gpu_parts import write_rows
 
-        write_rows(options.parts[0], options.device, options.small, options.rows)
+        write_rows(options.parts[0], options.device, options.size == "small", options.rows)
         return 0
     from fer_lightning.bench.gpu_checks import run
 
-    return run(options.parts, options.device, options.small, options.seconds, options.out)
+    return run(options.parts, options.device, options.size == "small", options.seconds, options.out)
