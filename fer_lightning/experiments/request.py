@@ -18,12 +18,13 @@ from fer_lightning.experiments.system import (
     default_size,
     experiment_pairs,
     is_ensemble,
+    read_settings,
     similar_names,
     system_layers,
     system_names,
 )
 from fer_lightning.paths import RUN, runs_root
-from fer_lightning.runs.folder import RunFolder, read_yaml
+from fer_lightning.runs.folder import RunFolder
 
 SAME_DATA = "{data}"
 """In the name of a run that another one starts from: the other one's data set."""
@@ -230,7 +231,7 @@ class ExperimentRequest:
 
         Landmarks and persons are located if the system reads them, and short clips are lengthened for it.
         """
-        faces = read_yaml(data_file(self.dataset))["init_args"]["faces"]
+        faces = read_settings(data_file(self.dataset))["init_args"]["faces"]
         annotated = faces["detector"] == "annotation"
         sources = {"person": "insightface", "landmarks": "mesh"}
         needed: dict[str, str] = {
@@ -250,7 +251,7 @@ def data_class(name: str) -> type[VideoDataset]:
     Raises:
         FileNotFoundError: no data set has that name.
     """
-    module, _, class_name = str(read_yaml(data_file(name))["class_path"]).rpartition(".")
+    module, _, class_name = str(read_settings(data_file(name))["class_path"]).rpartition(".")
     found: type[VideoDataset] = getattr(import_module(module), class_name)
     return found
 

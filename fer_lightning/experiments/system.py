@@ -2,11 +2,14 @@
 
 import difflib
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from data_modules.utils.files import file_state
 from fer_lightning.runs.folder import read_yaml
 
 Size = Literal["small", "paper"]
@@ -185,7 +188,7 @@ def default_size(layers: list[Layer]) -> Size:
 
 def base_settings() -> dict[str, Any]:
     """Returns the settings that all systems share."""
-    return _settings(_read(experiments_folder() / BASE))
+    return _settings(read_settings(experiments_folder() / BASE))
 
 
 def _settings(content: dict[str, Any]) -> dict[str, Any]:
@@ -203,25 +206,31 @@ def _family(system: str) -> Iterator[tuple[Path, dict[str, Any]]]:
             raise ValueError(f"{' > '.join((*names, name))}: a system cannot extend itself")
         names.append(name)
         file = system_file(name)
-        content = _read(file)
+        content = read_settings(file)
         name = content.get("extends")
         if not name and ("model" in content) == ("ensemble" in content):
             raise ValueError(f"{file}: expected a system with `model:`, or one with `ensemble:` and no model")
         files.append((file, content))
     base = experiments_folder() / BASE
-    shared = _read(base)
+    shared = read_settings(base)
     if "ensemble" in files[-1][1]:
         shared = {key: value for key, value in shared.items() if key != "trainer"}
     yield base, shared
     yield from reversed(files)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """Reads a file of settings.
+def read_settings(file: Path) -> dict[str, Any]:
+    """Reads a file of settings, which is parsed again only when it has changed.
 
     Raises:
         ValueError: the file holds something else.
     """
+    return deepcopy(_parsed(file, file_state(file)))
+
+
+@lru_cache(maxsize=512)
+def _parsed(file: Path, state: tuple[int, ...] | None) -> dict[str, Any]:
+    """Returns the content of a file in a state."""
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected settings, found {str(content)[:80]!r}")
