@@ -57,7 +57,7 @@ train: $(DONE) ## train, evaluate and report the experiment EXP; resumes what wa
 cv: $(DONE) ## all folds of EXP: what is finished is skipped, what was stopped goes on; ARGS="--seeds 0 1 2"
 	$(FER) cv $(EXP) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
-reproduce: $(DONE) ## a paper's table, beside the published values: make reproduce TABLE=ceflnet_6 SEEDS="0 1 2" ARGS=--dry-run
+reproduce: $(DONE) ## a paper's table, or leaderboard_<data>, beside the published values: make reproduce TABLE=ceflnet_6 SEEDS="0 1 2" ARGS=--dry-run
 	$(FER) reproduce $(TABLE) $(if $(DATA),--data $(DATA)) $(if $(SIZE),--size $(SIZE)) --seeds $(SEEDS) $(ARGS)
 
 ablate: $(DONE) ## EXP with other settings: make ablate EXP=ceflnet_cremad ARGS='--grid model.sal=[true,false] --seeds 0 1 2'
@@ -66,7 +66,7 @@ ablate: $(DONE) ## EXP with other settings: make ablate EXP=ceflnet_cremad ARGS=
 dashboard: $(DONE) ## a view in W&B for the runs of a table, an ablation or an experiment: make dashboard ARGS=ceflnet_6
 	$(FER) dashboard $(ARGS)
 
-tables: $(DONE) ## list the papers' tables with their state
+tables: $(DONE) ## list the papers' tables and the leaderboards with their state
 	$(FER) tables $(ARGS)
 
 report: $(DONE) ## write a run's report again: make report ARGS=runs/ceflnet_synthetic/1-0
@@ -85,7 +85,7 @@ pack-gpu: $(DONE) ## pack what check-gpu needs into gpu_pack/, at most 60 MB, to
 check-gpu: ## on a machine with a GPU: measure and test for ten minutes, into results/gpu_checks.json
 	PYTHONPATH=.:gpu_pack/packages FER_DATA=gpu_pack/data $(if $(wildcard $(VENV)/bin/python),$(VENV)/bin/python,$(PYTHON)) -m fer_lightning bench gpu $(ARGS)
 
-bench: $(DONE) ## measure speed: make bench ARGS=all
+bench: $(DONE) ## measure speed: make bench ARGS=all, or ARGS=models for all systems
 	$(FER) bench $(ARGS)
 
 test: $(DONE) ## the tests

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from fer_lightning.cli.main import COMMANDS
-from fer_lightning.tables.table import read_table, table_names
+from fer_lightning.tables.table import group_of, known_tables, read_table
 
 pytest.importorskip("mkdocs")  # the extra `docs`
 
@@ -112,8 +112,8 @@ def test_every_public_name_command_and_table_has_its_place(site):
     ):
         assert option in text_of(site / "reference" / "commands.html")
 
-    for name in table_names():
-        page = text_of(site / "papers" / f"{name.rpartition('_')[0]}.html")
+    for name in known_tables():
+        page = text_of(site / "papers" / f"{group_of(name)}.html")
         table = read_table(name)
         assert table.title in page
         assert f"make reproduce TABLE={name} " in page

@@ -6,9 +6,10 @@ from rich.table import Table
 from fer_lightning.cli.parsing import CommandParser, with_choices
 from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_request
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.system import data_file
+from fer_lightning.experiments.system import data_file, data_names
+from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard_names
 from fer_lightning.tables.plan import TableRequest, is_rendered
-from fer_lightning.tables.table import read_table, table_names
+from fer_lightning.tables.table import known_tables, read_table, table_names
 
 
 def make_parser() -> CommandParser:
@@ -18,7 +19,7 @@ def make_parser() -> CommandParser:
         description="List the papers' tables: how many rows they have, how many have results, what is missing. With a "
         "name, print that table with the results that are there, and write it again.",
     )
-    with_choices(parser.add_argument("table", nargs="?", help="such as ceflnet_6"), table_names)
+    with_choices(parser.add_argument("table", nargs="?", help="such as ceflnet_6"), known_tables)
     parser.add_argument("--write", action="store_true", help="make the tables in the read-mes anew from the results")
     parser.add_argument("--check", action="store_true", help="check that read-mes and results are current")
     add_table_arguments(parser)
@@ -66,10 +67,11 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
     """Returns a list of all tables with their state on a data set and at a size."""
     from fer_lightning.tables.files import read_stored
 
-    table = Table(title="the papers' tables" + (f" on {data}" if data else ""))
+    caption = f"and {LEADERBOARD}_<data>, all systems on any of {len(data_names())} data sets"
+    table = Table(title="the papers' tables" + (f" on {data}" if data else ""), caption=caption)
     for column in ("name", "title", "data", "rows", "to run", "with results", "cannot be run"):
         table.add_column(column)
-    for name in table_names():
+    for name in [*table_names(), *leaderboards_with_results()]:
         stored = read_stored(TableRequest(name, data, size))  # type: ignore[arg-type]
         rows = stored.table.rows
         own = [row for row in rows if row.system and not row.missing and stored.table.kind == "results"]
@@ -84,6 +86,14 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
             ", ".join(lacking),
         )
     return table
+
+
+def leaderboards_with_results() -> list[str]:
+    """Lists the leaderboards of which any row has results."""
+    from fer_lightning.tables.results import table_folders
+
+    found = {folder.name.split(".")[0] for folder in table_folders()}
+    return [name for name in leaderboard_names() if name in found]
 
 
 def _with_state(data: str) -> str:

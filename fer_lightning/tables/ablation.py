@@ -15,9 +15,10 @@ from fer_lightning.experiments.overrides import CLASS, Override, full_key, is_ow
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import similar_names
 from fer_lightning.runs.folder import read_yaml
+from fer_lightning.tables.columns import COLUMNS
 from fer_lightning.tables.plan import TableRequest
 from fer_lightning.tables.results import ablations_folder
-from fer_lightning.tables.table import COLUMNS, Claim, PaperTable, Row, parse, table_names
+from fer_lightning.tables.table import Claim, PaperTable, Row, known_tables, parse
 
 BASE = "base"
 """Name of the row that changes nothing."""
@@ -55,8 +56,8 @@ class Ablation:
         """Checks the ablation."""
         if not NAME.fullmatch(self.name):
             raise ValueError(f"expected a name of letters, digits, _ and -, found {self.name!r}")
-        if self.name in table_names():
-            raise ValueError(f"{self.name} is the name of a paper's table; choose another one")
+        if self.name in known_tables():
+            raise ValueError(f"{self.name} is the name of a paper's table or of a leaderboard; choose another one")
         if not (self.grid or self.rows):
             raise ValueError("an ablation has rows or a grid of settings, such as `grid: {model.sal: [true, false]}`")
         empty = [key for key, values in self.grid.items() if not values]

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from fer_lightning.evaluation.metrics import WAR
-from fer_lightning.tables.grid import BY_NAME, DASH, Grid, our_value, title
+from fer_lightning.tables.cells import DASH, our_value
+from fer_lightning.tables.columns import BY_NAME, title
+from fer_lightning.tables.grid import Grid
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.tables.verdicts import Verdict

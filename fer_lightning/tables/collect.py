@@ -18,7 +18,7 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import MACHINES_CHOICE, RUNTIME_ONLY_KEYS, result_settings, with_new_arguments
 from fer_lightning.paths import RUN
 from fer_lightning.report.sections.curves import read_curves
-from fer_lightning.tables.outputs import output_values
+from fer_lightning.tables.outputs import run_values
 from fer_lightning.tables.plan import PlannedRow, TableRequest
 from fer_lightning.tables.results import WATCHED, RowResult, RunResult
 
@@ -87,7 +87,6 @@ def _inflation(requests: Sequence[ExperimentRequest]) -> tuple[float, ...] | Non
 def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
     """Returns the result of a finished run."""
     info, answered = request.run.read_info(), table.select(~table.missing)
-    confidence = confidence_scores(table, draws=1)
     return RunResult(
         fold=request.fold,
         seed=request.seed,
@@ -95,7 +94,7 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
         answered=len(answered),
         metrics=_metrics(table),
         answered_metrics=_metrics(answered) if len(answered) else {},
-        outputs=output_values(request.run, table) | (confidence.values if confidence else {}),
+        outputs=run_values(request.run, table),
         parameters=info.parameters,
         multiply_adds=info.multiply_adds,
         ms_per_clip=None if info.seconds_per_clip is None else 1000 * info.seconds_per_clip,

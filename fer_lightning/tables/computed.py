@@ -9,7 +9,8 @@ from fer_lightning.ensemble.training import resolved
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.tables.plan import TableRequest, row_data, row_request
+from fer_lightning.tables.model_costs import comparable, read_costs
+from fer_lightning.tables.plan import TableRequest, row_data, row_request, row_size
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import count_parameters, multiply_adds
@@ -20,7 +21,7 @@ Computed = dict[str, dict[str, object]]
 
 
 def computed_values(asked: TableRequest) -> Computed:
-    """Returns what a table of settings, of cost or of clips says here; nothing for tables of results.
+    """Returns what a table of settings, of cost or of clips says here; of tables of results what systems cost.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -28,11 +29,47 @@ def computed_values(asked: TableRequest) -> Computed:
     """
     table = asked.read()
     if table.kind == "results":
-        return {}
+        return measured_costs(table, asked) if "clips_per_second" in table.columns else {}
     if table.kind == "counts":
         return counted_clips(table, asked.data)
     rows = [row for row in table.rows if row.runs_at(asked.size or "paper")]
     return {row.name: _values(table, row, asked) for row in rows}
+
+
+def measured_costs(table: PaperTable, asked: TableRequest) -> Computed:
+    """Returns what `fer bench models` has measured of the systems that rows run as they are.
+
+    Returns:
+        Name of a row -> its columns about cost and the `device`, or why a speed is `unmeasured`.
+
+    Raises:
+        ValueError: the file of costs is damaged.
+    """
+    costs = read_costs()
+    values: Computed = {}
+    for row in table.rows:
+        if not row.system:
+            continue
+        size = row_size(row, row_data(table, row, asked.data), asked.size)
+        cost = comparable(costs, size).get(row.system)
+        if row.arguments_at(size):
+            values[row.name] = {"unmeasured": "their settings are not those of the systems that are measured"}
+        elif cost is None:
+            tried = [each.problem for each in costs if (each.system, each.size) == (row.system, size) and each.problem]
+            values[row.name] = {"unmeasured": tried[0] if tried else f"`fer bench models --size {size}` measures them"}
+        else:
+            values[row.name] = {
+                "parameters": cost.parameters,
+                "multiply_adds": cost.multiply_adds,
+                "clips_per_second": _rounded(cost.clips_per_second),
+                "device": f"{cost.device}, {cost.precision}",
+            }
+    return values
+
+
+def _rounded(speed: float | None) -> float | None:
+    """Returns a speed with the digits that a repetition would have, too."""
+    return speed if speed is None else round(speed) if speed >= 100 else float(f"{speed:.2g}")
 
 
 def _values(table: PaperTable, row: Row, asked: TableRequest) -> dict[str, object]:

@@ -9,7 +9,7 @@ from fer_lightning.experiments.request import ExperimentRequest, split_name
 from fer_lightning.experiments.system import similar_names
 from fer_lightning.tables.ablation import ablation_file, ablation_names, read_ablation, with_table
 from fer_lightning.tables.plan import TableRequest, plan
-from fer_lightning.tables.table import table_names
+from fer_lightning.tables.table import known_tables
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import LinePlot, ScatterPlot
@@ -38,7 +38,7 @@ def run_folders(asked: TableRequest) -> tuple[str, ...]:
     """
     if asked.name in ablation_names():
         asked = with_table(read_ablation(ablation_file(asked.name)), asked)
-    elif asked.name not in table_names() and not asked.name.endswith((".yaml", ".yml")):
+    elif asked.name not in known_tables() and not asked.name.endswith((".yaml", ".yml")):
         _refuse_unknown(asked.name)
         return (_escaped(ExperimentRequest(asked.name, asked.data, asked.size)) + r"(\.[^/]+)?",)
     found = [_escaped(request) for planned in plan(asked) for request in planned.requests]
@@ -54,7 +54,7 @@ def _refuse_unknown(experiment: str) -> None:
     try:
         split_name(experiment)
     except FileNotFoundError as error:
-        similar = similar_names(experiment, [*table_names(), *ablation_names()])
+        similar = similar_names(experiment, [*known_tables(), *ablation_names()])
         raise FileNotFoundError(f"no table or ablation {experiment!r}, {similar}; {error}") from error
 
 

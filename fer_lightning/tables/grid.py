@@ -4,18 +4,18 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fer_lightning.evaluation.bootstrap import Interval
-from fer_lightning.evaluation.confidence import MEASURES
-from fer_lightning.evaluation.metrics import METRICS, WAR
+from fer_lightning.evaluation.metrics import WAR
+from fer_lightning.experiments.request import data_class
+from fer_lightning.tables.cells import DASH, mean, our_value, plain, published_value
+from fer_lightning.tables.columns import ANSWERED, BY_NAME, INTERVAL, OTHER_EPOCHS, title
 from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import is_rendered
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.tables.verdicts import Verdict
 
-DASH = "–"
-BY_NAME = {metric.name: metric for metric in METRICS}
-CONFIDENCE = {measure.name: measure for measure in MEASURES}
+NAMED = 5
+"""Rows that a note names; more than these it counts."""
 
 
 @dataclass(frozen=True)
@@ -51,148 +51,107 @@ def grid(
         data: name of the data set if it is not the table's own.
         computed: values of rows that need no training.
     """
-    rendered, published = is_rendered(data or table.data), table.is_published
-    header = ["", *(f"published {title(column)}" for column in table.columns if published)]
-    header += ["ours " * published + title(column) for column in table.columns]
-    if table.kind == "results":
-        watched = any(result.watched(max) for result in results.values())
-        header += [
-            "95 %",
-            "answered only",
-            "N",
-            "seeds",
-            *(["last epoch", "best on test", "inflation"] if watched else []),
-        ]
-        compared = published and not rendered
-        header += ["difference"] if compared else []
-        rows = [_cells(table, row, results.get(row.name), compared, watched) for row in table.rows]
-    else:
-        values = computed or {}
-        rows = [
-            (
-                row.display_name,
-                *(published_value(row, column) for column in table.columns if published),
-                *(_plain(values.get(row.name, {}).get(column)) for column in table.columns),
-            )
-            for row in table.rows
-        ]
-    notes = [*_notes(table, results, rendered), *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts)]
-    source = f"{table.paper}, {table.place}: " if published else ""
+    rendered = is_rendered(data or table.data)
+    published = [column for column in table.columns if table.publishes(column)]
+    beside = _beside(table, results) if table.kind == "results" else {}
+    compared = table.is_published and table.kind == "results" and not (rendered or table.ranked)
+    header = ["", *(f"published {title(column)}" for column in published)]
+    header += ["ours " * (column in published) + title(column) for column in table.columns]
+    header += [*beside.values(), *(["difference"] if compared else [])]
+    values = computed or {}
+    rows = [
+        (
+            row.display_name,
+            *(published_value(row, column) for column in published),
+            *(_ours(results.get(row.name), column, values.get(row.name, {})) for column in (*table.columns, *beside)),
+            *([_difference(row, results.get(row.name), table.columns[0])] if compared else []),
+        )
+        for row in (ranked(table, results) if table.ranked else table.rows)
+    ]
+    notes = [
+        *_notes(table, results, rendered),
+        *_speeds(table, values),
+        *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts),
+    ]
+    source = f"{table.paper}, {table.place}: " if table.is_published and not table.ranked else ""
     return Grid(f"{source}{table.title}", tuple(header), tuple(rows), tuple(notes))
 
 
-def title(column: str) -> str:
-    """Returns a column's heading."""
-    if column in BY_NAME:
-        return BY_NAME[column].short
-    return CONFIDENCE[column].short if column in CONFIDENCE else column.removeprefix("recall.").replace("_", " ")
-
-
-def _cells(table: PaperTable, row: Row, result: RowResult | None, compared: bool, watched: bool) -> tuple[str, ...]:
-    """Returns the cells of a row.
-
-    Args:
-        table: its table.
-        row: the row.
-        result: its results.
-        compared: whether there is a column with the difference to the published value.
-        watched: whether there are columns with other epochs than the chosen one.
-    """
+def _beside(table: PaperTable, results: dict[str, RowResult]) -> dict[str, str]:
+    """Returns the columns, with headings, that tables of results have beside their own."""
     first = table.columns[0]
-    ours = [our_value(result, column) for column in table.columns]
-    interval = answered = difference = DASH
-    if result is not None and first in BY_NAME:
-        metric = BY_NAME[first]
-        interval = result.interval(metric.name).written(metric)
-        answered = _mean(result.by_seed(first, answered=True), first) if result.answered < result.clips else ""
-        difference = _difference(row, result, first)
-    n = str(result.clips) if result else DASH
-    seeds = str(len(result.seeds)) if result else DASH
-    return (
-        row.display_name,
-        *(published_value(row, column) for column in table.columns if table.is_published),
-        *ours,
-        interval,
-        answered,
-        n,
-        seeds,
-        *((_other_epochs(result)) if watched else ()),
-        *([difference] if compared else []),
-    )
+    known = [f"{INTERVAL}{first}", f"{ANSWERED}{first}"] if first in BY_NAME else []
+    watched = any(result.watched(max) for result in results.values())
+    names = [*known, "clips", "seeds", *(OTHER_EPOCHS if watched else ())]
+    headings = dict(zip(known, ("95 %", "answered only"), strict=False))
+    return {name: headings.get(name, title(name)) for name in names if name not in table.columns}
 
 
-def _other_epochs(result: RowResult | None) -> tuple[str, str, str]:
-    """Writes the accuracy of the last epoch, that of the best one on the reported split, and what the latter adds."""
-    if result is None:
-        return DASH, DASH, DASH
-    inflation = DASH
-    if result.inflation:
-        value, *ends = result.inflation
-        inflation = " ".join([WAR.write(value), *([Interval(*ends).written(WAR)] if ends else [])])
-    last, best = (_mean(result.watched(pick), WAR.name) for pick in (lambda curve: curve[-1], max))
-    return last, best, inflation
+def ranked(table: PaperTable, results: dict[str, RowResult]) -> list[Row]:
+    """Returns the rows of a table with the best in its first column first and those without results last.
+
+    A row that only quotes a value stays behind the one that it follows in the table.
+    """
+    places, place = {}, float("inf")
+    for row in table.rows:
+        if not row.is_constant:
+            found = results[row.name].by_seed(table.columns[0]) if row.name in results else []
+            place = -statistics.mean(found) if found else float("inf")
+        places[row.name] = place
+    return sorted(table.rows, key=lambda row: places[row.name])
 
 
-def published_value(row: Row, column: str) -> str:
-    """Writes a published value as the paper prints it, with what it decodes to; a dash if there is none."""
-    value = row.published.get(column)
-    if value is None:
-        return DASH
-    if isinstance(value, str):
-        return value
-    spec = ",.0f" if column in ("parameters", "multiply_adds") else "g" if column == "value" else ".2f"
-    text = f"{value:{spec}}"
-    text += f" ± {row.deviation[column]:g}" if column in row.deviation else ""
-    return f"{text} ({row.decoded})" if column == "war" and row.decoded else text
+def _ours(result: RowResult | None, column: str, computed: dict[str, object]) -> str:
+    """Writes our value of a row, from its runs or, where they say nothing, computed without a training."""
+    text = our_value(result, column)
+    return plain(computed[column]) if text == DASH and column in computed else text
 
 
-def our_value(result: RowResult | None, column: str) -> str:
-    """Writes the mean of our values over the seeds, with their deviation; a dash if there are none."""
-    if result is None:
-        return DASH
-    run = result.runs[0]
-    if column == "parameters":
-        return f"{run.parameters:,}"
-    if column == "multiply_adds":
-        return DASH if run.multiply_adds is None else f"{run.multiply_adds:,}"
-    if column == "ms_per_clip":
-        return DASH if run.ms_per_clip is None else f"{run.ms_per_clip:.2f}"
-    text, interval = _mean(result.by_seed(column), column), result.interval(column)
-    return f"{text} {interval:.3f}" if column in CONFIDENCE and interval.is_known else text
-
-
-def _plain(value: object) -> str:
-    """Writes a setting or a count; a dash if there is none."""
-    if value is None:
-        return DASH
-    return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
-
-
-def _mean(values: Sequence[float], column: str) -> str:
-    if not values:
-        return DASH
-    text = _written(statistics.mean(values), column)
-    return f"{text} ± {_written(statistics.stdev(values), column)}" if len(values) > 1 else text
-
-
-def _written(value: float, column: str) -> str:
-    return BY_NAME[column].write(value) if column in BY_NAME else f"{value:.3f}"
-
-
-def _difference(row: Row, result: RowResult, column: str) -> str:
+def _difference(row: Row, result: RowResult | None, column: str) -> str:
     """Writes our value minus the published one, in percentage points; a dash if there is none."""
-    published, ours = row.published.get(column), result.by_seed(column)
+    published, ours = row.published.get(column), result.by_seed(column) if result else []
     if not isinstance(published, (int, float)) or not ours:
         return DASH
     return f"{100 * statistics.mean(ours) - published:+.2f}"
 
 
+def _speeds(table: PaperTable, computed: Computed) -> list[str]:
+    """Says on what the speeds of systems were measured, and why some were not."""
+    if "clips_per_second" not in table.columns:
+        return []
+    devices = {str(values["device"]) for values in computed.values() if "device" in values}
+    notes = [
+        f"Clips per second: forward passes on {device}, without reading the clips (`fer bench models`)."
+        for device in sorted(devices)
+    ]
+    reasons: dict[str, list[str]] = {}
+    for row in table.rows:
+        if "unmeasured" in computed.get(row.name, {}):
+            reasons.setdefault(str(computed[row.name]["unmeasured"]), []).append(row.display_name)
+    named = {why: ", ".join(names) if len(names) <= NAMED else f"{len(names)} rows" for why, names in reasons.items()}
+    return [*notes, *(f"No clips per second of {names}: {why}." for why, names in named.items())]
+
+
+def waiting(table: PaperTable) -> str:
+    """Says what a table without results waits for, of data that this suite does not render: somebody who has them."""
+    kind = data_class(table.data)
+    if kind.is_rendered:
+        return ""
+    return (
+        f"It waits for whoever has the data ({kind.licence}): `fer reproduce` trains its rows where they are. How to "
+        f"get them: {kind.how_to_get.rstrip('.')}."
+    )
+
+
 def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> list[str]:
     """Returns the sentences about a table and its rows."""
-    what = "Published values: per cent," if table.is_published else "Protocol:"
+    what = "Published values: per cent," if table.is_published and not table.ranked else "Protocol:"
     notes = [f"{what} {table.protocol}." if table.kind == "results" and table.protocol else "", table.note]
+    if table.ranked and not results:
+        notes.append(f"No results yet. {waiting(table)}".strip())
     if rendered and results:
-        notes.append("Our values are of rendered faces and cannot be compared with the published ones.")
+        other = "cannot be compared with the published ones" if table.is_published else "say nothing about real ones"
+        notes.append(f"Our values are of rendered faces and {other}.")
     if results:
         first = next(iter(results.values()))
         notes.append(
@@ -228,7 +187,7 @@ def _without_stills(row: Row, result: RowResult) -> str:
         clips = sum(part.clips for part in parts)
         values.append(sum(part[WAR] * part.clips for part in parts) / max(clips, 1))
     text = f"{WAR.short} without {' and '.join(classes)}, which is of still frames,"
-    return f"{row.display_name}: {text} is {_mean(values, WAR.name)} (N = {clips})."
+    return f"{row.display_name}: {text} is {mean(values, WAR.name)} (N = {clips})."
 
 
 def _selections(results: dict[str, RowResult]) -> str:

@@ -1,12 +1,46 @@
-"""What the features and the attention that a run keeps say, for the columns of tables that are about them."""
+"""What the outputs of a run beside its predictions say, for the columns of tables that are about them."""
 
 import numpy as np
 
+from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.confidence import confidence_scores
 from fer_lightning.evaluation.features import silhouette
 from fer_lightning.evaluation.localization import peak_localization
+from fer_lightning.evaluation.metrics import WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.tables.columns import CALIBRATED, COLUMNS
+
+
+def run_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:
+    """Returns what a finished run says beside its metrics, by the names of columns, without what it did not keep.
+
+    Args:
+        run: the run.
+        table: its predictions for the reported split.
+
+    Raises:
+        ValueError: a file of the run is damaged.
+    """
+    confidence = confidence_scores(table, draws=1)
+    values = output_values(run, table) | order_values(run, table) | calibrated_values(run)
+    return values | (confidence.values if confidence else {})
+
+
+def calibrated_values(run: RunFolder) -> dict[str, float]:
+    """Returns the measures of a run's calibrated probabilities; nothing if it has no temperature."""
+    found = calibration_values(run)
+    names = {name: f"test/{name}" for name in COLUMNS if name.endswith(CALIBRATED)}
+    return {name: found[logged] for name, logged in names.items() if logged in found}
+
+
+def order_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:
+    """Returns the WAR that a run loses when the frames of a clip are shuffled; nothing if that was not tried."""
+    path = run.order_predictions("shuffled")
+    if not path.exists():
+        return {}
+    return {"shuffled_drop": scores(table)[WAR] - scores(PredictionTable.read(path))[WAR]}
 
 
 def output_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:

@@ -8,7 +8,7 @@ from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import ExperimentRequest, data_class
 from fer_lightning.experiments.system import Size, default_size, system_layers
 from fer_lightning.paths import RUN
-from fer_lightning.tables.table import PaperTable, Required, Row, read_table, table_names
+from fer_lightning.tables.table import PaperTable, Required, Row, group_of, known_tables, read_table, table_names
 
 STILLS = "synthetic_stills"
 """The rendered data set that stands for the still images of other data sets."""
@@ -117,7 +117,7 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     data = row_data(table, row, asked.data)
     if not row.system or table.kind != "results" or (asked.rows and row.name not in asked.rows):
         return PlannedRow(row, data, asked.size or "paper", (), ())
-    size = asked.size or default_size(system_layers(row.system, data, "paper"))
+    size = row_size(row, data, asked.size)
     if not row.runs_at(size):
         return PlannedRow(row, data, size, (), ())
     folds = asked.folds or protocol_folds(data)
@@ -146,6 +146,11 @@ def row_data(table: PaperTable, row: Row, asked: str | None = None) -> str:
     if asked and is_rendered(asked) and not data_class(own).provides:
         return STILLS
     return asked or own
+
+
+def row_size(row: Row, data: str, asked: Size | None = None) -> Size:
+    """Returns the size at which a row's system is run on a data set, if none is asked for the experiment's own."""
+    return asked or (default_size(system_layers(row.system, data, "paper")) if row.system else "paper")
 
 
 def row_request(row: Row, data: str, size: Size, fold: str, seed: int) -> ExperimentRequest:
@@ -208,13 +213,13 @@ def protocol_folds(data: str) -> tuple[str, ...]:
 
 
 def tables_asked(name: str) -> list[str]:
-    """Returns the names of the tables that a name stands for: `all`, the tables of a paper such as `ceflnet`, or one.
+    """Returns the names of the tables that a name stands for: `all` of the papers, those of one such as `ceflnet`,
+    every `leaderboard`, or one table.
 
     Raises:
         FileNotFoundError: there is no such table; the message suggests similar ones.
     """
-    names = table_names()
-    found = names if name == "all" else [each for each in names if each.rpartition("_")[0] == name]
+    found = table_names() if name == "all" else [each for each in known_tables() if group_of(each) == name]
     if not found:
         read_table(name)
     return found or [name]

@@ -2,11 +2,13 @@
 
 A read-me marks the place of a table by two comments, `<!-- results: FOLDER -->` and `<!-- end -->`, where FOLDER is the
 name of a folder in `results/`; the list of all tables stands between `<!-- tables -->` and `<!-- end -->`, what was
-measured on a GPU between `<!-- gpu -->` and `<!-- end -->`.
+measured on a GPU between `<!-- gpu -->` and `<!-- end -->`, and the leaderboards, as far as they are filled, between
+`<!-- leaderboards -->` and `<!-- end -->`.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from data_modules.utils.files import atomic_write
@@ -15,13 +17,16 @@ from fer_lightning.tables.collect import is_of_today
 from fer_lightning.tables.files import StoredTable, read_stored
 from fer_lightning.tables.gpu_table import gpu_table
 from fer_lightning.tables.grid import as_markdown
+from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard_names
 from fer_lightning.tables.plan import TableRequest, is_rendered, plan
 from fer_lightning.tables.results import results_root, table_folders
 from fer_lightning.tables.table import read_table, table_names
 
 MARKED = re.compile(
-    r"(<!-- (?:results: (?P<folder>[\w.]+)|tables|(?P<gpu>gpu)) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+    r"(<!-- (?:results: (?P<folder>[\w.]+)|(?P<made>tables|gpu|leaderboards)) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
+SEEDS = 3
+"""Seeds that a row of a leaderboard has before a read-me shows it."""
 
 
 def readmes() -> list[Path]:
@@ -89,24 +94,36 @@ def stored_of(folder: str) -> StoredTable:
 
 def _part(mark: re.Match[str]) -> str:
     """Returns what stands between two comments."""
-    if mark["gpu"]:
-        return gpu_table()
+    made = {"gpu": gpu_table, "tables": list_of_tables, "leaderboards": leaderboards}
+    if mark["made"]:
+        return made[mark["made"]]()
     folder = mark["folder"]
-    if folder is None:
-        return list_of_tables()
     if not (results_root() / folder).is_dir():
         raise FileNotFoundError(f"a read-me shows the results {folder}, but there are none in {results_root()}")
     stored = stored_of(folder)
     return f"{as_markdown(stored.with_results_only().grid())}\n{command(stored)}\n"
 
 
+def leaderboards() -> str:
+    """Returns the leaderboards as Markdown with their rows of enough seeds; nothing as long as there are none."""
+    names, parts = leaderboard_names(), list[str]()
+    for folder in table_folders():
+        if folder.name.split(".")[0] in names:
+            stored = stored_of(folder.name)
+            filled = {name: result for name, result in stored.results.items() if len(result.seeds) >= SEEDS}
+            if filled:
+                shown = replace(stored, results=filled).with_results_only()
+                parts.append(f"\n{as_markdown(shown.grid())}\n{command(shown)}\n")
+    return "".join(parts)
+
+
 def command(stored: StoredTable) -> str:
     """Returns the command that makes a table, as a line of Markdown."""
     asked, results = stored.asked, stored.results.values()
-    seeds = sorted({seed for each in results for seed in each.seeds})
+    seeds = sorted({seed for each in results for seed in each.seeds}) or asked.seeds
     data = f" DATA={asked.data}" if asked.data else ""
     size = " SIZE=small" if asked.size == "small" and not is_rendered(asked.data or stored.table.data) else ""
-    return f'`make reproduce TABLE={asked.name}{data}{size} SEEDS="{" ".join(map(str, seeds or (0,)))}"`'
+    return f'`make reproduce TABLE={asked.name}{data}{size} SEEDS="{" ".join(map(str, seeds))}"`'
 
 
 def list_of_tables() -> str:
@@ -119,4 +136,6 @@ def list_of_tables() -> str:
         found = ", ".join(sorted(each for each in folders if each.split(".")[0] == name)) or "none yet"
         state = found if table.kind == "results" else "computed"
         lines.append(f"| `{name}` | {table.title} | {table.data} | {rows} of {len(table.rows)} | {state} |")
+    filled = ", ".join(sorted(each for each in folders if each.split(".")[0] in leaderboard_names())) or "none yet"
+    lines.append(f"| `{LEADERBOARD}_DATA` | All systems on a data set | any of `data/` | all | {filled} |")
     return "\n".join(lines) + "\n"

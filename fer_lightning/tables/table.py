@@ -7,29 +7,13 @@ from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from data_modules.labels import CONTEMPT, SEVEN
-from fer_lightning.evaluation.confidence import MEASURES
-from fer_lightning.evaluation.metrics import METRICS
 from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names
 from fer_lightning.runs.folder import read_yaml
+from fer_lightning.tables.columns import COLUMNS
+from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard, leaderboard_names
 
 Schema = TypeVar("Schema")
 Kind = Literal["results", "cost", "configuration", "counts"]
-COSTS = ("parameters", "multiply_adds", "ms_per_clip", "train_ms_per_clip")
-"""Columns about a model's cost: numbers, and milliseconds for a clip."""
-FROM_OUTPUTS = ("silhouette", "hit_rate")
-"""Columns that are computed from what a run keeps beside its predictions: features, attention."""
-FROM_PROBABILITIES = tuple(measure.name for measure in MEASURES)
-"""Columns about confidence: of the probabilities as the model gives them, over the clips with a prediction."""
-COLUMNS = (
-    *(metric.name for metric in METRICS),
-    *(f"recall.{emotion}" for emotion in (*SEVEN, CONTEMPT)),
-    *FROM_OUTPUTS,
-    *FROM_PROBABILITIES,
-    *COSTS,
-    "value",
-)
-"""Every column that a table may have; `value` is that of a setting."""
 
 
 @dataclass(frozen=True)
@@ -159,13 +143,14 @@ class PaperTable:
         link: the paper's address.
         data: name of the data set of its rows.
         protocol: how the paper evaluates, in words.
-        columns: its columns, see `COLUMNS`.
+        columns: its columns, see `columns.COLUMNS`.
         rows: its rows, in the paper's order.
         claims: what the order of rows claims.
         kind: `results` of training; `cost` of models, which needs no training; `configuration`, values of settings;
             `counts` of the clips in data sets.
         note: what a reader should know about the table.
         base: in an ablation, the name of the row that every other one is compared with; empty in a paper's table.
+        ranked: whether the rows are shown in the order of their results in the first column, as in a leaderboard.
 
     Raises:
         ValueError: the table contradicts itself.
@@ -183,6 +168,7 @@ class PaperTable:
     kind: Kind = "results"
     note: str = ""
     base: str = ""
+    ranked: bool = False
 
     def __post_init__(self) -> None:
         """Checks that rows and columns exist and that names are unique."""
@@ -208,6 +194,10 @@ class PaperTable:
         """Whether any row has a published value; a table of this suite's own has none."""
         return any(row.published for row in self.rows)
 
+    def publishes(self, column: str) -> bool:
+        """Whether any row has a published value in a column."""
+        return any(column in row.published for row in self.rows)
+
     @property
     def labels(self) -> dict[str, str]:
         """Name of a row -> what it is called."""
@@ -231,8 +221,18 @@ def tables_folder() -> Path:
 
 
 def table_names() -> list[str]:
-    """Lists the tables in the order of papers and of numbers."""
+    """Lists the papers' tables in the order of papers and of numbers."""
     return sorted((path.stem for path in tables_folder().glob("*.yaml")), key=_order)
+
+
+def known_tables() -> list[str]:
+    """Lists all tables: the papers', then the leaderboards of the data sets."""
+    return [*table_names(), *leaderboard_names()]
+
+
+def group_of(name: str) -> str:
+    """Returns what a table belongs to: its paper, or the leaderboards."""
+    return LEADERBOARD if name in leaderboard_names() else name.rpartition("_")[0]
 
 
 def _order(name: str) -> tuple[str, str, int]:
@@ -256,15 +256,17 @@ def read_table(name: str) -> PaperTable:
     """Reads a table by its name, or from a file.
 
     Args:
-        name: such as `ceflnet_6`, or the path of a file of the same form.
+        name: such as `ceflnet_6` or `leaderboard_dfew`, or the path of a file of the same form.
 
     Raises:
         FileNotFoundError: there is no such table; the message suggests similar ones.
         ValueError: the file is not a table; the message names what is wrong.
     """
+    if name in leaderboard_names():
+        return parse_table(leaderboard(name), name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else tables_folder() / f"{name}.yaml"
     if not path.is_file():
-        raise FileNotFoundError(f"no table {name!r}; {similar_names(name, table_names())}")
+        raise FileNotFoundError(f"no table {name!r}; {similar_names(name, known_tables())}")
     return parse_table(read_yaml(path), str(path))
 
 
