@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> int:
     asked = with_table(ablation, table_request(ablation.name, options, tuple(options.rows)))
     rows = plan(asked)
     if options.dry_run:
+        check([planned for planned in rows if planned.requests])
         print_plan(ablation.name, rows)
         return 0
     check([replace(planned, requests=planned.requests[:1]) for planned in rows])  # before anything is written

@@ -1,7 +1,7 @@
 """`fer reproduce`: trains what a paper's table lacks, and writes the table with published values and ours."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,20 @@ from data_modules.utils.text import counted
 from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
 from fer_lightning.cli.parsing import CommandParser, with_choices
 from fer_lightning.experiments.system import data_file, data_names
-from fer_lightning.tables.estimate import estimate
+from fer_lightning.tables.estimate import Durations, estimate
+from fer_lightning.tables.leaderboard import LEADERBOARD
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
 from fer_lightning.tables.results import RowResult, results_folder
-from fer_lightning.tables.table import table_names
+from fer_lightning.tables.table import known_tables
 
 if TYPE_CHECKING:
     from fer_lightning.experiments.cluster import Cluster
     from fer_lightning.tables.files import StoredTable
+
+FRAME = 3
+"""Characters around a cell of a printed table."""
+LABEL = 24
+"""Characters of a row's label before it is wrapped, where a table is too wide."""
 
 
 def make_parser() -> CommandParser:
@@ -31,9 +37,9 @@ def make_parser() -> CommandParser:
         "was stopped is resumed. One run at a time, or one for each GPU; or all runs of a table as jobs of a cluster.",
     )
     table = parser.add_argument(
-        "table", help="such as ceflnet_6; ceflnet for all of a paper's tables; all; or a YAML file"
+        "table", help="such as ceflnet_6 or leaderboard_dfew; ceflnet for all of a paper's tables; all; or a YAML file"
     )
-    with_choices(table, lambda: [*table_names(), "all"])
+    with_choices(table, lambda: [*known_tables(), "all", LEADERBOARD])
     add_table_arguments(parser)
     parser.add_argument("--rows", nargs="+", default=[], help="names of rows to train (default: all)")
     parser.add_argument(
@@ -43,6 +49,12 @@ def make_parser() -> CommandParser:
         help="evaluate the reported split after each epoch too, and show what the last epoch and the best one on the "
         "reported split give, as papers report it; the epoch is still chosen on the inner split. Without it, an epoch "
         "takes a forward pass over the reported split less (default: with it)",
+    )
+    parser.add_argument(
+        "--hours",
+        type=float,
+        help="begin no row that would probably end later, take the rows with the shortest runs first, and print what "
+        "is left with its estimated time; the same command goes on with it (default: all rows in their order)",
     )
     parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
     add_job_arguments(parser)
@@ -64,18 +76,22 @@ def main(arguments: list[str]) -> int:
     for asked in requests:
         asked.read()  # refuses names of rows that do not exist
     cluster = cluster_from_options(options)
+    if cluster and options.hours is not None:
+        raise ValueError("--hours is for rows one after another; on a cluster, expected --job-options timeout_min=M")
 
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.tables.files import read_stored
+    from fer_lightning.tables.reproduce import check
 
     status = 0
     for name, asked in zip(names, requests, strict=True):
         if options.dry_run:
             rows = plan(asked)
             first = next((planned for planned in rows if planned.requests), None)
+            check([planned for planned in rows if planned.requests])
             print_plan(name, rows, read_stored(asked, results_folder(asked, first)).results)
         else:
-            status = max(status, make(asked, cluster))
+            status = max(status, make(asked, cluster, options.hours))
     return status
 
 
@@ -101,49 +117,58 @@ def table_request(name: str, options: argparse.Namespace, rows: tuple[str, ...] 
     return TableRequest(name, options.data or None, options.size, tuple(options.seeds), tuple(options.folds), rows)
 
 
-def make(asked: TableRequest, cluster: "Cluster | None" = None) -> int:
-    """Makes a table, on a cluster or on this machine, and prints it; returns 1 if a run did not finish."""
+def make(asked: TableRequest, cluster: "Cluster | None" = None, hours: float | None = None) -> int:
+    """Makes a table, on a cluster or on this machine, and prints it; returns 1 if a run did not finish.
+
+    Args:
+        asked: the table.
+        cluster: on which all rows are trained at once; None for this machine.
+        hours: after which no row is begun; see `tables.reproduce.reproduce`.
+    """
     from fer_lightning.experiments.jobs import train_all
     from fer_lightning.tables.files import read_stored, write_text
     from fer_lightning.tables.page import write_page
     from fer_lightning.tables.reproduce import reproduce
 
-    outcome = reproduce(asked, cluster.train_all if cluster else train_all, at_once=cluster is not None)
+    outcome = reproduce(asked, cluster.train_all if cluster else train_all, cluster is not None, hours)
     for request in outcome.failed:
         print(f"{request.run.path} did not finish; see its messages above")
     stored = read_stored(asked, outcome.folder)
     if stored.has_values:
         print_table(stored)
         print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
+    if outcome.left:
+        print_plan(asked.name, outcome.left, stored.results)
     return 1 if outcome.failed else 0
 
 
 def print_table(stored: "StoredTable") -> None:
-    """Prints a table with its notes."""
-    content = stored.grid()
+    """Prints a table with its notes; where it is wider than the terminal, cells are wrapped, and no word is cut."""
+    content, width = stored.grid(), max(120, Console().width)
+    columns = [(name, *(row[number] for row in content.rows)) for number, name in enumerate(content.header)]
+    needed = [max(map(len, " ".join(texts).split()), default=1) for texts in columns]
+    too_wide = sum(max(map(len, texts)) + FRAME for texts in columns) + 1 > width
     table = Table(title=content.title)
-    for number, name in enumerate(content.header):
-        table.add_column(name, justify="right" if number else "left")
+    for number, texts in enumerate(columns):
+        words = needed[number] if number else max(needed[0], LABEL)
+        table.add_column(texts[0], justify="right" if number else "left", width=words if too_wide else None)
     for row in content.rows:
         table.add_row(*row)
-    console = Console(width=max(120, Console().width))
+    console = Console(width=max(width, sum(needed) + FRAME * len(needed) + LABEL))
     console.print(table)
     for note in content.notes:
         console.print(f"- {note}", markup=False, highlight=False)
 
 
-def print_plan(name: str, rows: list[PlannedRow], results: Mapping[str, RowResult] | None = None) -> None:
-    """Checks the rows of a table and prints what would be trained, and how long that may take.
+def print_plan(name: str, rows: Sequence[PlannedRow], results: Mapping[str, RowResult] | None = None) -> None:
+    """Prints what would be trained for the rows of a table, and how long that may take.
 
     Args:
         name: of the table.
         rows: its rows.
         results: name of a row -> the results that it has left.
     """
-    from fer_lightning.tables.reproduce import check
-
-    check([planned for planned in rows if planned.requests])
-    table = Table(title=name)
+    table, durations = Table(title=name), Durations()
     for column in ("row", "experiment", "runs", "finished", "starts from variants", "time"):
         table.add_column(column)
     for planned in rows:
@@ -152,7 +177,7 @@ def print_plan(name: str, rows: list[PlannedRow], results: Mapping[str, RowResul
             table.add_row(planned.row.name, reason, "", "", "", "")
             continue
         variants = sorted({request.run.path.parent.name for request in planned.required})
-        time = estimate([planned], results).written() if planned.missing else ""
+        time = estimate([planned], results, durations).written() if planned.missing else ""
         experiment = planned.requests[0].run.path.parent.name
         table.add_row(
             planned.row.name,
@@ -164,4 +189,4 @@ def print_plan(name: str, rows: list[PlannedRow], results: Mapping[str, RowResul
         )
     Console(width=max(120, Console().width)).print(table)
     missing = sum(len(planned.missing) for planned in rows)
-    print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows, results).written()} on one device")
+    print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows, results, durations).written()} on one device")

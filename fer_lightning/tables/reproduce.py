@@ -1,5 +1,7 @@
 """Makes a table: trains the runs that are missing, and leaves the results of each row that has any."""
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +16,7 @@ from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
 from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.collect import collect, read_tables
+from fer_lightning.tables.estimate import Durations, estimate
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import read_predictions, results_folder, write_result
 from fer_lightning.tables.verdicts import judge, write_verdicts
@@ -26,10 +29,12 @@ class Outcome:
     Args:
         folder: of its results.
         failed: runs that did not finish.
+        left: rows that were not begun, as the time would not have sufficed.
     """
 
     folder: Path
     failed: tuple[ExperimentRequest, ...]
+    left: tuple[PlannedRow, ...] = ()
 
 
 def check(rows: Sequence[PlannedRow]) -> None:
@@ -57,13 +62,15 @@ def check(rows: Sequence[PlannedRow]) -> None:
             refuse_other_settings(request.run, config)
 
 
-def reproduce(asked: TableRequest, train: Train, at_once: bool = False) -> Outcome:
+def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: float | None = None) -> Outcome:
     """Trains what a table lacks, row by row, and writes the results of every row as soon as it is finished.
 
     Args:
         asked: the table, and where and how it is run.
         train: trains some runs, such as one after another.
         at_once: whether `train` is given the runs of all rows together, after what they start from, as on a cluster.
+        hours: after which no row is begun, nor one that would probably end later; the rows with the shortest runs then
+            come first. None for all rows in their order.
 
     Raises:
         FileNotFoundError: there is no such table, system or data set.
@@ -72,14 +79,25 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False) -> Outco
     rows = [planned for planned in plan(asked) if planned.requests]
     check(rows)
     failed = train_at_once(rows, train) if at_once else []
+    end, left = math.inf if hours is None else time.monotonic() + 3600 * hours, list[PlannedRow]()
+    if hours is not None:
+        rows = Durations().in_order_of_cost(rows)
     for number, planned in enumerate(rows, start=1):
         print_on_rank_zero(
             f"{asked.name}, row {number} of {len(rows)}, {planned.row.name}: "
             f"{counted(len(planned.requests), 'run')}, {len(planned.finished)} finished"
         )
-        failed += [] if at_once else train_row(planned, train)
+        if planned.missing and not (hours is None or _ends_before(end, planned)):
+            left.append(planned)
+        else:
+            failed += [] if at_once else train_row(planned, train)
         write_row(asked, planned)
-    return Outcome(write_claims(asked, rows), tuple(failed))
+    return Outcome(write_claims(asked, rows), tuple(failed), tuple(left))
+
+
+def _ends_before(end: float, planned: PlannedRow) -> bool:
+    """Whether the missing runs of a row probably end before a time; of unknown ones, whether they begin before it."""
+    return time.monotonic() + estimate([planned]).seconds < end
 
 
 def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:

@@ -21,6 +21,7 @@ from fer_lightning.experiments.system import data_names, experiments_folder
 from fer_lightning.runs.folder import RunInfo
 from fer_lightning.tables.cells import DASH, our_value
 from fer_lightning.tables.columns import COLUMNS
+from fer_lightning.tables.estimate import Durations
 from fer_lightning.tables.leaderboard import leaderboard_names
 from fer_lightning.tables.model_costs import ModelCost, write_cost
 from fer_lightning.tables.plan import TableRequest, plan, tables_asked
@@ -178,6 +179,32 @@ def test_a_readme_shows_leaderboards_as_far_as_they_have_three_seeds(trained):
     assert "lmed" not in text
     assert f'`make reproduce TABLE={WILD} SEEDS="0 1 2"`' in text
     assert f"| {WILD}.small |" in current_text("<!-- tables -->\n<!-- end -->\n")
+
+
+def cost(system: str, step_ms: float) -> None:
+    write_cost(ModelCost(system, "small", "CPU", "32-true", {}, 1, 16, 5, 6, inference_ms=1.0, step_ms=step_ms))
+
+
+def test_in_a_given_time_the_cheapest_rows_come_first_and_the_rest_is_planned(trained, capsys):
+    """The length of a run is that of lmed's, a minute, times the ratio of their steps and epochs."""
+    for system, step_ms in (("lmed", 1.0), ("fan", 3.0), ("frame_average", 2.0)):
+        cost(system, step_ms)
+    rows = ["--rows", "fan", "frame_average", "lmed", "--seeds", "0"]
+    finish(ExperimentRequest("lmed_synthetic_wild"), 0)
+    durations = Durations()
+    work = {name: durations.work(ExperimentRequest(f"{name}_synthetic_wild")) for name in ("lmed", "fan")}
+    seconds = durations.seconds(ExperimentRequest("fan_synthetic_wild"))
+    assert seconds == pytest.approx(60 * work["fan"] / work["lmed"])
+    assert main(["reproduce", WILD, *rows, "--hours", "0"]) == 0
+    said = capsys.readouterr().out
+    assert not trained
+    assert f"{WILD}: 2 runs missing, about" in said.replace("\n", " ")
+    enough = durations.seconds(ExperimentRequest("frame_average_synthetic_wild")) / 3600 * 1.1
+    assert main(["reproduce", WILD, *rows, "--hours", str(enough)]) == 0
+    assert trained == ["frame_average"]
+    assert f"{WILD}: 1 run missing, about" in capsys.readouterr().out.replace("\n", " ")
+    assert main(["reproduce", WILD, *rows, "--hours", "9"]) == 0
+    assert trained == ["frame_average", "fan"], "what is finished is kept"
 
 
 def test_every_column_can_be_written(trained, tmp_path):
