@@ -138,25 +138,28 @@ def random_indices(num_frames: int, k: int, generator: Generator | None = None) 
     return torch.cat([torch.arange(num_frames).repeat(whole), drawn]).sort().values
 
 
-def contiguous_indices(num_frames: int, n: int, position: float) -> Tensor:
-    """Return `n` successive frames; clips with fewer frames repeat theirs evenly.
+def contiguous_indices(num_frames: int, n: int, position: float, stride: int = 1) -> Tensor:
+    """Return `n` successive frames, or every `stride`-th one; shorter clips give `n` evenly, repeated if need be.
 
     Args:
         num_frames: frames in the video.
         n: frames of the window.
         position: where the window lies, from 0 for the first possible one to 1 for the last one.
+        stride: steps from a frame to the next one.
 
     Returns:
         (n,) int64 frame numbers.
 
     Raises:
-        ValueError: the video has no frames.
+        ValueError: the video has no frames, or the stride is below 1.
     """
     _check_count(num_frames)
-    starts = num_frames - n + 1
+    if stride < 1:
+        raise ValueError(f"found a stride of {stride}; expected at least 1")
+    starts = num_frames - stride * (n - 1)
     if starts < 1:
         return segment_indices(num_frames, n)
-    return min(int(position * starts), starts - 1) + torch.arange(n)
+    return min(int(position * starts), starts - 1) + stride * torch.arange(n)
 
 
 class FrameSampler(ABC):
@@ -239,25 +242,26 @@ class SegmentSampler(FrameSampler):
 
 @dataclass
 class ContiguousSampler(FrameSampler):
-    """Take a window of `frames` successive frames: a random one in training; see `contiguous_indices`.
+    """Take a window of `frames` successive frames, or of every `stride`-th; see `contiguous_indices`.
 
-    Evaluation takes the middle window, or the middle one of each of `eval_views` equal parts of all possible windows.
-    The first view, which reports show, is nearest to the middle of the clip.
+    Training takes a random window. Evaluation takes the middle window, or the middle one of each of `eval_views` equal
+    parts of all possible windows. The first view, which reports show, is nearest to the middle of the clip.
     """
 
     num_clips: ClassVar[int] = 1
     frames: int = 16
     eval_views: int = 1
+    stride: int = 1
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """Return (frames,) int64 frame numbers."""
         position = 0.5 if generator is None else float(torch.rand((), generator=generator, dtype=torch.float64))
-        return contiguous_indices(num_frames, self.frames, position)
+        return contiguous_indices(num_frames, self.frames, position, self.stride)
 
     def evaluation_view(self, num_frames: int, number: int) -> Tensor:
         """Return the (frames,) int64 frame numbers of the window `number`, counted from 0."""
         parts = sorted(range(self.eval_views), key=lambda part: abs(2 * part + 1 - self.eval_views))
-        return contiguous_indices(num_frames, self.frames, (parts[number] + 0.5) / self.eval_views)
+        return contiguous_indices(num_frames, self.frames, (parts[number] + 0.5) / self.eval_views, self.stride)
 
 
 @dataclass

@@ -38,6 +38,7 @@ def lengths_and_draws() -> Iterator[tuple[int, torch.Generator | None]]:
         SegmentSampler(16, successive=2),
         ContiguousSampler(),
         ContiguousSampler(5, eval_views=3),
+        ContiguousSampler(16, stride=4),
         RandomSampler(32),
         MiddleFrameSampler(),
     ],
@@ -179,6 +180,19 @@ def test_windows_by_hand():
     ]
     assert middle(4, None).tolist() == [0, 1, 2, 3]
     assert middle(2, None).tolist() == three.evaluation_view(2, 2).tolist() == [0, 0, 1, 1]
+
+
+def test_windows_with_a_stride_by_hand():
+    two = ContiguousSampler(frames=4, eval_views=2, stride=3)
+    assert two(12, None).tolist() == [1, 4, 7, 10]  # the middle one of three windows of 10 frames
+    # six windows of 15 frames, in two parts of three
+    assert [two.evaluation_view(15, number).tolist() for number in range(2)] == [[1, 4, 7, 10], [4, 7, 10, 13]]
+    assert two(10, None).tolist() == [0, 3, 6, 9]
+    assert two(8, None).tolist() == [1, 3, 5, 7]  # shorter than a window: evenly
+    generator = torch.Generator().manual_seed(0)
+    assert {tuple(two(12, generator).tolist()) for _ in range(50)} == {(0, 3, 6, 9), (1, 4, 7, 10), (2, 5, 8, 11)}
+    with pytest.raises(ValueError, match="a stride of 0; expected at least 1"):
+        ContiguousSampler(stride=0)(20, None)
 
 
 def test_windows_are_contiguous_and_short_clips_repeat_evenly():
