@@ -22,6 +22,7 @@ from .architectures.log_mel_cnn import VoiceAugmentation as VoiceAugmentation
 from .architectures.m3dfel import M3DFEL as M3DFEL
 from .architectures.support_vectors import LandmarkSVM as LandmarkSVM
 from .architectures.support_vectors import OpenSmileSVM as OpenSmileSVM
+from .architectures.video_mae import VideoMAE as VideoMAE
 from .architectures.vshnn.fusion import IntermediateConcatenation as IntermediateConcatenation
 from .architectures.vshnn.fusion import LandmarkFusion as LandmarkFusion
 from .architectures.vshnn.fusion import LowRankMultiModalFusion as LowRankMultiModalFusion
@@ -39,6 +40,7 @@ from .layers.vgg import VGG16 as VGG16
 from .layers.vgg import VGG19 as VGG19
 from .layers.vgg import EnhancedVGG as EnhancedVGG
 from .layers.video_backbones import ClipBackbone as ClipBackbone
+from .layers.video_transformer import VideoTransformer as VideoTransformer
 from .predict.recogniser import Recogniser as Recogniser
 from .predict.recognition import Recognition as Recognition
 from .predict.request import RecognitionOptions as RecognitionOptions

@@ -1,4 +1,4 @@
-"""Pooling over frames or clips, some of which are padding. The results are finite even if all are padding."""
+"""Frames or clips, some of which are padding: pooling and filling. The results are finite even if all are padding."""
 
 import torch
 from torch import Tensor
@@ -37,3 +37,11 @@ def masked_softmax(x: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the real items: (B, N), (B, N) -> (B, N) in float32; 0 for items that are not real."""
     weights = x.float().masked_fill(~mask, torch.finfo(torch.float32).min).softmax(dim=1)
     return weights * mask
+
+
+def repeat_nearest(frames: Tensor, mask: Tensor) -> Tensor:
+    """Put the nearest real frame, the earlier of two, in the place of those that are not: (B, T, ...), (B, T)."""
+    place = torch.arange(mask.shape[1], device=mask.device)
+    distance = 2 * (place[:, None] - place).abs() + (place > place[:, None])  # (T, T), of a place and its source
+    nearest = torch.where(mask[:, None], distance, 4 * len(place)).argmin(dim=2)  # (B, T)
+    return frames[torch.arange(len(mask), device=mask.device)[:, None], nearest]

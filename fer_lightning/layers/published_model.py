@@ -1,6 +1,7 @@
 """Whole models from files that a paper's authors published, by a table of their tensors' names."""
 
 import logging
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,7 @@ _PLAIN = [
     np.ndarray,
     np.dtype,
     np.dtypes.Float32DType,
+    Namespace,  # the script's arguments
 ]
 
 
@@ -123,7 +125,7 @@ def read_published(path: Path) -> dict[str, object]:
     """Read a file of tensors without running pickled code.
 
     Files that began as PyTorch's ImageNet example hold the training's curves, too: NumPy arrays in an object of the
-    script's class `RecorderMeter`. These are read as plain values.
+    script's class `RecorderMeter`. Others hold the script's arguments. These are read as plain values.
 
     Raises:
         ValueError: The file holds more than that.

@@ -414,6 +414,13 @@ class VideoClassifier(L.LightningModule):
                 f"{', '.join(self.class_names)}; use data with the same classes"
             )
 
+    def parameter_groups(self) -> list[Any]:
+        """Returns what the optimiser trains: all parameters that are not frozen, or groups of them, as torch has them.
+
+        A group's `lr_scale` multiplies the optimiser's learning rate for it.
+        """
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
     def configure_optimizers(self) -> Any:
         """Creates the optimiser of all parameters that are trained, and its schedule.
 
@@ -425,7 +432,9 @@ class VideoClassifier(L.LightningModule):
                 f"{type(self).__name__} has no optimiser, so it cannot be trained; add one, such as "
                 "`optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-4}}` under model.init_args"
             )
-        optimizer = self.optimizer([p for p in self.parameters() if p.requires_grad])
+        optimizer = self.optimizer(self.parameter_groups())
+        for group in optimizer.param_groups:
+            group["lr"] *= group.pop("lr_scale", 1.0)
         if self.scheduler is None:
             return optimizer
         scheduler = self.scheduler(optimizer)

@@ -52,6 +52,30 @@ FORMER_DFER = {  # https://github.com/zengqunzhao/Former-DFER
     "data.augmentation.flip": (True, "dataloader/video_transform.py"),
     "trainer.max_epochs": (100, "main_DFEW.py"),
 }
+MAE_DFER = {  # https://github.com/sunlicai/MAE-DFER
+    "model.optimizer.class_path": ("torch.optim.AdamW", "scripts/dfew"),
+    "model.optimizer.lr": (1e-3 * 96 / 256, "scripts/dfew and run_class_finetuning.py, for three GPUs"),
+    "model.optimizer.weight_decay": (0.05, "scripts/dfew"),
+    "model.scheduler.epochs": (100, "scripts/dfew"),
+    "model.scheduler.warmup": (5, "run_class_finetuning.py"),
+    "model.layer_decay": (0.75, "run_class_finetuning.py"),
+    "model.label_smoothing": (0.1, "run_class_finetuning.py"),
+    "model.mixup": (0.8, "run_class_finetuning.py"),
+    "model.backbone.weights": ("voxceleb2", "scripts/dfew"),
+    "model.backbone.width": (512, "scripts/dfew, dim512"),
+    "model.backbone.depth": (16, "scripts/dfew"),
+    "model.backbone.heads": (8, "modeling_finetune.py"),
+    "model.backbone.region": ([2, 5, 10], "scripts/dfew"),
+    "model.backbone.drop_path": (0.1, "run_class_finetuning.py"),
+    "data.sampler.frames": (16, "scripts/dfew"),
+    "data.sampler.stride": (4, "scripts/dfew, sr"),
+    "data.sampler.eval_views": (2, "scripts/dfew, test_num_segment"),
+    "data.batch_size": (96, "scripts/dfew, 32 on each of three GPUs"),
+    "data.size": (160, "scripts/dfew"),
+    "data.augmentation.flip": (True, "kinetics.py"),
+    "data.augmentation.area": (0.8, "kinetics.py, VideoClsDatasetFrame"),
+    "trainer.max_epochs": (100, "scripts/dfew"),
+}
 SARNN = {  # Lee et al., 2020 (000)
     "data.sampler.frames": (16, "section 5.2.1"),
     "data.size": (224, "section 5.2.1"),
@@ -195,6 +219,22 @@ VALUES: dict[str, dict[str, tuple[object, str]]] = {
         "data.augmentation.brightness": (0.4, "options.py, color_jitter"),
         "data.augmentation.contrast": (0.4, "options.py, color_jitter"),
         "trainer.max_epochs": (300, "options.py"),
+    },
+    "mae_dfer_dfew": MAE_DFER,
+    "mae_dfer_mafw": MAE_DFER,
+    "mae_dfer_ferv39k": MAE_DFER
+    | {
+        "model.optimizer.lr": (1e-3 * 120 / 256, "scripts/ferv39k"),
+        "data.sampler.stride": (1, "scripts/ferv39k, sr"),
+        "data.batch_size": (120, "scripts/ferv39k, 40 on each of three GPUs"),
+    },
+    "video_mae_dfew": MAE_DFER
+    | {
+        "model.backbone.weights": ("kinetics", "VideoMAE, MODEL_ZOO.md"),
+        "model.backbone.width": (768, "modeling_finetune.py, vit_base_patch16_160"),
+        "model.backbone.depth": (12, "modeling_finetune.py, vit_base_patch16_160"),
+        "model.backbone.heads": (12, "modeling_finetune.py, vit_base_patch16_160"),
+        "model.backbone.attention": ("joint", "modeling_finetune.py, vit_base_patch16_160"),
     },
     "former_dfer_dfew": FORMER_DFER,
     "former_dfer_ferv39k": FORMER_DFER,
