@@ -19,7 +19,7 @@ from fer_lightning.layers.backbones import FrameBackbone, Pretrained
 from fer_lightning.layers.masking import masked_mean
 from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.published_model import PublishedForm, PublishedModel
-from fer_lightning.layers.transformer import TransformerBlock
+from fer_lightning.layers.transformer import TemporalTransformer, TransformerBlock
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.weights import RANDOM, load_backbone_weights, tensors_in, trained_here
 
@@ -118,45 +118,6 @@ class ConvolutionalSpatialTransformer(FrameBackbone):
         maps = network.maxpool(network.act1(network.bn1(network.conv1(images))))
         maps = network.layer3(network.layer2(network.layer1(maps)))
         return network.forward_head(network.layer4(self.spatial(maps)))  # type: ignore[no-any-return]
-
-
-class TemporalTransformer(nn.Module):
-    """T-Former: encoders over the frames' features and a class token, whose output is the clip's (models/T_Former.py).
-
-    [our choice] Frames without a face are not attended to; the paper's clips have none.
-
-    Args:
-        size: Length D of a frame's feature.
-        frames: The most frames that a clip may have.
-        depth: Number of encoders.
-        heads: Heads of their attention.
-        hidden: Units of their hidden layer.
-    """
-
-    def __init__(self, size: int, frames: int, depth: int, heads: int, hidden: int) -> None:
-        super().__init__()
-        self.token = nn.Parameter(torch.randn(1, 1, size))
-        self.position = nn.Parameter(torch.randn(1, frames + 1, size))
-        self.blocks = nn.ModuleList(TransformerBlock(size, heads, hidden) for _ in range(depth))
-
-    def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Merge frames (B, T, D), of which those in the mask (B, T) are real: -> (B, D).
-
-        Raises:
-            ValueError: There are more frames than positions.
-        """
-        count = frames.shape[1]
-        if count >= self.position.shape[1]:
-            raise ValueError(
-                f"the temporal transformer has positions for {self.position.shape[1] - 1} frames; found {count}: set "
-                "the model's `frames` to those of the sampler"
-            )
-        tokens = torch.cat([self.token.expand(len(frames), -1, -1).to(frames.dtype), frames], dim=1)
-        tokens = tokens + self.position[:, : count + 1]
-        visible = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)  # the class token always is
-        for block in self.blocks:
-            tokens = block(tokens, visible)
-        return tokens[:, 0]
 
 
 PUBLISHED = PublishedForm(

@@ -19,6 +19,7 @@ from .resnet3d import ResNet3D as ResNet3D
 from .scaling import RangeScaler as RangeScaler
 from .support_vectors import SupportVectorMachine as SupportVectorMachine
 from .transformer import MultiHeadAttention as MultiHeadAttention
+from .transformer import TemporalTransformer as TemporalTransformer
 from .transformer import TransformerBlock as TransformerBlock
 from .vgg import VGG16 as VGG16
 from .vgg import EnhancedVGG as EnhancedVGG

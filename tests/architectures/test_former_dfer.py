@@ -12,7 +12,8 @@ from torchvision.models import resnet18
 
 from data_modules.labels import SEVEN
 from fer_lightning import ConvolutionalSpatialTransformer, FormerDFER, FrameBackbone
-from fer_lightning.architectures.former_dfer import SpatialEncoder, TemporalTransformer
+from fer_lightning.architectures.former_dfer import SpatialEncoder
+from fer_lightning.layers import TemporalTransformer
 from fer_lightning.training.cost import count_parameters, multiply_adds
 from tests.models import SMALL, Case, random_batch, small_backbone
 from tests.plain_transformer import numbers, plain_block
