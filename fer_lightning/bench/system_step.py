@@ -197,7 +197,7 @@ def make_optimizer(model: VideoClassifier, name: str, fused: bool = False) -> Op
     """
     if model.optimizer is None:
         raise NothingTrainedError(f"{name} has no training step: nothing in it is trained by gradients")
-    optimizer = model.optimizer([parameter for parameter in model.parameters() if parameter.requires_grad])
+    optimizer = model.optimizer(model.parameter_groups())
     for group in optimizer.param_groups if fused else ():
         if "fused" not in group:
             raise ValueError(f"{type(optimizer).__name__} of {name} has no fused form; Adam and SGD have one")

@@ -417,7 +417,8 @@ class VideoClassifier(L.LightningModule):
     def parameter_groups(self) -> list[Any]:
         """Returns what the optimiser trains: all parameters that are not frozen, or groups of them, as torch has them.
 
-        A group's `lr_scale` multiplies the optimiser's learning rate for it.
+        A group may have a learning rate of its own (`lr`), or one that multiplies the optimiser's (`lr_scale`). The
+        logs show that of the first group.
         """
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
