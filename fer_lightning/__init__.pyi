@@ -9,6 +9,7 @@ from .architectures.context.frames import PooledBackbone as PooledBackbone
 from .architectures.context.frames import PooledVGG as PooledVGG
 from .architectures.context.pyramid import ContextTemporalPyramid as ContextTemporalPyramid
 from .architectures.context.spatiotemporal import ContextSpatiotemporal as ContextSpatiotemporal
+from .architectures.dfer_clip import DFERCLIP as DFERCLIP
 from .architectures.ecnn_fsa import CNNLSTM as CNNLSTM
 from .architectures.ecnn_fsa import ECNNFSA as ECNNFSA
 from .architectures.former_dfer import ConvolutionalSpatialTransformer as ConvolutionalSpatialTransformer
@@ -36,6 +37,8 @@ from .evaluation.outputs import ClassifierOutput as ClassifierOutput
 from .evaluation.outputs import StreamScores as StreamScores
 from .layers.backbones import FrameBackbone as FrameBackbone
 from .layers.backbones import FullyConnectedBackbone as FullyConnectedBackbone
+from .layers.clip_text import TextPrompts as TextPrompts
+from .layers.clip_tower import CLIPTower as CLIPTower
 from .layers.vgg import VGG16 as VGG16
 from .layers.vgg import VGG19 as VGG19
 from .layers.vgg import EnhancedVGG as EnhancedVGG

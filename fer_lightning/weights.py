@@ -257,17 +257,19 @@ def load_fitting_content(model: nn.Module, content: dict[str, object], path: obj
     return other_shape
 
 
-def published_weights(name: str) -> dict[str, object]:
-    """Returns the tensors that timm publishes for a network without its head, and downloads them if necessary.
+def published_weights(name: str, head: bool = False) -> dict[str, object]:
+    """Returns the tensors that timm publishes for a network, and downloads them if necessary.
 
     Args:
         name: the network's name in timm.
+        head: with the network's head, such as the projection of CLIP's towers.
 
     Raises:
         FileNotFoundError: the weights cannot be downloaded; the message says where they come from.
     """
     try:
-        published: nn.Module = timm.create_model(name, pretrained=True, num_classes=0)
+        options = {} if head else {"num_classes": 0}
+        published: nn.Module = timm.create_model(name, pretrained=True, **options)
     except Exception as error:
         config = timm.get_pretrained_cfg(name)
         origin = f"{config.hf_hub_id or config.url} (licence {config.license or 'not stated'})" if config else "nowhere"

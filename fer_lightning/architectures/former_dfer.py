@@ -21,7 +21,7 @@ from fer_lightning.layers.pixels import Pixels
 from fer_lightning.layers.published_model import PublishedForm, PublishedModel
 from fer_lightning.layers.transformer import TemporalTransformer, TransformerBlock
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.weights import RANDOM, load_backbone_weights, tensors_in, trained_here
+from fer_lightning.weights import RANDOM, Renames, load_backbone_weights, tensors_in, trained_here
 
 
 class SpatialEncoder(nn.Module):
@@ -120,21 +120,24 @@ class ConvolutionalSpatialTransformer(FrameBackbone):
         return network.forward_head(network.layer4(self.spatial(maps)))  # type: ignore[no-any-return]
 
 
+ENCODER_NAMES: Renames = (  # of encoders in Zhao's code, DFER-CLIP's too
+    (r"\.pos_embedding$", ".position"),
+    (r"\.cls_token$", ".token"),
+    (r"\.(spatial|temporal)_transformer\.layers\.(\d+)\.", r".blocks.\2."),
+    (r"\.0\.fn\.norm\.", ".norm1."),
+    (r"\.0\.fn\.fn\.to_qkv\.", ".attention.query_key_value."),
+    (r"\.0\.fn\.fn\.to_out\.0\.", ".attention.output."),
+    (r"\.1\.fn\.norm\.", ".norm2."),
+    (r"\.1\.fn\.fn\.net\.0\.", ".mlp.0."),
+    (r"\.1\.fn\.fn\.net\.3\.", ".mlp.2."),
+)
 PUBLISHED = PublishedForm(
     names=(
         (r"^module\.", ""),  # of torch's DataParallel
         (r"^s_former\.(pos_embedding|spatial_transformer)", r"backbone.spatial.\1"),
         (r"^s_former\.", "backbone.network."),
         (r"^t_former\.", "temporal."),
-        (r"\.pos_embedding$", ".position"),
-        (r"\.cls_token$", ".token"),
-        (r"\.spatial_transformer\.layers\.(\d+)\.", r".blocks.\1."),
-        (r"\.0\.fn\.norm\.", ".norm1."),
-        (r"\.0\.fn\.fn\.to_qkv\.", ".attention.query_key_value."),
-        (r"\.0\.fn\.fn\.to_out\.0\.", ".attention.output."),
-        (r"\.1\.fn\.norm\.", ".norm2."),
-        (r"\.1\.fn\.fn\.net\.0\.", ".mlp.0."),
-        (r"\.1\.fn\.fn\.net\.3\.", ".mlp.2."),
+        *ENCODER_NAMES,
         (r"^fc\.", "head."),
     ),
     classes=(HAPPINESS, SADNESS, NEUTRAL, ANGER, SURPRISE, DISGUST, FEAR),  # DFEW's codes 1 to 7

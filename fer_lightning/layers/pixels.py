@@ -12,7 +12,9 @@ import torch
 from timm.models.resnet import Bottleneck, ResNet
 from torch import Tensor, nn
 
-Pixels = Literal["imagenet", "inception", "unit", "grey", "vggface", "vggface2", "kinetics", "sports1m", "activitynet"]
+Pixels = Literal[
+    "imagenet", "inception", "unit", "grey", "clip", "vggface", "vggface2", "kinetics", "sports1m", "activitynet"
+]
 """Names of the conventions in experiment files."""
 Order = Literal["rgb", "bgr", "grey"]
 
@@ -57,6 +59,7 @@ CONVENTIONS: dict[str, PixelConvention] = {
     "inception": PixelConvention((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # -1 to 1, as timm names it
     "unit": PixelConvention((0.0, 0.0, 0.0)),  # 0 to 1
     "grey": PixelConvention((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), order="grey"),  # about FER2013's mean and deviation
+    "clip": PixelConvention((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),  # OpenAI's
     # Oxford's VGG-Face, with the means of the authors' release.
     "vggface": PixelConvention((129.1863, 104.7624, 93.5940), range=255),
     # Converted from Caffe. The means are those of the authors' networks, and of
