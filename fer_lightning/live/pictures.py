@@ -1,5 +1,6 @@
 """The pictures of a stream, each with its time, on their way from a camera to the recogniser."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from fer_lightning.live.request import STREAM
 MAX_SIDE = 960  # pixels of what is read here; the page sends smaller ones
 QUALITY = 85  # of JPEG
 TIMEOUT = 10.0  # seconds without an answer of a stream
+FILE = re.compile(r"https?://", re.IGNORECASE)  # addresses of what comes as fast as it can, not as it happens
 RATE_WITHOUT_TIMES = 25  # frames a second of a stream that does not tell them
 
 
@@ -60,9 +62,10 @@ def pictures_of(source: str, stop: threading.Event) -> Iterator[Picture]:
         UnreadableVideoError: it cannot be read.
     """
     begin = time.monotonic()
-    is_stream = bool(STREAM.match(source))
-    for seconds, frame in _frames_of_stream(source) if is_stream else _frames_of_file(Path(source)):
-        wait = 0.0 if is_stream else begin + seconds - time.monotonic()  # a stream sets its own pace
+    is_address = bool(STREAM.match(source))
+    happens_now = is_address and not FILE.match(source)  # and so sets its own pace
+    for seconds, frame in _frames_of_stream(source) if is_address else _frames_of_file(Path(source)):
+        wait = 0.0 if happens_now else begin + seconds - time.monotonic()
         if stop.wait(max(wait, 0.0)):
             return
         yield Picture.of(frame, seconds)

@@ -27,6 +27,7 @@ def test_a_benchmark_prints_its_figures(name, capsys):
     [
         ("loader", "waiting for data"),
         ("predict", "x real time"),
+        ("live", "are answered, after"),
         ("faces", "mean IoU"),
         ("memory", "MiB"),
         ("features", "x as fast"),

@@ -6,6 +6,8 @@ import struct
 import threading
 import urllib.error
 import urllib.request
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from data_modules.faces.detection import Detection
 from data_modules.labels import SEVEN
 from data_modules.video.reader import open_video
+from data_modules.video.source import UnreadableVideoError
 from fer_lightning import RecognitionOptions
 from fer_lightning.live.pictures import pictures_of
 from fer_lightning.live.recent_faces import RecentFaces
@@ -23,6 +26,8 @@ from fer_lightning.predict.row_classifier import RowPredictions
 from fer_lightning.report.figures.style import class_colours
 from tests.live.serving import message_of, next_of, served, socket_address
 from tests.predict.test_predict import SKIN, fake_detector, fer_predict, table, write_checkpoint, write_video  # noqa: F401
+from tests.predict.test_predict_sound import SETTINGS, Ear, EyeAndEar
+from tests.predict.test_predict_sound import write_checkpoint as write_sound_checkpoint
 
 pytest.importorskip("uvicorn")  # the extra `live`
 client = pytest.importorskip("websockets.sync.client")
@@ -165,6 +170,23 @@ def test_a_file_is_not_faster_than_it_is(tmp_path):
     assert waited[-1] > 0.1  # the last picture, which came at once, is held back
 
 
+def test_an_address_is_read_from_its_server(tmp_path):
+    path = write_video(tmp_path / "a.mp4", [True, False, True], size=(1920, 1080))
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/"
+            found = list(pictures_of(address + path.name, threading.Event()))
+            with pytest.raises(UnreadableVideoError, match=r"none\.mp4: cannot be read"):
+                list(pictures_of(address + "none.mp4", threading.Event()))
+        finally:
+            server.shutdown()
+    assert [each.seconds for each in found] == pytest.approx([0, 0.1, 0.2])
+    assert [each.frame.shape for each in found] == [(540, 960, 3)] * 3
+    assert np.abs(found[0].frame[30, 25].astype(int) - SKIN).max() < 40
+
+
 def test_what_cannot_be_read_is_told_to_the_page(request_for, tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
     with served(request_for(source=str(tmp_path / "a.mp4"))) as page, connect(page) as socket:
@@ -199,7 +221,6 @@ def test_without_the_token_everything_is_refused(request_for):
 def test_only_this_machine_can_reach_it():
     with open_port(0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
-        listener.listen()
         with pytest.raises(ValueError, match=f"--port {listener.getsockname()[1]} is in use"):
             open_port(listener.getsockname()[1])
     with pytest.raises(ValueError, match="--port 70000 cannot be used"):
@@ -283,6 +304,22 @@ def test_a_model_of_single_images_judges_each_frame_and_is_smoothed(run, monkeyp
     found = [stream.see(picture(True), number / 4) for number in range(4)]
     assert [len(crops) for crops in asked] == [1, 1, 1, 1]
     assert [each.probabilities[0] for each in found] == pytest.approx([0.2, 0.3, 0.4, 0.6])
+
+
+def test_a_model_that_also_hears_gets_faces_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_TRUSTED_MODULES", "tests")
+    run = write_sound_checkpoint(tmp_path / "both", EyeAndEar, SETTINGS)
+    stream = stream_of(run, monkeypatch, Places((20,), ()))
+    found = [stream.see(picture(number < 1), 0.6 * number) for number in range(2)]
+    assert [each.label for each in found] == [2, -1]  # `face`; `both` and `audio` are other answers
+    assert found[1].probabilities is None
+
+
+def test_models_that_see_no_faces_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("FER_TRUSTED_MODULES", "tests")
+    run = write_sound_checkpoint(tmp_path / "ear", Ear, SETTINGS)
+    with pytest.raises(ValueError, match="a model of sound; expected one of faces, as nothing is listened to"):
+        make_extractor(Recogniser(run, OPTIONS))
 
 
 def test_recent_faces_are_a_clip(run, monkeypatch):
