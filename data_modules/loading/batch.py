@@ -1,6 +1,6 @@
 """ClipBatch, the interface between the two packages, and the table of fields that a model can request."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any
@@ -13,6 +13,7 @@ from data_modules.loading.modalities.head_pose import HeadPose
 from data_modules.loading.modalities.landmarks import Landmarks
 from data_modules.loading.modalities.modality import ClipModality, Modality
 from data_modules.loading.modalities.pictures import Pictures
+from data_modules.loading.stored_pictures import StoredPictures
 
 MODALITIES = ("face", "audio")
 """The columns of `ClipBatch.present`."""
@@ -56,6 +57,7 @@ class ClipBatch:
     present: Tensor | None = None  # (B, 2) bool, whether a clip has each of `MODALITIES`; None without audio inputs
     intensity: Tensor | None = None  # (B, T) true intensity of the expression, if the data set provides it
     votes: Tensor | None = None  # (B, C) share of the annotators that chose each class, if the data set provides it
+    stored: StoredPictures | None = None  # the crops that `to` makes `face` and `person` of, in place of these
 
     def __len__(self) -> int:
         return len(self.clip_id)
@@ -69,11 +71,24 @@ class ClipBatch:
     def _map(self, function: Callable[[Tensor], Tensor]) -> "ClipBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        return replace(self, stored=self.stored and self.stored.map(function), **tensors)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield all tensors, those of `stored` included."""
+        values = (getattr(self, field.name) for field in fields(self))
+        yield from (value for value in values if isinstance(value, Tensor))
+        yield from self.stored.tensors() if self.stored else ()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "ClipBatch":
-        """Return the batch on another device."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """Return the batch on another device, where `stored` crops become images.
+
+        Copies from pinned memory are not waited for.
+        """
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking or tensor.is_pinned()))
+        if moved.stored is None:
+            return moved
+        images: dict[str, Any] = moved.stored.images(moved.mask)
+        return replace(moved, stored=None, **images)
 
     def pin_memory(self) -> "ClipBatch":
         """Return the batch in page-locked memory."""
@@ -122,7 +137,8 @@ def collate(samples: Sequence[ClipSample]) -> ClipBatch:
             return torch.cat([_pad_frames(tensor, longest, torch.nan) for tensor in tensors])
         return torch.cat([tensor if name in WITHOUT_FRAMES else _pad_frames(tensor, length) for tensor in tensors])
 
-    joined: dict[str, Any] = {field.name: join(field.name) for field in fields(ClipBatch) if field.name != "clip_id"}
+    others = {"clip_id", "stored"}
+    joined: dict[str, Any] = {field.name: join(field.name) for field in fields(ClipBatch) if field.name not in others}
     return ClipBatch(clip_id=tuple(chain.from_iterable(sample.clip_id for sample in samples)), **joined)
 
 

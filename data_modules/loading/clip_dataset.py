@@ -16,6 +16,7 @@ from data_modules.loading.batch import AUDIO_INPUTS, ClipBatch, ClipSample, coll
 from data_modules.loading.batch_sampler import Draw
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
 from data_modules.loading.modalities.pictures import Pictures
+from data_modules.loading.stored_pictures import StoredPictures
 from data_modules.loading.transforms import ClipAugmentation, ClipTransform, Shift
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import FrameSampler
@@ -140,6 +141,7 @@ class ClipDataset(Dataset[ClipSample]):
         train_views: number of different training views of each clip; 0 draws a new one each time.
         cache: cached features to load instead of the crops.
         audio_cache: inputs made from audio; by default they are computed on demand.
+        on_device: leave the pictures of a batch as they are stored; `ClipBatch.to` resizes and transforms them.
     """
 
     def __init__(
@@ -153,10 +155,12 @@ class ClipDataset(Dataset[ClipSample]):
         train_views: int = 0,
         cache: FeatureCache | None = None,
         audio_cache: AudioCache | None = None,
+        on_device: bool = False,
     ) -> None:
         self.clips, self.store, self.sampler = clips, store, sampler
         self.inputs, self.size, self.augmentation = inputs, size, augmentation
         self.train_views, self.cache, self.audio_cache = train_views, cache, audio_cache or AudioCache()
+        self.on_device = on_device
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -187,7 +191,13 @@ class ClipDataset(Dataset[ClipSample]):
         batch = collate([sample for sample, _ in samples])
         views = list(itertools.chain.from_iterable(views for _, views in samples))
         pictures = [] if self.cache else [each for each in modalities_for(self.inputs) if isinstance(each, Pictures)]
-        images: dict[str, Any] = {each.field: each.read(views, batch.mask.shape[1], self.size) for each in pictures}
+        frames = batch.mask.shape[1]
+        if self.on_device and pictures:
+            side = self.augmentation.largest_source_side(self.size) if self.augmentation else self.size
+            crops = {each.field: each.read_stored(views, frames, side) for each in pictures}
+            transforms = [view.transform if view else None for view in views]
+            return replace(batch, stored=StoredPictures.prepare(crops, transforms, self.size))
+        images: dict[str, Any] = {each.field: each.read(views, frames, self.size) for each in pictures}
         return replace(batch, **images)
 
     __getitems__ = load  # the name by which torch's loader asks for a whole batch
@@ -270,9 +280,7 @@ class ClipDataset(Dataset[ClipSample]):
             **{each.field: _repeat(each.placeholder(frames, self.size), num_views) for each in modalities},
         }
 
-    def _clip_fields(
-        self, faces: FaceSequence, num_views: int, modalities: Sequence[ClipModality]
-    ) -> dict[str, Tensor]:
+    def _clip_fields(self, faces: FaceSequence, num_views: int, modalities: Sequence[ClipModality]) -> dict[str, Any]:
         """Load the (S, ...) fields that all views share, and `present`; nothing if no such field is requested."""
         if not modalities:
             return {}

@@ -2,12 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 
@@ -97,7 +95,7 @@ def check_shared_memory(data: ClipDataset, item: Draw | int, batch_size: int, wo
         WorkerError: there is not enough shared memory.
     """
     free = free_shared_memory()
-    needed = PREFETCH_FACTOR * workers * batch_size * sum(value.nbytes for value in _tensors(data[item]))
+    needed = PREFETCH_FACTOR * workers * batch_size * sum(value.nbytes for value in data[item].tensors())
     if free is not None and needed > free:
         raise WorkerError(
             f"{workers} worker processes need about {_mib(needed)} of shared memory for their batches, but "
@@ -112,7 +110,7 @@ def share_batch(batch: ClipBatch) -> ClipBatch:
     Torch would move the batch there in a thread whose errors are lost: without space it would never arrive.
     """
     if get_worker_info() is not None:
-        for value in _tensors(batch):
+        for value in batch.tensors():
             value.share_memory_()  # type: ignore[no-untyped-call]
     return batch
 
@@ -127,11 +125,6 @@ def init_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     torch.multiprocessing.set_sharing_strategy("file_system")  # type: ignore[no-untyped-call]
-
-
-def _tensors(batch: ClipBatch) -> list[Tensor]:
-    contents = [getattr(batch, field.name) for field in fields(batch)]
-    return [value for value in contents if isinstance(value, Tensor)]
 
 
 def _mib(num_bytes: int) -> str:

@@ -34,6 +34,7 @@ from data_modules.store.clip_store import ClipStore
 from data_modules.store.feature_cache import FeatureCache
 
 Selection = Literal["inner", "last", "best_on_test"]
+Place = Literal["device", "workers"]
 EVALUATED = ("inner", "test")
 """The splits on which every run is evaluated, in the order of the test loaders."""
 
@@ -72,6 +73,9 @@ class VideoDataModule(L.LightningDataModule):
         per_device_batch_size: clips that a process loads at once, in the place of `batch_size`. A step then sees as
             many times that as there are processes and accumulated batches, so that results depend on their number.
 
+        transform_on: where crops are resized and augmented: in the `workers`, or on the model's `device`, which does so
+            for a whole batch at once and is handed the crops as they are stored. None for the device if it is a GPU.
+
     Raises:
         ValueError: a batch size is below 1, `train_views` is negative, `cache` is set without `train_views`, or
             `worker_timeout` is not above 0.
@@ -95,6 +99,7 @@ class VideoDataModule(L.LightningDataModule):
         worker_timeout: float = 300.0,
         watch_test: bool = False,
         per_device_batch_size: int | None = None,
+        transform_on: Place | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or (per_device_batch_size is not None and per_device_batch_size < 1):
@@ -113,6 +118,7 @@ class VideoDataModule(L.LightningDataModule):
         self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
         self.train_views, self.cache, self.audio, self.worker_timeout = train_views, cache, audio, worker_timeout
         self.watch_test, self.per_device_batch_size = watch_test, per_device_batch_size
+        self.transform_on = transform_on
         self.features: FeatureCache | None = None
         self.clips: list[Clip] = []
         self._inputs = FACES_ONLY
@@ -222,6 +228,7 @@ class VideoDataModule(L.LightningDataModule):
             self.train_views,
             cache,
             self.audio_cache,
+            self.place == "device",
         )
 
     def train_dataloader(self) -> DataLoader[ClipSample]:
@@ -251,6 +258,14 @@ class VideoDataModule(L.LightningDataModule):
     def device_batch_size(self) -> int:
         """The clips that a process loads at once; in training, a remainder is refused."""
         return max(1, self.step_batch_size // (self._processes()[0] * self._accumulated))
+
+    @property
+    def place(self) -> Place:
+        """Where crops are resized and augmented: `transform_on`, or if that is None, the device if it is a GPU."""
+        if self.transform_on is not None:
+            return self.transform_on
+        is_gpu = torch.cuda.is_available() and self.trainer and self.trainer.strategy.root_device.type == "cuda"
+        return "device" if is_gpu else "workers"
 
     @property
     def validated(self) -> tuple[str, ...]:
@@ -323,7 +338,7 @@ class VideoDataModule(L.LightningDataModule):
             batch_size=self.device_batch_size if batches is None else 1,
             sampler=order,
             batch_sampler=batches,
-            collate_fn=share_batch,
+            collate_fn=share_batch,  # type: ignore[arg-type]  # see `ClipDataset.load`
             num_workers=workers,
             prefetch_factor=PREFETCH_FACTOR if workers else None,
             timeout=self.worker_timeout if workers else 0,

@@ -15,5 +15,6 @@ def empty_bytes(*shape: int) -> Tensor:
     """
     if get_worker_info() is None:
         return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(prod(shape))  # as torch's own `default_collate` does
+    # as torch's own `default_collate` does
+    storage = torch.UntypedStorage._new_shared(prod(shape))  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=torch.uint8).set_(storage, 0, shape)  # type: ignore[call-overload,no-any-return]

@@ -1,6 +1,7 @@
 """Augment clips with one random transform for all frames, so that only the face differs between frames."""
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -53,6 +54,16 @@ class ClipTransform:
         """Return the side that images should have before, so that S = `size` pixels of theirs are shown afterwards."""
         return round(size / self.shown)
 
+    def source_matrix(self, size: int) -> NDArray[np.float64]:
+        """Return the (2, 3) matrix from a pixel of the image of side `size` to that of one of `source_side`."""
+        return np.asarray(cv2.invertAffineTransform(self._matrix_from(self.source_side(size), size)))
+
+    def _matrix_from(self, side: int, size: int) -> NDArray[np.float64]:
+        """Return the (2, 3) matrix from a pixel of an image of any side to that of the image of side `size`."""
+        ratio = size / side
+        resized = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])  # by pixels' edges
+        return np.asarray(self.matrix @ resized)
+
     def image(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         """Transform an (S', S', 3) image into one of (S, S, 3); pixels from outside repeat its border.
 
@@ -60,9 +71,7 @@ class ClipTransform:
             image: of any side S'; with that of `source_side`, a crop is cut out and not enlarged.
             size: the side S.
         """
-        ratio = size / image.shape[1]
-        resized = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])  # by pixels' edges
-        matrix = self.matrix @ resized
+        matrix = self._matrix_from(image.shape[1], size)
         warped = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if self.brightness == 1 and self.contrast == 1:
             return np.asarray(warped, dtype=np.uint8)
@@ -165,6 +174,10 @@ class ClipAugmentation:
         matrix[:, 2] += np.array(shift) * size
         matrix = _mirror(matrix, size) if mirrored else matrix
         return ClipTransform(matrix, mirrored, 1.0, 1.0, noise, noise_seed, shown=self.crop)
+
+    def largest_source_side(self, size: int) -> int:
+        """Return the largest `ClipTransform.source_side` of all transforms, those for evaluation included."""
+        return round(size / min(self.crop, math.sqrt(self.area)))
 
     def without_shifts(self) -> "ClipAugmentation":
         """Return the same augmentation with views of the evaluation that are not moved."""

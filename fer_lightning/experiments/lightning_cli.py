@@ -126,6 +126,7 @@ class FerCLI(LightningCLI):
             refuse_other_processes(trainer)
             divide_batch(data.step_batch_size, trainer.world_size, trainer.accumulate_grad_batches)
         config.data.batch_size = data.batch_size = data.step_batch_size
+        config.data.transform_on = data.transform_on = data.place
         config.trainer.precision = str(trainer.precision)  # for a processor, Lightning replaces fp16 by bf16
 
     @property

@@ -39,8 +39,9 @@ MACHINE_KEYS = (
     "trainer.accumulate_grad_batches",  # divides the batch, as devices do
     "trainer.sync_batchnorm",  # as the devices have it
 )
-PRECISION = "trainer.precision"
-MACHINES_CHOICE = (PRECISION, "data.batch_size")
+COMPUTED = ("trainer.precision", "data.transform_on")
+"""Settings of how a result is computed, with which a run may go on anywhere."""
+MACHINES_CHOICE = (*COMPUTED, "data.batch_size")
 """Settings that decide a result and may be left to the machine: None where nothing is trained, else the choice."""
 SESSION_KEYS = (
     "trainer.default_root_dir",
@@ -153,29 +154,35 @@ def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:
     """
     if not (has_begun(run) and run.config.exists()):
         return
-    settings = with_new_arguments(_with_global_batch(run.read_config()), config)
+    settings = with_new_arguments(_in_todays_terms(run.read_config()), config)
     before, now = (dict(result_settings(values)) for values in (settings, config))
     left = {key for key in MACHINES_CHOICE if now.get(key) is None}
     differing = sorted(key for key in (before.keys() | now.keys()) - left if before.get(key) != now.get(key))
     if differing:
         lines = [f"  {key}: {before.get(key)} there, {now.get(key)} now" for key in differing[:10]]
         advice = "Train under another name with --name (ARGS='--name NAME ...'), or delete that folder"
-        if differing == [PRECISION]:
-            advice = f"Go on with --{PRECISION} {before.get(PRECISION)}, or train under another name with --name"
+        if set(differing) <= set(COMPUTED):
+            stated = " ".join(f"--{key} {before.get(key)}" for key in differing)
+            advice = f"Go on with {stated}, or train under another name with --name"
         raise ValueError(f"{run.path} was begun with other settings:\n" + "\n".join(lines) + f"\n{advice}")
 
 
-def _with_global_batch(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns a run's settings with the batch of all devices together.
+def _in_todays_terms(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns a run's settings with the batch of all devices together, and with where crops were transformed.
 
     Before `per_device_batch_size` existed, `batch_size` was that of a process, for each of the accumulated batches.
+    Before `transform_on` existed, the workers did it.
     """
-    data, trainer = settings.get("data") or {}, settings.get("trainer") or {}
-    if "batch_size" not in data or "per_device_batch_size" in data:
-        return settings
-    devices = str(trainer.get("devices"))
-    parts = (trainer.get("num_nodes"), trainer.get("accumulate_grad_batches"), devices if devices.isdecimal() else 1)
-    return {**settings, "data": {**data, "batch_size": data["batch_size"] * prod(int(part or 1) for part in parts)}}
+    data, trainer = {"transform_on": "workers", **(settings.get("data") or {})}, settings.get("trainer") or {}
+    if "batch_size" in data and "per_device_batch_size" not in data:
+        devices = str(trainer.get("devices"))
+        parts = (
+            trainer.get("num_nodes"),
+            trainer.get("accumulate_grad_batches"),
+            devices if devices.isdecimal() else 1,
+        )
+        data["batch_size"] *= prod(int(part or 1) for part in parts)
+    return {**settings, "data": data}
 
 
 def write_clips(run: RunFolder, dataset: VideoDataset) -> None:

@@ -162,8 +162,10 @@ class WindowClassifier(RowClassifier):
             trained.size,
             trained.augmentation,
             audio_cache=self._audio_cache,
+            on_device=self.device.type == "cuda",
         )
-        for batch in DataLoader(data, batch_size=self._batch_size(data.eval_views), collate_fn=share_batch):
+        batch_size = self._batch_size(data.eval_views)
+        for batch in DataLoader(data, batch_size, collate_fn=share_batch):  # type: ignore[arg-type]
             names, probabilities = self._classify(batch)
             valid = {name for name, has_input in zip(batch.clip_id, _has_input(batch), strict=True) if has_input}
             yield from ((int(name), p) for name, p in zip(names, probabilities, strict=True) if name in valid)

@@ -57,10 +57,10 @@ def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCac
 
 
 def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
-    """Hashes all that the features depend on: weights, sampled frames, crop size, augmentation and precision."""
+    """Hashes all that the features depend on: weights, frames, crop size, augmentation and how they are computed."""
     digest = hashlib.sha256()
-    precision = model.trainer.precision
-    for setting in (model.frozen_parts(), data.sampler, data.size, data.augmentation, data.train_views, precision):
+    settings = (data.sampler, data.size, data.augmentation, data.train_views, model.trainer.precision, data.place)
+    for setting in (model.frozen_parts(), *settings):
         digest.update(repr(setting).encode())
     for part in model.frozen_parts():
         for name, tensor in sorted(part.state_dict().items()):

@@ -1,6 +1,7 @@
 """A batch of noise, for trying a model out without data."""
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,12 +44,13 @@ def random_batch(
     unknown = sorted(set(inputs) - shapes.keys())
     if unknown:
         raise ValueError(f"no noise can be made for {', '.join(unknown)}; expected some of {', '.join(shapes)}")
+    noise: dict[str, Any] = {name: _noise(name, shapes[name], generator) for name in sorted(inputs)}
     return ClipBatch(
         clip_id=tuple(f"clip{place}" for place in range(clips)),
         label=torch.zeros(clips, dtype=torch.long),
         mask=torch.ones(clips, frames, dtype=torch.bool),
         frame_index=torch.arange(frames).expand(clips, frames),
-        **{name: _noise(name, shapes[name], generator) for name in sorted(inputs)},
+        **noise,
     )
 
 

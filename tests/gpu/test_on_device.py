@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.factory import make_detector
 from data_modules.labels import SEVEN
+from data_modules.loading.transforms import ClipAugmentation
 from data_modules.synthetic.clip import ClipSettings, render_clip
 from fer_lightning.architectures.ceflnet import CEFLNet
 from fer_lightning.bench.system_step import FIRST, build, make_optimizer, trained_systems
@@ -127,6 +128,20 @@ def test_one_process_of_ddp_trains_as_none_does(device, tmp_path):
     alone, expected = train(device, tmp_path, 1)
     assert losses.values == pytest.approx(expected.values, abs=1e-4)
     close(network, alone, 1e-3)
+
+
+@pytest.mark.parametrize("size", [64, 36])
+def test_the_device_augments_crops_as_the_workers_do(device, size):
+    """Stored at 48 pixels; within 2 of 255, as OpenCV interpolates with integers."""
+    augmentation = ClipAugmentation(rotation=25, scale=0.2, translation=0.1, brightness=0.3, contrast=0.3)
+    ours, theirs = (
+        next(iter(made_data(size=size, augmentation=augmentation, transform_on=place).train_dataloader())).to(device)
+        for place in ("device", "workers")
+    )
+    assert ours.face.device.type == device.type
+    difference = (ours.face.int() - theirs.face.int()).abs()
+    assert difference.max() <= 2
+    assert difference.float().mean() < 0.2
 
 
 def test_mtcnn_finds_on_the_device_what_it_finds_on_the_processor(device):

@@ -181,6 +181,23 @@ def test_another_precision_is_another_run_also_where_the_machine_chooses_it(monk
     assert asked["trainer"]["precision"] == (stated[1] if stated else None)
 
 
+def test_where_crops_are_transformed_is_recorded_and_decides_the_result(capsys):
+    """The machine chooses; without a GPU, the workers do it, as those of earlier versions did."""
+    run = begun(*FULL)
+    now = run.read_config()
+    assert now["data"]["transform_on"] == "workers"
+    earlier = {**now, "data": {key: value for key, value in now["data"].items() if key != "transform_on"}}
+    run.config.write_text(yaml.safe_dump(earlier))
+    refuse_other_settings(run, now)
+    assert main([*COMMAND, *FULL, "--data.transform_on", "device"]) == 2
+    said = capsys.readouterr().err
+    assert "data.transform_on: workers there, device now" in said
+    assert "Go on with --data.transform_on workers, or" in said
+    asked = read_model(ExperimentRequest("lmed_synthetic", arguments=(*COMMAND[2:], *FULL)))
+    assert asked["data"]["transform_on"] is None
+    refuse_other_settings(run, asked)
+
+
 def test_the_precision_is_compared_as_it_is_computed():
     assert begun("--trainer.precision", "16-mixed").read_config()["trainer"]["precision"] == "bf16-mixed", "on a CPU"
 
