@@ -54,7 +54,8 @@ class Format:
     read: Callable[[Path, NDArray[np.int64]], Crops]
 
 
-def _write_images(folder: Path, crops: Crops) -> None:
+def write_images(folder: Path, crops: Crops) -> None:
+    """Writes each crop into a JPEG file of its own, named by its place."""
     for i, crop in enumerate(crops):
         cv2.imwrite(str(folder / f"{i:04}.jpg"), crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
@@ -64,9 +65,14 @@ def _read_images(folder: Path, indices: NDArray[np.int64]) -> Crops:
 
 
 def _write_store(folder: Path, crops: Crops) -> None:
+    write_clip(ClipStore(folder), "clip", crops)
+
+
+def write_clip(store: ClipStore, name: str, crops: Crops) -> ClipSummary:
+    """Writes the crops of a clip into a store and returns what the store says of it."""
     box = np.zeros(4, np.float32)
     faces = (FaceFrame(i, crop, box, 1.0) for i, crop in enumerate(crops))
-    ClipStore(folder).write(ClipSummary("clip", len(crops), 0), faces, quality=QUALITY)
+    return store.write(ClipSummary(name, len(crops), 0), faces, quality=QUALITY)
 
 
 def _read_store(folder: Path, indices: NDArray[np.int64]) -> Crops:
@@ -114,7 +120,7 @@ def _read_mp4(folder: Path, indices: NDArray[np.int64]) -> Crops:
 
 
 FORMATS = (
-    Format("JPEG files in a folder", _write_images, _read_images),
+    Format("JPEG files in a folder", write_images, _read_images),
     Format("JPEGs in one file (the store)", _write_store, _read_store),
     Format("uint8 .npy, mapped", _write_npy, _read_npy),
     Format("uint8 safetensors", _write_tensor, _read_tensor),
