@@ -40,11 +40,15 @@ class RecentFaces:
         return np.asarray([getattr(face, name) for face in self._faces], np.float32) if self.has(name) else None
 
     def crops(
-        self, positions: Sequence[int] | NDArray[np.int64], size: int | None = None, what: str = "face"
+        self,
+        positions: Sequence[int] | NDArray[np.int64],
+        size: int | None = None,
+        what: str = "face",
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """See `FaceSequence.crops`; they have the size in which they were cut."""
         name = "crop" if what == "face" else what
-        return np.asarray([getattr(self._faces[i], name) for i in positions], np.uint8)
+        return np.stack([np.asarray(getattr(self._faces[i], name), np.uint8) for i in positions], out=out)
 
     def audio(self, start: float = 0.0, stop: float | None = None) -> NDArray[np.float32] | None:
         """See `FaceSequence.audio`: there is none."""
