@@ -36,6 +36,7 @@ COMMANDS = {
     "report": ("report", "write a run's report again"),
     "noise": ("noise", "evaluate trained landmark systems under noise on the points"),
     "compare": ("compare", "compare runs on the same clips, with paired intervals and tests"),
+    "inflation": ("inflation", "measure what choosing the epoch on the reported split adds, over runs"),
     "ensemble": ("ensemble", "combine several runs into one model: average, weights, fusion, selection"),
     "data": ("data", "list, prepare and check data sets"),
     "experiments": ("experiments", "list the systems and data sets of which experiments are made"),

@@ -1,7 +1,7 @@
 """What other epochs than the chosen one give on the reported split: the last, and the papers' best on test.
 
 While a run is trained, its folder holds the probabilities of each epoch, without classes and clips. They are read once,
-when the epoch has been chosen and evaluated; what they tell is kept as prediction tables and curves.
+when the epoch has been chosen and evaluated; what they tell is kept as prediction tables, curves and predicted classes.
 """
 
 import csv
@@ -12,7 +12,7 @@ from shutil import rmtree
 import numpy as np
 
 from data_modules.utils.csv_tables import csv_bytes
-from data_modules.utils.files import atomic_write
+from data_modules.utils.files import atomic_file, atomic_write
 from fer_lightning.evaluation.comparison import PairedDifference, paired_difference
 from fer_lightning.evaluation.metrics import HEADLINE, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -99,6 +99,8 @@ def conclude_watching(run: RunFolder) -> None:
         (epoch.number, *(repr(float(result[metric])) for metric in HEADLINE))
         for epoch, result in zip(epochs, results, strict=True)
     ]
+    with atomic_file(run.watched_choices) as temporary:
+        np.save(temporary, np.stack([epoch.table.choice for epoch in epochs]).astype(np.int16))
     atomic_write(run.watched_curves, csv_bytes(header, rows))
     rmtree(run.watched_epochs)
 

@@ -124,6 +124,11 @@ class RunFolder:
         return self.path / "watched.csv"
 
     @property
+    def watched_choices(self) -> Path:
+        """The predicted class of each clip of the reported split after each epoch, (E, N); written with the curves."""
+        return self.path / "watched.npy"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of `last.ckpt` and, with `selection: inner`, `best.ckpt`."""
         return self.path / "checkpoints"

@@ -24,6 +24,7 @@ from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.evaluation.other_epochs import conclude_watching, other_epochs_line, read_other_epochs
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit
+from fer_lightning.experiments.inflation import read_training
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
@@ -198,6 +199,36 @@ def test_one_training_tells_what_other_epochs_give(shared, capsys):
     page = run.report.read_text()
     assert "Choice of the epoch" in page
     assert "Inflation by choosing the epoch on the reported split" in page
+
+
+def test_the_inflation_of_runs_is_measured_without_training(shared, tmp_path, capsys):
+    """That of all epochs and clips is the one of the run; after one epoch there is no other one to choose."""
+    run = RunFolder(finished(shared))
+    trained = read_training(run)
+    assert trained.reported.tolist() == [0, run.read_info().epoch]
+    table = PredictionTable.read(run.predictions("test"))
+    watched = table_epochs(watched_rows(run), "watched/war")
+    assert (trained.correct.sum(axis=1) / len(table)).tolist() == pytest.approx([watched[0], watched[1]])
+    out = tmp_path / "inflation.csv"
+    assert main(["inflation", str(run.path), "--epochs", "1", "2", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "ceflnet_dfew: 1 epochs, 9 people (9 clips): inflation +0.000, 1 trainings" in said
+    rise = read_other_epochs(run).inflation[WAR].value
+    assert f"ceflnet_dfew: 2 epochs, 9 people (9 clips): inflation {rise:+.3f}, 1 trainings" in said
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["inflation"]) for row in rows] == pytest.approx([0, rise], abs=1e-4)
+    assert [row["low"] for row in rows] == ["", ""], "a single training"
+
+
+def test_runs_whose_inflation_cannot_be_measured_are_named(shared, data, no_report, capsys):
+    assert main(experiment("--data.watch_test", "false", "--trainer.max_epochs", "1")) == 0
+    assert main(["inflation", str(own_run().path)]) == 2
+    assert "was trained without --data.watch_test, or by an earlier version" in capsys.readouterr().err
+    shutil.copytree(finished(shared), own_run("copied").path)
+    own_run("copied").watched_choices.write_bytes(b"broken")
+    assert main(["inflation", str(own_run("copied").path)]) == 2
+    assert "watched.npy is damaged" in capsys.readouterr().err
 
 
 def test_the_report_says_what_the_order_of_the_frames_is_worth(shared, data, no_report):
