@@ -77,7 +77,8 @@ def _measured(name: str, size: Size, device: torch.device, clips: int | None, re
     try:
         cost = model_cost(name, size, device, clips, repeats)
     except Exception as error:  # a package is missing, a kernel fails: the file says so
-        cost = replace(_empty(name, size, device), problem=f"{type(error).__name__}: {first_line(error)}")
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        cost = replace(_empty(name, size, device), problem=f"{kind}{first_line(error)}")
     if device.type == "cuda":
         torch.cuda.empty_cache()
     write_cost(cost)

@@ -11,6 +11,7 @@ import pytest
 from data_modules.labels import SEVEN
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
+from fer_lightning.cli.tables import leaderboards_with_results
 from fer_lightning.evaluation.answers import Answers
 from fer_lightning.evaluation.calibration import Calibration, CalibrationEffect
 from fer_lightning.evaluation.calibration_file import write_calibration
@@ -171,7 +172,9 @@ def test_a_readme_shows_leaderboards_as_far_as_they_have_three_seeds(trained):
     marked = "<!-- leaderboards -->\nold\n<!-- end -->\n"
     empty = "<!-- leaderboards -->\n<!-- end -->\n"
     assert current_text(marked) == empty
+    assert leaderboards_with_results() == []
     assert main(["reproduce", WILD, "--rows", "lmed", "--seeds", "0", "1"]) == 0
+    assert leaderboards_with_results() == [WILD]
     assert current_text(marked) == empty
     assert main(["reproduce", WILD, "--rows", "fan", "--seeds", "0", "1", "2"]) == 0
     text = current_text(marked)
