@@ -19,6 +19,7 @@ from .architectures.frame_average import FrameAverage as FrameAverage
 from .architectures.image_classifier import DenseNetFC as DenseNetFC
 from .architectures.image_classifier import ImageClassifier as ImageClassifier
 from .architectures.log_mel_cnn import LogMelCNN as LogMelCNN
+from .architectures.log_mel_cnn import LogMelFrames as LogMelFrames
 from .architectures.log_mel_cnn import VoiceAugmentation as VoiceAugmentation
 from .architectures.m3dfel import M3DFEL as M3DFEL
 from .architectures.support_vectors import LandmarkSVM as LandmarkSVM

@@ -134,7 +134,84 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, variance.clamp_min(MIN_VARIANCE).sqrt()], dim=1)
 
 
-class LogMelCNN(VideoClassifier):
+class LogMelLayers(nn.Module):
+    """The convolutions over standardised log-mel energies, which `LogMelCNN` and `LogMelFrames` have in common."""
+
+    mean: Tensor  # (M,) of the bands of the training clips
+    deviation: Tensor  # (M,)
+
+    def add_layers(self, bands: int, width: int, augmentation: VoiceAugmentation | None) -> int:
+        """Add the layers and return the length D of a frame's vector behind them; see `LogMelCNN`."""
+        self.augmentation = augmentation
+        self.register_buffer("mean", torch.zeros(bands))
+        self.register_buffer("deviation", torch.ones(bands))
+        self.stem = nn.Conv2d(1, width, 5, 2, 2, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        strides = ((2, 2), (2, 2), (2, 1))
+        channels = (width, 2 * width, 4 * width, 6 * width)
+        self.blocks = nn.ModuleList(map(ResidualBlock, channels[:-1], channels[1:], strides))
+        rows = bands
+        for _ in range(1 + len(strides)):  # each halves the bands
+            rows = (rows + 1) // 2
+        self.joined = nn.Linear(rows * channels[-1], channels[-1])
+        return channels[-1]
+
+    def fit_statistics(self, data: VideoDataModule) -> None:
+        """Measure mean and standard deviation of each band over the training clips."""
+        total, squares, count = torch.zeros(3, len(self.mean), dtype=torch.float64).unbind()
+        for batch in data.fitting_dataloader():
+            frames, mask = self._energies(batch)
+            real = frames[mask].double().cpu()
+            total, squares, count = total + real.sum(dim=0), squares + real.square().sum(dim=0), count + len(real)
+        mean = total / count.clamp_min(1)
+        self.mean.copy_(mean)
+        self.deviation.copy_((squares / count.clamp_min(1) - mean.square()).clamp_min(MIN_VARIANCE).sqrt())
+
+    def frames(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Compute vectors of N' frames of log-mel energies (B, N, M): (B, N', D), and which are real (B, N')."""
+        x, mask = self._energies(batch)
+        x = (x - self.mean) / self.deviation * mask[..., None]
+        if self.augmentation is not None:
+            x, mask = self.augmentation(x, mask)
+            x = x * mask[..., None]
+        x = x.transpose(1, 2)[:, None].contiguous(memory_format=torch.channels_last)  # (B, 1, M, N), faster on CPUs
+        mask = mask[:, ::2]
+        x = F.relu(self.norm(self.stem(x))) * mask[:, None, None]
+        for block in self.blocks:
+            x, mask = block(x, mask)
+        return F.relu(self.joined(x.flatten(1, 2).transpose(1, 2))), mask
+
+    def _energies(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+        """Return log-mel energies (B, N, M), 0 where there are none, and the real frames (B, N).
+
+        Raises:
+            ValueError: The data has another number of bands.
+        """
+        assert batch.log_mel is not None
+        if batch.log_mel.shape[2] != len(self.mean):
+            raise ValueError(
+                f"the model is made for {len(self.mean)} bands, and the data has {batch.log_mel.shape[2]}: set the "
+                "network's `bands` and --data.audio.bands to the same number"
+            )
+        mask = batch.log_mel.isfinite().all(dim=2) & batch.has("audio")[:, None]
+        return torch.where(mask[..., None], batch.log_mel, 0), mask
+
+
+class LogMelFrames(LogMelLayers):
+    """`LogMelCNN` without its pooling, whose frames are the moments of another network's audio.
+
+    Args:
+        bands: See `LogMelCNN`, as the other arguments.
+        width: Channels of the first convolution.
+        augmentation: Changes training clips.
+    """
+
+    def __init__(self, bands: int = 80, width: int = 16, augmentation: VoiceAugmentation | None = None) -> None:
+        super().__init__()
+        self.num_features = self.add_layers(bands, width, augmentation)
+
+
+class LogMelCNN(LogMelLayers, VideoClassifier):
     """A residual network over the log-mel energies of a clip's audio, standardised with the training clips' statistics.
 
     Example:
@@ -153,8 +230,6 @@ class LogMelCNN(VideoClassifier):
     """
 
     inputs: frozenset[str] = frozenset({"log_mel"})
-    mean: Tensor  # (M,) of the bands of the training clips
-    deviation: Tensor  # (M,)
 
     def __init__(
         self,
@@ -166,61 +241,14 @@ class LogMelCNN(VideoClassifier):
         **training: Any,
     ) -> None:
         super().__init__(class_names, **training)
-        self.augmentation = augmentation
-        self.register_buffer("mean", torch.zeros(bands))
-        self.register_buffer("deviation", torch.ones(bands))
-        self.stem = nn.Conv2d(1, width, 5, 2, 2, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        strides = ((2, 2), (2, 2), (2, 1))
-        channels = (width, 2 * width, 4 * width, 6 * width)
-        self.blocks = nn.ModuleList(map(ResidualBlock, channels[:-1], channels[1:], strides))
-        rows = bands
-        for _ in range(1 + len(strides)):  # each halves the bands
-            rows = (rows + 1) // 2
-        self.joined = nn.Linear(rows * channels[-1], channels[-1])
-        self.pooling = AttentiveStatistics(channels[-1])
+        size = self.add_layers(bands, width, augmentation)
+        self.pooling = AttentiveStatistics(size)
         self.dropout = nn.Dropout(dropout)
-        self.score = nn.Linear(2 * channels[-1], len(class_names))
-
-    def fit_statistics(self, data: VideoDataModule) -> None:
-        """Measure mean and standard deviation of each band over the training clips."""
-        total, squares, count = torch.zeros(3, len(self.mean), dtype=torch.float64).unbind()
-        for batch in data.fitting_dataloader():
-            frames, mask = self._frames(batch)
-            real = frames[mask].double().cpu()
-            total, squares, count = total + real.sum(dim=0), squares + real.square().sum(dim=0), count + len(real)
-        mean = total / count.clamp_min(1)
-        self.mean.copy_(mean)
-        self.deviation.copy_((squares / count.clamp_min(1) - mean.square()).clamp_min(MIN_VARIANCE).sqrt())
+        self.score = nn.Linear(2 * size, len(class_names))
 
     def forward(self, batch: ClipBatch) -> ClassifierOutput:
         """Classify log-mel energies (B, N, M). The feature is the pooled one; both are 0 for clips without audio."""
-        x, mask = self._frames(batch)
-        x = (x - self.mean) / self.deviation * mask[..., None]
-        if self.augmentation is not None:
-            x, mask = self.augmentation(x, mask)
-            x = x * mask[..., None]
-        x = x.transpose(1, 2)[:, None].contiguous(memory_format=torch.channels_last)  # (B, 1, M, N), faster on CPUs
-        mask = mask[:, ::2]
-        x = F.relu(self.norm(self.stem(x))) * mask[:, None, None]
-        for block in self.blocks:
-            x, mask = block(x, mask)
-        frames = F.relu(self.joined(x.flatten(1, 2).transpose(1, 2)))  # (B, N', D)
+        frames, mask = self.frames(batch)  # (B, N', D)
         feature = self.pooling(frames, mask)
         values = (self.score(self.dropout(feature)), feature)
         return ClassifierOutput(*(torch.where(mask.any(dim=1, keepdim=True), value, 0) for value in values))
-
-    def _frames(self, batch: ClipBatch) -> tuple[Tensor, Tensor]:
-        """Return log-mel energies (B, N, M), 0 where there are none, and the real frames (B, N).
-
-        Raises:
-            ValueError: The data has another number of bands.
-        """
-        assert batch.log_mel is not None
-        if batch.log_mel.shape[2] != len(self.mean):
-            raise ValueError(
-                f"the model is made for {len(self.mean)} bands, and the data has {batch.log_mel.shape[2]}: set "
-                "--model.init_args.bands and --data.audio.bands to the same number"
-            )
-        mask = batch.log_mel.isfinite().all(dim=2) & batch.has("audio")[:, None]
-        return torch.where(mask[..., None], batch.log_mel, 0), mask
