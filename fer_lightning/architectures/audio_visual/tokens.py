@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from data_modules.loading.batch import ClipBatch
+from fer_lightning.architectures.log_mel_cnn import LogMelFrames
 from fer_lightning.layers.backbones import FrameBackbone
 from fer_lightning.layers.masking import zero_absent_images
 from fer_lightning.layers.pixels import IMAGENET, PixelConversion
+from fer_lightning.layers.video_transformer import VideoTransformer
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Tokens:
     def present(self) -> Tensor:
         """(B,) bool, true for samples with at least one real token."""
         return self.mask.any(dim=1)
+
+    @property
+    def padding(self) -> Tensor:
+        """(B, N) bool, true for tokens that are not attended to; none if all are padding, or attention would be NaN."""
+        return ~self.mask & self.present[:, None]
 
 
 class Tokeniser(nn.Module):
@@ -62,10 +69,19 @@ def time_encoding(mask: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=2)[..., :width]
 
 
-class FaceEncoder(nn.Module):
-    """Encode each face frame (B, T, 3, H, W) as a token."""
+def moments_of(backbone: VideoTransformer, faces: Tensor, mask: Tensor) -> Tensor:
+    """Compute the features of each of N moments, or rows of regions, of faces (B, T, 3, H, W): -> (B, N, D)."""
+    tokens = backbone.tokens(faces, mask)
+    moments = backbone.grid[0] // (1 if backbone.region_tokens is None else backbone.region[0])
+    return backbone.norm(tokens.reshape(len(tokens), moments, -1, tokens.shape[2]).mean(dim=2))  # type: ignore[no-any-return]
 
-    def __init__(self, backbone: FrameBackbone, width: int) -> None:
+
+class FaceEncoder(nn.Module):
+    """Encode each face frame (B, T, 3, H, W) as a token, or each moment of a `VideoTransformer` with all its places."""
+
+    field = "face"
+
+    def __init__(self, backbone: FrameBackbone | VideoTransformer, width: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.tokens = Tokeniser(backbone.num_features, width)
@@ -73,7 +89,13 @@ class FaceEncoder(nn.Module):
     def forward(self, batch: ClipBatch) -> Tokens:
         """Make tokens, which are real for the real frames of clips with a face."""
         assert batch.face is not None
-        return self.tokens(self.backbone(batch.face), batch.mask & batch.has("face")[:, None])  # type: ignore[no-any-return]
+        mask = batch.mask & batch.has("face")[:, None]
+        if isinstance(self.backbone, VideoTransformer):
+            features = moments_of(self.backbone, batch.face, mask)
+            mask = mask.any(dim=1, keepdim=True).expand(features.shape[:2])
+        else:
+            features = self.backbone(batch.face)
+        return self.tokens(features, mask)  # type: ignore[no-any-return]
 
 
 class SpectralFilters(nn.Module):
@@ -103,9 +125,10 @@ class SpectralFilters(nn.Module):
 
 
 class SpectralCNN(nn.Module):
-    """An image network on spectrograms: (B, 3, S, S) uint8 -> (B, w, D).
+    """An image network, a transformer among them, on spectrograms: (B, 3, S, S) uint8 -> (B, w, D).
 
-    The last map is averaged over the frequencies, so that each of its w columns is a moment.
+    The last map is averaged over the frequencies, so that each of its w columns is a moment. A transformer's patches
+    are such a map; its class token is left out.
     """
 
     def __init__(self, backbone: FrameBackbone) -> None:
@@ -116,20 +139,30 @@ class SpectralCNN(nn.Module):
     def forward(self, spectrograms: Tensor, has_audio: Tensor) -> Tensor:
         """Compute the features of the columns; clips without audio (B,) are the mean image."""
         images = zero_absent_images(self.backbone.normalise(spectrograms), has_audio)
-        maps: Tensor = self.backbone.network(images)  # (B, D, h, w)
+        maps: Tensor = self.backbone.network(images)  # (B, D, h, w), or (B, class token and h w patches, D)
+        if maps.ndim == 3:
+            grid = self.backbone.network.patch_embed.grid_size
+            maps = maps[:, -grid[0] * grid[1] :].transpose(1, 2).reshape(len(maps), -1, *grid)
         return maps.mean(dim=2).transpose(1, 2)
 
 
 class AudioEncoder(nn.Module):
-    """Encode each moment of a spectrogram (B, 3, S, S) as a token."""
+    """Encode each moment of a spectrogram (B, 3, S, S), or of log-mel energies (B, N, M), as a token."""
 
-    def __init__(self, backbone: FrameBackbone | None, width: int) -> None:
+    def __init__(self, backbone: FrameBackbone | LogMelFrames | None, width: int) -> None:
         super().__init__()
-        self.backbone = SpectralFilters() if backbone is None else SpectralCNN(backbone)
+        self.backbone: SpectralFilters | SpectralCNN | LogMelFrames
+        if isinstance(backbone, LogMelFrames):
+            self.backbone = backbone
+        else:
+            self.backbone = SpectralFilters() if backbone is None else SpectralCNN(backbone)
+        self.field = "log_mel" if isinstance(backbone, LogMelFrames) else "spectrogram"
         self.tokens = Tokeniser(self.backbone.num_features, width)
 
     def forward(self, batch: ClipBatch) -> Tokens:
         """Make tokens, which are real for clips with audio."""
+        if isinstance(self.backbone, LogMelFrames):
+            return self.tokens(*self.backbone.frames(batch))  # type: ignore[no-any-return]
         assert batch.spectrogram is not None
         has_audio = batch.has("audio")
         features = self.backbone(batch.spectrogram, has_audio)  # (B, N, D)
