@@ -275,7 +275,7 @@ class VideoTransformer(nn.Module, Pretrained):
         times, rows, columns = self.grid
         cuboids = pixels.reshape(len(clips), times, TUBELET, 3, rows, PATCH, columns, PATCH)
         cuboids = cuboids.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4)  # (B, times, rows, columns, 3 x 2 x 16 x 16)
-        tokens = self.embed(cuboids.flatten(1, 3)) + self.positions.to(cuboids.dtype)
+        tokens: Tensor = self.embed(cuboids.flatten(1, 3)) + self.positions.to(cuboids.dtype)
         if self.region_tokens is not None:
             tokens = self._with_region_tokens(tokens, self.region_tokens)
         again = self.checkpointing and self.training
