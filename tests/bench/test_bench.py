@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from fer_lightning.bench.loader import PLAINLY, loading_speeds
 from fer_lightning.bench.scaling import largest_difference
 from fer_lightning.cli.bench import BENCHES, main
 from fer_lightning.runs.folder import RunFolder
@@ -36,6 +37,12 @@ def test_a_benchmark_prints_its_figures(name, capsys):
 def test_a_slow_benchmark_prints_its_figures(name, words, capsys):
     main(["bench", name, "--quick"])
     assert words in capsys.readouterr().out
+
+
+def test_clips_are_loaded_each_way_in_one_run():
+    speeds = loading_speeds(clips=1, repeats=1)
+    assert list(speeds) == [PLAINLY, "the store, transformed by the workers", "the store, transformed by the device"]
+    assert all(0 < speed < np.inf for speed in speeds.values())
 
 
 @pytest.mark.slow
