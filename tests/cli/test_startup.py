@@ -36,6 +36,7 @@ MISTAKES = {
         *("data prepare dfw", "data doctor dfw", "data folds dfw", "test --checkpoint here --data dfw"),
     ),
     "no experiment": ("train nosuch_dfew", "ablate nosuch --grid model.sal=[true]", "ablate nosuch"),
+    "no system and no data set has 'ceflnett'": ("experiments ceflnett",),
     "no table": ("reproduce ceflnet_66", "tables ceflnet_66", "dashboard ceflnet_66"),
     "no row 'nosuch'": ("reproduce ceflnet_6 --rows nosuch",),
     "no run or checkpoint nosuch": (

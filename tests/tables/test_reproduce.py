@@ -299,6 +299,32 @@ def test_the_list_of_tables_counts_rows_and_results(capsys):
     assert "no results yet: fer reproduce ceflnet_6" in said
 
 
+@pytest.mark.parametrize(
+    ("pattern", "systems", "published", "data"),
+    [
+        ("vshnn_lr", ["vshnn_lrmaf", "vshnn_lrmf"], {"vshnn_lrmaf", "vshnn_lrmf"}, None),
+        ("vshnn_*af", ["vshnn_lrmaf"], {"vshnn_lrmaf"}, None),
+        ("mmi", None, {"ceflnet"}, ["mmi"]),
+    ],
+)
+def test_experiments_are_listed_by_a_pattern(pattern, systems, published, data, capsys):
+    assert main(["experiments", pattern]) == 0
+    said = capsys.readouterr().out
+    parts = {part.split(" ")[0].strip(";:"): part.splitlines() for part in said.split("\n\n")}
+    found = {name: [line.split()[0] for line in lines[1:]] for name, lines in parts.items()}
+    assert found.get("Systems") == systems
+    assert published <= set(found["Published"])
+    assert ("Data" in parts) == (data is not None)
+    if data:
+        assert parts["Data"][0].split()[2:] == data
+        assert all("mmi" in line for line in parts["Published"][1:])
+
+
+def test_a_pattern_that_nothing_has_is_answered_with_a_similar_name(capsys):
+    assert main(["experiments", "ceflnett"]) == 2
+    assert "no system and no data set has 'ceflnett' in its name; did you mean ceflnet?" in capsys.readouterr().err
+
+
 # Claims
 
 
