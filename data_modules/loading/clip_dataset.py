@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from data_modules.labels import vote_shares
 from data_modules.loading.batch import AUDIO_INPUTS, ClipBatch, ClipSample, collate, modalities_for
 from data_modules.loading.batch_sampler import Draw
+from data_modules.loading.kept_samples import KeptSamples
 from data_modules.loading.modalities.modality import ClipModality, FrameModality, FrameSelection
 from data_modules.loading.modalities.pictures import Pictures
 from data_modules.loading.stored_pictures import StoredPictures
@@ -160,7 +161,7 @@ class ClipDataset(Dataset[ClipSample]):
         self.clips, self.store, self.sampler = clips, store, sampler
         self.inputs, self.size, self.augmentation = inputs, size, augmentation
         self.train_views, self.cache, self.audio_cache = train_views, cache, audio_cache or AudioCache()
-        self.on_device = on_device
+        self.on_device, self._kept = on_device, KeptSamples()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -187,10 +188,12 @@ class ClipDataset(Dataset[ClipSample]):
 
         The pictures, nearly all of a batch, are written once, where the batch has them.
         """
+        if self.cache:
+            return collate([self._kept_sample(item) for item in items])
         samples = [self._load(item) for item in items]
         batch = collate([sample for sample, _ in samples])
         views = list(itertools.chain.from_iterable(views for _, views in samples))
-        pictures = [] if self.cache else [each for each in modalities_for(self.inputs) if isinstance(each, Pictures)]
+        pictures = [each for each in modalities_for(self.inputs) if isinstance(each, Pictures)]
         frames = batch.mask.shape[1]
         if self.on_device and pictures:
             side = self.augmentation.largest_source_side(self.size) if self.augmentation else self.size
@@ -201,6 +204,11 @@ class ClipDataset(Dataset[ClipSample]):
         return replace(batch, **images)
 
     __getitems__ = load  # the name by which torch's loader asks for a whole batch
+
+    def _kept_sample(self, item: int | Draw) -> ClipSample:
+        """Load a sample on features, which depends on the clip and the number of its training view alone."""
+        key = (item.clip, item.seed % self.train_views) if isinstance(item, Draw) else (item, None)
+        return self._kept.get(key, lambda: self._load(item)[0])
 
     def _load(self, item: int | Draw) -> tuple[ClipSample, Sequence[FrameSelection | None]]:
         """Load a sample without its pictures, and say of which frames these are; None for each view without a face."""

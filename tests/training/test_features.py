@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from data_modules.labels import SEVEN
+from data_modules.loading import kept_samples
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
@@ -111,6 +112,20 @@ class Begun(TwoSteps):
 
     def on_train_start(self):
         self.events.append("started")
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_features_are_read_once_in_a_training_if_they_fit_into_memory(monkeypatch, fits):
+    """Both trainings learn the same; one sample is too large where none may be kept."""
+    read, asked = FeatureCache.read, []
+    monkeypatch.setattr(FeatureCache, "read", lambda self, *view: asked.append(view) or read(self, *view))
+    monkeypatch.setattr(kept_samples, "KEPT_BYTES", 2**20 if fits else 100)
+    model, data, _ = trained(True, epochs=4)
+    training = [view for view in asked if view[1] == TRAIN_VIEWS]
+    assert (len(training) == len(set(training))) == fits
+    assert len(training) <= 3 * len(data.split("train")) if fits else len(training) == 4 * len(model.losses)
+    fly, _, _ = trained(False, epochs=4)
+    assert model.losses == pytest.approx(fly.losses, rel=1e-5)
 
 
 @pytest.mark.parametrize("sampler", [SegmentSampler(4), RandomSampler(6, eval_views=2)])
