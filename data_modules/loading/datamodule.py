@@ -72,7 +72,6 @@ class VideoDataModule(L.LightningDataModule):
             costs a forward pass over the reported split in each epoch, about a third of a training step for each clip.
         per_device_batch_size: clips that a process loads at once, in the place of `batch_size`. A step then sees as
             many times that as there are processes and accumulated batches, so that results depend on their number.
-
         transform_on: where crops are resized and augmented: in the `workers`, or on the model's `device`, which does so
             for a whole batch at once and is handed the crops as they are stored. None for the device if it is a GPU.
 

@@ -61,8 +61,8 @@ class ClipTransform:
     def _matrix_from(self, side: int, size: int) -> NDArray[np.float64]:
         """Return the (2, 3) matrix from a pixel of an image of any side to that of the image of side `size`."""
         ratio = size / side
-        resized = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])  # by pixels' edges
-        return np.asarray(self.matrix @ resized)
+        scaling = np.array([[ratio, 0, (ratio - 1) / 2], [0, ratio, (ratio - 1) / 2], [0, 0, 1]])  # by pixels' edges
+        return np.asarray(self.matrix @ scaling)
 
     def image(self, image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         """Transform an (S', S', 3) image into one of (S, S, 3); pixels from outside repeat its border.

@@ -89,7 +89,7 @@ def test_reduced_precision_around_it_leaves_the_pixels_as_they_are():
         assert_same(stored.to("cpu"), expected)
 
 
-def test_workers_hand_the_crops_over_in_shared_memory_and_the_same_in_every_epoch():
+def test_workers_hand_the_crops_over_in_shared_memory():
     data = made_data(transform_on="device", num_workers=1, sampler=SegmentSampler(3), size=64)
     alone = made_data(transform_on="device", sampler=SegmentSampler(3), size=64)
     for ours, theirs in zip(data.train_dataloader(), alone.train_dataloader(), strict=True):
