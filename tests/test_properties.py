@@ -127,6 +127,7 @@ summaries = st.builds(
     audio=st.floats(0, 1e5),
     audio_reason=text,
     missing=st.floats(0, 1e5),
+    picture_note=text,
 )
 
 
