@@ -18,6 +18,7 @@ from data_modules.store.clip_store import NOTE, ClipStore, settings_key
 from data_modules.utils.file_lock import file_lock
 from data_modules.utils.files import atomic_write, check_writable
 
+PATIENCE = 10.0  # seconds in which another process finds that nothing is left to prepare
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
 
 
@@ -52,7 +53,7 @@ def preparing(dataset: VideoDataset) -> Iterator[None]:
     The lock is in the folder of the stores. Machines that share this folder prepare a data set once, others once each.
     """
     lock = store_root() / f"{dataset.store_name}-{settings_key(dataset.faces)}.lock"
-    with file_lock(lock, f"{dataset.name} is being prepared by another process; waiting for it"):
+    with file_lock(lock, f"{dataset.name} is being prepared by another process; waiting for it", patience=PATIENCE):
         yield
 
 

@@ -10,7 +10,7 @@ from data_modules.utils.files import HOPELESS
 
 
 @contextmanager
-def file_lock(path: Path, busy: str, say: Callable[[str], object] = print) -> Iterator[None]:
+def file_lock(path: Path, busy: str, say: Callable[[str], object] = print, patience: float = 0.0) -> Iterator[None]:
     """Holds the lock of a file in this block, and waits until no other process holds it.
 
     The system releases the lock when the process dies. Where locks are not supported, or the file cannot be written,
@@ -20,11 +20,12 @@ def file_lock(path: Path, busy: str, say: Callable[[str], object] = print) -> It
         path: the file, which is created, with its folder, and stays empty.
         busy: what is said before waiting for another process.
         say: prints a line.
+        patience: seconds of waiting before it is said.
     """
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=patience)
     except Timeout:
         say(busy)
         lock.acquire()
