@@ -46,6 +46,21 @@ class LowRankLinear(nn.Module):
         return F.linear(x, self.weight, self.bias) + self.scale * update
 
 
+def initialise(network: VisionTransformer) -> None:
+    """Give a tower the random weights that it has in OpenAI's code (model.py), larger than timm's.
+
+    With timm's, a small tower whose images all look alike at first hardly begins to learn.
+    """
+    for layer in (module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)):
+        layer.reset_parameters()
+    for block in network.blocks:
+        nn.init.xavier_uniform_(block.attn.qkv.weight)
+        nn.init.zeros_(block.attn.qkv.bias)
+        nn.init.zeros_(block.attn.proj.bias)
+    for parameter in (network.cls_token, network.pos_embed, network.head.weight):
+        nn.init.normal_(parameter, std=network.embed_dim**-0.5)
+
+
 class CLIPTower(FrameBackbone):
     """The vision transformer of CLIP with its projection: frames (..., 3, H, W) uint8 -> (..., D), one for each frame.
 
@@ -106,6 +121,7 @@ class CLIPTower(FrameBackbone):
             raise ValueError(f"CLIP's tower is a vision transformer that timm builds itself; found {self.name}")
         network = timm.create_model(self.name, **self.options)
         network.head.register_parameter("bias", None)
+        initialise(network)
         return network, network.num_classes
 
     def load_weights(self) -> None:

@@ -101,6 +101,22 @@ def test_a_low_rank_layer_is_its_equation_and_the_same_when_merged():
         assert layer.train(mode)(x).detach().numpy() == pytest.approx(expected, abs=1e-5)
 
 
+def test_random_weights_are_as_large_as_in_openais_code():
+    """model.py: positions, class token and projection by the width, attention by torch's MultiheadAttention."""
+    torch.manual_seed(0)
+    network = CLIPTower(**SIZES | {"width": 256}).network
+    for parameter in (network.pos_embed, network.cls_token, network.head.weight):
+        assert parameter.std().item() == pytest.approx(256**-0.5, rel=0.15)
+    theirs = nn.MultiheadAttention(256, 4)
+    for parameter, other in (
+        (network.blocks[1].attn.qkv.weight, theirs.in_proj_weight),
+        (network.blocks[1].attn.proj.weight, theirs.out_proj.weight),
+        (network.blocks[1].mlp.fc1.weight, nn.Linear(256, 1024).weight),
+    ):
+        assert parameter.std().item() == pytest.approx(other.std().item(), rel=0.03)
+    assert not network.blocks[1].attn.qkv.bias.any()
+
+
 @pytest.mark.parametrize(("adapt_mlp", "layers"), [(True, 4), (False, 2)])
 def test_low_rank_updates_alone_are_trained(adapt_mlp, layers):
     torch.manual_seed(0)
