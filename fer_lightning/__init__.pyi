@@ -22,6 +22,7 @@ from .architectures.log_mel_cnn import LogMelCNN as LogMelCNN
 from .architectures.log_mel_cnn import LogMelFrames as LogMelFrames
 from .architectures.log_mel_cnn import VoiceAugmentation as VoiceAugmentation
 from .architectures.m3dfel import M3DFEL as M3DFEL
+from .architectures.s2d import S2D as S2D
 from .architectures.support_vectors import LandmarkSVM as LandmarkSVM
 from .architectures.support_vectors import OpenSmileSVM as OpenSmileSVM
 from .architectures.video_mae import VideoMAE as VideoMAE
