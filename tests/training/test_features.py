@@ -114,6 +114,14 @@ class Begun(TwoSteps):
         self.events.append("started")
 
 
+def test_features_of_crops_that_the_device_augments_are_those_of_a_training_without_a_cache():
+    (fly, _, _), (cached, data, _) = (trained(cache, transform_on="device") for cache in (False, True))
+    assert cached.losses == pytest.approx(fly.losses, rel=1e-5)
+    key = features_key(cached, data)
+    data.transform_on = "workers"
+    assert features_key(cached, data) != key, "their pixels differ a little"
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_features_are_read_once_in_a_training_if_they_fit_into_memory(monkeypatch, fits):
     """Both trainings learn the same; one sample is too large where none may be kept."""
