@@ -83,7 +83,8 @@ class VideoMAE(VideoClassifier):
             parameters alike.
         last_layer: Classes in the order of the last layer's rows in the backbone's file, if that layer is to be used.
             The authors number DFEW's and FERV39k's classes as happiness, sadness, neutral, anger, surprise, disgust and
-            fear (preprocess/). None begins with a new layer.
+            fear, and MAFW's as anger, disgust, fear, happiness, neutral, sadness, surprise, contempt, anxiety,
+            helplessness and disappointment (preprocess/). None begins with a new layer.
         training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
