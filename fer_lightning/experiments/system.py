@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,19 +64,30 @@ class Layer:
 
 
 def experiments_folder() -> Path:
-    """Returns `experiments/` in the working folder, or else the one in the repository of this code.
+    """Returns `experiments/` in the working folder, or else in the repository of this code, or else in its wheel.
 
     Raises:
-        FileNotFoundError: neither of them exists.
+        FileNotFoundError: none of them exists.
     """
     candidates = [Path("experiments"), Path(__file__).parents[2] / "experiments"]
-    for folder in candidates:
-        if (folder / BASE).is_file():
+    for folder in (*candidates, installed_experiments()):
+        if folder is not None and (folder / BASE).is_file():
             return folder
     raise FileNotFoundError(
-        f"no experiments: looked for {BASE} in {' and '.join(str(path.absolute()) for path in candidates)}; "
-        "run from a checkout of the repository"
+        f"no experiments: looked for {BASE} in {' and '.join(str(path.absolute()) for path in candidates)}, and in the "
+        "installed package; run from a checkout of the repository, or install its wheel"
     )
+
+
+@lru_cache
+def installed_experiments() -> Path | None:
+    """Returns where a wheel has put `experiments/`; None if this code was not installed from one."""
+    try:
+        files = metadata.files("fer_lightning") or []
+    except metadata.PackageNotFoundError:
+        return None
+    bases = (file for file in files if file.parts[-2:] == ("experiments", BASE))
+    return next((Path(str(file.locate())).resolve().parent for file in bases), None)
 
 
 def system_names() -> list[str]:

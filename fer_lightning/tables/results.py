@@ -15,7 +15,7 @@ from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Interval
 from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments.system import experiments_folder
+from fer_lightning.experiments.system import experiments_folder, installed_experiments
 from fer_lightning.tables.plan import PlannedRow, TableRequest
 
 WATCHED = "watched/war"
@@ -171,9 +171,12 @@ class RowResult:
 
 
 def results_root() -> Path:
-    """Returns the folder of all results: the variable FER_RESULTS, or `results` beside `experiments`."""
-    stated = os.environ.get("FER_RESULTS")
-    return Path(stated) if stated else experiments_folder().parent / "results"
+    """Returns the folder of all results: the variable FER_RESULTS, or `results` beside `experiments`.
+
+    Where experiments come from a wheel, results belong to the working folder.
+    """
+    stated, experiments = os.environ.get("FER_RESULTS"), experiments_folder()
+    return Path(stated or ("results" if experiments == installed_experiments() else experiments.parent / "results"))
 
 
 def results_folder(asked: TableRequest, planned: PlannedRow | None = None) -> Path:
