@@ -1,5 +1,8 @@
 """What choosing the epoch on the reported split adds: by hand, and where only chance makes epochs differ."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -44,3 +47,18 @@ def test_the_interval_of_a_mean_by_hand():
 def test_more_than_there_is_is_refused(epochs, people):
     with pytest.raises(ValueError, match=r"3 epochs and 2 people in the reported split; expected numbers up to these"):
         inflation_of(BY_HAND, epochs, people)
+
+
+def test_the_published_table_is_that_of_the_measured_values():
+    """In percentage points, a line for each system and number of people."""
+    folder = Path(__file__).parents[2] / "results"
+    with (folder / "inflation.csv").open(newline="") as file:
+        measured = list(csv.DictReader(file))
+    lines = {}
+    for row in measured:
+        points = [100 * float(row[name]) for name in ("inflation", "low", "high")]
+        name = f"| `{row['experiment']}` | {row['trainings']} | {row['people']} | {row['clips']} |"
+        lines[name] = lines.get(name, name) + " {:+.1f} [{:+.1f}, {:+.1f}] |".format(*points)
+    text = (folder / "inflation.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("| `")] == list(lines.values())
+    assert len(measured) > len(lines) > 1
