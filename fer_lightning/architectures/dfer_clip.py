@@ -92,8 +92,7 @@ class DFERCLIP(VideoClassifier):
 
     Example:
         >>> from fer_lightning import CLIPTower, DFERCLIP, random_batch
-        >>> tower = CLIPTower(size=32, patch=16, width=64, depth=2, features=64)
-        >>> model = DFERCLIP(("anger", "joy"), tower, depth=1).eval()
+        >>> model = DFERCLIP(("anger", "joy"), CLIPTower(size=32, patch=16, width=64, depth=2, features=64)).eval()
         >>> model(random_batch(frames=16, size=32)).logits.shape
         torch.Size([2, 2])
 

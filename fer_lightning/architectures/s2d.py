@@ -64,8 +64,7 @@ class S2D(VideoClassifier):
 
     Example:
         >>> from fer_lightning import S2D, CLIPTower, random_batch
-        >>> tower = CLIPTower(size=32, patch=16, width=64, depth=2, features=64)
-        >>> model = S2D(("anger", "joy"), tower, heads=2).eval()
+        >>> model = S2D(("anger", "joy"), CLIPTower(size=32, patch=16, width=64, depth=2, features=64), heads=2).eval()
         >>> model(random_batch(frames=16, size=32)).logits.shape
         torch.Size([2, 2])
 

@@ -17,7 +17,10 @@ from fer_lightning.tables.table import read_table
 
 VIDEO = ("vshnn", "vshnn_ic", "vshnn_ws", "vshnn_lrmf", "vshnn_lrmaf", "cnn_gru", "c3d")
 LANDMARKS = ("lmed", "lmed_cf", "lmed_svm", "lmed_cf_svm", "dtgn")
-WINDOWS = {"class_path": "data_modules.sampling.ContiguousSampler", "init_args": {"frames": 16, "eval_views": 5}}
+WINDOWS = {
+    "class_path": "data_modules.sampling.ContiguousSampler",
+    "init_args": {"frames": 16, "eval_views": 5, "stride": 1},
+}
 SPREAD = {
     "class_path": "data_modules.sampling.SegmentSampler",
     "init_args": {"frames": 16, "eval_views": 1, "successive": 1},
@@ -157,8 +160,8 @@ def test_interpolation_can_be_turned_off(system):
 
 
 def test_a_data_set_that_lengthens_its_clips_keeps_its_own_number(monkeypatch):
-    own = request.read_yaml(request.data_file("afew"))
+    own = request.read_settings(request.data_file("afew"))
     own["init_args"]["faces"]["lengthen"] = 105
-    monkeypatch.setattr(request, "read_yaml", lambda path: own)
+    monkeypatch.setattr(request, "read_settings", lambda path: own)
     assert "--data.dataset.faces.lengthen" not in ExperimentRequest("vshnn_afew").command_line()
     assert config("cnn_lstm")["data"]["dataset"]["init_args"]["faces"]["lengthen"] == 0

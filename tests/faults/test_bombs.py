@@ -48,7 +48,7 @@ def prepare_measured(good: Path, root: Path) -> int:
 
 def store_beside(good: Path, stores: Path) -> Path:
     """The other store than that of the good clips."""
-    (store,) = (path for path in stores.iterdir() if good.name not in path.name)
+    (store,) = (path for path in stores.iterdir() if path.is_dir() and good.name not in path.name)
     return store
 
 
