@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fer_lightning.report.elements import EvaluatedRun, Section
 from fer_lightning.report.sections import (
     activation,
+    annotators,
     calibration,
     classes,
     configuration,
@@ -22,6 +23,7 @@ from fer_lightning.report.sections import (
 )
 
 CONTENTS: tuple[Callable[[EvaluatedRun], Section | None], ...] = (
+    annotators.section,
     confusion.section,
     classes.section,
     subjects.section,

@@ -84,6 +84,7 @@ WRITTEN: Mapping[str, Callable[[RowResult], str]] = {
     "last_epoch": lambda result: mean(result.watched(lambda curve: curve[-1]), WAR.name),
     "best_on_test": lambda result: mean(result.watched(max), WAR.name),
     "inflation": _inflation,
+    "human": lambda result: mean(result.by_seed("human")[:1], "human"),
     "parameters": lambda result: _count(result.runs[0].parameters),
     "multiply_adds": lambda result: _count(result.runs[0].multiply_adds),
     "ms_per_clip": lambda result: _milliseconds(result.runs[0].ms_per_clip),

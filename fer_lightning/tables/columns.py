@@ -14,6 +14,8 @@ INTERVAL, ANSWERED = "interval.", "answered_only."
 """Before the name of a metric: its 95 % interval, and its value over the clips with a prediction."""
 FROM_ORDERS = ("shuffled_drop",)
 """Columns about the order of frames: the WAR that a model loses when the frames of a clip are shuffled."""
+FROM_VOTES = ("human",)
+"""Columns about the annotators: how often one of them agrees with the majority of the others, see `leave_one_out`."""
 FROM_OUTPUTS = ("silhouette", "hit_rate")
 """Columns that are computed from what a run keeps beside its predictions: features, attention."""
 FROM_PROBABILITIES = tuple(CONFIDENCE)
@@ -29,6 +31,7 @@ COLUMNS = (
     *FROM_PROBABILITIES,
     *(f"{name}{CALIBRATED}" for name in FROM_PROBABILITIES),
     *FROM_ORDERS,
+    *FROM_VOTES,
     *COSTS,
     "clips",
     "seeds",
@@ -37,6 +40,7 @@ COLUMNS = (
 """Every column that a table may have; `value` is that of a setting."""
 HEADINGS = {
     "shuffled_drop": "drop under shuffled frames",
+    "human": "single annotator",
     "clips": "N",
     **{f"{name}{CALIBRATED}": f"calibrated {measure.short}" for name, measure in CONFIDENCE.items()},
     **{f"{ANSWERED}{name}": f"{metric.short}, answered only" for name, metric in BY_NAME.items()},

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fer_lightning.evaluation.annotators import run_agreement
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.confidence import confidence_scores
@@ -25,6 +26,7 @@ def run_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:
     """
     confidence = confidence_scores(table, draws=1)
     values = output_values(run, table) | order_values(run, table) | calibrated_values(run)
+    values |= human_values(run, table)
     return values | (confidence.values if confidence else {})
 
 
@@ -41,6 +43,12 @@ def order_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:
     if not path.exists():
         return {}
     return {"shuffled_drop": scores(table)[WAR] - scores(PredictionTable.read(path))[WAR]}
+
+
+def human_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:
+    """Returns how often an annotator agrees with the others on a run's clips; nothing if it knows of no votes."""
+    found = run_agreement(run, table, draws=1)
+    return {"human": found.annotator} if found else {}
 
 
 def output_values(run: RunFolder, table: PredictionTable) -> dict[str, float]:

@@ -3,12 +3,11 @@
 import shutil
 
 import pytest
-from openpyxl import Workbook
 
 from data_modules.datasets.dataset import DatasetNotFoundError
 from data_modules.datasets.dfew import DFEW
 from data_modules.labels import SEVEN
-from tests.fakes import write_dfew
+from tests.fakes import write_dfew, write_dfew_votes
 
 LIST = "EmoLabel_DataSplit/train(single-labeled)/set_1.csv"
 
@@ -88,30 +87,20 @@ def test_the_published_counts_are_of_single_label_clips():
     assert tuple(name for name, _ in all_clips.emotions) == SEVEN
 
 
-def write_votes(
-    root, *rows, header=("order", "1happy", "2sad", "3neutral", "4angry", "5surprise", "6disgust", "7fear")
-):
-    book = Workbook()
-    for row in (header, *rows):
-        book.active.append(row)
-    (root / "Annotation").mkdir(exist_ok=True)
-    book.save(root / "Annotation" / "annotation.xlsx")
-
-
 def test_votes_are_those_of_the_workbook(root):
-    write_votes(root, (1, 0, 7, 1, 0, 0, 0, 2), (3, 0, 0, 3, 3, 0, 0, 4))
+    write_dfew_votes(root, (1, 0, 7, 1, 0, 0, 0, 2), (3, 0, 0, 3, 3, 0, 0, 4))
     records = {record.clip_id: record.votes for record in DFEW().records()}
     assert (records["00001"], records["00003"]) == ("fear=2 neutral=1 sadness=7", "anger=3 fear=4 neutral=3")
     assert records["00002"] == ""
-    write_votes(root, (1, 0, 9, 1, 0, 0, 0, 0))  # read again when it has changed
+    write_dfew_votes(root, (1, 0, 9, 1, 0, 0, 0, 0))  # read again when it has changed
     assert DFEW().records()[0].votes == "neutral=1 sadness=9"
 
 
 def test_a_workbook_with_other_content_is_named(root):
-    write_votes(root, (1, "many", 0, 0, 0, 0, 0, 0))
+    write_dfew_votes(root, (1, "many", 0, 0, 0, 0, 0, 0))
     with pytest.raises(ValueError, match=r"annotation.xlsx, row 2: found .*many.*; expected the columns order"):
         DFEW().records()
-    write_votes(root, (1, 2), header=("order", "happy"))
+    write_dfew_votes(root, (1, 2), header=("order", "happy"))
     with pytest.raises(ValueError, match=r"annotation\.xlsx cannot be read"):
         DFEW().records()
     (root / "Annotation" / "annotation.xlsx").write_text("no workbook")

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from openpyxl import Workbook
 
 from data_modules.datasets import dfew
 from data_modules.labels import SEVEN
@@ -285,3 +286,15 @@ def write_dfew(root: Path, train: int = 42, test: int = 15, size: int = 32) -> P
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([("video_name", "label"), *((f"{n:05d}", code) for n, code in rows)])
     return folder
+
+
+DFEW_VOTES = ("order", "1happy", "2sad", "3neutral", "4angry", "5surprise", "6disgust", "7fear")
+
+
+def write_dfew_votes(folder: Path, *rows: tuple[object, ...], header: tuple[str, ...] = DFEW_VOTES) -> None:
+    """`Annotation/annotation.xlsx` in the folder of the data set."""
+    book = Workbook()
+    for row in (header, *rows):
+        book.active.append(row)
+    (folder / "Annotation").mkdir(exist_ok=True)
+    book.save(folder / "Annotation" / "annotation.xlsx")
