@@ -471,6 +471,63 @@ def test_sound_alone_is_tested_on_the_people_of_the_videos(pictures, sound, tmp_
         assert actors_tested(sound(tmp_path, fold)) == actors_tested(pictures(tmp_path, fold))
 
 
+CREMAD_ROWS = (
+    (100001, "1001_DFA_ANG_XX", (0, 0, 0, 1, 10, 0)),
+    (107442, "1005_ITH_SAD_X", (0, 1, 0, 0, 2, 6)),
+    (200001, "1001_DFA_ANG_XX", (6, 3, 0, 0, 0, 1)),
+    (300001, "1001_DFA_ANG_XX", (9, 1, 0, 0, 0, 0)),
+    (300002, "1001_ITH_ANG_X", (2, 3, 3, 1, 2, 0)),
+)
+
+
+BOTH_SENSES = {
+    "1001_DFA_ANG_XX": "anger=9 disgust=1",
+    "1001_ITH_ANG_X": "anger=2 disgust=3 fear=3 happiness=1 neutral=2",
+}
+HEARD = {"1001_DFA_ANG_XX": "happiness=1 neutral=10", "1005_ITH_SAD_X": "disgust=1 neutral=2 sadness=6"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        (CREMAD(), BOTH_SENSES),
+        (CREMAD(ratings="face"), {"1001_DFA_ANG_XX": "anger=6 disgust=3 sadness=1"}),
+        (CREMADAudio(), HEARD),
+        (CREMADAudio(ratings="audio_visual"), BOTH_SENSES),
+    ],
+)
+def test_votes_of_cremad_are_of_those_who_saw_or_heard_the_same(dataset, expected, tmp_path):
+    fakes.write_cremad(tmp_path)
+    dataset = replace(dataset, root=tmp_path)
+    assert {record.votes for record in dataset.records()} == {""}
+    fakes.write_cremad_votes(tmp_path, *CREMAD_ROWS)
+    assert {record.clip_id: record.votes for record in dataset.records() if record.votes} == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*CREMAD_ROWS, (300003, "1001_DFA_ANG_XX", (1, 0, 0, 0, 0, 0))], r"line 7: found .*300003"),
+        ([(300001, "1001_DFA_ANG_XX", (-1, 2, 0, 0, 0, 0))], r"line 2: found .*expected .*whole numbers"),
+        ([(300001, "1001_DFA_ANG_XX", (0.5, 2, 0, 0, 0, 0))], r"line 2: found"),
+    ],
+)
+def test_a_table_of_cremads_votes_with_other_content_is_named(rows, message, tmp_path):
+    fakes.write_cremad(tmp_path)
+    fakes.write_cremad_votes(tmp_path, *rows)
+    with pytest.raises(ValueError, match=rf"tabulatedVotes\.csv, {message}"):
+        CREMAD(tmp_path).records()
+
+
+def test_a_table_of_votes_without_their_columns_is_named(tmp_path):
+    """`summaryTable.csv` beside it has the majorities, and no votes."""
+    fakes.write_cremad(tmp_path)
+    header = ("", "FileName", "VoiceVote", "VoiceLevel", "FaceVote", "FaceLevel", "MultiModalVote", "MultiModalLevel")
+    fakes.write_cremad_votes(tmp_path, *CREMAD_ROWS[3:], header=header)
+    with pytest.raises(ValueError, match=r"tabulatedVotes\.csv, line 2: found .*VoiceVote.*; expected a number"):
+        CREMAD(tmp_path).records()
+
+
 # Lists without a header
 
 

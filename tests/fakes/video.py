@@ -189,6 +189,32 @@ def write_cremad(root: Path, actors: int = 5) -> list[Wanted]:
     return wanted
 
 
+CREMAD_LEVELS = [
+    *(f"mean{name}Resp" for name in ("Emo", "Anger", "Disgust", "Fear", "Happy", "Neutral", "Sad")),
+    "medianEmoResp",
+]
+CREMAD_VOTES = (
+    *("", "A", "D", "F", "H", "N", "S", "fileName", "numResponses", "agreement", "emoVote"),
+    *CREMAD_LEVELS,
+    *(f"{name}Norm" for name in CREMAD_LEVELS),
+)
+
+
+def write_cremad_votes(
+    root: Path, *rows: tuple[int, str, tuple[int, ...]], header: tuple[str, ...] = CREMAD_VOTES
+) -> None:
+    """`processedResults/tabulatedVotes.csv`: (number of a clip and kind, its name, votes for A, D, F, H, N, S)."""
+    (root / "processedResults").mkdir(exist_ok=True)
+    with (root / "processedResults" / "tabulatedVotes.csv").open("w", newline="") as file:
+        table = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        table.writerow(header)
+        for number, name, votes in rows:
+            top, total = max(votes), sum(votes)
+            first = ":".join(letter for letter, count in zip("ADFHNS", votes, strict=True) if count == top)
+            levels = [50.5, *([-1] * 6), 50.5] * 2
+            table.writerow([str(number), *votes, name, total, top / max(total, 1), first, *levels])
+
+
 RAVDESS_CODES = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
 
