@@ -182,7 +182,7 @@ def write_ensemble(ensemble: Ensemble, out: Path, config: dict[str, object] | No
     """Writes an ensemble as a run's folder, with a report.
 
     The folder holds the configuration, the fitted weights of a joint late fusion, the prediction tables, the members'
-    predictions as streams, and `run.json`.
+    predictions as streams, their list of clips if all have the same, and `run.json`.
 
     Args:
         ensemble: the ensemble to write.
@@ -207,8 +207,18 @@ def write_ensemble(ensemble: Ensemble, out: Path, config: dict[str, object] | No
     else:
         ensemble.inner.write(run.predictions("inner"))
     outputs_of(ensemble).write(run.outputs("test"))
+    _write_clips(run, [member.run for member in ensemble.members])
     run.write_info(info_of(ensemble, out))
     return write_report(run)
+
+
+def _write_clips(run: RunFolder, members: Sequence[RunFolder]) -> None:
+    """Writes the members' list of clips, which holds the annotators' votes, unless some differ in it or have none."""
+    lists = {member.clips.read_bytes() if member.clips.exists() else b"" for member in members}
+    if len(lists) == 1 and b"" not in lists:
+        atomic_write(run.clips, lists.pop())
+    else:
+        run.clips.unlink(missing_ok=True)  # an earlier ensemble may have left one
 
 
 def configuration(ensemble: Ensemble) -> dict[str, object]:

@@ -13,6 +13,7 @@ import yaml
 from sklearn.metrics import f1_score
 
 from data_modules.labels import SEVEN
+from data_modules.manifest import VideoRecord, write_manifest
 from fer_lightning.cli.main import main
 from fer_lightning.ensemble import (
     JointLateFusion,
@@ -26,6 +27,7 @@ from fer_lightning.ensemble import (
 from fer_lightning.ensemble.members import short_names
 from fer_lightning.ensemble.methods import Average, BestSelection, Fitted, SearchedWeights, cross_fitted
 from fer_lightning.ensemble.weight_intervals import weight_intervals
+from fer_lightning.evaluation.annotators import run_agreement
 from fer_lightning.evaluation.calibration import fit_temperature
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
@@ -699,6 +701,21 @@ def test_one_run_is_an_ensemble_too(three, tmp_path, capsys, no_report):
         assert main(["ensemble", three[1], *arguments, "--out", str(out)]) == 0
         if arguments != ["--groups", "1"]:
             assert "gain over the best member, the ensemble minus face: WAR +0.000" in capsys.readouterr().out
+
+
+def test_an_ensemble_has_the_votes_that_its_members_agree_on(three, tmp_path, no_report):
+    out, table = RunFolder(tmp_path / "runs" / "ens" / "1-0"), tables_of(three)[0]
+
+    def agreement_of(votes):
+        for member, text in zip(three, votes, strict=True):
+            records = [VideoRecord(clip_id, "", "fear", votes=text) for clip_id in table.clip_id.tolist()]
+            write_manifest(RunFolder(Path(member)).clips, records)
+        assert main(["ensemble", *three, "--out", str(out.path)]) == 0
+        return run_agreement(out, PredictionTable.read(out.predictions("test")))
+
+    found = agreement_of(["anger=6 fear=4"] * 3)
+    assert (found.annotator, found.votes) == (pytest.approx(0.6), 560)
+    assert agreement_of(["anger=6 fear=4", "anger=6 fear=4", "anger=5 fear=5"]) is None
 
 
 def test_a_weight_of_nothing_leaves_clips_unanswered(three, tmp_path, no_report):
