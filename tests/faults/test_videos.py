@@ -141,5 +141,10 @@ def test_flipped_bits_end_in_frames_or_a_reason(tmp_path, run, monkeypatch, seed
         assert row.reason.startswith("unreadable: UnreadableVideoError") or row.num_faces == row.num_frames > 0
         if row.reason or row.num_frames < FRAMES:
             assert listed[clip_id], "what is not whole has a reason"
+    made = make_faces(folder, tmp_path / "faces")
+    assert made.status == int(any(row.reason for row in index.values()))
+    for clip_id, row in index.items():
+        crops = list((tmp_path / "faces" / Path(clip_id).name).glob("*.jpg"))
+        assert len(crops) == (0 if row.reason else row.num_frames)
     found = predict(folder, run, tmp_path / "out", "--no-video")
     assert found.out.count("not predicted") == sum(bool(row.reason) for row in index.values())
