@@ -88,7 +88,7 @@ record.addEventListener("click", () => {
 const bars = data.names.map((name, i) => {
   const item = document.createElement("li"), [text, bar, value] = ["span", "span", "span"].map(kind => document.createElement(kind));
   const fill = document.createElement("i");
-  text.textContent = name; bar.className = "bar"; fill.style.background = data.colours[i];
+  text.textContent = name; bar.className = "bar"; fill.style.background = data.colours[i]; fill.style.width = "0";
   bar.append(fill); item.append(text, bar, value); byId("bars").append(item);
   return { fill, value };
 });
