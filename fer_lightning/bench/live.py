@@ -7,10 +7,7 @@ most. The browser's own work, taking a picture and drawing the answer, is not in
 import json
 import struct
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,8 @@ from numpy.typing import NDArray
 from data_modules.labels import SEVEN
 from data_modules.synthetic.clip import ClipSettings, render_clip
 from fer_lightning.live.pictures import Picture
-from fer_lightning.live.request import LiveRequest, check_packages, open_port
-from fer_lightning.predict.recogniser import Recogniser
+from fer_lightning.live.request import LiveRequest, check_packages
+from fer_lightning.live.server import served
 from fer_lightning.predict.request import RecognitionOptions
 
 WIDTH, HEIGHT, CAMERA = 640, 480, 30  # pictures a second
@@ -37,8 +34,10 @@ def run(quick: bool = False) -> None:
     """
     check_packages()
     pictures = [Picture.of(frame, 0.0).jpeg for frame in frames_of_a_person()]
-    with tempfile.TemporaryDirectory() as folder, _page(Path(folder)) as address:
-        delays, seconds, work, faces = converse(address, pictures, 2.0 if quick else 15.0)
+    with tempfile.TemporaryDirectory() as folder:
+        request = LiveRequest(None, RecognitionOptions(device="cpu"), out=Path(folder))
+        with served(request) as address:
+            delays, seconds, work, faces = converse(address, pictures, 2.0 if quick else 15.0)
     median, late = 1000 * np.quantile(delays, [0.5, 0.95])
     print(
         f"{WIDTH} x {HEIGHT}, a camera of {CAMERA} pictures a second: {len(delays) / seconds:.1f} are answered, after "
@@ -56,25 +55,6 @@ def frames_of_a_person() -> list[NDArray[np.uint8]]:
         frame[:, (WIDTH - side) // 2 :][:, :side] = cv2.resize(face, (side, side))
         frames.append(frame)
     return frames
-
-
-@contextmanager
-def _page(folder: Path) -> Iterator[str]:
-    """Serves the page in a thread, and yields its address."""
-    from fer_lightning.live.server import make_server
-
-    request = LiveRequest(None, RecognitionOptions(device="cpu"), out=folder)
-    with open_port(0) as listener:
-        server, address = make_server(request, Recogniser(None, request.options), listener)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join()
 
 
 def converse(address: str, pictures: list[bytes], seconds: float) -> tuple[list[float], float, float, float]:

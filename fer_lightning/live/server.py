@@ -2,11 +2,15 @@
 
 import secrets
 import socket
+import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fer_lightning.live.page import live_page
-from fer_lightning.live.request import HOST, LiveRequest
+from fer_lightning.live.request import HOST, LiveRequest, open_port
 from fer_lightning.live.session import Live, Session
 from fer_lightning.live.stream import make_extractor
 from fer_lightning.predict.recogniser import Recogniser
@@ -106,3 +110,31 @@ def serve(request: LiveRequest, listener: socket.socket) -> None:
     server, address = make_server(request, recogniser, listener)
     print(f"Open {address} in a browser on this machine; Ctrl-C ends it.", flush=True)
     server.run([listener])
+
+
+@contextmanager
+def served(request: LiveRequest) -> Iterator[str]:
+    """Serves the page in a thread while the block lasts, on any port that is free, and yields its address.
+
+    Args:
+        request: the arguments of the call.
+
+    Raises:
+        DetectorNotFoundError: the detector is not installed.
+        ModuleNotFoundError: the extra `live` is not installed.
+        RuntimeError: the server did not end within a minute.
+        ValueError: the model needs what a stream of pictures does not have.
+    """
+    with open_port(0) as listener:
+        server, address = make_server(request, Recogniser(request.checkpoint, request.options), listener)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join(60)
+    if thread.is_alive():
+        raise RuntimeError(f"the server of {address} did not end within a minute")

@@ -1,36 +1,11 @@
-"""The real server of `fer live` in a thread, and a page's side of the conversation."""
+"""A page's side of the conversation with the server of `fer live`."""
 
 import json
 import struct
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
 import numpy as np
-
-from fer_lightning.live.request import LiveRequest, open_port
-from fer_lightning.live.server import make_server
-from fer_lightning.predict.recogniser import Recogniser
-
-
-@contextmanager
-def served(request: LiveRequest, recogniser: Recogniser | None = None) -> Iterator[str]:
-    """The address of the page."""
-    with open_port(0) as listener:
-        server, address = make_server(request, recogniser or Recogniser(request.checkpoint, request.options), listener)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join(60)
-            assert not thread.is_alive()
 
 
 def socket_address(page: str) -> str:

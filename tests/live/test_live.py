@@ -20,11 +20,12 @@ from fer_lightning import RecognitionOptions
 from fer_lightning.live.pictures import pictures_of
 from fer_lightning.live.recent_faces import RecentFaces
 from fer_lightning.live.request import LiveRequest, open_port
+from fer_lightning.live.server import served
 from fer_lightning.live.stream import ExpressionStream, make_extractor
 from fer_lightning.predict.recogniser import Recogniser
 from fer_lightning.predict.row_classifier import RowPredictions
 from fer_lightning.report.figures.style import class_colours
-from tests.live.serving import message_of, next_of, served, socket_address
+from tests.live.serving import message_of, next_of, socket_address
 from tests.predict.test_predict import SKIN, fake_detector, fer_predict, table, write_checkpoint, write_video  # noqa: F401
 from tests.predict.test_predict_sound import SETTINGS, Ear, EyeAndEar
 from tests.predict.test_predict_sound import write_checkpoint as write_sound_checkpoint

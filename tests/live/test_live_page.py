@@ -16,7 +16,7 @@ from data_modules.labels import SEVEN
 from data_modules.video.reader import open_video
 from fer_lightning import RecognitionOptions
 from fer_lightning.live.request import LiveRequest
-from tests.live.serving import served
+from fer_lightning.live.server import served
 from tests.predict.test_page import CHROMIUM, in_chromium
 from tests.predict.test_predict import SKIN, fake_detector, table, write_checkpoint, write_video  # noqa: F401
 
