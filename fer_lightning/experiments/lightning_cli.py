@@ -150,11 +150,12 @@ class FerCLI(LightningCLI):
             trainer.sync_batchnorm = False
         if not sys.stdout.isatty():  # `ProgressLines` prints a line per epoch instead
             trainer.enable_progress_bar = False
-        for logger in trainer.logger if isinstance(trainer.logger, list) else []:
-            if "save_dir" in logger.init_args:
-                logger.init_args.save_dir = trainer.default_root_dir
-            if "labels" in logger.init_args:
-                logger.init_args.labels = asdict(self.labels)
+        for logger in trainer.logger if isinstance(trainer.logger, list) else [trainer.logger]:
+            arguments: Any = getattr(logger, "init_args", {})  # Lightning takes True and False, too
+            if "save_dir" in arguments:
+                arguments.save_dir = trainer.default_root_dir
+            if "labels" in arguments:
+                arguments.labels = asdict(self.labels)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks of every run and atomic checkpoints.

@@ -174,7 +174,9 @@ def test_a_cross_validation_without_wandb_makes_no_run_of_it(two_folds, in_this_
     monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
     off = ["--trainer.logger", "fer_lightning.CurvesLogger"]
     assert main(["cv", "ceflnet_dfew", "--folds", "1", *TINY, "--trainer.max_epochs", "1", *off]) == 0
-    assert not (ExperimentRequest("ceflnet_dfew").run.path.parent / "cv" / "wandb_id.txt").exists()
+    run = ExperimentRequest("ceflnet_dfew").run
+    assert not (run.path.parent / "cv" / "wandb_id.txt").exists()
+    assert run.curves.exists(), "a logger alone writes into the run's folder, too"
 
 
 def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_process, capsys, monkeypatch):
