@@ -4,15 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import pytorch_lightning as L
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from data_modules.labels import SEVEN
 from fer_lightning import S2D, CLIPTower, FrameBackbone
 from fer_lightning.architectures.s2d import TemporalAdapter
 from fer_lightning.training.cost import count_parameters, multiply_adds
+from tests.learning import learned_parts
 from tests.models import Case, random_batch, small_backbone
 from tests.plain_clip import norm
 from tests.plain_transformer import numbers, plain_attention
@@ -157,14 +156,4 @@ def test_it_learns_what_shows():
     """Bright clips from dark ones, by the trainer; the image model stays as it was."""
     torch.manual_seed(0)
     model = small(names=("anger", "joy"), optimizer=lambda groups: torch.optim.AdamW(groups, lr=3e-3))
-    batch = random_batch(16, FRAMES)
-    batch.label.remainder_(2)
-    batch.face.floor_divide_(2)
-    batch.face[batch.label == 1] += 128
-    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = L.Trainer(max_epochs=30, accelerator="cpu", enable_model_summary=False, **quiet)
-    trainer.fit(model, DataLoader([batch], batch_size=None))
-    assert (model.eval()(batch).logits.argmax(dim=1) == batch.label).all()
-    moved = {name for name, parameter in model.named_parameters() if not parameter.equal(before[name])}
-    assert moved == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    learned_parts(model, FRAMES)
