@@ -69,11 +69,8 @@ def loading_speeds(clips: int, repeats: int) -> dict[str, float]:
 
 def _loaders(folder: Path, count: int) -> dict[str, Callable[[], object]]:
     """Writes the same clips as image files and into a store; returns what loads a batch of them each way."""
-    from fer_lightning.bench.store import (
-        clips_to_store,
-        write_clip,
-        write_images,
-    )  # needs PyAV; `waiting_share` does not
+    # needs PyAV, which `waiting_share` does not
+    from fer_lightning.bench.store import clips_to_store, write_clip, write_images
 
     store, clips, images = ClipStore(folder / "store"), [], []
     for number, crops in enumerate(islice(clips_to_store(STORED), count)):
