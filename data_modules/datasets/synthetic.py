@@ -2,11 +2,12 @@
 
 import os
 from abc import abstractmethod
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from data_modules.datasets.dataset import Unit, VideoDataset, data_root
+from data_modules.datasets.dataset import SplitCount, Unit, VideoDataset, data_root
 from data_modules.datasets.folds import fold_number
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
@@ -55,6 +56,12 @@ class RenderedDataset(VideoDataset):
     def folder(self) -> Path:
         """The subfolder of these settings."""
         return (self.root or data_root() / self.name) / self.variant
+
+    @property
+    def counts(self) -> tuple[SplitCount, ...]:
+        """The numbers of clips that are rendered."""
+        emotions = Counter(settings.emotion for settings, _ in self.wanted())
+        return (SplitCount.from_pairs("", *sorted(emotions.items())),)
 
     @abstractmethod
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:

@@ -1,7 +1,7 @@
 """`fer reproduce`: trains what a paper's table lacks, and writes the table with published values and ours."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,8 @@ from data_modules.utils.text import counted
 from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
 from fer_lightning.cli.parsing import CommandParser, with_choices
 from fer_lightning.experiments.system import data_file, data_names
-from fer_lightning.tables.estimate import Durations, estimate
 from fer_lightning.tables.leaderboard import LEADERBOARD
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
-from fer_lightning.tables.results import RowResult, results_folder
 from fer_lightning.tables.table import known_tables
 
 if TYPE_CHECKING:
@@ -80,16 +78,14 @@ def main(arguments: list[str]) -> int:
         raise ValueError("--hours is for rows one after another; on a cluster, expected --job-options timeout_min=M")
 
     # what follows takes seconds to import, so names are checked before
-    from fer_lightning.tables.files import read_stored
     from fer_lightning.tables.reproduce import check
 
     status = 0
     for name, asked in zip(names, requests, strict=True):
         if options.dry_run:
             rows = plan(asked)
-            first = next((planned for planned in rows if planned.requests), None)
             check([planned for planned in rows if planned.requests])
-            print_plan(name, rows, read_stored(asked, results_folder(asked, first)).results)
+            print_plan(name, rows)
         else:
             status = max(status, make(asked, cluster, options.hours))
     return status
@@ -138,7 +134,7 @@ def make(asked: TableRequest, cluster: "Cluster | None" = None, hours: float | N
         print_table(stored)
         print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
     if outcome.left:
-        print_plan(asked.name, outcome.left, stored.results)
+        print_plan(asked.name, outcome.left)
     return 1 if outcome.failed else 0
 
 
@@ -160,14 +156,15 @@ def print_table(stored: "StoredTable") -> None:
         console.print(f"- {note}", markup=False, highlight=False)
 
 
-def print_plan(name: str, rows: Sequence[PlannedRow], results: Mapping[str, RowResult] | None = None) -> None:
-    """Prints what would be trained for the rows of a table, and how long that may take.
+def print_plan(name: str, rows: Sequence[PlannedRow]) -> None:
+    """Prints what would be trained for the rows of a table, how long that may take, and what that is known from.
 
     Args:
         name: of the table.
         rows: its rows.
-        results: name of a row -> the results that it has left.
     """
+    from fer_lightning.tables.estimate import Durations, estimate  # takes seconds to import
+
     table, durations = Table(title=name), Durations()
     for column in ("row", "experiment", "runs", "finished", "starts from variants", "time"):
         table.add_column(column)
@@ -177,7 +174,7 @@ def print_plan(name: str, rows: Sequence[PlannedRow], results: Mapping[str, RowR
             table.add_row(planned.row.name, reason, "", "", "", "")
             continue
         variants = sorted({request.run.path.parent.name for request in planned.required})
-        time = estimate([planned], results, durations).written() if planned.missing else ""
+        time = estimate([planned], durations).written() if planned.missing else ""
         experiment = planned.requests[0].run.path.parent.name
         table.add_row(
             planned.row.name,
@@ -188,5 +185,7 @@ def print_plan(name: str, rows: Sequence[PlannedRow], results: Mapping[str, RowR
             time,
         )
     Console(width=max(120, Console().width)).print(table)
-    missing = sum(len(planned.missing) for planned in rows)
-    print(f"{name}: {counted(missing, 'run')} missing, {estimate(rows, results, durations).written()} on one device")
+    missing, total = sum(len(planned.missing) for planned in rows), estimate(rows, durations)
+    print(f"{name}: {counted(missing, 'run')} missing, {total.written()} on one device, with what they start from")
+    for reason in total.reasons():
+        print(f"- {reason}")

@@ -1,16 +1,31 @@
-"""How long the runs of a table may take, from how long similar runs took."""
+"""How long the runs of a table may take, from how long similar runs and the systems' training steps took."""
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
 
+from data_modules.datasets.dataset import DatasetNotFoundError
+from data_modules.utils.text import counted
+from fer_lightning.ensemble.order import steps
+from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import Size
 from fer_lightning.paths import runs_root
-from fer_lightning.tables.model_costs import comparable, read_costs
+from fer_lightning.tables.model_costs import ModelCost, comparable, read_costs
 from fer_lightning.tables.plan import PlannedRow
-from fer_lightning.tables.results import RowResult
+from fer_lightning.tables.results import kept_results
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a run may take, in seconds, and what says so."""
+
+    seconds: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -18,80 +33,141 @@ class Estimate:
     """How long some runs may take.
 
     Args:
-        seconds: of those whose time could be estimated.
-        known: their number.
-        unknown: number of the others, of whose system no run is finished at that size.
+        known: of each run whose time could be estimated.
+        unknown: the other runs, about whose system nothing is known at that size.
     """
 
-    seconds: float
-    known: int
-    unknown: int
+    known: tuple[Duration, ...]
+    unknown: tuple[ExperimentRequest, ...]
+
+    @property
+    def seconds(self) -> float:
+        """The time of the runs whose time could be estimated."""
+        return sum(each.seconds for each in self.known)
 
     def written(self) -> str:
         """Returns the estimate as text."""
         hours = f"about {self.seconds / 3600:.1f} h" if self.known else "time unknown"
-        return f"{hours}, {self.unknown} of unknown length" if self.known and self.unknown else hours
+        return f"{hours}, {len(self.unknown)} of unknown length" if self.known and self.unknown else hours
+
+    def reasons(self) -> Iterator[str]:
+        """Yields sentences about what the estimate is made of, and what is missing for the runs of unknown length."""
+        for source, runs in Counter(each.source for each in self.known).items():
+            yield f"The time of {counted(runs, 'run')} is that of {source}."
+        for size in sorted({_size(each) for each in self.unknown}):
+            unknown = [each.system for each in self.unknown if _size(each) == size]
+            command = f"fer bench models {' '.join(sorted(set(unknown)))} --size {size}"
+            yield f"The time of {counted(len(unknown), 'run')} is not known; {command} measures their steps."
 
 
-def estimate(
-    rows: Sequence[PlannedRow],
-    results: Mapping[str, RowResult] | None = None,
-    durations: "Durations | None" = None,
-) -> Estimate:
-    """Estimates how long the missing runs of some rows take, with the variants that they start from, on one device.
+def estimate(rows: Sequence[PlannedRow], durations: "Durations | None" = None) -> Estimate:
+    """Estimates how long the missing runs of some rows take on one device, with all that they start from and combine.
+
+    Combining the members of an ensemble is left out.
 
     Args:
         rows: the rows.
-        results: name of a row -> the results that it has left, whose runs may be of another machine.
         durations: of the finished runs, if they have been read.
     """
-    left, known = results or {}, durations or Durations()
-    stored = {run.run.path: left.get(planned.row.name) for planned in rows for run in planned.missing}
-    requests = {request.run.path: request for planned in rows for request in (*planned.required, *planned.missing)}
-    missing = [request for request in requests.values() if not request.run.finished]
-    seconds = [known.seconds(request, stored.get(request.run.path)) for request in missing]
-    found = [value for value in seconds if value is not None]
-    return Estimate(sum(found), len(found), len(seconds) - len(found))
+    known = durations or Durations()
+    missing = [request for planned in rows for request in planned.missing]
+    plan = steps(missing, [request for planned in rows for request in planned.required])
+    requests = [step.request for step in plan.values() if not step.request.is_ensemble]
+    found = [(request, known.duration(request)) for request in requests]
+    return Estimate(
+        tuple(duration for _, duration in found if duration),
+        tuple(request for request, duration in found if duration is None),
+    )
+
+
+@dataclass(frozen=True)
+class _Past:
+    """A run that was finished, and the seconds that it took."""
+
+    request: ExperimentRequest
+    seconds: float
+    is_kept: bool = False  # whether it is known of the results that its row has left, and not of its folder
+
+    def is_of_row(self, request: ExperimentRequest) -> bool:
+        """Whether a request is for a run of the same row, perhaps of another fold or seed."""
+        own = self.request.arguments if self.is_kept else self.request.name
+        return self.request.experiment == request.experiment and own == (
+            request.arguments if self.is_kept else request.name
+        )
 
 
 class Durations:
     """How long finished runs took, and the steps of systems that `fer bench models` has measured."""
 
     def __init__(self) -> None:
-        """Reads the finished runs of all experiments, and the file of costs."""
-        self._finished = [(request, request.run.read_info().seconds) for request in _finished()]
-        self._costs = read_costs()
+        """Reads the finished runs of all experiments, the results that rows have left, and the file of costs.
 
-    def seconds(self, request: ExperimentRequest, result: RowResult | None = None) -> float | None:
-        """Returns how many seconds a run may take; None if nothing says so.
-
-        That is the median of the finished runs of its own row, or else of its experiment, or else of its system, at its
-        size; or else of the runs of its row's results; or else, for each second of its work, what finished runs of
-        other systems on the data set took.
-
-        Args:
-            request: the run.
-            result: the results that its row has left.
+        Raises:
+            ValueError: a run's facts, a row's results or the costs are damaged.
         """
-        finished = [(other, seconds) for other, seconds in self._finished if _size(other) == _size(request)]
-        same_row = [seconds for other, seconds in finished if other.run.path.parent == request.run.path.parent]
-        same_experiment = [seconds for other, seconds in finished if other.experiment == request.experiment]
-        same_system = [seconds for other, seconds in finished if other.system == request.system]
-        for alike in (same_row, same_experiment, same_system):
-            if alike:
-                return statistics.median(alike)
-        if result:
-            return statistics.median(run.seconds for run in result.runs)
+        self._past = [*_finished(), *_kept()]
+        self._costs = read_costs()
+        self._clips_of = cache(clips_of)
+
+    def duration(self, request: ExperimentRequest) -> Duration | None:
+        """Returns how long a run may take; None if nothing says so.
+
+        That is the median of the runs that are most alike at its size: of its row, of its experiment, or of its system,
+        whose time grows with the clips and epochs; in each case of runs that are here rather than of kept results. Or
+        else it follows from its measured steps and what the steps of other systems took in finished runs on the data
+        set, or from its steps alone.
+        """
+        sized = [past for past in self._past if _size(past.request) == _size(request)]
+        levels = (
+            ("the same row", [past for past in sized if past.is_of_row(request)]),
+            ("the same experiment", [past for past in sized if past.request.experiment == request.experiment]),
+            ("the same system, by clips and epochs", [past for past in sized if past.request.system == request.system]),
+        )
+        for level, alike in levels:
+            for place, is_kept in (("finished runs", False), ("kept results", True)):
+                runs = [past for past in alike if past.is_kept == is_kept]
+                if found := [each for past in runs if (each := self._scaled(past, request)) is not None]:
+                    return Duration(statistics.median(found), f"{place} of {level}")
+        return self._by_other_systems(request, sized) or self._by_steps(request)
+
+    def _scaled(self, past: _Past, request: ExperimentRequest) -> float | None:
+        """Returns the seconds of a run as if on the data set of a request; None if their clips are not known."""
+        if past.request.experiment == request.experiment:
+            return past.seconds
+        own, other = self._clips_seen(request), self._clips_seen(past.request)
+        return past.seconds * own / other if own and other else None
+
+    def _clips_seen(self, request: ExperimentRequest) -> int | None:
+        """Returns how many clips a training sees in all of its epochs."""
+        clips = self._clips_of(request.dataset)
+        return clips[0] * _epochs(request) if clips else None
+
+    def _by_other_systems(self, request: ExperimentRequest, sized: Sequence[_Past]) -> Duration | None:
+        here = [past for past in sized if past.request.dataset == request.dataset and not past.is_kept]
+        ratios = [past.seconds / other for past in here if (other := self.work(past.request))]
         work = self.work(request)
-        same_data = [(self.work(other), seconds) for other, seconds in finished if other.dataset == request.dataset]
-        ratios = [seconds / other for other, seconds in same_data if other]
-        return work * statistics.median(ratios) if work and ratios else None
+        if not (work and ratios):
+            return None
+        return Duration(work * statistics.median(ratios), "finished runs of other systems, by their measured steps")
+
+    def _by_steps(self, request: ExperimentRequest) -> Duration | None:
+        cost, clips = self._cost(request), self._clips_of(request.dataset)
+        if cost is None or clips is None or cost.clips_per_second is None:
+            return None
+        forward = _epochs(request) / cost.clips_per_second
+        trained, reported = clips
+        work = self.work(request)
+        seconds = trained * (forward if work is None else work) + reported * forward
+        return Duration(seconds, f"steps measured on {cost.device}, {cost.precision}, without loading or caching")
+
+    def _cost(self, request: ExperimentRequest) -> ModelCost | None:
+        return comparable(self._costs, _size(request)).get(request.system)
 
     def work(self, request: ExperimentRequest) -> float | None:
         """Returns the seconds of the training steps for each clip of the data set, all epochs together, as measured by
         `fer bench models`; None if that has not measured the system.
         """
-        cost = comparable(self._costs, _size(request)).get(request.system)
+        cost = self._cost(request)
         step = cost.step_seconds_per_clip if cost else None
         return None if step is None else step * _epochs(request)
 
@@ -100,10 +176,28 @@ class Durations:
 
         def key(planned: PlannedRow) -> tuple[float, float]:
             first = planned.requests[0]
-            seconds, work = self.seconds(first), self.work(first)
-            return math.inf if seconds is None else seconds, math.inf if work is None else work
+            duration, work = self.duration(first), self.work(first)
+            return math.inf if duration is None else duration.seconds, math.inf if work is None else work
 
         return sorted(rows, key=key)
+
+
+def clips_of(data: str) -> tuple[int, int] | None:
+    """Returns how many clips of a data set are trained on, with the inner split, and how many are reported on.
+
+    They are those of a fold of a complete copy, or else of the copy on this machine; None where neither is known.
+    """
+    dataset = build_dataset(data)
+    clips = {count.split: count.clips for count in dataset.counts}
+    if not clips:
+        try:
+            clips = Counter(record.split for record in dataset.records())
+        except DatasetNotFoundError:
+            return None
+    if "" in clips:  # all splits together
+        reported = clips[""] // dataset.folds
+        return clips[""] - reported, reported
+    return clips["train"] + clips.get("inner", 0), clips["test"]
 
 
 def _size(request: ExperimentRequest) -> Size:
@@ -111,12 +205,13 @@ def _size(request: ExperimentRequest) -> Size:
 
 
 def _epochs(request: ExperimentRequest) -> int:
-    """Returns the number of epochs that the last layer of a request's settings names."""
-    found = ((layer.content.get("trainer") or {}).get("max_epochs") for layer in reversed(request.layers()))
-    return next((int(epochs) for epochs in found if epochs is not None), 0)
+    """Returns the number of epochs of a request's arguments, or that the last layer of its settings names."""
+    stated = dict(pairwise(request.arguments)).get("--trainer.max_epochs")
+    layers = ((layer.content.get("trainer") or {}).get("max_epochs") for layer in reversed(request.layers()))
+    return next((int(epochs) for epochs in (stated, *layers) if epochs is not None), 0)
 
 
-def _finished() -> Iterator[ExperimentRequest]:
+def _finished() -> Iterator[_Past]:
     """Yields the finished runs of experiments; other folders of runs are passed over."""
     for path in sorted(runs_root().glob("*/*-*/run.json")):
         try:
@@ -125,4 +220,17 @@ def _finished() -> Iterator[ExperimentRequest]:
         except (FileNotFoundError, ValueError):
             continue
         if is_run:
-            yield request
+            yield _Past(request, request.run.read_info().seconds)
+
+
+def _kept() -> Iterator[_Past]:
+    """Yields the runs of all rows that have left results; those of systems that exist no more are passed over."""
+    for result in kept_results():
+        size: Size = "small" if result.size == "small" else "paper"
+        request = ExperimentRequest(result.experiment, size=size, arguments=result.arguments)
+        try:
+            is_known = bool(request.names)
+        except FileNotFoundError:
+            continue
+        for run in result.runs if is_known else ():
+            yield _Past(replace(request, fold=run.fold, seed=run.seed), run.seconds, is_kept=True)

@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fer_lightning.evaluation.metrics import Scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.system import experiments_folder, installed_experiments
 from fer_lightning.tables.plan import PlannedRow, TableRequest
+from fer_lightning.tables.verdicts import FILE as CLAIMS
 
 WATCHED = "watched/war"
 """The accuracy on the reported split after each epoch, if it was watched; it chose nothing."""
@@ -270,6 +271,18 @@ def _with_tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with_tuples(each) for key, each in value.items()}
     return tuple(_with_tuples(each) for each in value) if isinstance(value, list) else value
+
+
+def kept_results() -> Iterator[RowResult]:
+    """Yields the results of all rows of all tables and ablations.
+
+    Raises:
+        ValueError: a file is damaged; the message names it.
+    """
+    for folder in (*table_folders(), *(path for path in sorted(ablations_folder().glob("*")) if path.is_dir())):
+        for path in sorted(folder.glob("*.json")):
+            if path.name != CLAIMS and (result := read_result(folder, path.stem)):
+                yield result
 
 
 def read_predictions(folder: Path, row: str) -> PredictionTable | None:

@@ -196,13 +196,13 @@ def test_in_a_given_time_the_cheapest_rows_come_first_and_the_rest_is_planned(tr
     finish(ExperimentRequest("lmed_synthetic_wild"), 0)
     durations = Durations()
     work = {name: durations.work(ExperimentRequest(f"{name}_synthetic_wild")) for name in ("lmed", "fan")}
-    seconds = durations.seconds(ExperimentRequest("fan_synthetic_wild"))
-    assert seconds == pytest.approx(60 * work["fan"] / work["lmed"])
+    duration = durations.duration(ExperimentRequest("fan_synthetic_wild"))
+    assert duration.seconds == pytest.approx(60 * work["fan"] / work["lmed"])
     assert main(["reproduce", WILD, *rows, "--hours", "0"]) == 0
     said = capsys.readouterr().out
     assert not trained
     assert f"{WILD}: 2 runs missing, about" in said.replace("\n", " ")
-    enough = durations.seconds(ExperimentRequest("frame_average_synthetic_wild")) / 3600 * 1.1
+    enough = durations.duration(ExperimentRequest("frame_average_synthetic_wild")).seconds / 3600 * 1.1
     assert main(["reproduce", WILD, *rows, "--hours", str(enough)]) == 0
     assert trained == ["frame_average"]
     assert f"{WILD}: 1 run missing, about" in capsys.readouterr().out.replace("\n", " ")

@@ -240,7 +240,7 @@ def test_a_dry_run_trains_nothing_and_says_what_it_would(table, trained, capsys)
     assert "constant" in said
     finish(plan(TableRequest(table))[2].requests[0], 1.0)
     assert main(["reproduce", table, "--seeds", "0", "1", "--dry-run"]) == 0
-    assert "3 runs missing, about 0.0 h on one device" in capsys.readouterr().out.replace("\n", "")
+    assert "3 runs missing, about 0.0 h, 2 of unknown length on one device" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_the_time_of_a_row_may_be_that_of_its_results(table, trained, tmp_path, capsys):
@@ -250,7 +250,7 @@ def test_the_time_of_a_row_may_be_that_of_its_results(table, trained, tmp_path, 
         path.write_text(path.read_text().replace('"seconds": 0.0', '"seconds": 7200.0'))
     capsys.readouterr()
     assert main(["reproduce", table, "--seeds", "0", "1", "--dry-run"]) == 0
-    assert "4 runs missing, about 8.0 h on one device" in capsys.readouterr().out.replace("\n", "")
+    assert "4 runs missing, about 8.0 h, 2 of unknown length on one device" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_settings_are_kept_without_what_differs_between_a_rows_runs(table):
