@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import Dataset
 
+from data_modules.datasets.apex_frames import ApexFrames, apex_intensity
 from data_modules.labels import vote_shares
 from data_modules.loading.batch import AUDIO_INPUTS, ClipBatch, ClipSample, collate, modalities_for
 from data_modules.loading.batch_sampler import Draw
@@ -40,6 +41,12 @@ class Clip:
     usable: bool = True  # whether it has at least one input of the model
     reason: str = ""  # why it is not usable
     votes: tuple[float, ...] | None = None  # (C,) shares of the annotators' votes; None in a data set without votes
+    apexes: ApexFrames | None = None  # as somebody has marked them; None in a data set without such a table
+
+    @property
+    def has_intensity(self) -> bool:
+        """Whether the expression's intensity is a field of its batches, perhaps unknown in this clip."""
+        return bool(self.record.truth) or self.apexes is not None
 
 
 def check_usable(clip: ClipSummary, inputs: frozenset[str], missing_audio: Mapping[str, str]) -> tuple[bool, str]:
@@ -70,6 +77,7 @@ def find_clips(
     inputs: frozenset[str],
     audio_cache: AudioCache,
     dataset: str,
+    apexes: Mapping[str, ApexFrames] | None = None,
 ) -> list[Clip]:
     """Match the records of a data set with the contents of its store.
 
@@ -80,6 +88,7 @@ def find_clips(
         inputs: the fields that the model requests.
         audio_cache: the inputs that are made from audio.
         dataset: name of the data set, for error messages.
+        apexes: clip id -> the apexes that somebody has marked; None if the data set has no table of them.
 
     Raises:
         ValueError: a clip is not prepared, or its emotion is not in the class list.
@@ -106,6 +115,7 @@ def find_clips(
             labels[record.emotion],
             *check_usable(index[record.clip_id], inputs, missing_audio),
             votes=_vote_shares(record, class_names) if has_votes else None,
+            apexes=None if apexes is None else apexes.get(record.clip_id, ()),
         )
         for record in records
     ]
@@ -220,7 +230,7 @@ class ClipDataset(Dataset[ClipSample]):
         of_clip = [each for each in modalities if isinstance(each, ClipModality)]
         selections = [self._select(faces, view) for view in views] if len(faces) else []
         if selections:
-            frames = self._frame_fields(faces, selections, of_frames)
+            frames = self._frame_fields(clip, faces, selections, of_frames)
         else:
             frames = self._faceless_fields(clip, num_views, of_frames)
         sample = ClipSample(
@@ -249,10 +259,12 @@ class ClipDataset(Dataset[ClipSample]):
         return self.cache.read(clip.record.clip_id, view.group, view.number) if self.cache else CachedFeatures()
 
     def _frame_fields(
-        self, faces: FaceSequence, selections: Sequence[FrameSelection], modalities: Sequence[FrameModality]
+        self, clip: Clip, faces: FaceSequence, selections: Sequence[FrameSelection], modalities: Sequence[FrameModality]
     ) -> dict[str, Any]:
         """Load the (S, T, ...) fields of a clip with faces."""
         positions, intensity = np.stack([each.positions for each in selections]), faces.optional("intensity")
+        if clip.apexes is not None:
+            intensity = apex_intensity(clip.apexes, faces.frame_index)
         return {
             "mask": torch.ones(positions.shape, dtype=torch.bool),
             "frame_index": torch.from_numpy(faces.frame_index[positions]),
@@ -280,7 +292,7 @@ class ClipDataset(Dataset[ClipSample]):
         """Return the (S, T, ...) fields of a clip without a face; the mask excludes all of its frames."""
         frames = len(self.sampler(1, None))  # one if the number of frames varies
         # not None if the clips with a face have an intensity, because the batch has it only if all samples do
-        intensity = torch.full((num_views, frames), torch.nan) if clip.record.truth else None
+        intensity = torch.full((num_views, frames), torch.nan) if clip.has_intensity else None
         return {
             "mask": torch.zeros(num_views, frames, dtype=torch.bool),
             "frame_index": torch.full((num_views, frames), -1),

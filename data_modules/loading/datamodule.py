@@ -10,6 +10,7 @@ from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from data_modules.audio.settings import AudioSettings
+from data_modules.datasets.apex_frames import apex_frames
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.splits import join_inner, mark_inner_split
 from data_modules.loading.batch import AUDIO_INPUTS, ClipSample, modalities_for
@@ -173,7 +174,8 @@ class VideoDataModule(L.LightningDataModule):
         """Read the manifest and the index of the store, and split off the inner split.
 
         Raises:
-            ValueError: the emotion of a clip is not in the class list, or its faces are not prepared.
+            ValueError: the emotion of a clip is not in the class list, its faces are not prepared, or the table of
+                apexes is damaged.
         """
         if stage == "fit":
             self.features = None  # those of an earlier training belong to other weights
@@ -187,7 +189,10 @@ class VideoDataModule(L.LightningDataModule):
             records = join_inner(records)
         self.store = store_for(self.dataset)
         self.audio_cache = AudioCache.from_store(self.store, self.audio)
-        self.clips = find_clips(records, self.store, self.class_names, self.inputs, self.audio_cache, self.dataset.name)
+        self.clips = find_clips(
+            *(records, self.store, self.class_names, self.inputs, self.audio_cache, self.dataset.name),
+            apexes=apex_frames(self.dataset),
+        )
 
     def use_features(self, features: FeatureCache) -> None:
         """Have the loaders that are created from now on read these features instead of crops, until the next fit."""
