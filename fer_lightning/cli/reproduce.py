@@ -125,6 +125,7 @@ def make(asked: TableRequest, cluster: "Cluster | None" = None, hours: float | N
     from fer_lightning.tables.files import read_stored, write_text
     from fer_lightning.tables.page import write_page
     from fer_lightning.tables.reproduce import reproduce
+    from fer_lightning.tables.wandb_run import send_table
 
     outcome = reproduce(asked, cluster.train_all if cluster else train_all, cluster is not None, hours)
     for request in outcome.failed:
@@ -133,6 +134,7 @@ def make(asked: TableRequest, cluster: "Cluster | None" = None, hours: float | N
     if stored.has_values:
         print_table(stored)
         print("written: " + ", ".join(map(str, (*write_text(stored), write_page(stored)))))
+        send_table(stored, plan(asked))
     if outcome.left:
         print_plan(asked.name, outcome.left)
     return 1 if outcome.failed else 0

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from data_modules.utils.files import atomic_write
 from fer_lightning.runs.folder import RunFolder
 
-JobType = Literal["train", "ablation", "cv", "ensemble", "evaluate"]
+JobType = Literal["train", "ablation", "cv", "ensemble", "evaluate", "table"]
 NAME = "labels.json"
 MAX_TAG = 64  # characters that Weights & Biases takes
 
@@ -19,7 +19,7 @@ class RunLabels:
 
     Args:
         group: the table or the experiment to which the run belongs.
-        job_type: `train`, `ablation`, `evaluate`, or `cv` and `ensemble`, which sum up other runs.
+        job_type: `train`, `ablation`, `evaluate`, or `cv`, `ensemble` and `table`, which sum up other runs.
         system: the first part of an experiment's name, such as `ceflnet`.
         data: name of the data set.
         size: `small` or `paper`.

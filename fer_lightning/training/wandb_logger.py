@@ -83,7 +83,7 @@ class RunWandbLogger(WandbLogger):
         labels: RunLabels | None = None,
     ) -> None:
         folder, labels, self.lost = Path(save_dir), labels or RunLabels(), False
-        sums_up = labels.job_type in ("cv", "ensemble", "evaluate")
+        sums_up = labels.job_type in ("cv", "ensemble", "evaluate", "table")
         self._kept = f"results are in {folder}" if sums_up else f"curves are in {RunFolder(folder).curves}"
         try:
             if mode == "auto":

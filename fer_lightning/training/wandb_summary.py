@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases that are made of others: a cross-validation, an ensemble, an evaluation."""
+"""Runs of Weights & Biases that are made of others: a cross-validation, an ensemble, an evaluation, a table."""
 
 from collections.abc import Mapping
 from pathlib import Path
