@@ -32,6 +32,21 @@ class Required:
 
 
 @dataclass(frozen=True)
+class Point:
+    """Where a row stands in the paper's figure.
+
+    Args:
+        axis: what the horizontal axis is, such as `number of clips`; each axis is a figure of its own.
+        at: the row's place on it.
+        line: name of the line that the row's value is a point of.
+    """
+
+    axis: str
+    at: float
+    line: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A row of a table.
 
@@ -50,6 +65,7 @@ class Row:
         published: column -> value as printed: metrics in per cent, parameters and multiply-adds as counts.
         deviation: column -> the printed ± value.
         decoded: the published accuracy as `k/N` clips, where it decodes.
+        point: where the row stands in the paper's figure; None if it has no such place.
         note: what a reader should know about the row, such as what differs from the paper.
         missing: why the row cannot be run, or with `small`, why it cannot at paper size; empty if it can.
 
@@ -69,6 +85,7 @@ class Row:
     published: dict[str, float | str] = field(default_factory=dict)
     deviation: dict[str, float] = field(default_factory=dict)
     decoded: str = ""
+    point: Point | None = None
     note: str = ""
     missing: str = ""
 
