@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import system_file
+from fer_lightning.tables.table import read_table
 
 SGD, ADAM = "torch.optim.SGD", "torch.optim.Adam"
 PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau"
@@ -128,14 +130,31 @@ CEFLNET = {  # Liu et al., 2022 (004)
     "data.size": (224, "section 4.1"),
     "model.form": ("paper", "section 3"),
 }
+VSHNN = SARNN | {
+    "model.substitution": (3, "section 3.4, K"),
+    "model.auxiliary": (0.5, "section 5.2.2, lambda"),
+    "model.scene.size": (112, "section 5.2.2"),
+    "model.scene.frozen": (True, "section 5.2.2"),
+}
+LANDMARKS = {
+    "model.fusion.descriptor": ("lmed_cf", "section 4.1"),
+    "model.fusion.frames": (16, "section 5.2.4, N"),
+}
+SPOKEN = {  # Li et al., 2019 (002)
+    "data.audio.reduce_noise": (True, "section 2, background noise"),
+    "data.audio.speech": (True, "section 2, useful speech"),
+}
 VALUES: dict[str, dict[str, tuple[object, str]]] = {
-    "vshnn_afew": SARNN
-    | {
-        "model.substitution": (3, "section 3.4, K"),
-        "model.auxiliary": (0.5, "section 5.2.2, lambda"),
-        "model.scene.size": (112, "section 5.2.2"),
-        "model.scene.frozen": (True, "section 5.2.2"),
-    },
+    "vshnn_afew": VSHNN,
+    "vshnn_ic_afew": VSHNN | LANDMARKS,
+    "vshnn_ws_afew": VSHNN | LANDMARKS | {"model.fusion.modules": (3, "section 5.2.4")},
+    "vshnn_ws_ckplus": VSHNN | LANDMARKS | {"model.fusion.modules": (2, "section 5.2.4")},
+    "vshnn_lrmf_mmi": VSHNN
+    | LANDMARKS
+    | {"model.fusion.modules": (2, "section 5.2.4"), "model.fusion.attention": (False, "section 5.3.6")},
+    "vshnn_lrmaf_afew": VSHNN
+    | LANDMARKS
+    | {"model.fusion.modules": (3, "section 5.2.4"), "model.fusion.attention": (True, "section 4.2.3")},
     "cnn_gru_afew": SARNN,
     "c3d_afew": {
         "model.hidden": (2048, "section 5.2.2"),
@@ -208,7 +227,13 @@ VALUES: dict[str, dict[str, tuple[object, str]]] = {
     },
     "bimodal_resnet18_afew": {"model.layers": (2, "section 2"), "data.sampler.frames": (16, "section 3")},
     "bimodal_densenet121_afew": {"model.layers": (2, "section 2"), "data.sampler.frames": (4, "section 3")},
-    "static_vote_afew": {"data.sampler.frames": (16, "section 3")},
+    "static_vote_afew": {
+        "data.sampler.frames": (16, "section 3"),
+        "model.start_from": ("run:vgg16_affectnet", "section 2"),
+    },
+    "spectrogram_afew": SPOKEN | {"data.audio.size": (224, "section 3")},
+    "opensmile_is09_afew": SPOKEN | {"data.audio.functionals": ("is09", "section 2, 384 values")},
+    "opensmile_is10_afew": SPOKEN | {"data.audio.functionals": ("is10", "section 2, 1582 values")},
     "ecnn_fsa_afew": ECNN_VIDEO | {"model.scale": (0.1, "table 1, s"), "model.dropout": (0.5, "table 1")},
     "ecnn_fsa_ckplus_neutral": ECNN_VIDEO | {"model.scale": (0.1, "table 1, s"), "model.dropout": (0.5, "table 1")},
     "cnn_lstm_afew": ECNN_VIDEO,
@@ -334,6 +359,20 @@ def test_an_experiment_has_the_papers_values(experiment):
             assert found, f"{key}: {place}"
         else:
             assert found == value, f"{key}: {place}"
+
+
+def test_fusions_and_ensembles_have_the_papers_numbers():
+    """Lee et al., section 4.2.2, alpha; Do et al., section 5, T; Li et al., section 2, the order of the weights."""
+    alpha = "--model.init_args.fusion.init_args.alpha"
+    for table, value in (("vshnn_10", "0.6"), ("vshnn_12", "0.5"), ("vshnn_13", "0.5")):
+        assert read_table(table).row("vshnn_ws").arguments == (alpha, value)
+    selection = read_ensemble(ExperimentRequest("context_ensemble_afew")).settings
+    assert (selection.method.max_models, len(selection.members)) == (5, 9)
+    weights = ("--ensemble.method", "FixedWeights", "--ensemble.method.weights", "[.88,.34,.22,.06,.3]")
+    fused = read_ensemble(ExperimentRequest("bimodal_fusion_afew", name="paper_weights", arguments=weights)).settings
+    names = ("bimodal_vggface", "bimodal_resnet18", "bimodal_densenet121", "static_vote", "bimodal_audio")
+    assert tuple(member.system for member in fused.members) == names
+    assert " ".join(weights) in system_file("bimodal_fusion").read_text()
 
 
 @pytest.mark.parametrize("experiment", VALUES)
