@@ -1,4 +1,4 @@
-"""Every override that a read-me or a comment in an experiment's file documents is one that the command line takes."""
+"""Every override that a read-me, a table's note or a comment documents is one that the command line takes."""
 
 import re
 import shlex
@@ -11,9 +11,10 @@ import pytest
 from data_modules.labels import SEVEN
 from fer_lightning.cli.train import parse
 from fer_lightning.ensemble.training import resolved
-from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.request import ExperimentRequest, fits
 from fer_lightning.experiments.shapes import build_without_memory
-from fer_lightning.experiments.system import experiments_folder
+from fer_lightning.experiments.system import data_names, experiments_folder, system_names
+from fer_lightning.tables.table import read_table, table_names
 from tests.experiments.test_experiments import on_any_data
 
 ROOT = experiments_folder().parent
@@ -46,8 +47,25 @@ def in_systems() -> Iterator[Documented]:
                 yield Documented(f"{path.name}:{number}", request)
 
 
+def in_tables() -> Iterator[Documented]:
+    for name in table_names():
+        table = read_table(name)
+        for row in (row for row in table.rows if row.system):
+            for found in LINE.findall(f"{table.note} {row.note}"):
+                experiment = f"{row.system}_{row.data or table.data}"
+                yield Documented(name, parse([experiment, "--size", "paper", *shlex.split(found)]))
+
+
+def in_data_sets() -> Iterator[Documented]:
+    for name in data_names():
+        for number, line in enumerate((experiments_folder() / "data" / f"{name}.yaml").read_text().splitlines(), 1):
+            for found in LINE.findall(comment(line)):
+                system = next(system for system in system_names() if fits(ExperimentRequest(f"{system}_{name}")))
+                yield Documented(f"{name}.yaml:{number}", parse([f"{system}_{name}", *shlex.split(found)]))
+
+
 def in_read_mes() -> Iterator[Documented]:
-    pages = [ROOT / "docs" / "protocol.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+    pages = [ROOT / "docs" / "protocol.md", *sorted((ROOT / "docs").glob("guides/*.md"))]
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "experiments" / "README.md", *pages):
         for number, line in enumerate(path.read_text().splitlines(), 1):
             commands = list(COMMAND.finditer(line))
@@ -61,7 +79,7 @@ def in_read_mes() -> Iterator[Documented]:
                 yield Documented(f"{path.name}:{number}", parse(["ceflnet_dfew", *shlex.split(found)]))
 
 
-FOUND = [*in_systems(), *in_read_mes()]
+FOUND = [*in_systems(), *in_tables(), *in_data_sets(), *in_read_mes()]
 
 
 def settings(request: ExperimentRequest) -> dict:
@@ -94,6 +112,7 @@ def test_a_wrong_line_would_be_found():
     ]
     places = {each.place.partition(":")[0] for each in FOUND}
     assert {"bimodal_fusion.yaml", "context_pyramid.yaml", "ecnn_fsa.yaml", "cnn_lstm.yaml", "README.md"} <= places
+    assert {"context_3", "context_4", "ravdess_audio.yaml"} <= places
     assert len(FOUND) >= 25
     stated = sum(text.count("--model.") for text in map(Path.read_text, (experiments_folder() / "systems").glob("*")))
     words = [word for each in in_systems() for word in each.request.arguments if word.startswith("--model.")]
