@@ -21,7 +21,7 @@ from data_modules.faces.lengthening import lengthen_faces
 from data_modules.faces.main_face import MainFace, TrackedBox
 from data_modules.faces.models import FaceModels
 from data_modules.faces.other_faces import frames_of_others
-from data_modules.faces.people import inner_colours, locate_people
+from data_modules.faces.people import inner_colours, locate_main, locate_people
 from data_modules.faces.persons import PersonFinder, PersonLocator
 from data_modules.faces.settings import FaceSettings
 from data_modules.faces.tracking import FaceTracker
@@ -88,6 +88,7 @@ class FaceLocations:
     faces: FaceLocator
     persons: PersonLocator | None = None
     others: NDArray[np.int64] | None = None  # (K,) frames with somebody who is not located; None if not known
+    cuts: NDArray[np.int64] | None = None  # (S,) frames with which a shot begins, as far as looked at; likewise
 
 
 class FaceExtractor:
@@ -128,15 +129,17 @@ class FaceExtractor:
         yield from (face for _, face in self.crop(source, locations, annotations))
 
     def locate(
-        self, source: VideoSource, annotations: ClipAnnotations, everybody: bool = False
+        self, source: VideoSource, annotations: ClipAnnotations, everybody: bool = False, shots: bool = False
     ) -> Generator[float, None, list[FaceLocations]]:
         """Locates faces in each frame; yields the progress, from 0 to 0.5, and returns the locations of each person.
 
         Args:
             source: the clip.
             annotations: of the clip.
-            everybody: locate everybody whom the detector finds, the person of the main face first; tracking begins anew
-                at shot changes, see `people`. Otherwise, or without a detector, there is one person.
+            everybody: locate everybody whom the detector finds, the person of the main face first, and find shot
+                changes. Otherwise, or without a detector, there is one person.
+            shots: find shot changes, at which tracking begins anew: who is seen after one is the person of the main
+                face only where it is sure, see `people`. The clips of data sets are of one shot.
 
         Raises:
             UnreadableVideoError: no frame can be decoded.
@@ -154,11 +157,12 @@ class FaceExtractor:
         known = None if models.faces else self._annotated(source, annotations)
         if known is not None and persons is None:
             return [FaceLocations(known)]
-        describe = inner_colours if everybody and models.embedder is None else None
+        shots |= everybody
+        describe = inner_colours if shots and models.embedder is None else None
         max_gap = max(settings.max_gap, 3 * settings.every)
         tracker = FaceTracker(settings.tracking, models.embedder, describe, max_gap=max_gap)
         looks = source.frames(every=settings.every)
-        marked = with_cuts(looks, settings.every) if everybody else ((*look, False) for look in looks)
+        marked = with_cuts(looks, settings.every) if shots else ((*look, False) for look in looks)
         length = max(1, min(BATCH, BATCH_PIXELS // (source.width * source.height)))
         for batch in _batches(marked, length):
             frames = [frame for _, frame, _ in batch]
@@ -179,10 +183,12 @@ class FaceExtractor:
         elif everybody:
             found += locate_people(tracker, size, settings.every, source.fps, settings.max_gap)
         else:
-            main = MainFace(tracker, size, settings.every, settings.max_gap)
+            locate_one = locate_main if shots else MainFace
+            main = locate_one(tracker, size, settings.every, settings.max_gap)
             found = [main]
             others = frames_of_others(tracker, main, size, settings.every, source.fps, settings.max_gap)
-        return [FaceLocations(faces, persons.located(faces) if persons else None, others) for faces in found]
+        cuts = np.array(tracker.cuts, np.int64) if shots else None
+        return [FaceLocations(faces, persons.located(faces) if persons else None, others, cuts) for faces in found]
 
     def _annotated(self, source: VideoSource, annotations: ClipAnnotations) -> FaceLocator:
         """Returns faces that are known without a detector."""

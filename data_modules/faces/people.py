@@ -5,6 +5,7 @@ counts as a new one, as two persons in one row of a table are worse than one per
 """
 
 import logging
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from data_modules.faces.appearance import Vector, colour_histograms
 from data_modules.faces.detection import Detection
-from data_modules.faces.main_face import TrackedBox, candidates
+from data_modules.faces.main_face import TrackedBox, candidates, tracks_of_one
 from data_modules.faces.track import Track
 from data_modules.faces.tracking import FaceTracker
 from data_modules.video.source import Frame
@@ -81,14 +82,55 @@ def locate_people(
     Raises:
         ValueError: the tracker was made with `record=False`.
     """
-    ordered = candidates(tracker, frame_size)
-    limit = settings.embedding if tracker.embeds else settings.colour
     least = min(settings.seconds * fps / every, tracker.looks / 2)
-    first, *others = [[ordered[i] for i in group] for group in groups_of(ordered, limit, settings.ratio)] or [[]]
+    first, *others = _tracks_of_each(tracker, frame_size, settings)
     people = [first, *(group for group in others if sum(map(len, group)) >= least)]
     if len(people) > settings.most:
         log.warning("%d people were found; the first %d are kept", len(people), settings.most)
     return [TrackedBox(tracker, group, every, max_gap) for group in people[: settings.most]]
+
+
+def locate_main(
+    tracker: FaceTracker,
+    frame_size: tuple[int, int],
+    every: int,
+    max_gap: int = 15,
+    settings: PeopleSettings = DEFAULT_PEOPLE,
+) -> TrackedBox:
+    """Locates the person of a clip's main face in every frame, across cuts only where it is sure who it is.
+
+    The tracks of the first of `locate_people` say in which shots the person is. Within each of these shots, further
+    tracks are joined as in `MainFace`, as who is lost for a moment between two cuts is rarely somebody else.
+
+    Args:
+        tracker: see `locate_people`.
+        frame_size: (width, height) in pixels.
+        every: the tracker saw every n-th frame.
+        max_gap: see `TrackedBox`.
+        settings: when two tracks are of one person.
+
+    Raises:
+        ValueError: the tracker was made with `record=False`.
+    """
+    sure = {track.number for track in _tracks_of_each(tracker, frame_size, settings)[0]}
+    shots: list[list[Track]] = [[] for _ in range(len(tracker.cuts) + 1)]
+    for track in candidates(tracker, frame_size):
+        shots[bisect(tracker.cuts, track.first_frame)].append(track)
+    terms = tracker.settings.appearance[: 1 + tracker.embeds]  # `inner_colours` are for `groups_of` alone
+    chosen: list[Track] = []
+    for tracks in shots:
+        best = next((track for track in tracks if track.number in sure), None)
+        if best is not None:
+            ordered = [best, *(track for track in tracks if track is not best)]
+            chosen += tracks_of_one(ordered, terms)
+    return TrackedBox(tracker, chosen, every, max_gap)
+
+
+def _tracks_of_each(tracker: FaceTracker, frame_size: tuple[int, int], settings: PeopleSettings) -> list[list[Track]]:
+    """Returns the tracks of each person in temporal order, that of the main face first, who may have none."""
+    ordered = candidates(tracker, frame_size)
+    limit = settings.embedding if tracker.embeds else settings.colour
+    return [[ordered[i] for i in group] for group in groups_of(ordered, limit, settings.ratio)] or [[]]
 
 
 def inner_colours(frame: Frame, face: Detection) -> Vector:

@@ -42,6 +42,7 @@ class FaceTracker:
         looks: number of frames seen.
         last_look: number of the last frame seen, -1 before the first.
         beside_cuts: numbers of the frames seen just before and after the beginning of a shot.
+        cuts: number of the first frame seen of each shot but the first.
 
     Raises:
         ValueError: `max_gap` is negative.
@@ -60,7 +61,7 @@ class FaceTracker:
             raise ValueError(f"found max_gap = {max_gap}; expected at least 0")
         self.settings, self._max_gap = settings or TrackerSettings(), max_gap
         self.detections = DetectionLog() if record else None
-        self.looks, self.last_look, self.beside_cuts = 0, -1, set[int]()
+        self.looks, self.last_look, self.beside_cuts, self.cuts = 0, -1, set[int](), list[int]()
         self._embed, self._describe, self._with_frames = embed, describe, False
         self._ended: list[Track] = []
         self._live: list[Track] = []
@@ -112,6 +113,7 @@ class FaceTracker:
         self._end(self._live)
         self._live = []
         self.beside_cuts |= {self.last_look, index}
+        self.cuts.append(index)
 
     def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:
         if index <= self.last_look:

@@ -36,6 +36,7 @@ class ClipPreparer:
         device: device that the networks run on; by default a GPU if available.
         threads: number of frames that a detector processes in parallel on a CPU.
         everybody: whether each person has a file, see `ClipStore.everybody`, or only that of the main face.
+        shots: whether shot changes are found, see `FaceExtractor.locate`.
 
     Raises:
         DetectorNotFoundError: a package or weights are missing.
@@ -49,8 +50,10 @@ class ClipPreparer:
         device: str | None = None,
         threads: int = 1,
         everybody: bool = False,
+        shots: bool = False,
     ) -> None:
-        self._folder, self._settings, self._store, self._everybody = folder, settings, ClipStore(store), everybody
+        self._folder, self._settings, self._store = folder, settings, ClipStore(store)
+        self._everybody, self._shots = everybody, shots
         self._extractor = FaceExtractor(settings, device, threads)
         self.description = self._extractor.models.description
 
@@ -84,7 +87,7 @@ class ClipPreparer:
     def _with_faces(
         self, source: VideoSource, annotations: ClipAnnotations, summary: ClipSummary, audio: Path | None
     ) -> Generator[float, None, ClipSummary]:
-        locations = yield from self._extractor.locate(source, annotations, self._everybody)
+        locations = yield from self._extractor.locate(source, annotations, self._everybody, self._shots)
         with ExitStack() as files:
             names = [self._store.name_of(summary.clip_id, number) for number, _ in enumerate(locations, start=1)]
             writers = [files.enter_context(self._store.writing(name)) for name in names]
@@ -116,6 +119,7 @@ class ClipPreparer:
                     ),
                     source.timestamps,
                     person.others,
+                    person.cuts,
                 )
                 for name, writer, found, person in zip(names, writers, faces, locations, strict=True)
             )

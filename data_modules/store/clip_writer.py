@@ -57,6 +57,7 @@ class ClipWriter:
         summary: ClipSummary,
         times: NDArray[np.float64] | None = None,
         others: NDArray[np.int64] | None = None,
+        cuts: NDArray[np.int64] | None = None,
     ) -> ClipSummary:
         """Completes the file with the clip's summary.
 
@@ -64,6 +65,7 @@ class ClipWriter:
             summary: the summary; the numbers of faces and the seconds of audio are added. Audio of zeros is dropped.
             times: (T,) times of all frames of the source in seconds.
             others: (K,) numbers of the frames in which somebody else is seen.
+            cuts: (S,) numbers of the frames with which a shot begins.
 
         Returns:
             The completed summary.
@@ -80,8 +82,9 @@ class ClipWriter:
                 )
         if times is not None:
             self._tensors["time"].extend(times)
-        if others is not None and len(others):
-            self._tensors["other_frames"].extend(others)
+        for name, numbers in (("other_frames", others), ("cuts", cuts)):
+            if numbers is not None and len(numbers):
+                self._tensors[name].extend(numbers)
         audio = self._tensors["audio"].count / AUDIO_RATE
         if audio and not self._is_audible:
             self.discard_audio()

@@ -83,6 +83,11 @@ class StoredClip:
         """The (K,) numbers of the frames in which somebody else is seen, ascending; none if nobody looked for them."""
         return self._numbers("other_frames")
 
+    @cached_property
+    def cuts(self) -> NDArray[np.int64]:
+        """The (S,) numbers of the frames with which a shot begins, ascending; none if nobody looked for them."""
+        return self._numbers("cuts")
+
     def _numbers(self, name: str) -> NDArray[np.int64]:
         if name not in self._names:
             return np.zeros(0, np.int64)

@@ -20,6 +20,7 @@ class RecentFaces:
         self.times = np.array([seconds for seconds, _ in frames])
         self.frame_index = np.array([i for i, (_, face) in enumerate(frames) if face is not None], np.int64)
         self.other_frames = np.zeros(0, np.int64)  # the stream knows who else is there
+        self.cuts = np.zeros(0, np.int64)
         self._faces = [face for _, face in frames if face is not None]
         self.summary = ClipSummary("live", len(frames), len(self._faces))
 

@@ -30,6 +30,11 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ),
     ("audio", "0 or 1", "whether there is audio in the row's window"),
     (
+        "cut",
+        "0 or 1",
+        "whether a shot changes within the row's window: the expression may be judged from both sides of the cut",
+    ),
+    (
         "yaw",
         "degrees",
         "mean over the window; positive if the nose points to the right of the picture; empty if unknown",
@@ -67,7 +72,7 @@ INTRODUCTION = """# Columns of the tables
 Tables are UTF-8 with commas and a header. There is a row for each person and each `--hop` seconds (0.5), judged on the
 `--window` seconds around it: 2, so that neighbouring rows share most of what they have seen and are not independent
 observations; models of single images judge each row by the frame in its middle alone. With `--people all`, somebody who
-leaves and is seen again has a new number unless it is sure who it is.
+leaves and is seen again has a new number unless it is sure who it is; the main face is `another person` then.
 Cells are empty where there is no value. A text that a spreadsheet would take for a formula begins with an apostrophe.
 
 What the model was trained on, how good it is, and what nobody has checked is in `expressions.json` under

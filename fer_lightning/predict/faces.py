@@ -28,6 +28,11 @@ class TimedFaces(FaceSequence, Protocol):
         """The (K,) numbers of the frames in which somebody else is seen, ascending."""
         ...
 
+    @property
+    def cuts(self) -> NDArray[np.int64]:
+        """The (S,) numbers of the frames with which a shot begins, ascending."""
+        ...
+
 
 class VideoFaces:
     """All M faces of one person of a video in the order of time, and its audio, both read from the file on demand.
@@ -108,6 +113,13 @@ def other_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:
     """Returns, (K,), the share of each row's own frames in which somebody else is seen, who has no rows."""
     seen = np.diff(np.searchsorted(faces.clip.other_frames, rows.own_frames), axis=1)[:, 0]
     return np.asarray(seen / np.maximum(np.diff(rows.own_frames, axis=1)[:, 0], 1), dtype=np.float64)
+
+
+def across_cuts(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.bool_]:
+    """Returns, (K,), whether the window of each row has frames of two shots."""
+    first, stop = rows.window_frames.T
+    cuts = faces.clip.cuts
+    return np.asarray(np.searchsorted(cuts, stop) > np.searchsorted(cuts, first, side="right"), dtype=np.bool_)
 
 
 def head_poses(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:

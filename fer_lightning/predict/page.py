@@ -91,6 +91,7 @@ def _content(expressions: VideoExpressions, kind: Kind, fallback: str) -> dict[s
         "hop": expressions.settings.hop,
         "start": timeline.start.round(MILLISECONDS).tolist(),
         "end": timeline.end.round(MILLISECONDS).tolist(),
+        "cut": [] if timeline.cut is None else np.flatnonzero(timeline.cut).tolist(),
         **_of_person(expressions.people[0], video),
         "others": [_of_person(person, video) for person in expressions.people[1:]],
         "size": [max(video.width, 1), max(video.height, 1)],

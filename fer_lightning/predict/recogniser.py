@@ -28,7 +28,14 @@ from fer_lightning.ensemble.trained import TrainedEnsemble, load_run
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
 from fer_lightning.predict.expressions import FaceTrack, Person, VideoFacts
-from fer_lightning.predict.faces import VideoFaces, face_shares, faces_of_everybody, head_poses, other_shares
+from fer_lightning.predict.faces import (
+    VideoFaces,
+    across_cuts,
+    face_shares,
+    faces_of_everybody,
+    head_poses,
+    other_shares,
+)
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
 from fer_lightning.predict.row_classifier import Advance, RowPredictions
@@ -303,6 +310,7 @@ class Recogniser:
             confidence.threshold,
             number,
             np.any([each >= MIN_FACE_SHARE for each in shares], axis=0),
+            cut=across_cuts(people[0], rows),
         )
 
 
@@ -322,7 +330,8 @@ def make_preparer(
         DetectorNotFoundError: the detector is not installed.
     """
     threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(processes, 1))
-    return ClipPreparer(Path.cwd(), settings, store, "cuda" if device.type == "cuda" else "cpu", threads, everybody)
+    name = "cuda" if device.type == "cuda" else "cpu"
+    return ClipPreparer(Path.cwd(), settings, store, name, threads, everybody, shots=True)
 
 
 def select_device(name: str) -> torch.device:

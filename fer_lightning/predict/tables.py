@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 Rows = Literal["windows", "frames"]
 """What a table has a row for: each window, or each frame, see `frames`."""
 BEFORE = ("video", "person", "time", "start", "end", "expression", "confidence")
-AFTER = ("face_share", "audio", *ANGLES, "reason", "world")
+AFTER = ("face_share", "audio", "cut", *ANGLES, "reason", "world")
 BEFORE_OF_FRAMES = ("video", "person", "frame", "time", "expression", "confidence")
 AFTER_OF_FRAMES = (*CORNERS, *ANGLES, "reason", "world")
 DIGITS = {"time": 3, "start": 3, "end": 3} | dict.fromkeys(ANGLES, 2) | dict.fromkeys(CORNERS, 1)
 TEXTS = ("video", "expression", "reason", "world")
-WHOLE = {"person": "Int64", "frame": "int64", "audio": "bool"}
+WHOLE = {"person": "Int64", "frame": "int64", "audio": "bool", "cut": "bool"}
 OTHER_DIGITS = 5  # of shares
 
 
@@ -86,6 +86,7 @@ def _window_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
             **_probabilities(expressions, window),
             "face_share": window.face_share,
             "audio": int(window.audio),
+            "cut": int(window.cut),
             **dict(zip(ANGLES, window.head_pose, strict=True)),
             "reason": window.reason,
             "world": expressions.label.world,
@@ -130,6 +131,7 @@ def json_content(expressions: VideoExpressions) -> bytes:
             "probabilities": window.probabilities and [_rounded(PREFIX, p) for p in window.probabilities.values()],
             "face_share": _rounded("face_share", window.face_share),
             "audio": window.audio,
+            "cut": window.cut,
             **dict(zip(ANGLES, window.head_pose, strict=True)),
             "reason": window.reason or None,
         }

@@ -93,6 +93,7 @@ class Window:
     head_pose: tuple[float | None, float | None, float | None]  # mean yaw, pitch and roll, degrees; None if unknown
     reason: str  # why there is no expression; empty where there is one
     person: int = 1  # number of the person, 1 for that of the main face
+    cut: bool = False  # whether the window around the row has frames of two shots
 
     @property
     def time(self) -> float:
@@ -126,6 +127,7 @@ class Timeline:
     person: int = 1  # number of the person, 1 for that of the main face
     others: NDArray[np.bool_] | None = None  # (K,) whether somebody else is seen; None if nobody else is known
     alone: NDArray[np.bool_] | None = None  # (K,) of frames: whether the face is seen, if too few around it have it
+    cut: NDArray[np.bool_] | None = None  # (K,) whether the row's window has frames of two shots; None if not known
 
     @property
     def angles(self) -> list[list[float | None]]:
@@ -176,7 +178,8 @@ class Timeline:
     @property
     def windows(self) -> tuple[Window, ...]:
         """The rows one by one."""
-        columns = (self.start, self.end, self.label, self.confidence, self.probabilities, self.faces, self.audio)
+        cut = np.zeros(len(self.start), np.bool_) if self.cut is None else self.cut
+        columns = (cut, self.start, self.end, self.label, self.confidence, self.probabilities, self.faces, self.audio)
         return tuple(
             Window(
                 start,
@@ -189,8 +192,9 @@ class Timeline:
                 (angles[0], angles[1], angles[2]),
                 reason,
                 self.person,
+                is_cut,
             )
-            for start, end, label, confidence, probabilities, faces, audio, angles, reason in zip(
+            for is_cut, start, end, label, confidence, probabilities, faces, audio, angles, reason in zip(
                 *(column.tolist() for column in columns), self.angles, self.reasons, strict=True
             )
         )

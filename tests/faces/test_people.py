@@ -8,7 +8,7 @@ import pytest
 from data_modules.faces.detection import Detection, MTCNNDetector
 from data_modules.faces.extraction import ClipAnnotations, FaceExtractor, FaceLocations
 from data_modules.faces.models import FaceModels
-from data_modules.faces.people import PeopleSettings, groups_of, locate_people
+from data_modules.faces.people import PeopleSettings, groups_of, locate_main, locate_people
 from data_modules.faces.settings import FaceSettings
 from data_modules.faces.track import Track
 from data_modules.faces.tracking import FaceTracker
@@ -74,6 +74,44 @@ def test_everybody_keeps_a_number_with_a_real_detector():
     assert len(people) == 3
     assert f1 > 0.9
     assert switches == 0
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_the_main_face_is_followed_across_cuts_only_where_it_is_sure(every):
+    """One person, then another at the same place, then both, then the first; nobody's box reaches across a cut."""
+    shots = [(50, 1, [Walk(1, MIDDLE)]), (40, 3, [Walk(3, MIDDLE)]), (40, 2, [Walk(3, LEFT), Walk(1, RIGHT)])]
+    known = film([*(Shot(*each) for each in shots), Shot(40, 4, [Walk(1, MIDDLE)])])
+    extractor = FaceExtractor(FaceSettings("mtcnn", every=every), models=FaceModels(KnownFaces(known)))
+    source = FrameArray(known.frames, 25)
+    (main,) = run_to_end(extractor.locate(source, ClipAnnotations(), shots=True))
+    found = [main.faces.at(index) for index in range(len(known.frames))]
+    assert np.abs(main.cuts - known.cuts).max() < every
+    assert [index for index in range(50, 90) if found[index] is not None] == []
+    seen = [index for index, face in enumerate(found) if face is not None]
+    assert len(seen) > 0.9 * 130
+    for index in seen:
+        assert np.abs(found[index].box - known.faces[index][1].box).max() < 8
+    assert set(range(55, 85)) <= set(main.others.tolist())
+    (before,) = run_to_end(extractor.locate(source, ClipAnnotations()))
+    assert before.cuts is None
+
+
+def test_who_is_lost_within_a_shot_is_the_main_face_again_and_after_a_cut_is_not():
+    """A face turns away for a moment and has other colours then, which no cut explains."""
+
+    def locate_after(cut: int) -> list[int]:
+        tracker = FaceTracker(describe=lambda frame, face: frame[19, 19] / np.float32(255), max_gap=2)
+        picture = np.full((20, 20, 3), 100, np.uint8)
+        for index in range(40):
+            if index == cut:
+                tracker.begin_shot(index)
+            faces = [] if 15 <= index < 25 else [Detection(box(0), 0.9)]
+            picture[19, 19] = 100 if index < 20 else 140
+            tracker.update(index, faces, picture)
+        return [track.first_frame for track in locate_main(tracker, (640, 360), every=1).chosen]
+
+    assert locate_after(cut=-1) == [0, 25]
+    assert locate_after(cut=20) == [0]
 
 
 # --- the measures, by hand ------------------------------------------------------------------------------------------

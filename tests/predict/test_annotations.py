@@ -126,8 +126,8 @@ def test_videos_of_models_with_other_classes_are_in_one_table(tmp_path):
     write_overview(tmp_path)
     header, *rows = (tmp_path / "all-videos.csv").read_text().splitlines()
     assert header == (
-        "folder,video,person,time,start,end,expression,confidence,p_anger,p_fear,p_joy,face_share,audio,yaw,pitch,"
-        "roll,reason,world"
+        "folder,video,person,time,start,end,expression,confidence,p_anger,p_fear,p_joy,face_share,audio,cut,yaw,"
+        "pitch,roll,reason,world"
     )
-    assert rows[0] == "a,same.mp4,1,0.250,0.000,0.500,anger,0.90000,0.90000,0.10000,,1.00000,0,,,,,rendered faces"
-    assert rows[4] == "b,same.mp4,1,0.250,0.000,0.500,fear,0.90000,,0.90000,0.10000,1.00000,0,,,,,rendered faces"
+    assert rows[0] == "a,same.mp4,1,0.250,0.000,0.500,anger,0.90000,0.90000,0.10000,,1.00000,0,0,,,,,rendered faces"
+    assert rows[4] == "b,same.mp4,1,0.250,0.000,0.500,fear,0.90000,,0.90000,0.10000,1.00000,0,0,,,,,rendered faces"

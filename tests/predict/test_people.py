@@ -131,6 +131,27 @@ def test_the_main_face_alone_says_when_only_another_person_is_seen(run, tmp_path
     assert frames[75]["reason"] == ANOTHER
 
 
+def test_somebody_else_after_a_cut_is_another_person_and_rows_across_cuts_say_so(run, tmp_path, monkeypatch):
+    """The first for 2 s, then another at the same place for 2 s, then the first for 2 s; windows last for 1 s."""
+    known = film([Shot(50, 1, [Walk(1, LEFT)]), Shot(50, 3, [Walk(3, LEFT)]), Shot(50, 4, [Walk(1, LEFT)])])
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: KnownFaces(known))
+    path = write_video(tmp_path / "cut.mp4", list(known.frames))
+    cuts = [False] * 3 + [True] * 2 + [False] * 2 + [True] * 2 + [False] * 3
+    for people, number in (("main", 1), ("all", 2)):
+        out = tmp_path / people
+        asked = ("--checkpoint", run, "--out", out, "--every", 1, "--window", 1, "--people", people, "--no-video")
+        assert fer_predict(path, *asked) == 0
+        rows = table(out / "cut")
+        own = [row["reason"] == "" for row in rows]
+        first = [True] * 4 + [False] * 4 + [True] * 4
+        assert own == (first if people == "main" else first + [not each for each in first])
+        assert {row["reason"] for row in rows} == {"", ANOTHER}
+        assert [row["cut"] == "1" for row in rows] == cuts * number
+    saved = json.loads((tmp_path / "main" / "cut" / "expressions.json").read_text())
+    assert [row["cut"] for row in saved["rows"]] == cuts
+    assert content(tmp_path / "main" / "cut" / "index.html")["cut"] == [3, 4, 7, 8]
+
+
 def test_rows_of_the_main_face_say_so_too(run, tmp_path, monkeypatch):
     known = film([Shot(100, 2, [Walk(1, LEFT, stop=60), Walk(3, RIGHT, first=50)])])
     monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: KnownFaces(known))

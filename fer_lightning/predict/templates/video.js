@@ -217,6 +217,7 @@ slider.addEventListener("pointermove", event => {
   const row = rowAt(hover), lines = [`${clock(hover)}  ${described(row)}`];
   if (who.shares[row] !== null) who.shares[row].map((share, i) => [share, data.names[i]]).sort((a, b) => b[0] - a[0])
     .forEach(([share, name]) => lines.push(`${percent(share).padStart(6)}  ${name}`));
+  if (data.cut.includes(row)) lines.push("a shot changes within the window");
   tip.textContent = lines.join("\n");
   tip.hidden = false;
   const x = event.clientX - slider.getBoundingClientRect().left;
