@@ -12,7 +12,8 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from papers import paper_pages
 
-from fer_lightning.predict.data_dictionary import COLUMNS, INTRODUCTION, RECIPES
+from fer_lightning.predict.data_dictionary import COLUMNS, INTRODUCTION
+from fer_lightning.predict.recipes import recipes
 
 PAPERS = "Papers"
 """The part of the navigation that gets a page for each paper."""
@@ -35,7 +36,7 @@ def columns() -> str:
     """Returns the data dictionary of the tables of `fer predict`."""
     rows = [f"| `{name}` | {unit} | {meaning} |" for name, unit, meaning in COLUMNS]
     body = re.sub(r"\A# .*\n", "", INTRODUCTION)
-    return "\n".join([body.strip(), "", "| column | unit | meaning |", "|---|---|---|", *rows, RECIPES])
+    return "\n".join([body.strip(), "", "| column | unit | meaning |", "|---|---|---|", *rows, recipes()])
 
 
 PARTS = {"commands": commands_page, "columns": columns}

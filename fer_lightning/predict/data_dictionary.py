@@ -87,32 +87,6 @@ and `world` are those above. Neighbouring rows have nearly everything in common:
 
 """
 
-RECIPES = """
-The recipes take the people of a video together; to tell them apart, group by `folder` and `person`.
-
-## pandas
-```python
-import pandas as pd
-
-rows = pd.read_csv("all-videos.csv")
-rows["seconds"] = rows.end - rows.start
-known = rows[rows.confidence.notna()]
-time = known.pivot_table(index="folder", columns="expression", values="seconds", aggfunc="sum", fill_value=0)
-shares = time.div(time.sum(axis=1), axis=0)
-```
-
-## R
-```r
-rows <- read.csv("all-videos.csv", na.strings = "")
-rows$seconds <- rows$end - rows$start
-aggregate(seconds ~ folder + expression, rows[!is.na(rows$confidence), ], sum)
-```
-
-## SPSS
-Read `all-videos.csv` with *File, Import Data, CSV Data*: comma as delimiter, period as decimal symbol, names in the
-first line.
-"""
-
 
 def columns_for_help(width: int = 120, indent: int = 14) -> str:
     """Returns a paragraph for each column of the table of one video, for a terminal."""

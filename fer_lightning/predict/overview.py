@@ -2,17 +2,19 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_modules.labels import SEVEN
 from data_modules.utils.cells import cell
 from data_modules.utils.files import atomic_file, atomic_write
 from data_modules.utils.text import counted, printable_line
 from fer_lightning.evaluation.predictions import PREFIX
-from fer_lightning.predict.data_dictionary import COLUMNS, FOLDER, FRAME_COLUMNS, FRAMES, INTRODUCTION, RECIPES
+from fer_lightning.predict.data_dictionary import COLUMNS, FOLDER, FRAME_COLUMNS, FRAMES, INTRODUCTION
 from fer_lightning.predict.page import TEMPLATES, address
+from fer_lightning.predict.recipes import recipes
 from fer_lightning.predict.tables import AFTER, BEFORE
 from fer_lightning.predict.video_files import ALL_ROWS, CONTENT, DICTIONARY, FORMAT, OVERVIEW, PAGE, TABLE, source_video
 from fer_lightning.report.figures.style import class_colours
@@ -62,7 +64,7 @@ def write_overview(out: Path) -> Path:
     class_names = tuple(sorted({name for each in summaries for name in each.class_names}))
     videos = list(dict.fromkeys(each.folder for each in summaries))
     _write_table(out, videos, class_names)
-    atomic_write(out / DICTIONARY, data_dictionary().encode())
+    atomic_write(out / DICTIONARY, data_dictionary(class_names).encode())
     labels = {json.dumps(each.label): each.label for each in summaries}
     page = render(
         TEMPLATE,
@@ -79,11 +81,11 @@ def write_overview(out: Path) -> Path:
     return out / OVERVIEW
 
 
-def data_dictionary() -> str:
-    """Returns what the columns of the tables mean, with recipes, as Markdown."""
+def data_dictionary(class_names: Sequence[str] = SEVEN) -> str:
+    """Returns what the columns of the tables mean, with recipes for a table with these classes, as Markdown."""
     table = "\n".join(markdown_table(("column", "unit", "meaning"), list(COLUMNS)))
     frames = "\n".join(markdown_table(("column", "unit", "meaning"), list(FRAME_COLUMNS)))
-    return f"{INTRODUCTION}{table}\n{RECIPES}{FRAMES}{frames}\n"
+    return f"{INTRODUCTION}{table}\n{recipes(class_names)}{FRAMES}{frames}\n"
 
 
 def _summaries(folder: str, content: dict[str, Any]) -> list[VideoSummary]:

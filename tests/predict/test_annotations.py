@@ -1,6 +1,9 @@
 """Exports for other programs: against what their formats say, and read with libraries of their own where at hand."""
 
+import csv
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -99,22 +102,50 @@ def test_the_dictionary_explains_every_column():
     assert all(f"| {name} | {unit} | {meaning} |" in data_dictionary() for name, unit, meaning in COLUMNS)
 
 
-def test_the_recipe_for_pandas_runs(tmp_path, monkeypatch):
-    """By hand: anger for 1 s and fear for 0.5 s of 1.5 s with an expression, in both videos."""
-    pytest.importorskip("pandas")
+def recipe(folder: Path, language: str) -> str:
+    """Writes the tables of two videos, and returns the recipe from the dictionary beside them."""
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        found = made(tmp_path / f"{name}.mp4")
-        found.save_csv(tmp_path / name / "expressions.csv")
-        found.save_json(tmp_path / name / "expressions.json")
-    write_overview(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    text = Path("columns.md").read_text()
+        (folder / name).mkdir()
+        found = made(folder / f"{name}.mp4", names=("anger", "very-sad"))
+        found.save_csv(folder / name / "expressions.csv")
+        found.save_json(folder / name / "expressions.json")
+    write_overview(folder)
+    return re.search(rf"```{language}\n(.*?)```", (folder / "columns.md").read_text(), re.DOTALL)[1]
+
+
+SHARES = {(folder, name): share for folder in "ab" for name, share in (("anger", 2 / 3), ("very-sad", 1 / 3))}
+"""By hand: the first for 1 s and the second for 0.5 s of 1.5 s with an expression, in both videos."""
+
+
+def test_the_recipe_for_pandas_runs(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
     names: dict[str, object] = {}
-    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], names)
-    shares = names["shares"]
-    assert list(shares.index) == ["a", "b"]
-    np.testing.assert_allclose(shares[["anger", "fear"]], [[2 / 3, 1 / 3]] * 2)
+    code = recipe(tmp_path, "python")
+    monkeypatch.chdir(tmp_path)
+    exec(code, names)
+    assert names["shares"].stack().to_dict() == pytest.approx(SHARES)
+
+
+def ran(folder: Path, command: list[str]) -> dict[tuple[str, str], float]:
+    """Runs a script that writes `shares.csv`: folder, expression and share, with a header."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (folder / "shares.csv").open(newline="") as file:
+        return {(row[0].strip(), row[1].strip()): float(row[2]) for row in list(csv.reader(file))[1:]}
+
+
+@pytest.mark.skipif(not shutil.which("Rscript"), reason="needs R")
+def test_the_recipe_for_r_runs(tmp_path):
+    code = recipe(tmp_path, "r")
+    (tmp_path / "shares.R").write_text(f'{code}write.csv(as.data.frame(shares), "shares.csv", row.names = FALSE)\n')
+    assert ran(tmp_path, ["Rscript", "--vanilla", "shares.R"]) == pytest.approx(SHARES)
+
+
+@pytest.mark.skipif(not shutil.which("pspp"), reason="needs PSPP, which runs the syntax of SPSS")
+def test_the_recipe_for_spss_runs(tmp_path):
+    save = 'SAVE TRANSLATE /OUTFILE="shares.csv" /TYPE=CSV /FIELDNAMES /KEEP=folder expression share.'
+    (tmp_path / "shares.sps").write_text(f"{recipe(tmp_path, 'spss')}FORMATS share (F10.6).\n{save}\n")
+    assert ran(tmp_path, ["pspp", "shares.sps"]) == pytest.approx(SHARES, abs=1e-5)
 
 
 def test_videos_of_models_with_other_classes_are_in_one_table(tmp_path):
