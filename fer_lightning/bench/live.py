@@ -1,4 +1,4 @@
-"""How many pictures a second `fer live` answers, and how long each takes: a rendered person at 640 x 480.
+"""How many pictures a second `fer live` answers, and how long each takes: rendered people at 640 x 480.
 
 The real server with the suite's own model is asked over a socket as the page asks it: two pictures on their way at
 most. The browser's own work, taking a picture and drawing the answer, is not in the figures.
@@ -9,7 +9,7 @@ import struct
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from data_modules.synthetic.clip import ClipSettings, render_clip
 from fer_lightning.live.pictures import Picture
 from fer_lightning.live.request import LiveRequest, check_packages
 from fer_lightning.live.server import served
-from fer_lightning.predict.request import RecognitionOptions
+from fer_lightning.predict.request import People, RecognitionOptions
 
 WIDTH, HEIGHT, CAMERA = 640, 480, 30  # pictures a second
 AT_ONCE = 2  # on their way
@@ -33,26 +33,37 @@ def run(quick: bool = False) -> None:
         ValueError: the extra `live` is not installed.
     """
     check_packages()
-    pictures = [Picture.of(frame, 0.0).jpeg for frame in frames_of_a_person()]
+    print(f"{WIDTH} x {HEIGHT}, a camera of {CAMERA} pictures a second")
+    _measure("one person", 1, "main", quick)
+    main, everybody = (_measure(f"two people, --people {each}", 2, each, quick) for each in get_args(People))
+    print(f"--people all takes {everybody / main:.2f} times as much of a processor as main, with two people")
+
+
+def _measure(name: str, people: int, whose: People, quick: bool) -> float:
+    """Prints what is measured with a number of people in the picture; returns a picture's seconds of a processor."""
+    pictures = [Picture.of(frame, 0.0).jpeg for frame in frames_of_people(people)]
     with tempfile.TemporaryDirectory() as folder:
-        request = LiveRequest(None, RecognitionOptions(device="cpu"), out=Path(folder))
+        request = LiveRequest(None, RecognitionOptions(device="cpu", people=whose), out=Path(folder))
         with served(request) as address:
             delays, seconds, work, faces = converse(address, pictures, 2.0 if quick else 15.0)
     median, late = 1000 * np.quantile(delays, [0.5, 0.95])
     print(
-        f"{WIDTH} x {HEIGHT}, a camera of {CAMERA} pictures a second: {len(delays) / seconds:.1f} are answered, after "
-        f"{median:.0f} ms (median), {late:.0f} ms (95 %); a face in {100 * faces:.0f} % of them; each took "
-        f"{1000 * work / len(delays):.0f} ms of a processor"
+        f"{name}: {len(delays) / seconds:.1f} are answered, after {median:.0f} ms (median), {late:.0f} ms (95 %); a "
+        f"face in {100 * faces:.0f} % of them; each took {1000 * work / len(delays):.0f} ms of a processor"
     )
+    return work / len(delays)
 
 
-def frames_of_a_person() -> list[NDArray[np.uint8]]:
-    """Returns the frames, (H, W, 3), of a rendered person, twice as large as rendered, before grey."""
+def frames_of_people(people: int) -> list[NDArray[np.uint8]]:
+    """Returns the frames, (H, W, 3), of rendered people side by side before grey; one is twice as large as rendered."""
+    side = min(HEIGHT, WIDTH // people)
+    shows = [render_clip(ClipSettings("lab", number, SEVEN[3])).frames for number in range(people)]
     frames = []
-    for face in render_clip(ClipSettings("lab", 0, SEVEN[3])).frames:
-        side = HEIGHT
+    for faces in zip(*shows, strict=False):
         frame = np.full((HEIGHT, WIDTH, 3), 96, np.uint8)
-        frame[:, (WIDTH - side) // 2 :][:, :side] = cv2.resize(face, (side, side))
+        for number, face in enumerate(faces):
+            left = (WIDTH - people * side) // 2 + number * side
+            frame[:side, left : left + side] = cv2.resize(face, (side, side))
         frames.append(frame)
     return frames
 

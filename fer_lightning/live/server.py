@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fer_lightning.live.page import live_page
+from fer_lightning.live.page import UNHEARD, live_page
 from fer_lightning.live.request import HOST, LiveRequest, open_port
 from fer_lightning.live.session import Live, Session
 from fer_lightning.live.stream import make_extractor
@@ -107,6 +107,8 @@ def serve(request: LiveRequest, listener: socket.socket) -> None:
     """
     recogniser = Recogniser(request.checkpoint, request.options)
     print(recogniser.label.summary)
+    if recogniser.settings.model_facts.uses_audio:
+        print(UNHEARD)
     server, address = make_server(request, recogniser, listener)
     print(f"Open {address} in a browser on this machine; Ctrl-C ends it.", flush=True)
     server.run([listener])

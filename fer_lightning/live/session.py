@@ -25,7 +25,7 @@ from data_modules.video.source import UnreadableVideoError
 from fer_lightning.live.pictures import Picture, pictures_of
 from fer_lightning.live.recording import Recording, new_recording, write_tables
 from fer_lightning.live.request import LiveRequest
-from fer_lightning.live.stream import ExpressionStream, Moment
+from fer_lightning.live.stream import ExpressionStream, Moment, SeenFace
 from fer_lightning.predict.recogniser import Recogniser
 
 if TYPE_CHECKING:
@@ -166,14 +166,17 @@ class Session:
 
 
 def _plain(moment: Moment) -> dict[str, Any]:
-    """Returns what is recognised as plain values; probabilities are rounded as on the page of a video."""
-    boxes = [None if box is None else [round(float(edge)) for edge in box] for box in (moment.box, *moment.others)]
-    shares = moment.probabilities
+    """Returns what is recognised as plain values."""
+    others = [_plain_face(face) for face in moment.others]
+    return {"time": moment.seconds, "size": moment.size, **_plain_face(moment.main), "others": others}
+
+
+def _plain_face(face: SeenFace) -> dict[str, Any]:
+    """Returns what is recognised of one person; probabilities are rounded as on the page of a video."""
+    shares = face.probabilities
     return {
-        "time": moment.seconds,
-        "size": moment.size,
-        "box": boxes[0],
-        "others": boxes[1:],
-        "label": moment.label,
+        "box": None if face.box is None else [round(float(edge)) for edge in face.box],
+        "person": face.person,
+        "label": face.label,
         "shares": None if shares is None else [round(share, 3) for share in shares],
     }

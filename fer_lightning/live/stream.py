@@ -24,6 +24,7 @@ from fer_lightning.predict.timeline import Timeline, TimelineRows
 from fer_lightning.predict.windows import MIN_FACE_SHARE
 
 RATE = 25  # the tracker's limits are of frames of such videos
+NOBODY = -1  # track of the main face before anybody was seen
 FURTHEST = 8  # frames that successive pictures are apart at most, so that a slow machine loses nobody
 THREADS = 2  # with which a detector works, each on its own
 
@@ -32,15 +33,23 @@ Box = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
+class SeenFace:
+    """What is recognised of one person in one frame of a stream."""
+
+    box: Box | None = None  # None if the face is not seen
+    person: int = 0  # number of the person in the order in which they came, counted from 1; 0 if nobody is known
+    label: int | None = None  # index of the class, or a negative label of `predict.timeline`; None if nobody judged it
+    probabilities: tuple[float, ...] | None = None  # of each class; None without an expression
+
+
+@dataclass(frozen=True, eq=False)
 class Moment:
     """What is recognised in one frame of a stream."""
 
     seconds: float
     size: tuple[int, int]  # (width, height) of the frame
-    box: Box | None  # the main face; None if it is not seen
-    others: tuple[Box, ...]  # other faces
-    label: int  # index of the class, or a negative label of `predict.timeline`
-    probabilities: tuple[float, ...] | None  # of each class; None without an expression
+    main: SeenFace
+    others: tuple[SeenFace, ...]  # other faces
 
 
 def make_extractor(recogniser: Recogniser) -> FaceExtractor:
@@ -63,14 +72,15 @@ def make_extractor(recogniser: Recogniser) -> FaceExtractor:
 
 
 class ExpressionStream:
-    """Recognises the expression of the main face in frame after frame; memory does not grow.
+    """Recognises the expressions of the main face, or of everybody, in frame after frame; memory does not grow.
 
     A model of single images judges each frame, one of several frames the last `window` seconds, each `hop` seconds. The
     probabilities of a moment are the mean of the judgements of the last `hop` seconds, if at least half of these have a
-    face; so a blink of the detector does not show, and neither does a single odd frame.
+    face; so a blink of the detector does not show, and neither does a single odd frame. Who is not seen for a second is
+    somebody new afterwards.
 
     Args:
-        recogniser: the model.
+        recogniser: the model; its options say whose expressions are recognised.
         extractor: of `make_extractor`.
     """
 
@@ -78,12 +88,8 @@ class ExpressionStream:
         self._recogniser, self._extractor = recogniser, extractor
         self._tracker = FaceTracker(extractor.settings.tracking, extractor.models.embedder, max_gap=RATE, record=False)
         self._seen = 0.0  # time of the last picture
-        self._person = -1  # number of the main face's track
-        self._recent = deque[tuple[float, FaceFrame | None]]()
-        self._judged = deque[tuple[float, NDArray[np.float64]]]()
-        settings = recogniser.settings
-        self._reach = 0.0 if recogniser.sees_single_frame else settings.window
-        self._step = 0.0 if recogniser.sees_single_frame else settings.hop
+        self._people: dict[int, _Person] = {}  # whose expressions are recognised, by the number of their track
+        self._known = 0  # people until now
 
     def see(self, frame: Frame, seconds: float) -> Moment:
         """Returns what is recognised in the next frame.
@@ -96,23 +102,52 @@ class ExpressionStream:
         index, self._seen = self._tracker.last_look + min(max(passed, 1), FURTHEST), seconds
         assert self._extractor.models.faces is not None  # the options name a detector
         (found,) = self._extractor.models.faces.detect([frame])
-        numbers = self._tracker.update(index, found, frame)
+        faces = dict(zip(self._tracker.update(index, found, frame), found, strict=True))
         size = (frame.shape[1], frame.shape[0])
         # a single detection may be an error, but is better than nobody
         best = candidates(self._tracker, size) or sorted(self._tracker.tracks, key=lambda each: -each.mean_area)
-        person = best[0].number if best else -1
-        if person != self._person:  # somebody else has no part in what is judged
-            self._recent.clear()
-            self._judged.clear()
-            self._person = person
-        main = found[numbers.index(person)] if person in numbers else None
-        others = tuple(face.box for face in found if face is not main)
-        self._remember(frame, seconds, main)
-        return self._moment(seconds, size, main, others)
+        tracks = [each.number for each in best] or [NOBODY]
+        main = tracks[0]
+        self._watch(tracks if self._recogniser.options.people == "all" else [main])
+        for track, person in self._people.items():
+            person.remember(frame, seconds, faces.get(track))
+        alone = not (faces.keys() - {main})
+        others = tuple(self._seen_face(track, seconds, face) for track, face in faces.items() if track != main)
+        return Moment(seconds, size, self._people[main].at(seconds, faces.get(main), alone), others)
 
-    def _remember(self, frame: Frame, seconds: float, main: Detection | None) -> None:
+    def _watch(self, tracks: list[int]) -> None:
+        """Keeps the people of these tracks, and takes up who is new among them; all others are forgotten."""
+        for track in tracks:
+            if track not in self._people:
+                self._known += track != NOBODY
+                number = 0 if track == NOBODY else self._known
+                self._people[track] = _Person(number, self._recogniser, self._extractor)
+        self._people = {track: self._people[track] for track in tracks}
+
+    def _seen_face(self, track: int, seconds: float, face: Detection) -> SeenFace:
+        return self._people[track].at(seconds, face) if track in self._people else SeenFace(face.box)
+
+
+class _Person:
+    """The last seconds of somebody in a stream, and how they were judged.
+
+    Args:
+        number: of the person.
+        recogniser: the model.
+        extractor: cuts the faces.
+    """
+
+    def __init__(self, number: int, recogniser: Recogniser, extractor: FaceExtractor) -> None:
+        self._number, self._recogniser, self._extractor = number, recogniser, extractor
+        self._recent = deque[tuple[float, FaceFrame | None]]()
+        self._judged = deque[tuple[float, NDArray[np.float64]]]()
+        settings = recogniser.settings
+        self._reach = 0.0 if recogniser.sees_single_frame else settings.window
+        self._step = 0.0 if recogniser.sees_single_frame else settings.hop
+
+    def remember(self, frame: Frame, seconds: float, found: Detection | None) -> None:
         """Adds a frame to those of the last seconds, and has these judged if it is time."""
-        face = None if main is None else self._extractor.cut(len(self._recent), frame, main)
+        face = None if found is None else self._extractor.cut(len(self._recent), frame, found)
         self._recent.append((seconds, face))
         while self._recent[0][0] < seconds - self._reach:
             self._recent.popleft()
@@ -129,7 +164,14 @@ class ExpressionStream:
         probabilities = self._recogniser.classify(VideoFaces(faces), rows).probabilities
         return np.asarray(self._recogniser.settings.confidence.apply(probabilities)[0])
 
-    def _moment(self, seconds: float, size: tuple[int, int], main: Detection | None, others: tuple[Box, ...]) -> Moment:
+    def at(self, seconds: float, found: Detection | None, alone: bool = True) -> SeenFace:
+        """Returns what is recognised now.
+
+        Args:
+            seconds: the time.
+            found: the face, if it is seen.
+            alone: whether no other face is seen.
+        """
         recogniser, judged = self._recogniser, np.stack([each for _, each in self._judged])  # (N, C)
         known = np.isfinite(judged).all(axis=1)
         enough = known.mean() >= MIN_FACE_SHARE
@@ -139,12 +181,12 @@ class ExpressionStream:
             recogniser.class_names,
             now,
             now,
-            np.array([main is not None], np.float64),
+            np.array([found is not None], np.float64),
             np.zeros(1, np.bool_),
             mean[None],
             NO_FACE,
             threshold=recogniser.settings.confidence.threshold,
-            others=np.array([main is None and bool(others)]),
+            others=np.array([found is None and not alone]),
         )
         probabilities = tuple(mean.tolist()) if enough else None
-        return Moment(seconds, size, None if main is None else main.box, others, int(row.label[0]), probabilities)
+        return SeenFace(None if found is None else found.box, self._number, int(row.label[0]), probabilities)

@@ -258,18 +258,65 @@ def test_the_main_face_is_that_which_was_seen_most_and_others_have_a_box(run, mo
     frame[30:90, 10:70] = SKIN
     frame[30:90, 90:150] = (60, 60, 200)
     found = [stream.see(frame, number / 5) for number in range(len(places))]
-    assert [None if each.box is None else int(each.box[0]) for each in found[:10]] == [10] * 10
+    assert [None if each.main.box is None else int(each.main.box[0]) for each in found[:10]] == [10] * 10
     assert [len(each.others) for each in found] == [0] * 5 + [1] * 5 + [1] * 5 + [0] * 3
-    assert [each.label for each in found[12:15]] == [-3] * 3  # another person: the main face left half a second ago
-    assert [int(each.box[0]) for each in found[15:]] == [90] * 3  # and does not come back within a second
-    assert found[-1].label >= 0
+    assert [each.main.label for each in found[12:15]] == [-3] * 3  # another person: the main one left 0.5 s ago
+    assert [int(each.main.box[0]) for each in found[15:]] == [90] * 3  # and does not come back within a second
+    assert found[-1].main.label >= 0
+
+
+def test_everybody_has_a_number_and_an_expression(run, monkeypatch):
+    """Two people, of whom one has a reddish and one a blue face; the second leaves for 2 s and is somebody new then."""
+    places = [(10,)] * 5 + [(10, 90)] * 5 + [(10,)] * 10 + [(10, 90)] * 5
+    options = RecognitionOptions(device="cpu", window=0.5, people="all", calibrate=False)
+    stream = stream_of(run, monkeypatch, Places(*places), options)
+
+    def predict(faces, rows, advance):
+        first, stop = faces.position_ranges(rows.window_frames)[0]
+        crops = faces.crops(np.arange(first, stop)) if stop > first else np.zeros((0, 1, 1, 3))
+        if 2 * len(crops) < len(faces.clip.times):
+            return RowPredictions(np.full((1, 7), np.nan))
+        blue = float(crops[..., 2].mean() > crops[..., 0].mean())
+        return RowPredictions(np.array([[blue, *[0.0] * 5, 1 - blue]]))
+
+    monkeypatch.setattr(stream._recogniser._classifier, "predict", predict)
+    frame = np.full((120, 160, 3), 90, np.uint8)
+    frame[30:90, 10:70] = SKIN
+    frame[30:90, 90:150] = (60, 60, 200)
+    found = [stream.see(frame, number / 5) for number in range(len(places))]
+    assert [(each.main.person, each.main.label) for each in found] == [(1, 6)] * len(places)
+    seen = [[(int(each.box[0]), each.person, each.label) for each in moment.others] for moment in found]
+    assert seen[:5] == [[]] * 5
+    assert seen[6:10] == [[(90, 2, 0)]] * 4
+    assert seen[10:20] == [[]] * 10
+    assert seen[21:] == [[(90, 3, 0)]] * 4
+    assert seen[5] == seen[20] == [(90, 0, None)]  # a single detection may be an error
+    assert len(stream._people) == 2
+
+
+def test_others_are_judged_only_if_asked_for(run, monkeypatch):
+    stream = stream_of(run, monkeypatch, Places(*[(10, 90)] * 4))
+    found = [stream.see(picture(True), number / 5) for number in range(4)]
+    assert [(len(each.others), each.others[0].label, each.others[0].probabilities) for each in found] == [
+        (1, None, None)
+    ] * 4
+
+
+def test_it_is_said_that_a_model_which_hears_is_given_no_sound(tmp_path, run, fake_detector, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("FER_TRUSTED_MODULES", "tests")
+    both = write_sound_checkpoint(tmp_path / "both", EyeAndEar, SETTINGS)
+    pages = []
+    for each in (both, run):
+        with served(LiveRequest(each, OPTIONS, out=tmp_path / "recordings")) as page:
+            pages.append(urllib.request.urlopen(page).read().decode())
+    assert ["The model also hears, but nothing is listened to" in page for page in pages] == [True, False]
 
 
 def test_a_slow_machine_loses_nobody(run, monkeypatch):
     """A picture every three seconds: the face that is there each time stays the main one."""
     stream = stream_of(run, monkeypatch, Places(*[(20,)] * 6))
     found = [stream.see(picture(True), 3.0 * number) for number in range(6)]
-    assert [None if each.box is None else int(each.box[0]) for each in found] == [20] * 6
+    assert [None if each.main.box is None else int(each.main.box[0]) for each in found] == [20] * 6
     assert len(stream._tracker.tracks) == 1
 
 
@@ -293,18 +340,18 @@ def test_a_model_of_several_frames_judges_the_last_window_each_hop(run, monkeypa
     asked = says(stream, monkeypatch, [0.2, 0.4, 0.8])
     found = [stream.see(picture(True), number / 8) for number in range(12)]  # exact in binary
     assert [len(crops) for crops in asked] == [1, 5, 9]
-    anger = [each.probabilities[0] for each in found]
+    anger = [each.main.probabilities[0] for each in found]
     assert anger == pytest.approx([0.2] * 4 + [0.3] + [0.4] * 3 + [0.6] + [0.8] * 3)
 
 
 def test_a_model_of_single_images_judges_each_frame_and_is_smoothed(run, monkeypatch):
     options = RecognitionOptions(device="cpu", hop=0.5, calibrate=False)
     stream = stream_of(run, monkeypatch, Places(*[(20,)] * 13), options)
-    stream._reach = stream._step = 0.0  # as of a model that sees a single frame
+    stream._recogniser.sees_single_frame = True
     asked = says(stream, monkeypatch, [0.2, 0.4, 0.6, 0.8])
     found = [stream.see(picture(True), number / 4) for number in range(4)]
     assert [len(crops) for crops in asked] == [1, 1, 1, 1]
-    assert [each.probabilities[0] for each in found] == pytest.approx([0.2, 0.3, 0.4, 0.6])
+    assert [each.main.probabilities[0] for each in found] == pytest.approx([0.2, 0.3, 0.4, 0.6])
 
 
 def test_a_model_that_also_hears_gets_faces_alone(tmp_path, monkeypatch):
@@ -312,8 +359,8 @@ def test_a_model_that_also_hears_gets_faces_alone(tmp_path, monkeypatch):
     run = write_sound_checkpoint(tmp_path / "both", EyeAndEar, SETTINGS)
     stream = stream_of(run, monkeypatch, Places((20,), ()))
     found = [stream.see(picture(number < 1), 0.6 * number) for number in range(2)]
-    assert [each.label for each in found] == [2, -1]  # `face`; `both` and `audio` are other answers
-    assert found[1].probabilities is None
+    assert [each.main.label for each in found] == [2, -1]  # `face`; `both` and `audio` are other answers
+    assert found[1].main.probabilities is None
 
 
 def test_models_that_see_no_faces_are_refused(tmp_path, monkeypatch):

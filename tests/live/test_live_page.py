@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -12,11 +13,13 @@ import av
 import numpy as np
 import pytest
 
+from data_modules.faces.detection import Detection
 from data_modules.labels import SEVEN
 from data_modules.video.reader import open_video
 from fer_lightning import RecognitionOptions
 from fer_lightning.live.request import LiveRequest
 from fer_lightning.live.server import served
+from fer_lightning.report.figures.style import person_colour
 from tests.predict.test_page import CHROMIUM, in_chromium
 from tests.predict.test_predict import SKIN, fake_detector, table, write_checkpoint, write_video  # noqa: F401
 
@@ -134,6 +137,37 @@ def test_a_camera_is_watched_and_recorded(tmp_path, fake_detector, browse):  # n
     assert {row["expression"] for row in rows} & set(SEVEN)
     assert float(rows[-1]["end"]) == pytest.approx(source.timestamps[-1], abs=0.5)
     assert (tmp_path / "recordings" / "all-videos.csv").is_file()
+
+
+class TwoSquares:
+    """Finds two faces in each picture."""
+
+    name, device = "fake", "cpu"
+
+    def detect(self, frames):
+        lefts = (20.0, 90.0)
+        return [[Detection(np.array([x, 30, x + 40, 90], np.float32), 0.9) for x in lefts] for _ in frames]
+
+
+@in_chromium
+def test_everybody_has_a_box_with_a_number_and_an_expression(tmp_path, monkeypatch, browse):
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: TwoSquares())
+    run = write_checkpoint(tmp_path / "run")
+    video = write_video(tmp_path / "a.mp4", [True] * 10)
+    options = replace(OPTIONS, people="all")
+    with served(LiveRequest(run, options, source=str(video), out=tmp_path / "recordings")) as address:
+        browser = browse(address)
+        browser.wait_for("byId('state').textContent === 'the video has ended' && shown")
+        seen = browser.evaluate("[shown, ...shown.others].map(each => [each.person, each.shares.length, each.box])")
+        assert seen == [[1, 7, [20, 30, 60, 90]], [2, 7, [90, 30, 130, 90]]]
+        assert browser.evaluate("byId('current').textContent").startswith("1: ")
+        edges = browser.evaluate(
+            """(() => { const pen = setUp(boxes, 640, 480); drawFaces(pen, 640, 480);
+            const at = x => [...boxes.getContext("2d").getImageData(4 * x, 280, 1, 1).data].slice(0, 3);
+            return [at(20), at(90), at(75)]; })()"""
+        )
+        colours = [list(bytes.fromhex(person_colour(number)[1:])) for number in (1, 2)]
+        assert edges == [*colours, [0, 0, 0]]
 
 
 @in_chromium

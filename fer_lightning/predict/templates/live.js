@@ -103,7 +103,7 @@ function draw(bitmap) {
   const rate = (frames - 1) / Math.max(1e-3, shown.at - Math.max(shown.at - SPEED, moments[0].at));
   const delay = delays.map(each => each[1]).sort((a, b) => a - b)[delays.length >> 1];
   if (frames > 1) tell("speed", `${rate.toFixed(rate < 3 ? 1 : 0)} pictures a second` + (delay === undefined ? "" : `, ${(1000 * delay).toFixed(0)} ms behind`));
-  tell("current", described(shown));
+  tell("current", (data.people && shown.person ? `${shown.person}: ` : "") + described(shown));
   bars.forEach(({ fill, value }, i) => {
     fill.style.width = shown.shares ? `${100 * shown.shares[i]}%` : "0";
     value.textContent = shown.shares ? percent(shown.shares[i]) : "–";
@@ -112,9 +112,12 @@ function draw(bitmap) {
 }
 function drawFaces(pen, width, height) {
   const [x, y] = [width / shown.size[0], height / shown.size[1]], scaled = box => box.map((edge, i) => edge * (i % 2 ? y : x));
-  for (const box of shown.others) drawTagged(pen, width, height, scaled(box), colourOf(MISSING), []);
-  const ink = shown.label >= 0 ? data.inks[shown.label] : "#111", colour = colourOf(shown.label);
-  if (shown.box) drawTagged(pen, width, height, scaled(shown.box), colour, shown.shares ? [[described(shown), colour, ink]] : []);
+  for (const face of [...shown.others, shown]) if (face.box) {
+    const colour = colourOf(face.label ?? MISSING), edge = data.people && face.person ? data.people[(face.person - 1) % data.people.length] : colour;
+    const fields = data.people && face.person ? [[String(face.person), edge, "#111"]] : [];
+    if (face.shares) fields.push([described(face), colour, face.label >= 0 ? data.inks[face.label] : "#111"]);
+    drawTagged(pen, width, height, scaled(face.box), edge, fields);
+  }
 }
 function drawMinute() {
   const width = chart.clientWidth, height = BAND + GAP + AREAS + AXIS, pen = setUp(chart, width, height), blank = css("--blank");
