@@ -138,6 +138,6 @@ class VideoDataset(ABC):
         return DatasetNotFoundError(
             f"{self.name}: looked for {looked_for} in {folder.absolute()}, {found}.\n"
             f"How to get it: {self.how_to_get}\n"
-            f"Then set FER_DATA to the folder that holds `{self.name}/`, or give --data.dataset.root.\n"
+            f"Then set FER_DATA to the folder that holds `{self.name}/`, or give --root FOLDER.\n"
             "To try the same experiment without it: DATA=synthetic SIZE=small"
         )

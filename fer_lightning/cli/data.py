@@ -18,7 +18,7 @@ from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, Vide
 from data_modules.manifest import misnamed
 from data_modules.prepare.shard import WHOLE, Shard
 from data_modules.utils.text import printable_line
-from fer_lightning.cli.parsing import CommandParser, refuse_unknown, with_choices
+from fer_lightning.cli.parsing import DATASET_ROOT, CommandParser, add_root, refuse_unknown, with_choices
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.system import data_names
 
@@ -43,6 +43,7 @@ def make_parser() -> CommandParser:
     folds = commands.add_parser("folds", help="write a table with the fold in which each clip is tested")
     for command in (prepare, doctor, folds):
         with_choices(command.add_argument("name", help="such as dfew; `fer data list` lists all"), data_names)
+        add_root(command)
     folds.add_argument("--out", type=Path, help="the table (default: folds_NAME.csv)")
     folds.add_argument(
         "--exclusive",
@@ -77,7 +78,6 @@ def make_parser() -> CommandParser:
     prepare.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="prepare only the I-th of N parts")
     prepare.add_argument("--limit", type=int, metavar="N", help="prepare only the first N clips")
     prepare.add_argument("--device", help="device of the detectors: cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    doctor.add_argument("--root", help="folder of the copy (default: the data set's folder in FER_DATA)")
     doctor.add_argument("--json", action="store_true", help="print all findings in full, as JSON")
     return parser
 
@@ -93,21 +93,19 @@ def main(arguments: list[str]) -> int:
     if options.command == "list":
         refuse_unknown(others, (), "fer data list")
         show(list_table({name: build_dataset(name) for name in data_names()}))
-    elif options.command == "prepare":
-        return prepare_data(
-            build_dataset(options.name, others), options.workers, options.limit, options.shard, options.device
-        )
-    elif options.command == "folds":
-        dataset, path = build_dataset(options.name, others), options.out or Path(f"folds_{options.name}.csv")
+        return 0
+    root = [] if options.root is None else [DATASET_ROOT, options.root]
+    dataset = build_dataset(options.name, [*root, *others])
+    if options.command == "prepare":
+        return prepare_data(dataset, options.workers, options.limit, options.shard, options.device)
+    if options.command == "folds":
+        path = options.out or Path(f"folds_{options.name}.csv")
         print(export_folds(dataset, path) if options.exclusive is None else make_folds(dataset, path, options))
-    else:
-        root = [] if options.root is None else ["--dataset.root", options.root]
-        dataset = build_dataset(options.name, [*root, *others])
-        status = diagnose(dataset, options.workers, options.json)
-        if options.identities:
-            print(leaks(dataset, options), file=sys.stderr if options.json else sys.stdout)
-        return status
-    return 0
+        return 0
+    status = diagnose(dataset, options.workers, options.json)
+    if options.identities:
+        print(leaks(dataset, options), file=sys.stderr if options.json else sys.stdout)
+    return status
 
 
 def leaks(dataset: VideoDataset, options: argparse.Namespace) -> str:

@@ -2,7 +2,7 @@
 
 import yaml
 
-from fer_lightning.cli.parsing import CommandParser, refuse_missing_files, with_choices
+from fer_lightning.cli.parsing import ROOT, CommandParser, add_root, refuse_missing_files, with_choices
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import base_settings, experiment_pairs
 
@@ -11,6 +11,7 @@ def make_parser() -> CommandParser:
     """Returns a parser of what this suite adds to Lightning's commands, for the completion of the shell."""
     parser = CommandParser("fer fit", description="Lightning's own command, with all of its options.")
     with_choices(parser.add_argument("experiment", nargs="?"), experiment_pairs)
+    add_root(parser)
     return parser
 
 
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> None:
         ValueError: a setting does not exist or does not fit.
     """
     command, *rest = arguments
+    rest = _with_root(rest)
     refuse_missing_files(rest)
     if rest and not rest[0].startswith("-"):
         settings = ExperimentRequest(rest[0], arguments=tuple(rest[1:])).command_line()
@@ -32,3 +34,12 @@ def main(arguments: list[str]) -> None:
     from fer_lightning.experiments.lightning_cli import FerCLI
 
     FerCLI([command, *settings])
+
+
+def _with_root(arguments: list[str]) -> list[str]:
+    """Returns Lightning's arguments, in which `--root` is the option that it stands for, behind the experiment."""
+    parser = CommandParser("fer fit", add_help=False)
+    add_root(parser)
+    options, others = parser.parse_known_args(arguments)
+    named = [others.pop(0)] if others and not others[0].startswith("-") else []
+    return [*named, *(() if options.root is None else (ROOT, options.root)), *others]

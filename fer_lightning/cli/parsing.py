@@ -6,6 +6,7 @@ are answered without the seconds that PyTorch takes to start.
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,11 @@ from fer_lightning.experiments.misspelt import option_names, suggestion
 
 FILES = ("--config", "--ckpt_path")
 """Options of Lightning's parser whose value is a file."""
+
+ROOT, DATASET_ROOT = "--data.dataset.init_args.root", "--dataset.init_args.root"
+"""What `--root` stands for with Lightning's parser, and with that of a data set alone."""
+LIGHTNING_ROOTS = (ROOT, DATASET_ROOT)
+EARLIER_ROOTS = ("--dataset.root", "--data.dataset.root")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -63,6 +69,40 @@ class CommandParser(argparse.ArgumentParser):
         refuse_unknown(unknown, [*option_names(self), *(f"--{name}" for name in sections)], self.prog)
         refuse_missing_files(others)
         return options, others
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that names the folder of a command's data set, and its other spellings."""
+    folder = "folder of the data set (default: the folder of its name in FER_DATA, or in data/)"
+    parser.add_argument("--root", metavar="FOLDER", action=_Root, help=folder)
+    parser.add_argument(*EARLIER_ROOTS, *LIGHTNING_ROOTS, dest="root", action=_Root, help=argparse.SUPPRESS)
+
+
+class _Root(argparse.Action):
+    """Takes the folder of a data set, under any of its names, once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest, None) is not None:
+            parser.error(f"{option} names the folder of the data set a second time; expected one")
+        if Path(values).is_file():
+            parser.error(f"{option} {values} is a file; expected the folder of the data set")
+        if option in EARLIER_ROOTS:
+            print(f"{option} is --root now, and will be removed", file=sys.stderr)
+        setattr(namespace, self.dest, values)
+
+
+def refuse_root(parser: argparse.ArgumentParser) -> None:
+    """Has a command that reads several data sets say how their folder is named."""
+    parser.add_argument("--root", *EARLIER_ROOTS, *LIGHTNING_ROOTS, action=_NoRoot, help=argparse.SUPPRESS)
+
+
+class _NoRoot(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        parser.error(f"{option}: rows may be of several data sets; name the folder that holds them all by FER_DATA")
 
 
 def refuse_unknown(arguments: Sequence[str], known: Iterable[str], command: str) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from data_modules.utils.text import counted
 from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
-from fer_lightning.cli.parsing import CommandParser, with_choices
+from fer_lightning.cli.parsing import CommandParser, refuse_root, with_choices
 from fer_lightning.experiments.system import data_file, data_names
 from fer_lightning.tables.leaderboard import LEADERBOARD
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_asked
@@ -97,6 +97,7 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", help="a data set in the place of the table's own (`fer experiments` lists them)"
     )
     with_choices(data, data_names)
+    refuse_root(parser)
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of every row (default: 0)")
     parser.add_argument("--folds", nargs="+", default=[], help="folds (default: the protocol's; 1 on rendered data)")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_lightning.cli import fit
-from fer_lightning.cli.parsing import CommandParser, with_choices
+from fer_lightning.cli.parsing import CommandParser, add_root, with_choices
 from fer_lightning.experiments.system import data_file, data_names
 from fer_lightning.zoo.lookup import find_model, is_shared
 
@@ -23,6 +23,7 @@ def make_parser() -> CommandParser:
     )
     data = parser.add_argument("--data", required=True, help="name of a data set (`fer experiments` lists them)")
     with_choices(data, data_names)
+    add_root(parser)
     parser.add_argument("--fold", default="1", help="fold of the data set's protocol (default: 1)")
     parser.add_argument(
         "--classes",
@@ -59,7 +60,9 @@ def main(arguments: list[str]) -> None:
     out = options.out
     if out is None and is_shared(checkpoint):
         out = Path(f"{Path(options.checkpoint).name}-on-{options.data}-{options.fold}.csv")
-    evaluate_on_other_data(EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out))
+    evaluate_on_other_data(
+        EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out, options.root)
+    )
     return None
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fer_lightning.cli.parsing import CommandParser, with_choices
+from fer_lightning.cli.parsing import ROOT, CommandParser, add_root, with_choices
 from fer_lightning.experiments.overrides import is_own, parse_arguments, variant_name
 from fer_lightning.experiments.request import ExperimentRequest, split_name
 from fer_lightning.experiments.system import data_names, experiment_pairs
@@ -56,6 +56,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     )
     with_choices(experiment, experiment_pairs)
     with_choices(parser.add_argument("--data", help="another data set"), data_names)
+    add_root(parser)
     parser.add_argument("--size", choices=("small", "paper"), help="small crops and backbones, or those of the paper")
     parser.add_argument(
         "--name",
@@ -74,12 +75,13 @@ def request_from_options(options: argparse.Namespace, others: list[str]) -> Expe
         FileNotFoundError: there is no such system or no such data set.
         ValueError: the name should be made of settings, and one of them does not exist or has no value.
     """
+    root = () if options.root is None else (ROOT, options.root)
     request = ExperimentRequest(
         options.experiment,
         options.data or None,
         options.size or None,
         name=options.name,
-        arguments=tuple(separated(others)),
+        arguments=(*root, *separated(others)),
         group=options.group,
         job_type=options.job_type,
     )

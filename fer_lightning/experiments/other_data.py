@@ -65,6 +65,7 @@ class EvaluationRequest:
     renamed: dict[str, str]  # class in the data -> in the model, where names differ
     workers: int  # number of loading processes
     out: Path | None  # the prediction table; None for the run's folder
+    root: str | None = None  # folder of the data set; None for that of its name
 
 
 def evaluate_on_other_data(request: EvaluationRequest) -> None:
@@ -75,8 +76,9 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
         ValueError: model and data have fewer than two classes in common.
     """
     trained = load_trained(request.checkpoint)
+    root = () if request.root is None else ("--dataset.init_args.root", request.root)
     data = VideoDataModule(
-        build_dataset(request.data, ["--dataset.fold", request.fold]),
+        build_dataset(request.data, ["--dataset.fold", request.fold, *root]),
         trained.sampler,
         size=trained.size,
         augmentation=trained.augmentation,

@@ -36,7 +36,7 @@ def prepare_own(root: Path, *options: object) -> Ended:
     """`fer data prepare own`, whose whole frames are taken for faces."""
     faces = ("--dataset.faces.detector", "crop", "--dataset.faces.size", "64", "--dataset.faces.landmarks", "none")
     return fer(
-        "data", "prepare", "own", "--dataset.root", root, *faces, "--workers", 0, "--dataset.made_folds", 2, *options
+        "data", "prepare", "own", "--root", root, *faces, "--workers", 0, "--dataset.made_folds", 2, *options
     )
 
 

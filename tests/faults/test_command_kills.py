@@ -35,7 +35,7 @@ def test_faces_that_were_killed_are_those_that_were_not(videos, tmp_path):
 def test_a_store_that_was_killed_is_one_that_was_not(videos, tmp_path, monkeypatch):
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
     options = [
-        "--dataset.root",
+        "--root",
         str(videos),
         "--dataset.faces.detector",
         "crop",
