@@ -1,12 +1,18 @@
 """`fer compare`: compares runs, or all folds of experiments, on the same clips with paired intervals and tests."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.summary import summary_line
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.lookup import find_run
+
+if TYPE_CHECKING:
+    from fer_lightning.tables.comparison import ComparedMetric
+
+SUFFIXES = (".csv", ".json", ".tex")
 
 
 def make_parser() -> CommandParser:
@@ -15,7 +21,8 @@ def make_parser() -> CommandParser:
         "fer compare",
         description="Print the metrics of two or more runs on the reported split, and for each metric the first run's "
         "value minus that of each other run, with an interval. For an experiment's folder, all evaluated folds are "
-        "pooled. With several comparisons, p-values are adjusted for their number (Holm).",
+        "pooled; trainings with several seeds are compared seed by seed, over those that both have. With several "
+        "comparisons, p-values are adjusted for their number (Holm).",
     )
     parser.add_argument(
         "first",
@@ -24,6 +31,7 @@ def make_parser() -> CommandParser:
         help="such as runs/ceflnet_synthetic/1-0, or runs/ceflnet_synthetic for all folds",
     )
     parser.add_argument("others", type=Path, metavar="RUN", nargs="+", help="what the first one is compared with")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the differences: .csv, .json or .tex")
     return parser
 
 
@@ -32,26 +40,69 @@ def main(arguments: list[str]) -> None:
 
     Raises:
         FileNotFoundError: a run is not evaluated yet.
-        ValueError: the runs differ in clips or classes, or a folder holds a clip under several seeds.
+        ValueError: the runs differ in clips or classes or have no seed in common, or the file has another suffix.
     """
     options = make_parser().parse(arguments[1:])
+    if options.out is not None and options.out.suffix not in SUFFIXES:
+        raise ValueError(f"--out {options.out}: expected the name of a file that ends in {', '.join(SUFFIXES)}")
     paths = {name: find_run(name) for name in (options.first, *options.others)}
 
     # what follows takes seconds to import, so names are checked before
-    from fer_lightning.evaluation.comparison import difference_lines, paired_difference
-    from fer_lightning.evaluation.significance import holm
+    from fer_lightning.tables.comparison import write_compared
 
     tables = {name: reported_table(path) for name, path in paths.items()}
     for name, table in tables.items():
         describe(paths[name], table)
-    differences = {name: paired_difference(tables[options.first], tables[name]) for name in options.others}
+    first = str(options.first)
+    others = {str(name): tables[name] for name in options.others}
+    several = any(len(set(table.seed.tolist())) > 1 for table in tables.values())
+    rows = (over_seeds if several else one_by_one)(first, tables[options.first], others)
+    if options.out is not None:
+        write_compared(rows, options.out)
+        print(f"written: {options.out}")
+
+
+def one_by_one(first: str, table: PredictionTable, others: dict[str, PredictionTable]) -> "list[ComparedMetric]":
+    """Prints how the first table differs from each other one, and returns the differences in all metrics."""
+    from fer_lightning.evaluation.comparison import difference_lines, paired_difference
+    from fer_lightning.tables.comparison import compared
+
+    differences = {name: paired_difference(table, other) for name, other in others.items()}
     for name, difference in differences.items():
-        print(*difference_lines(difference, str(options.first), str(name)), sep="\n")
-    if len(differences) > 1:
-        print(f"McNemar p, adjusted for {len(differences)} comparisons (Holm):")
-        adjusted = holm([difference.p_value for difference in differences.values()])
-        for name, value in zip(differences, adjusted, strict=True):
-            print(f"  {options.first} and {name}: {value:.2g}")
+        print(*difference_lines(difference, first, name), sep="\n")
+    print_adjusted("McNemar p", first, {name: difference.p_value for name, difference in differences.items()})
+    return [row for name, difference in differences.items() for row in compared(first, name, difference)]
+
+
+def over_seeds(first: str, table: PredictionTable, others: dict[str, PredictionTable]) -> "list[ComparedMetric]":
+    """Prints and returns the same for tables of several trainings, which are paired by their seeds."""
+    from fer_lightning.evaluation.comparison import difference_over_seeds
+    from fer_lightning.evaluation.metrics import METRICS, WAR
+    from fer_lightning.tables.comparison import compared_over_seeds
+
+    rows = []
+    for name, other in others.items():
+        found = {metric: difference_over_seeds(table, other, metric) for metric in METRICS if metric.has_interval}
+        seeds = ", ".join(map(str, found[WAR].seeds))
+        print(f"{first} minus {name}, seeds {seeds} (95 % bootstrap over {found[WAR].unit}s and seeds):")
+        for metric, each in found.items():
+            spec = f"+{metric.spec}"
+            interval = f" {each.interval:{spec}}, p = {each.p_value:.2g}" if each.interval.is_known else ""
+            by_seed = ", ".join(f"{value:{spec}}" for value in each.by_seed)
+            print(f"  {metric.short} {each.value:{spec}}{interval}; each seed: {by_seed}")
+        rows += [compared_over_seeds(first, name, metric, each) for metric, each in found.items()]
+    print_adjusted("p for WAR", first, {row.second: row.p_value for row in rows if row.metric == WAR.name})
+    return rows
+
+
+def print_adjusted(title: str, first: str, p_values: dict[str, float]) -> None:
+    """Prints p-values adjusted for their number, if there are several."""
+    from fer_lightning.evaluation.significance import holm
+
+    if len(p_values) > 1:
+        print(f"{title}, adjusted for {len(p_values)} comparisons (Holm):")
+        for name, value in zip(p_values, holm(list(p_values.values())), strict=True):
+            print(f"  {first} and {name}: {value:.2g}")
 
 
 def describe(path: Path, table: PredictionTable) -> None:
