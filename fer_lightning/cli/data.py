@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,10 @@ def make_parser() -> CommandParser:
     """Returns the parser of the command."""
     parser = CommandParser("fer data", description="List, prepare and check data sets.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="list all data sets: classes, licence, and whether they are on this machine")
+    listed = commands.add_parser(
+        "list", help="list all data sets: classes, licence, and whether they are on this machine"
+    )
+    listed.add_argument("--json", action="store_true", help="print the list as JSON")
     prepare = commands.add_parser("prepare", help="render or check a data set and crop its faces; can be resumed")
     doctor = commands.add_parser(
         "doctor", help="check that a copy is complete, readable and split correctly; exit status 1 if not"
@@ -92,7 +95,11 @@ def main(arguments: list[str]) -> int:
     options, others = make_parser().parse_with(arguments[1:], ("dataset",))
     if options.command == "list":
         refuse_unknown(others, (), "fer data list")
-        show(list_table({name: build_dataset(name) for name in data_names()}))
+        rows = [data_row(name) for name in data_names()]
+        if options.json:
+            print(json.dumps([asdict(row) for row in rows], indent=1))
+        else:
+            show(list_table(rows))
         return 0
     root = [] if options.root is None else [DATASET_ROOT, options.root]
     dataset = build_dataset(options.name, [*root, *others])
@@ -208,20 +215,44 @@ def show(*parts: Table | Text) -> None:
     console.print(*parts, sep="\n")
 
 
-def list_table(datasets: dict[str, VideoDataset]) -> Table:
+@dataclass(frozen=True)
+class DataRow:
+    """A data set in the list."""
+
+    name: str
+    classes: tuple[str, ...]  # empty if they are those of a user's clips
+    licence: str
+    folder: str
+    clips: int | None  # None if the data set is not on this machine, or cannot be read
+    reason: str  # how to get it, or why it cannot be read; empty if it is there
+    damaged: bool = False
+
+
+def data_row(name: str) -> DataRow:
+    """Returns the classes of a data set, its licence, and its clips on this machine or where to get it."""
+    dataset = build_dataset(name)
+    classes: tuple[str, ...] = ()
+    clips, reason, damaged = None, "", False
+    try:
+        classes = tuple(dataset.class_names)
+        clips = len(dataset.records())
+    except DatasetNotFoundError:
+        reason = dataset.how_to_get
+    except ValueError as error:  # such as a wrong annotation; the other data sets are listed all the same
+        reason, damaged = str(error), True
+    return DataRow(name, classes, dataset.licence, str(dataset.folder), clips, reason, damaged)
+
+
+def list_table(rows: Sequence[DataRow]) -> Table:
     """Lists for each data set its classes, its licence, and its clips on this machine or where to get it."""
     table = Table("data set", "classes", "licence", title="Data sets", title_justify="left", show_lines=True)
     table.add_column("here", overflow="fold")  # so that addresses stay complete
-    for name, dataset in datasets.items():
-        classes = ""
-        try:
-            classes = f"{len(dataset.class_names)}: {', '.join(dataset.class_names)}"
-            here = Text(f"{len(dataset.records())} clips in {dataset.folder}", "green")
-        except DatasetNotFoundError:
-            here = Text(f"no: {dataset.how_to_get}")
-        except ValueError as error:  # such as a wrong annotation; the other data sets are listed all the same
-            here = Text(str(error), "red")
-        table.add_row(Text(name, "bold"), Text(classes or "those of your clips"), Text(dataset.licence), here)
+    for row in rows:
+        classes = f"{len(row.classes)}: {', '.join(row.classes)}" if row.classes else "those of your clips"
+        here = Text(f"{row.clips} clips in {row.folder}", "green")
+        if row.clips is None:
+            here = Text(row.reason, "red") if row.damaged else Text(f"no: {row.reason}")
+        table.add_row(Text(row.name, "bold"), Text(classes), Text(row.licence), here)
     return table
 
 
@@ -235,7 +266,7 @@ def diagnose(dataset: VideoDataset, workers: int, as_json: bool) -> int:
         print(json.dumps({**asdict(diagnosis), "healthy": diagnosis.healthy}, indent=2))
     else:
         diagnosis = examine(dataset, workers)
-        verdict = Text("nothing makes results wrong", "green")
+        verdict = Text("found nothing that makes results wrong", "green")
         if not diagnosis.healthy:
             verdict = Text("results on this copy are wrong until the findings marked ✗ are fixed", "bold red")
         title = Text(f"{diagnosis.dataset}, fold {diagnosis.fold}: {diagnosis.root}")

@@ -14,8 +14,12 @@ CLASS = re.compile(r"class_path[ =]'([\w.]+)'")
 
 def suggestion(unknown: Iterable[str], known: Iterable[str]) -> str:
     """Returns `; did you mean ...?` with names similar to those that do not exist, or nothing if there are none."""
-    names = list(dict.fromkeys(known))
-    similar = [name for each in unknown for name in difflib.get_close_matches(each, names, n=1)]
+    names = list(dict.fromkeys(known))  # one of the same name belongs to another command
+    similar = [
+        name
+        for each in unknown
+        for name in difflib.get_close_matches(each, [name for name in names if name != each], n=1)
+    ]
     return f"; did you mean {' and '.join(dict.fromkeys(similar))}?" if similar else ""
 
 

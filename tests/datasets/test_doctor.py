@@ -276,7 +276,7 @@ def test_the_command_shows_a_table_and_says_so_with_its_status(dfew, capsys):
     assert main(["data", "doctor", "dfew", "--workers", "0"]) == 0
     text = capsys.readouterr().out
     assert "happiness" in text
-    assert "nothing makes results wrong" in text
+    assert "found nothing that makes results wrong" in text
     shutil.rmtree(dfew / CLIP / "00003")
     assert main(["data", "doctor", "dfew", "--workers", "0"]) == 1
     text = capsys.readouterr().out
@@ -304,6 +304,16 @@ def test_the_list_names_every_data_set_with_what_is_here(dfew, capsys):
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for part in ("dfew", "affectnet", "21 clips in", "'nolist';", "contempt", "to be signed"):
         assert part in text
+
+
+def test_the_list_is_there_as_json(dfew, capsys):
+    assert main(["data", "list", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["dfew"]["clips"], rows["dfew"]["reason"], rows["dfew"]["folder"]) == (21, "", str(dfew))
+    assert rows["affectnet"]["clips"] is None
+    assert "to be signed" in rows["affectnet"]["reason"] + rows["affectnet"]["licence"]
+    assert main(["data", "prepare", "dfew", "--json"]) == 2
+    assert "did you mean --json" not in capsys.readouterr().err
 
 
 # Films of SFEW and AFEW
