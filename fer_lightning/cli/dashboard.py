@@ -19,7 +19,7 @@ def make_parser() -> CommandParser:
     parser.add_argument("name", help="of a table such as ceflnet_6, an ablation, or an experiment with its variants")
     parser.add_argument("--data", help="the data set in the place of the table's own, if it is run on another one")
     parser.add_argument("--size", choices=("small", "paper"), help="the size, if it is not the data set's own")
-    parser.add_argument("--project", default="fer_lightning", help="project of the runs (default: fer_lightning)")
+    parser.add_argument("--project", help="project of the runs (default: WANDB_PROJECT, or fer_lightning)")
     parser.add_argument(
         "--entity", default=os.environ.get("WANDB_ENTITY", ""), help="user or team (default: the key's)"
     )
@@ -36,7 +36,9 @@ def main(arguments: list[str]) -> None:
     """
     options = make_parser().parse(arguments[1:])
     folders = run_folders(TableRequest(options.name, options.data or None, options.size, folds=("1",)))
-    made = workspace(options.name, folders, options.entity, options.project)
+    made = workspace(
+        options.name, folders, options.entity, options.project or os.environ.get("WANDB_PROJECT") or "fer_lightning"
+    )
     if options.dry_run:
         print(json.dumps(content(made), indent=1))
         return

@@ -61,6 +61,9 @@ def _without_failing(send: Sender) -> Sender:
     return cast(Sender, guarded)
 
 
+PROJECT = "fer_lightning"
+
+
 class RunWandbLogger(WandbLogger):
     """Logs to Weights & Biases; a resumed run continues its W&B run.
 
@@ -69,7 +72,7 @@ class RunWandbLogger(WandbLogger):
 
     Args:
         save_dir: the run's folder; the command line sets it.
-        project: name of the W&B project.
+        project: name of the W&B project; None takes the variable WANDB_PROJECT if it is set, else `fer_lightning`.
         mode: `auto` takes the variable WANDB_MODE if it is set, and is otherwise online with an API key and offline
             without one.
         labels: the run's group, kind and tags; the command line sets them.
@@ -78,10 +81,11 @@ class RunWandbLogger(WandbLogger):
     def __init__(
         self,
         save_dir: str = ".",
-        project: str = "fer_lightning",
+        project: str | None = None,
         mode: Literal["auto", "online", "offline", "disabled"] = "auto",
         labels: RunLabels | None = None,
     ) -> None:
+        project = project or os.environ.get("WANDB_PROJECT") or PROJECT
         folder, labels, self.lost = Path(save_dir), labels or RunLabels(), False
         sums_up = labels.job_type in ("cv", "ensemble", "evaluate", "table")
         self._kept = f"results are in {folder}" if sums_up else f"curves are in {RunFolder(folder).curves}"

@@ -45,13 +45,14 @@ def trained(*arguments: str) -> RunFolder:
     return parse(command[1:]).run
 
 
-def test_a_training_says_what_it_belongs_to(offline):
+def test_a_training_says_what_it_belongs_to(offline, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "affect")
     run = trained("--group", "table 5", "--job-type", "ablation")
     (told,) = written_runs(run.path)
     assert told.ended
     assert told.name == "ceflnet_dfew/1-0"
     assert told.id == (run.path / "wandb_id.txt").read_text()
-    assert (told.group, told.job_type, told.project) == ("table 5", "ablation", "fer_lightning")
+    assert (told.group, told.job_type, told.project) == ("table 5", "ablation", "affect")
     tags = {"system: ceflnet", "data: dfew", "size: paper", "fold: 1", "seed: 0", "selection: inner"}
     assert set(told.tags) == tags
     assert told.config["data"]["selection"] == "inner"
