@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.experiments.request import data_class
 from fer_lightning.tables.cells import DASH, mean, our_value, plain, published_value
-from fer_lightning.tables.columns import ANSWERED, BY_NAME, INTERVAL, OTHER_EPOCHS, title
+from fer_lightning.tables.columns import ANSWERED, BY_NAME, FROM_VOTES, INTERVAL, OTHER_EPOCHS, title
 from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import is_rendered
 from fer_lightning.tables.results import RowResult
@@ -82,7 +82,8 @@ def _beside(table: PaperTable, results: dict[str, RowResult]) -> dict[str, str]:
     first = table.columns[0]
     known = [f"{INTERVAL}{first}", f"{ANSWERED}{first}"] if first in BY_NAME else []
     watched = any(result.watched(max) for result in results.values())
-    names = [*known, "clips", "seeds", *(OTHER_EPOCHS if watched else ())]
+    voted = [name for name in FROM_VOTES if any(result.by_seed(name) for result in results.values())]
+    names = [*known, "clips", "seeds", *(OTHER_EPOCHS if watched else ()), *voted]
     headings = dict(zip(known, ("95 %", "answered only"), strict=False))
     return {name: headings.get(name, title(name)) for name in names if name not in table.columns}
 

@@ -12,6 +12,7 @@ import yaml
 from scipy.stats import t
 
 from data_modules.labels import SEVEN
+from data_modules.manifest import VideoRecord, write_manifest
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.bootstrap import bootstrap
@@ -197,6 +198,23 @@ def test_what_papers_report_stands_beside_if_the_split_was_watched(table, traine
     assert (whole["best on test"], whole["last epoch"]) == ("0.750", "0.500")
     assert whole["inflation"].startswith("0.000 [")
     assert (plain["best on test"], plain["last epoch"], plain["inflation"]) == ("–", "–", "–")
+
+
+def test_annotators_stand_beside_if_the_data_have_votes(table, trained, tmp_path):
+    """Two clips of one row have votes: of the first, 3 of 4 annotators agree with most others, of the second all."""
+    assert main(["reproduce", table]) == 0
+    folder = tmp_path / "results" / "mine.small"
+    with (folder / "table.csv").open(newline="") as file:
+        assert "single annotator" not in next(csv.reader(file)), "rendered clips have no votes"
+    (planned,) = (each for each in plan(TableRequest(table)) if each.row.name == "whole")
+    (request,) = planned.requests
+    first, second, *_ = PredictionTable.read(request.run.predictions("test")).clip_id.tolist()
+    votes = {first: "anger=3 fear=1", second: "sadness=5"}
+    write_manifest(request.run.clips, [VideoRecord(clip, clip, "anger", votes=votes[clip]) for clip in votes])
+    assert main(["reproduce", table]) == 0
+    with (folder / "table.csv").open(newline="") as file:
+        _, plain, whole = list(csv.DictReader(file))
+    assert (plain["single annotator"], whole["single annotator"]) == ("–", "0.875")
 
 
 def test_a_run_that_does_not_finish_is_named_and_makes_the_status(tmp_path, trained, capsys):
