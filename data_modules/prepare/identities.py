@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.cluster import AgglomerativeClustering
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.metrics import roc_curve
 
 from data_modules.manifest import VideoRecord
+from data_modules.prepare.grouping import Quality, measure, unit
 from data_modules.store.clip_store import ClipStore
 from data_modules.utils.progress import progress
 
@@ -25,7 +24,6 @@ SIDE = 32  # pixels of the faces whose colours are compared
 COMPONENTS = 300  # principal components that a discriminant is computed of
 SHRINKAGE = 0.1  # of the covariance within people towards a multiple of the identity
 MOST_CLIPS = 20_000  # their similarities take 3.2 GB
-THRESHOLDS = np.linspace(0.1, 0.99, 90)  # of similarity, that are tried on known people
 
 
 def face_colours(crops: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -79,27 +77,6 @@ def face_features(store: ClipStore, records: Sequence[VideoRecord], embed: Embed
     return FaceFeatures(tuple(shown), np.stack(values))
 
 
-@dataclass(frozen=True)
-class Quality:
-    """How well features tell known people apart on which nothing was learned.
-
-    Args:
-        people: their number.
-        equal_error_rate: at the similarity at which as many pairs of one person are missed as pairs of two are taken
-            for one.
-        threshold: mean similarity from which on groups of clips are one person; of those tried, the one with the
-            highest F1 of pairs.
-        precision: of the pairs of clips that it puts together, the share that show one person.
-        recall: of the pairs of clips of one person, the share that it puts together.
-    """
-
-    people: int
-    equal_error_rate: float
-    threshold: float
-    precision: float
-    recall: float
-
-
 class Discriminant:
     """Turns features into unit vectors whose similarity tells people apart: Fisherfaces.
 
@@ -119,11 +96,6 @@ class Discriminant:
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Maps features (N, D) to unit vectors (N, E)."""
         return unit(self._discriminant.transform(self._components.transform(values)))
-
-
-def unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns vectors (N, D) of length 1."""
-    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
 
 
 def learn(known: FaceFeatures, name: str) -> tuple[Discriminant, Quality]:
@@ -153,35 +125,6 @@ def several_clips(known: FaceFeatures, name: str) -> FaceFeatures:
             "faces are told apart"
         )
     return known.select(np.isin(known.people, names[counts > 1]))
-
-
-def measure(vectors: NDArray[np.float64], people: NDArray[np.str_]) -> Quality:
-    """Measures how well unit vectors (N, E) tell N clips of known people apart."""
-    first, second = np.triu_indices(len(vectors), 1)
-    same, similarity = people[first] == people[second], (vectors @ vectors.T)[first, second]
-    wrong, right, _ = roc_curve(same, similarity)
-    nearest = int(np.argmin(np.abs(wrong - (1 - right))))
-    rated = []
-    for threshold in THRESHOLDS.tolist():
-        group = same_person(vectors, threshold)
-        joined = group[first] == group[second]
-        both = int((joined & same).sum())
-        precision, recall = both / max(int(joined.sum()), 1), both / max(int(same.sum()), 1)
-        rated.append((2 * precision * recall / max(precision + recall, 1e-12), threshold, precision, recall))
-    _, threshold, precision, recall = max(rated)
-    error = float((wrong[nearest] + 1 - right[nearest]) / 2)
-    return Quality(len(set(people.tolist())), error, threshold, precision, recall)
-
-
-def same_person(vectors: NDArray[np.float64], threshold: float) -> NDArray[np.int64]:
-    """Returns the group (N,) of each of N unit vectors: groups whose mean similarity reaches a threshold are joined."""
-    if len(vectors) < 2:
-        return np.zeros(len(vectors), np.int64)
-    distance = np.clip(1 - vectors @ vectors.T, 0, 2)
-    clustering = AgglomerativeClustering(
-        n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - threshold
-    )
-    return np.asarray(clustering.fit(distance).labels_, np.int64)
 
 
 def by_person(records: Sequence[VideoRecord], embedded: FaceFeatures, group: NDArray[np.int64]) -> dict[str, str]:

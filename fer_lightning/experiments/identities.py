@@ -15,21 +15,18 @@ from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.insightface import InsightFaceEmbedder
 from data_modules.prepare.contact_sheet import pair_sheet
 from data_modules.prepare.faces import store_for
+from data_modules.prepare.grouping import Quality, measure, same_person, unit
 from data_modules.prepare.identities import (
     Discriminant,
     Embed,
     FaceFeatures,
     Leaks,
-    Quality,
     by_person,
     face_colours,
     face_features,
     find_leaks,
     learn,
-    measure,
-    same_person,
     several_clips,
-    unit,
 )
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted

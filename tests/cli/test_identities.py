@@ -16,16 +16,8 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import store_for
-from data_modules.prepare.identities import (
-    by_person,
-    face_colours,
-    face_features,
-    find_leaks,
-    learn,
-    measure,
-    same_person,
-    unit,
-)
+from data_modules.prepare.grouping import measure, same_person, unit
+from data_modules.prepare.identities import by_person, face_colours, face_features, find_leaks, learn
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from fer_lightning.cli import data as command
 from fer_lightning.cli.main import main
