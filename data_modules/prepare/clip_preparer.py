@@ -20,8 +20,8 @@ from data_modules.store.clip_writer import ClipWriter
 from data_modules.utils.faults import is_passing
 from data_modules.utils.text import counted
 from data_modules.video.audio_track import AudioTrack, is_audio_file, open_audio, require_audio
-from data_modules.video.reader import is_video_file, open_clip
-from data_modules.video.source import UnreadableVideoError, VideoSource
+from data_modules.video.reader import describe_reader, is_video_file, open_clip
+from data_modules.video.source import Reader, UnreadableVideoError, VideoSource
 
 DAMAGED = "audio unreadable: "
 
@@ -37,9 +37,14 @@ class ClipPreparer:
         threads: number of frames that a detector processes in parallel on a CPU.
         everybody: whether each person has a file, see `ClipStore.everybody`, or only that of the main face.
         shots: whether shot changes are found, see `FaceExtractor.locate`.
+        reader: of video files, see `VideoFile`.
+
+    Attributes:
+        description: which networks find faces, and what reads video files.
 
     Raises:
         DetectorNotFoundError: a package or weights are missing.
+        ReaderNotFoundError: the reader is not installed.
     """
 
     def __init__(
@@ -51,11 +56,13 @@ class ClipPreparer:
         threads: int = 1,
         everybody: bool = False,
         shots: bool = False,
+        reader: Reader = "pyav",
     ) -> None:
         self._folder, self._settings, self._store = folder, settings, ClipStore(store)
         self._everybody, self._shots = everybody, shots
-        self._extractor = FaceExtractor(settings, device, threads)
-        self.description = self._extractor.models.description
+        reads = describe_reader(reader) if settings.detector != "none" else ""  # is it there? Networks take longer
+        self._extractor, self._reader = FaceExtractor(settings, device, threads), reader
+        self.description = ", ".join(filter(None, (self._extractor.models.description, reads)))
 
     def __call__(self, record: VideoRecord) -> Generator[float, None, ClipSummary]:
         """Reads a clip and writes its files; yields the progress (0 to 1) and returns the (first person's) summary.
@@ -72,7 +79,7 @@ class ClipPreparer:
         content = "" if MISSING in stamp else (yield from files.content())
         if self._settings.detector == "none" or is_audio_file(self._folder / record.path):
             return self._sound_alone(record, ClipSummary(record.clip_id, 0, 0, source=stamp, content=content))
-        source = open_clip(self._folder, record)
+        source = open_clip(self._folder, record, reader=self._reader)
         annotations = self._annotations(record, (source.width, source.height))
         summary = ClipSummary(record.clip_id, 0, 0, source=stamp, content=content)
         return (yield from self._with_faces(source, annotations, summary, self._folder / record.path))

@@ -17,6 +17,7 @@ from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import NOTE, ClipStore, settings_key
 from data_modules.utils.file_lock import file_lock
 from data_modules.utils.files import atomic_write, check_writable
+from data_modules.video.source import Reader
 
 PATIENCE = 10.0  # seconds in which another process finds that nothing is left to prepare
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
@@ -64,6 +65,7 @@ def prepare_faces(
     shard: Shard = WHOLE,
     time_limit: float = TIME_LIMIT,
     device: str | None = None,
+    reader: Reader = "pyav",
 ) -> ClipStore:
     """Prepares the faces of all clips of a data set; existing ones are kept, so killed runs can continue.
 
@@ -79,9 +81,11 @@ def prepare_faces(
         shard: prepare only this part of the clips.
         time_limit: seconds without a heartbeat after which a clip's process is stopped.
         device: device that detectors run on; by default a GPU if available.
+        reader: of video files, see `VideoFile`.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        ReaderNotFoundError: the reader is not installed.
         DatasetNotFoundError: the data set does not exist.
         NotWritableError: the store cannot be written to; finished clips are kept.
     """
@@ -101,7 +105,9 @@ def prepare_faces(
     if pending.records or done != before or not store.index_path(shard.name).exists():
         check_writable(store.folder)
         _mention_earlier_store(store, dataset)
-        make = partial(ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device)
+        make = partial(
+            ClipPreparer, dataset.folder.absolute(), dataset.faces, store.folder.absolute(), device, reader=reader
+        )
         what = "faces" if dataset.has_pictures else "audio"
         prepare_clips(make, pending, store, done, workers, time_limit, f"{dataset.name}: {what}")
         _report(store, records, done, dataset.name, shard, left_out)

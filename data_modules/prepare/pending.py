@@ -1,8 +1,8 @@
 """Finds the clips that have to be prepared (new, changed, damaged or failed before) and prepares them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from data_modules.faces.settings import FaceSettings
@@ -84,6 +84,17 @@ def print_names(clip_ids: Sequence[str], what: str) -> None:
         print(printable_line(f"{what}: {', '.join(clip_ids[:SHOWN])}{', ...' * (len(clip_ids) > SHOWN)}"), flush=True)
 
 
+def describe_once() -> Callable[[str], None]:
+    """Returns a function that prints a description, which each of several processes sends, when it first comes."""
+
+    @cache
+    def show(description: str) -> None:
+        if description:
+            print(description, flush=True)
+
+    return show
+
+
 def prepare_clips(
     make: partial[ClipPreparer],
     pending: PendingClips,
@@ -106,24 +117,20 @@ def prepare_clips(
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        ReaderNotFoundError: the reader of videos is not installed.
         NotWritableError: the store cannot be written to; finished clips are kept.
     """
     store.discard(record.clip_id for record in pending.records)
     remove_orphans(store.folder)
     shares: dict[str, float] = {}  # progress of the clips in work
-    finished, printed = 0, set[str]()
+    finished = 0
     with progress(what, len(pending.records)) as advance:
-
-        def ready(description: str) -> None:
-            if description and description not in printed:
-                printed.add(description)
-                print(description, flush=True)
 
         def watch(record: VideoRecord, share: float) -> None:
             shares[record.clip_id] = share
             advance(finished + sum(shares.values()))
 
-        processes = min(workers, len(pending.records))
+        processes, ready = min(workers, len(pending.records)), describe_once()
         for record, result in run_in_processes(make, pending.records, processes, time_limit, watch, ready, TRIES):
             shares.pop(record.clip_id, None)
             finished += 1

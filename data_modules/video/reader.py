@@ -3,7 +3,8 @@
 PyAV reads frames in sequence. It counts the frames that really decode, while decord trusts the container, whose count
 includes frames hidden by an edit list, and repeats the last frame. Each frame has its time, and with one colour
 converter per file PyAV needs no more CPU time than decord. If only a few frames of an intact file are needed, decord
-reads them: it skips those in between, and its frames are identical to the bit.
+reads them: it skips those in between, and its frames are identical to the bit. So are torchcodec's, which reads all
+frames of such files if it is asked to (`Reader`). What they cannot read, PyAV reads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,13 @@ from data_modules.manifest import VideoRecord
 from data_modules.utils.text import counted, printable_line
 from data_modules.video.archives import is_archive, open_archive
 from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container, picture_note
+from data_modules.video.decord_frames import sparse_frames
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
 from data_modules.video.pyav import av
 from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import (
     Frame,
+    Reader,
     UnreadableVideoError,
     VideoLimits,
     VideoSource,
@@ -32,13 +36,16 @@ from data_modules.video.source import (
     fitted_size,
     sorted_indices,
 )
+from data_modules.video.torchcodec_frames import require_torchcodec, torchcodec_frames
 
 __all__ = [
     "Frame",
+    "Reader",
     "UnreadableVideoError",
     "VideoFile",
     "VideoLimits",
     "VideoSource",
+    "describe_reader",
     "is_video_file",
     "open_clip",
     "open_video",
@@ -51,7 +58,11 @@ log = logging.getLogger(__name__)
 
 
 def open_video(
-    path: Path | str, max_side: int | None = None, limits: VideoLimits | None = None, fps: float = 25.0
+    path: Path | str,
+    max_side: int | None = None,
+    limits: VideoLimits | None = None,
+    fps: float = 25.0,
+    reader: Reader = "pyav",
 ) -> VideoSource:
     """Opens a video, a folder or archive of frame images (2.jpg before 10.jpg), or a still as a clip of one frame.
 
@@ -60,9 +71,11 @@ def open_video(
         max_side: longer side of the frames in pixels; larger ones are scaled down while decoding.
         limits: limits of the size and the number of frames.
         fps: frame rate of folders and archives of images.
+        reader: of video files, see `VideoFile`.
 
     Raises:
         UnreadableVideoError: the clip cannot be read; the message says why.
+        ReaderNotFoundError: the reader is not installed.
     """
     path, limits = Path(path), limits or VideoLimits()
     if path.is_dir():
@@ -83,7 +96,22 @@ def open_video(
         return FrameImages(path, [path], max_side, limits, fps)
     if is_archive(path):
         return open_archive(path, max_side, limits, fps)
-    return VideoFile(path, max_side, limits)
+    return VideoFile(path, max_side, limits, reader)
+
+
+def describe_reader(reader: Reader) -> str:
+    """Returns what reads video files, with versions; empty if PyAV does and is not installed.
+
+    Raises:
+        ReaderNotFoundError: torchcodec is asked for and not installed.
+    """
+    if reader == "torchcodec":
+        ffmpeg = require_torchcodec()
+        return f"video files: torchcodec {version('torchcodec')} with FFmpeg {ffmpeg}, or PyAV where they would differ"
+    try:
+        return f"video files: PyAV {version('av')}"
+    except PackageNotFoundError:  # a machine that reads prepared data alone
+        return ""
 
 
 def is_video_file(path: Path) -> bool:
@@ -91,34 +119,50 @@ def is_video_file(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and not is_archive(path)
 
 
-def open_clip(folder: Path, record: VideoRecord, max_side: int | None = None) -> VideoSource:
+def open_clip(folder: Path, record: VideoRecord, max_side: int | None = None, reader: Reader = "pyav") -> VideoSource:
     """Opens the video, folder, archive or still of a record; its frames are upright.
 
     Args:
         folder: the data set's root.
         record: the clip.
         max_side: see `open_video`.
+        reader: see `open_video`.
 
     Raises:
         UnreadableVideoError: the clip cannot be read; the message says why.
+        ReaderNotFoundError: the reader is not installed.
     """
-    source = open_video(folder / record.path, max_side)
+    source = open_video(folder / record.path, max_side, reader=reader)
     return RotatedSource(source, record.quarter_turns) if record.quarter_turns % 4 else source
 
 
 class VideoFile(VideoSource):
-    """A video file. Packets that cannot be decoded are skipped, as in all players, and counted in `broken`."""
+    """A video file. Packets that cannot be decoded are skipped, as in all players, and counted in `broken`.
 
-    def __init__(self, path: Path, max_side: int | None, limits: VideoLimits) -> None:
-        self.path, self._limits = path, limits
+    Args:
+        path: the file.
+        max_side: see `open_video`.
+        limits: see `open_video`.
+        reader: `torchcodec` reads the frames of intact, upright MP4 and MOV files of 8 bits at their full size, where
+            it is the same to the bit. PyAV reads all others, and whatever torchcodec cannot decode.
+
+    Raises:
+        UnreadableVideoError: the file cannot be read.
+        ReaderNotFoundError: the reader is not installed.
+    """
+
+    def __init__(self, path: Path, max_side: int | None, limits: VideoLimits, reader: Reader = "pyav") -> None:
+        if reader == "torchcodec":
+            require_torchcodec()
+        self.path, self._limits, self._reader = path, limits, reader
         self._timestamps: NDArray[np.float64] | None = None
-        self._plain = False  # whether decord reads the same frames as PyAV
+        self._plain = False  # whether decord and torchcodec read the same frames as PyAV
         self._hidden = 0  # frames that an edit list hides
         with self._opened() as (container, stream):
             if stream.codec_context.width and stream.codec_context.height:  # else the first frame tells
                 limits.check_size(path, stream.codec_context.width, stream.codec_context.height)
             limits.check_count(path, stream.frames)
-            self._declared = stream.frames
+            self._declared, self._seconds, self._stream = stream.frames, declared_seconds(container), stream.index
             self.fps = float(stream.average_rate or stream.guessed_rate or 25.0)
             first = next(self._decode(container, stream), None)
             if first is None:
@@ -129,6 +173,7 @@ class VideoFile(VideoSource):
         limits.check_size(path, first.width, first.height)
         self.picture_note = picture_note(first)
         self._turns = round(first.rotation / 90) % 4  # anticlockwise quarter turns
+        self._is_8_bit = all(component.bits == 8 for component in first.format.components)
         self._size = fitted_size(first.width, first.height, max_side)
         self._scaled = self._size != (first.width, first.height)
         self.width, self.height = self._size[::-1] if self._turns % 2 else self._size
@@ -186,14 +231,18 @@ class VideoFile(VideoSource):
     @property
     def timestamps(self) -> NDArray[np.float64]:
         """The (T,) times of all frames in seconds: from the container if reliable, otherwise by decoding once."""
-        if self._timestamps is None:
-            self._timestamps = self._timestamps_of_container()
-            self._plain = self._timestamps is not None and self._turns == 0 and not self._hidden
-        if self._timestamps is None:
+        if not self._read_container() and self._timestamps is None:
             for _ in self._numbered():
                 pass
         assert self._timestamps is not None  # set by the loop
         return self._timestamps
+
+    def _read_container(self) -> bool:
+        """Takes the times from the container if they are not known yet; returns whether others read as PyAV does."""
+        if self._timestamps is None:
+            self._timestamps = self._timestamps_of_container()
+            self._plain = self._timestamps is not None and self._turns == 0 and not self._hidden
+        return self._plain
 
     def _timestamps_of_container(self) -> NDArray[np.float64] | None:
         """Returns the times of the visible packets, or None if the decoded frames could differ from them."""
@@ -225,12 +274,15 @@ class VideoFile(VideoSource):
                 self._limits.check_count(self.path, index + 1)
                 times.append(frame.time if frame.time is not None else index / self.fps)
                 yield index, frame
-            declared = declared_seconds(container)
         if self.broken and self._timestamps is None:
             log.warning("%s: %d packets cannot be decoded and are skipped", printable_line(self.path), self.broken)
         self._timestamps = np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0)
-        shown = float(self._timestamps[-1]) + 1 / self.fps if times else 0.0
-        self.missing = missing_seconds(self.path) if is_short(shown, declared) else 0.0
+        self._measure_missing(self._timestamps)
+
+    def _measure_missing(self, times: NDArray[np.float64]) -> None:
+        """Sets `missing` after a pass over all frames, which are at these times."""
+        shown = float(times[-1]) + 1 / self.fps if len(times) else 0.0
+        self.missing = missing_seconds(self.path) if is_short(shown, self._seconds) else 0.0
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
         """Yields frames as `VideoSource.frames` does."""
@@ -239,14 +291,18 @@ class VideoFile(VideoSource):
             return
         if selected and self._timestamps is not None and selected[-1] >= len(self._timestamps):
             raise IndexError(f"{self.path}: frame {selected[-1]} was requested of {len(self._timestamps)}")
-        if selected and not self._scaled and len(selected) * SPARSE <= self.num_frames and self._plain:
-            for index, image in sparse_frames(self.path, selected, self.num_frames):
-                yield index, image
-                selected = selected[1:]
-            if not selected:
-                return
-        convert, remaining = av.video.reformatter.VideoReformatter(), None if selected is None else iter(selected)
-        following = next(remaining) if remaining else 0
+        by_another, read = self._frames_for_another(selected, every), 0
+        for item in self._read_by_another(by_another):
+            yield item
+            read += 1
+        if by_another and read == len(by_another):
+            if selected is None:
+                self.broken = 0
+                self._measure_missing(self.timestamps)
+            return
+        convert = av.video.reformatter.VideoReformatter()
+        remaining = None if selected is None else iter(selected[read:])
+        following = next(remaining) if remaining else read * every
         for index, frame in self._numbered():
             if index != following:
                 continue
@@ -257,28 +313,24 @@ class VideoFile(VideoSource):
         if selected is not None:
             raise IndexError(f"{self.path}: frame {following} was requested; there are {self.num_frames}")
 
+    def _frames_for_another(self, selected: list[int] | None, every: int) -> Sequence[int]:
+        """Returns the numbers of the frames that are wanted if another reader than PyAV is to read them, else none."""
+        if self._scaled or (selected is None and self._reader == "pyav") or not self._read_container():
+            return ()
+        if self._reader == "torchcodec" and self._is_8_bit:
+            return range(0, self.num_frames, every) if selected is None else selected
+        return selected if selected and len(selected) * SPARSE <= self.num_frames else ()
+
+    def _read_by_another(self, wanted: Sequence[int]) -> Iterator[tuple[int, Frame]]:
+        """Yields frames until one cannot be read."""
+        if not wanted:
+            return iter(())
+        if self._reader == "torchcodec":
+            return torchcodec_frames(self.path, self._stream, wanted, self.timestamps)
+        return sparse_frames(self.path, wanted, self.num_frames)
+
     def _upright(self, convert: av.video.reformatter.VideoReformatter, frame: av.VideoFrame) -> Frame:
         width, height = self._size
         method = "AREA" if self._scaled else "BICUBIC"
         image = convert.reformat(frame, width=width, height=height, format="rgb24", interpolation=method).to_ndarray()
         return np.ascontiguousarray(np.rot90(np.asarray(image, dtype=np.uint8), self._turns))
-
-
-def sparse_frames(path: Path, indices: Sequence[int], num_frames: int) -> Iterator[tuple[int, Frame]]:
-    """Yields a few frames of an intact file, read by decord, which skips those between; stops early if decord fails."""
-    try:
-        import torch  # noqa: F401 - decord crashes if it is imported before torch
-        import decord  # isort: skip
-
-        decord.logging.set_level(decord.logging.QUIET)
-        reader = decord.VideoReader(str(path.absolute()), num_threads=1)
-    except (ImportError, OSError, RuntimeError):  # no wheel for this machine, or a file that decord cannot read
-        return
-    if len(reader) != num_frames:
-        return
-    for index in indices:
-        try:
-            frame = reader[index].asnumpy()
-        except (RuntimeError, IndexError):
-            return
-        yield index, frame

@@ -5,13 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import SEEK_END
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
 """(H, W, 3) RGB."""
+Reader = Literal["pyav", "torchcodec"]
+"""What decodes the frames of video files."""
 
 
 class UnreadableVideoError(ValueError):

@@ -9,6 +9,7 @@ from fer_lightning.experiments.system import system_file
 
 BENCHES = {
     "render": ("fer_lightning.bench.render", "frames of the synthetic set per second"),
+    "decode": ("fer_lightning.bench.decode", "reading videos for faces, with PyAV and with torchcodec"),
     "store": ("fer_lightning.bench.store", "forms of the face store: random reads and size"),
     "manifest": ("fer_lightning.bench.manifest", "opening a data set as large as DFEW"),
     "audio": ("fer_lightning.bench.audio", "computing spectrograms and descriptors, and a loader's step with audio"),

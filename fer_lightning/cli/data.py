@@ -18,7 +18,15 @@ from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, Vide
 from data_modules.manifest import misnamed
 from data_modules.prepare.shard import WHOLE, Shard
 from data_modules.utils.text import printable_line
-from fer_lightning.cli.parsing import DATASET_ROOT, CommandParser, add_root, refuse_unknown, with_choices
+from data_modules.video.source import Reader
+from fer_lightning.cli.parsing import (
+    DATASET_ROOT,
+    CommandParser,
+    add_reader_option,
+    add_root,
+    refuse_unknown,
+    with_choices,
+)
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.system import data_names
 
@@ -81,6 +89,7 @@ def make_parser() -> CommandParser:
     prepare.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="prepare only the I-th of N parts")
     prepare.add_argument("--limit", type=int, metavar="N", help="prepare only the first N clips")
     prepare.add_argument("--device", help="device of the detectors: cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    add_reader_option(prepare)
     doctor.add_argument("--json", action="store_true", help="print all findings in full, as JSON")
     return parser
 
@@ -104,7 +113,7 @@ def main(arguments: list[str]) -> int:
     root = [] if options.root is None else [DATASET_ROOT, options.root]
     dataset = build_dataset(options.name, [*root, *others])
     if options.command == "prepare":
-        return prepare_data(dataset, options.workers, options.limit, options.shard, options.device)
+        return prepare_data(dataset, options.workers, options.limit, options.shard, options.device, options.reader)
     if options.command == "folds":
         path = options.out or Path(f"folds_{options.name}.csv")
         print(export_folds(dataset, path) if options.exclusive is None else make_folds(dataset, path, options))
@@ -150,21 +159,24 @@ def make_folds(dataset: VideoDataset, path: Path, options: argparse.Namespace) -
     return f"{dataset.name}: {folds} folds of {len(rows)} clips in {path.absolute()}; {how}"
 
 
-def prepare_data(dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None) -> int:
+def prepare_data(
+    dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None, reader: Reader
+) -> int:
     """Extracts the faces of a data set or a part of it.
 
     Returns:
         1 if clips failed for reasons that may pass, or were left out because of their names; otherwise 0.
 
     Raises:
-    NotWritableError: the store cannot be written.
+        NotWritableError: the store cannot be written.
+        ReaderNotFoundError: the reader of videos is not installed.
     """
     # these take seconds to import, so names are checked before
     from data_modules.prepare.faces import prepare_faces, preparing
     from data_modules.prepare.pending import FAILED
 
     with nullcontext() if part.name else preparing(dataset):  # parts of a data set are prepared at the same time
-        store = prepare_faces(dataset, workers, limit, part, device=device)
+        store = prepare_faces(dataset, workers, limit, part, device=device, reader=reader)
     index = store.read_index()
     records = part.select(dataset.records()[:limit])
     left_out = [record for record in records if misnamed(record)]

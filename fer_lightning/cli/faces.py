@@ -10,7 +10,7 @@ from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.settings import FaceSettings
 from data_modules.utils.text import printable_line
 from data_modules.video.audio_track import is_audio_file
-from fer_lightning.cli.parsing import CommandParser
+from fer_lightning.cli.parsing import CommandParser, add_reader_option
 from fer_lightning.experiments.misspelt import option_names, suggested
 from fer_lightning.predict.video_files import find_videos
 
@@ -37,6 +37,7 @@ def settings_parser() -> ArgumentParser:
     parser.add_argument("videos", nargs="+", type=str, metavar="VIDEO", help="a file, or a folder with videos")
     parser.add_argument("--out", type=str, default="faces", help="folder for the results")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores by default")
+    add_reader_option(parser)
     parser.add_class_arguments(FaceSettings, skip={"jitter", "lengthen"})
     return parser
 
@@ -68,6 +69,6 @@ def main(arguments: list[str]) -> int:
     from fer_lightning.predict.face_export import make_faces
 
     try:
-        return max(bool(missing), make_faces(videos, out, settings, options.workers))
+        return max(bool(missing), make_faces(videos, out, settings, options.workers, options.reader))
     except DetectorNotFoundError as error:
         raise ValueError(str(error)) from error

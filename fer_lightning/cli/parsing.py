@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
+from data_modules.video.source import Reader
 from fer_lightning.experiments.misspelt import option_names, suggestion
 
 FILES = ("--config", "--ckpt_path")
@@ -135,6 +136,16 @@ def refuse_missing_files(arguments: Sequence[str]) -> None:
     for option, name in pairwise(words):
         if option in FILES and name.endswith((".yaml", ".yml", ".ckpt")) and not Path(name).is_file():
             raise FileNotFoundError(f"{option} {name}: there is no such file, looked for {Path(name).absolute()}")
+
+
+def add_reader_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of what decodes video files."""
+    parser.add_argument(
+        "--reader",
+        choices=get_args(Reader),
+        default="pyav",
+        help="decodes video files (pyav); torchcodec needs fer_lightning[torchcodec] and FFmpeg's shared libraries",
+    )
 
 
 def with_choices(action: argparse.Action, names: Callable[[], Sequence[str]]) -> None:

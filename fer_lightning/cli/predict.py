@@ -8,7 +8,7 @@ from data_modules.audio.speech import AudioLibraryNotFoundError
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.utils.pool import Failure
 from data_modules.utils.text import printable_line
-from fer_lightning.cli.parsing import CommandParser
+from fer_lightning.cli.parsing import CommandParser, add_reader_option
 from fer_lightning.cli.recognition import add_recognition_options, chosen_model, chosen_recognition
 from fer_lightning.predict.data_dictionary import columns_for_help
 from fer_lightning.predict.request import PredictionRequest
@@ -84,6 +84,7 @@ def make_parser() -> CommandParser:
         default="windows",
         help="frames: also write frames.csv, with a row for each frame: its box, head pose and probabilities (windows)",
     )
+    add_reader_option(parser)
     add("--no-video", action="store_true", help="do not write annotated.mp4; an earlier one is deleted")
     return parser
 
@@ -105,5 +106,6 @@ def parse(arguments: Sequence[str]) -> tuple[PredictionRequest, list[str]]:
         not options.no_video,
         options.workers,
         options.rows == "frames",
+        options.reader,
     )
     return request, missing

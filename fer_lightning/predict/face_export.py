@@ -25,19 +25,21 @@ from data_modules.utils.cells import text_of
 from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import damage, printable_line
+from data_modules.video.source import Reader
 from fer_lightning.predict.video_files import output_folder, true_path
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
 NOT_MADE = (UNREADABLE, FAILED)
 
 
-def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int) -> int:
+def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int, reader: Reader = "pyav") -> int:
     """Extracts the faces of all videos that do not have them yet; returns 1 if a video cannot be read, else 0.
 
     Faces are extracted again if the video has changed since, or if their file in the store is damaged.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        ReaderNotFoundError: the reader of videos is not installed.
         ValueError: the folder holds faces with other settings.
     """
     store = ClipStore.for_settings(out, "store", settings, network_versions(settings))
@@ -55,7 +57,7 @@ def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, worker
     pending = pending_clips(Path.cwd(), settings, records, store, done)
     for record in pending.records:
         discard_export(out / record.clip_id)
-    make = partial(ClipPreparer, Path.cwd(), settings, store.folder.absolute())
+    make = partial(ClipPreparer, Path.cwd(), settings, store.folder.absolute(), reader=reader)
     prepare_clips(make, pending, store, done, workers, TIME_LIMIT, "faces")
     for record in records:
         summary = done[record.clip_id]

@@ -23,7 +23,7 @@ from data_modules.store.clip_store import ClipStore
 from data_modules.utils.pool import run_to_end
 from data_modules.video.audio_track import is_audio_file
 from data_modules.video.frame_array import NAME, FrameArray
-from data_modules.video.source import UnreadableVideoError
+from data_modules.video.source import Reader, UnreadableVideoError
 from fer_lightning.ensemble.trained import TrainedEnsemble, load_run
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
@@ -315,7 +315,12 @@ class Recogniser:
 
 
 def make_preparer(
-    settings: FaceSettings, store: Path, device: torch.device, processes: int = 1, everybody: bool = False
+    settings: FaceSettings,
+    store: Path,
+    device: torch.device,
+    processes: int = 1,
+    everybody: bool = False,
+    reader: Reader = "pyav",
 ) -> ClipPreparer:
     """Returns what extracts the faces of files that are named by absolute paths.
 
@@ -325,13 +330,15 @@ def make_preparer(
         device: where networks run.
         processes: that extract faces at the same time.
         everybody: whether the faces of each person are extracted, or only the main one's.
+        reader: of video files, see `VideoFile`.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        ReaderNotFoundError: the reader is not installed.
     """
     threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(processes, 1))
-    name = "cuda" if device.type == "cuda" else "cpu"
-    return ClipPreparer(Path.cwd(), settings, store, name, threads, everybody, shots=True)
+    where = "cuda" if device.type == "cuda" else "cpu"
+    return ClipPreparer(Path.cwd(), settings, store, where, threads, everybody, shots=True, reader=reader)
 
 
 def select_device(name: str) -> torch.device:

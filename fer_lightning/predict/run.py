@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 
 from data_modules.manifest import VideoRecord
-from data_modules.prepare.pending import TIME_LIMIT
+from data_modules.prepare.pending import TIME_LIMIT, describe_once
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.utils.files import atomic_file, atomic_write, writing_to
@@ -70,10 +70,19 @@ def predict_with(recogniser: Recogniser, request: PredictionRequest) -> "Iterato
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
         store = ClipStore(Path(scratch).absolute())
-        make = partial(make_preparer, settings, store.folder, recogniser.device, request.workers, recogniser.everybody)
+        make = partial(
+            make_preparer,
+            settings,
+            store.folder,
+            recogniser.device,
+            request.workers,
+            recogniser.everybody,
+            request.reader,
+        )
         records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(request.videos)]
         write, stages = ResultWriter(request, recogniser, store), Stages()
-        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces):
+        ready = describe_once()
+        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces, ready):
             path = request.videos[int(record.clip_id)]
             if isinstance(result, Failure):
                 yield path, Failure(result.reason.removeprefix("UnreadableVideoError: "))

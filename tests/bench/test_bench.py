@@ -15,7 +15,7 @@ SLOW = ("render", "store", "manifest", "step")
 
 
 @pytest.mark.parametrize(
-    "name", ["fusion", "ecnn", "audio", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+    "name", ["fusion", "ecnn", "audio", "decode", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_a_benchmark_prints_its_figures(name, capsys):
     main(["bench", name, "--quick"])

@@ -35,9 +35,7 @@ def fer(*arguments: object) -> Ended:
 def prepare_own(root: Path, *options: object) -> Ended:
     """`fer data prepare own`, whose whole frames are taken for faces."""
     faces = ("--dataset.faces.detector", "crop", "--dataset.faces.size", "64", "--dataset.faces.landmarks", "none")
-    return fer(
-        "data", "prepare", "own", "--root", root, *faces, "--workers", 0, "--dataset.made_folds", 2, *options
-    )
+    return fer("data", "prepare", "own", "--root", root, *faces, "--workers", 0, "--dataset.made_folds", 2, *options)
 
 
 def prepared_store(root: Path) -> ClipStore:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from data_modules.manifest import VideoRecord
 from data_modules.video.audio_track import read_audio
+from data_modules.video.decord_frames import sparse_frames
 from data_modules.video.reader import is_video_file, open_clip, open_video
 from data_modules.video.rotation import RotatedSource
 from data_modules.video.source import UnreadableVideoError, VideoLimits
@@ -40,8 +41,6 @@ def test_every_nth_frame(video, every, expected):
 
 
 def test_both_decoders_give_the_same_pictures(video):
-    from data_modules.video.reader import sparse_frames
-
     few = dict(sparse_frames(video, [0, 13, 26, 39], 40))
     assert len(few) == 4
     everything = dict(open_video(video).frames())
