@@ -75,7 +75,7 @@ def test_torchcodec_gives_the_frames_and_times_of_pyav(tmp_path, kind, monkeypat
             by_torchcodec.append(item[0])
             yield item
 
-    monkeypatch.setattr("data_modules.video.reader.torchcodec_frames", counted)
+    monkeypatch.setattr("data_modules.video.video_file.torchcodec_frames", counted)
     expected = open_video(path)
     pictures = dict(expected.frames())
     for every in (1, 4):
