@@ -8,7 +8,7 @@ from fer_lightning.cli.reproduce import add_table_arguments, print_table, table_
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.system import data_file, data_names
 from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard_names
-from fer_lightning.tables.plan import TableRequest, is_rendered
+from fer_lightning.tables.plan import TableRequest, is_rendered, row_data, row_size
 from fer_lightning.tables.table import known_tables, read_table, table_names
 
 
@@ -72,10 +72,13 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
     for column in ("name", "title", "data", "rows", "to run", "with results", "cannot be run"):
         table.add_column(column)
     for name in [*table_names(), *leaderboards_with_results()]:
-        stored = read_stored(TableRequest(name, data, size))  # type: ignore[arg-type]
+        asked = TableRequest(name, data, size)  # type: ignore[arg-type]
+        stored = read_stored(asked)
         rows = stored.table.rows
-        own = [row for row in rows if row.system and not row.missing and stored.table.kind == "results"]
-        lacking = [row.name for row in rows if row.missing]
+        systems = [row for row in rows if row.system]
+        possible = [row for row in systems if row.runs_at(row_size(row, row_data(stored.table, row, data), asked.size))]
+        own = possible if stored.table.kind == "results" else []
+        lacking = [row.name for row in rows if row.missing and row not in possible]
         table.add_row(
             name,
             stored.table.title,

@@ -318,6 +318,18 @@ def test_the_list_of_tables_counts_rows_and_results(capsys):
 
 
 @pytest.mark.parametrize(
+    ("options", "to_run", "lacking"), [((), "16", "resnext3d"), (("--data", "synthetic_wild"), "25", "")]
+)
+def test_the_list_of_tables_says_what_can_be_run_at_its_size(options, to_run, lacking, capsys):
+    """At the paper's size, seven rows of VSHNN's table 2 need a file that cannot be fetched, two rendered videos."""
+    assert main(["tables", *options]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│ vshnn_2 "))
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells[3:6] == ["25", to_run, "0"]
+    assert (cells[6][:9], bool(cells[6])) == (lacking, bool(lacking))
+
+
+@pytest.mark.parametrize(
     ("pattern", "systems", "published", "data"),
     [
         ("vshnn_lr", ["vshnn_lrmaf", "vshnn_lrmf"], {"vshnn_lrmaf", "vshnn_lrmf"}, None),
