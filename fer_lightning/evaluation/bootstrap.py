@@ -85,8 +85,11 @@ class Resamples:
         """Returns the variance of the mean over the trainings, and its degrees of freedom.
 
         A bootstrap of K units has (K - 1) / K of the variance. Clusters and trainings are crossed: the variation of
-        single clusters in single trainings is in the variance over clusters and in that over trainings, and is taken
-        off once. The degrees of freedom are Satterthwaite's.
+        single clusters in single trainings is in the variance over clusters and in that over trainings. Trainings that
+        differ by no more than it explains are no source of variation of their own, and their few degrees of freedom
+        do not count; the interval would be far too wide. Where they are one, what is counted twice stays in the
+        variance, as few trainings often differ less than others would. The degrees of freedom are Satterthwaite's, of
+        the variance in which it is counted once.
         """
         clusters, seeds = self.clusters, len(self.by_seed)
         of_people = float(self.people.var()) * clusters / (clusters - 1)
@@ -95,10 +98,12 @@ class Resamples:
         of_seeds = float(self.by_seed.var(ddof=1)) / seeds
         crossed = float(self.both.var() - self.people.var()) - of_seeds * (seeds - 1) / seeds
         crossed = max(0.0, crossed) * clusters / (clusters - 1) * seeds / (seeds - 1)
-        variance = max(of_people, of_seeds, of_people + of_seeds - crossed)
+        if of_seeds <= crossed:
+            return of_people, clusters - 1
+        once = max(of_seeds, of_people + of_seeds - crossed)
         parts = ((of_people, clusters - 1), (of_seeds, seeds - 1), (crossed, (clusters - 1) * (seeds - 1)))
         doubt = sum(part**2 / degrees for part, degrees in parts)
-        return variance, max(variance**2 / doubt if doubt else math.inf, min(clusters, seeds) - 1)
+        return of_people + of_seeds, max(once**2 / doubt, min(clusters, seeds) - 1)
 
     def interval(self, value: float, level: float, low: float = -math.inf, high: float = math.inf) -> Interval:
         """Returns the percentile interval, moved to the value and widened to the quantiles of Student's t.

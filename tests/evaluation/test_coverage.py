@@ -75,22 +75,21 @@ def test_intervals_over_people_hold_the_truth(people):
     assert ((covered >= 0.93) & (covered <= 0.97)).all(), covered
 
 
-@pytest.mark.parametrize(
-    ("seeds", "of_seeds", "highest"), [(5, 0.05, 0.97), (3, 0.05, 0.97), (3, 0.0, 0.99), (5, 0.02, 0.975)]
-)
-def test_intervals_over_people_and_seeds_hold_the_truth(seeds, of_seeds, highest):
-    """Three trainings say little about seeds; where these hardly matter, the interval is wider than it need be."""
+@pytest.mark.parametrize("of_seeds", [0.0, 0.02, 0.05])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_over_people_and_seeds_hold_the_truth(seeds, of_seeds):
+    """Whether seeds do not matter, as much as people, or more."""
 
     def simulated(generator: np.random.Generator) -> list[Interval]:
         person, ability = clips_of(generator, 30), generator.uniform(-0.1, 0.1, 30)
         return [bootstrap(trainings(generator, person, seeds, of_seeds, ability), DRAWS)[WAR]]
 
     covered = share_covered(simulated, ACCURACY)
-    assert 0.93 <= covered.item() <= highest, covered
+    assert 0.93 <= covered.item() <= 0.97, covered
 
 
-@pytest.mark.parametrize(("seeds", "of_seeds", "highest"), [(1, 0.0, 0.97), (5, 0.05, 0.97), (3, 0.05, 0.98)])
-def test_intervals_and_tests_of_differences_hold_what_they_promise(seeds, of_seeds, highest):
+@pytest.mark.parametrize(("seeds", "of_seeds"), [(1, 0.0), (3, 0.0), (3, 0.05), (5, 0.05)])
+def test_intervals_and_tests_of_differences_hold_what_they_promise(seeds, of_seeds):
     """Two systems that are equally good, but not for each person."""
     generator = np.random.default_rng(1)
     held, rejected = [], []
@@ -101,8 +100,8 @@ def test_intervals_and_tests_of_differences_hold_what_they_promise(seeds, of_see
         found = difference_over_seeds(first, second, WAR, DRAWS)
         held.append(found.interval.low <= 0 <= found.interval.high)
         rejected.append(found.p_value <= 0.05)
-    assert 0.93 <= np.mean(held) <= highest, np.mean(held)
-    assert 1 - highest <= np.mean(rejected) <= 0.07, np.mean(rejected)
+    assert 0.93 <= np.mean(held) <= 0.97, np.mean(held)
+    assert 0.03 <= np.mean(rejected) <= 0.07, np.mean(rejected)
 
 
 def test_the_paired_test_keeps_its_level_where_mcnemars_does_not():

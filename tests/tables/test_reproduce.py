@@ -377,8 +377,8 @@ def test_over_seeds_people_and_trainings_are_drawn():
     """A bootstrap in plain loops, of people and of pairs of trainings, made as wide as by analysis of variance.
 
     The advantages (S, K) in the trainings for the people are crossed: the variance of their mean is (MS of trainings +
-    MS of people - MS of both) / (S K), at least one of the first two, with Satterthwaite's degrees of freedom, at least
-    those of the trainings.
+    MS of people) / (S K) where trainings vary more than both together, with Satterthwaite's degrees of freedom of
+    (MS of trainings + MS of people - MS of both) / (S K), at least those of the trainings.
     """
     seeds = (0, 1, 2)
     first = PredictionTable.concat([of_seed(1.0 + 0.5 * seed, seed) for seed in seeds])
@@ -408,8 +408,9 @@ def test_over_seeds_people_and_trainings_are_drawn():
         s * cells.mean(axis=0).var(ddof=1),
         (rest**2).sum() / (s - 1) / (k - 1),
     )
-    variance = max(*squares[:2], squares[0] + squares[1] - squares[2]) / (s * k)
-    freedom = variance**2 / sum(
+    assert squares[0] > squares[2], "the trainings differ"
+    variance = (squares[0] + squares[1]) / (s * k)
+    freedom = (max(squares[0], squares[0] + squares[1] - squares[2]) / (s * k)) ** 2 / sum(
         (each / (s * k)) ** 2 / count for each, count in zip(squares, (s - 1, k - 1, (s - 1) * (k - 1)), strict=True)
     )
     freedom = max(freedom, s - 1)
