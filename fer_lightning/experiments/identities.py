@@ -126,7 +126,9 @@ def make_embedder(name: str | None) -> tuple[str, Embed]:
             f"embedder {name!r}: expected {INSIGHTFACE}, {COLOURS}, or a network and its weights such as resnet18=timm "
             "or resnet10t=run:stills_synthetic_stills"
         )
-    return name, _Network(FrameBackbone(network, weights).eval())
+    backbone = FrameBackbone(network, weights)
+    backbone.load_weights()
+    return name, _Network(backbone.eval())
 
 
 def identity_folds(dataset: VideoDataset, found: Identities, folds: int) -> list[FoldRow]:

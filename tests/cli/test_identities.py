@@ -21,6 +21,7 @@ from data_modules.prepare.identities import by_person, face_colours, face_featur
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from fer_lightning.cli import data as command
 from fer_lightning.cli.main import main
+from fer_lightning.experiments.identities import make_embedder
 
 
 @dataclass
@@ -166,6 +167,11 @@ def test_the_equal_error_rate_by_hand():
     quality = measure(vectors, np.array(["a", "a", "b", "b"]))
     assert quality.equal_error_rate == pytest.approx((0.5 + 0.5) / 2)
     assert quality.people == 2
+
+
+def test_the_weights_of_a_network_are_read():
+    with pytest.raises(FileNotFoundError, match="missing"):
+        make_embedder("resnet10t=run:missing")
 
 
 def test_what_cannot_be_done_is_said(made, capsys):
