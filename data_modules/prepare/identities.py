@@ -49,6 +49,30 @@ class FaceFeatures:
         return FaceFeatures(tuple(self.records[row] for row in np.flatnonzero(kept)), self.values[kept])
 
 
+def shown_clips(store: ClipStore, records: Sequence[VideoRecord], name: str) -> list[VideoRecord]:
+    """Returns the clips with a prepared face, by their ids.
+
+    Args:
+        store: the prepared faces.
+        records: the clips.
+        name: of the data set, for messages.
+
+    Raises:
+        ValueError: no clip has one.
+    """
+    index = store.read_index()
+    shown = sorted((r for r in records if r.clip_id in index and index[r.clip_id].num_faces), key=lambda r: r.clip_id)
+    if not shown:
+        raise ValueError(f"{name}: no faces in {store.folder}; prepare them first: `fer data prepare`")
+    return shown
+
+
+def crops_of(store: ClipStore, clip_id: str) -> NDArray[np.uint8]:
+    """Returns crops (K, S, S, 3) of the face in evenly spaced frames of a clip."""
+    clip = store.open(clip_id)
+    return clip.crops(np.unique(np.linspace(0, len(clip) - 1, FRAMES).round().astype(np.int64)))
+
+
 def face_features(store: ClipStore, records: Sequence[VideoRecord], embed: Embed, name: str) -> FaceFeatures:
     """Computes the features of all clips with a face, each the mean over evenly spaced frames.
 
@@ -61,18 +85,13 @@ def face_features(store: ClipStore, records: Sequence[VideoRecord], embed: Embed
     Raises:
         ValueError: no clip has a prepared face, or there are too many clips to compare.
     """
-    index = store.read_index()
-    shown = sorted((r for r in records if r.clip_id in index and index[r.clip_id].num_faces), key=lambda r: r.clip_id)
-    if not shown:
-        raise ValueError(f"{name}: no faces in {store.folder}; prepare them first: `fer data prepare`")
+    shown = shown_clips(store, records, name)
     if len(shown) > MOST_CLIPS:
         raise ValueError(f"{name}: {len(shown)} clips with a face; at most {MOST_CLIPS} can be compared in memory")
     values = []
     with progress(f"{name}: embedding faces", len(shown), transient=True) as advance:
         for number, record in enumerate(shown, start=1):
-            clip = store.open(record.clip_id)
-            positions = np.unique(np.linspace(0, len(clip) - 1, FRAMES).round().astype(np.int64))
-            values.append(np.asarray(embed(clip.crops(positions)), np.float64).mean(axis=0))
+            values.append(np.asarray(embed(crops_of(store, record.clip_id)), np.float64).mean(axis=0))
             advance(number)
     return FaceFeatures(tuple(shown), np.stack(values))
 
@@ -136,7 +155,7 @@ def by_person(records: Sequence[VideoRecord], embedded: FaceFeatures, group: NDA
     Args:
         records: all clips.
         embedded: those with a face.
-        group: (N,) of each of these, from `same_person`.
+        group: (N,) of each of these, from `Groups`.
     """
     clips = sorted(record.clip_id for record in records)
     place = {clip: number for number, clip in enumerate(clips)}
@@ -178,7 +197,7 @@ def find_leaks(embedded: FaceFeatures, vectors: NDArray[np.float64], group: NDAr
     Args:
         embedded: N clips with their splits.
         vectors: (N, E) unit vectors of their faces.
-        group: (N,) of each, from `same_person`.
+        group: (N,) of each, from `Groups`.
 
     Raises:
         ValueError: no clip with a face is in training, or none is tested.

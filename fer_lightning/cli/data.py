@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fer_lightning.experiments.identities import Identities
 
 KNOWN = "synthetic"  # the data set on whose people embeddings are measured
+OF_KNOWN = "--known."  # before an option of that data set
 NEW_FOLDS = 5  # of a data set without folds
 MAX_CLIPS = 10  # clips that are printed for each finding
 
@@ -52,7 +53,10 @@ def make_parser() -> CommandParser:
         "doctor", help="check that a copy is complete, readable and split correctly; exit status 1 if not"
     )
     folds = commands.add_parser("folds", help="write a table with the fold in which each clip is tested")
-    for command in (prepare, doctor, folds):
+    embedder = commands.add_parser(
+        "embedder", help="train a network to tell the named people of a prepared data set apart, for `--embedder`"
+    )
+    for command in (prepare, doctor, folds, embedder):
         with_choices(command.add_argument("name", help="such as dfew; `fer data list` lists all"), data_names)
         add_root(command)
     folds.add_argument("--out", type=Path, help="the table (default: folds_NAME.csv)")
@@ -65,23 +69,30 @@ def make_parser() -> CommandParser:
     for command in (doctor, folds):
         command.add_argument(
             "--embedder",
-            help="what tells faces apart: insightface, colours, or a network and its weights such as resnet18=timm "
-            "(default: insightface if its weights are there, else colours)",
+            help="what tells faces apart: insightface, a file of `fer data embedder`, colours, or a network and its "
+            "weights such as resnet18=timm (default: insightface if its weights are there, else colours)",
         )
         command.add_argument(
-            "--known", default=KNOWN, metavar="NAME", help=f"prepared data set of known people (default: {KNOWN})"
+            "--known",
+            default=KNOWN,
+            metavar="NAME",
+            help=f"prepared data set of known people (default: {KNOWN}); its options are --known.subjects and so on",
         )
         command.add_argument(
             "--threshold",
             type=float,
             metavar="SIMILARITY",
-            help="mean similarity from which on clips show one person (default: the best on the known people)",
+            help="mean similarity from which on clips show one person (default: chosen by the known people and the "
+            "number of clips)",
         )
     doctor.add_argument(
         "--identities",
         action="store_true",
         help="compare the prepared faces: the share of test clips whose person stands in training",
     )
+    embedder.add_argument("--out", type=Path, default=Path("people.safetensors"), help="default: people.safetensors")
+    embedder.add_argument("--epochs", type=int, default=12, metavar="N", help="number of epochs (default: 12)")
+    embedder.add_argument("--seed", type=int, default=0, help="default: 0")
     for command in (prepare, doctor):
         command.add_argument(
             "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: all cores)"
@@ -95,13 +106,15 @@ def make_parser() -> CommandParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs `fer data list`, or `fer data prepare`, `doctor` or `folds` for one data set; returns the exit status.
+    """Runs `fer data list`, or another of its commands for one data set; returns the exit status.
 
     Raises:
         FileNotFoundError: there is no such data set, or it is not on this machine.
         ValueError: an option does not exist or is not valid.
     """
-    options, others = make_parser().parse_with(arguments[1:], ("dataset",))
+    options, others = make_parser().parse_with(arguments[1:], ("dataset", "known"))
+    if options.command in ("doctor", "folds"):
+        options.known_options, others = of_known(others)
     if options.command == "list":
         refuse_unknown(others, (), "fer data list")
         rows = [data_row(name) for name in data_names()]
@@ -117,6 +130,11 @@ def main(arguments: list[str]) -> int:
     if options.command == "folds":
         path = options.out or Path(f"folds_{options.name}.csv")
         print(export_folds(dataset, path) if options.exclusive is None else make_folds(dataset, path, options))
+        return 0
+    if options.command == "embedder":
+        from fer_lightning.experiments.identities import train_embedder
+
+        print(train_embedder(dataset, options.out, options.epochs, options.seed))
         return 0
     status = diagnose(dataset, options.workers, options.json)
     if options.identities:
@@ -137,7 +155,22 @@ def identities_of(dataset: VideoDataset, options: argparse.Namespace) -> "Identi
     """Groups the clips of a data set by person, as the options say."""
     from fer_lightning.experiments.identities import find_identities
 
-    return find_identities(dataset, build_dataset(options.known), options.embedder, options.threshold)
+    known = build_dataset(options.known, options.known_options)
+    return find_identities(dataset, known, options.embedder, options.threshold)
+
+
+def of_known(options: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits options, with their values, into those of the known people's data set and those of the data set at hand.
+
+    The first, such as `--known.subjects 400`, become options of a data set.
+    """
+    known, others = list[str](), list[str]()
+    chosen = others
+    for each in options:
+        if each.startswith("--"):
+            chosen = known if each.startswith(OF_KNOWN) else others
+        chosen.append(f"--dataset.{each.removeprefix(OF_KNOWN)}" if each.startswith(OF_KNOWN) else each)
+    return known, others
 
 
 def make_folds(dataset: VideoDataset, path: Path, options: argparse.Namespace) -> str:

@@ -13,25 +13,31 @@ from data_modules.datasets.folds import exclusive_folds
 from data_modules.faces.detection import Detection
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.insightface import InsightFaceEmbedder
+from data_modules.loading.transforms import resized
 from data_modules.prepare.contact_sheet import pair_sheet
 from data_modules.prepare.faces import store_for
-from data_modules.prepare.grouping import Quality, measure, same_person, unit
+from data_modules.prepare.grouping import WANTED, Choice, Groups, Quality, choose, measure, unit
 from data_modules.prepare.identities import (
     Discriminant,
     Embed,
     FaceFeatures,
     Leaks,
     by_person,
+    crops_of,
     face_colours,
     face_features,
     find_leaks,
     learn,
     several_clips,
+    shown_clips,
 )
 from data_modules.utils.files import atomic_write
+from data_modules.utils.progress import progress
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import LEVEL, Interval, Resamples, resampled
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.training.person_network import PersonNetwork, train_person_network
+from fer_lightning.weights import SAFETENSORS
 
 COLOURS, INSIGHTFACE = "colours", "insightface"
 PAIRS = 16  # of clips that are shown
@@ -47,7 +53,7 @@ class Identities:
         quality: there.
         faces: the clips.
         vectors: (N, E) unit vectors.
-        threshold: mean similarity from which on groups of clips are one person.
+        choice: the threshold.
         group: (N,) of each clip.
     """
 
@@ -56,18 +62,38 @@ class Identities:
     quality: Quality
     faces: FaceFeatures
     vectors: NDArray[np.float64]
-    threshold: float
+    choice: Choice
     group: NDArray[np.int64]
 
     def describe(self) -> str:
-        """Says how well the embedding tells known people apart."""
-        quality = self.quality
-        return (
+        """Says how well the embedding tells known people apart, and what that says about the clips at hand."""
+        quality, choice = self.quality, self.choice
+        said = (
             f"{self.embedder}, on {quality.people} known people of {self.known}: equal error rate "
-            f"{quality.equal_error_rate:.1%}; at similarity {quality.threshold:.2f}, {quality.recall:.1%} of the pairs "
-            f"of one person are found, and {quality.precision:.1%} of the pairs found are of one person; among more "
-            "people, fewer are"
+            f"{quality.equal_error_rate:.1%}; at similarity {choice.threshold:.2f}, {choice.recall:.1%} of the pairs "
+            f"of one person are found, and {choice.precision:.1%} of the pairs found are of one person; among the "
+            f"{len(self.vectors)} clips here, {choice.expected:.0%} or more should be"
         )
+        if choice.expected >= WANTED:
+            return said
+        return f"{said}, which is less than {WANTED:.0%}: another embedder, or more known people, may reach that"
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """What embeds crops of faces.
+
+    Args:
+        name: its name.
+        embed: maps the crops of a clip to features.
+        trained: whether the features were trained to tell people apart, and are compared as they are.
+        trained_on: the store's name of the prepared data set that they were trained on, if it was one.
+    """
+
+    name: str
+    embed: Embed
+    trained: bool = False
+    trained_on: str = ""
 
 
 def find_identities(
@@ -75,60 +101,102 @@ def find_identities(
 ) -> Identities:
     """Groups the clips of a data set by person.
 
-    insightface's embeddings are compared as they are. Of other features, a discriminant is learned on the known people,
-    after it was measured by learning on one half of them and measuring on the other.
+    Features that were trained to tell people apart are compared as they are. Of others, a discriminant is learned on
+    the known people, after it was measured by learning on one half of them and measuring on the other.
 
     Args:
         dataset: whose faces are prepared.
         known: a data set whose faces are prepared and whose subjects are named.
-        embedder: `insightface`; `colours` of the crops; or a network of timm and its weights, such as `resnet18=timm`
-            or `resnet10t=run:stills_synthetic_stills`. By default insightface if its weights are there, else colours.
-        threshold: mean similarity from which on groups of clips are one person; by default the best on known people.
+        embedder: `insightface`; a file of `fer data embedder`; `colours` of the crops; or a network of timm and its
+            weights, such as `resnet18=timm` or `resnet10t=run:stills_synthetic_stills`. By default insightface if its
+            weights are there, else colours.
+        threshold: mean similarity from which on groups of clips are one person; by default it is chosen by the known
+            people and the number of clips, see `choose`.
 
     Raises:
         DatasetNotFoundError: a data set is not there.
-        ValueError: faces are not prepared, or the known people are too few.
+        ValueError: faces are not prepared, the known people are too few, or the embedder was trained on them.
         DetectorNotFoundError: weights are missing.
+        FileNotFoundError: the embedder's file does not exist.
     """
-    name, embed = make_embedder(embedder)
-    people = face_features(store_for(known), known.records(), embed, known.name)
-    faces = face_features(store_for(dataset), dataset.records(), embed, dataset.name)
-    if name == INSIGHTFACE:
+    used = make_embedder(embedder)
+    if used.trained_on and used.trained_on == known.store_name:
+        raise ValueError(
+            f"{used.name} was trained on the people of {known.name} ({known.store_name}), so these do not show how "
+            "well it tells others apart; expected other people, such as --known synthetic"
+        )
+    people = face_features(store_for(known), known.records(), used.embed, known.name)
+    faces = face_features(store_for(dataset), dataset.records(), used.embed, dataset.name)
+    if used.trained:
         people = several_clips(people, known.name)
         quality, vectors = measure(unit(people.values), people.people), unit(faces.values)
     else:
         discriminant: Discriminant
         discriminant, quality = learn(people, known.name)
         vectors = discriminant(faces.values)
-    chosen = quality.threshold if threshold is None else threshold
-    return Identities(name, known.name, quality, faces, vectors, chosen, same_person(vectors, chosen))
+    groups = Groups(vectors)
+    choice = choose(quality, groups, len(vectors), threshold)
+    return Identities(used.name, known.name, quality, faces, vectors, choice, groups.at(choice.threshold))
 
 
-def make_embedder(name: str | None) -> tuple[str, Embed]:
-    """Returns what embeds crops of faces, with its name; see `find_identities`.
+def make_embedder(name: str | None) -> Embedder:
+    """Returns what embeds crops of faces; see `find_identities`.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is none of that name, or its file is something else.
+        FileNotFoundError: its file does not exist.
         DetectorNotFoundError: its weights are missing.
     """
     if name is None:
         try:
-            return INSIGHTFACE, _Recognition()
+            return make_embedder(INSIGHTFACE)
         except DetectorNotFoundError:
-            return COLOURS, face_colours
+            return make_embedder(COLOURS)
     if name == INSIGHTFACE:
-        return name, _Recognition()
+        return Embedder(name, _Recognition(), trained=True)
     if name == COLOURS:
-        return name, face_colours
+        return Embedder(name, face_colours)
     network, stated, weights = name.partition("=")
-    if not stated:
-        raise ValueError(
-            f"embedder {name!r}: expected {INSIGHTFACE}, {COLOURS}, or a network and its weights such as resnet18=timm "
-            "or resnet10t=run:stills_synthetic_stills"
-        )
-    backbone = FrameBackbone(network, weights)
-    backbone.load_weights()
-    return name, _Network(backbone.eval())
+    if stated:
+        backbone = FrameBackbone(network, weights)
+        backbone.load_weights()
+        return Embedder(name, _Network(backbone.eval()))
+    if name.endswith(SAFETENSORS):
+        trained = PersonNetwork.load(Path(name))
+        return Embedder(name, trained.embed, True, trained.trained_on)
+    raise ValueError(
+        f"embedder {name!r}: expected {INSIGHTFACE}, {COLOURS}, or a network: a file of `fer data embedder` such as "
+        "people.safetensors, or a name of timm's and weights, such as resnet18=timm or "
+        "resnet10t=run:stills_synthetic_stills"
+    )
+
+
+def train_embedder(dataset: VideoDataset, path: Path, epochs: int, seed: int) -> str:
+    """Trains a network to tell the named people of a data set apart by their prepared faces, and writes it to a file.
+
+    Returns:
+        What was trained, as a sentence.
+
+    Raises:
+        DatasetNotFoundError: the data set is not there.
+        ValueError: faces are not prepared, or too few are of named people.
+    """
+    store, crops, people = store_for(dataset), list[NDArray[np.uint8]](), list[str]()
+    torch.manual_seed(seed)
+    network = PersonNetwork(dataset.store_name)
+    named = [record for record in shown_clips(store, dataset.records(), dataset.name) if record.subject]
+    with progress(f"{dataset.name}: reading faces", len(named), transient=True) as advance:
+        for number, record in enumerate(named, start=1):
+            crops += [resized(crop, network.size) for crop in crops_of(store, record.clip_id)]
+            people += [record.subject] * (len(crops) - len(people))
+            advance(number)
+    loss = train_person_network(network, np.array(crops), people, epochs, seed)
+    network.save(path)
+    return (
+        f"{path.absolute()}: trained on {len(crops)} faces of {len(set(people))} people of {dataset.name}, loss "
+        f"{loss:.3f} in the last of {epochs} epochs. `fer data doctor NAME --identities --embedder {path}` first says "
+        "how well it tells known people apart that it has not seen"
+    )
 
 
 def identity_folds(dataset: VideoDataset, found: Identities, folds: int) -> list[FoldRow]:

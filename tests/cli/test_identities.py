@@ -9,6 +9,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.datasets.fold_files import read_folds
@@ -16,12 +17,13 @@ from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import store_for
-from data_modules.prepare.grouping import measure, same_person, unit
+from data_modules.prepare.grouping import THRESHOLDS, WANTED, Groups, choose, measure, pairs_in, unit
 from data_modules.prepare.identities import by_person, face_colours, face_features, find_leaks, learn
 from data_modules.store.clip_file import ClipSummary, FaceFrame
 from fer_lightning.cli import data as command
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.identities import make_embedder
+from fer_lightning.training.person_network import PersonNetwork
 
 
 @dataclass
@@ -61,25 +63,39 @@ class Faces(VideoDataset):
                 records.append(VideoRecord(clip, clip, emotion, name, split="test" if tested else "train", fold="1"))
         return records
 
+    def crops(self, place: int, record: VideoRecord) -> NDArray[np.uint8]:
+        """The pictures (K, S, S, 3) of a clip."""
+        own = np.random.default_rng((self.hidden, self.person(record.clip_id))).integers(60, 200, (3, 3, 3))
+        rng = np.random.default_rng((2, self.hidden, place))
+        face = np.full((5, 5, 3), rng.integers(0, 256, 3))
+        face[1:4, 1:4] = own * rng.uniform(0.85, 1.15) + rng.normal(0, 4, own.shape)
+        return cv2.resize(face.clip(0, 255).astype(np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST)[None]
+
     def prepare(self) -> None:
         store, summaries = store_for(self), []
         for place, record in enumerate(self.records()):
-            own = np.random.default_rng((self.hidden, self.person(record.clip_id))).integers(60, 200, (3, 3, 3))
-            rng = np.random.default_rng((2, self.hidden, place))
-            face = np.full((5, 5, 3), rng.integers(0, 256, 3))
-            face[1:4, 1:4] = own * rng.uniform(0.85, 1.15) + rng.normal(0, 4, own.shape)
-            crop = cv2.resize(face.clip(0, 255).astype(np.uint8), (64, 64), interpolation=cv2.INTER_NEAREST)
+            crops = self.crops(place, record)
             with store.writing(record.clip_id) as writer:
-                writer.add(FaceFrame(0, crop, np.array([0, 0, 64, 64], np.float32), 1.0))
-                summaries.append(writer.finish(ClipSummary(record.clip_id, 1, 1, 25.0)))
+                for index, crop in enumerate(crops):
+                    writer.add(FaceFrame(index, crop, np.array([0, 0, *crop.shape[:2]], np.float32), 1.0))
+                summaries.append(writer.finish(ClipSummary(record.clip_id, len(crops), len(crops), 25.0)))
         store.write_index(summaries)
+
+
+@dataclass
+class Others(Faces):
+    """Other people who are known."""
+
+    @property
+    def name(self) -> str:
+        return "others"
 
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
     monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
-    sets = {"hidden": Faces(tmp_path, hidden=True), "known": Faces(tmp_path)}
+    sets = {"hidden": Faces(tmp_path, hidden=True), "known": Faces(tmp_path), "others": Others(tmp_path)}
     for dataset in sets.values():
         dataset.prepare()
     monkeypatch.setattr(command, "build_dataset", lambda name, others=None: sets[name])
@@ -90,13 +106,14 @@ def made(tmp_path, monkeypatch):
 def test_planted_leaks_are_found(made):
     """Of the test clips, 52 % show people who stand in training; precision and recall are at least 0.95."""
     known, hidden = (
-        face_features(store_for(each), each.records(), face_colours, "x") for each in reversed(made.values())
+        face_features(store_for(each), each.records(), face_colours, "x") for each in (made["known"], made["hidden"])
     )
     discriminant, quality = learn(known, "known")
     assert quality.people == 20
     assert quality.equal_error_rate < 0.05
     vectors = discriminant(hidden.values)
-    leaks = find_leaks(hidden, vectors, same_person(vectors, quality.threshold))
+    groups = Groups(vectors)
+    leaks = find_leaks(hidden, vectors, groups.at(choose(quality, groups, len(vectors)).threshold))
     truth = np.array([made["hidden"].person(clip) % 3 == 0 for clip in leaks.clips.tolist()])
     assert truth.mean() == pytest.approx(3 * 14 / (3 * 14 + 7 * 13))
     assert (leaks.leaked & truth).sum() >= 0.95 * truth.sum()
@@ -169,9 +186,92 @@ def test_the_equal_error_rate_by_hand():
     assert quality.people == 2
 
 
+def test_pairs_that_are_put_together_by_hand():
+    """Two people of three clips, and one clip of each taken for the other's: two pairs of one person, four of two."""
+    angles = np.deg2rad([0, 1, 90, 91, 92, 2])
+    vectors = unit(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    assert pairs_in(np.array([4, 4, 4, 7, 9, 9])) == 3 + 0 + 1
+    assert len(set(Groups(vectors).at(0.9).tolist())) == 2
+    quality = measure(vectors, np.array(["a", "a", "a", "b", "b", "b"]))
+    place = int(np.argmin(np.abs(THRESHOLDS - 0.9)))
+    assert (quality.right[place], quality.wrong[place], quality.pairs) == (2, 4, 6)
+    assert len(set(Groups(vectors[:1]).at(0.9).tolist())) == 1
+
+
+def test_the_threshold_rises_with_the_number_of_clips():
+    """The more clips, the more pairs of people may be taken for one; too few known people cannot rule that out."""
+    rng = np.random.default_rng(0)
+
+    def clips(people: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        person = np.repeat(np.arange(people), 6)
+        return unit(rng.normal(size=(people, 16))[person] + rng.normal(0, 0.25, (len(person), 16))), person
+
+    quality = measure(*clips(150))
+    chosen = {}
+    for people in (20, 150, 300):
+        vectors, person = clips(people)
+        groups = Groups(vectors)
+        found = chosen[people] = choose(quality, groups, len(vectors))
+        group = groups.at(found.threshold)
+        right = pairs_in(group * people + person)
+        assert right >= 0.95 * pairs_in(group)
+        assert right >= 0.95 * people * 15
+    assert chosen[20].threshold < chosen[150].threshold <= chosen[300].threshold
+    assert chosen[20].expected >= WANTED
+    assert chosen[150].expected >= WANTED > chosen[300].expected
+    assert choose(quality, groups, len(vectors), 0.5).threshold == 0.5
+
+
+def test_precision_expected_among_other_clips_by_hand():
+    """Twice as many clips have four times as many wrong pairs, and one more pair of people of three clips is added."""
+    wrong, right = (np.full(len(THRESHOLDS), number) for number in (1, 60))
+    quality = replace(measure(unit(np.eye(4)), np.array(["a", "a", "b", "b"])), people=20, clips=60)
+    quality = replace(quality, right=right, wrong=wrong)
+    expected = quality.expected_precision(np.full(len(THRESHOLDS), 400), 120)
+    np.testing.assert_allclose(expected, 1 - (1 + 9) * 4 / 400)
+
+
+def test_a_trained_embedder_is_written_and_used_but_not_on_its_own_people(made, tmp_path, capsys):
+    path = tmp_path / "people.safetensors"
+    assert main(["data", "embedder", "known", "--epochs", "1", "--out", str(path)]) == 0
+    assert "trained on 280 faces of 40 people of known" in capsys.readouterr().out
+    network = PersonNetwork.load(path)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    vectors = network.embed(crops)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    assert np.abs(PersonNetwork("other").eval().embed(crops) - vectors).max() > 0.1, "the file's weights, not random"
+    doctor = ["data", "doctor", "hidden", "--identities", "--embedder", str(path), "--known"]
+    assert main([*doctor, "known"]) == 2
+    assert "was trained on the people of known" in capsys.readouterr().err
+    assert main([*doctor, "others"]) == 0
+    assert re.search(r"people.safetensors, on 40 known people of others: equal error rate \d", capsys.readouterr().out)
+
+
 def test_the_weights_of_a_network_are_read():
     with pytest.raises(FileNotFoundError, match="missing"):
         make_embedder("resnet10t=run:missing")
+
+
+def test_an_embedder_that_is_not_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"other.safetensors is no network of `fer data embedder`"):
+        make_embedder("other.safetensors")
+    with pytest.raises(FileNotFoundError, match="make one by `fer data embedder NAME --out"):
+        make_embedder("missing.safetensors")
+
+
+def test_options_of_the_known_people_are_those_of_their_data_set(made, monkeypatch, capsys):
+    asked = {}
+
+    def build(name: str, others: list[str]) -> VideoDataset:
+        asked[name] = others
+        return made[name]
+
+    monkeypatch.setattr(command, "build_dataset", build)
+    options = ["--known", "others", "--known.subjects", "400", "--dataset.fold=2", "--known.root=a"]
+    assert main(["data", "doctor", "hidden", "--identities", "--embedder", "colours", *options]) == 0
+    assert asked == {"hidden": ["--dataset.fold=2"], "others": ["--dataset.subjects", "400", "--dataset.root=a"]}
 
 
 def test_what_cannot_be_done_is_said(made, capsys):
