@@ -14,6 +14,7 @@ def make_parser() -> CommandParser:
     parser = CommandParser(
         "fer test",
         description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
+        epilog="Without --checkpoint, it is Lightning's command: `fer test EXPERIMENT`, with the options of `fer fit`.",
     )
     parser.add_argument(
         "--checkpoint",
@@ -48,7 +49,8 @@ def main(arguments: list[str]) -> None:
         FileNotFoundError: there is no such run, or no such data set.
         ValueError: an option is invalid, or model and data have fewer than two classes in common.
     """
-    if not any(argument.split("=")[0] == "--checkpoint" for argument in arguments):
+    asks_for_help = arguments[1:] in (["--help"], ["-h"])
+    if not (asks_for_help or any(argument.split("=")[0] == "--checkpoint" for argument in arguments)):
         return fit.main(arguments)
     options = make_parser().parse(arguments[1:])
     checkpoint, renamed = find_model(options.checkpoint), parse_renaming(options.classes)
