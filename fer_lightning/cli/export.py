@@ -18,7 +18,10 @@ def make_parser() -> CommandParser:
     )
     parser.add_argument("run", metavar="RUN", help="folder of a finished run, or its name below runs/")
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="the file to write, .safetensors, or .onnx for onnxruntime"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="the file to write, .safetensors, .pt for PyTorch, or .onnx for onnxruntime",
     )
     parser.add_argument(
         "--full", action="store_true", help="store all weights with 32 bits (16 for most; ONNX: always 32)"
@@ -34,8 +37,8 @@ def main(arguments: list[str]) -> None:
         ValueError: the run is an ensemble, or the file has another suffix, or the model has no equal in ONNX.
     """
     options = make_parser().parse(arguments[1:])
-    if options.file.suffix not in (".safetensors", ".onnx"):
-        raise ValueError(f"found {options.file}; expected the name of a file that ends in .safetensors or .onnx")
+    if options.file.suffix not in (".safetensors", ".pt", ".onnx"):
+        raise ValueError(f"found {options.file}; expected the name of a file that ends in .safetensors, .pt or .onnx")
     run = RunFolder(find_run(options.run))
     run.read_info()  # refuses a run that is not finished before anything is written
 

@@ -1,14 +1,15 @@
-"""Writes a trained model to one safetensors file that `fer predict --checkpoint` reads."""
+"""Writes a trained model to one file that `fer predict --checkpoint` reads, of safetensors or of PyTorch."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from data_modules.utils.files import atomic_write
+from data_modules.utils.files import atomic_file, atomic_write
 from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
 from fer_lightning.report.model_label import facts_of_run
 from fer_lightning.runs.folder import RunFolder
@@ -16,6 +17,7 @@ from fer_lightning.training.loading import load_trained
 from fer_lightning.training.rebuilding import without_training
 from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint, tensors_in
 
+TORCH = ".pt"
 DATA_SETTINGS = ("sampler", "size", "augmentation", "audio")  # with the faces, all that prediction needs to know
 SMALL = 1000  # numbers in a tensor whose precision costs no space
 
@@ -25,7 +27,7 @@ def write_model_file(run: Path, path: Path, half: bool = True) -> None:
 
     Args:
         run: a run's folder, or a checkpoint.
-        path: the file, `.safetensors`.
+        path: the file, `.safetensors`, or `.pt` for one that `torch.load(path, weights_only=True)` reads.
         half: whether large tensors are stored with 16 bits. Prediction computes with 32 bits, or with what the device
             is fastest with, all the same.
 
@@ -37,7 +39,12 @@ def write_model_file(run: Path, path: Path, half: bool = True) -> None:
     checkpoint = checkpoint_of(run)
     content = read_checkpoint(checkpoint)
     tensors = {name: _stored(tensor, half) for name, tensor in tensors_in(content, checkpoint).items()}
-    atomic_write(path, save(tensors, {ENTRY: json.dumps(entry_of(run, content))}))
+    entry = entry_of(run, content)
+    if path.suffix == TORCH:
+        with atomic_file(path) as temporary:
+            torch.save({"state_dict": tensors, ENTRY: entry, "epoch": entry["epoch"]}, temporary)
+    else:
+        atomic_write(path, save(tensors, {ENTRY: json.dumps(entry)}))
 
 
 def entry_of(run: Path, content: dict[str, object] | None = None) -> dict[str, Any]:

@@ -57,6 +57,22 @@ def test_the_file_has_half_precision_and_nothing_of_this_machine(exported, tmp_p
         assert content.get_tensor("backbone.network.layer4.0.conv1.weight").dtype == torch.float32
 
 
+def test_a_file_of_pytorch_holds_the_same(exported, tmp_path):
+    run, file = exported
+    assert main(["export", str(run), str(tmp_path / "faces.pt")]) == 0
+    content = torch.load(tmp_path / "faces.pt", weights_only=True)
+    with safe_open(file, "pt") as other:
+        assert content["fer_lightning"] == json.loads(other.metadata()["fer_lightning"])
+        assert content["state_dict"].keys() == set(other.keys())
+    batch = random_batch(2, frames=1, size=64)
+    one, two = load_trained(file), load_trained(tmp_path / "faces.pt")
+    with torch.no_grad():
+        torch.testing.assert_close(two.model(batch).logits, one.model(batch).logits, atol=0, rtol=0)
+    assert label_of(two.models).result == label_of(one.models).result
+    assert two.calibration.temperature == one.calibration.temperature
+    assert (tmp_path / "faces.md").read_text().startswith("# faces\n")
+
+
 def test_the_card_has_the_figures_of_the_reported_split(exported):
     run, file = exported
     text, table = file.with_suffix(".md").read_text(), PredictionTable.read(run / "predictions" / "test.csv")
