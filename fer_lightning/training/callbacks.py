@@ -236,20 +236,39 @@ def _progress_formats() -> dict[str, Callable[[float], str]]:
 
 
 class ProgressLines(Callback):
-    """Prints a line for every epoch, counted from 1, for logs and terminals that cannot draw a progress bar."""
+    """Prints a line for every epoch, counted from 1, for logs and terminals that cannot draw a progress bar.
 
-    def __init__(self) -> None:
+    It says how much time is probably left: the epochs and steps until the end, at the mean pace of this session. Long
+    epochs have further lines within them.
+
+    Args:
+        every: seconds after which there is another line.
+    """
+
+    def __init__(self, every: float = 300.0) -> None:
+        self.every = every
         self.epoch = 0  # the epoch under way, counted from 1; 0 before the first one
-        self.start = 0.0
+        self.first = 0  # epochs that were finished before this session
+        self.start = self.begin = self.said = 0.0  # times of this epoch, this session and the last line
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets the last epoch of an earlier training."""
-        self.epoch = 0
+        self.epoch, self.first, self.begin = 0, trainer.current_epoch, time.perf_counter()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line of the previous epoch, whose values are all logged only now."""
         self._print(trainer)
         self.epoch, self.start = trainer.current_epoch + 1, time.perf_counter()
+        self.said = self.start
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Prints how far the epoch is, if the last line is long ago."""
+        if trainer.is_global_zero and time.perf_counter() - self.said >= self.every:
+            self.said, steps = time.perf_counter(), trainer.num_training_batches
+            left = self._left(trainer, self.epoch - 1 + (batch_idx + 1) / steps)
+            print(f"epoch {self.epoch}/{trainer.max_epochs}, step {batch_idx + 1} of {steps}{left}", flush=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the line of the last epoch."""
@@ -260,5 +279,13 @@ class ProgressLines(Callback):
             return
         logged, formats = trainer.callback_metrics, _progress_formats()
         values = [f"{name} {write(float(logged[name]))}" for name, write in formats.items() if name in logged]
-        seconds = time.perf_counter() - self.start
-        print(f"epoch {self.epoch}/{trainer.max_epochs}  {seconds:.0f} s  {'  '.join(values)}", flush=True)
+        line = f"epoch {self.epoch}/{trainer.max_epochs}  {time.perf_counter() - self.start:.0f} s  {'  '.join(values)}"
+        print(line + self._left(trainer, self.epoch), flush=True)
+
+    def _left(self, trainer: L.Trainer, done: float) -> str:
+        """Says how much time is left after a number of epochs; nothing at the end, or if that is not known."""
+        epochs = (trainer.max_epochs or 0) - done
+        if epochs <= 0 or done <= self.first:
+            return ""
+        minutes = epochs * (time.perf_counter() - self.begin) / (done - self.first) / 60
+        return f", about {minutes / 60:.1f} h left" if minutes >= 90 else f", about {max(1, round(minutes))} min left"
