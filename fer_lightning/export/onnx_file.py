@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -92,7 +94,7 @@ def _program(graph: _Graph) -> Any:
         {axis: torch.export.Dim.DYNAMIC if axis == 0 else torch.export.Dim.AUTO for axis in range(_free_axes(name))}
         for name in graph.given
     )
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _without_fast_attention():
         warnings.simplefilter("ignore")  # the exporter's own, about names of axes
         return torch.onnx.export(
             graph,
@@ -103,6 +105,17 @@ def _program(graph: _Graph) -> Any:
             output_names=OUTPUTS,
             dynamic_shapes=(shapes,),
         )
+
+
+@contextmanager
+def _without_fast_attention() -> Iterator[None]:
+    """Keeps PyTorch's transformers from their fused kernels, which have no equal in ONNX."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _first_cause(error: Exception) -> Exception:

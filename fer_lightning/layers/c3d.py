@@ -7,6 +7,7 @@ https://arxiv.org/abs/1412.0767
 import math
 from collections import OrderedDict
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,10 +38,28 @@ def c3d_convolutions(width: float = 1.0) -> nn.Sequential:
             layers[f"relu{name}"] = nn.ReLU(inplace=True)
         pool = (1, 2, 2) if stage == 1 else (2, 2, 2)
         layers[f"pool{stage}"] = nn.MaxPool3d(pool, pool, ceil_mode=True)
-    layers["grid"] = nn.AdaptiveAvgPool3d(GRID)
+    layers["grid"] = _GridAverage(GRID)
     network = nn.Sequential(layers)
     _initialise(network)
     return network
+
+
+class _GridAverage(nn.AdaptiveAvgPool3d):
+    """Averages a map to a grid of one step in time; in an export by other operations, as ONNX has no equal."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Average maps (B, C, T, H, W) to (B, C, 1, 4, 4)."""
+        if not torch.compiler.is_exporting():
+            return super().forward(x)
+        rows, columns = (_cell_shares(size, cells).to(x) for size, cells in zip(x.shape[-2:], GRID[1:], strict=True))
+        return rows @ x.mean(2, keepdim=True) @ columns.T
+
+
+def _cell_shares(size: int, cells: int) -> Tensor:
+    """Return the share, (cells, size), that each place has in the mean of each cell of an adaptive average."""
+    place, cell = torch.arange(size), torch.arange(cells)[:, None]
+    inside = (place >= cell * size // cells) & (place < -(-(cell + 1) * size // cells))
+    return inside / inside.sum(1, keepdim=True)
 
 
 def c3d_features(width: float = 1.0) -> int:

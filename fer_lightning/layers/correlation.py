@@ -7,7 +7,7 @@ Sensors 20, 5184, https://doi.org/10.3390/s20185184
 import torch
 from torch import Tensor
 
-from fer_lightning.layers.frames import gather_frames
+from fer_lightning.layers.frames import gather_frames, stable_order
 
 ROUNDING = 8  # a column that varies by fewer units in the last place counts as constant
 TIE_DECIMALS = 10  # in float64, a smaller difference between row means is a rounding error
@@ -78,8 +78,8 @@ def substitution_index(x: Tensor, k: int = 3, mask: Tensor | None = None) -> Ten
     means = inter_frame_correlation(precise, real).sum(dim=2) / count.clamp_min(1)  # (B, N)
     means = means.round(decimals=TIE_DECIMALS)
     pairs = min(k, x.shape[1] // 2)
-    lowest = means.masked_fill(~real, torch.inf).sort(dim=1, stable=True).indices[:, :pairs]
-    highest = means.masked_fill(~real, -torch.inf).sort(dim=1, stable=True, descending=True).indices[:, :pairs]
+    lowest = stable_order(means.masked_fill(~real, torch.inf))[:, :pairs]
+    highest = stable_order(-means.masked_fill(~real, -torch.inf))[:, :pairs]
     replaced = torch.arange(pairs, device=x.device) < count // 2  # (B, pairs)
     unchanged = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
     return unchanged.scatter(1, lowest, torch.where(replaced, highest, lowest))

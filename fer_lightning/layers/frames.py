@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+FURTHEST = 1 << 20  # more frames than any clip has
+
 
 def gather_frames(x: Tensor, index: Tensor) -> Tensor:
     """Select frames by their positions: (B, N, D), (B, M) -> (B, M, D)."""
@@ -11,7 +13,19 @@ def gather_frames(x: Tensor, index: Tensor) -> Tensor:
 
 def real_frames_first(mask: Tensor) -> Tensor:
     """Return the positions of the real frames in their order, then those of the padded ones: (B, N) -> (B, N)."""
-    return mask.byte().sort(dim=1, stable=True, descending=True).indices
+    place = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask, place, place + FURTHEST).argsort(dim=1)  # see `stable_order`
+
+
+def stable_order(values: Tensor) -> Tensor:
+    """Return the places of values from the lowest on, the earlier one of equals first: (B, N) -> (B, N).
+
+    It is a stable sort by comparisons, as ONNX has no equal of `sort(stable=True)`.
+    """
+    place = torch.arange(values.shape[1], device=values.device)
+    others, own = values[:, None], values[..., None]
+    before = (others < own) | ((others == own) & (place < place[:, None]))  # (B, N, N)
+    return before.sum(dim=2).argsort(dim=1)
 
 
 def last_real_frame(x: Tensor, mask: Tensor, default: Tensor) -> Tensor:

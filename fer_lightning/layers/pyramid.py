@@ -65,10 +65,9 @@ def temporal_pyramid(
 
 def part_membership(mask: Tensor, levels: Levels) -> Tensor:
     """Return whether a frame belongs to each of the P parts of all levels: (B, T) -> (B, P, T) bool."""
-    parts = pyramid_parts(levels)
+    pyramid_parts(levels)  # refuses what is no pyramid
     device = mask.device
-    sizes = torch.tensor([2**level for level in levels], device=device)
-    level_size = sizes.repeat_interleave(sizes, output_size=parts)  # (P,) 2^k of each part's level
+    level_size = torch.tensor([2**level for level in levels for _ in range(2**level)], device=device)  # (P,)
     part = torch.cat([torch.arange(2**level, device=device) for level in levels])  # (P,) j - 1
     real = mask.sum(dim=1, keepdim=True)  # (B, 1)
     start = part * real // level_size  # (B, P)

@@ -95,6 +95,21 @@ class SceneAwareRNN(nn.Module):
         return states  # type: ignore[no-any-return]
 
 
+def run_lstm(x: Tensor, initial: Tensor, weights: Sequence[Tensor], training: bool = False) -> Tensor:
+    """Run one layer of an LSTM in one direction, as `nn.LSTM` does, whose own checks fix lengths in an export.
+
+    Args:
+        x: Inputs, (B, N, D).
+        initial: Initial hidden and cell state, (1, B, H).
+        weights: See `nn.LSTM.all_weights`.
+        training: Whether gradients are computed.
+
+    Returns:
+        States, (B, N, H).
+    """
+    return torch.lstm(x, (initial, initial), tuple(weights), True, 1, 0.0, training, False, True)[0]
+
+
 class LSTMStack(nn.Module):
     """Stacked LSTMs of different sizes.
 
@@ -118,11 +133,14 @@ class LSTMStack(nn.Module):
         Returns:
             (B, H); 0 for clips without real frames.
         """
-        states = gather_frames(
-            frames, real_frames_first(mask)
-        )  # padding behind real frames does not affect their states
+        order = real_frames_first(mask)
+        states = gather_frames(frames, order)  # padding behind real frames does not affect their states
+        padding = ~mask.gather(1, order)[..., None]
         for layer in self.layers:
-            states, _ = layer(states)
+            assert isinstance(layer, nn.LSTM)
+            initial = states.new_zeros(1, len(states), layer.hidden_size)
+            states = run_lstm(states, initial, layer.all_weights[0], layer.training)
+            states = states.masked_fill(padding, 0)  # without it, an exported second LSTM takes one number of frames
         return last_real_frame(states, mask, torch.zeros_like(states[:, 0]))
 
 
@@ -154,10 +172,30 @@ class BiLSTM(nn.Module):
         # A packed sequence must not be empty: a clip without real frames is one frame of zeros.
         order = real_frames_first(mask)  # (B, T)
         x = gather_frames(x.masked_fill(~mask[..., None], 0), order)
-        count = mask.sum(dim=1).clamp_min(1).cpu()  # torch requires the lengths on the CPU
-        packed, _ = self.rnn(pack_padded_sequence(x, count, batch_first=True, enforce_sorted=False))
-        states, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
+        count = mask.sum(dim=1).clamp_min(1)
+        states = (self._run_unpacked if torch.compiler.is_exporting() else self._run_packed)(x, count)
         return gather_frames(states, order.argsort(dim=1)).masked_fill(~mask[..., None], 0)
+
+    def _run_packed(self, x: Tensor, count: Tensor) -> Tensor:
+        """Compute the states of the first frames of each clip: (B, T, D), (B,) -> (B, T, 2 H)."""
+        lengths = count.cpu()  # torch requires them there
+        packed, _ = self.rnn(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        return pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])[0]
+
+    def _run_unpacked(self, x: Tensor, count: Tensor) -> Tensor:
+        """Compute the same without a packed sequence, of which ONNX has no equal; states behind `count` are arbitrary.
+
+        Each direction of each layer is an LSTM of its own. The one backwards reads the first frames in reverse order,
+        so that padding is behind them there, too.
+        """
+        place = torch.arange(x.shape[1], device=x.device)
+        backwards = torch.where(place < count[:, None], count[:, None] - 1 - place, place)  # (B, T), its own inverse
+        initial = x.new_zeros(1, len(x), self.rnn.hidden_size)
+        for forward, backward in zip(self.rnn.all_weights[::2], self.rnn.all_weights[1::2], strict=True):
+            ahead = run_lstm(x, initial, forward)
+            behind = run_lstm(gather_frames(x, backwards), initial, backward)
+            x = torch.cat([ahead, gather_frames(behind, backwards)], dim=2)
+        return x
 
 
 class SummedBiLSTM(BiLSTM):

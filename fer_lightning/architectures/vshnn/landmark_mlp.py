@@ -184,10 +184,17 @@ class LandmarkNet(nn.Module):
     def forward(self, landmarks: Tensor, mask: Tensor) -> LandmarkOutput:
         """Classify landmarks (B, N, 68, 3), NaN in frames without landmarks; those in the mask (B, N) are real."""
         feature, present = self.features(landmarks, mask)
-        hidden = self.hidden(feature[present])  # the zeros of other clips would change BatchNorm's statistics
-        scores = self.classifier(hidden)
-        hidden, scores = (x.new_zeros(len(present), x.shape[1]).index_put((present,), x) for x in (hidden, scores))
+        if torch.compiler.is_exporting():  # in evaluation, all clips at once: how many are left depends on data
+            hidden, scores = (torch.where(present[:, None], x, 0) for x in self._classify(feature))
+        else:  # the zeros of other clips would change BatchNorm's statistics
+            parts = self._classify(feature[present])
+            hidden, scores = (x.new_zeros(len(present), x.shape[1]).index_put((present,), x) for x in parts)
         return LandmarkOutput(feature, hidden, scores, present)
+
+    def _classify(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the last hidden layer (P, W) and scores (P, C) of descriptors (P, D)."""
+        hidden = self.hidden(feature)
+        return hidden, self.classifier(hidden)
 
 
 class ClipNorm(nn.BatchNorm1d):
@@ -199,7 +206,7 @@ class ClipNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise features: (P, W) -> (P, W)."""
-        if len(x) > 1 or not self.training:
+        if not self.training or len(x) > 1:
             return super().forward(x)
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
