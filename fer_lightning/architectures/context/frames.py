@@ -189,7 +189,8 @@ class FaceModel(nn.Module, Pretrained):
         channels: int = network.feature_info[-2]["num_chs"]
         side = isqrt(x.shape[-1] // channels)
         maps = x.flatten(0, 1).view(-1, channels, side, side).contiguous(memory_format=self.backbone.memory_format)
-        feature = network.forward_head(network.get_submodule(LAST_BLOCK)(maps)).unflatten(0, x.shape[:2])
+        feature = network.forward_head(network.get_submodule(LAST_BLOCK)(maps))
+        feature = feature.view(*x.shape[:2], feature.shape[1])
         return self.score(feature).float().softmax(dim=-1), feature.float()
 
     def _first_blocks(self) -> list[tuple[str, nn.Module]]:
@@ -271,10 +272,10 @@ def _run_in_pieces(network: Callable[[Tensor], Tensor], frames: Tensor) -> Tenso
     """Run a network on `PIECE` frames at a time: (B, T, 3, H, W) -> (B, T, D) in float32."""
     flat = frames.flatten(0, 1)
     if torch.compiler.is_exporting():  # for any number of frames, so that of the pieces is not known
-        features = network(flat).float()
+        features: Tensor = network(flat).float()
     else:
         features = torch.cat([network(flat[start : start + PIECE]).float() for start in range(0, len(flat), PIECE)])
-    return features.unflatten(0, frames.shape[:2])
+    return features.view(*frames.shape[:2], features.shape[1])
 
 
 class ContextClassifier(nn.Module):
