@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,31 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
         ValueError: a setting is wrong, or the run was started with other settings or other data.
     """
     run = request.run
-    cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
-    if not is_finished(run, cli):
-        prepare_data_and_weights(cli)
+    with leaving_nothing(run):
+        cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
+        finished = is_finished(run, cli)
+        if not finished:
+            prepare_data_and_weights(cli)
+    if not finished:
         with run_lock(run):
             if not is_finished(run, cli):  # another process may have finished the run while this one waited
                 fit_and_test(cli, request)
     return run
+
+
+@contextmanager
+def leaving_nothing(run: RunFolder) -> Iterator[None]:
+    """Removes the folder of a run that could not be begun: it has the id in W&B alone, of which no run was made."""
+    existed = run.path.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed and run.path.is_dir() and list(run.path.iterdir()) == [run.wandb_id]:
+            run.wandb_id.unlink()
+            with suppress(OSError):  # other runs of the experiment are there
+                for folder in (run.path, run.path.parent):
+                    folder.rmdir()
+        raise
 
 
 def faces_of(cli: FerCLI) -> str:

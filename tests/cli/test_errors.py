@@ -263,3 +263,17 @@ def test_the_exit_statuses_are_stated(capsys):
     said = capsys.readouterr().out
     assert all(f" {status} " in said for status in (0, 1, 130))
     assert "2 an error that you can fix" in said
+
+
+@pytest.mark.parametrize("weights", ["random", "nowhere.ckpt"])
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, capsys, weights):
+    """Without a data set, and with one but without the weights that are asked for."""
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FER_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    if weights != "random":
+        write_dfew(tmp_path / "data", train=14, test=7)
+    backbone = ("--model.init_args.backbone.init_args.weights", weights)
+    said_of(["train", "ceflnet_dfew", "--size", "small", *backbone], capsys)
+    assert list((tmp_path / "runs").glob("*")) == []
+    assert [path for path in (tmp_path / "store").glob("*") if path.suffix != ".lock"] == []
