@@ -44,24 +44,28 @@ class TrainedEnsemble:
 Trained = TrainedModel | TrainedEnsemble
 
 
-def load_run(run: Path) -> Trained:
+def load_run(run: Path, weights: bool = True) -> Trained:
     """Loads the model or ensemble from a run's folder, a checkpoint or an `ensemble.json`.
 
     Members of weight 0, which a best selection has left out, are not loaded. Nothing is unpickled.
+
+    Args:
+        run: the folder or file.
+        weights: False builds the models without their weights, for their settings alone.
 
     Raises:
         FileNotFoundError: there is no checkpoint, or a member's run is missing; the message names it.
         ValueError: a checkpoint cannot be used, a file of the ensemble is damaged, an ensemble contains itself, or
             members differ in their classes.
     """
-    return _load(run, ())
+    return _load(run, (), weights)
 
 
-def _load(run: Path, above: tuple[Path, ...]) -> Trained:
+def _load(run: Path, above: tuple[Path, ...], weights: bool) -> Trained:
     folder = ensemble_at(run)
     record = None if folder is None else Record.read(folder)
     if folder is None or record is None:
-        return load_trained(run)
+        return load_trained(run, weights)
     path = folder.path.resolve()
     if path in above:
         raise ValueError(f"{folder.path}: {path_of(folder)} makes the ensemble a part of itself; make it again")
@@ -71,15 +75,15 @@ def _load(run: Path, above: tuple[Path, ...]) -> Trained:
             f"{path_of(folder)} is damaged (members with a say: "
             f"{', '.join(part.name for part in parts) or 'none'}); make the ensemble again"
         )
-    members = tuple(TrainedMember(part, _member(folder, part, (*above, path))) for part in parts)
+    members = tuple(TrainedMember(part, _member(folder, part, (*above, path), weights)) for part in parts)
     _check_classes(folder, members)
     return TrainedEnsemble(folder, record.method, members, _fusion(folder, parts, members[0].trained.class_names))
 
 
-def _member(run: RunFolder, part: Part, above: tuple[Path, ...]) -> Trained:
+def _member(run: RunFolder, part: Part, above: tuple[Path, ...], weights: bool) -> Trained:
     folder = member_folder(run, part)
     try:
-        return _load(folder, above)
+        return _load(folder, above, weights)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{run.path}, member {part.name}: {error}") from error
     except ValueError as error:

@@ -59,7 +59,7 @@ def make_extractor(recogniser: Recogniser) -> FaceExtractor:
         DetectorNotFoundError: the detector is not installed.
         ValueError: the model needs what a stream of pictures does not have.
     """
-    facts, settings = recogniser.settings.model_facts, recogniser.face_settings
+    facts, settings = recogniser.settings.model_facts, recogniser.face_needs.settings
     if not facts.uses_faces:
         raise ValueError(f"{facts.checkpoint}: a model of sound; expected one of faces, as nothing is listened to")
     if settings.person_rule is not None:

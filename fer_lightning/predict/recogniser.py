@@ -1,12 +1,10 @@
 """A trained model or ensemble, loaded once, that recognises expressions in videos, frames and images."""
 
 import itertools
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -21,9 +19,8 @@ from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.utils.pool import run_to_end
-from data_modules.video.audio_track import is_audio_file
 from data_modules.video.frame_array import NAME, FrameArray
-from data_modules.video.source import Reader, UnreadableVideoError
+from data_modules.video.source import UnreadableVideoError
 from fer_lightning.ensemble.trained import TrainedEnsemble, load_run
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.predict.ensemble_classifier import make_classifier
@@ -36,11 +33,12 @@ from fer_lightning.predict.faces import (
     head_poses,
     other_shares,
 )
+from fer_lightning.predict.preparer import make_preparer
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
 from fer_lightning.predict.row_classifier import Advance, RowPredictions
 from fer_lightning.predict.settings import PredictionSettings
-from fer_lightning.predict.shared_faces import shared_face_settings
+from fer_lightning.predict.shared_faces import FaceNeeds
 from fer_lightning.predict.timeline import Timeline, TimelineRows, Window, plan_rows, video_duration
 from fer_lightning.predict.waveform import envelope
 from fer_lightning.predict.windows import MIN_FACE_SHARE
@@ -49,7 +47,6 @@ from fer_lightning.zoo.entries import own_model
 from fer_lightning.zoo.lookup import find_model
 
 PART = 32  # rows that are classified together
-MAX_THREADS = 4  # frames that the detector processes at once on a CPU
 
 Extraction = Callable[[ClipPreparer, str], Generator[float, None, ClipSummary]]
 """Extracts the faces of a video into the store under a name."""
@@ -91,7 +88,7 @@ class Recogniser:
     ) -> None:
         trained = load_run(own_model() if run is None else find_model(run))
         self.options, self.device = options, select_device(options.device)
-        self.face_settings = shared_face_settings(trained.models, options.detector, options.every, options.head_pose)
+        self.face_needs = FaceNeeds.of(trained.models, options)
         self._classifier = make_classifier(trained, self.device)
         self.class_names = trained.class_names
         confidence = confidence_of(trained, options.calibrate, options.abstain)
@@ -161,19 +158,8 @@ class Recogniser:
                 for rows, predictions in self._parts(faces, all_rows):
                     yield from self._timeline(people, number, rows, predictions).windows
 
-    @property
-    def everybody(self) -> bool:
-        """Whether the faces of all people are extracted: those of a model that sees faces, if asked for."""
-        return self.options.people == "all" and self._classifier.facts.uses_faces
-
-    def settings_for(self, paths: Sequence[Path]) -> FaceSettings:
-        """Returns how the faces of these files are extracted; no network is loaded for sound alone."""
-        if all(map(is_audio_file, paths)):
-            return replace(self.face_settings, detector="none", landmarks="none", person="none")
-        return self.face_settings
-
     def recognise(self, path: Path, people: Sequence[VideoFaces], advance: Advance = lambda done: None) -> Recognition:
-        """Recognises the expressions of a video whose faces have been extracted with `face_settings`.
+        """Recognises the expressions of a video whose faces have been extracted with `face_needs`.
 
         Args:
             path: of the video.
@@ -242,10 +228,10 @@ class Recogniser:
         try:
             with self._lock:
                 if isinstance(source, FrameArray):
-                    work = self._preparer(self.face_settings).frames(name, source)
+                    work = self._preparer(self.face_needs.settings).frames(name, source)
                 else:
                     record = VideoRecord(name, str(source.absolute()), "")
-                    work = self._preparer(self.settings_for([source]))(record)
+                    work = self._preparer(self.face_needs.settings_for([source]))(record)
                 run_to_end(work)
             yield faces_of_everybody(self._store, name)
         finally:
@@ -255,7 +241,7 @@ class Recogniser:
         """Returns what extracts faces with these settings; its networks are loaded in the first call."""
         if settings not in self._preparers:
             self._preparers[settings] = make_preparer(
-                settings, self._store.folder, self.device, everybody=self.everybody
+                settings, self._store.folder, self.device, everybody=self.face_needs.everybody
             )
         return self._preparers[settings]
 
@@ -312,33 +298,6 @@ class Recogniser:
             np.any([each >= MIN_FACE_SHARE for each in shares], axis=0),
             cut=across_cuts(people[0], rows),
         )
-
-
-def make_preparer(
-    settings: FaceSettings,
-    store: Path,
-    device: torch.device,
-    processes: int = 1,
-    everybody: bool = False,
-    reader: Reader = "pyav",
-) -> ClipPreparer:
-    """Returns what extracts the faces of files that are named by absolute paths.
-
-    Args:
-        settings: how faces are extracted.
-        store: folder of the faces.
-        device: where networks run.
-        processes: that extract faces at the same time.
-        everybody: whether the faces of each person are extracted, or only the main one's.
-        reader: of video files, see `VideoFile`.
-
-    Raises:
-        DetectorNotFoundError: the detector is not installed.
-        ReaderNotFoundError: the reader is not installed.
-    """
-    threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(processes, 1))
-    where = "cuda" if device.type == "cuda" else "cpu"
-    return ClipPreparer(Path.cwd(), settings, store, where, threads, everybody, shots=True, reader=reader)
 
 
 def select_device(name: str) -> torch.device:

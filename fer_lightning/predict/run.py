@@ -7,24 +7,29 @@ from functools import partial
 from pathlib import Path
 
 import av
+import torch
 
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.pending import TIME_LIMIT, describe_once
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
+from data_modules.utils.background import Background
 from data_modules.utils.files import atomic_file, atomic_write, writing_to
 from data_modules.utils.messages import first_line
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.utils.time_limit import call_with_time_limit, with_time_limit
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
+from fer_lightning.ensemble.trained import load_run
 from fer_lightning.predict.annotated_video import MAX_SIDE, write_annotated
 from fer_lightning.predict.faces import VideoFaces, faces_of_everybody
 from fer_lightning.predict.overview import write_overview
 from fer_lightning.predict.page import write_page
-from fer_lightning.predict.recogniser import Recogniser, make_preparer
+from fer_lightning.predict.preparer import make_preparer
+from fer_lightning.predict.recogniser import Recogniser, select_device
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import PredictionRequest
+from fer_lightning.predict.shared_faces import FaceNeeds
 from fer_lightning.predict.stages import Stages
 from fer_lightning.predict.timeline_figure import timeline_png
 from fer_lightning.predict.video_files import (
@@ -40,24 +45,34 @@ from fer_lightning.predict.video_files import (
     output_folder,
 )
 from fer_lightning.predict.video_result import VideoResult
+from fer_lightning.zoo.entries import own_model
+from fer_lightning.zoo.lookup import find_model
 
 
 def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | Failure]]":
     """Writes the files of all videos; yields the result of each, or why it has none.
 
-    Faces are extracted in separate processes, those of the next video while the current one is classified. A file on
-    which a decoder hangs or crashes yields a failure and does not stop the others.
+    Faces are extracted in separate processes: of the first video while the model is loaded, of the next one while the
+    current one is classified. A file on which a decoder hangs or crashes yields a failure and does not stop the others.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        ReaderNotFoundError: the reader of videos is not installed.
         FileNotFoundError: there is no checkpoint, or a member of an ensemble is missing.
         AudioLibraryNotFoundError: a package is missing that the model's audio needs.
         ValueError: the checkpoint cannot be used, the members of an ensemble do not fit together, or the risk that is
             asked for cannot be met.
     """
-    recogniser = Recogniser(request.checkpoint, request.options)
-    print(recogniser.label.summary, flush=True)
-    yield from predict_with(recogniser, request)
+    run, options = own_model() if request.checkpoint is None else find_model(request.checkpoint), request.options
+    device = select_device(options.device)
+    needs = FaceNeeds.of(load_run(run, weights=False).models, options)
+
+    def load() -> Recogniser:
+        recogniser = Recogniser(run, options)
+        print(recogniser.label.summary, flush=True)
+        return recogniser
+
+    yield from _predicted(request, needs, device, Background(load))
 
 
 def predict_with(recogniser: Recogniser, request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | Failure]]":
@@ -65,25 +80,30 @@ def predict_with(recogniser: Recogniser, request: PredictionRequest) -> "Iterato
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
+        ReaderNotFoundError: the reader of videos is not installed.
     """
-    settings = recogniser.settings_for(request.videos)
+    return _predicted(request, recogniser.face_needs, recogniser.device, Background(lambda: recogniser))
+
+
+def _predicted(
+    request: PredictionRequest, needs: FaceNeeds, device: torch.device, loading: Background[Recogniser]
+) -> "Iterator[tuple[Path, VideoResult | Failure]]":
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".faces-") as scratch:
         store = ClipStore(Path(scratch).absolute())
-        make = partial(
-            make_preparer,
-            settings,
-            store.folder,
-            recogniser.device,
-            request.workers,
-            recogniser.everybody,
-            request.reader,
-        )
+        settings = needs.settings_for(request.videos)
+        make = partial(make_preparer, settings, store.folder, device, request.workers, needs.everybody, request.reader)
         records = [VideoRecord(str(number), str(path.absolute()), "") for number, path in enumerate(request.videos)]
-        write, stages = ResultWriter(request, recogniser, store), Stages()
-        ready = describe_once()
-        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, stages.update_faces, ready):
+        stages, ready = Stages(), describe_once()
+
+        def watch(record: VideoRecord, share: float) -> None:
+            loading.check()
+            stages.update_faces(record, share)
+
+        write: ResultWriter | None = None
+        for record, result in run_in_processes(make, records, request.workers, TIME_LIMIT, watch, ready):
             path = request.videos[int(record.clip_id)]
+            write = write or ResultWriter(request, loading.result(), store)
             if isinstance(result, Failure):
                 yield path, Failure(result.reason.removeprefix("UnreadableVideoError: "))
                 continue
@@ -91,7 +111,7 @@ def predict_with(recogniser: Recogniser, request: PredictionRequest) -> "Iterato
                 yield path, write(path, result, stages)
             except (UnreadableVideoError, TimeoutError) as error:
                 yield path, Failure(str(error))
-    if write.found:
+    if write and write.found:
         write_overview(request.out)
 
 

@@ -1,15 +1,46 @@
 """The settings with which the faces of a video are extracted for one model, or for several that share them."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.loading.batch import FACE_INPUTS, needed_settings
-from fer_lightning.predict.request import Detector
+from data_modules.video.audio_track import is_audio_file
+from fer_lightning.predict.request import Detector, RecognitionOptions
 from fer_lightning.training.loading import TrainedModel
 
 OPTIONAL = ("landmarks", "person")  # settings of what not every model needs
+
+
+@dataclass(frozen=True)
+class FaceNeeds:
+    """What models need of the faces of videos; it can be known before their weights are loaded.
+
+    Args:
+        settings: how faces are extracted.
+        everybody: whether the faces of all people are extracted: for models that see faces, if asked for.
+    """
+
+    settings: FaceSettings
+    everybody: bool
+
+    @classmethod
+    def of(cls, models: Sequence[TrainedModel], options: RecognitionOptions) -> "FaceNeeds":
+        """Returns what one or more models need.
+
+        Raises:
+            ValueError: they were trained on faces with different settings; the message names the setting.
+        """
+        settings = shared_face_settings(models, options.detector, options.every, options.head_pose)
+        return cls(settings, options.people == "all" and any(FACE_INPUTS & each.model.inputs for each in models))
+
+    def settings_for(self, paths: Sequence[Path]) -> FaceSettings:
+        """Returns how the faces of these files are extracted; no network is loaded for sound alone."""
+        if all(map(is_audio_file, paths)):
+            return replace(self.settings, detector="none", landmarks="none", person="none")
+        return self.settings
 
 
 def shared_face_settings(

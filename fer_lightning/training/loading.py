@@ -70,8 +70,12 @@ def load(run: str | Path) -> VideoClassifier:
     return load_trained(find_model(run)).model
 
 
-def load_trained(run: Path) -> TrainedModel:
+def load_trained(run: Path, weights: bool = True) -> TrainedModel:
     """Builds the model of a run's folder or checkpoint, without unpickling or downloading anything.
+
+    Args:
+        run: the folder or checkpoint.
+        weights: False builds it without its weights, for its settings alone.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
@@ -88,7 +92,7 @@ def load_trained(run: Path) -> TrainedModel:
         )
     path = checkpoint_of(run)
     content = read_checkpoint(path)
-    built = rebuild(VideoClassifier, content, path)
+    built = rebuild(VideoClassifier, content, path, weights)
     own = cast(dict[str, Any], content[ENTRY])
     data = own["configuration"]["data"]
     dataset = own_class(data["dataset"].get("class_path", ""))

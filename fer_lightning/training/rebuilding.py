@@ -5,12 +5,13 @@ import re
 import textwrap
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+import torch
 from jsonargparse import ArgumentParser
 from torch import nn
 
@@ -39,13 +40,14 @@ class Rebuilt(Generic[Model]):
     augmentation: ClipAugmentation | None
 
 
-def rebuild(base: type[Model], content: dict[str, object], path: Path) -> Rebuilt[Model]:
+def rebuild(base: type[Model], content: dict[str, object], path: Path, weights: bool = True) -> Rebuilt[Model]:
     """Builds what a checkpoint describes; only models and samplers of this suite can be instantiated.
 
     Args:
         base: the class of the model, or one that it is derived from.
         content: the content of the checkpoint.
         path: its path, for error messages.
+        weights: whether the model has its weights, or empty tensors in their place, which take no time.
 
     Raises:
         ValueError: the checkpoint is not one of this suite, holds a model of another class, or its configuration and
@@ -59,7 +61,7 @@ def rebuild(base: type[Model], content: dict[str, object], path: Path) -> Rebuil
             "`weights` of a backbone"
         )
     with errors_named(path):
-        return _rebuilt(base, own, cast(dict[str, Any], content["state_dict"]), path)
+        return _rebuilt(base, own, cast(dict[str, Any], content["state_dict"]) if weights else None, path)
 
 
 @contextmanager
@@ -74,7 +76,7 @@ def errors_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _rebuilt(base: type[Model], own: dict[str, Any], weights: dict[str, Any], path: Path) -> Rebuilt[Model]:
+def _rebuilt(base: type[Model], own: dict[str, Any], weights: dict[str, Any] | None, path: Path) -> Rebuilt[Model]:
     model, data = without_training(own["configuration"]["model"], own["class_names"]), own["configuration"]["data"]
     settings = {
         "sampler": data["sampler"],
@@ -91,8 +93,11 @@ def _rebuilt(base: type[Model], own: dict[str, Any], weights: dict[str, Any], pa
     parser.add_argument("--audio", type=AudioSettings)
     parser.add_argument("--augmentation", type=ClipAugmentation | None)
     parser.link_arguments("sampler.num_clips", "model.init_args.num_clips", apply_on="instantiate")
-    built = parser.instantiate_classes(parser.parse_object({"model": model, **settings}))
-    built.model.load_state_dict(weights)
+    parsed = parser.parse_object({"model": model, **settings})
+    with torch.device("meta") if weights is None else nullcontext():
+        built = parser.instantiate_classes(parsed)
+    if weights is not None:
+        built.model.load_state_dict(weights)
     return Rebuilt(built.model, built.sampler, built.faces, built.audio, built.augmentation)
 
 

@@ -234,7 +234,7 @@ def test_progress_grows_to_all_rows(tmp_path, members, video):
 
 
 def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
-    """Faces in the first half, audio from 2.2 s on: each is looked for once, each checkpoint read once."""
+    """Faces in the first half, audio from 2.2 s on: each is looked for once, each model loaded once."""
     audio = np.concatenate([silence(2.2), tone(3.6, 800), silence(2.2)])
     first = write_video(tmp_path / "some.mp4", pictures([True] * 40 + [False] * 40), FPS, audio=audio)
     mute = write_video(tmp_path / "mute.mp4", pictures([True] * 20), FPS)
@@ -246,12 +246,12 @@ def test_a_video_through_the_command(tmp_path, members, monkeypatch, capsys):
     looked, read = [], []
     detect = SquareFinder.detect
     monkeypatch.setattr(SquareFinder, "detect", lambda self, frames: looked.extend(frames) or detect(self, frames))
-    monkeypatch.setattr(trained, "load_trained", lambda run: read.append(run) or load_trained(run))
+    monkeypatch.setattr(trained, "load_trained", lambda *given: read.append(given) or load_trained(*given))
     capsys.readouterr()
     assert fer_predict(first, mute, "--checkpoint", tmp_path / "both", "--out", tmp_path / "all", *arguments) == 0
     output = capsys.readouterr().out
     assert len(looked) == 80 + 20
-    assert len(read) == 3
+    assert sorted(weights for _, weights in read) == [False] * 3 + [True] * 3, "first the settings, then the weights"
 
     rows = table(tmp_path / "all" / "some")
     parts = [table(tmp_path / name / "some") for name in ("soft", "sharp", "low")]
