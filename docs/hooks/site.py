@@ -14,6 +14,8 @@ from papers import paper_pages
 
 from fer_lightning.predict.data_dictionary import COLUMNS, INTRODUCTION
 from fer_lightning.predict.recipes import recipes
+from fer_lightning.tables.scaling_page import PAPERS as PAPER_MODELS
+from fer_lightning.tables.scaling_page import measured_table, papers_table
 
 PAPERS = "Papers"
 """The part of the navigation that gets a page for each paper."""
@@ -39,7 +41,12 @@ def columns() -> str:
     return "\n".join([body.strip(), "", "| column | unit | meaning |", "|---|---|---|", *rows, recipes()])
 
 
-PARTS = {"commands": commands_page, "columns": columns}
+PARTS = {
+    "commands": commands_page,
+    "columns": columns,
+    "measured_scaling": measured_table,
+    "paper_scaling": lambda: papers_table(PAPER_MODELS),
+}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +15,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.tables.scaling_page import FORMAT
 from fer_lightning.training.cost import hardware_name
 
 EXPERIMENT = "ceflnet_synthetic"
@@ -112,8 +115,13 @@ def largest_difference(first: Path, second: Path) -> float:
     return float(np.abs(ours.probabilities[found] - theirs.probabilities[found]).max(initial=0.0))
 
 
-def run(quick: bool = False) -> None:
-    """Prints a table for each number of processes that has a GPU or a core each."""
+def run(quick: bool = False, out: Path | None = None) -> None:
+    """Prints a table for each number of processes that has a GPU or a core each.
+
+    Args:
+        quick: two steps of few clips, which show that it runs.
+        out: a file for what is measured, which the guide to scaling compares with its model.
+    """
     devices = torch.cuda.device_count()
     counts = [count for count in PROCESSES if count <= (devices or os.cpu_count() or 1)]
     workload = Workload(64, 8, 112, 30) if devices else Workload(8, 4, 64, 8)
@@ -122,15 +130,27 @@ def run(quick: bool = False) -> None:
         counts = [count for count in counts if count <= 2]
     device = torch.device("cuda" if devices else "cpu")
     table = Table(title=f"{EXPERIMENT}, frames of {workload.size}², {hardware_name(device)}")
+    measured = list[dict[str, object]]()
     columns = ("scaling", "processes", "clips a step", "clips/s", "efficiency", "waiting", "peak memory", "difference")
     for column in columns:
         table.add_column(column, justify="right")
     with tempfile.TemporaryDirectory() as name:
         FerCLI(workload.options("strong", 1, Path(name, "data")), run=False).datamodule.prepare_data()
         for scaling in ("strong", "weak"):
-            for row in rows_of(workload, scaling, counts, Path(name)):
+            for found, row in rows_of(workload, scaling, counts, Path(name)):
+                measured.append({"scaling": scaling} | asdict(found))
                 table.add_row(scaling, *row)
             table.add_section()
+    if out:
+        content = {
+            "format": FORMAT,
+            "hardware": hardware_name(device),
+            "devices": devices or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()),
+            "experiment": EXPERIMENT,
+            "size": workload.size,
+            "rows": measured,
+        }
+        atomic_write(out, f"{json.dumps(content, indent=1)}\n".encode())
     Console(width=110).print(table)
     print(
         f"strong: {workload.batch} clips a step, divided; weak: {workload.per_process} in each process. Efficiency: "
@@ -140,9 +160,11 @@ def run(quick: bool = False) -> None:
     )
 
 
-def rows_of(workload: Workload, scaling: Scaling, counts: list[int], folder: Path) -> list[tuple[str, ...]]:
-    """Measures each number of processes and returns the cells of its row."""
-    rows, alone = list[tuple[str, ...]](), 0.0
+def rows_of(
+    workload: Workload, scaling: Scaling, counts: list[int], folder: Path
+) -> Iterator[tuple[Measurement, tuple[str, ...]]]:
+    """Measures each number of processes and yields what it comes to, and the cells of its row."""
+    alone = 0.0
     for count in counts:
         own = folder / f"{scaling}-{count}"
         own.mkdir()
@@ -151,11 +173,11 @@ def rows_of(workload: Workload, scaling: Scaling, counts: list[int], folder: Pat
         difference = "–"
         if scaling == "strong" and count != counts[0]:
             difference = f"{largest_difference(folder / f'{scaling}-{counts[0]}', own):.1e}"
-        rows.append(
+        yield (
+            found,
             (
                 *(str(count), str(found.clips), f"{found.clips_per_second:.1f}"),
                 f"{found.clips_per_second / (count * alone):.0%}",
                 *(f"{found.waiting:.1%}", f"{found.memory / 2**20:.0f} MiB", difference),
-            )
+            ),
         )
-    return rows

@@ -76,7 +76,7 @@ def make_parser() -> CommandParser:
         "--seconds", type=float, default=570.0, help="gpu: the time of all parts together (default: 570)"
     )
     parser.add_argument(
-        "--out", type=Path, help="gpu: the file (default: results/gpu_checks.json); pack-gpu: the folder"
+        "--out", type=Path, help="gpu, scaling: the file (gpu: results/gpu_checks.json); pack-gpu: the folder"
     )
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # the process of one part writes its rows there
     return parser
@@ -113,7 +113,8 @@ def main(arguments: list[str]) -> int | None:
     for name, (module, text) in BENCHES.items():
         if options.benchmark in (name, "all"):
             print(f"\n{name}: {text}")
-            import_module(module).run(quick=options.quick)
+            out = {"out": options.out} if name == "scaling" and options.out else {}
+            import_module(module).run(quick=options.quick, **out)
     return None
 
 
