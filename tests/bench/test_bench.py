@@ -1,5 +1,6 @@
 """The benchmarks run and print their figures; their speed is not tested."""
 
+import json
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from fer_lightning.bench.loader import PLAINLY, loading_speeds
 from fer_lightning.bench.scaling import largest_difference
 from fer_lightning.cli.bench import BENCHES, main
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.tables.scaling_page import FORMAT
 from tests.predictions import plain_table
 
 SLOW = ("render", "store", "manifest", "step")
@@ -46,8 +48,16 @@ def test_clips_are_loaded_each_way_in_one_run():
 
 
 @pytest.mark.slow
-def test_scaling_trains_on_two_processes_and_predicts_the_same(capfd):
-    main(["bench", "scaling", "--quick"])
+def test_scaling_trains_on_two_processes_and_predicts_the_same(capfd, tmp_path):
+    main(["bench", "scaling", "--quick", "--out", str(tmp_path / "scaling.json")])
+    measured = json.loads((tmp_path / "scaling.json").read_text())
+    assert measured["format"] == FORMAT
+    assert [(row["scaling"], row["processes"], row["clips"]) for row in measured["rows"]] == [
+        ("strong", 1, 4),
+        ("strong", 2, 4),
+        ("weak", 1, 2),
+        ("weak", 2, 4),
+    ]
     rows = [re.split(r"\s*│\s*", line.strip("│ \n")) for line in capfd.readouterr().out.splitlines() if "MiB" in line]
     assert [row[:3] for row in rows] == [
         ["strong", "1", "4"],
