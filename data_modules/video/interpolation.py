@@ -125,14 +125,6 @@ def interpolate(low: Number | None, high: Number | None, share: float) -> Number
     return low + (high - low) * share
 
 
-def interpolate_at(values: NDArray[np.float32], position: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Interpolates (T, ...) numbers of the original frames linearly to (L, ...) of a lengthened clip."""
-    first = position.astype(np.int64)
-    following = np.minimum(first + 1, len(values) - 1)
-    share = (position - first).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1))
-    return values[first] + (values[following] - values[first]) * share
-
-
 def _check_sizes(crops: Sequence[Frame]) -> None:
     shapes = {crop.shape for crop in crops}
     if len(shapes) > 1 or min(crops[0].shape[:2]) < SMALLEST:

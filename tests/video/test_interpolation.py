@@ -5,7 +5,7 @@ import pytest
 from data_modules.faces.alignment import align
 from data_modules.faces.detection import five_points
 from data_modules.synthetic.clip import ClipSettings, render_clip
-from data_modules.video.interpolation import interpolate, interpolate_at, lengthen, warp_along_flow
+from data_modules.video.interpolation import interpolate, lengthen, warp_along_flow
 
 RNG = np.random.default_rng(0)
 TEXTURE = cv2.GaussianBlur(RNG.integers(0, 256, (40, 40, 3)).astype(np.uint8), (0, 0), 1.5)
@@ -139,16 +139,6 @@ def test_numbers_between_two_frames():
     assert interpolate(1.0, 3.0, 0.5) == 2.0
     assert interpolate(None, 3.0, 0.5) is None
     assert interpolate(low, None, 0.5) is None
-
-
-def test_numbers_at_all_positions():
-    values = RNG.normal(size=(7, 4)).astype(np.float32)
-    position = np.linspace(0, 6, 16)
-    expected = np.stack([np.interp(position, np.arange(7), values[:, i]) for i in range(4)], -1)
-    np.testing.assert_allclose(interpolate_at(values, position), expected, atol=1e-6)
-    np.testing.assert_array_equal(interpolate_at(values, np.arange(7.0)), values)
-    np.testing.assert_array_equal(interpolate_at(values[:1], np.zeros(5)), np.tile(values[:1], (5, 1)))
-    assert interpolate_at(np.arange(3, dtype=np.float32), np.array([0.5, 2.0])).tolist() == [0.5, 2.0]
 
 
 @pytest.mark.parametrize("difficulty", ["lab", "wild"])
