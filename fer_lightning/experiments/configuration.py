@@ -3,28 +3,14 @@
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pytorch_lightning.cli import LightningArgumentParser
+from typing import Any
 
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 
 
 class ReadCLI(FerCLI):
-    """A command line that only reads the configuration.
-
-    All have one parser: building it, and those of the classes that it meets, takes two fifths of the time of a reading.
-    """
-
-    _built: ClassVar[LightningArgumentParser | None] = None
-
-    def setup_parser(self, *arguments: Any) -> None:
-        """Takes the parser of the command lines before; the first one builds it."""
-        if ReadCLI._built is None:
-            super().setup_parser(*arguments)
-            ReadCLI._built = self.parser
-        self.parser = ReadCLI._built
+    """A command line that only reads the configuration."""
 
     def before_instantiate_classes(self) -> None:
         """Leaves open what the machine decides that trains, which need not be this one."""
