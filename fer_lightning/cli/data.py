@@ -193,7 +193,7 @@ def make_folds(dataset: VideoDataset, path: Path, options: argparse.Namespace) -
 
 
 def prepare_data(
-    dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None, reader: Reader
+    dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None, reader: Reader = "pyav"
 ) -> int:
     """Extracts the faces of a data set or a part of it.
 
