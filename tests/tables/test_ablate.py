@@ -57,7 +57,7 @@ def test_one_line_trains_every_combination_and_compares_it_with_the_base(trained
         *("claims.json", "table.md", "table.csv", "table.tex", "index.html", "sweep.yaml"),
     }
     said = " ".join(capsys.readouterr().out.split())
-    assert "Undecided: sal false, sampler_clips 7 minus sal true, sampler_clips 7 is -" in said
+    assert "Worse: sal false, sampler_clips 7 minus sal true, sampler_clips 7 is -" in said
     assert "published" not in said
     with (folder / "table.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
