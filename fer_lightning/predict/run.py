@@ -45,6 +45,7 @@ from fer_lightning.predict.video_files import (
     output_folder,
 )
 from fer_lightning.predict.video_result import VideoResult
+from fer_lightning.predict.windows import check_audio_packages
 from fer_lightning.zoo.entries import own_model
 from fer_lightning.zoo.lookup import find_model
 
@@ -65,7 +66,10 @@ def predict(request: PredictionRequest) -> "Iterator[tuple[Path, VideoResult | F
     """
     run, options = own_model() if request.checkpoint is None else find_model(request.checkpoint), request.options
     device = select_device(options.device)
-    needs = FaceNeeds.of(load_run(run, weights=False).models, options)
+    models = load_run(run, weights=False).models
+    for model in models:
+        check_audio_packages(model)
+    needs = FaceNeeds.of(models, options)
 
     def load() -> Recogniser:
         recogniser = Recogniser(run, options)

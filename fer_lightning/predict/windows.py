@@ -98,6 +98,19 @@ class _WindowSource:
         return FaceWindow(clip_id, self._faces, (first, stop), (start, end))
 
 
+def check_audio_packages(trained: TrainedModel) -> None:
+    """Looks for the packages that make a model's audio inputs, before the work on a long video begins.
+
+    Raises:
+        AudioLibraryNotFoundError: a package is missing.
+    """
+    if fields := AUDIO_INPUTS & trained.model.inputs:
+        check_libraries(trained.audio)
+        files = AudioCache(trained.audio).files
+        for field in fields:
+            _ = files[field].make
+
+
 class WindowClassifier(RowClassifier):
     """Classifies the windows of videos with one trained model.
 
@@ -126,10 +139,7 @@ class WindowClassifier(RowClassifier):
         )
         self._model = trained.model.to(device).eval()
         self._audio_cache = AudioCache(trained.audio)
-        if self.facts.uses_audio:  # a missing package is reported before the work on a long video begins
-            check_libraries(trained.audio)
-            for field in AUDIO_INPUTS & trained.model.inputs:
-                _ = self._audio_cache.files[field].make
+        check_audio_packages(trained)
 
     def predict(self, faces: VideoFaces, rows: TimelineRows, advance: Advance) -> RowPredictions:
         """See `RowClassifier.predict`."""
