@@ -208,17 +208,17 @@ def test_the_threshold_rises_with_the_number_of_clips():
 
     quality = measure(*clips(150))
     chosen = {}
-    for people in (20, 150, 300):
+    for people in (20, 150, 600):
         vectors, person = clips(people)
         groups = Groups(vectors)
         found = chosen[people] = choose(quality, groups, len(vectors))
         group = groups.at(found.threshold)
         right = pairs_in(group * people + person)
-        assert right >= 0.95 * pairs_in(group)
         assert right >= 0.95 * people * 15
-    assert chosen[20].threshold < chosen[150].threshold <= chosen[300].threshold
+        assert right / pairs_in(group) >= min(0.95, found.expected - 0.02), "where 0.95 cannot be had, it is said"
+    assert chosen[20].threshold < chosen[150].threshold <= chosen[600].threshold
     assert chosen[20].expected >= WANTED
-    assert chosen[150].expected >= WANTED > chosen[300].expected
+    assert chosen[150].expected >= WANTED > chosen[600].expected
     assert choose(quality, groups, len(vectors), 0.5).threshold == 0.5
 
 
