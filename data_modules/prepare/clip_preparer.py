@@ -21,7 +21,7 @@ from data_modules.utils.faults import is_passing
 from data_modules.utils.text import counted
 from data_modules.video.audio_track import AudioTrack, is_audio_file, open_audio, require_audio
 from data_modules.video.reader import describe_reader, is_video_file, open_clip
-from data_modules.video.source import Reader, UnreadableVideoError, VideoSource
+from data_modules.video.source import DEFAULT_READER, Reader, UnreadableVideoError, VideoSource
 
 DAMAGED = "audio unreadable: "
 
@@ -56,7 +56,7 @@ class ClipPreparer:
         threads: int = 1,
         everybody: bool = False,
         shots: bool = False,
-        reader: Reader = "pyav",
+        reader: Reader = DEFAULT_READER,
     ) -> None:
         self._folder, self._settings, self._store = folder, settings, ClipStore(store)
         self._everybody, self._shots = everybody, shots

@@ -17,7 +17,7 @@ from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import NOTE, ClipStore, settings_key
 from data_modules.utils.file_lock import file_lock
 from data_modules.utils.files import atomic_write, check_writable
-from data_modules.video.source import Reader
+from data_modules.video.source import DEFAULT_READER, Reader
 
 PATIENCE = 10.0  # seconds in which another process finds that nothing is left to prepare
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
@@ -65,7 +65,7 @@ def prepare_faces(
     shard: Shard = WHOLE,
     time_limit: float = TIME_LIMIT,
     device: str | None = None,
-    reader: Reader = "pyav",
+    reader: Reader = DEFAULT_READER,
 ) -> ClipStore:
     """Prepares the faces of all clips of a data set; existing ones are kept, so killed runs can continue.
 

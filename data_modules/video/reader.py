@@ -9,7 +9,7 @@ from data_modules.manifest import VideoRecord
 from data_modules.video.archives import is_archive, open_archive
 from data_modules.video.images import IMAGE_SUFFIXES, FrameImages, is_frame, natural_order
 from data_modules.video.rotation import RotatedSource
-from data_modules.video.source import Frame, Reader, UnreadableVideoError, VideoLimits, VideoSource
+from data_modules.video.source import DEFAULT_READER, Frame, Reader, UnreadableVideoError, VideoLimits, VideoSource
 from data_modules.video.torchcodec_frames import require_torchcodec
 from data_modules.video.video_file import VideoFile
 
@@ -32,7 +32,7 @@ def open_video(
     max_side: int | None = None,
     limits: VideoLimits | None = None,
     fps: float = 25.0,
-    reader: Reader = "pyav",
+    reader: Reader = DEFAULT_READER,
 ) -> VideoSource:
     """Opens a video, a folder or archive of frame images (2.jpg before 10.jpg), or a still as a clip of one frame.
 
@@ -89,7 +89,9 @@ def is_video_file(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and not is_archive(path)
 
 
-def open_clip(folder: Path, record: VideoRecord, max_side: int | None = None, reader: Reader = "pyav") -> VideoSource:
+def open_clip(
+    folder: Path, record: VideoRecord, max_side: int | None = None, reader: Reader = DEFAULT_READER
+) -> VideoSource:
     """Opens the video, folder, archive or still of a record; its frames are upright.
 
     Args:

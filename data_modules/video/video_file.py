@@ -22,6 +22,7 @@ from data_modules.video.container import declared_seconds, is_short, missing_sec
 from data_modules.video.decord_frames import sparse_frames
 from data_modules.video.pyav import av
 from data_modules.video.source import (
+    DEFAULT_READER,
     Frame,
     Reader,
     UnreadableVideoError,
@@ -54,7 +55,7 @@ class VideoFile(VideoSource):
         ReaderNotFoundError: the reader is not installed.
     """
 
-    def __init__(self, path: Path, max_side: int | None, limits: VideoLimits, reader: Reader = "pyav") -> None:
+    def __init__(self, path: Path, max_side: int | None, limits: VideoLimits, reader: Reader = DEFAULT_READER) -> None:
         if reader == "torchcodec":
             require_torchcodec()
         self.path, self._limits, self._reader = path, limits, reader

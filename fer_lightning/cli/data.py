@@ -18,7 +18,7 @@ from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, Vide
 from data_modules.manifest import misnamed
 from data_modules.prepare.shard import WHOLE, Shard
 from data_modules.utils.text import printable_line
-from data_modules.video.source import Reader
+from data_modules.video.source import DEFAULT_READER, Reader
 from fer_lightning.cli.parsing import (
     DATASET_ROOT,
     CommandParser,
@@ -193,7 +193,12 @@ def make_folds(dataset: VideoDataset, path: Path, options: argparse.Namespace) -
 
 
 def prepare_data(
-    dataset: VideoDataset, workers: int, limit: int | None, part: Shard, device: str | None, reader: Reader = "pyav"
+    dataset: VideoDataset,
+    workers: int,
+    limit: int | None,
+    part: Shard,
+    device: str | None,
+    reader: Reader = DEFAULT_READER,
 ) -> int:
     """Extracts the faces of a data set or a part of it.
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
-from data_modules.video.source import Reader
+from data_modules.video.source import DEFAULT_READER, Reader
 from fer_lightning.experiments.misspelt import option_names, suggestion
 
 FILES = ("--config", "--ckpt_path")
@@ -143,8 +143,9 @@ def add_reader_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reader",
         choices=get_args(Reader),
-        default="pyav",
-        help="decodes video files (pyav); torchcodec needs fer_lightning[torchcodec] and FFmpeg's shared libraries",
+        default=DEFAULT_READER,
+        help=f"decodes video files ({DEFAULT_READER}); torchcodec needs fer_lightning[torchcodec] and FFmpeg's shared "
+        "libraries",
     )
 
 

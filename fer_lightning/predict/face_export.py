@@ -25,14 +25,16 @@ from data_modules.utils.cells import text_of
 from data_modules.utils.csv_tables import csv_bytes, write_csv
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import damage, printable_line
-from data_modules.video.source import Reader
+from data_modules.video.source import DEFAULT_READER, Reader
 from fer_lightning.predict.video_files import output_folder, true_path
 
 TABLE, VIDEOS = "faces.csv", "videos.csv"
 NOT_MADE = (UNREADABLE, FAILED)
 
 
-def make_faces(videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int, reader: Reader = "pyav") -> int:
+def make_faces(
+    videos: Sequence[Path], out: Path, settings: FaceSettings, workers: int, reader: Reader = DEFAULT_READER
+) -> int:
     """Extracts the faces of all videos that do not have them yet; returns 1 if a video cannot be read, else 0.
 
     Faces are extracted again if the video has changed since, or if their file in the store is damaged.

@@ -7,7 +7,7 @@ import torch
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.prepare.clip_preparer import ClipPreparer
-from data_modules.video.source import Reader
+from data_modules.video.source import DEFAULT_READER, Reader
 
 MAX_THREADS = 4  # frames that the detector processes at once on a CPU
 
@@ -18,7 +18,7 @@ def make_preparer(
     device: torch.device,
     processes: int = 1,
     everybody: bool = False,
-    reader: Reader = "pyav",
+    reader: Reader = DEFAULT_READER,
 ) -> ClipPreparer:
     """Returns what extracts the faces of files that are named by absolute paths.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from data_modules.faces.settings import FaceSettings
-from data_modules.video.source import Reader
+from data_modules.video.source import DEFAULT_READER, Reader
 
 WINDOW = 2.0  # seconds, for models of several frames or of audio
 
@@ -81,7 +81,7 @@ class PredictionRequest:
     video: bool = True  # write the annotated video
     workers: int = 1
     frames: bool = False  # write a table of frames, too
-    reader: Reader = "pyav"  # of video files, see `VideoFile`
+    reader: Reader = DEFAULT_READER  # of video files, see `VideoFile`
 
     def __post_init__(self) -> None:
         if self.workers < 0:
