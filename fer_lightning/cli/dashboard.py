@@ -4,6 +4,7 @@ import json
 import os
 
 from fer_lightning.cli.parsing import CommandParser
+from fer_lightning.runs.labels import project_name
 from fer_lightning.tables.dashboard import content, require_key, run_folders, save, workspace
 from fer_lightning.tables.plan import TableRequest
 
@@ -36,9 +37,7 @@ def main(arguments: list[str]) -> None:
     """
     options = make_parser().parse(arguments[1:])
     folders = run_folders(TableRequest(options.name, options.data or None, options.size, folds=("1",)))
-    made = workspace(
-        options.name, folders, options.entity, options.project or os.environ.get("WANDB_PROJECT") or "fer_lightning"
-    )
+    made = workspace(options.name, folders, options.entity, project_name(options.project))
     if options.dry_run:
         print(json.dumps(content(made), indent=1))
         return

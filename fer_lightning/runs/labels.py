@@ -1,6 +1,7 @@
 """What a run is called beside others: its group, its kind and what it was trained on; kept as `labels.json`."""
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
@@ -11,6 +12,11 @@ from fer_lightning.runs.folder import RunFolder
 JobType = Literal["train", "ablation", "cv", "ensemble", "evaluate", "table"]
 NAME = "labels.json"
 MAX_TAG = 64  # characters that Weights & Biases takes
+
+
+def project_name(stated: str | None = None) -> str:
+    """Returns the project of Weights & Biases: the stated one, or the variable WANDB_PROJECT, or `fer_lightning`."""
+    return stated or os.environ.get("WANDB_PROJECT") or "fer_lightning"
 
 
 @dataclass(frozen=True)

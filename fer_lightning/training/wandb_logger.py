@@ -24,7 +24,7 @@ from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.paths import runs_root
 from fer_lightning.runs.folder import RunFolder
-from fer_lightning.runs.labels import RunLabels
+from fer_lightning.runs.labels import RunLabels, project_name
 from fer_lightning.training.wandb_tables import (
     ShownTable,
     class_table,
@@ -61,9 +61,6 @@ def _without_failing(send: Sender) -> Sender:
     return cast(Sender, guarded)
 
 
-PROJECT = "fer_lightning"
-
-
 class RunWandbLogger(WandbLogger):
     """Logs to Weights & Biases; a resumed run continues its W&B run.
 
@@ -72,7 +69,7 @@ class RunWandbLogger(WandbLogger):
 
     Args:
         save_dir: the run's folder; the command line sets it.
-        project: name of the W&B project; None takes the variable WANDB_PROJECT if it is set, else `fer_lightning`.
+        project: name of the W&B project, see `project_name`.
         mode: `auto` takes the variable WANDB_MODE if it is set, and is otherwise online with an API key and offline
             without one.
         labels: the run's group, kind and tags; the command line sets them.
@@ -85,7 +82,7 @@ class RunWandbLogger(WandbLogger):
         mode: Literal["auto", "online", "offline", "disabled"] = "auto",
         labels: RunLabels | None = None,
     ) -> None:
-        project = project or os.environ.get("WANDB_PROJECT") or PROJECT
+        project = project_name(project)
         folder, labels, self.lost = Path(save_dir), labels or RunLabels(), False
         sums_up = labels.job_type in ("cv", "ensemble", "evaluate", "table")
         self._kept = f"results are in {folder}" if sums_up else f"curves are in {RunFolder(folder).curves}"
