@@ -32,10 +32,15 @@ def compared(first: str, second: str, difference: PairedDifference) -> list[Comp
     """Returns a row for each metric of one training of each system."""
     return [
         ComparedMetric(
-            *(first, second, metric.name, difference[metric].value),
-            *(difference[metric].interval.low, difference[metric].interval.high),
+            first,
+            second,
+            metric.name,
+            difference[metric].value,
+            difference[metric].interval.low,
+            difference[metric].interval.high,
             difference.p_value if metric is WAR else math.nan,
-            *(difference.unit, 1),
+            difference.unit,
+            seeds=1,
         )
         for metric in METRICS
     ]
@@ -43,10 +48,16 @@ def compared(first: str, second: str, difference: PairedDifference) -> list[Comp
 
 def compared_over_seeds(first: str, second: str, metric: Metric, difference: SeedDifference) -> ComparedMetric:
     """Returns the row of a metric over several trainings of both systems."""
-    interval = difference.interval
     return ComparedMetric(
-        *(first, second, metric.name, difference.value, interval.low, interval.high),
-        *(difference.p_value, difference.unit, len(difference.seeds)),
+        first,
+        second,
+        metric.name,
+        difference.value,
+        difference.interval.low,
+        difference.interval.high,
+        difference.p_value,
+        difference.unit,
+        len(difference.seeds),
     )
 
 

@@ -90,10 +90,11 @@ class _Past:
 
     def is_of_row(self, request: ExperimentRequest) -> bool:
         """Whether a request is for a run of the same row, perhaps of another fold or seed."""
-        own = self.request.arguments if self.is_kept else self.request.name
-        return self.request.experiment == request.experiment and own == (
-            request.arguments if self.is_kept else request.name
-        )
+        if self.request.experiment != request.experiment:
+            return False
+        if self.is_kept:  # results keep the arguments of their row, and no name
+            return self.request.arguments == request.arguments
+        return self.request.name == request.name
 
 
 class Durations:
