@@ -21,7 +21,6 @@ from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.tables.scaling_page import FORMAT
-from fer_lightning.training.cost import hardware_name
 
 EXPERIMENT = "ceflnet_synthetic"
 PROCESSES = (1, 2, 4, 8)
@@ -82,8 +81,15 @@ class Measurement:
     memory: int
 
 
-def measure(workload: Workload, scaling: Scaling, processes: int, folder: Path) -> Measurement:
+def measure(workload: Workload, scaling: Scaling, processes: int, threads: int, folder: Path) -> Measurement:
     """Trains in processes of their own and returns what they measure; predictions are left in the folder.
+
+    Args:
+        workload: what is trained.
+        scaling: whether the batch or a process's share of it stays the same.
+        processes: their number.
+        threads: of each process.
+        folder: for the predictions.
 
     Raises:
         RuntimeError: the training failed; the message ends with what it said.
@@ -91,9 +97,7 @@ def measure(workload: Workload, scaling: Scaling, processes: int, folder: Path) 
     options, result = workload.options(scaling, processes, folder), folder / "measured.json"
     module = "fer_lightning.bench.scaling_process"
     command = [sys.executable, "-m", module, str(result), *options]
-    # Each process has its share of the cores: more threads than cores would slow all of them down.
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
-    environment = os.environ | {"OMP_NUM_THREADS": threads}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False)
     if done.returncode or not result.exists():
         raise RuntimeError(f"training on {processes} processes failed: {(done.stdout + done.stderr)[-2000:]}")
@@ -123,13 +127,16 @@ def run(quick: bool = False, out: Path | None = None) -> None:
         out: a file for what is measured, which the guide to scaling compares with its model.
     """
     devices = torch.cuda.device_count()
-    counts = [count for count in PROCESSES if count <= (devices or os.cpu_count() or 1)]
-    workload = Workload(64, 8, 112, 30) if devices else Workload(8, 4, 64, 8)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    counts = [count for count in PROCESSES if count <= (devices or cores)]
+    workload = Workload(64, 8, 112, 30) if devices else Workload(8, 4, 64, 12)
     if quick:
         workload = Workload(4, 2, 32, 2, ("--data.dataset.init_args.subjects", "4", "--data.num_workers", "0"))
         counts = [count for count in counts if count <= 2]
-    device = torch.device("cuda" if devices else "cpu")
-    table = Table(title=f"{EXPERIMENT}, frames of {workload.size}², {hardware_name(device)}")
+    # The most processes share all cores, and fewer have no more each: one process is the same device in every row.
+    threads = max(1, cores // counts[-1])
+    hardware = torch.cuda.get_device_name() if devices else "processor core" + f", {threads} threads" * (threads > 1)
+    table = Table(title=f"{EXPERIMENT}, frames of {workload.size}², {hardware}")
     measured = list[dict[str, object]]()
     columns = ("scaling", "processes", "clips a step", "clips/s", "efficiency", "waiting", "peak memory", "difference")
     for column in columns:
@@ -137,15 +144,15 @@ def run(quick: bool = False, out: Path | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         FerCLI(workload.options("strong", 1, Path(name, "data")), run=False).datamodule.prepare_data()
         for scaling in ("strong", "weak"):
-            for found, row in rows_of(workload, scaling, counts, Path(name)):
+            for found, row in rows_of(workload, scaling, counts, threads, Path(name)):
                 measured.append({"scaling": scaling} | asdict(found))
                 table.add_row(scaling, *row)
             table.add_section()
     if out:
         content = {
             "format": FORMAT,
-            "hardware": hardware_name(device),
-            "devices": devices or (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()),
+            "hardware": hardware,
+            "devices": devices or cores // threads,
             "experiment": EXPERIMENT,
             "size": workload.size,
             "rows": measured,
@@ -161,14 +168,14 @@ def run(quick: bool = False, out: Path | None = None) -> None:
 
 
 def rows_of(
-    workload: Workload, scaling: Scaling, counts: list[int], folder: Path
+    workload: Workload, scaling: Scaling, counts: list[int], threads: int, folder: Path
 ) -> Iterator[tuple[Measurement, tuple[str, ...]]]:
     """Measures each number of processes and yields what it comes to, and the cells of its row."""
     alone = 0.0
     for count in counts:
         own = folder / f"{scaling}-{count}"
         own.mkdir()
-        found = measure(workload, scaling, count, own)
+        found = measure(workload, scaling, count, threads, own)
         alone = alone or found.clips_per_second / count
         difference = "–"
         if scaling == "strong" and count != counts[0]:

@@ -76,7 +76,7 @@ def measured_table(path: Path | None = None) -> str:
         seconds = step_of(Training(1.0, 0, 0, 0, row["clips"]), machine, row["processes"]).seconds
         found, expected = row["clips_per_second"], row["clips"] / seconds
         lines.append(f"| {row['processes']} | {row['clips']} | {found:.2f} | {expected:.2f} | {found / expected:.2f} |")
-    hardware = f"{content['devices']} of {content['hardware']}"
+    hardware = f"{content['devices']} x {content['hardware']}"
     lines += [
         "",
         f"Measured by `fer bench scaling` with `{content['experiment']}` at {content['size']}², on {hardware}.",
