@@ -1,5 +1,6 @@
 """Lightning's command line for this suite. The constructors' arguments are the schema of the configuration."""
 
+import json
 import sys
 from argparse import ArgumentError
 from dataclasses import asdict, replace
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -19,7 +19,6 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.launchers import refuse_other_processes
 from fer_lightning.experiments.misspelt import suggested
 from fer_lightning.experiments.system import ExperimentInfo
-from fer_lightning.runs.folder import SAFE_LOADER
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.batch_norm import SynchronizedBatchNorm
 from fer_lightning.training.callbacks import (
@@ -39,8 +38,8 @@ from fer_lightning.training.watching import WatchedEpochs
 
 def plain_values(parser: LightningArgumentParser, config: Any) -> dict[str, Any]:
     """Returns a parsed configuration as dictionaries, lists, strings and numbers."""
-    text = parser.dump(config, skip_none=False, skip_validation=True)  # parsing has validated it
-    values: dict[str, Any] = yaml.load(text, Loader=SAFE_LOADER)
+    # Parsing has validated it, and JSON is read several times as fast as YAML.
+    values: dict[str, Any] = json.loads(parser.dump(config, format="json", skip_none=False, skip_validation=True))
     return values
 
 
