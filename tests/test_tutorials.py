@@ -151,6 +151,7 @@ def test_psychologist(checkout, capsys):
     assert set(pd.read_csv("predictions_sure/all-videos.csv").folder) == {"anna", "ben"}
 
 
+@pytest.mark.slow
 def test_contributor(checkout, capsys):
     follow("contributor")
     text = capsys.readouterr().out

@@ -70,6 +70,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_experiments(source, 
     assert shared == experiments
 
 
+@pytest.mark.slow
 def test_a_wheel_knows_its_experiments_and_tables_outside_of_a_checkout(installed):
     code = "from fer_lightning.experiments.system import experiments_folder as found; print(found())"
     assert Path(installed("-c", code).strip()) == installed.experiments.resolve()

@@ -110,8 +110,8 @@ class ResidualBlock(nn.Module):
         mask = mask[:, ::frames]
         real = mask[:, None, None]
         hidden = F.relu(self.norms[0](self.first(x))) * real
-        # Not a stride of the convolution: on processors without AVX-512, oneDNN writes beyond its memory in the gradients
-        # of strided 1 x 1 convolutions of two to seven channels that are stored last, and the process ends.
+        # Not a stride of the convolution: on processors without AVX-512, oneDNN writes beyond its memory in the
+        # gradients of strided 1 x 1 convolutions of two to seven channels that are stored last, and the process ends.
         beside = self.norms[2](self.shortcut(x[:, :, ::bands, ::frames]))
         return F.relu(self.norms[1](self.second(hidden)) + beside) * real, mask
 

@@ -42,7 +42,7 @@ def read_model(request: ExperimentRequest) -> dict[str, Any]:
         raise ValueError(f"{request.experiment}: {error}") from error
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _read(arguments: tuple[str, ...], contents: tuple[bytes, ...], folder: Path) -> dict[str, Any]:
     """Reads a configuration; `contents` are those of the files that the arguments name in the working folder."""
     return ReadCLI(list(arguments), run=False).plain_config()

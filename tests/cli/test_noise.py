@@ -53,6 +53,7 @@ def mlp(runs) -> RunFolder:
     return RunFolder(runs / "runs" / "lmed_synthetic" / "1-0")
 
 
+@pytest.mark.slow
 def test_a_support_vector_machine_leaves_a_complete_run(runs):
     run = svm(runs)
     assert run.finished

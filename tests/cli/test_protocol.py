@@ -170,6 +170,7 @@ def test_accuracy_without_neutral_and_over_answered_clips_is_beside_that_over_al
     assert "without neutral" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_cross_validation_without_wandb_makes_no_run_of_it(two_folds, in_this_process, monkeypatch):
     monkeypatch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
     off = ["--trainer.logger", "fer_lightning.CurvesLogger"]

@@ -238,6 +238,7 @@ def test_what_is_asked_of_members(folder):
 # Training
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_a_run_of_wandb_in_the_group_of_its_members(folder, apart, offline_wandb, monkeypatch, tmp_path):
     monkeypatch.setattr(result, "write_report", page)
     request = write(folder, "both")

@@ -13,6 +13,8 @@ from tests.faults.bombs import BOMBS, write_huge_frames, write_sound_of, write_t
 from tests.faults.commands import WholeFrames, index_of, predict, prepare_own
 from tests.videos import numbered_frame, write_video
 
+pytestmark = pytest.mark.slow
+
 MEASURED = """
 import resource, sys
 from tests.faults.commands import prepare_own

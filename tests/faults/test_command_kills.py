@@ -14,6 +14,8 @@ from tests.tables.test_reproduce import table, trained  # noqa: F401 - fixtures
 from tests.training.test_resuming import TINY, no_report  # noqa: F401 - a fixture
 from tests.videos import numbered_frame, write_video
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def videos(tmp_path):

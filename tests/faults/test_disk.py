@@ -25,6 +25,8 @@ from tests.training.test_resuming import (  # noqa: F401 - fixtures
 )
 from tests.videos import numbered_frame, write_video
 
+pytestmark = pytest.mark.slow
+
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 MOUNTS = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 NOBODY = 65534

@@ -12,6 +12,8 @@ from tests.faults.commands import Ended, index_of, make_faces, predict, prepare_
 from tests.faults.corpus import numbered
 from tests.videos import write_video
 
+pytestmark = pytest.mark.slow
+
 NAMES = {
     "scripts": "表情 ñandú Ωμέγα",
     "composed": "u\u0308 and ü",

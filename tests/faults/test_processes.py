@@ -23,6 +23,8 @@ from tests.training.test_resuming import (  # noqa: F401 - fixtures
 )
 from tests.videos import numbered_frame, write_video
 
+pytestmark = pytest.mark.slow
+
 MINUTE = 60.0
 RANKS = """
 import os, signal, sys, time

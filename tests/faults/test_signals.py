@@ -83,6 +83,7 @@ def job(tmp_path, monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_a_job_that_is_about_to_end_is_queued_again_and_goes_on(tmp_path, monkeypatch, job, unbroken, capsys):  # noqa: F811
     with monkeypatch.context() as patch:
         at_step(patch, 1, 1, lambda: send(signal.SIGUSR1, True))

@@ -12,6 +12,8 @@ from tests.faults.commands import Ended, index_of, predict, prepare_own, prepare
 from tests.faults.sounds import PICTURES, SOUNDS, write_changing
 from tests.predict.test_predict_sound import SETTINGS, EyeAndEar, write_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory) -> Path:

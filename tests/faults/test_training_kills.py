@@ -23,6 +23,8 @@ from tests.training.test_resuming import (  # noqa: F401 - fixtures
     unbroken,
 )
 
+pytestmark = pytest.mark.slow
+
 SAVE, REPLACE = AtomicCheckpointIO.save_checkpoint, Path.replace
 
 

@@ -99,6 +99,7 @@ def test_two_trainings_with_one_seed_are_the_same(device, tmp_path):
     close(first, second, 1e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_where_an_unbroken_one_does(device, tmp_path):
     unbroken, losses = train(device, tmp_path)
     kept = ModelCheckpoint(tmp_path, "kept", save_top_k=-1)

@@ -23,7 +23,9 @@ def start(folder, *arguments: str) -> subprocess.Popen:
 
 
 @pytest.mark.skipif(find_spec("facenet_pytorch") is None, reason="facenet-pytorch is not installed")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 0), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_it_prints_the_label_and_the_address_and_ends_by_a_signal(tmp_path, number, status):
     process = start(tmp_path)
     try:

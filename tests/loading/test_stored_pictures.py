@@ -97,6 +97,7 @@ def test_workers_hand_the_crops_over_in_shared_memory():
         assert torch.equal(ours.to("cpu").face, theirs.to("cpu").face)
 
 
+@pytest.mark.slow
 def test_a_training_sees_the_pixels_that_the_device_makes(monkeypatch):
     """Through the command: every step's images are there, those of a training with workers."""
     step, seen = VideoClassifier.training_step, {}

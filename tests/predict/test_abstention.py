@@ -51,6 +51,12 @@ def calibrated(folder: Path, threshold: float = 0.5, **changes: object) -> Path:
     return folder
 
 
+def command(shared: Path, run: Path) -> list[str]:
+    """A prediction that reads the film in this process: another one imports for seconds before anything is refused."""
+    film = str(shared / "film.mp4")
+    return ["predict", film, "--checkpoint", str(run), "--device", "cpu", "--workers", "0"]
+
+
 def probabilities(rows: list[dict[str, str]]) -> np.ndarray:
     """(K, 7) of the rows that have any."""
     return np.array([[float(row[f"p_{name}"]) for name in SEVEN] for row in rows if row["confidence"]])
@@ -169,8 +175,7 @@ def test_a_temperature_of_another_model_is_not_used(predicted, run, shared, chan
     assert content["settings"]["confidence"]["temperature"] is None
     assert reason in content["settings"]["confidence"]["about"]
     assert reason in said
-    command = ["predict", str(shared / "film.mp4"), "--checkpoint", str(run), "--device", "cpu", "--abstain", "0.1"]
-    assert cli.main(command) == 2
+    assert cli.main([*command(shared, run), "--abstain", "0.1"]) == 2
     assert f"--abstain 0.1 needs an inner split, on which a threshold is chosen: {reason}" in " ".join(
         capsys.readouterr().err.replace(f"{run}/calibration.json is ", "").split()
     )
@@ -186,12 +191,11 @@ def test_a_temperature_of_another_model_is_not_used(predicted, run, shared, chan
     ],
 )
 def test_risks_that_cannot_be_met_are_refused_before_any_work(run, shared, arguments, message, capsys):
-    command = ["predict", str(shared / "film.mp4"), "--checkpoint", str(calibrated(run)), "--device", "cpu"]
-    assert cli.main([*command, *arguments]) == 2
+    assert cli.main([*command(shared, calibrated(run)), *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_damaged_calibration_is_named(run, shared, capsys):
     (run / "calibration.json").write_text("{")
-    assert cli.main(["predict", str(shared / "film.mp4"), "--checkpoint", str(run), "--device", "cpu"]) == 2
+    assert cli.main(command(shared, run)) == 2
     assert "calibration.json is damaged" in capsys.readouterr().err
