@@ -93,7 +93,7 @@ bench: $(DONE) ## measure speed: make bench ARGS=all, or ARGS=models for all sys
 test: $(DONE) ## the tests
 	$(VENV)/bin/python -m pytest $(SIDE) $(ARGS)
 
-test-slow: $(DONE) ## the tests that take longer than half a minute each, without those of faults
+test-slow: $(DONE) ## the tests that take long, without those of faults
 	$(VENV)/bin/python -m pytest -m slow --ignore tests/faults $(ARGS)
 
 test-faults: $(DONE) ## every fault of docs/faults.md anew: damaged and hostile files, kills, full disks
