@@ -88,7 +88,7 @@ class FaceLocations:
     faces: FaceLocator
     persons: PersonLocator | None = None
     others: NDArray[np.int64] | None = None  # (K,) frames with somebody who is not located; None if not known
-    cuts: NDArray[np.int64] | None = None  # (S,) frames with which a shot begins, as far as looked at; likewise
+    cuts: NDArray[np.int64] | None = None  # (S,) frames with which a shot begins; likewise
 
 
 class FaceExtractor:
@@ -161,8 +161,11 @@ class FaceExtractor:
         describe = inner_colours if shots and models.embedder is None else None
         max_gap = max(settings.max_gap, 3 * settings.every)
         tracker = FaceTracker(settings.tracking, models.embedder, describe, max_gap=max_gap)
-        looks = source.frames(every=settings.every)
-        marked = with_cuts(looks, settings.every) if shots else ((*look, False) for look in looks)
+        marked = (
+            with_cuts(source.frames(), settings.every)
+            if shots
+            else ((*look, False) for look in source.frames(every=settings.every))
+        )
         length = max(1, min(BATCH, BATCH_PIXELS // (source.width * source.height)))
         for batch in _batches(marked, length):
             frames = [frame for _, frame, _ in batch]

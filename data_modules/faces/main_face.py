@@ -48,14 +48,13 @@ class TrackedBox:
 
     Box and points are interpolated linearly between detections of a track that are at most `max_gap` frames apart.
     Where a track begins or ends, its position also holds for half of the frames up to the next frame that the detector
-    saw, and after the last such frame for the rest of the clip, but not beside a cut, as it is not known in which frame
-    of those between the shot began. Positions are not interpolated between tracks, as the face jumped there.
-    `is_detected` distinguishes detected from interpolated positions.
+    saw, and after the last such frame for the rest of the clip. Positions are not interpolated between tracks, as the
+    face jumped there. `is_detected` distinguishes detected from interpolated positions.
 
     Args:
         tracker: the tracker, after it has seen the whole clip.
         chosen: tracks of the tracker in temporal order.
-        every: the tracker saw every n-th frame.
+        every: the tracker saw every n-th frame, and those beside cuts.
         max_gap: largest distance in frames between detections that is interpolated; consecutive frames that the
             detector saw always are.
 
@@ -67,8 +66,8 @@ class TrackedBox:
         self.chosen = list(chosen)
         self._frames, numbers, self._rows = recorded(tracker).select([track.number for track in self.chosen])
         self._begins = np.diff(numbers, prepend=-1) != 0  # (N,) whether this is the first detection of a track
-        self._every, self._max_gap, self._last_look = every, max(max_gap, every), tracker.last_look
-        self._beside_cuts = tracker.beside_cuts
+        self._first, self._last = recorded(tracker).held(self._frames, every)
+        self._max_gap = max(max_gap, every)
 
     def at(self, index: int) -> Detection | None:
         """Returns what the tracks show in frame `index`, or None if that is nothing."""
@@ -80,9 +79,9 @@ class TrackedBox:
             if end - start <= self._max_gap:
                 share = np.float32((index - start) / (end - start))
                 return _detection((1 - share) * self._rows[after - 1] + share * self._rows[after])
-        if after > 0 and index - self._frames[after - 1] <= self._reach(after - 1):
+        if after > 0 and index <= self._last[after - 1]:
             return _detection(self._rows[after - 1])
-        if after < len(self._frames) and self._frames[after] - index <= self._reach(after, forwards=False):
+        if after < len(self._frames) and index >= self._first[after]:
             return _detection(self._rows[after])
         return None
 
@@ -90,12 +89,6 @@ class TrackedBox:
         """Returns whether there is a detection in frame `index`; otherwise `at` interpolates or returns None."""
         after = int(np.searchsorted(self._frames, index))
         return after < len(self._frames) and bool(self._frames[after] == index)
-
-    def _reach(self, row: int, forwards: bool = True) -> int:
-        """Returns for how many frames a position holds: halfway to the next look, or to the end of the clip."""
-        if self._frames[row] in self._beside_cuts:
-            return 0
-        return self._every - 1 if forwards and self._frames[row] == self._last_look else self._every // 2
 
 
 class MainFace(TrackedBox):

@@ -26,7 +26,7 @@ def frames_of_others(
         tracker: the tracker, after it has seen the whole clip.
         main: the person of the main face.
         frame_size: (width, height) in pixels.
-        every: the tracker saw every n-th frame.
+        every: the tracker saw every n-th frame, and those beside cuts.
         fps: frames per second.
         max_gap: see `TrackedBox`.
         settings: for how long somebody must be seen.
@@ -37,17 +37,17 @@ def frames_of_others(
         track.number for track in candidates(tracker, frame_size) if track.number not in own and len(track) >= least
     ]
     frames, numbers, _ = recorded(tracker).select(others)
-    order = np.lexsort((frames, numbers))
-    return _covered(frames[order], numbers[order], every, max(max_gap, every))
-
-
-def _covered(frames: NDArray[np.int64], numbers: NDArray[np.int64], every: int, max_gap: int) -> NDArray[np.int64]:
-    """Returns the frames that detections cover, which are sorted by track and frame."""
     if not len(frames):
         return frames
-    following = np.append(frames[1:], frames[-1])
-    joined = np.append((numbers[1:] == numbers[:-1]) & (np.diff(frames) <= max_gap), False)
-    first, last = np.maximum(frames - every // 2, 0), np.where(joined, following, frames + every // 2)
+    order = np.lexsort((frames, numbers))
+    frames, numbers = frames[order], numbers[order]
+    joined = np.append((np.diff(numbers) == 0) & (np.diff(frames) <= max(max_gap, every)), False)
+    first, last = recorded(tracker).held(frames, every)
+    return _covered(np.maximum(first, 0), np.where(joined, np.roll(frames, -1), last))
+
+
+def _covered(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the frames from any of the first to its last."""
     steps = np.zeros(last.max() + 2, np.int64)
     np.add.at(steps, first, 1)
     np.add.at(steps, last + 1, -1)

@@ -74,7 +74,7 @@ def locate_people(
     Args:
         tracker: the tracker, after it has seen the whole clip; made with an embedding, or with `inner_colours`.
         frame_size: (width, height) in pixels.
-        every: the tracker saw every n-th frame.
+        every: the tracker saw every n-th frame, and those beside cuts.
         fps: frames per second.
         max_gap: see `TrackedBox`.
         settings: when two tracks are of one person, and which persons count.
@@ -105,7 +105,7 @@ def locate_main(
     Args:
         tracker: see `locate_people`.
         frame_size: (width, height) in pixels.
-        every: the tracker saw every n-th frame.
+        every: the tracker saw every n-th frame, and those beside cuts.
         max_gap: see `TrackedBox`.
         settings: when two tracks are of one person.
 

@@ -22,7 +22,8 @@ class FaceSettings:
         margin: how much larger than the face the crop is, as a share.
         align: what is aligned in the crop: all five points, the eyes, or the box.
         jitter: noise on annotated boxes and points: standard deviation as a share of the face's size.
-        every: faces are detected in every n-th frame and tracked in between.
+        every: faces are detected in every n-th frame and tracked in between. Where shot changes are looked for, they
+            are also detected in the frames beside these.
         max_gap: gaps of up to this many frames without a detection are filled by interpolation; longer ones stay.
         landmarks: source of the 68 landmarks: the face mesh, insightface, the ground truth, a table as above, or none.
         person: source of the person's box: the ground truth, the whole frame (`frame`), none, or insightface's

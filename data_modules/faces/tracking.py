@@ -34,15 +34,15 @@ class FaceTracker:
         describe: describes a face, for telling later whether two tracks are of one person: the last of the features
             whose mean each track keeps. It has no part in the cost.
         max_gap: a track ends when its face is not seen for more frames than this. The default is [our choice].
-        record: whether to keep all tracks and detections (68 bytes each), which `MainFace` needs for its vote over the
-            whole clip. Otherwise tracks that have ended are dropped, and memory does not grow with the video.
+        record: whether to keep all tracks and detections (68 bytes each, and 4 for each frame seen), which `MainFace`
+            needs for its vote over the whole clip. Otherwise tracks that have ended are dropped, and memory does not
+            grow with the video.
 
     Attributes:
         detections: the recorded detections; None without `record`.
         looks: number of frames seen.
         last_look: number of the last frame seen, -1 before the first.
-        beside_cuts: numbers of the frames seen just before and after the beginning of a shot.
-        cuts: number of the first frame seen of each shot but the first.
+        cuts: number of the first frame of each shot but the first.
 
     Raises:
         ValueError: `max_gap` is negative.
@@ -61,7 +61,7 @@ class FaceTracker:
             raise ValueError(f"found max_gap = {max_gap}; expected at least 0")
         self.settings, self._max_gap = settings or TrackerSettings(), max_gap
         self.detections = DetectionLog() if record else None
-        self.looks, self.last_look, self.beside_cuts, self.cuts = 0, -1, set[int](), list[int]()
+        self.looks, self.last_look, self.cuts = 0, -1, list[int]()
         self._embed, self._describe, self._with_frames = embed, describe, False
         self._ended: list[Track] = []
         self._live: list[Track] = []
@@ -93,6 +93,8 @@ class FaceTracker:
         """
         self._check(index, faces, frame)
         self.looks, self.last_look, self._with_frames = self.looks + 1, index, frame is not None
+        if self.detections is not None:
+            self.detections.add_look(index)
         self._end_tracks(index)
         features = [self._features(frame, face) for face in faces]
         numbers = [-1] * len(faces)
@@ -109,10 +111,12 @@ class FaceTracker:
         return numbers
 
     def begin_shot(self, index: int) -> None:
-        """Ends all tracks, as faces before a cut do not continue after it; frame `index` is the first to be seen."""
+        """Ends all tracks, as faces before a cut do not continue after it; frame `index` is the first of the shot.
+
+        The detector should see it and the one before: positions hold halfway to the next frame that is seen.
+        """
         self._end(self._live)
         self._live = []
-        self.beside_cuts |= {self.last_look, index}
         self.cuts.append(index)
 
     def _check(self, index: int, faces: Sequence[Detection], frame: Frame | None) -> None:

@@ -45,32 +45,67 @@ class ShotSettings:
 DEFAULT_SHOTS = ShotSettings()
 
 
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """One of every n frames, and the two neighbours since the last one between which most colours change."""
+
+    index: int
+    frame: Frame
+    colours: NDArray[np.float32]
+    neighbours: tuple[tuple[int, Frame], ...]  # none before the first look
+
+    def marked(self, every: int, is_cut: bool) -> Iterator[tuple[int, Frame, bool]]:
+        """Yields the frame, and before it those on both sides of a cut that are not looked at anyway."""
+        if is_cut:
+            for (index, frame), begins in zip(self.neighbours, (False, True), strict=True):
+                if index % every:
+                    yield index, frame, begins
+                    is_cut = not begins
+        yield self.index, self.frame, is_cut
+
+
 def with_cuts(
     frames: Iterator[tuple[int, Frame]], every: int = 1, settings: ShotSettings = DEFAULT_SHOTS
 ) -> Iterator[tuple[int, Frame, bool]]:
-    """Yields frames with their numbers, and whether a new shot has begun since the last one.
+    """Yields every n-th frame with its number, and whether a shot begins with it.
 
-    A cut is known only some frames later, so these are held back: two of every fourth frame.
+    If a shot begins between two of them, its first frame and the last one before it are yielded, too: they are the
+    neighbours between which most colours change. A cut is known only some frames later, so these are held back: two of
+    every fourth frame.
 
     Args:
-        frames: every n-th frame of a clip, (H, W, 3) RGB, with its number.
-        every: n.
+        frames: all frames of a clip, (H, W, 3) RGB, with their numbers.
+        every: n; frames whose number is a multiple of it are looked at.
         settings: what a cut is.
     """
-    reach = 2 + (settings.flash - 1) // every if settings.flash else 1  # frames on either side of a cut
-    waiting = deque[tuple[int, Frame]]()
-    seen = deque[NDArray[np.float32]](maxlen=3 * reach)  # histograms: of frames before, and of those that wait
-    for item in frames:
-        waiting.append(item)
-        seen.append(_colours(item[1]))
+    reach = 2 + (settings.flash - 1) // every if settings.flash else 1  # looks on either side of a cut
+    waiting = deque[_Look]()
+    seen = deque[NDArray[np.float32]](maxlen=3 * reach)  # histograms: of looks before, and of those that wait
+    for look in _looks(frames, every):
+        waiting.append(look)
+        seen.append(look.colours)
         if len(waiting) == reach:
-            yield *waiting.popleft(), _is_cut(seen, reach, reach, settings)
+            yield from waiting.popleft().marked(every, _is_cut(seen, reach, reach, settings))
     while waiting:
-        yield *waiting.popleft(), _is_cut(seen, len(waiting) + 1, reach, settings)
+        is_cut = _is_cut(seen, len(waiting), reach, settings)
+        yield from waiting.popleft().marked(every, is_cut)
+
+
+def _looks(frames: Iterator[tuple[int, Frame]], every: int) -> Iterator[_Look]:
+    last: tuple[int, Frame] | None = None
+    before, largest, neighbours = np.zeros(0, np.float32), -1.0, tuple[tuple[int, Frame], ...]()
+    for item in frames:
+        colours = _colours(item[1])
+        if last is not None and (change := float(np.abs(colours - before).sum())) > largest:
+            largest, neighbours = change, (last, item)
+        if item[0] % every == 0:
+            yield _Look(*item, colours, neighbours)
+            largest, neighbours = -1.0, ()
+        last, before = item, colours
 
 
 def _is_cut(seen: deque[NDArray[np.float32]], after: int, reach: int, settings: ShotSettings) -> bool:
-    """Returns whether a shot begins with the first of the last `after` frames."""
+    """Returns whether a shot begins with the first of the last `after` looks, or since the one before it."""
     colours = np.stack(seen)
     first = len(colours) - after
     if first < 1:

@@ -63,6 +63,7 @@ FRAME_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ),
     ("confidence, p_CLASS", "0 to 1", f"{FUSION}; the probability of the class, and the highest of them"),
     ("left, top, right, bottom", "pixels", "the face's box in the picture; empty where it is not seen"),
+    ("cut", "0 or 1", "whether a shot begins with this frame: those before it show something else"),
     ("yaw, pitch, roll", "degrees", "of this frame; signs as above; empty if unknown"),
 )
 """What differs in the table of frames."""

@@ -101,6 +101,7 @@ class VideoExpressions:
     left_out: tuple[tuple[str, int], ...] = ()  # members of an ensemble, and the rows they did not contribute to
     times: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (T,) of all frames, seconds
     others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # frames with who has no rows
+    cuts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # frames with which a shot begins
 
     @property
     def timeline(self) -> Timeline:

@@ -208,6 +208,7 @@ class Recogniser:
             RowPredictions.joined(predictions).left_out(),
             times,
             first.clip.other_frames,
+            first.clip.cuts,
         )
 
     def classify(self, faces: VideoFaces, rows: TimelineRows, advance: Advance = lambda done: None) -> RowPredictions:

@@ -23,7 +23,7 @@ Rows = Literal["windows", "frames"]
 BEFORE = ("video", "person", "time", "start", "end", "expression", "confidence")
 AFTER = ("face_share", "audio", "cut", *ANGLES, "reason", "world")
 BEFORE_OF_FRAMES = ("video", "person", "frame", "time", "expression", "confidence")
-AFTER_OF_FRAMES = (*CORNERS, *ANGLES, "reason", "world")
+AFTER_OF_FRAMES = (*CORNERS, "cut", *ANGLES, "reason", "world")
 DIGITS = {"time": 3, "start": 3, "end": 3} | dict.fromkeys(ANGLES, 2) | dict.fromkeys(CORNERS, 1)
 TEXTS = ("video", "expression", "reason", "world")
 WHOLE = {"person": "Int64", "frame": "int64", "audio": "bool", "cut": "bool"}
@@ -48,6 +48,7 @@ def table_rows(expressions: VideoExpressions, rows: Rows = "windows") -> Iterato
 
 
 def _frame_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
+    cuts = set(expressions.cuts.tolist())
     for person in expressions.people:
         boxes = frame_boxes(person, len(expressions.times)).tolist()
         timeline = frame_timeline(expressions, person)
@@ -61,6 +62,7 @@ def _frame_rows(expressions: VideoExpressions) -> Iterator[dict[str, Any]]:
                 "confidence": window.confidence,
                 **_probabilities(expressions, window),
                 **{name: None if math.isnan(edge) else edge for name, edge in zip(CORNERS, box, strict=True)},
+                "cut": int(number in cuts),
                 **dict(zip(ANGLES, window.head_pose, strict=True)),
                 "reason": window.reason,
                 "world": expressions.label.world,

@@ -45,6 +45,16 @@ def test_who_is_seen_for_less_than_a_second_is_nobody():
     assert others(looks) == []
 
 
+def test_others_are_not_there_across_a_cut():
+    """The detector looks at every fourth frame and, beside the cut, at frames 61 and 62."""
+    tracker = FaceTracker()
+    for index in sorted((*range(0, 100, 4), 61, 62)):
+        if index == 62:
+            tracker.begin_shot(index)
+        tracker.update(index, [face(10.0), *([face(120.0)] if index < 62 else [])])
+    assert frames_of_others(tracker, MainFace(tracker, SIZE, 4), SIZE, 4, 25.0).tolist() == list(range(62))
+
+
 def test_nobody_else():
     assert others({index: [10.0] for index in range(0, 100, 4)}) == []
     assert others({}) == []

@@ -85,7 +85,7 @@ def test_the_main_face_is_followed_across_cuts_only_where_it_is_sure(every):
     source = FrameArray(known.frames, 25)
     (main,) = run_to_end(extractor.locate(source, ClipAnnotations(), shots=True))
     found = [main.faces.at(index) for index in range(len(known.frames))]
-    assert np.abs(main.cuts - known.cuts).max() < every
+    assert main.cuts.tolist() == known.cuts
     assert [index for index in range(50, 90) if found[index] is not None] == []
     seen = [index for index, face in enumerate(found) if face is not None]
     assert len(seen) > 0.9 * 130
@@ -94,6 +94,19 @@ def test_the_main_face_is_followed_across_cuts_only_where_it_is_sure(every):
     assert set(range(55, 85)) <= set(main.others.tolist())
     (before,) = run_to_end(extractor.locate(source, ClipAnnotations()))
     assert before.cuts is None
+
+
+@pytest.mark.parametrize("every", [4, 9])
+def test_nobody_in_a_new_shot_is_without_a_box(every):
+    """The shots begin at frames of every kind between two that are looked at anyway."""
+    casts = [[Walk(1, LEFT), Walk(2, RIGHT)], [Walk(3, MIDDLE)], [], [Walk(2, LEFT), Walk(3, RIGHT)], [Walk(1, MIDDLE)]]
+    known = film([Shot(40 + i, i, cast) for i, cast in enumerate(casts)])
+    people = locate(known, KnownFaces(known), every)
+    for index, faces in enumerate(known.faces):
+        found = [face.box for each in people if (face := each.faces.at(index)) is not None]
+        assert len(found) == len(faces), index
+        for face in faces.values():
+            assert min(np.abs(box - face.box).max() for box in found) < 8, index
 
 
 def test_who_is_lost_within_a_shot_is_the_main_face_again_and_after_a_cut_is_not():
@@ -239,16 +252,19 @@ def test_tracks_end_at_a_cut():
     assert [(each.first_frame, each.last_frame) for each in tracker.tracks] == [(0, 4), (5, 9)]
 
 
-def test_nobody_is_located_in_frames_that_may_lie_on_either_side_of_a_cut():
-    """Looks at 0, 4, 8 and 12; the cut is somewhere from 5 to 8; the clip ends with frame 15."""
+@pytest.mark.parametrize(
+    ("missed", "places"), [((), [[*range(7)], [*range(7, 16)]]), ((6, 7), [[*range(6)], [*range(8, 16)]])]
+)
+def test_nobody_is_located_across_a_cut_nor_where_the_detector_saw_nobody(missed, places):
+    """Looks at 0, 4, 8 and 12, and on both sides of a cut before 7; the clip ends with frame 15."""
     tracker = FaceTracker()
-    for index in range(0, 16, 4):
-        if index == 8:
+    for index in (0, 4, 6, 7, 8, 12):
+        if index == 7:
             tracker.begin_shot(index)
-        tracker.update(index, [Detection(box(index if index < 8 else 500), 0.9)])
-    before, after = locate_people(tracker, (640, 360), every=4, fps=25)
-    places = [[i for i in range(16) if person.at(i) is not None] for person in (before, after)]
-    assert places == [[0, 1, 2, 3, 4], [8, 9, 10, 11, 12, 13, 14, 15]]
+        faces = [] if index in missed else [Detection(box(index if index < 7 else 500), 0.9)]
+        tracker.update(index, faces)
+    people = locate_people(tracker, (640, 360), every=4, fps=8)
+    assert [[i for i in range(16) if person.at(i) is not None] for person in people] == places
 
 
 def test_settings_out_of_range():

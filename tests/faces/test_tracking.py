@@ -441,14 +441,14 @@ def test_features_do_not_grow_either():
         MainFace(tracker, (640, 360), 1)
 
 
-def test_a_record_takes_68_bytes_a_detection():
+def test_a_record_takes_68_bytes_a_detection_and_4_a_frame():
     tracker, frame = FaceTracker(), paint([face(10)], [RED])
     for i in range(0, 50_000, 100):
         tracker.update(i, [face(10)], frame)
     assert len(tracker.tracks) == 500
     assert tracker.detections is not None
     arrays = [value for value in vars(tracker.detections).values() if isinstance(value, array)]
-    assert sum(len(values) * values.itemsize for values in arrays) == 68 * 500
+    assert sum(len(values) * values.itemsize for values in arrays) == (68 + 4) * 500
     assert held(tracker.tracks) < 500 * 150
 
 

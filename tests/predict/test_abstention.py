@@ -68,8 +68,7 @@ def predicted(shared, tmp_path, capsys):
 
     def predict(checkpoint: Path, *arguments: object) -> tuple[list[dict[str, str]], dict, str]:
         out = tmp_path / "out"
-        every = ("--every", 1)  # where the face goes, a shot change is seen, beside which only looking tells of a face
-        assert fer_predict(shared / "film.mp4", "--checkpoint", checkpoint, "--out", out, *every, *arguments) == 0
+        assert fer_predict(shared / "film.mp4", "--checkpoint", checkpoint, "--out", out, *arguments) == 0
         content = json.loads((out / "film" / "expressions.json").read_text())
         return table(out / "film"), content, capsys.readouterr().out
 

@@ -72,7 +72,7 @@ def made():
     found = recognition(rows(0.8, 0.4, None, threshold=0.7), video, track=track)
     second = FaceTrack(times[[6]], np.ones((1, 4), np.float32), np.array([6]))
     other = Person(rows(None, None, None, person=2), second)
-    return replace(found, people=(*found.people, other), times=times)
+    return replace(found, people=(*found.people, other), times=times, cuts=np.array([4]))
 
 
 def test_a_frame_says_what_is_seen_in_it(tmp_path):
@@ -86,9 +86,10 @@ def test_a_frame_says_what_is_seen_in_it(tmp_path):
     table = list(csv.DictReader((tmp_path / "frames.csv").open()))
     assert list(table[0]) == [
         *("video", "person", "frame", "time", "expression", "confidence", "p_anger", "p_fear"),
-        *("left", "top", "right", "bottom", "yaw", "pitch", "roll", "reason", "world"),
+        *("left", "top", "right", "bottom", "cut", "yaw", "pitch", "roll", "reason", "world"),
     ]
     assert [row["person"] for row in table] == ["1"] * 7 + ["2"] * 7
+    assert [row["cut"] for row in table] == [*"0000100"] * 2
     assert [row["time"] for row in table[:3]] == ["0.000", "0.400", "0.900"]
     assert [table[5][name] for name in ("left", "bottom", "yaw", "roll")] == ["25.0", "95.0", "12.0", "14.0"]
     assert {table[4][name] for name in ("left", "yaw", "p_anger", "confidence")} == {""}
@@ -103,7 +104,8 @@ def test_frames_are_a_data_frame():
     frame = made().to_pandas(rows="frames")
     assert tuple(frame.columns) == column_names(("anger", "fear"), "frames")
     assert frame["left"].count() == 6
-    assert str(frame.dtypes["frame"]) == "int64"
+    assert [str(frame.dtypes[name]) for name in ("frame", "cut")] == ["int64", "bool"]
+    assert frame["cut"].tolist() == [False, False, False, False, True, False, False] * 2
 
 
 def test_the_command_writes_the_frames_of_a_file_of_variable_rate(tmp_path, fake_detector):  # noqa: F811

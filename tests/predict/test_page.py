@@ -156,8 +156,8 @@ def test_the_command_writes_pages_that_refer_to_the_video(tmp_path, fake_detecto
     assert [found["names"][label] if label >= 0 else "no face" for label in found["label"]] == [
         row["expression"] for row in rows
     ]
-    assert len(found["track"]["time"]) == 19  # one less than there are: nobody looked at the one beside the cut
-    assert np.abs(np.reshape(found["track"]["box"], (19, 4)) - [20, 30, 80, 90]).max() <= 3
+    assert len(found["track"]["time"]) == 20
+    assert np.abs(np.reshape(found["track"]["box"], (20, 4)) - [20, 30, 80, 90]).max() <= 3
     assert max(abs(value) for pair in found["sound"] if pair for value in pair) == 100
     assert "not validated for anything" in page.read_text()
     everything = list(csv.DictReader((tmp_path / "out" / "all-videos.csv").open()))

@@ -139,8 +139,12 @@ def test_somebody_else_after_a_cut_is_another_person_and_rows_across_cuts_say_so
     cuts = [False] * 3 + [True] * 2 + [False] * 2 + [True] * 2 + [False] * 3
     for people, number in (("main", 1), ("all", 2)):
         out = tmp_path / people
-        asked = ("--checkpoint", run, "--out", out, "--every", 1, "--window", 1, "--people", people, "--no-video")
+        asked = ("--checkpoint", run, "--out", out, "--window", 1, "--people", people, "--no-video", "--rows", "frames")
         assert fer_predict(path, *asked) == 0
+        frames = list(csv.DictReader((out / "cut" / "frames.csv").open()))
+        assert [int(row["frame"]) for row in frames if row["cut"] == "1"] == known.cuts * number
+        seen = [int(row["frame"]) for row in frames if row["left"]]
+        assert sorted(seen) == [*range(150)] if people == "all" else seen == [*range(50), *range(100, 150)]
         rows = table(out / "cut")
         own = [row["reason"] == "" for row in rows]
         first = [True] * 4 + [False] * 4 + [True] * 4

@@ -70,9 +70,9 @@ def test_windows_have_typed_values(recogniser, video):
     assert first.expression == max(first.probabilities, key=first.probabilities.get)
     assert first.confidence == max(first.probabilities.values())
     assert (last.expression, last.confidence, last.probabilities, last.reason) == (NO_FACE, None, None, NO_FACE)
-    assert timeline.track.time == pytest.approx(np.arange(19) / 10)  # nobody looked at the frame beside the cut
+    assert timeline.track.time == pytest.approx(np.arange(20) / 10)
     assert np.abs(timeline.track.box - [20, 30, 80, 90]).max() < 4
-    assert (timeline.video.width, timeline.video.frames_with_face) == (160, 19)
+    assert (timeline.video.width, timeline.video.frames_with_face) == (160, 20)
 
 
 def test_windows_come_one_by_one(recogniser, video, monkeypatch):
