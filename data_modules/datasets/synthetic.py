@@ -1,6 +1,5 @@
 """Provide the synthetic data sets: clips and stills that are rendered on first use."""
 
-import os
 from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
 from data_modules.synthetic.clip import RENDERER, ClipSettings, StillSettings
 from data_modules.synthetic.writer import write_all
+from data_modules.utils.processors import usable_processors
 
 MANIFEST = "manifest.csv"
 
@@ -32,7 +32,7 @@ class RenderedDataset(VideoDataset):
     faces: FaceSettings = field(default_factory=_annotated)
     folds: int = 4
     seed: int = 0
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=usable_processors)
 
     licence: ClassVar[str] = "Apache-2.0, like the suite that renders it"
     exclusive_in: ClassVar[Unit] = "subjects"

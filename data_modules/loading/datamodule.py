@@ -33,6 +33,7 @@ from data_modules.sampling import FrameSampler
 from data_modules.store.audio_cache import AudioCache
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.feature_cache import FeatureCache
+from data_modules.utils.processors import default_workers
 
 Selection = Literal["inner", "last", "best_on_test"]
 Place = Literal["device", "workers"]
@@ -63,7 +64,7 @@ class VideoDataModule(L.LightningDataModule):
             time.
         cache: compute the features of the model's frozen parts once for each view, and train on them. Needs
             `train_views`, and the callback `FeatureCaching`, which every training command of `fer` adds.
-        num_workers: number of worker processes; 0 loads in the training process.
+        num_workers: number of worker processes; 0 loads in the training process. None for `default_workers`.
         seed: seed of the order of the clips and of the augmentation.
         audio: how spectrograms, log-mel energies and descriptors are computed; None for the defaults.
         worker_timeout: seconds without a batch after which the workers are ended.
@@ -93,7 +94,7 @@ class VideoDataModule(L.LightningDataModule):
         inner_share: float = 0.15,
         train_views: int = 0,
         cache: bool = False,
-        num_workers: int = 2,
+        num_workers: int | None = None,
         seed: int = 0,
         audio: AudioSettings | None = None,
         worker_timeout: float = 300.0,
@@ -115,7 +116,8 @@ class VideoDataModule(L.LightningDataModule):
             raise ValueError(f"worker_timeout = {worker_timeout}: expected a number of seconds above 0, such as 300")
         self.dataset, self.sampler, self.batch_size, self.size = dataset, sampler, batch_size, size
         self.augmentation, self.balanced, self.selection = augmentation, balanced, selection
-        self.inner_share, self.num_workers, self.seed = inner_share, num_workers, seed
+        self.inner_share, self.seed = inner_share, seed
+        self.num_workers = default_workers() if num_workers is None else num_workers
         self.train_views, self.cache, self.audio, self.worker_timeout = train_views, cache, audio, worker_timeout
         self.watch_test, self.per_device_batch_size = watch_test, per_device_batch_size
         self.transform_on = transform_on

@@ -13,6 +13,7 @@ import torch
 import fer_lightning
 from data_modules.datasets.dataset import data_root
 from data_modules.utils.messages import first_line
+from data_modules.utils.processors import usable_processors
 from fer_lightning.bench.features import epoch
 from fer_lightning.bench.loader import waiting_share
 from fer_lightning.bench.predict import FPS, frames_of_people
@@ -82,7 +83,7 @@ def ceflnet(device: torch.device, size: Size, write: Write) -> None:
 
 def loader(device: torch.device, size: Size, write: Write) -> None:
     """The share of a training step for which CEFLNet waits for its data, by the number of workers."""
-    count, number = os.cpu_count() or 1, 2 if size == "small" else 6
+    count, number = usable_processors(), 2 if size == "small" else 6
     people = ("--data.dataset.init_args.subjects", str(SUBJECTS))
     for workers in (0,) if size == "small" else sorted({2, count // 2, count} - {0}):
         share = waiting_share("ceflnet_synthetic", workers, number, size, (*people, *_on(device)))

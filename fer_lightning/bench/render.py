@@ -1,6 +1,5 @@
 """Frames of the synthetic data set rendered per second, including encoding, audio and ground truth."""
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -11,13 +10,14 @@ from data_modules.labels import SEVEN
 from data_modules.synthetic.clip import ClipSettings
 from data_modules.synthetic.staging import Difficulty
 from data_modules.synthetic.writer import write_all
+from data_modules.utils.processors import usable_processors
 
 DIFFICULTIES: tuple[Difficulty, ...] = ("lab", "wild")
 
 
 def run(quick: bool = False) -> None:
     """Prints the speed for both difficulties, including the start of the processes."""
-    workers = os.cpu_count() or 1
+    workers = usable_processors()
     for difficulty in DIFFICULTIES:
         clips = [ClipSettings(difficulty, s, emotion) for s in range(1 if quick else 12) for emotion in SEVEN]
         with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.files import atomic_write
+from data_modules.utils.processors import usable_processors
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
@@ -127,7 +128,7 @@ def run(quick: bool = False, out: Path | None = None) -> None:
         out: a file for what is measured, which the guide to scaling compares with its model.
     """
     devices = torch.cuda.device_count()
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = usable_processors()
     counts = [count for count in PROCESSES if count <= (devices or cores)]
     workload = Workload(64, 8, 112, 30) if devices else Workload(8, 4, 64, 12)
     if quick:

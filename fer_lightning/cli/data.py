@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -17,6 +16,7 @@ from rich.text import Text
 from data_modules.datasets.dataset import DatasetNotFoundError, SplitCount, VideoDataset
 from data_modules.manifest import misnamed
 from data_modules.prepare.shard import WHOLE, Shard
+from data_modules.utils.processors import usable_processors
 from data_modules.utils.text import printable_line
 from data_modules.video.source import DEFAULT_READER, Reader
 from fer_lightning.cli.parsing import (
@@ -95,7 +95,7 @@ def make_parser() -> CommandParser:
     embedder.add_argument("--seed", type=int, default=0, help="default: 0")
     for command in (prepare, doctor):
         command.add_argument(
-            "--workers", type=int, default=os.cpu_count() or 1, help="number of processes (default: all cores)"
+            "--workers", type=int, default=usable_processors(), help="number of processes (default: all cores)"
         )
     prepare.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="prepare only the I-th of N parts")
     prepare.add_argument("--limit", type=int, metavar="N", help="prepare only the first N clips")

@@ -1,6 +1,5 @@
 """`fer faces`: the faces of videos, aligned as for training, with boxes, landmarks and a contact sheet."""
 
-import os
 from argparse import ArgumentError, HelpFormatter
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from jsonargparse import ArgumentParser
 
 from data_modules.faces.errors import DetectorNotFoundError
 from data_modules.faces.settings import FaceSettings
+from data_modules.utils.processors import usable_processors
 from data_modules.utils.text import printable_line
 from data_modules.video.audio_track import is_audio_file
 from fer_lightning.cli.parsing import CommandParser, add_reader_option
@@ -36,7 +36,7 @@ def settings_parser() -> ArgumentParser:
     )
     parser.add_argument("videos", nargs="+", type=str, metavar="VIDEO", help="a file, or a folder with videos")
     parser.add_argument("--out", type=str, default="faces", help="folder for the results")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores by default")
+    parser.add_argument("--workers", type=int, default=usable_processors(), help="processes; all cores by default")
     add_reader_option(parser)
     parser.add_class_arguments(FaceSettings, skip={"jitter", "lengthen"})
     return parser

@@ -63,7 +63,7 @@ class NoisyScore:
         return values
 
 
-def measure(runs: Sequence[RunFolder], sigmas: Sequence[float], draws: int, workers: int = 2) -> list[NoisyScore]:
+def measure(runs: Sequence[RunFolder], sigmas: Sequence[float], draws: int, workers: int) -> list[NoisyScore]:
     """Measures the scores at every strength of noise; the folds of an experiment are pooled.
 
     Raises:

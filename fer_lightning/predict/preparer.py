@@ -1,12 +1,12 @@
 """Makes what extracts faces in a process of its own, which imports no models: that would take seconds."""
 
-import os
 from pathlib import Path
 
 import torch
 
 from data_modules.faces.settings import FaceSettings
 from data_modules.prepare.clip_preparer import ClipPreparer
+from data_modules.utils.processors import usable_processors
 from data_modules.video.source import DEFAULT_READER, Reader
 
 MAX_THREADS = 4  # frames that the detector processes at once on a CPU
@@ -34,6 +34,6 @@ def make_preparer(
         DetectorNotFoundError: the detector is not installed.
         ReaderNotFoundError: the reader is not installed.
     """
-    threads = max(1, min(os.cpu_count() or 1, MAX_THREADS) // max(processes, 1))
+    threads = max(1, min(usable_processors(), MAX_THREADS) // max(processes, 1))
     where = "cuda" if device.type == "cuda" else "cpu"
     return ClipPreparer(Path.cwd(), settings, store, where, threads, everybody, shots=True, reader=reader)
