@@ -1,6 +1,7 @@
 """A network that tells people apart by their faces, trained on prepared faces of people who are named."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from data_modules.loading.transforms import ClipAugmentation, resized
 from data_modules.utils.files import atomic_file
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.training.callbacks import ProgressLines
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
 from fer_lightning.training.schedules import WarmupCosine
 
@@ -131,7 +133,7 @@ class _Classifier(L.LightningModule):
         """Returns the loss of a batch."""
         faces, person = batch
         loss = F.cross_entropy(self.people(self.network(faces)).float(), person, label_smoothing=LABEL_SMOOTHING)
-        self.log("loss", loss, prog_bar=True, on_step=False, on_epoch=True)
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True)
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -165,9 +167,12 @@ def train_person_network(
     loader = DataLoader(
         _Faces(faces, person, seed), BATCH, shuffle=True, drop_last=True, generator=torch.Generator().manual_seed(seed)
     )
+    bar = sys.stdout.isatty()
     trainer = L.Trainer(
         max_epochs=epochs,
         logger=False,
+        callbacks=[] if bar else [ProgressLines()],
+        enable_progress_bar=bar,
         enable_checkpointing=False,
         enable_model_summary=False,
         precision=fastest_precision(),
@@ -175,4 +180,4 @@ def train_person_network(
     )
     trainer.fit(_Classifier(network, len(names), epochs), loader)
     network.eval().cpu()
-    return float(trainer.callback_metrics["loss"])
+    return float(trainer.callback_metrics["train/loss"])

@@ -234,7 +234,9 @@ def test_precision_expected_among_other_clips_by_hand():
 def test_a_trained_embedder_is_written_and_used_but_not_on_its_own_people(made, tmp_path, capsys):
     path = tmp_path / "people.safetensors"
     assert main(["data", "embedder", "known", "--epochs", "1", "--out", str(path)]) == 0
-    assert "trained on 280 faces of 40 people of known" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "trained on 280 faces of 40 people of known" in said
+    assert re.search(r"^epoch 1/1  \d+ s  train/loss \d", said, re.MULTILINE), "progress without a terminal"
     network = PersonNetwork.load(path)
     crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     vectors = network.embed(crops)
