@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fer_lightning.cli.parsing import ROOT, CommandParser, add_root, with_choices
 from fer_lightning.experiments.overrides import is_own, parse_arguments, variant_name
-from fer_lightning.experiments.request import ExperimentRequest, split_name
+from fer_lightning.experiments.request import ExperimentRequest, experiment_of_file, split_name
 from fer_lightning.experiments.system import data_names, experiment_pairs
 from fer_lightning.runs.folder import RunFolder
 
@@ -52,7 +52,9 @@ def parse(arguments: list[str]) -> ExperimentRequest:
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that name an experiment."""
     experiment = parser.add_argument(
-        "experiment", help="<system>_<data>, such as ceflnet_synthetic; `fer experiments` lists systems and data sets"
+        "experiment",
+        help="<system>_<data>, such as ceflnet_synthetic; `fer experiments` lists systems and data sets. Or a file of "
+        "the working folder, such as my.yaml, which describes a system of your own; with --data",
     )
     with_choices(experiment, experiment_pairs)
     with_choices(parser.add_argument("--data", help="another data set"), data_names)
@@ -76,9 +78,12 @@ def request_from_options(options: argparse.Namespace, others: list[str]) -> Expe
         ValueError: the name should be made of settings, and one of them does not exist or has no value.
     """
     root = () if options.root is None else (ROOT, options.root)
+    experiment, data = options.experiment, options.data or None
+    if experiment.endswith((".yaml", ".yml")):
+        experiment, data = experiment_of_file(experiment, data), None
     request = ExperimentRequest(
-        options.experiment,
-        options.data or None,
+        experiment,
+        data,
         options.size or None,
         name=options.name,
         arguments=(*root, *separated(others)),

@@ -1,9 +1,11 @@
 """Requests to run an experiment, a system on a data set, and the configuration that they resolve to."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -18,6 +20,8 @@ from fer_lightning.experiments.system import (
     default_size,
     experiment_pairs,
     is_ensemble,
+    is_system,
+    own_system_file,
     read_settings,
     similar_names,
     system_layers,
@@ -42,15 +46,47 @@ def split_name(experiment: str) -> tuple[str, str]:
     parts = experiment.split("_")
     splits = [("_".join(parts[:cut]), "_".join(parts[cut:])) for cut in range(1, len(parts))]
     for system, dataset in splits:
-        if system in systems and dataset in data:
+        if is_system(system) and dataset in data:
             return system, dataset
     for system, dataset in reversed(splits):
-        if system in systems:
+        if is_system(system):
             data_file(dataset)
-    if experiment in systems:
+    if is_system(experiment):
         raise FileNotFoundError(f"{experiment} is a system; name a data set too, such as {experiment}_synthetic")
     hint = similar_names(experiment, experiment_pairs()) if len(splits) else f"systems: {', '.join(systems)}"
     raise FileNotFoundError(f"no experiment {experiment!r}, which is named <system>_<data>; {hint}")
+
+
+def experiment_of_file(name: str, data: str | None) -> str:
+    """Returns the name of the experiment that a file of the working folder describes, such as `my.yaml`.
+
+    Args:
+        name: of the file, which is like those in `experiments/systems/`.
+        data: name of the data set.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says where it was looked for.
+        ValueError: the file is elsewhere, its name does not do as that of a system, or no data set is named.
+    """
+    file = Path(name)
+    if not file.is_file():
+        there = ", ".join(sorted(path.name for path in Path().glob("*.yaml"))) or "no such file"
+        raise FileNotFoundError(
+            f"no experiment file {name}: looked for {file.absolute()}; the working folder holds {there}. Expected a "
+            "file like those in experiments/systems/, which may begin with `extends: ceflnet`, or <system>_<data>"
+        )
+    if file.resolve() != own_system_file(file.stem).resolve():
+        raise ValueError(
+            f"{name}: expected a file NAME.yaml in the working folder, {Path.cwd()}, where runs find it by its name"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", file.stem) or file.stem in system_names():
+        raise ValueError(
+            f"{name} would be the system {file.stem!r}; expected a name of letters, digits, _ and - that none of the "
+            "suite's systems has: rename the file"
+        )
+    if data is None:
+        raise ValueError(f"{name} is a system; name a data set too, such as --data synthetic")
+    return f"{file.stem}_{data}"
 
 
 @dataclass(frozen=True)

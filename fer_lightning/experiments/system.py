@@ -105,12 +105,24 @@ def experiment_pairs() -> list[str]:
     return [f"{system}_{data}" for system in system_names() for data in data_names()]
 
 
+def is_system(name: str) -> bool:
+    """Whether there is a system of that name, in the suite or in the working folder."""
+    return name in system_names() or own_system_file(name).is_file()
+
+
+def own_system_file(name: str) -> Path:
+    """Returns where the file of a system of one's own is looked for: in the working folder."""
+    return Path(f"{name}.yaml")
+
+
 def system_file(name: str) -> Path:
-    """Returns the file of a system.
+    """Returns the file of a system: of the suite, or else of the working folder.
 
     Raises:
         FileNotFoundError: no system has that name; the message suggests similar ones.
     """
+    if name not in system_names() and own_system_file(name).is_file():
+        return own_system_file(name)
     return _require_file(experiments_folder() / "systems" / f"{name}.yaml", "system", system_names())
 
 

@@ -60,6 +60,7 @@ MISTAKES = {
     "--camera: not allowed with argument --input": ("live --input here/a.mp4 --camera 0",),
     "no such file": ("predict nosuch.mp4", "faces nosuch.mp4", "train ceflnet_dfew --config nosuch.yaml"),
     "no file nosuch.yaml": ("ablate nosuch.yaml",),
+    "no experiment file nosuch.yaml: looked for /": ("train nosuch.yaml --data dfew", "cv nosuch.yaml"),
     "there is no such file": ("fit --config=nosuch.yaml", "test ceflnet_dfew --ckpt_path nosuch.ckpt"),
     "did you mean --size?": ("train ceflnet_dfew --siez small", "cv ceflnet_dfew --siez=small", "tables --siez small"),
     "did you mean --trainer?": ("train ceflnet_dfew --trianer.max_epochs 3",),
