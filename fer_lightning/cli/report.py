@@ -2,7 +2,7 @@
 
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.summary import summary_line
+from fer_lightning.report.summary import result_lines
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.lookup import find_run
 
@@ -29,5 +29,5 @@ def main(arguments: list[str]) -> None:
 
     for run in runs:
         print(f"report: {write_report(run)}")
-        print(summary_line(PredictionTable.read(run.predictions("test"))))
+        print("\n".join(result_lines(PredictionTable.read(run.predictions("test")))))
         print(calibration_line(run))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_modules.utils.processors import default_workers
 from fer_lightning.cli import fit
 from fer_lightning.cli.parsing import CommandParser, add_root, with_choices
 from fer_lightning.experiments.system import data_file, data_names
@@ -33,17 +34,23 @@ def make_parser() -> CommandParser:
         metavar="DATA=MODEL",
         help="classes with different names, such as calm=neutral",
     )
-    parser.add_argument("--workers", type=int, default=2, help="number of loading processes (default: 2)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        help="number of loading processes (default: 2, or 1 on one core)",
+    )
     parser.add_argument(
         "--out",
         type=Path,
-        help="the prediction table (default: RUN/on/NAME-FOLD.csv, without a run MODEL-on-NAME-FOLD.csv)",
+        help="the prediction table (default: RUN/on/NAME-FOLD.csv, without a run MODEL-on-NAME-FOLD.csv); the report "
+        "is in a folder of that name beside it",
     )
     return parser
 
 
 def main(arguments: list[str]) -> None:
-    """Writes the prediction table and prints the metrics; without `--checkpoint`, Lightning's own command runs.
+    """Writes table and report and prints the metrics; without `--checkpoint`, Lightning's own command runs.
 
     Raises:
         FileNotFoundError: there is no such run, or no such data set.

@@ -19,7 +19,7 @@ from fer_lightning.evaluation.comparison import PairedDifference, difference_lin
 from fer_lightning.evaluation.metrics import METRICS, scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.report.page import write_report
-from fer_lightning.report.summary import metric_cells, metric_header, summary_line
+from fer_lightning.report.summary import metric_cells, metric_header, result_lines, summary_line
 from fer_lightning.runs.ensemble_record import Part, Record, fusion_path, path_of, per_cent
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
@@ -120,7 +120,8 @@ def print_ensemble(ensemble: Ensemble) -> None:
             total = counted(len(ensemble.test), "clip")
             print(f"{member.name}: left out in {left_out} of {total}, for which it has no prediction")
     console.print(_confusion_table(ensemble.test, mark))
-    print(f"reported split: {summary_line(ensemble.test)}{mark}")
+    result, *warnings = result_lines(ensemble.test)
+    print("\n".join((f"reported split: {result}{mark}", *warnings)))
     gain = difference_line(ensemble.gain, "the ensemble", ensemble.best_member.name)
     print(f"gain over the best member, {gain}{mark}")
 

@@ -4,18 +4,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as L
+from torch import Tensor
 
 from data_modules.labels import class_list
 from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
+from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import bootstrap
-from fer_lightning.evaluation.collect import prediction_table
+from fer_lightning.evaluation.clip_outputs import ClipOutputs
+from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.report.summary import summary_line
-from fer_lightning.runs.folder import RunFolder
+from fer_lightning.report.page import OTHER_DATA, write_report
+from fer_lightning.report.summary import result_lines
+from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.loading import TrainedModel, load_trained
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
@@ -47,12 +51,16 @@ class ClassMapping:
         return None if name is None else replace(clip, record=replace(clip.record, emotion=name))
 
     def predictions(self, part: ClipPredictions) -> ClipPredictions:
-        """Restricts probabilities over the model's C classes, (M, C), to the common classes.
+        """Restricts probabilities over the model's C classes, (M, C), and those of its streams to the common classes.
 
         The remaining probabilities are divided by their sum.
         """
-        common = part.probabilities[:, [self.model.index(name) for name in self.common]].clamp_min(1e-12)
-        return replace(part, probabilities=common / common.sum(dim=1, keepdim=True))
+        streams = None if part.streams is None else self._restricted(part.streams)
+        return replace(part, probabilities=self._restricted(part.probabilities), streams=streams)
+
+    def _restricted(self, probabilities: Tensor) -> Tensor:
+        common = probabilities[..., [self.model.index(name) for name in self.common]].clamp_min(1e-12)
+        return common / common.sum(dim=-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class EvaluationRequest:
 
 
 def evaluate_on_other_data(request: EvaluationRequest) -> None:
-    """Writes the prediction table and prints the metrics.
+    """Writes the prediction table and the report, and prints the metrics.
 
     Raises:
         FileNotFoundError: the data set is not on this machine.
@@ -88,17 +96,63 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     )
     data.inputs = trained.model.inputs
     mapping = ClassMapping(request.renamed, trained.class_names, data.class_names)
-    table = evaluate(trained, data, mapping)
+    table, outputs = evaluate(trained, data, mapping)
     out = request.out or run_folder(trained.checkpoint) / "on" / f"{request.data}-{request.fold}.csv"
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
-    left_out = len(data.split("test")) - len(table)
+    left_out = left_out_note(data, mapping, len(table))
     if left_out:
-        unknown = [name for name in data.class_names if mapping.name(name) is None]
-        print(f"left out: {left_out} clips of {', '.join(unknown)}, which are not classes of the model")
-    print(summary_line(table))
+        print(left_out)
+    for line in result_lines(table):
+        print(line)
     print(f"prediction table: {out}")
+    report = RunFolder(out.with_suffix(""))
+    table.write(report.predictions("test"))
+    outputs.write(report.outputs("test"))
+    report.write_info(evaluation_info(trained, data, mapping, (left_out,) if left_out else ()))
+    print(f"report: {write_report(report)}")
     send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, request.data, request.fold)
+
+
+def left_out_note(data: VideoDataModule, mapping: ClassMapping, evaluated: int) -> str:
+    """Says how many clips of the reported split are left out, as the model lacks their classes; empty if none is."""
+    left_out = len(data.split("test")) - evaluated
+    unknown = [name for name in data.class_names if mapping.name(name) is None]
+    text = f"left out: {counted(left_out, 'clip')} of {', '.join(unknown)}, which are not classes of the model"
+    return text if left_out else ""
+
+
+def evaluation_info(
+    trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping, notes: tuple[str, ...]
+) -> RunInfo:
+    """Returns what the report of an evaluation says about the model and the data.
+
+    Args:
+        trained: the model.
+        data: the other data set, after the evaluation.
+        mapping: of its classes.
+        notes: sentences for the top of the report.
+    """
+    assert data.store is not None  # set up by the evaluation
+    folder = RunFolder(run_folder(trained.checkpoint))
+    try:
+        own = folder.read_info()
+    except (FileNotFoundError, ValueError):  # a model's file has no run beside it
+        parameters = sum(each.numel() for each in trained.model.parameters())
+        own = RunInfo(trained.checkpoint.stem, type(trained.model).__name__, "", (), "", 0, "", -1, "", parameters)
+    return replace(
+        own,
+        dataset=data.dataset.name,
+        class_names=mapping.common,
+        fold=data.dataset.fold,
+        selection=OTHER_DATA,
+        epoch=-1,  # the report has no learning curves
+        store=str(data.store.folder.absolute()),
+        faces="",
+        exclusive_in="",
+        classes_from_stills=data.dataset.classes_from_stills,
+        split_faults=notes,
+    )
 
 
 def send_evaluation(run: RunFolder, table: PredictionTable, out: Path, data: str, fold: str) -> None:
@@ -122,7 +176,9 @@ def send_evaluation(run: RunFolder, table: PredictionTable, out: Path, data: str
         logger.close()
 
 
-def evaluate(trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping) -> PredictionTable:
+def evaluate(
+    trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping
+) -> tuple[PredictionTable, ClipOutputs]:
     """Predicts every clip of the reported split whose class the model has, over the common classes.
 
     Raises:
@@ -138,7 +194,7 @@ def evaluate(trained: TrainedModel, data: VideoDataModule, mapping: ClassMapping
     batches = trainer.predict(trained.model, datamodule=data) or []
     parts = [mapping.predictions(part) for part in batches if isinstance(part, ClipPredictions)]
     clips = [clip for clip in map(mapping.clip, data.split("test")) if clip is not None]
-    return prediction_table(clips, parts, mapping.common, data.seed)
+    return prediction_table(clips, parts, mapping.common, data.seed), clip_outputs(clips, parts)
 
 
 def run_folder(checkpoint: Path) -> Path:

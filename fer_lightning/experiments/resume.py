@@ -26,7 +26,7 @@ from fer_lightning.evaluation.other_epochs import other_epochs_line
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.launchers import started_processes
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.report.summary import summary_line
+from fer_lightning.report.summary import result_lines
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.own_classes import own_class
 from fer_lightning.training.checkpoints import LAST
@@ -270,8 +270,8 @@ def train_in_subprocess(request: ExperimentRequest, environment: Mapping[str, st
 def print_result(run: RunFolder) -> None:
     """Prints where a finished run's report is, its metrics, and what is known of its confidence."""
     print_on_rank_zero(f"report: {run.report}")
-    print_on_rank_zero(summary_line(PredictionTable.read(run.predictions("test"))))
-    for line in (calibration_line(run), other_epochs_line(run)):
+    results = result_lines(PredictionTable.read(run.predictions("test")))
+    for line in (*results, calibration_line(run), other_epochs_line(run)):
         if line:
             print_on_rank_zero(line)
     info = run.read_info()

@@ -14,14 +14,17 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.contents import CONTENTS
 from fer_lightning.report.elements import EvaluatedRun, Gallery, Section
 from fer_lightning.report.html import render
-from fer_lightning.report.summary import interval_method, sample_size, summary_line
+from fer_lightning.report.summary import few_note, interval_method, sample_size, summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+OTHER_DATA = "other_data"
+"""The selection of an evaluation by `fer test --checkpoint`, of which nothing is chosen."""
 SELECTIONS = {
     "inner": "epoch chosen on an inner split of the training data",
     "last": "last epoch, nothing chosen",
     "best_on_test": "epoch chosen on the reported split itself",
+    OTHER_DATA: "a trained model, evaluated by `fer test`",
 }
 OPTIMISTIC = (
     "selection is best_on_test: the epoch was chosen on the very split that is reported here. Expect lower values on "
@@ -76,7 +79,7 @@ def write_report(run: RunFolder) -> Path:
     page = Page(
         f"{info.model} on {info.dataset}",
         f"experiment {info.experiment}, fold {info.fold}, seed {info.seed}; {_selection(info)}",
-        (OPTIMISTIC,) if info.selection == "best_on_test" else (),
+        tuple(filter(None, (OPTIMISTIC * (info.selection == "best_on_test"), few_note(table)))),
         _tiles(result, intervals),
         _notes(evaluated, intervals),
         tuple(section for section in sections if section is not None),

@@ -13,6 +13,7 @@ from fer_lightning.experiments import other_data as evaluate
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.other_data import ClassMapping
 from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.classifier import balancing_weights
 from tests.fakes import write_dfew
 from tests.models import random_batch, small_backbone
@@ -51,17 +52,47 @@ def trained_without_surprise(tmp_path):
     return path.parent.parent
 
 
-@pytest.mark.parametrize("joined", [False, True])
-def test_another_data_set_is_evaluated(trained_without_surprise, capsys, joined):
-    run = str(trained_without_surprise)
-    checkpoint = [f"--checkpoint={run}"] if joined else ["--checkpoint", run]
-    assert main(["test", *checkpoint, "--data", "dfew", "--workers", "0"]) == 0
+def test_an_option_and_its_value_may_be_one_word(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    asked = []
+    monkeypatch.setattr(evaluate, "evaluate_on_other_data", asked.append)
+    for checkpoint in (["--checkpoint", f"{tmp_path}/run"], [f"--checkpoint={tmp_path}/run"]):
+        assert main(["test", *checkpoint, "--data", "dfew"]) == 0
+    assert [request.checkpoint for request in asked] == [tmp_path / "run"] * 2
+
+
+def test_another_data_set_is_evaluated(trained_without_surprise, capsys):
+    arguments = ["--checkpoint", str(trained_without_surprise), "--data", "dfew", "--workers", "0"]
+    assert main(["test", *arguments]) == 0
     said = capsys.readouterr().out
     assert "left out: 2 clips of surprise" in said
     table = PredictionTable.read(trained_without_surprise / "on" / "dfew-1.csv")
     assert table.class_names == tuple(name for name in SEVEN if name != "surprise")
     assert len(table) == 12
     assert not table.missing.any()
+    assert said.count("warning: this result rests on very little, 12 clips") == 1
+    folder = RunFolder(trained_without_surprise / "on" / "dfew-1")
+    assert f"report: {folder.report}" in said
+    page = folder.report.read_text()
+    for expected in (
+        "CEFLNet on dfew",
+        "evaluated by `fer test`",
+        "left out: 2 clips of surprise",
+        "t-SNE of the clip",
+    ):
+        assert expected in page
+    assert page.count('role="alert"') == 1
+    assert "Learning curves" not in page
+    assert PredictionTable.read(folder.predictions("test")).clip_id.tolist() == table.clip_id.tolist()
+    assert main(["report", str(folder.path)]) == 0, "it can be written again"
+
+
+def test_streams_answer_over_the_common_classes_too():
+    streams = torch.tensor([[[0.1, 0.5, 0.3, 0.1], [float("nan")] * 4]])
+    part = ClipPredictions(("a",), streams[:, 0], torch.zeros(1, 2), torch.zeros(1, 3), streams=streams)
+    found = ClassMapping({"calm": "neutral"}, MODEL, ("anger", "calm", "fear")).predictions(part).streams[0]
+    assert found[0].tolist() == pytest.approx([0.2, 0.6, 0.2])
+    assert found[1].isnan().all()
 
 
 def test_too_little_in_common_is_an_error():

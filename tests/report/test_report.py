@@ -30,7 +30,7 @@ from fer_lightning.report.sections.confusion import confusion_figure
 from fer_lightning.report.sections.curves import curves_figure, read_curves
 from fer_lightning.report.sections.features import embedding_figure, tsne
 from fer_lightning.report.sections.relations import RelationExample, load_relation, relation_figure
-from fer_lightning.report.summary import summary_line
+from fer_lightning.report.summary import few_note, result_lines, summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from tests.predictions import plain_table
 
@@ -284,7 +284,7 @@ def test_numbers_on_the_page(reported: RunFolder) -> None:
     assert "would in 33.3 %" in text
     inner = summary_line(PredictionTable.read(reported.predictions("inner")))
     assert f"Inner split, for comparison: {' '.join(inner.split())}" in text
-    assert "Warning:" not in text
+    assert re.findall("Warning: .{41}", text) == ["Warning: this result rests on very little, 24 clip"]
 
 
 def test_a_best_on_test_run_is_called_so(run: RunFolder) -> None:
@@ -622,6 +622,49 @@ def test_the_summary_line() -> None:
     assert summary_line(alone).endswith("N = 4 clips of 1 subject (no interval: it needs at least two subjects)")
     assert "[" not in summary_line(alone)
     assert summary_line(table.select(np.array([0]))).split("N = ")[1].startswith("1 clip of 1 subject (")
+
+
+def every_fourth_wrong(subjects: list[str]) -> PredictionTable:
+    """A clip for each of these subjects; the first is wrong, the next three are right, and so on."""
+    rows = np.arange(len(subjects))
+    empty, zero = np.full(len(rows), ""), np.zeros(len(rows))
+    return PredictionTable(
+        NAMES,
+        clip_id=np.array([f"c{row}" for row in rows]),
+        subject=np.array(subjects),
+        group=empty,
+        split=np.full(len(rows), "test"),
+        fold=np.full(len(rows), "1"),
+        seed=zero,
+        emotion=np.array(NAMES)[rows % 4],
+        probabilities=np.eye(4)[np.where(rows % 4, rows % 4, 1)],
+        coverage=zero,
+        reason=empty,
+    )
+
+
+@pytest.mark.parametrize(
+    ("clips", "people", "expected"),
+    [
+        (60, 12, ""),
+        (60, 9, "60 clips of 9 subjects. WAR is 0.750 here; on other subjects, WAR may well be anywhere in [0."),
+        (48, 12, "48 clips of 12 subjects. WAR is 0.750 here"),
+        (4, 1, "no interval: it needs at least two subjects. A result to rely on needs 50 clips or more"),
+        (4, 0, "4 clips. WAR is 0.750 here; on other clips, WAR may well be anywhere in [0."),
+    ],
+)
+def test_few_clips_or_people_are_warned_of(clips: int, people: int, expected: str) -> None:
+    subjects = [f"s{i % people}" if people else "" for i in range(clips)]
+    table = every_fourth_wrong(subjects)
+    note = few_note(table)
+    assert expected in note if expected else note == ""
+    assert result_lines(table) == ((summary_line(table), f"warning: {note}") if expected else (summary_line(table),))
+
+
+def test_where_all_clips_are_right_no_interval_is_claimed() -> None:
+    table = every_fourth_wrong([*"abcd"]).select(np.array([1, 2, 3]))
+    assert "on other" not in few_note(table)
+    assert "all subjects have the same WAR, of which no interval can be made" in few_note(table)
 
 
 def test_a_class_has_the_same_colour_in_the_map_as_in_timelines() -> None:

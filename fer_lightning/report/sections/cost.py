@@ -18,7 +18,7 @@ def section(run: EvaluatedRun) -> Section:
         ("parameters", f"{info.parameters / 1e6:.2f} M"),
         ("multiply-adds", operations),
         ("time of a forward pass", seconds),
-        ("training", _duration(info.seconds)),
+        ("training", _duration(info.seconds) if info.seconds else unknown),
     )
     return Section("cost", "Cost", tables=(Table("A multiply-add counts as one operation.", (), rows, numbers=False),))
 
