@@ -27,6 +27,7 @@ class Picture:
     width: int  # on the page, in CSS pixels
     alt: str
     caption: str = ""
+    is_photo: bool = False  # whether it has frames of a clip, whose colours must not be inverted
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,13 @@ class Gallery:
         self.folder = folder
         self.names: set[str] = set()
 
-    def add(self, name: str, figure: Figure, alt: str, caption: str = "") -> Picture:
-        """Writes the figure as `name.png` and returns it for the page."""
+    def add(self, name: str, figure: Figure, alt: str, caption: str = "", is_photo: bool = False) -> Picture:
+        """Writes the figure as `name.png` and returns it for the page, see `Picture`."""
         content = png(figure)
         atomic_write(self.folder / f"{name}.png", content)
         self.names.add(f"{name}.png")
         uri = "data:image/png;base64," + base64.b64encode(content).decode()
-        return Picture(uri, round(figure.get_figwidth() * CSS_DPI), alt, caption)
+        return Picture(uri, round(figure.get_figwidth() * CSS_DPI), alt, caption, is_photo)
 
     def delete_others(self) -> None:
         """Deletes the figures of an earlier report that are not part of this one."""

@@ -24,7 +24,7 @@ SELECTIONS = {
     "inner": "epoch chosen on an inner split of the training data",
     "last": "last epoch, nothing chosen",
     "best_on_test": "epoch chosen on the reported split itself",
-    OTHER_DATA: "a trained model, evaluated by `fer test`",
+    OTHER_DATA: "a trained model, evaluated by fer test",
 }
 OPTIMISTIC = (
     "selection is best_on_test: the epoch was chosen on the very split that is reported here. Expect lower values on "

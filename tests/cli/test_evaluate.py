@@ -76,7 +76,7 @@ def test_another_data_set_is_evaluated(trained_without_surprise, capsys):
     page = folder.report.read_text()
     for expected in (
         "CEFLNet on dfew",
-        "evaluated by `fer test`",
+        "evaluated by fer test",
         "left out: 2 clips of surprise",
         "t-SNE of the clip",
     ):

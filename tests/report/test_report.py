@@ -234,6 +234,9 @@ def test_the_page_is_whole_and_needs_nothing_else(reported: RunFolder) -> None:
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         assert decoded.std() > 1, "the picture is not empty"
         assert image["alt"]
+    figures = zip(page.all("figure"), page.all("img"), strict=True)
+    inverted = {str(image["alt"]).startswith("Clip "): figure.get("class") == "chart" for figure, image in figures}
+    assert inverted == {True: False, False: True}, "in the dark, charts are inverted, and faces are not"
     assert {attributes["href"] for attributes in page.all("a")} == {f"#{name}" for name in SECTIONS}
 
 

@@ -152,7 +152,7 @@ def section(run: EvaluatedRun) -> Section:
     for example in examples:
         alt = f"Clip {example.clip_id}: frames and attention; true {example.emotion}, predicted {example.predicted}"
         number = f"activation-{len(pictures) + 1:02d}"
-        pictures.append(run.gallery.add(number, activation_figure(example), alt))
+        pictures.append(run.gallery.add(number, activation_figure(example), alt, is_photo=True))
     if not pictures and not problems:
         problems = ("No clip has both a prediction and attention to show.",)
     return Section(name, title, tuple(texts), problems, tuple(pictures))

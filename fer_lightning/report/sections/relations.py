@@ -213,7 +213,7 @@ def section(run: EvaluatedRun) -> Section | None:
         replaced = ", ".join(str(position + 1) for position in np.flatnonzero(example.replaced)) or "none"
         alt = f"Clip {example.clip_id}: relations between its frames; replaced frames: {replaced}"
         number = f"relations-{len(pictures) + 1:02d}"
-        pictures.append(run.gallery.add(number, relation_figure(example), alt))
+        pictures.append(run.gallery.add(number, relation_figure(example), alt, is_photo=True))
     return Section("relations", "Relations between frames", tuple(texts), problems, tuple(pictures))
 
 
