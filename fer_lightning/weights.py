@@ -52,8 +52,12 @@ def checkpoint_named(source: str) -> Path:
     return checkpoint_of(runs_root() / source.removeprefix(RUN) if source.startswith(RUN) else Path(source))
 
 
-def read_checkpoint(path: Path) -> dict[str, object]:
+def read_checkpoint(path: Path, mapped: bool = False) -> dict[str, object]:
     """Reads a checkpoint or any file of weights without running pickled code; names of version 0.1.0 become today's.
+
+    Args:
+        path: of the file.
+        mapped: whether tensors stay in the file until they are used, for whoever needs the rest of its content alone.
 
     Raises:
         ValueError: the file is not a checkpoint, or holds more than tensors, lists, strings and numbers.
@@ -63,7 +67,7 @@ def read_checkpoint(path: Path) -> dict[str, object]:
             return _read_safetensors(path)
         if path.suffix == ONNX:
             return _read_onnx(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read safely as a checkpoint ({type(error).__name__}); expected a file of tensors and "

@@ -91,7 +91,7 @@ def load_trained(run: Path, weights: bool = True) -> TrainedModel:
             f"take; expected the run of one model, such as its members: {members}"
         )
     path = checkpoint_of(run)
-    content = read_checkpoint(path)
+    content = read_checkpoint(path, mapped=not weights)
     built = rebuild(VideoClassifier, content, path, weights)
     own = cast(dict[str, Any], content[ENTRY])
     data = own["configuration"]["data"]

@@ -471,13 +471,16 @@ def test_names_are_checked_before_torch_is_imported(tmp_path):
     assert "did you mean ceflnet_synthetic?" in done.stderr
 
 
-def test_a_run_is_found_by_its_name(tmp_path, fake_detector):
+def test_a_run_is_found_by_its_name_and_its_weights_are_read_once(tmp_path, fake_detector, monkeypatch):
+    load, left_in_the_file = torch.load, []
+    monkeypatch.setattr(torch, "load", lambda *a, **how: left_in_the_file.append(how["mmap"]) or load(*a, **how))
     write_checkpoint(tmp_path / "runs" / "mine" / "1-0")  # FER_RUNS
     video = write_video(tmp_path / "a.mp4", [True] * 3)
     for name in ("mine", "mine/1-0"):
         assert fer_predict(video, "--checkpoint", name, "--out", tmp_path / name, "--no-video") == 0
         content = json.loads((tmp_path / name / "a" / "expressions.json").read_text())
         assert content["settings"]["checkpoint"] == str(tmp_path / "runs/mine/1-0/checkpoints/last.ckpt")
+    assert left_in_the_file == [True, False] * 2, "settings first"
 
 
 def test_help_says_what_the_columns_mean(tmp_path, run, fake_detector, capsys):
