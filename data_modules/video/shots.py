@@ -95,11 +95,12 @@ def _looks(frames: Iterator[tuple[int, Frame]], every: int) -> Iterator[_Look]:
     last: tuple[int, Frame] | None = None
     before, largest, neighbours = np.zeros(0, np.float32), -1.0, tuple[tuple[int, Frame], ...]()
     for item in frames:
-        colours = _colours(item[1])
+        step = max(1, min(item[1].shape[:2]) // SIDE)
+        colours = _colours(np.ascontiguousarray(item[1][::step, ::step]))  # enough for the place of a cut
         if last is not None and (change := float(np.abs(colours - before).sum())) > largest:
             largest, neighbours = change, (last, item)
         if item[0] % every == 0:
-            yield _Look(*item, colours, neighbours)
+            yield _Look(*item, _colours(item[1]), neighbours)
             largest, neighbours = -1.0, ()
         last, before = item, colours
 
