@@ -80,9 +80,20 @@ def calibration_line(run: RunFolder) -> str:
     values = calibration_values(run)
     if not values:
         return ""
-    line = f"confidence: {read_calibration(run.path / NAME).describe()}"
+    measured = {name.removeprefix("test/"): value for name, value in values.items()}
+    return effect_line(read_calibration(run.path / NAME), measured)
+
+
+def effect_line(calibration: Calibration, values: dict[str, float]) -> str:
+    """Returns a temperature, or why there is none, and what it changes as one line.
+
+    Args:
+        calibration: of the model.
+        values: those of `CalibrationEffect`, by name; measures that are missing are left out.
+    """
+    line = f"confidence: {calibration.describe()}"
     for measure in (ECE, NLL):
-        shown = [values[name] for name in (f"test/{measure.name}", f"test/{measure.name}_calibrated") if name in values]
+        shown = [values[name] for name in (measure.name, f"{measure.name}_calibrated") if name in values]
         line += f"; {measure.short} " * bool(shown) + " -> ".join(f"{value:.3f}" for value in shown)
     return line
 

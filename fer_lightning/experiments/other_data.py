@@ -11,6 +11,8 @@ from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import bootstrap
+from fer_lightning.evaluation.calibration import CalibrationEffect
+from fer_lightning.evaluation.calibration_file import effect_line
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.metrics import scores
@@ -21,6 +23,7 @@ from fer_lightning.report.page import OTHER_DATA, write_report
 from fer_lightning.report.summary import result_lines
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.runs.labels import RunLabels
+from fer_lightning.training.calibration import UnknownTemperatureError, calibration_of
 from fer_lightning.training.loading import TrainedModel, load_trained
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
 from fer_lightning.training.wandb_summary import summary_logger
@@ -105,6 +108,7 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
         print(left_out)
     for line in result_lines(table):
         print(line)
+    print(confidence_line(trained, table))
     print(f"prediction table: {out}")
     report = RunFolder(out.with_suffix(""))
     table.write(report.predictions("test"))
@@ -153,6 +157,23 @@ def evaluation_info(
         classes_from_stills=data.dataset.classes_from_stills,
         split_faults=notes,
     )
+
+
+def confidence_line(trained: TrainedModel, table: PredictionTable) -> str:
+    """Says what the temperature of a model changes on these clips, or why it has none.
+
+    The table keeps the probabilities of the model. Restricted to the common classes, they may be divided by the
+    temperature as well as before: the logarithms of their ratios are the same.
+
+    Raises:
+        ValueError: the file with the temperature is damaged.
+    """
+    try:
+        calibration = calibration_of(trained)
+    except UnknownTemperatureError as error:
+        return f"confidence: not calibrated: {error}"
+    effect = CalibrationEffect.on(calibration, table)
+    return effect_line(calibration, effect.values if effect else {})
 
 
 def send_evaluation(run: RunFolder, table: PredictionTable, out: Path, data: str, fold: str) -> None:

@@ -1,18 +1,12 @@
-"""The temperature and the threshold of confidence that belong to a trained model, found beside its checkpoint."""
-
-from pathlib import Path
+"""The temperature and the threshold of confidence that belong to a trained model or ensemble."""
 
 from fer_lightning.ensemble.trained import Trained, TrainedEnsemble
 from fer_lightning.evaluation.calibration import Calibration
-from fer_lightning.evaluation.calibration_file import NAME, read_calibration
 from fer_lightning.evaluation.selective import RiskNotMetError, choose_threshold
 from fer_lightning.predict.settings import Confidence
+from fer_lightning.training.calibration import UnknownTemperatureError, calibration_in, calibration_of
 
 ENSEMBLE_EPOCH = -1
-
-
-class UnknownTemperatureError(ValueError):
-    """Raised when there is no temperature for a model; the message says why."""
 
 
 def confidence_of(trained: Trained, calibrated: bool, risk: float | None) -> Confidence:
@@ -53,42 +47,7 @@ def confidence_of(trained: Trained, calibrated: bool, risk: float | None) -> Con
 
 
 def _calibration(trained: Trained) -> Calibration:
-    """Reads the calibration that belongs to a model.
-
-    Raises:
-        UnknownTemperatureError: there is none, it is that of another model, or none could be fitted.
-        ValueError: the file is damaged.
-    """
+    """Reads the calibration that belongs to a model or an ensemble; see `calibration_of`."""
     if isinstance(trained, TrainedEnsemble):
-        folders, epoch = [trained.run.path], ENSEMBLE_EPOCH
-    elif trained.calibration is not None:
-        return _usable(trained.calibration)
-    else:
-        folders, epoch = _folders(trained.checkpoint), trained.epoch
-    path = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None)
-    if path is None:
-        looked = " and ".join(map(str, folders))
-        raise UnknownTemperatureError(f"there is no {NAME} in {looked}; `fer report RUN` writes that of a finished run")
-    calibration = read_calibration(path)
-    if calibration.class_names != trained.class_names:
-        raise UnknownTemperatureError(
-            f"{path} is of a model with the classes {', '.join(calibration.class_names)}, this one has "
-            f"{', '.join(trained.class_names)}"
-        )
-    if calibration.epoch != epoch:
-        raise UnknownTemperatureError(
-            f"{path} is of the model after epoch {calibration.epoch + 1}, the checkpoint of epoch {epoch + 1}"
-        )
-    return _usable(calibration)
-
-
-def _usable(calibration: Calibration) -> Calibration:
-    if calibration.temperature is None:
-        raise UnknownTemperatureError(calibration.problem)
-    return calibration
-
-
-def _folders(checkpoint: Path) -> list[Path]:
-    """Returns where the calibration of a checkpoint may be: in its folder, or in that of its run."""
-    beside = checkpoint.parent
-    return [beside, beside.parent] if beside.name == "checkpoints" else [beside]
+        return calibration_in([trained.run.path], trained.class_names, ENSEMBLE_EPOCH)
+    return calibration_of(trained)

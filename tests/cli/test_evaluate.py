@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 
 from data_modules.labels import SEVEN
 from fer_lightning.cli.main import main
 from fer_lightning.cli.test import parse_renaming
+from fer_lightning.evaluation.answers import Answers
+from fer_lightning.evaluation.calibration import Calibration
+from fer_lightning.evaluation.calibration_file import write_calibration
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import other_data as evaluate
@@ -15,6 +19,7 @@ from fer_lightning.experiments.other_data import ClassMapping
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.classifier import balancing_weights
+from fer_lightning.training.loading import load_trained
 from tests.fakes import write_dfew
 from tests.models import random_batch, small_backbone
 from tests.small_runs import TINY
@@ -93,6 +98,26 @@ def test_streams_answer_over_the_common_classes_too():
     found = ClassMapping({"calm": "neutral"}, MODEL, ("anger", "calm", "fear")).predictions(part).streams[0]
     assert found[0].tolist() == pytest.approx([0.2, 0.6, 0.2])
     assert found[1].isnan().all()
+
+
+def test_the_temperature_of_the_run_is_applied_on_other_data(trained_without_surprise, capsys):
+    """Over the classes that both know, the logits are divided by it; prediction tables stay as they are."""
+    command = ["test", "--checkpoint", str(trained_without_surprise), "--data", "dfew", "--workers", "0"]
+    assert main(command) == 0
+    assert "confidence: not calibrated: there is no calibration.json in" in capsys.readouterr().out
+    names = load_trained(trained_without_surprise).class_names
+    calibration = Calibration(names, 0, 0.25, "", Answers(np.array([0.9, 0.4]), np.array([True, False])))
+    write_calibration(calibration, {}, RunFolder(trained_without_surprise))
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    table = PredictionTable.read(trained_without_surprise / "on" / "dfew-1.csv")
+    plain, sharpened = (
+        power / power.sum(axis=1, keepdims=True) for power in (table.probabilities, table.probabilities**4)
+    )
+    before, after = (log_loss(table.label, each, labels=range(6)) for each in (plain, sharpened))
+    assert "confidence: temperature 0.250, fitted on 2 clips of the inner split; ECE" in said
+    assert f"; NLL {before:.3f} -> {after:.3f}" in said
+    assert f"{before:.3f}" != f"{after:.3f}"
 
 
 def test_too_little_in_common_is_an_error():
