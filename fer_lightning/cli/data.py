@@ -69,8 +69,9 @@ def make_parser() -> CommandParser:
     for command in (doctor, folds):
         command.add_argument(
             "--embedder",
-            help="what tells faces apart: insightface, a file of `fer data embedder`, colours, or a network and its "
-            "weights such as resnet18=timm (default: insightface if its weights are there, else colours)",
+            help="what tells faces apart: insightface, a file of `fer data embedder`, colours, the backbone of a run "
+            "such as run:stills_synthetic_stills, or a network and its weights such as resnet18=timm (default: "
+            "insightface if its weights are there, else colours)",
         )
         command.add_argument(
             "--known",

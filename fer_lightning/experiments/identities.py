@@ -36,8 +36,11 @@ from data_modules.utils.progress import progress
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import LEVEL, Interval, Resamples, resampled
 from fer_lightning.layers.backbones import FrameBackbone
+from fer_lightning.paths import RUN
+from fer_lightning.training.loading import load_trained
 from fer_lightning.training.person_network import PersonNetwork, train_person_network
 from fer_lightning.weights import SAFETENSORS
+from fer_lightning.zoo.lookup import find_model
 
 COLOURS, INSIGHTFACE = "colours", "insightface"
 PAIRS = 16  # of clips that are shown
@@ -107,9 +110,9 @@ def find_identities(
     Args:
         dataset: whose faces are prepared.
         known: a data set whose faces are prepared and whose subjects are named.
-        embedder: `insightface`; a file of `fer data embedder`; `colours` of the crops; or a network of timm and its
-            weights, such as `resnet18=timm` or `resnet10t=run:stills_synthetic_stills`. By default insightface if its
-            weights are there, else colours.
+        embedder: `insightface`; a file of `fer data embedder`; `colours` of the crops; the backbone of a run, such as
+            `run:stills_synthetic_stills`; or a network of timm and its weights, such as `resnet18=timm`. By default
+            insightface if its weights are there, else colours.
         threshold: mean similarity from which on groups of clips are one person; by default it is chosen by the known
             people and the number of clips, see `choose`.
 
@@ -156,6 +159,8 @@ def make_embedder(name: str | None) -> Embedder:
         return Embedder(name, _Recognition(), trained=True)
     if name == COLOURS:
         return Embedder(name, face_colours)
+    if name.startswith(RUN):
+        return Embedder(name, backbone_of(name))
     network, stated, weights = name.partition("=")
     if stated:
         backbone = FrameBackbone(network, weights)
@@ -166,9 +171,29 @@ def make_embedder(name: str | None) -> Embedder:
         return Embedder(name, trained.embed, True, trained.trained_on)
     raise ValueError(
         f"embedder {name!r}: expected {INSIGHTFACE}, {COLOURS}, or a network: a file of `fer data embedder` such as "
-        "people.safetensors, or a name of timm's and weights, such as resnet18=timm or "
-        "resnet10t=run:stills_synthetic_stills"
+        f"people.safetensors, that of a run such as {RUN}stills_synthetic_stills, or a name of timm's and weights such "
+        "as resnet18=timm"
     )
+
+
+def backbone_of(run: str) -> "_Network":
+    """Returns the backbone of a run's trained model, which sees crops of the side that it was trained with.
+
+    Args:
+        run: such as `run:stills_synthetic_stills`.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has no checkpoint.
+        ValueError: its model has no backbone of single frames.
+    """
+    trained = load_trained(find_model(run.removeprefix(RUN)))
+    backbone = next((part for part in trained.model.modules() if isinstance(part, FrameBackbone)), None)
+    if backbone is None:
+        raise ValueError(
+            f"embedder {run}: {type(trained.model).__name__} has no backbone of single frames; expected a run such as "
+            f"{RUN}stills_synthetic_stills"
+        )
+    return _Network(backbone, trained.size)
 
 
 def train_embedder(dataset: VideoDataset, path: Path, epochs: int, seed: int) -> str:
@@ -265,12 +290,14 @@ class _Recognition:
 
 
 class _Network:
-    """The features of a backbone."""
+    """The features of a backbone, of crops of a size or as they are."""
 
-    def __init__(self, backbone: FrameBackbone) -> None:
-        self._backbone = backbone
+    def __init__(self, backbone: FrameBackbone, size: int | None = None) -> None:
+        self._backbone, self._size = backbone, size
 
     def __call__(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if self._size is not None:
+            crops = np.stack([resized(crop, self._size) for crop in crops])
         with torch.inference_mode():
             features: torch.Tensor = self._backbone(torch.from_numpy(np.moveaxis(crops, -1, 1).copy()))
         return features.float().numpy()

@@ -9,6 +9,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from data_modules.datasets.dataset import VideoDataset
@@ -23,7 +24,10 @@ from data_modules.store.clip_file import ClipSummary, FaceFrame
 from fer_lightning.cli import data as command
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.identities import make_embedder
+from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.training.person_network import PersonNetwork
+from tests import onnx_models
 
 
 @dataclass
@@ -249,9 +253,42 @@ def test_a_trained_embedder_is_written_and_used_but_not_on_its_own_people(made, 
     assert re.search(r"people.safetensors, on 40 known people of others: equal error rate \d", capsys.readouterr().out)
 
 
-def test_the_weights_of_a_network_are_read():
-    with pytest.raises(FileNotFoundError, match="missing"):
-        make_embedder("resnet10t=run:missing")
+def test_insightface_is_asked_where_its_weights_are_else_colours(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_WEIGHTS", str(tmp_path))
+    assert main(["data", "doctor", "hidden", "--identities", "--known", "known"]) == 0
+    assert "colours, on 20 known people of known" in capsys.readouterr().out
+    pytest.importorskip("insightface")
+    folder = tmp_path / "insightface" / "buffalo_l"
+    folder.mkdir(parents=True)
+    onnx_models.recognition(folder / "w600k_r50.onnx", np.random.default_rng(0).normal(size=(147, 64)))
+    assert main(["data", "doctor", "hidden", "--identities", "--known", "known"]) == 0
+    assert re.search(r"insightface, on 40 known people of known: equal error rate \d", capsys.readouterr().out)
+
+
+def test_the_backbone_of_a_run_tells_faces_apart_with_its_weights(made, capsys):
+    """As `fer train stills_synthetic_stills` leaves it in the small size: its channels are not those of timm."""
+    torch.manual_seed(0)
+    request = ExperimentRequest("stills_synthetic_stills", size="small")
+    cli = FerCLI(request.command_line(), run=False)
+    model = cli.model.eval()
+    model.configuration = cli.plain_config()
+    content = {"state_dict": model.state_dict(), "epoch": 0, "global_step": 0}
+    model.on_save_checkpoint(content)
+    path = request.run.checkpoints / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save(content, path)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), np.uint8)
+    small = np.stack([cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA) for crop in crops])
+    with torch.inference_mode():
+        expected = model.backbone(torch.from_numpy(np.moveaxis(small, -1, 1).copy()))
+    np.testing.assert_allclose(make_embedder("run:stills_synthetic_stills").embed(crops), expected, atol=1e-4)
+    doctor = ["data", "doctor", "hidden", "--identities", "--known", "known", "--embedder"]
+    assert main([*doctor, "run:stills_synthetic_stills"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"run:stills_synthetic_stills, on 20 known people of known: equal error rate \d", said)
+    for missing in ("run:missing", "resnet10t=run:missing"):
+        assert main([*doctor, missing]) == 2
+        assert "missing" in capsys.readouterr().err
 
 
 def test_an_embedder_that_is_not_one_is_refused(tmp_path, monkeypatch):
