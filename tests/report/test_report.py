@@ -402,6 +402,23 @@ def test_a_report_shows_calibration_before_and_after(run: RunFolder) -> None:
     assert json.loads((run.path / "calibration.json").read_text())["temperature"] == temperature
 
 
+def test_a_report_says_what_is_lost_without_the_order_of_the_frames(run: RunFolder) -> None:
+    """Shuffled, three clips more are wrong, reversed none."""
+    table = PredictionTable.read(run.predictions("test"))
+    probabilities, lost = table.probabilities.copy(), np.flatnonzero(table.correct)[:3]
+    probabilities[lost] = np.roll(probabilities[lost], 1, axis=1)
+    replace(table, probabilities=probabilities).write(run.order_predictions("shuffled"))
+    table.write(run.order_predictions("reversed"))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(page_of(run), run, "temporal")))
+    war, count = table.correct.mean(), len(table)
+    assert f" as they are {war:.3f} " in text
+    for name, change in (("frames shuffled", -3 / count), ("clip reversed", 0)):
+        row = re.search(rf"{name} ([\d.]+) [\d.]+ ([-+][\d.]+) \[", text)
+        assert row is not None, text
+        assert [float(value) for value in row.groups()] == pytest.approx([war + change, change], abs=6e-4)
+    assert "all frames the apex" not in text
+
+
 def test_a_report_says_why_there_is_no_temperature(run: RunFolder) -> None:
     run.write_info(replace(run.read_info(), selection="last"))
     assert "there is no inner split: the model was trained on all training" in section(page_of(run), run, "calibration")
