@@ -120,7 +120,7 @@ def render_clip(settings: ClipSettings) -> RenderedClip:
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
     """
-    return _paint(plan_clip(settings))
+    return render_plan(plan_clip(settings))
 
 
 def plan_still(settings: StillSettings) -> Plan:
@@ -153,7 +153,7 @@ def render_still(settings: StillSettings) -> RenderedClip:
     Raises:
         ValueError: the emotion is not one of `labels.SEVEN`.
     """
-    return _paint(plan_still(settings))
+    return render_plan(plan_still(settings))
 
 
 def _sample_acting(
@@ -184,7 +184,8 @@ def _sample_acting(
     return intensity, np.clip(units, 0, 1)
 
 
-def _paint(plan: Plan) -> RenderedClip:
+def render_plan(plan: Plan) -> RenderedClip:
+    """Render what is planned, with the truth of every frame."""
     staging, pose, size = plan.staging, plan.performance.pose, plan.size
     figure = Figure(
         plan.person, plan.performance, staging.light, staging.clothes, size, staging.sunglasses, staging.posture
