@@ -36,7 +36,7 @@ from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.batch_norm import statistics_note
-from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, latest_checkpoint
+from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, add_calibration, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.curves import CurvesLogger, drop_rows_after
@@ -329,6 +329,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
     conclude_watching(run)
     write_orders(cli, run)
     write_report(run)
+    add_calibration(chosen, run)
     log_calibration(cli, run)
     (run.checkpoints / PREVIOUS).unlink(missing_ok=True)  # a finished run is not resumed
     print_result(run)

@@ -13,7 +13,7 @@ class UnknownTemperatureError(ValueError):
 
 
 def calibration_of(trained: TrainedModel) -> Calibration:
-    """Returns the calibration of a model: that of a file of `fer export`, or of its checkpoint's folder or run.
+    """Returns the calibration of a model: that in its file, or else that of its checkpoint's folder or run.
 
     Raises:
         UnknownTemperatureError: there is none, it is that of another model, or none could be fitted.

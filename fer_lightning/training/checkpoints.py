@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -11,10 +11,12 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins import CheckpointIO
 
 from data_modules.utils.files import atomic_file, writing_to
+from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
 from fer_lightning.evaluation.metrics import METRICS
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.version_0_1_0 import upgrade_checkpoint
 from fer_lightning.training.curves import write_curves
-from fer_lightning.weights import read_checkpoint
+from fer_lightning.weights import ENTRY, read_checkpoint
 
 LAST, PREVIOUS, BEST = "last.ckpt", "last.previous.ckpt", "best.ckpt"
 """File names of the checkpoints of the last epoch, of the one before it, and of the chosen epoch."""
@@ -47,6 +49,22 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
             torch.save(checkpoint, file)
         except RuntimeError as error:
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+
+def add_calibration(path: Path, run: RunFolder) -> None:
+    """Adds a run's `calibration.json`, if it has one, to a checkpoint, so that the temperature goes where it is taken.
+
+    Args:
+        path: of a checkpoint that `fer train` wrote.
+        run: the run.
+    """
+    calibration = run.path / CALIBRATION
+    if not calibration.is_file():
+        return
+    content = cast(dict[str, Any], read_checkpoint(path))
+    content[ENTRY]["calibration"] = calibration.read_text()
+    with atomic_file(path) as temporary:
+        _save(content, temporary)
 
 
 def with_atomic_checkpoints(plugins: Any) -> list[Any]:

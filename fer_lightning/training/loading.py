@@ -35,7 +35,7 @@ class TrainedModel:
     checkpoint: Path
     epoch: int  # counted from 0
     dataset: type[VideoDataset] | None = None  # that it was trained on; None if unknown, or of another package
-    calibration: Calibration | None = None  # of a file of `fer export`; that of a run is beside its checkpoint
+    calibration: Calibration | None = None  # in the file; older checkpoints have it beside them
     facts: TrainingFacts | None = None  # likewise
 
     @property

@@ -28,6 +28,7 @@ from fer_lightning.experiments.inflation import read_training
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.training.calibration import UnknownTemperatureError, calibration_of
 from fer_lightning.training.checkpoints import AtomicCheckpointIO, RunCheckpoint
 from fer_lightning.training.loading import load_trained
 from tests.fakes import write_dfew
@@ -142,6 +143,18 @@ def test_why_a_small_run_is_not_calibrated(shared):
     loss = log_loss(label, p / p.sum(axis=1, keepdims=True), labels=range(len(table.class_names)))
     assert float(row["test/nll"]) == content["measures"]["test"]["nll"] == pytest.approx(loss)
     assert "test/nll_calibrated" not in row
+
+
+def test_a_checkpoint_alone_knows_its_calibration(shared, tmp_path):
+    """Taken out of its run, it says the same as there."""
+    run = RunFolder(finished(shared))
+    content = json.loads((run.path / "calibration.json").read_text())
+    alone = shutil.copy(run.checkpoints / "best.ckpt", tmp_path / "model.ckpt")
+    calibration = load_trained(Path(alone)).calibration
+    assert (calibration.problem, calibration.temperature) == (content["problem"], None)
+    assert calibration.inner.confidence.tolist() == content["inner"]["confidence"]
+    with pytest.raises(UnknownTemperatureError, match="the inner split has"):
+        calibration_of(load_trained(Path(alone)))
 
 
 def test_a_clip_that_cannot_be_read_is_a_row_with_its_reason(data, no_report):
