@@ -619,7 +619,7 @@ def crossing_plans(size: int) -> Iterator[clips.Plan]:
 
 
 def scene_of(plan: clips.Plan, detect) -> Scene:
-    rendered = clips._paint(plan)
+    rendered = clips.render_plan(plan)
     assert plan.staging.bystander is not None
     other = clips.face_boxes(plan.staging.bystander.portrait.landmarks)
     truth = rendered.truth

@@ -137,6 +137,8 @@ def test_type_a_begins_as_two_layers_type_c_as_one():
 @pytest.mark.parametrize(("cell", "connection"), KINDS)
 @pytest.mark.parametrize("dtypes", [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)])
 def test_bf16_autocast_stays_near_float32(cell, connection, dtypes):
+    if cell == "lstm" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("oneDNN has no LSTM in bf16 for this processor, on which trainings are in fp32 by default")
     layer = SceneAwareRNN(D, S, H, cell, connection)
     x, v, mask = (torch.tensor(value) for value in inputs())
     exact = layer(x.float(), v.float(), mask)

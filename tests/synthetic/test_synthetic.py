@@ -18,10 +18,10 @@ from data_modules.synthetic.action_units import NAMES, PROTOTYPES, sample_apex, 
 from data_modules.synthetic.clip import (
     ClipSettings,
     StillSettings,
-    _paint,
     get_person,
     plan_clip,
     render_clip,
+    render_plan,
     render_still,
 )
 from data_modules.synthetic.dynamics import apex_moments, blinks, short_expression, speech
@@ -275,7 +275,7 @@ class TestClip:
         still = replace(plan, performance=replace(plan.performance, units=0 * plan.performance.units))
         t, changes = int(plan.intensity.argmax()), []
         for staging in (plan.staging, replace(plan.staging, sunglasses=False, mask=None)):
-            acted, calm = (_paint(replace(each, staging=staging)) for each in (plan, still))
+            acted, calm = (render_plan(replace(each, staging=staging)) for each in (plan, still))
             points = acted.truth.landmarks[t, 36:, :2]
             (left, top), (right, bottom) = np.rint(points.min(0)).astype(int), np.rint(points.max(0)).astype(int)
             changed = np.abs(acted.frames[t].astype(int) - calm.frames[t])
