@@ -79,7 +79,7 @@ def check_made(cli: FerCLI) -> None:
     assert bool(FACE_INPUTS & cli.model.inputs) == ({*info["needs"]} != {"audio"})
 
 
-@pytest.mark.parametrize("size", ["small", "paper"])
+@pytest.mark.parametrize("size", [pytest.param("small", marks=pytest.mark.slow), "paper"])
 @pytest.mark.parametrize("system", MODELS)
 def test_every_system_resolves_on_every_data_set(system, size):
     """Data sets on which a system's own settings are the same differ in the data alone, and one stands for them."""

@@ -116,7 +116,7 @@ def hashed(request: ExperimentRequest) -> dict:
 SHAPES = ShapeCheck(hashed)
 
 
-@pytest.mark.parametrize("data", [None, "synthetic_wild"])
+@pytest.mark.parametrize("data", [None, pytest.param("synthetic_wild", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", table_names())
 def test_every_row_of_every_table_resolves(name, data):
     """At paper size on its own data and at small size on rendered faces: settings, data and weights that fit."""
