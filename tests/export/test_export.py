@@ -123,7 +123,7 @@ def test_the_temperature_of_the_run_goes_with_the_file(exported):
     assert found.inner.confidence.tolist() == known.inner.confidence.tolist()
     confidence = confidence_of(load_trained(file), calibrated=True, risk=None)
     assert confidence == confidence_of(load_trained(run), calibrated=True, risk=None)
-    assert f"{known.temperature:.2f}" in file.with_suffix(".md").read_text()
+    assert f"temperature {known.temperature:.3f}" in file.with_suffix(".md").read_text()
 
 
 def test_what_cannot_be_exported_is_said(exported, tmp_path, capsys):
