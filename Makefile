@@ -20,7 +20,7 @@ PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
 # What is installed without looking for its dependencies: the lock has them, the other files say why. Digests are checked.
 PINNED := $(PIP) install --no-deps --require-hashes
 # Two tests at a time, those of a file in one process, which makes what they share once.
-SIDE   := -n 2 --dist loadfile
+PARALLEL := -n 2 --dist loadfile
 LOWEST := .venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python
 DONE   := $(VENV)/.done
 
@@ -91,7 +91,7 @@ bench: $(DONE) ## measure speed: make bench ARGS=all, or ARGS=models for all sys
 	$(FER) bench $(ARGS)
 
 test: $(DONE) ## the tests
-	$(VENV)/bin/python -m pytest $(SIDE) $(ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 test-slow: $(DONE) ## the tests that take long, without those of faults
 	$(VENV)/bin/python -m pytest -m slow --ignore tests/faults $(ARGS)
@@ -100,7 +100,7 @@ test-faults: $(DONE) ## every fault of docs/faults.md anew: damaged and hostile 
 	$(VENV)/bin/python -m pytest -m 'slow or not slow' tests/faults $(ARGS)
 
 coverage: $(DONE) ## the tests, and what they run; fails below the share that pyproject.toml names
-	$(VENV)/bin/python -m pytest $(SIDE) --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
+	$(VENV)/bin/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
 
 lock: $(DONE) ## add what pyproject.toml has got to requirements/locked.txt; ARGS=--upgrade takes the newest versions
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --override requirements/overrides.txt --custom-compile-command 'make lock' --output-file requirements/locked.txt $(ARGS) pyproject.toml
@@ -117,7 +117,7 @@ lowest: ## the tests with the lowest versions that pyproject.toml allows, in .ve
 	$(LOWEST) --resolution lowest-direct --override requirements/overrides.txt --editable '.[dev,audio,opensmile]' # dashboards ask for a newer wandb
 	$(LOWEST) --no-deps --require-hashes -r requirements/facenet.txt
 	$(LOWEST) --no-deps --require-hashes -r requirements/mediapipe.txt
-	.venv-lowest/bin/python -m pytest $(SIDE) $(ARGS)
+	.venv-lowest/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 plain: ## an installation without extras in .venv-plain: fer starts, every module is imported; FROM=dist/*.whl
 	$(PYTHON) -m venv --clear .venv-plain
