@@ -4,8 +4,7 @@ from pathlib import Path
 
 from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write
-from data_modules.utils.processors import default_workers
-from fer_lightning.cli.parsing import CommandParser
+from fer_lightning.cli.parsing import CommandParser, add_loading_workers
 from fer_lightning.evaluation.metrics import HEADLINE
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.lookup import find_run
@@ -28,12 +27,7 @@ def make_parser() -> CommandParser:
         help="standard deviations in pixels of a crop of 224 (default: 0 to 3)",
     )
     parser.add_argument("--draws", type=int, default=5, help="number of draws of the noise (default: 5)")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=default_workers(),
-        help="number of loading processes (default: 2, or 1 on one core)",
-    )
+    add_loading_workers(parser)
     parser.add_argument("--out", type=Path, help="folder of the table and the figure (default: beside the first run)")
     return parser
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from data_modules.utils.processors import default_workers
 from data_modules.video.source import DEFAULT_READER, Reader
 from fer_lightning.experiments.misspelt import option_names, suggestion
 
@@ -146,6 +147,16 @@ def add_reader_option(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_READER,
         help=f"decodes video files ({DEFAULT_READER}); torchcodec needs fer_lightning[torchcodec] and FFmpeg's shared "
         "libraries",
+    )
+
+
+def add_loading_workers(parser: argparse.ArgumentParser) -> None:
+    """Adds the number of processes that load batches."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        help="number of loading processes (default: 2, or 1 on one core)",
     )
 
 

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_modules.utils.processors import default_workers
 from fer_lightning.cli import fit
-from fer_lightning.cli.parsing import CommandParser, add_root, with_choices
+from fer_lightning.cli.parsing import CommandParser, add_loading_workers, add_root, with_choices
 from fer_lightning.experiments.system import data_file, data_names
 from fer_lightning.zoo.lookup import find_model, is_shared
 
@@ -34,12 +33,7 @@ def make_parser() -> CommandParser:
         metavar="DATA=MODEL",
         help="classes with different names, such as calm=neutral",
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=default_workers(),
-        help="number of loading processes (default: 2, or 1 on one core)",
-    )
+    add_loading_workers(parser)
     parser.add_argument(
         "--out",
         type=Path,
