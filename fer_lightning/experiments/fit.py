@@ -311,7 +311,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
             fold=request.fold,
             seed=request.seed,
             selection=data.selection,
-            epoch=int(str(read_checkpoint(chosen)["epoch"])),
+            epoch=int(str(read_checkpoint(chosen, mapped=True)["epoch"])),
             store=str(data.store.folder.absolute()),
             parameters=cost.parameters,
             multiply_adds=cost.multiply_adds,

@@ -24,6 +24,7 @@ from fer_lightning.report.summary import result_lines
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.calibration import UnknownTemperatureError, calibration_of
+from fer_lightning.training.cost import count_parameters
 from fer_lightning.training.loading import TrainedModel, load_trained
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
 from fer_lightning.training.wandb_summary import summary_logger
@@ -142,8 +143,18 @@ def evaluation_info(
     try:
         own = folder.read_info()
     except (FileNotFoundError, ValueError):  # a model's file has no run beside it
-        parameters = sum(each.numel() for each in trained.model.parameters())
-        own = RunInfo(trained.checkpoint.stem, type(trained.model).__name__, "", (), "", 0, "", -1, "", parameters)
+        own = RunInfo(
+            experiment=trained.checkpoint.stem,
+            model=type(trained.model).__name__,
+            dataset="",
+            class_names=(),
+            fold="",
+            seed=0,
+            selection=OTHER_DATA,
+            epoch=-1,
+            store="",
+            parameters=count_parameters(trained.model),
+        )
     return replace(
         own,
         dataset=data.dataset.name,

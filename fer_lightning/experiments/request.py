@@ -46,7 +46,7 @@ def split_name(experiment: str) -> tuple[str, str]:
     parts = experiment.split("_")
     splits = [("_".join(parts[:cut]), "_".join(parts[cut:])) for cut in range(1, len(parts))]
     for system, dataset in splits:
-        if is_system(system) and dataset in data:
+        if dataset in data and is_system(system):
             return system, dataset
     for system, dataset in reversed(splits):
         if is_system(system):
