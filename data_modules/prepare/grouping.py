@@ -9,7 +9,7 @@ from scipy.spatial.distance import squareform
 from sklearn.metrics import roc_curve
 
 THRESHOLDS = np.linspace(0.1, 0.99, 90)  # of similarity, that are tried on known people
-WANTED = 0.95  # of the pairs of clips that are put together, the share that is to show one person
+WANTED = 0.97  # of the pairs of clips that are put together, the share that is to show one person
 
 
 def unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
