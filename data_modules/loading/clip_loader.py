@@ -1,6 +1,7 @@
 """Load batches in worker processes, with a time limit and a check that shared memory suffices."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,9 @@ class ClipLoader(DataLoader[ClipSample]):
     Torch's own errors name neither the data nor a solution, and a hanging worker would keep the program from ending.
     """
 
+    waited: float = 0.0
+    """Seconds for which batches were waited for, those of all iterations together."""
+
     def __iter__(self) -> "Iterator[ClipBatch]":  # type: ignore[override]
         """Iterate over the batches; workers start immediately, not when the first batch is requested.
 
@@ -42,7 +46,13 @@ class ClipLoader(DataLoader[ClipSample]):
 
     def _explain_errors(self, batches: _BaseDataLoaderIter) -> Iterator[ClipBatch]:
         try:
-            yield from batches
+            while True:
+                start = time.perf_counter()
+                batch = next(batches, None)
+                self.waited += time.perf_counter() - start
+                if batch is None:
+                    return
+                yield batch
         except RuntimeError as error:
             hidden = error.__context__ if isinstance(error.__context__, OSError) else None
             if not self.num_workers or not (hidden or any(part in str(error) for part in WORKER_ERRORS)):

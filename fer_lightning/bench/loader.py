@@ -107,4 +107,4 @@ def waiting_share(
     own = ("--data.num_workers", str(workers), "--model.init_args.backbone.init_args.weights", "random")
     cli = train_two_epochs(experiment, size, (*arguments, *own), steps)
     (wait,) = (callback for callback in cli.trainer_defaults["callbacks"] if isinstance(callback, DataWait))
-    return wait.waited / (wait.waited + wait.worked)
+    return wait.share

@@ -44,11 +44,10 @@ class ScalingClock(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gathers what the processes have measured."""
         seconds = time.perf_counter() - self._start
-        waiting = self._wait.waited / max(self._wait.waited + self._wait.worked, 1e-9)
         memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if pl_module.device.type == "cuda":
             memory = torch.cuda.max_memory_allocated()
-        parts = gather_objects((seconds, self._clips, waiting, memory))
+        parts = gather_objects((seconds, self._clips, self._wait.share, memory))
         if trainer.is_global_zero:
             clips = sum(part[1] for part in parts)
             steps = int(trainer.num_training_batches) - 1

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from data_modules.loading.batch import ClipBatch
+from data_modules.loading.clip_loader import ClipLoader
 from data_modules.loading.datamodule import EVALUATED, VideoDataModule
 from data_modules.utils.signals import raise_terminated
 from fer_lightning.evaluation.collect import clip_outputs, prediction_table
@@ -188,42 +189,46 @@ class OwnSignals(Callback):
 
 
 class DataWait(Callback):
-    """Logs `train/data_wait`: the fraction of an epoch's time that training spent waiting for its loader.
+    """Logs `train/data_wait`: the fraction of an epoch's time that training spent waiting for its `ClipLoader`.
 
-    The first batch of an epoch is not counted, because it waits for the workers to start.
+    The first batch of an epoch is not counted, because it waits for the workers to start. The loader counts the time
+    itself: seen from here, copies to a GPU and what is computed there before a step would seem to be waiting, too.
     """
 
     def __init__(self) -> None:
-        self.waited = self.worked = 0.0
-        self.mark: float | None = None
+        self.waited = self.elapsed = 0.0
+        self.begin: tuple[float, float] | None = None  # clock, and seconds that the loader had waited
+
+    @property
+    def share(self) -> float:
+        """The fraction in the latest epoch, 0 if it had one batch or none."""
+        return self.waited / self.elapsed if self.elapsed else 0.0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Resets the clocks."""
-        self.waited = self.worked = 0.0
-        self.mark = None
+        self.waited = self.elapsed = 0.0
+        self.begin = None
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Counts the time since the previous step ended as waiting."""
-        now = time.perf_counter()
-        if self.mark is not None:
-            self.waited += now - self.mark
-        self.mark = now
+        """Starts the clocks with the first batch."""
+        if self.begin is None and isinstance(trainer.train_dataloader, ClipLoader):
+            self.begin = time.perf_counter(), trainer.train_dataloader.waited
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts the time since the batch arrived as work."""
-        now = time.perf_counter()
-        if self.mark is not None and batch_idx > 0:
-            self.worked += now - self.mark
-        self.mark = now
+        """Reads the clocks after a step."""
+        if self.begin is not None:
+            begin, waited = self.begin
+            assert isinstance(trainer.train_dataloader, ClipLoader)
+            self.elapsed, self.waited = time.perf_counter() - begin, trainer.train_dataloader.waited - waited
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs the epoch's fraction."""
-        if self.worked:
-            pl_module.log("train/data_wait", self.waited / (self.waited + self.worked))
+        if self.elapsed:
+            pl_module.log("train/data_wait", self.share)
 
 
 def _progress_formats() -> dict[str, Callable[[float], str]]:
