@@ -18,11 +18,10 @@ from fer_lightning.layers.video_backbones import ClipBackbone
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import autocast, median_seconds
 from fer_lightning.training.precision import fastest_precision
-from fer_lightning.training.random_batch import random_batch
+from fer_lightning.training.random_batch import batch_for
 
 FIRST = ("ceflnet", "vshnn", "context_pyramid", "ecnn_fsa", "bimodal_resnet18", "av")
 """One system of each paper: what is measured first where time is short."""
-LOG_MEL_FRAMES = 50  # whose spectrogram is long enough for the poolings of its network
 
 
 class NothingTrainedError(ValueError):
@@ -105,10 +104,7 @@ def build(system: str, size: Size, device: torch.device, clips: int | None = Non
     with device:  # hundreds of millions of random weights take seconds on a processor
         cli = FerCLI([*arguments, "--trainer.logger", "false", "--trainer.accelerator", "cpu"], run=False)
     model, data = cli.model, cli.datamodule
-    frames = data.sampler.num_clips * data.sampler.frames
-    if "log_mel" in model.inputs:
-        frames = max(frames, LOG_MEL_FRAMES)
-    batch = random_batch(model.inputs, clips or data.batch_size, frames, data.size)
+    batch = batch_for(model.inputs, data, clips or data.batch_size)
     return model.to(device).train(), batch.to(device)
 
 

@@ -135,13 +135,10 @@ def example(trained: TrainedModel, clips: int, frames: int) -> ClipBatch:
         ValueError: the model reads something of which no noise is made.
     """
     inputs = trained.model.inputs
-    faces, audio = inputs - AUDIO_INPUTS, inputs & AUDIO_INPUTS
-    batch = random_batch(faces, clips, frames, trained.size)
-    if not audio:
+    batch = random_batch(inputs, clips, frames, trained.size, spectrogram=trained.audio.size)
+    if not inputs & AUDIO_INPUTS:
         return batch
-    heard = random_batch(audio, clips, frames, trained.audio.size)
-    present = torch.ones(clips, len(MODALITIES), dtype=torch.bool)
-    return replace(batch, present=present, **{name: getattr(heard, name) for name in audio})
+    return replace(batch, present=torch.ones(clips, len(MODALITIES), dtype=torch.bool))
 
 
 def difference(written: OnnxClassifier, model: nn.Module, batch: ClipBatch) -> float:

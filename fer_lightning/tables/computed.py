@@ -14,7 +14,7 @@ from fer_lightning.tables.plan import TableRequest, row_data, row_request, row_s
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import count_parameters, multiply_adds
-from fer_lightning.training.random_batch import random_batch
+from fer_lightning.training.random_batch import batch_for
 
 Computed = dict[str, dict[str, object]]
 """Name of a row -> column -> value."""
@@ -125,8 +125,8 @@ def cost_values(request: ExperimentRequest) -> dict[str, object]:
     """
     with torch.device("meta"):
         cli = FerCLI(request.command_line(), run=False)
-    model, sampler = cli.model, cli.datamodule.sampler
+    model = cli.model
     assert isinstance(model, VideoClassifier)
-    batch = random_batch(model.inputs, 1, sampler.num_clips * sampler.frames, cli.datamodule.size)
+    batch = batch_for(model.inputs, cli.datamodule, 1)
     counted = multiply_adds(model, batch.to(torch.device("meta")))
     return {"parameters": count_parameters(model), "multiply_adds": counted}

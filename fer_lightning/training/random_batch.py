@@ -6,9 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_modules.audio.settings import AudioSettings
 from data_modules.loading.batch import ClipBatch
+from data_modules.loading.datamodule import VideoDataModule
 
 BYTES = frozenset({"face", "person", "spectrogram"})
+WINDOWS = 100
+"""Windows of log-mel energies, about as many as for three seconds: enough for the poolings of their network."""
 
 
 def random_batch(
@@ -18,6 +22,8 @@ def random_batch(
     size: int = 32,
     descriptor: int = 384,
     seed: int = 0,
+    spectrogram: int | None = None,
+    windows: int | None = None,
 ) -> ClipBatch:
     """A batch with the fields that a model reads, in which every frame is real.
 
@@ -25,9 +31,11 @@ def random_batch(
         inputs: fields of `ClipBatch`, such as a model's `inputs`.
         clips: B, all of class 0.
         frames: T.
-        size: side of crops and spectrograms, pixels.
+        size: side of crops, pixels.
         descriptor: E, length of the descriptor of the audio.
         seed: of the noise.
+        spectrogram: side of spectrograms, pixels; None for that of crops.
+        windows: of log-mel energies; None for twice as many as frames.
 
     Raises:
         ValueError: a field that is no input of models.
@@ -37,9 +45,9 @@ def random_batch(
         "face": (clips, frames, 3, size, size),
         "person": (clips, frames, 3, size, size),
         "landmarks": (clips, frames, 68, 3),
-        "spectrogram": (clips, 3, size, size),
+        "spectrogram": (clips, 3, spectrogram or size, spectrogram or size),
         "descriptor": (clips, descriptor),
-        "log_mel": (clips, 2 * frames, 80),
+        "log_mel": (clips, windows or 2 * frames, 80),
     }
     unknown = sorted(set(inputs) - shapes.keys())
     if unknown:
@@ -52,6 +60,19 @@ def random_batch(
         frame_index=torch.arange(frames).expand(clips, frames),
         **noise,
     )
+
+
+def batch_for(inputs: Collection[str], data: VideoDataModule, clips: int) -> ClipBatch:
+    """A batch of noise that has the shapes of a data module's batches.
+
+    Args:
+        inputs: those of the model.
+        data: whose sampler, sizes and audio count.
+        clips: B.
+    """
+    frames = data.sampler.num_clips * data.sampler.frames
+    audio = data.audio or AudioSettings()
+    return random_batch(inputs, clips, frames, data.size, spectrogram=audio.size, windows=max(WINDOWS, 2 * frames))
 
 
 def _noise(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -36,6 +36,7 @@ from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.training.callbacks import EpochSeed
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.loading import load_trained
+from fer_lightning.training.random_batch import batch_for
 from fer_lightning.weights import RANDOM
 
 MADE = (  # with all arguments: what is not stated would stay as the experiment's data set has it
@@ -58,9 +59,15 @@ def on_any_data(system: str) -> str:
 
 @pytest.mark.parametrize("system", MODELS)
 def test_every_system_can_be_made_at_the_papers_size(system):
-    with torch.device("meta"):  # numbers without memory: some systems have hundreds of millions
+    meta = torch.device("meta")  # numbers without memory: some systems have hundreds of millions
+    with meta:
         cli = FerCLI(ExperimentRequest(on_any_data(system), size="paper").command_line(), run=False)
     check_made(cli)
+    inputs = cli.model.inputs
+    if cli.model.optimizer is not None and {"spectrogram", "log_mel"} & inputs:  # pictures of two sizes
+        with torch.no_grad():
+            logits = cli.model.eval()(batch_for(inputs, cli.datamodule, 1).to(meta)).logits
+        assert logits.shape == (1, len(cli.model.class_names))
 
 
 def check_made(cli: FerCLI) -> None:
