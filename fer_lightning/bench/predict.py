@@ -20,10 +20,14 @@ from fer_lightning.predict.request import PredictionRequest
 WIDTH, HEIGHT, FPS = 640, 360, 25
 
 
-def frames_of_people(seconds: int) -> NDArray[np.uint8]:
-    """Returns frames (T, H, W, 3) of rendered persons, each 256² pixels, one after another in the middle of grey."""
-    people = [render_clip(ClipSettings("lab", n, SEVEN[n % len(SEVEN)])).frames for n in range(seconds)]
-    faces = np.concatenate(people)[: seconds * FPS]  # each lasts at least about a second
+def frames_of_a_person(seconds: int) -> NDArray[np.uint8]:
+    """Returns frames (T, H, W, 3) of a rendered person of 256² pixels in the middle of grey, who is seen without a cut.
+
+    A clip is played forth and back.
+    """
+    clip = render_clip(ClipSettings("lab", 0, SEVEN[0])).frames
+    there_and_back = np.concatenate([clip, clip[::-1]])
+    faces = there_and_back[np.arange(seconds * FPS) % len(there_and_back)]
     frames = np.full((len(faces), HEIGHT, WIDTH, 3), 96, np.uint8)
     top, left = (HEIGHT - faces.shape[1]) // 2, (WIDTH - faces.shape[2]) // 2
     frames[:, top : top + faces.shape[1], left : left + faces.shape[2]] = faces
@@ -31,8 +35,8 @@ def frames_of_people(seconds: int) -> NDArray[np.uint8]:
 
 
 def write_long_video(path: Path, seconds: int) -> None:
-    """Writes a video of `frames_of_people`."""
-    write_video(path, frames_of_people(seconds), None)
+    """Writes a video of `frames_of_a_person`."""
+    write_video(path, frames_of_a_person(seconds), None)
 
 
 def write_untrained(path: Path) -> None:
@@ -46,7 +50,7 @@ def write_untrained(path: Path) -> None:
 
 def run(quick: bool = False) -> None:
     """Prints the speed relative to real time with and without the annotated video, start-up excluded."""
-    from fer_lightning.predict.run import predict  # it needs a decoder, and `frames_of_people` does not
+    from fer_lightning.predict.run import predict  # it needs a decoder, and `frames_of_a_person` does not
 
     seconds = 2 if quick else 30
     with tempfile.TemporaryDirectory() as name:
