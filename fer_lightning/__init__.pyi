@@ -50,6 +50,7 @@ from .predict.recogniser import Recogniser as Recogniser
 from .predict.recognition import Recognition as Recognition
 from .predict.request import RecognitionOptions as RecognitionOptions
 from .predict.timeline import Window as Window
+from .training.averaged_weights import AveragedWeights as AveragedWeights
 from .training.classifier import VideoClassifier as VideoClassifier
 from .training.curves import CurvesLogger as CurvesLogger
 from .training.loading import load as load
