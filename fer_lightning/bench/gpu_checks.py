@@ -48,6 +48,7 @@ class PartResult:
         seconds: that it took.
         error: why it is not done; empty if it is.
         rows: what it measured.
+        commit: of the code that ran.
     """
 
     name: str
@@ -55,10 +56,13 @@ class PartResult:
     seconds: float = 0.0
     error: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
+    commit: str | None = field(default_factory=commit)
 
 
 def run(parts: Sequence[str], device: str, small: bool, seconds: float, out: Path | None) -> int:
-    """Runs the checks, prints each part's result, and writes the file anew after each.
+    """Runs the checks, prints each part's result, and writes the file after each.
+
+    Parts of earlier runs on the same device, with the same versions and size, stay in the file until they run again.
 
     Args:
         parts: their names, in the order in which they run.
@@ -71,22 +75,27 @@ def run(parts: Sequence[str], device: str, small: bool, seconds: float, out: Pat
         The exit status: 1 if any part failed or took too long.
     """
     place, path, start = select_device(device), out or results_file(), time.monotonic()
-    results = list[PartResult]()
+    head = {"format": FORMAT, "device": describe(place), "size": "small" if small else "paper"}
+    kept, results = earlier_parts(path, head), list[PartResult]()
     for part in parts:
         command = [sys.executable, "-m", "fer_lightning", "bench", "gpu", "--parts", part, "--device", place.type]
         left = seconds - (time.monotonic() - start)
         results.append(run_part(part, [*command, *(["--small"] if small else [])], left, BUDGETS[part]))
         _print(results[-1])
-        content = {
-            "format": FORMAT,
-            "device": describe(place),
-            "size": "small" if small else "paper",
-            "seconds": time.monotonic() - start,
-            "parts": [asdict(each) for each in results],
-        }
+        found = kept | {each.name: asdict(each) for each in results}
+        content = head | {"parts": [found[name] for name in BUDGETS if name in found]}
         atomic_write(path, json.dumps(content, indent=1).encode())
     print(f"{path}: {sum(each.status == 'done' for each in results)} of {len(parts)} parts are done")
     return int(any(each.status in ("failed", "stopped") for each in results))
+
+
+def earlier_parts(path: Path, head: Mapping[str, object]) -> dict[str, Any]:
+    """Returns the parts in a file by their names; none if there is no file, or its other content is not `head`."""
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_bytes())
+    parts = content.pop("parts", [])
+    return {part["name"]: part for part in parts} if content == head else {}
 
 
 def run_part(name: str, command: Sequence[str], left: float, budget: float) -> PartResult:
@@ -141,7 +150,6 @@ def describe(device: torch.device) -> Mapping[str, object]:
         "mebibytes": torch.cuda.get_device_properties(device).total_memory // 2**20 if on_gpu else None,
         "versions": {
             "fer_lightning": __version__,
-            "commit": commit(),
             "python": platform.python_version(),
             **{package: version(package) for package in PACKAGES},
             "cuda": torch.version.cuda if on_gpu else None,

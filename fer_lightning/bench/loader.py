@@ -19,7 +19,7 @@ from data_modules.loading.transforms import ClipAugmentation
 from data_modules.manifest import VideoRecord
 from data_modules.sampling import SubvideoSampler
 from data_modules.store.clip_store import ClipStore
-from fer_lightning.bench.two_epochs import train_two_epochs
+from fer_lightning.bench.two_epochs import RepeatedClips, train_two_epochs
 from fer_lightning.experiments.system import Size
 from fer_lightning.training.callbacks import DataWait
 
@@ -101,10 +101,19 @@ def _load_plainly(folder: Path, seed: int) -> Tensor:
 
 
 def waiting_share(
-    experiment: str, workers: int, steps: int, size: Size | None = None, arguments: Sequence[str] = ()
+    experiment: str, workers: int, steps: int, size: Size | None = None, arguments: Sequence[str] = (), times: int = 1
 ) -> float:
-    """Returns the share of an epoch's steps, see `train_two_epochs`, on random weights."""
+    """Returns the share of an epoch's steps, see `train_two_epochs`, on random weights.
+
+    Args:
+        experiment: its name.
+        workers: processes that load.
+        steps: at most, of an epoch.
+        size: `small` or `paper`; None for the experiment's own.
+        arguments: further ones.
+        times: that each clip stands in an epoch.
+    """
     own = ("--data.num_workers", str(workers), "--model.init_args.backbone.init_args.weights", "random")
-    cli = train_two_epochs(experiment, size, (*arguments, *own), steps)
+    cli = train_two_epochs(experiment, size, (*arguments, *own), steps, [RepeatedClips(times)])
     (wait,) = (callback for callback in cli.trainer_defaults["callbacks"] if isinstance(callback, DataWait))
     return wait.share

@@ -5,9 +5,27 @@ from collections.abc import Sequence
 
 import pytorch_lightning as L
 
+from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.system import Size
+
+
+class RepeatedClips(L.Callback):
+    """Repeats the training clips, so that a few make an epoch that is long enough to measure.
+
+    Args:
+        times: that each clip is there.
+    """
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Repeats the clips, which the data module has found by now."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, VideoDataModule)
+        data.clips += [clip for clip in data.clips if clip.record.split == "train"] * (self.times - 1)
 
 
 def train_two_epochs(

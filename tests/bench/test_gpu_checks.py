@@ -15,6 +15,7 @@ from fer_lightning.bench.gpu_checks import BUDGETS, run_part
 from fer_lightning.bench.gpu_parts import PARTS as FUNCTIONS
 from fer_lightning.cli.bench import PARTS
 from fer_lightning.cli.main import main
+from fer_lightning.runs.folder import commit
 from fer_lightning.tables.gpu_table import EMPTY, results_file
 from fer_lightning.tables.readme import current_text
 
@@ -79,6 +80,14 @@ def test_one_part_after_another_goes_into_the_file_and_the_next_runs_whatever_co
     assert content["device"]["versions"]["torch"]
     assert asked[0][1][-5:] == ["--parts", "steps", "--device", "cpu", "--small"]
     assert asked[0][2] == 200
+    assert main(["bench", "gpu", "--device", "cpu", "--small", "--parts", "tests", "steps"]) == 1
+    content = json.loads(results_file().read_bytes())
+    states = {each["name"]: each["status"] for each in content["parts"]}
+    assert states == {"steps": "failed", "tests": "done", "ceflnet": "done"}, "in their order, each with its commit"
+    assert all(each["commit"] == commit() for each in content["parts"])
+    assert main(["bench", "gpu", "--device", "cpu", "--parts", "ceflnet"]) == 0
+    content = json.loads(results_file().read_bytes())
+    assert [each["name"] for each in content["parts"]] == ["ceflnet"], "those of small size are not kept"
 
 
 STEP = {"system": "ceflnet", "variant": "default", "precision": "bf16-mixed", "clips": 8, "frames": 35}
