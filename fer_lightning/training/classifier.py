@@ -1,6 +1,7 @@
 """VideoClassifier, the base class of all systems: steps, loss, metrics and optimiser."""
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,6 +96,13 @@ class VideoClassifier(L.LightningModule):
         """The trainer's data module; None if its data come from somewhere else."""
         data = getattr(self.trainer, "datamodule", None)
         return data if isinstance(data, VideoDataModule) else None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copies the weights and all else but what makes optimisers and schedules, which hold the command line."""
+        memo |= {id(make): make for make in (self.optimizer, self.scheduler)}
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        copied.__dict__.update(deepcopy(self.__getstate__(), memo))
+        return copied
 
     def setup(self, stage: str) -> None:
         """Checks that the data module loads what the model reads, and how it selects the epoch.

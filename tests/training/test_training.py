@@ -567,3 +567,14 @@ def test_the_best_score_survives_the_runs_move():
     assert best.best_k_models == {"/here/checkpoints/best.ckpt": torch.tensor(0.9)}
     assert best.best_model_path == best.kth_best_model_path == "/here/checkpoints/best.ckpt"
     assert best.kth_value == 0.9
+
+
+def test_a_configuration_can_ask_for_averaged_weights(shared, monkeypatch, no_report):
+    monkeypatch.setenv("FER_DATA", str(shared / "data"))
+    average = '[{"class_path": "fer_lightning.AveragedWeights", "init_args": {"decay": 0.9}}]'
+    assert main(experiment("--trainer.callbacks", average, "--name", "averaged", "--trainer.max_epochs", "1")) == 0
+    content = checkpoint(own_run("ceflnet_dfew.averaged").checkpoints / "best.ckpt")
+    weights, last = content["state_dict"], content["current_model_state"]
+    assert weights.keys() == last.keys()
+    assert any(not torch.equal(weights[name], last[name]) for name in weights)
+    assert read_rows(own_run("ceflnet_dfew.averaged").path)[-1]["test/war"]
