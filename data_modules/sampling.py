@@ -309,4 +309,5 @@ class MiddleFrameSampler(FrameSampler):
 
     def __call__(self, num_frames: int, generator: Generator | None) -> Tensor:
         """Return (1,) int64: the number of the middle frame."""
-        return segment_indices(num_frames, 1)
+        _check_count(num_frames)
+        return torch.tensor([num_frames // 2])

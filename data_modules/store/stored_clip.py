@@ -76,7 +76,13 @@ class StoredClip:
     @cached_property
     def crop_size(self) -> int:
         """Side of the crops in pixels."""
-        return int(self.crops([0]).shape[1])
+        return len(self._first_face)
+
+    @cached_property
+    def _first_face(self) -> NDArray[np.uint8]:
+        """The first crop of the face, (S, S, 3), which tells the side: the only one where a clip is a still image."""
+        first: NDArray[np.uint8] = self.crops([0])[0]
+        return first
 
     @cached_property
     def other_frames(self) -> NDArray[np.int64]:
@@ -145,8 +151,14 @@ class StoredClip:
                 f"clip {self.summary.clip_id!r} has no crops of the {what}; prepare the data set with "
                 f"another value of `faces.{what}`"
             )
-        unique, inverse = np.unique(positions, return_inverse=True)
         divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
+        if what == "face" and size is not None and divisor == 1 and not positions.any():
+            crops = np.broadcast_to(self._first_face, (len(positions), *self._first_face.shape))
+            if out is None:
+                return crops.copy()
+            out[:] = crops
+            return out
+        unique, inverse = np.unique(positions, return_inverse=True)
         flags = cv2.IMREAD_COLOR_RGB | REDUCED_FLAGS[divisor]
         with reading(self.path):
             ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
