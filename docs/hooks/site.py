@@ -15,7 +15,7 @@ from papers import paper_pages
 from fer_lightning.predict.data_dictionary import COLUMNS, INTRODUCTION
 from fer_lightning.predict.recipes import recipes
 from fer_lightning.tables.scaling_page import PAPERS as PAPER_MODELS
-from fer_lightning.tables.scaling_page import measured_table, papers_table
+from fer_lightning.tables.scaling_page import gpu_steps_table, measured_table, papers_table
 
 PAPERS = "Papers"
 """The part of the navigation that gets a page for each paper."""
@@ -45,6 +45,7 @@ PARTS = {
     "commands": commands_page,
     "columns": columns,
     "measured_scaling": measured_table,
+    "gpu_scaling": lambda: gpu_steps_table(PAPER_MODELS),
     "paper_scaling": lambda: papers_table(PAPER_MODELS),
 }
 

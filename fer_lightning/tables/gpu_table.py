@@ -9,12 +9,27 @@ from fer_lightning.tables.results import results_root
 
 FORMAT = "fer_lightning gpu checks 1"
 EMPTY = "empty: `make check-gpu` has not run on a GPU yet"
-HEADS = ("training step at paper size", "clips x frames", "ms", "clips a second", "GPU memory", "times its networks")
+HEADS = ("clips x frames", "ms", "clips a second", "GPU memory", "times its networks")
 
 
 def results_file() -> Path:
     """Returns the path of the file that the table is made from."""
     return results_root() / "gpu_checks.json"
+
+
+def read_checks() -> dict[str, Any]:
+    """Returns what the file has, or a device of the type `none` and no parts if there is no file.
+
+    Raises:
+        ValueError: the file has another format.
+    """
+    path = results_file()
+    content: dict[str, Any] = {"format": FORMAT, "device": {"type": "none"}, "parts": []}
+    if path.is_file():
+        content = json.loads(path.read_bytes())
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path} has the format {content.get('format')!r}; expected {FORMAT!r}: make it anew")
+    return content
 
 
 def gpu_table() -> str:
@@ -23,12 +38,7 @@ def gpu_table() -> str:
     Raises:
         ValueError: the file has another format.
     """
-    path = results_file()
-    content: dict[str, Any] = {"format": FORMAT, "device": {"type": "none"}}
-    if path.is_file():
-        content = json.loads(path.read_bytes())
-    if content.get("format") != FORMAT:
-        raise ValueError(f"{path} has the format {content.get('format')!r}; expected {FORMAT!r}: make it anew")
+    content = read_checks()
     if content["device"]["type"] != "cuda":
         return f"| what `make check-gpu` measures | on a GPU |\n|---|---|\n| each part | {EMPTY} |\n"
     device = content["device"]
@@ -36,9 +46,11 @@ def gpu_table() -> str:
     lines = [
         f"{device['name']}, {device['mebibytes'] / 1024:.0f} GiB; PyTorch {versions['torch']}, CUDA {versions['cuda']}",
         "",
-        "| " + " | ".join(HEADS) + " |",
-        "|---|---:|---:|---:|---:|---:|",
-        *(_step_line(row) for row in _rows(content, "steps")),
+        *_head("training step at paper size"),
+        *(_step_line(f"`{row['system']}`", row) for row in rows_of(content, "steps")),
+        "",
+        *_head("CEFLNet's step with another setting"),
+        *(_step_line(row["variant"], row) for row in rows_of(content, "variants")),
         "",
         "| part | seconds | state |",
         "|---|---:|---|",
@@ -47,14 +59,18 @@ def gpu_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(content: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+def rows_of(content: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """Iterates over the rows of a part."""
     for part in content["parts"]:
         if part["name"] == name:
             yield from part["rows"]
 
 
-def _step_line(row: dict[str, Any]) -> str:
-    name = f"`{row['system']}`"
+def _head(title: str) -> tuple[str, str]:
+    return f"| {' | '.join((title, *HEADS))} |", f"|---|{'---:|' * len(HEADS)}"
+
+
+def _step_line(name: str, row: dict[str, Any]) -> str:
     if "error" in row:
         return f"| {name} | {_cell(row['error'])} | | | | |"
     share = "" if row["share"] is None else f"{row['share']:.2f}"

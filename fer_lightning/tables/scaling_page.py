@@ -6,6 +6,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from fer_lightning.tables.gpu_table import EMPTY as NO_GPU
+from fer_lightning.tables.gpu_table import read_checks, rows_of
 from fer_lightning.tables.results import results_root
 from fer_lightning.tables.run_time import TRAINING, Machine, Training, efficiency, fitted, run_of, step_of
 
@@ -81,6 +83,34 @@ def measured_table(path: Path | None = None) -> str:
         "",
         f"Measured by `fer bench scaling` with `{content['experiment']}` at {content['size']}², on {hardware}.",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def gpu_steps_table(models: tuple[PaperModel, ...], machine: Machine = ASSUMED) -> str:
+    """Returns each model's step on one GPU as it was measured, beside that on one device of a machine, as Markdown.
+
+    Args:
+        models: of the papers.
+        machine: whose figures are assumed.
+
+    Raises:
+        ValueError: the file of the GPU's measurements has another format.
+    """
+    content = read_checks()
+    if content["device"]["type"] != "cuda":
+        return f"{NO_GPU.capitalize()}.\n"
+    rows = {row["system"]: row for row in rows_of(content, "steps") if "error" not in row}
+    lines = [
+        f"| system | batch | ms on {content['device']['name']} | ms as assumed | multiply-adds a second as measured |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for model in models:
+        row, training = rows.get(model.system), model.training
+        if row is None or (row["clips"], row["frames"]) != (training.batch, training.frames):
+            continue
+        found, assumed = row["milliseconds"], 1000 * step_of(training, machine, 1).computing
+        tera = TRAINING * training.multiply_adds * training.batch / found * 1e-9
+        lines.append(f"| `{model.system}` | {training.batch} | {found:.0f} | {assumed:.0f} | {tera:.0f}e12 |")
     return "\n".join(lines) + "\n"
 
 

@@ -105,6 +105,7 @@ def test_the_readme_says_what_was_measured_on_which_gpu_or_that_nothing_was():
             "error": "",
             "rows": [STEP, {"system": "av", "error": "OOM"}],
         },
+        {"name": "variants", "status": "done", "seconds": 9.0, "error": "", "rows": [STEP | {"variant": "fp32"}]},
         {"name": "loader", "status": "not run", "seconds": 0.0, "error": "3 s were left", "rows": []},
         {"name": "tests", "status": "failed", "seconds": 9.0, "error": "x\n1 of 2 tests failed", "rows": []},
     ]
@@ -116,6 +117,7 @@ def test_the_readme_says_what_was_measured_on_which_gpu_or_that_nothing_was():
     assert text.startswith("Before\n<!-- gpu -->\nA Card, 80 GiB; PyTorch 2.11.0, CUDA 13.0\n")
     assert "| `ceflnet`, bf16-mixed | 8 x 35 | 50.0 | 160 | 2.0 GiB | 1.13 |" in text
     assert "| `av` | OOM |" in text
+    assert "| fp32, bf16-mixed | 8 x 35 | 50.0 | 160 | 2.0 GiB | 1.13 |" in text
     assert "| loader | 0 | not run: 3 s were left |" in text
     assert "| tests | 9 | failed: 1 of 2 tests failed |" in text
     assert text.endswith("<!-- end -->\nafter\n")

@@ -5,8 +5,17 @@ import json
 import pytest
 
 from fer_lightning.bench.system_step import build
+from fer_lightning.tables.gpu_table import FORMAT as GPU
+from fer_lightning.tables.gpu_table import results_file
 from fer_lightning.tables.run_time import Machine, Training
-from fer_lightning.tables.scaling_page import FORMAT, PAPERS, PaperModel, measured_table, papers_table
+from fer_lightning.tables.scaling_page import (
+    FORMAT,
+    PAPERS,
+    PaperModel,
+    gpu_steps_table,
+    measured_table,
+    papers_table,
+)
 from fer_lightning.training.cost import count_parameters
 
 
@@ -63,3 +72,20 @@ def test_the_papers_models_have_the_size_that_is_stated(model):
     trained = sum(weight.numel() for weight in built.parameters() if weight.requires_grad)
     assert (count_parameters(built), trained) == (model.training.parameters, model.training.trained)
     assert batch.mask.shape[1] == model.training.frames
+
+
+def test_a_step_on_a_gpu_stands_beside_the_assumed_one(tmp_path):
+    machine = Machine(speed=1e12, frames=1e9, link=1e9, network=1e9, disk=1e9)
+    made = PaperModel("made", Training(1e10, 10, 10, 16, 8, 800, 0, 1))  # 0.24 s by the model
+    assert gpu_steps_table((made,), machine).startswith("Empty: `make check-gpu`")
+    row = {"system": "made", "clips": 8, "frames": 16, "milliseconds": 120.0}
+    rows = [row, {"system": "other", "error": "out of memory"}]
+    content = {"format": GPU, "device": {"type": "cuda", "name": "A Card"}, "parts": [{"name": "steps", "rows": rows}]}
+    results_file().parent.mkdir(parents=True)
+    results_file().write_text(json.dumps(content))
+    heads, _, line = cells(gpu_steps_table((made, PAPERS[0]), machine))
+    assert heads[2] == "ms on A Card"
+    assert line == ["`made`", "8", "120", "240", "2e12"]
+    row["clips"] = 4  # of another batch than the model's
+    results_file().write_text(json.dumps(content))
+    assert len(cells(gpu_steps_table((made,), machine))) == 2
