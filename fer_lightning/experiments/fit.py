@@ -221,6 +221,8 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
     parts = (trainer.world_size, trainer.accumulate_grad_batches)
     if note := statistics_note(model, data.step_batch_size, *parts, synchronized):
         print_on_rank_zero(note)
+    if cli.own_config.experiment.compile:
+        model.compile()
     chosen = run.checkpoints / (LAST if data.selection == "last" else BEST)
     try:
         if not was_stopped_early(checkpoint):

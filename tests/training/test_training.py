@@ -578,3 +578,25 @@ def test_a_configuration_can_ask_for_averaged_weights(shared, monkeypatch, no_re
     assert weights.keys() == last.keys()
     assert any(not torch.equal(weights[name], last[name]) for name in weights)
     assert read_rows(own_run("ceflnet_dfew.averaged").path)[-1]["test/war"]
+
+
+def test_a_model_can_be_compiled(shared, monkeypatch, no_report, steps):
+    """By torch's compiler that runs the graphs as they are, which needs no other."""
+    monkeypatch.setenv("FER_DATA", str(shared / "data"))
+    compiled, graphs = torch.nn.Module.compile, []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend=backend))
+    assert main(experiment("--experiment.compile", "true", "--name", "compiled", "--trainer.max_epochs", "1")) == 0
+    assert graphs
+    assert steps
+    run = own_run("ceflnet_dfew.compiled")
+    found, plain = (table_epochs(read_rows(path), "train/loss")[0] for path in (run.path, finished(shared)))
+    assert found == pytest.approx(plain, abs=1e-4)
+    weights, others = (
+        checkpoint(path / "checkpoints" / "best.ckpt")["state_dict"] for path in (run.path, finished(shared))
+    )
+    assert weights.keys() == others.keys()
