@@ -19,7 +19,7 @@ from fer_lightning.cli.main import main
 ROOT = Path(__file__).parents[1]
 TUTORIALS = ROOT / "docs" / "tutorials"
 BLOCK = re.compile(r"^```(?P<kind>\w+)(?: title=\"(?P<file>[^\"]+)\")?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-RUN, SHOWN = ("bash", "python"), ("r", "yaml")
+RUN, SHOWN = ("bash", "python"), ("r", "yaml", "text")  # text: other programs, such as docker
 
 
 @dataclass(frozen=True)
