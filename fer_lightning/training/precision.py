@@ -25,6 +25,7 @@ def quiet_lightning() -> None:
     warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", ".*does not have many workers which may be a bottleneck")
+    warnings.filterwarnings("ignore", "It is recommended to use `self.log")  # metrics count all processes already
     warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # frozen modules
     warnings.filterwarnings(
         "ignore", "Total length of `list` across ranks is zero"
