@@ -151,20 +151,16 @@ class StoredClip:
                 f"clip {self.summary.clip_id!r} has no crops of the {what}; prepare the data set with "
                 f"another value of `faces.{what}`"
             )
-        divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
-        if what == "face" and size is not None and divisor == 1 and not positions.any():
-            crops = np.broadcast_to(self._first_face, (len(positions), *self._first_face.shape))
-            if out is None:
-                return crops.copy()
-            out[:] = crops
-            return out
         unique, inverse = np.unique(positions, return_inverse=True)
+        divisor = 1 if size is None else next(d for d in (8, 4, 2, 1) if self.crop_size // d >= size or d == 1)
         flags = cv2.IMREAD_COLOR_RGB | REDUCED_FLAGS[divisor]
         with reading(self.path):
             ends, data = self._file.get_tensor(f"{what}_end"), self._file.get_slice(what)
             starts = np.concatenate(([0], ends[:-1]))
             for number, position in enumerate(unique):
-                image = cv2.imdecode(data[int(starts[position]) : int(ends[position])], flags)
+                is_known = position == 0 and what == "face" and size is not None and divisor == 1  # as its side was
+                part = slice(int(starts[position]), int(ends[position]))
+                image = self._first_face if is_known else cv2.imdecode(data[part], flags)
                 if image is None:
                     raise ValueError(f"a crop of the {what} cannot be decoded")
                 if out is None:
