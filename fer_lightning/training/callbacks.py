@@ -197,7 +197,7 @@ class DataWait(Callback):
 
     def __init__(self) -> None:
         self.waited = self.elapsed = 0.0
-        self.begin: tuple[float, float] | None = None  # clock, and seconds that the loader had waited
+        self.begin: tuple[float, float] | None = None  # the clock after the first batch, and what the loader had waited
 
     @property
     def share(self) -> float:
@@ -209,21 +209,17 @@ class DataWait(Callback):
         self.waited = self.elapsed = 0.0
         self.begin = None
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Starts the clocks with the first batch."""
-        if self.begin is None and isinstance(trainer.train_dataloader, ClipLoader):
-            self.begin = time.perf_counter(), trainer.train_dataloader.waited
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Reads the clocks after a step."""
-        if self.begin is not None:
-            begin, waited = self.begin
-            assert isinstance(trainer.train_dataloader, ClipLoader)
-            self.elapsed, self.waited = time.perf_counter() - begin, trainer.train_dataloader.waited - waited
+        """Reads the clocks after each step; those of the first are the beginning."""
+        loader = trainer.train_dataloader
+        if not isinstance(loader, ClipLoader):
+            return
+        now, waited = time.perf_counter(), loader.waited
+        if self.begin is None:
+            self.begin = now, waited
+        self.elapsed, self.waited = now - self.begin[0], waited - self.begin[1]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs the epoch's fraction."""

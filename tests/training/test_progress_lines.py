@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from data_modules.loading.clip_dataset import ClipDataset
 from fer_lightning.training.callbacks import DataWait, ProgressLines
 from tests.small_runs import made_data
 from tests.training.test_classifier import FixedLogits, trainer
@@ -48,6 +51,25 @@ class Slow(FixedLogits):
     def training_step(self, batch, batch_idx):
         self.clock.now += 600
         return super().training_step(batch, batch_idx)
+
+
+def test_the_share_of_waiting_is_the_loaders_and_that_of_the_first_batch_is_not_counted(monkeypatch):
+    """By hand: a batch takes half an hour to load and ten minutes to train on, and nothing else takes time."""
+    clock, wait, load = Clock(), DataWait(), ClipDataset.load
+
+    def slowly(data, items):
+        clock.now += 1800
+        return load(data, items)
+
+    for module in ("fer_lightning.training.callbacks", "data_modules.loading.clip_loader"):
+        monkeypatch.setattr(f"{module}.time", clock)
+    monkeypatch.setattr(ClipDataset, "__getitems__", slowly)
+    run = trainer(use_distributed_sampler=False, epochs=2, callbacks=[wait])
+    run.fit(Slow(clock), made_data())
+    steps = run.num_training_batches
+    assert steps >= 2
+    assert (wait.waited, wait.elapsed) == (1800 * (steps - 1), 2400 * (steps - 1))
+    assert run.callback_metrics["train/data_wait"] == pytest.approx(0.75)
 
 
 def test_long_epochs_have_lines_within_them_with_the_time_left(monkeypatch, capsys):
