@@ -83,7 +83,8 @@ def ceflnet(device: torch.device, size: Size, write: Write) -> None:
 
 def loader(device: torch.device, size: Size, write: Write) -> None:
     """The share of a training step for which CEFLNet waits for its data, by the number of workers."""
-    count, number, times = usable_processors(), *((2, 1) if size == "small" else (48, 10))
+    count = usable_processors()
+    number, times = (2, 1) if size == "small" else (48, 10)
     people = ("--data.dataset.init_args.subjects", str(SUBJECTS))
     for workers in (0,) if size == "small" else sorted({2, count // 2, count} - {0}):
         share = waiting_share("ceflnet_synthetic", workers, number, size, (*people, *_on(device)), times)

@@ -64,7 +64,7 @@ def test_every_system_can_be_made_at_the_papers_size(system):
         cli = FerCLI(ExperimentRequest(on_any_data(system), size="paper").command_line(), run=False)
     check_made(cli)
     inputs = cli.model.inputs
-    if cli.model.optimizer is not None and {"spectrogram", "log_mel"} & inputs:  # pictures of two sizes
+    if cli.model.optimizer is not None and {"spectrogram", "log_mel"} & inputs:  # whose sizes are not those of crops
         with torch.no_grad():
             logits = cli.model.eval()(batch_for(inputs, cli.datamodule, 1).to(meta)).logits
         assert logits.shape == (1, len(cli.model.class_names))
