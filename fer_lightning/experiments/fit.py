@@ -36,6 +36,7 @@ from fer_lightning.paths import RUN
 from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.batch_norm import statistics_note
+from fer_lightning.training.callbacks import TrainingTime
 from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, add_calibration, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
@@ -233,7 +234,7 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         stop = exit.__context__
         raise (stop if isinstance(stop, KeyboardInterrupt) else KeyboardInterrupt) from None
     if trainer.is_global_zero:
-        write_results(cli, request, chosen, time.perf_counter() - start)
+        write_results(cli, request, chosen, TrainingTime.seconds_in(checkpoint) + time.perf_counter() - start)
 
 
 def used_runs(config: dict[str, Any]) -> dict[str, RunFolder]:
@@ -300,7 +301,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
         cli: the trained model with its data and trainer.
         request: the experiment that was trained.
         chosen: the checkpoint of the epoch that was evaluated.
-        seconds: how long training and evaluation took in this session.
+        seconds: how long training and evaluation took, in all sessions.
     """
     run, model, data, trainer = request.run, cli.model, cli.datamodule, cli.trainer
     cost = measure_cost(model, data, str(trainer.precision))

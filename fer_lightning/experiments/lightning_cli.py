@@ -28,6 +28,7 @@ from fer_lightning.training.callbacks import (
     PredictionWriter,
     ProgressLines,
     StopWhereDiverged,
+    TrainingTime,
 )
 from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
@@ -182,6 +183,7 @@ class FerCLI(LightningCLI):
         own: list[Callback] = [
             FeatureCaching(),
             DataWait(),
+            TrainingTime(),
             PredictionWriter(),
             WatchedEpochs(),
             EpochSeed(config.data.seed),

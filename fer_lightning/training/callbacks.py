@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytorch_lightning as L
 import torch
 import torch.distributed
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, Timer
 from torch import Tensor
 
 from data_modules.loading.batch import ClipBatch
@@ -77,6 +77,20 @@ def gather_objects(own: Gathered) -> list[Gathered]:
     gathered = [own] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(gathered, own)
     return gathered
+
+
+class TrainingTime(Timer):
+    """Keeps in each checkpoint how long its training has taken, in all sessions; a `Timer` may limit it beside."""
+
+    def __init__(self) -> None:
+        """Creates the callback."""
+        super().__init__(verbose=False)
+
+    @classmethod
+    def seconds_in(cls, checkpoint: Mapping[str, Any]) -> float:
+        """Returns how long the training of a checkpoint had taken; 0 if it does not say so."""
+        state = checkpoint.get("callbacks", {}).get(cls().state_key, {})
+        return float(state.get("time_elapsed", {}).get("train", 0.0))
 
 
 class EpochSeed(Callback):

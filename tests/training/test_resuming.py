@@ -149,6 +149,22 @@ def test_the_previous_checkpoint_stays_until_a_run_finishes(monkeypatch):
     assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
+def test_a_run_took_as_long_as_all_of_its_sessions(monkeypatch):
+    command = [*COMMAND, "--trainer.max_time", "01:00:00:00"]  # for which Lightning adds a timer of its own
+    killed(monkeypatch, command)
+    last = own_run().checkpoints / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    times = checkpoint["callbacks"]["TrainingTime"]["time_elapsed"]
+    assert 0 < times["train"] < 120
+    times["train"] = 5000.0
+    torch.save(checkpoint, last)
+    assert main(command) == 0
+    assert 5000 < own_run().read_info().seconds < 5120
+    own_run().report.unlink()
+    assert main(command) == 0, "evaluated again, which is no training"
+    assert 5000 < own_run().read_info().seconds < 5120
+
+
 def test_a_kill_right_after_a_checkpoint_loses_no_curves(monkeypatch, unbroken):
     killed(monkeypatch)
     assert table_epochs(read_rows(own_run().path), "train/loss").keys() == {0, 1}
