@@ -79,7 +79,7 @@ class RunInfo:
     batch_size: int | None = None
     device: str = ""
     precision: str = ""
-    seconds: float = 0.0  # of training and evaluation
+    seconds: float = 0.0  # of training and evaluation; 0 if they are not known
     faces: str = ""  # in what they differ from those of the system's paper, a sentence
     exclusive_in: str = ""  # what the inner split and training do not share, see `VideoDataset.exclusive_in`
     classes_from_stills: tuple[str, ...] = ()  # see `VideoDataset.classes_from_stills`

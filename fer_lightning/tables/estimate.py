@@ -103,10 +103,12 @@ class Durations:
     def __init__(self) -> None:
         """Reads the finished runs of all experiments, the results that rows have left, and the file of costs.
 
+        Runs that do not say how long they took are passed over.
+
         Raises:
             ValueError: a run's facts, a row's results or the costs are damaged.
         """
-        self._past = [*_finished(), *_kept()]
+        self._past = [past for past in (*_finished(), *_kept()) if past.seconds]
         self._costs = read_costs()
         self._clips_of = cache(clips_of)
 

@@ -41,7 +41,7 @@ class RunResult:
         multiply_adds: of a forward pass for one clip; None if not counted.
         ms_per_clip: of a forward pass; None if not measured.
         selection: how the epoch was chosen.
-        seconds: of training and evaluation.
+        seconds: of training and evaluation; 0 if they are not known.
         device: on which it was trained.
         commit: of the code.
         class_names: of the data set.

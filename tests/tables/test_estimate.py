@@ -73,6 +73,8 @@ def test_results_that_were_kept_say_how_long_their_runs_took(trained, tmp_path, 
     said = plan_of(capsys, str(tmp_path / "other.yaml"))
     assert "1 run missing, about 5.0 h on one device" in said
     assert "The time of 1 run is that of kept results of the same row." in said
+    path.write_text(path.read_text().replace('"seconds": 18000.0', '"seconds": 0.0'))
+    assert "1 run missing, time unknown on one device" in plan_of(capsys, str(tmp_path / "other.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -256,9 +256,12 @@ def test_a_dry_run_trains_nothing_and_says_what_it_would(table, trained, capsys)
     assert not trained
     assert "mine.yaml: 4 runs missing, time unknown on one device" in said.replace("\n", "")
     assert "constant" in said
-    finish(plan(TableRequest(table))[2].requests[0], 1.0)
+    finished = plan(TableRequest(table))[2].requests[0]
+    finish(finished, 1.0)
+    facts = finished.run.path / "run.json"
+    facts.write_text(facts.read_text().replace('"seconds": 0.0', '"seconds": 7200.0'))
     assert main(["reproduce", table, "--seeds", "0", "1", "--dry-run"]) == 0
-    assert "3 runs missing, about 0.0 h, 2 of unknown length on one device" in capsys.readouterr().out.replace("\n", "")
+    assert "3 runs missing, about 6.0 h, 2 of unknown length on one device" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_the_time_of_a_row_may_be_that_of_its_results(table, trained, tmp_path, capsys):
