@@ -95,12 +95,23 @@ def installed_experiments() -> Path | None:
 
 def system_names() -> list[str]:
     """Lists the systems, in alphabetical order."""
-    return sorted(path.stem for path in (experiments_folder() / "systems").glob("*.yaml"))
+    return yaml_names(experiments_folder() / "systems")
 
 
 def data_names() -> list[str]:
     """Lists the data sets, in alphabetical order."""
-    return sorted(path.stem for path in (experiments_folder() / "data").glob("*.yaml"))
+    return yaml_names(experiments_folder() / "data")
+
+
+def yaml_names(folder: Path) -> list[str]:
+    """Lists the YAML files of a folder by their names without `.yaml`, in alphabetical order."""
+    return list(_yaml_names(folder, file_state(folder)))
+
+
+@lru_cache(maxsize=16)
+def _yaml_names(folder: Path, state: tuple[int, ...] | None) -> tuple[str, ...]:
+    """Lists a folder in a state, which is another one once files are added to it or removed."""
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
 def experiment_pairs() -> list[str]:
