@@ -1,5 +1,7 @@
 """`fer tables`: lists the papers' tables with their state, or prints one with the results that are there."""
 
+from functools import cache
+
 from rich.console import Console
 from rich.table import Table
 
@@ -71,6 +73,7 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
     table = Table(title="the papers' tables" + (f" on {data}" if data else ""), caption=caption)
     for column in ("name", "title", "data", "rows", "to run", "with results", "cannot be run"):
         table.add_column(column)
+    state = cache(_with_state)
     for name in [*table_names(), *leaderboards_with_results()]:
         asked = TableRequest(name, data, size)  # type: ignore[arg-type]
         stored = read_stored(asked)
@@ -82,7 +85,7 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
         table.add_row(
             name,
             stored.table.title,
-            _with_state(data or stored.table.data),
+            state(data or stored.table.data),
             str(len(rows)),
             str(len(own)),
             str(len(stored.results)),

@@ -18,7 +18,7 @@ from fer_lightning.runs.folder import read_yaml
 from fer_lightning.tables.columns import COLUMNS
 from fer_lightning.tables.plan import TableRequest
 from fer_lightning.tables.results import ablations_folder
-from fer_lightning.tables.table import Claim, PaperTable, Row, known_tables, parse
+from fer_lightning.tables.table import Claim, Described, PaperTable, Row, known_tables, parse
 
 BASE = "base"
 """Name of the row that changes nothing."""
@@ -26,7 +26,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(Described):
     """An ablation as a file describes it.
 
     Args:

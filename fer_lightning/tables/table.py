@@ -1,23 +1,32 @@
 """The papers' tables as data: what each row trains, what was published, and which claims the rows make."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
-from jsonargparse import ArgumentError, ArgumentParser
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names
+from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names, yaml_names
 from fer_lightning.runs.folder import read_yaml
 from fer_lightning.tables.columns import COLUMNS
 from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard, leaderboard_names
 
-Schema = TypeVar("Schema")
 Kind = Literal["results", "cost", "configuration", "counts"]
 
 
 @dataclass(frozen=True)
-class Required:
+class Described:
+    """What a file describes: it may have the keys that are fields, and no others."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+Schema = TypeVar("Schema", bound=Described)
+
+
+@dataclass(frozen=True)
+class Required(Described):
     """A run whose weights a row starts from, as a variant with arguments of its own.
 
     Args:
@@ -32,7 +41,7 @@ class Required:
 
 
 @dataclass(frozen=True)
-class Point:
+class Point(Described):
     """Where a row stands in the paper's figure.
 
     Args:
@@ -47,7 +56,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Row:
+class Row(Described):
     """A row of a table.
 
     Args:
@@ -133,7 +142,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Claim:
+class Claim(Described):
     """A claim that the order of two rows makes.
 
     Args:
@@ -150,7 +159,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class PaperTable:
+class PaperTable(Described):
     """A table of a paper, or the numbers of a figure.
 
     Args:
@@ -239,7 +248,7 @@ def tables_folder() -> Path:
 
 def table_names() -> list[str]:
     """Lists the papers' tables in the order of papers and of numbers."""
-    return sorted((path.stem for path in tables_folder().glob("*.yaml")), key=_order)
+    return sorted(yaml_names(tables_folder()), key=_order)
 
 
 def known_tables() -> list[str]:
@@ -311,33 +320,24 @@ def parse(schema: type[Schema], content: object, origin: str) -> Schema:
     Raises:
         ValueError: the content has another form; the message names what is wrong.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(schema, "table")
     try:
-        parsed = parser.parse_object({"table": content})
-        described: Schema = parser.instantiate_classes(parsed).table
-    except (ArgumentError, ValueError, TypeError) as error:
-        raise ValueError(f"{origin}: {error}{_suggestion(content, schema)}") from error
-    return described
+        return TypeAdapter(schema).validate_python(content)
+    except ValidationError as error:
+        raise ValueError(f"{origin}: {'; '.join(_fault(schema, each) for each in error.errors())}") from error
 
 
-def _suggestion(content: object, schema: Any) -> str:
-    """Suggests keys similar to those in a file that do not exist."""
-    schemas = SCHEMAS | {"table": schema}
-    known = {each: [*schema.__dataclass_fields__] for each, schema in schemas.items()}
-    unknown = [(key, known[level]) for level, key in _keys(content) if key not in known[level]]
-    return "".join(f"; no key {key!r}, {similar_names(key, names)}" for key, names in unknown)
+PARTS: dict[str, type[Described]] = {"rows": Row, "claims": Claim, "requires": Required, "point": Point}
+"""What stands under a key of a file."""
 
 
-SCHEMAS: dict[str, Any] = {"rows": Row, "claims": Claim, "requires": Required}
-
-
-def _keys(content: object, level: str = "table") -> Iterator[tuple[str, str]]:
-    """Yields the keys of a table, its rows and claims, with the level at which they stand."""
-    if not isinstance(content, dict):
-        return
-    for key, value in content.items():
-        yield level, str(key)
-        if key in SCHEMAS and isinstance(value, list):
-            for item in value:
-                yield from _keys(item, str(key))
+def _fault(schema: type[Described], error: ErrorDetails) -> str:
+    """Says where something is wrong in a file, with lists counted from 1, and what; suggests keys that do exist."""
+    *places, key = error["loc"] or ("",)
+    message = error["msg"]
+    if error["type"] == "unexpected_keyword_argument":
+        described = PARTS.get(next((each for each in reversed(places) if isinstance(each, str)), ""), schema)
+        message = f"no key {key!r}, {similar_names(str(key), [each.name for each in fields(described)])}"
+    else:
+        places.append(key)
+    where = " ".join(str(each + 1) if isinstance(each, int) else each for each in places)
+    return f"{where}: {message}" if where else message

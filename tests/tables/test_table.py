@@ -77,7 +77,10 @@ def test_a_table_is_read_as_it_is_written():
         (lambda t: t["claims"][0].update(over="plane"), "row 'plane'; did you mean plain"),
         (lambda t: t["claims"][0].update(column="wer"), "column 'wer'; did you mean war"),
         (lambda t: t.update(rows=[], claims=[]), "a table has rows"),
-        (lambda t: t.update(kind="plot"), "kind"),
+        (lambda t: t.update(kind="plot"), "kind: Input should be 'results'"),
+        (lambda t: t["rows"][1].pop("name"), "rows 2 name: Field required"),
+        (lambda t: t["rows"][1].update(arguments=["--a", 1]), "rows 2 arguments 2: Input should be a valid string"),
+        (lambda t: t["rows"][1].update(point={"axes": "x"}), "rows 2 point: no key 'axes', did you mean axis"),
     ],
 )
 def test_what_a_table_must_not_say_is_named(change, message):
