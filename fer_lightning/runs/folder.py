@@ -37,12 +37,18 @@ def versions() -> list[tuple[str, str]]:
     return installed
 
 
+CODE = (":/fer_lightning", ":/data_modules", ":/experiments", ":(top,exclude)*.md")
+"""What of the repository decides results, as git names it. Finished rows write results and tables, which do not."""
+
+
 def commit() -> str:
-    """Returns the commit of this code, with `+changes` if files were changed since; empty outside of a repository."""
+    """Returns the commit of this code, with `+changes` if it was changed since; empty outside of a repository."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+        changes = subprocess.run(
+            [*git, "status", "--porcelain", "--", *CODE], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
