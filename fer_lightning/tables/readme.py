@@ -19,7 +19,7 @@ from fer_lightning.tables.gpu_table import gpu_table
 from fer_lightning.tables.grid import as_markdown
 from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard_names
 from fer_lightning.tables.plan import TableRequest, is_rendered, plan
-from fer_lightning.tables.results import results_root, table_folders
+from fer_lightning.tables.results import RowResult, results_root, table_folders
 from fer_lightning.tables.table import read_table, table_names
 
 MARKED = re.compile(
@@ -113,8 +113,15 @@ def leaderboards() -> str:
             filled = {name: result for name, result in stored.results.items() if len(result.seeds) >= SEEDS}
             if filled:
                 shown = replace(stored, results=filled).with_results_only()
-                parts.append(f"\n{as_markdown(shown.grid())}\n{command(shown)}\n")
+                parts.append(f"\n{as_markdown(shown.grid())}\n{command(shown)}{_other_systems(stored, filled)}\n")
     return "".join(parts)
+
+
+def _other_systems(stored: StoredTable, filled: dict[str, RowResult]) -> str:
+    """Says how many systems of a leaderboard are not shown, as they have no or too few results."""
+    systems = [row.name for row in stored.table.rows if row.system]
+    others = len(systems) - len(filled)
+    return f" trains the other {others} of {len(systems)} systems." if others else ""
 
 
 def command(stored: StoredTable) -> str:
