@@ -41,8 +41,11 @@ class StoredTable:
     def with_results_only(self) -> "StoredTable":
         """Returns the table without the rows that have no results, for read-mes."""
         rows = tuple(row for row in self.table.rows if row.name in self.results)
+        if not rows:
+            return self
         claims = tuple(each for each in self.table.claims if {each.row, each.over} <= self.results.keys())
-        return replace(self, table=replace(self.table, rows=rows, claims=claims)) if rows else self
+        verdicts = tuple(each for each in self.verdicts if {each.row, each.over} <= self.results.keys())
+        return replace(self, table=replace(self.table, rows=rows, claims=claims), verdicts=verdicts)
 
     @property
     def has_values(self) -> bool:

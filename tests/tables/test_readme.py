@@ -43,6 +43,15 @@ def test_a_readme_is_made_from_the_results(house, capsys):
     assert house.read_text() == text
 
 
+def test_a_claim_about_results_that_were_deleted_is_left_out(house):
+    folder = house.parents[1] / "results" / "made_1.synthetic_wild.small"
+    for path in folder.glob("plain.*"):
+        path.unlink()
+    assert main(["tables", "--write"]) == 0
+    assert "| whole |" in house.read_text()
+    assert "plain" not in house.read_text()
+
+
 def test_results_of_another_configuration_are_found(house):
     assert main(["tables", "--write"]) == 0
     assert not list(outdated())
