@@ -13,7 +13,7 @@ from data_modules.utils.files import atomic_write
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.experiments.overrides import CLASS, Override, full_key, is_own, parse_value, short_name, variant_name
 from fer_lightning.experiments.request import ExperimentRequest
-from fer_lightning.experiments.system import similar_names
+from fer_lightning.experiments.system import similar_names, yaml_names
 from fer_lightning.runs.folder import read_yaml
 from fer_lightning.tables.columns import COLUMNS
 from fer_lightning.tables.plan import TableRequest
@@ -143,7 +143,7 @@ def ablation_file(name: str) -> Path:
 
 def ablation_names() -> list[str]:
     """Lists the ablations that were begun here."""
-    return sorted(path.stem for path in ablations_folder().glob("*.yaml"))
+    return yaml_names(ablations_folder())
 
 
 def write_ablation(ablation: Ablation) -> Path:
