@@ -1,15 +1,18 @@
 """The support vector machine against scikit-learn, and its way through training, checkpoints and reports."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.svm import SVC
 
 from data_modules.labels import SEVEN
 from fer_lightning import LandmarkSVM
 from fer_lightning.layers import lmed
-from fer_lightning.layers.support_vectors import SupportVectorMachine, _folds
+from fer_lightning.layers.support_vectors import SupportVectorMachine, _folds, _winners, couple
 from tests.architectures.test_landmark_mlp import clips_of
 from tests.layers.test_landmark_descriptors import faces
 
@@ -22,7 +25,7 @@ def clouds(classes=7, each=12, size=5, spread=1.0, seed=0):
     y = np.tile(np.arange(classes), each)
     x = rng.normal(size=(classes, size))[y] + spread * rng.normal(size=(len(y), size))
     groups = [f"s{i}" for i in np.repeat(np.arange(each), classes)]
-    return torch.tensor(x * [1, 10, 100, 1, 1]), torch.tensor(y), groups
+    return torch.tensor(x * np.array([1, 10, 100] + [1] * (size - 3))), torch.tensor(y), groups
 
 
 def fitted(x, y, groups, classes=7, balanced=False, **options):
@@ -35,9 +38,15 @@ def scaled(machine, x):
     return machine.scaler(x.float()).double().numpy()
 
 
+def pair_values(svc, x):
+    """scikit-learn's decision values of pairs (M, pairs), positive for the first class also with two classes."""
+    values = svc.set_params(decision_function_shape="ovo").decision_function(x)
+    return -values[:, None] if values.ndim == 1 else values
+
+
 @pytest.mark.parametrize("balanced", [False, True])
-@pytest.mark.parametrize("classes", [3, 7])
-def test_decision_values_are_scikit_learns(classes, balanced):
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_pair_values_are_scikit_learns(classes, balanced):
     x, y, groups = clouds(classes)
     keep = torch.ones(len(y), dtype=torch.bool)
     keep[:: 2 * classes] = False  # classes of different sizes
@@ -48,41 +57,47 @@ def test_decision_values_are_scikit_learns(classes, balanced):
     assert float(machine.gamma) == pytest.approx(1 / (5 * scaled(machine, x).var()))
     new = clouds(classes, seed=1)[0]
     for vectors in (x, new):
-        expected = reference.decision_function(scaled(machine, vectors))
-        np.testing.assert_allclose(machine.decision_values(vectors), expected, atol=1e-6)
-    # ... and the classes, where no two have as many votes
-    votes = np.round(machine.decision_values(new).numpy())
-    untied = (votes == votes.max(axis=1, keepdims=True)).sum(axis=1) == 1
-    assert untied.mean() > 0.5
-    chosen = machine(new).argmax(dim=1).numpy()
-    np.testing.assert_array_equal(chosen[untied], reference.predict(scaled(machine, new))[untied])
+        expected = pair_values(reference, scaled(machine, vectors))
+        np.testing.assert_allclose(machine.pair_values(vectors), expected, atol=1e-6)
+        np.testing.assert_array_equal(
+            _winners(expected, reference.classes_), reference.predict(scaled(machine, vectors))
+        )
 
 
-def test_two_classes():
-    x, y, groups = clouds(2)
-    machine = fitted(x, y, groups, 2)
-    reference = SVC(gamma=float(machine.gamma)).fit(scaled(machine, x), y)
-    expected = reference.decision_function(scaled(machine, x))
-    values = machine.decision_values(x).numpy()
-    np.testing.assert_allclose(
-        values[:, 1] - values[:, 0], 2 * expected / (3 * (abs(expected) + 1)) + np.sign(expected)
+def coupled(pairs, classes):
+    """Least sum of (r_ji p_i - r_ij p_j)² by a general solver, from probabilities of pairs (pairs,)."""
+    names = list(combinations(range(classes), 2))
+
+    def cost(p):
+        return sum(((1 - r) * p[i] - r * p[j]) ** 2 for (i, j), r in zip(names, pairs, strict=True))
+
+    total = {"type": "eq", "fun": lambda p: p.sum() - 1}
+    start = np.full(classes, 1 / classes)
+    return minimize(cost, start, bounds=[(0, 1)] * classes, constraints=total, options={"ftol": 1e-15}).x
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_coupled_probabilities_are_nearest_to_the_pairs(classes):
+    pairs = torch.rand(
+        20, classes * (classes - 1) // 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
     )
-    np.testing.assert_array_equal(values.argmax(axis=1), reference.predict(scaled(machine, x)))
+    found = couple(pairs, classes)
+    np.testing.assert_allclose(found, np.stack([coupled(row, classes) for row in pairs.numpy()]), atol=1e-5)
+    np.testing.assert_allclose(found.sum(dim=1), 1)
 
 
-def test_classes_that_do_not_occur_are_never_chosen():
-    x, y, groups = clouds(3)
-    names = torch.tensor([1, 4, 5])
-    machine = fitted(x, names[y], groups)
-    reference = SVC(gamma=float(machine.gamma)).fit(scaled(machine, x), y)
-    values = machine.decision_values(x)
-    np.testing.assert_allclose(values[:, names], reference.decision_function(scaled(machine, x)), atol=1e-6)
-    others = [place for place in range(7) if place not in names]
-    assert (values[:, others] < values[:, names].min()).all()
+def test_pairs_of_a_distribution_give_that_distribution():
+    p = torch.rand(50, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) ** 8
+    p = p / p.sum(dim=1, keepdim=True)
+    first, second = torch.triu_indices(7, 7, offset=1)
+    pairs = p[:, first] / (p[:, first] + p[:, second])
+    np.testing.assert_allclose(couple(pairs, 7), p, atol=1e-9)
+    certain = couple(torch.tensor([[1 - 1e-7] * 2 + [1e-7]], dtype=torch.float64), 3)  # 0 wins, 2 beats 1
+    assert certain[0].tolist() == pytest.approx([1, 0, 0], abs=1e-5)
 
 
-def cross_validated(machine, x, y, groups, cost, width):
-    """Decision values of left-out vectors by scikit-learn's own tools."""
+def cross_validated(machine, x, y, groups, cost, width, weights=None):
+    """Pair values of left-out vectors by scikit-learn's own tools."""
     place = np.empty(len(y), dtype=int)
     for number, held in enumerate(_folds(y.numpy(), groups, 5)):
         place[held] = number
@@ -92,31 +107,89 @@ def cross_validated(machine, x, y, groups, cost, width):
             self.set_params(gamma=width / (x.shape[1] * x.var()))
             return super().fit(x, y)
 
-    values = cross_val_predict(
-        Wide(C=cost), scaled(machine, x), y.numpy(), cv=PredefinedSplit(place), method="decision_function"
-    )
-    return np.asarray(values)
+    svc = Wide(C=cost, decision_function_shape="ovo", class_weight=weights)
+    folds = PredefinedSplit(place)
+    return cross_val_predict(svc, scaled(machine, x), y.numpy(), cv=folds, method="decision_function"), place
 
 
-def test_cost_width_and_temperature_are_best_on_other_subjects():
+def platt(values, is_first, balanced):
+    """Slope and offset of the most likely sigmoid with Platt's targets."""
+    counts = np.where(is_first, is_first.sum(), (~is_first).sum())
+    targets = np.where(is_first, (counts + 1) / (counts + 2), 1 / (counts + 2))
+    weights = 1 / counts if balanced else 1 / len(counts)
+
+    def surprise(sigmoid):
+        z = sigmoid[0] * values + sigmoid[1]
+        return (weights * (np.logaddexp(0, z) - targets * z)).sum()
+
+    return minimize(surprise, [1, 0], tol=1e-12).x
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_cost_width_and_sigmoids_are_best_on_other_subjects(balanced):
     x, y, groups = clouds(4, each=20, spread=1.5)
+    keep = torch.arange(len(y)) % 8 != 0  # half of the first class
+    x, y, groups = x[keep], y[keep], list(np.array(groups)[keep])
+    weights = "balanced" if balanced else None
     costs, widths = (0.01, 1.0, 100.0), (0.01, 1.0, 30.0)
-    machine = fitted(x, y, groups, 4, costs=costs, widths=widths)
-    values = {(c, w): cross_validated(machine, x, y, groups, c, w) for c in costs for w in widths}
-    accuracy = {setting: (found.argmax(axis=1) == y.numpy()).mean() for setting, found in values.items()}
+    machine = fitted(x, y, groups, 4, balanced, costs=costs, widths=widths)
+    values = {(c, w): cross_validated(machine, x, y, groups, c, w, weights)[0] for c in costs for w in widths}
+    accuracy = {setting: (_winners(found, np.arange(4)) == y.numpy()).mean() for setting, found in values.items()}
     assert max(accuracy.values()) > min(accuracy.values()) + 0.2
     cost, width = max(accuracy, key=accuracy.get)
-    reference = SVC(C=cost, gamma=width / (5 * scaled(machine, x).var())).fit(scaled(machine, x), y)
-    expected = reference.decision_function(scaled(machine, x))
-    np.testing.assert_allclose(machine.decision_values(x), expected, atol=1e-6)
-    left_out = torch.tensor(values[cost, width])
+    gamma = width / (5 * scaled(machine, x).var())
+    reference = SVC(C=cost, gamma=gamma, class_weight=weights).fit(scaled(machine, x), y)
+    expected = pair_values(reference, scaled(machine, x))
+    np.testing.assert_allclose(machine.pair_values(x), expected, atol=1e-6)
+    for column, pair in enumerate(combinations(range(4), 2)):
+        of_pair = np.isin(y, pair)
+        slope, offset = platt(values[cost, width][of_pair, column], y.numpy()[of_pair] == pair[0], balanced)
+        assert float(machine.slopes[column]) == pytest.approx(slope, rel=1e-3)
+        assert float(machine.offsets[column]) == pytest.approx(offset, abs=1e-3)
+    pairs = 1 / (1 + np.exp(-machine.slopes.numpy() * expected - machine.offsets.numpy()))
+    probabilities = np.stack([coupled(row, 4) for row in pairs])
+    np.testing.assert_allclose(machine(x).exp(), probabilities, atol=1e-4)
 
-    def surprise(temperature):
-        return float(torch.nn.functional.cross_entropy(left_out / temperature, y))
 
-    best = min(np.geomspace(0.02, 50, 4000), key=surprise)
-    assert float(machine.temperature) == pytest.approx(best, rel=0.01)
-    torch.testing.assert_close(machine(x), (machine.decision_values(x) / best).float(), rtol=0.01, atol=1e-3)
+def test_a_pair_that_cannot_be_left_out_keeps_its_plain_sigmoid():
+    x, y, groups = clouds(3)
+    rare = torch.arange(len(y)) == 2  # the third class has one vector, and is missing where that is left out
+    keep = (y != 2) | rare
+    x, y, groups = x[keep], y[keep], list(np.array(groups)[keep])
+    machine = fitted(x, y, groups, 3)
+    assert (machine.slopes[0], machine.offsets[0]) != (1, 0)
+    assert machine.slopes[1:].tolist() == [1, 1]
+    assert machine.offsets[1:].tolist() == [0, 0]
+
+
+def half_shown(each, seed):
+    """(M, 5, D) windows of clips, their classes and subjects. Three windows of each clip say nothing of its class."""
+    rng = np.random.default_rng(seed)
+    label = np.tile(np.arange(7), each)
+    windows = rng.normal(size=(len(label), 5, 6))
+    windows[:, :2] += 2.5 * np.random.default_rng(0).normal(size=(7, 6))[label][:, None]
+    return torch.tensor(windows), torch.tensor(label), [f"s{i}" for i in np.repeat(np.arange(each), 7)]
+
+
+def test_windows_that_say_nothing_leave_the_others_the_word():
+    """The mean over a clip's windows finds its class; votes of pairs, as sure in every window, would find half."""
+    x, y, groups = half_shown(24, 1)
+    machine = fitted(x.flatten(0, 1), y.repeat_interleave(5), list(np.repeat(groups, 5)))
+    x, y, _ = half_shown(40, 2)
+    probabilities = machine(x.flatten(0, 1)).softmax(dim=1).unflatten(0, (-1, 5))
+    assert (probabilities.argmax(dim=2) == y[:, None]).double().mean() < 0.5
+    assert (probabilities.mean(dim=1).argmax(dim=1) == y).double().mean() > 0.9
+
+
+def test_classes_that_do_not_occur_are_never_chosen():
+    x, y, groups = clouds(3)
+    names = torch.tensor([1, 4, 5])
+    machine, plain = fitted(x, names[y], groups), fitted(x, y, groups, 3)
+    probabilities = machine(x).softmax(dim=1)
+    torch.testing.assert_close(probabilities[:, names], plain(x).exp(), atol=1e-5, rtol=0)
+    others = [place for place in range(7) if place not in names]
+    assert (probabilities[:, others] < 1e-6).all()
+    assert machine(x).isfinite().all()
 
 
 def test_no_subject_is_in_two_folds():
@@ -191,8 +264,8 @@ def test_a_kernel_is_as_scikit_learns_in_a_choice_of_costs(kernel):
         for cost in (0.01, 10.0)
     ]
     new = clouds(4, seed=1)[0]
-    found = machine.decision_values(new).numpy()
-    apart = [abs(found - one.decision_function(scaled(machine, new))).max() for one in candidates]
+    found = machine.pair_values(new).numpy()
+    apart = [abs(found - pair_values(one, scaled(machine, new))).max() for one in candidates]
     assert min(apart) < 0.01 < max(apart)
 
 
@@ -220,5 +293,5 @@ def test_raw_descriptors_are_the_machines_vectors():
     model.machine.fit(x, batch.label, [f"s{i % 3}" for i in range(21)])
     plain = x.float().double().numpy()
     reference = SVC(gamma=1 / (102 * plain.var())).fit(plain, batch.label)
-    np.testing.assert_allclose(model.machine.decision_values(x), reference.decision_function(plain), atol=1e-6)
+    np.testing.assert_allclose(model.machine.pair_values(x), pair_values(reference, plain), atol=1e-6)
     assert model(batch).feature.max() > 20, "pixels"
