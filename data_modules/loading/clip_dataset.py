@@ -182,12 +182,8 @@ class ClipDataset(Dataset[ClipSample]):
         return self.sampler.eval_views * len(self._poses)
 
     @property
-    def _poses(self) -> list[tuple[Shift, bool]]:
-        """How far each view of the sampler is moved in evaluation, and whether it is mirrored; as it is first."""
-        if self.augmentation is None:
-            return [((0.0, 0.0), False)]
-        mirrored = (False, True) if self.augmentation.eval_flip else (False,)
-        return list(itertools.product(self.augmentation.eval_shifts, mirrored))
+    def _poses(self) -> tuple[tuple[Shift, bool], ...]:
+        return self.augmentation.eval_poses if self.augmentation else (((0.0, 0.0), False),)
 
     def __getitem__(self, item: int | Draw) -> ClipSample:
         """Load one view for a `Draw`, in training; all evaluation views of the sampler for the index of a clip."""

@@ -156,6 +156,11 @@ class ClipAugmentation:
         steps = (0.0, -self.eval_shift, self.eval_shift) if self.eval_shift else (0.0,)
         return tuple(itertools.product(steps, steps))
 
+    @property
+    def eval_poses(self) -> tuple[tuple[Shift, bool], ...]:
+        """How far each view of the evaluation is moved, and whether it is mirrored; the image as it is comes first."""
+        return tuple(itertools.product(self.eval_shifts, (False, True) if self.eval_flip else (False,)))
+
     def evaluation(
         self, size: int, mirrored: bool = False, noise_seed: int = 0, shift: Shift = (0.0, 0.0)
     ) -> ClipTransform | None:

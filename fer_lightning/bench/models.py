@@ -17,7 +17,7 @@ from fer_lightning.experiments.system import Size, is_ensemble, system_names
 from fer_lightning.predict.recogniser import select_device
 from fer_lightning.tables.model_costs import ModelCost, costs_file, read_costs, write_cost
 from fer_lightning.training.classifier import VideoClassifier
-from fer_lightning.training.cost import count_parameters, hardware_name, multiply_adds, seconds_per_clip
+from fer_lightning.training.cost import count_parameters, hardware_name, multiply_adds, seconds_per_view
 from fer_lightning.training.precision import fastest_precision
 
 PACKAGES = ("torch", "torchvision", "timm")
@@ -25,7 +25,7 @@ CLIPS_ON_CPU = 2
 """Clips of a batch on a processor, which is as fast with few as with many."""
 REPEATS = 5
 COLUMNS = (
-    *("system", "clips x frames", "step ms", "MiB", "inference ms", "MiB", "clips/s"),
+    *("system", "clips x frames", "step ms", "MiB", "inference ms", "MiB", "views/s"),
     *("parameters", "multiply-adds"),
 )
 
@@ -125,7 +125,7 @@ def _cost(cost: ModelCost, model: VideoClassifier, batch: ClipBatch, repeats: in
     except NothingTrainedError as error:
         cost = replace(cost, problem=first_line(error))
     reset_peak(batch.mask.device)
-    seconds = seconds_per_clip(model, batch, cost.precision, repeats)
+    seconds = seconds_per_view(model, batch, cost.precision, repeats)
     return replace(
         cost,
         clips=count,
@@ -155,7 +155,7 @@ def _cells(cost: ModelCost) -> list[str]:
         (cost.step_mebibytes, ".0f"),
         (cost.inference_ms, ".1f"),
         (cost.inference_mebibytes, ".0f"),
-        (cost.clips_per_second, ".1f"),
+        (cost.views_per_second, ".1f"),
         (cost.parameters, ",d"),
         (cost.multiply_adds, ",d"),
     )

@@ -80,8 +80,8 @@ class RunInfo:
     epoch: int  # the chosen epoch: files count epochs from 0, messages and reports from 1
     store: str  # folder of the face crops
     parameters: int
-    multiply_adds: int | None = None  # of one clip
-    seconds_per_clip: float | None = None  # of a forward pass at `batch_size`
+    multiply_adds: int | None = None  # of all evaluation views of one clip
+    seconds_per_clip: float | None = None  # of their forward passes, `batch_size` clips at once
     batch_size: int | None = None
     device: str = ""
     precision: str = ""

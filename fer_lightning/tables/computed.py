@@ -5,7 +5,9 @@ from collections import Counter
 import torch
 
 from data_modules.datasets.dataset import DatasetNotFoundError
+from data_modules.loading.transforms import ClipAugmentation
 from fer_lightning.ensemble.training import resolved
+from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
@@ -58,18 +60,26 @@ def measured_costs(table: PaperTable, asked: TableRequest) -> Computed:
             tried = [each.problem for each in costs if (each.system, each.size) == (row.system, size) and each.problem]
             values[row.name] = {"unmeasured": tried[0] if tried else f"`fer bench models --size {size}` measures them"}
         else:
+            views = evaluation_views(row_request(row, row_data(table, row, asked.data), size, "1", 0))
             values[row.name] = {
                 "parameters": cost.parameters,
-                "multiply_adds": cost.multiply_adds,
-                "clips_per_second": _rounded(cost.clips_per_second),
+                "multiply_adds": cost.multiply_adds and views * cost.multiply_adds,
+                "clips_per_second": cost.views_per_second and _rounded(cost.views_per_second / views),
                 "device": f"{cost.device}, {cost.precision}",
             }
     return values
 
 
-def _rounded(speed: float | None) -> float | None:
+def _rounded(speed: float) -> float:
     """Returns a speed with the digits that a repetition would have, too."""
-    return speed if speed is None else round(speed) if speed >= 100 else float(f"{speed:.2g}")
+    return round(speed) if speed >= 10 else float(f"{speed:.2g}")
+
+
+def evaluation_views(request: ExperimentRequest) -> int:
+    """Returns the number of views of a clip over which an experiment averages its predictions."""
+    data = read_model(request)["data"]
+    poses = len(ClipAugmentation(**data["augmentation"]).eval_poses) if data["augmentation"] else 1
+    return poses * int(data["sampler"].get("init_args", {}).get("eval_views", 1))
 
 
 def _values(table: PaperTable, row: Row, asked: TableRequest) -> dict[str, object]:
@@ -119,7 +129,7 @@ def setting(request: ExperimentRequest, key: str) -> object:
 
 
 def cost_values(request: ExperimentRequest) -> dict[str, object]:
-    """Counts a model's parameters, frozen ones included, and the multiply-adds of a forward pass for one clip.
+    """Counts a model's parameters, frozen ones included, and the multiply-adds of a forward pass for one view.
 
     The model is built without memory for its numbers, so that large ones can be counted anywhere.
     """

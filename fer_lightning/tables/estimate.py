@@ -155,9 +155,9 @@ class Durations:
 
     def _by_steps(self, request: ExperimentRequest) -> Duration | None:
         cost, clips = self._cost(request), self._clips_of(request.dataset)
-        if cost is None or clips is None or cost.clips_per_second is None:
+        if cost is None or clips is None or cost.views_per_second is None:
             return None
-        forward = _epochs(request) / cost.clips_per_second
+        forward = _epochs(request) / cost.views_per_second
         trained, reported = clips
         work = self.work(request)
         seconds = trained * (forward if work is None else work) + reported * forward

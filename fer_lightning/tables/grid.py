@@ -122,7 +122,8 @@ def _speeds(table: PaperTable, computed: Computed) -> list[str]:
         return []
     devices = {str(values["device"]) for values in computed.values() if "device" in values}
     notes = [
-        f"Clips per second: forward passes on {device}, without reading the clips (`fer bench models`)."
+        f"Clips per second: forward passes for all views of a clip on {device}, without reading the clips "
+        "(`fer bench models`)."
         for device in sorted(devices)
     ]
     reasons: dict[str, list[str]] = {}

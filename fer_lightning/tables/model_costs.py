@@ -24,10 +24,10 @@ class ModelCost:
         device: name of the GPU, or how many threads of the CPU were used.
         precision: in which it was computed.
         versions: of the libraries, by name.
-        clips: in a batch.
+        clips: in a batch, one view of each.
         frames: of a clip.
         parameters: frozen ones included; None if it could not be measured, as all that follows.
-        multiply_adds: of a forward pass for one clip.
+        multiply_adds: of a forward pass for one view of a clip.
         inference_ms: milliseconds of a forward pass for the batch, without gradients.
         step_ms: of a training step; None too if nothing is trained by gradients.
         inference_mebibytes: of the GPU's memory at the peak of a forward pass; None on a CPU.
@@ -51,8 +51,8 @@ class ModelCost:
     problem: str = ""
 
     @property
-    def clips_per_second(self) -> float | None:
-        """Clips that are recognised in a second, without the time of reading them."""
+    def views_per_second(self) -> float | None:
+        """Views of clips that are recognised in a second, without the time of reading them."""
         return None if self.inference_ms is None else 1000 * self.clips / self.inference_ms
 
     @property

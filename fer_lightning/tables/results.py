@@ -38,8 +38,8 @@ class RunResult:
         answered_metrics: name -> value over the clips with a prediction.
         outputs: what is computed from features, attention and probabilities, such as `silhouette` and `brier`.
         parameters: of the model, frozen ones included.
-        multiply_adds: of a forward pass for one clip; None if not counted.
-        ms_per_clip: of a forward pass; None if not measured.
+        multiply_adds: of the forward passes for all views of one clip; None if not counted.
+        ms_per_clip: of these forward passes; None if not measured.
         selection: how the epoch was chosen.
         seconds: of training and evaluation; 0 if they are not known.
         device: on which it was trained.

@@ -16,7 +16,7 @@ from fer_lightning.training.classifier import VideoClassifier
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one clip, and the batch size and device on which the time was measured."""
+    """The cost of one clip with all its evaluation views, and how many clips were computed at once, on which device."""
 
     parameters: int
     multiply_adds: int
@@ -32,7 +32,7 @@ def count_parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def multiply_adds(model: VideoClassifier, batch: ClipBatch) -> int:
-    """Counts the multiply-adds of a forward pass for one clip of the batch; torch counts two operations for each."""
+    """Counts the multiply-adds of a forward pass for one view of a clip; torch counts two operations for each."""
     counter = FlopCounterMode(display=False)
     model.eval()
     with counter:
@@ -47,8 +47,8 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 @torch.no_grad()
-def seconds_per_clip(model: VideoClassifier, batch: ClipBatch, precision: str, repeats: int = 5) -> float:
-    """Measures the median time of a forward pass, in seconds per clip."""
+def seconds_per_view(model: VideoClassifier, batch: ClipBatch, precision: str, repeats: int = 5) -> float:
+    """Measures the median time of a forward pass, in seconds for one view of a clip."""
     device = batch.mask.device
     model.eval()
     with autocast(device, precision):
@@ -73,15 +73,16 @@ def hardware_name(device: torch.device) -> str:
 
 
 def measure_cost(model: VideoClassifier, data: VideoDataModule, precision: str) -> Cost:
-    """Measures the cost on clips of the reported split, on a GPU if there is one."""
+    """Measures the cost of recognising clips of the reported split, on a GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = data.clip_dataset("test", cached=False)  # the frozen parts are part of the cost
-    batch = clips.load(range(min(len(clips), data.device_batch_size))).to(device)
+    count, views = min(len(clips), data.device_batch_size), clips.eval_views
+    batch = clips.load(range(count)).to(device)
     model = model.to(device)
     return Cost(
         count_parameters(model),
-        multiply_adds(model, batch),
-        seconds_per_clip(model, batch, precision),
-        len(batch),
+        views * multiply_adds(model, batch),
+        views * seconds_per_view(model, batch, precision),
+        count,
         hardware_name(device),
     )

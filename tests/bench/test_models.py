@@ -63,7 +63,7 @@ def test_what_cannot_be_measured_says_why_and_stops_no_other(capsys, monkeypatch
     costs = {cost.system: cost for cost in read_costs()}
     assert costs["fan"].problem == "RuntimeError: no kernel"
     assert costs["context_ensemble"].problem == "it combines other systems, which are measured"
-    assert costs["fan"].clips_per_second is costs["context_ensemble"].clips_per_second is None
+    assert costs["fan"].views_per_second is costs["context_ensemble"].views_per_second is None
     assert "is not fitted" in costs["lmed_svm"].problem
     assert "fan: RuntimeError: no kernel" in capsys.readouterr().out
 
@@ -87,10 +87,10 @@ def test_a_batch_that_does_not_fit_is_halved(monkeypatch):
             raise torch.OutOfMemoryError("full")
         return 0.5
 
-    monkeypatch.setattr(models, "seconds_per_clip", full)
+    monkeypatch.setattr(models, "seconds_per_view", full)
     cost = models.model_cost("lmed", "small", torch.device("cpu"), clips=9, repeats=1)
     assert tried == [9, 4, 2]
-    assert (cost.clips, cost.inference_ms, cost.clips_per_second) == (2, 1000, 2)
+    assert (cost.clips, cost.inference_ms, cost.views_per_second) == (2, 1000, 2)
 
 
 def test_costs_are_compared_on_the_device_that_measured_most():
@@ -103,7 +103,7 @@ def test_costs_are_compared_on_the_device_that_measured_most():
     assert len(read_costs()) == 5, "one of each system, size and device"
     compared = comparable(read_costs(), "small")
     assert {system: each.device for system, each in compared.items()} == {"a": "slow", "b": "slow"}
-    assert comparable(read_costs(), "paper")["a"].clips_per_second == pytest.approx(400)
+    assert comparable(read_costs(), "paper")["a"].views_per_second == pytest.approx(400)
     costs_file().write_text("{}")
     with pytest.raises(ValueError, match=r"model_costs.json is damaged"):
         read_costs()

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from sklearn.metrics import f1_score
+from torch import nn
 
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.bootstrap import Interval, Intervals
@@ -76,6 +77,13 @@ def test_a_loaded_model_predicts_what_its_run_predicted(runs, data, run_of):
     ((_, again),) = noisy_tables(run_of(runs), [Noise(0, 0)], 0)
     np.testing.assert_allclose(again.probabilities, table.probabilities, atol=1e-6)
     assert again.clip_id.tolist() == table.clip_id.tolist()
+
+
+def test_the_cost_of_a_clip_is_that_of_all_its_views(runs):
+    info, model = mlp(runs).read_info(), load_trained(mlp(runs).path).model
+    of_a_view = sum(part.in_features * part.out_features for part in model.modules() if isinstance(part, nn.Linear))
+    assert info.multiply_adds == 5 * of_a_view
+    assert info.batch_size == 4, "clips, not views"
 
 
 def test_the_support_vectors_travel_in_the_checkpoint(runs):
