@@ -177,7 +177,7 @@ def _metric_texts(difference: PairedDifference, metrics: Iterable[Metric]) -> li
 def _method(difference: PairedDifference) -> str:
     """Describes the intervals, or says why there are none."""
     if not difference[WAR].interval.is_known:
-        return f"(no interval: one {difference.unit})"
+        return f"(no interval: one {difference.unit}, or the same difference in all)"
     return f"({100 * difference.level:.0f} % paired bootstrap over {difference.unit}s)"
 
 

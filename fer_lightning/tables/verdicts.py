@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted
-from fer_lightning.evaluation.comparison import difference_over_seeds
+from fer_lightning.evaluation.bootstrap import Interval
+from fer_lightning.evaluation.comparison import Difference, difference_over_seeds
 from fer_lightning.evaluation.metrics import METRICS, Metric
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.significance import ALPHA, holm
@@ -80,8 +81,7 @@ class Verdict:
 
     def difference_text(self) -> str:
         """Writes the difference with its interval."""
-        spec = f"+{self.metric.spec}"
-        return f"{self.difference:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        return Difference(self.difference, Interval(self.low, self.high)).written(self.metric)
 
     def sentence(self, labels: Mapping[str, str]) -> str:
         """Says in one sentence what the results say about the claim.

@@ -10,7 +10,12 @@ from sklearn import metrics as reference
 
 from fer_lightning.evaluation.bootstrap import Interval, bootstrap
 from fer_lightning.evaluation.clip_outputs import ClipOutputs
-from fer_lightning.evaluation.comparison import difference_line, difference_lines, paired_difference
+from fer_lightning.evaluation.comparison import (
+    difference_line,
+    difference_lines,
+    difference_over_seeds,
+    paired_difference,
+)
 from fer_lightning.evaluation.features import silhouette
 from fer_lightning.evaluation.localization import apex_substitution, peak_localization
 from fer_lightning.evaluation.metrics import (
@@ -28,6 +33,7 @@ from fer_lightning.evaluation.metrics import (
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.subjects import subject_scores
 from tests.evaluation.published_matrices import AFEW, MATRICES, Published
+from tests.evaluation.test_coverage import table_of as predictions_of
 
 SEVEN = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 
@@ -334,7 +340,9 @@ def test_a_comparison_in_words_says_what_is_subtracted_from_what() -> None:
     assert rows[-1] == "  StdAcc -0.707 (lower is better)", "accuracies of 1 and 0 against 3 / 4 both"
     assert last == "right alone: a in 3 clips, b in 1 (McNemar p = 0.62 over subjects)"
     alone = paired_difference(first.select(np.arange(2)), second.select(np.arange(2)))
-    assert "WAR +0.500, UAR +0.500 (no interval: one subject)" in difference_line(alone, "a", "b")
+    assert "WAR +0.500, UAR +0.500 (no interval: one subject, or the same difference in all)" in difference_line(
+        alone, "a", "b"
+    )
 
 
 def test_tables_that_cannot_be_compared_are_refused() -> None:
@@ -440,3 +448,17 @@ def test_silhouette() -> None:
     assert silhouette(apart.astype(np.float32), emotion) > 0.9
     assert abs(silhouette(generator.normal(size=(60, 4)).astype(np.float32), emotion)) < 0.1
     assert np.isnan(silhouette(np.zeros((3, 2), np.float32), np.array(["anger"] * 3)))
+
+
+def test_people_who_differ_alike_say_nothing_of_others():
+    """Three people, of each of whom one of two clips is right with the first system alone: no order by a sign test."""
+    person, right = np.repeat(np.arange(3), 2), np.ones(6, np.bool_)
+    difference = difference_over_seeds(
+        predictions_of(person, right), predictions_of(person, np.arange(6) % 2 == 0), WAR
+    )
+    assert difference.value == 0.5
+    assert not difference.interval.is_known
+    assert np.isnan(difference.p_value)
+    assert not bootstrap(predictions_of(person, right))[WAR].is_known, "all are right"
+    same = difference_over_seeds(predictions_of(person, right), predictions_of(person, right), WAR)
+    assert (same.value, same.interval, same.p_value) == (0, Interval(0, 0), 1)
