@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.tables.cells import DASH, our_value
 from fer_lightning.tables.columns import BY_NAME, title
-from fer_lightning.tables.grid import Grid
+from fer_lightning.tables.grid import Grid, brackets
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.tables.verdicts import Verdict
@@ -40,11 +40,7 @@ def _notes(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[
     """Returns the sentences about an ablation and its rows."""
     notes = [table.note] if table.note else []
     if results:
-        first = next(iter(results.values()))
-        notes.append(
-            f"Mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over {first.drawn}, and "
-            "those of differences likewise."
-        )
+        notes.append(f"Values: {brackets(table, results)}; those of differences likewise.")
     if len(verdicts) > 1:
         notes.append(
             f"Each of the {len(verdicts)} intervals of differences stands for one comparison: the more there are, the "

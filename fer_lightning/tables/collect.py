@@ -29,26 +29,26 @@ CURVES = (WATCHED, "inner/war", "inner/loss", "train/war", "train/loss", "train/
 
 
 def read_tables(planned: PlannedRow) -> list[PredictionTable]:
-    """Reads the predictions of a row's finished runs for the reported split.
+    """Reads the predictions of a row's reported runs for the reported split.
 
     Raises:
         ValueError: a table is damaged.
     """
-    return [PredictionTable.read(request.run.predictions("test")) for request in planned.finished]
+    return [PredictionTable.read(request.run.predictions("test")) for request in planned.reported]
 
 
 def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[PredictionTable]) -> RowResult:
-    """Returns the results of the finished runs of a row.
+    """Returns the results of the reported runs of a row.
 
     Args:
         asked: the table.
         planned: the row.
-        tables: the predictions of its finished runs, from `read_tables`.
+        tables: the predictions of its reported runs, from `read_tables`.
 
     Raises:
         ValueError: none of its runs is finished, or a file of one is damaged.
     """
-    requests = planned.finished
+    requests = planned.reported
     if not requests:
         raise ValueError(f"row {planned.row.name}: none of its {len(planned.requests)} runs is finished")
     pooled = PredictionTable.concat(tables)

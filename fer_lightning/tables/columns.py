@@ -18,6 +18,8 @@ FROM_VOTES = ("human",)
 """Columns about the annotators: how often one of them agrees with the majority of the others, see `leave_one_out`."""
 FROM_OUTPUTS = ("silhouette", "hit_rate")
 """Columns that are computed from what a run keeps beside its predictions: features, attention."""
+SHARES = (*BY_NAME, "hit_rate")
+"""Columns that hold shares, which papers print in per cent; so do those of single classes, `recall.<class>`."""
 FROM_PROBABILITIES = tuple(CONFIDENCE)
 """Columns about confidence: of the probabilities as the model gives them, over the clips with a prediction."""
 CALIBRATED = "_calibrated"

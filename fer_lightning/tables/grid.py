@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fer_lightning.evaluation.metrics import WAR
-from fer_lightning.experiments.request import data_class
+from fer_lightning.experiments.datasets import build_dataset
+from fer_lightning.experiments.request import data_class, split_name
 from fer_lightning.tables.cells import DASH, mean, our_value, plain, published_value
-from fer_lightning.tables.columns import ANSWERED, BY_NAME, FROM_VOTES, INTERVAL, OTHER_EPOCHS, title
+from fer_lightning.tables.columns import ANSWERED, BY_NAME, FROM_VOTES, INTERVAL, OTHER_EPOCHS, SHARES, title
 from fer_lightning.tables.computed import Computed
 from fer_lightning.tables.plan import is_rendered
 from fer_lightning.tables.results import RowResult
@@ -72,6 +73,7 @@ def grid(
         *_notes(table, results, rendered),
         *_speeds(table, values),
         *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts),
+        *_untested(table, results, verdicts),
     ]
     source = f"{table.paper}, {table.place}: " if table.is_published and not table.ranked else ""
     return Grid(f"{source}{table.title}", tuple(header), tuple(rows), tuple(notes))
@@ -109,11 +111,12 @@ def _ours(result: RowResult | None, column: str, computed: dict[str, object]) ->
 
 
 def _difference(row: Row, result: RowResult | None, column: str) -> str:
-    """Writes our value minus the published one, in percentage points; a dash if there is none."""
+    """Writes our value minus the published one, of shares in percentage points; a dash if there is none."""
     published, ours = row.published.get(column), result.by_seed(column) if result else []
     if not isinstance(published, (int, float)) or not ours:
         return DASH
-    return f"{100 * statistics.mean(ours) - published:+.2f}"
+    scale = 100 if column in SHARES or column.startswith("recall.") else 1
+    return f"{scale * statistics.mean(ours) - published:+.2f}"
 
 
 def _speeds(table: PaperTable, computed: Computed) -> list[str]:
@@ -155,11 +158,8 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
         other = "cannot be compared with the published ones" if table.is_published else "say nothing about real ones"
         notes.append(f"Our values are of rendered faces and {other}.")
     if results:
-        first = next(iter(results.values()))
-        notes.append(
-            f"Ours: mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over {first.drawn}. "
-            f"{_selections(results)}"
-        )
+        notes.append(f"Ours: {brackets(table, results)}. {_selections(results)}")
+        notes.append(_folds(table, results))
     if not rendered:
         notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]
     notes += [_without_stills(row, results[row.name]) for row in table.rows if row.name in results]
@@ -168,6 +168,53 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
         labels = [row.display_name for row in table.rows if row.missing == reason and row.name not in results]
         notes.append(f"{'; '.join(labels)}: cannot be run, {reason}." if labels else "")
     return [note.strip() for note in notes if note.strip()]
+
+
+def brackets(table: PaperTable, results: dict[str, RowResult]) -> str:
+    """Says what the spreads and the brackets of a table are over, of each row if rows differ in that."""
+    rows: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.name in results:
+            rows.setdefault(results[row.name].drawn, []).append(row.display_name)
+    groups = [drawn if len(rows) == 1 else f"{drawn} ({'; '.join(names)})" for drawn, names in rows.items()]
+    return f"mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over {', '.join(groups)}"
+
+
+def _folds(table: PaperTable, results: dict[str, RowResult]) -> str:
+    """Says which rows are of some folds of their protocol alone; nothing if all have all folds."""
+    rows: dict[str, list[str]] = {}
+    for row in table.rows:
+        if row.name in results:
+            found, known = (
+                results[row.name].folds,
+                build_dataset(split_name(results[row.name].experiment)[1]).fold_names,
+            )
+            some = f"fold {', '.join(found)} of {len(known)} alone" if len(found) < len(known) else "all folds"
+            rows.setdefault(some, []).append(row.display_name)
+    if [*rows] == ["all folds"]:
+        return ""
+    texts = [f"{some} ({'; '.join(names)})" for some, names in rows.items()] if len(rows) > 1 else [*rows]
+    return f"{'; '.join(texts)}.".capitalize()
+
+
+def _untested(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict]) -> list[str]:
+    """Says of each claim that has no verdict although both of its rows have values why it was not tested."""
+    judged = {(each.row, each.over, each.column) for each in verdicts}
+    quoted = {row.name: row.display_name for row in table.rows if row.is_constant}
+    sentences = []
+    for claim in table.claims if results else ():
+        pair = (claim.row, claim.over)
+        if (*pair, claim.column) in judged or not all(name in results or name in quoted for name in pair):
+            continue
+        constant = next((quoted[name] for name in pair if name in quoted), "")
+        metric = BY_NAME.get(claim.column)
+        reason = f"{title(claim.column)} has no interval over people"
+        if constant:
+            reason = f"{constant} is quoted"
+        elif metric and metric.has_interval:
+            reason = "`fer reproduce` tests it where the runs of both rows are"
+        sentences.append(f"{claim.text} Not tested: {reason}.")
+    return sentences
 
 
 def _other_clips(row: Row, result: RowResult) -> str:

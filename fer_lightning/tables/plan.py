@@ -80,6 +80,19 @@ class PlannedRow:
         return tuple(request for request in self.requests if request.run.finished)
 
     @property
+    def reported(self) -> tuple[ExperimentRequest, ...]:
+        """The finished runs of the seeds of which most folds are finished, the same folds of each.
+
+        A seed of which folds are missing would be compared with others on other clips.
+        """
+        folds = {
+            seed: tuple(each.fold for each in self.finished if each.seed == seed)
+            for seed in dict.fromkeys(each.seed for each in self.finished)
+        }
+        most = max(folds.values(), key=len, default=())
+        return tuple(each for each in self.finished if folds[each.seed] == most)
+
+    @property
     def is_rendered(self) -> bool:
         """Whether the row is run on rendered faces."""
         return is_rendered(self.data)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from data_modules.utils.files import atomic_write
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import Interval
-from fer_lightning.evaluation.metrics import Scores
+from fer_lightning.evaluation.metrics import METRICS, Scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.system import experiments_folder, installed_experiments
 from fer_lightning.tables.plan import PlannedRow, TableRequest
@@ -34,8 +35,9 @@ class RunResult:
         seed: its seed.
         clips: number of clips of the reported split.
         answered: number of these with a prediction.
-        metrics: name -> value over all clips, where a clip without a prediction is an error.
-        answered_metrics: name -> value over the clips with a prediction.
+        metrics: name -> value over all clips, where a clip without a prediction is an error; for readers of the file,
+            as those of a row are of the summed confusion matrices of its folds.
+        answered_metrics: name -> value over the clips with a prediction; likewise.
         outputs: what is computed from features, attention and probabilities, such as `silhouette` and `brier`.
         parameters: of the model, frozen ones included.
         multiply_adds: of the forward passes for all views of one clip; None if not counted.
@@ -136,16 +138,35 @@ class RowResult:
         return sum(run.answered for run in self.runs if run.seed == self.runs[0].seed)
 
     def by_seed(self, name: str, answered: bool = False) -> list[float]:
-        """Returns a metric's value for each seed: the mean over the folds, weighted by clips."""
-        values = []
-        for seed in self.seeds:
-            runs = [run for run in self.runs if run.seed == seed]
-            found = [((run.answered_metrics if answered else run.metrics) | run.outputs).get(name) for run in runs]
-            if None in found:
-                return []
-            weights = [run.answered if answered else run.clips for run in runs]
-            values.append(float(np.average(np.array(found, dtype=np.float64), weights=weights)))
-        return values
+        """Returns a value for each seed; nothing if it is not known for all of them.
+
+        Metrics and class accuracies are those of all folds together: a class that is missing in some has its accuracy
+        over the others, and intervals and claims are of the same numbers. Other outputs are means over the folds,
+        weighted by clips.
+
+        Args:
+            name: of a metric, an output, or `recall.<class>`.
+            answered: whether only clips with a prediction count.
+        """
+        found = [self._value(name, [run for run in self.runs if run.seed == seed], answered) for seed in self.seeds]
+        known = [value for value in found if value is not None and not math.isnan(value)]
+        return known if len(known) == len(found) else []
+
+    def _value(self, name: str, runs: Sequence[RunResult], answered: bool) -> float | None:
+        """Returns a value over the folds of one seed; None or NaN if it is not known."""
+        pooled = Scores(np.sum([run.confusion for run in runs], axis=0))
+        pooled = pooled.answered if answered else pooled
+        metric = next((metric for metric in METRICS if metric.name == name), None)
+        if metric:
+            return pooled[metric]
+        if name.startswith("recall."):
+            names = runs[0].class_names
+            emotion = name.removeprefix("recall.")
+            return float(pooled.class_accuracy[names.index(emotion)]) if emotion in names else None
+        outputs = [run.outputs.get(name) for run in runs]
+        if None in outputs:
+            return None
+        return float(np.average(np.array(outputs, dtype=np.float64), weights=[run.clips for run in runs]))
 
     def watched(self, pick: Callable[[Sequence[float]], float]) -> list[float]:
         """Returns what another epoch than the chosen one gives, for each seed: the mean over the folds.

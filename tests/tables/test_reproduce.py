@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,8 +25,11 @@ from fer_lightning.experiments import jobs
 from fer_lightning.runs.folder import RunInfo
 from fer_lightning.tables.collect import is_of_today, row_settings
 from fer_lightning.tables.files import read_stored
+from fer_lightning.tables.grid import _difference
 from fer_lightning.tables.plan import TableRequest, plan
+from fer_lightning.tables.reproduce import write_row
 from fer_lightning.tables.results import read_predictions, read_result
+from fer_lightning.tables.table import Row
 from fer_lightning.tables.verdicts import Verdict, read_verdicts
 from tests.ensemble.test_ensemble import made_table
 from tests.tables.test_table import MADE
@@ -60,7 +64,8 @@ def trained(monkeypatch):
 
 def finish(request, strength, none=(3,)):
     run = request.run
-    made_table("test", strength, 100 * request.seed + int(request.fold), none=none).write(run.predictions("test"))
+    clips = "test" if request.fold == "1" else f"test {request.fold}"
+    made_table(clips, strength, 100 * request.seed + int(request.fold), none=none).write(run.predictions("test"))
     table = PredictionTable.read(run.predictions("test"))
     object.__setattr__(table, "seed", np.full(len(table), request.seed))
     table.write(run.predictions("test"))
@@ -120,6 +125,62 @@ def test_results_are_those_of_the_runs(table, trained, tmp_path):
     assert result.interval(UAR.name) == expected[UAR]
     kept = read_predictions(folder, "whole")
     np.testing.assert_array_equal(kept.probabilities, pooled.probabilities)
+
+
+def test_values_are_those_of_all_folds_together(table, trained, tmp_path):
+    """A fold without a class, as small data sets have them, takes nothing from that class's accuracy."""
+    assert main(["reproduce", table, "--rows", "whole", "--folds", "1", "2"]) == 0
+    path = tmp_path / "results" / "mine.small" / "whole.json"
+    content = json.loads(path.read_text())
+    right, wrong = [[0] * 8 for _ in range(7)], [[0] * 8 for _ in range(7)]
+    right[0][0], right[1][1], right[1][7] = 8, 2, 1
+    wrong[0][0], wrong[0][1] = 1, 3
+    content["runs"][0]["confusion"], content["runs"][1]["confusion"] = right, wrong
+    path.write_text(json.dumps(content))
+    result = read_result(path.parent, "whole")
+    assert result.by_seed("recall.anger") == [9 / 12]
+    assert result.by_seed("recall.disgust") == [2 / 3]
+    assert result.by_seed("uar") == [pytest.approx((9 / 12 + 2 / 3) / 2)]
+    assert result.by_seed("uar", answered=True) == [pytest.approx((9 / 12 + 2 / 2) / 2)]
+    assert result.by_seed("war") == [pytest.approx(11 / 15)]
+    assert result.by_seed("recall.fear") == result.by_seed("recall.contempt") == []
+
+
+def test_a_seed_without_all_folds_is_left_out_and_folds_that_are_missing_are_named(table, trained, tmp_path):
+    folder = tmp_path / "results" / "mine.small"
+    assert main(["reproduce", table, "--rows", "whole", "--folds", "1", "2"]) == 0
+    assert main(["reproduce", table, "--rows", "whole", "--folds", "1", "--seeds", "1"]) == 0
+    assert main(["reproduce", table, "--rows", "whole", "--folds", "1", "2", "--seeds", "0"]) == 0
+    asked = TableRequest(table, seeds=(0, 1), folds=("1", "2"), rows=("whole",))
+    (planned,) = (each for each in plan(asked) if each.row.name == "whole")
+    write_row(asked, planned)
+    result = read_result(folder, "whole")
+    assert (result.seeds, result.folds) == ((0,), ("1", "2")), "seed 1 has one fold of two"
+    assert main(["tables", table, "--size", "small"]) == 0
+    assert "- Fold 1, 2 of 4 alone." in (folder / "table.md").read_text()
+
+
+def test_a_difference_is_in_the_unit_of_the_published_value():
+    rows = [Row("a", published={"silhouette": 0.17}), Row("b", published={"war": 70.0})]
+    values = {"silhouette": [0.109], "war": [0.65]}
+    result = SimpleNamespace(by_seed=values.__getitem__)
+    assert _difference(rows[0], result, "silhouette") == "-0.06"
+    assert _difference(rows[1], result, "war") == "-5.00"
+
+
+def test_rows_over_other_people_or_seeds_say_so(table, trained, tmp_path):
+    assert main(["reproduce", table, "--rows", "whole", "--seeds", "0", "1"]) == 0
+    assert main(["reproduce", table, "--rows", "plain", "--seeds", "0"]) == 0
+    text = (tmp_path / "results" / "mine.small" / "table.md").read_text()
+    assert "95 % bootstrap intervals over 8 subjects (plain), 8 subjects and 2 seeds (whole)." in text
+
+
+def test_a_claim_that_is_not_tested_says_why(table, trained, tmp_path):
+    assert main(["reproduce", table]) == 0
+    (tmp_path / "results" / "mine.small" / "claims.json").unlink()
+    assert main(["tables", table, "--size", "small"]) == 0
+    text = (tmp_path / "results" / "mine.small" / "table.md").read_text()
+    assert "Not tested: `fer reproduce` tests it where the runs of both rows are." in text
 
 
 def test_accuracy_without_classes_of_still_frames_is_beside_that_over_all(table, trained, tmp_path):
