@@ -117,6 +117,27 @@ def test_what_lies_in_the_place_of_the_missing_is_not_seen():
         torch.testing.assert_close(parts(one(other)), parts(one(batch)))
 
 
+def test_training_measures_the_frames_that_are_seen_and_no_others():
+    """What stands in the place of a face must not move BatchNorm, through which all clips would see it."""
+    batch = heard_batch((BOTH, BOTH, AUDIO, FACE), size=32)
+    noise = torch.where(batch.mask[..., None, None, None], batch.face, random_images(*batch.face.shape, seed=9))
+    kept = [0, 1, 3]
+    fewer = {name: getattr(batch, name)[kept] for name in ("label", "mask", "face", "spectrogram", "present")}
+    found = []
+    for each in (batch, replace(batch, face=noise), replace(batch, clip_id=batch.clip_id[:3], **fewer)):
+        model = audio_visual(modalities=["face"], dropout=0.0).train()
+        network = model.halves[0].encoder.backbone.network
+        convolution, norm = network.conv1[:2]
+        norm.momentum = 1.0
+        found.append(model(each).logits)
+        real = model.halves[0].encoder.backbone.normalise(batch.face[batch.mask])
+        values = convolution(real).transpose(0, 1).flatten(1)
+        torch.testing.assert_close(norm.running_mean, values.mean(dim=1), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(norm.running_var, values.var(dim=1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found[2], found[0][kept], atol=1e-5, rtol=1e-4)
+
+
 def test_the_order_of_frames_counts():
     model, batch = audio_visual().eval(), heard_batch()
     backwards = replace(batch, face=batch.face.flip(1), mask=batch.mask.flip(1))
@@ -323,7 +344,7 @@ def test_the_audio_visual_network_at_paper_size():
         backbones = 2 * count_parameters(FrameBackbone("resnet18"))
         assert backbones < count_parameters(model) < 1.12 * backbones
         assert count_parameters(AudioVisual(SEVEN, modalities=["audio"])) < 0.1 * backbones
-        output = model(heard_meta())
+        output = model.eval()(heard_meta())
     assert output.logits.shape == (2, 7)
     assert output.attention.shape == (2, 16)
 

@@ -93,6 +93,9 @@ class FaceEncoder(nn.Module):
         if isinstance(self.backbone, VideoTransformer):
             features = moments_of(self.backbone, batch.face, mask)
             mask = mask.any(dim=1, keepdim=True).expand(features.shape[:2])
+        elif self.training:  # black frames of clips without a face would change BatchNorm's statistics
+            seen = self.backbone(batch.face[mask])
+            features = seen.new_zeros(*mask.shape, seen.shape[1]).index_put((mask,), seen)
         else:
             features = self.backbone(batch.face)
         return self.tokens(features, mask)  # type: ignore[no-any-return]
