@@ -8,10 +8,10 @@ paper does not mention; here they are options. Fajtl et al. (2018), "Summarizing
 https://arxiv.org/abs/1812.01969, and the authors' code, https://github.com/ok1zjf/VASNet
 """
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn
+
+from fer_lightning.layers.precision import full_precision
 
 
 class FrameSelfAttention(nn.Module):
@@ -68,11 +68,7 @@ class FrameSelfAttention(nn.Module):
             weights of a real frame i sum to 1; they are those before dropout.
         """
         query, key = self.query(x), self.key(x)
-        device = x.device.type
-        no_autocast = (
-            torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
-        )
-        with no_autocast:  # a sum of D products exceeds float16's range and bfloat16's precision
+        with full_precision(x.device):  # a sum of D products exceeds float16's range and bfloat16's precision
             dtype = torch.promote_types(x.dtype, torch.float32)
             scores = (self.scale * query.to(dtype)) @ key.to(dtype).transpose(1, 2)  # (B, n, n)
         if mask is None:

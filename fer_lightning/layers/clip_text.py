@@ -16,6 +16,7 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 
 from fer_lightning.layers.backbones import Pretrained
+from fer_lightning.layers.precision import full_precision
 from fer_lightning.weights import RANDOM, Renames, load_backbone_weights, read_checkpoint, renamed, tensors_in
 
 FILE = "open_clip_model.safetensors"
@@ -146,9 +147,10 @@ class TextHead(nn.Module, Pretrained):
         self.tower = TextTower(texts.width, texts.depth, texts.heads, texts.length, features).requires_grad_(False)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Compute cosine similarities times 100, as the authors of CLIP scale them: (B, D) -> (B, C)."""
+        """Compute cosine similarities times 100, as the authors of CLIP scale them: (B, D) -> (B, C) in float32."""
         texts = self.tower(self.prompts(), self.prompts.end)
-        return 100 * F.normalize(feature, dim=1) @ F.normalize(texts, dim=1).T
+        with full_precision(feature.device):  # bfloat16's steps are as large as the differences between classes
+            return 100 * F.normalize(feature.float(), dim=1) @ F.normalize(texts.float(), dim=1).T
 
     @property
     def source(self) -> str:

@@ -52,6 +52,20 @@ def test_a_clip_is_compared_with_the_texts_of_the_classes(tmp_path, letters, cla
     assert len(found.prompts.contexts) == (2 if class_specific else 1)
 
 
+def test_half_precision_keeps_the_digits_of_the_scores():
+    """Scores of CLIP are near 25, where bfloat16's steps are 0.125: as large as the differences between classes."""
+    found = head().eval()
+    texts = found.tower(found.prompts(), found.prompts.end)
+    feature = (torch.nn.functional.normalize(texts.mean(dim=0), dim=0) + 0.15 * torch.randn(200, FEATURES)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = found.tower(found.prompts(), found.prompts.end)
+        scores = found(feature)
+    one, other = (x.detach().double().numpy() for x in (feature, rounded))
+    expected = 100 * one @ other.T / np.linalg.norm(one, axis=1)[:, None] / np.linalg.norm(other, axis=1)
+    assert scores.dtype == torch.float32
+    assert scores.detach().numpy() == pytest.approx(expected, abs=1e-3)
+
+
 def test_the_contexts_alone_are_trained():
     found = head()
     found(torch.randn(2, FEATURES)).square().sum().backward()
