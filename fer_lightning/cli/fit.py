@@ -1,4 +1,4 @@
-"""`fer fit`, `fer validate`: Lightning's own commands."""
+"""`fer fit`, `fer validate`: Lightning's own commands, which change nothing that a run has."""
 
 import yaml
 
@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> None:
     """Runs one of Lightning's commands on an experiment, or on the settings that all experiments share.
 
     Raises:
-        FileNotFoundError: there is no such experiment or file.
-        ValueError: a setting does not exist or does not fit.
+        FileNotFoundError: there is no such experiment or file, or no trained model to evaluate.
+        ValueError: a setting does not exist or does not fit, or the run to fit has begun.
     """
     command, *rest = arguments
     rest = _with_root(rest)

@@ -14,7 +14,8 @@ def make_parser() -> CommandParser:
     parser = CommandParser(
         "fer test",
         description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
-        epilog="Without --checkpoint, it is Lightning's command: `fer test EXPERIMENT`, with the options of `fer fit`.",
+        epilog="Without --checkpoint, it is Lightning's command: `fer test EXPERIMENT`, with the options of `fer fit`. "
+        "It evaluates the chosen checkpoint of the experiment's run, or --ckpt_path, and writes into RUN/test/.",
     )
     parser.add_argument(
         "--checkpoint",

@@ -37,7 +37,7 @@ from fer_lightning.report.page import write_report
 from fer_lightning.runs.folder import RunFolder, RunInfo
 from fer_lightning.training.batch_norm import statistics_note
 from fer_lightning.training.callbacks import TrainingTime
-from fer_lightning.training.checkpoints import BEST, LAST, PREVIOUS, add_calibration, latest_checkpoint
+from fer_lightning.training.checkpoints import LAST, PREVIOUS, add_calibration, chosen_checkpoint, latest_checkpoint
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.cost import measure_cost
 from fer_lightning.training.curves import CurvesLogger, drop_rows_after
@@ -224,7 +224,7 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         print_on_rank_zero(note)
     if cli.own_config.experiment.compile:
         model.compile()
-    chosen = run.checkpoints / (LAST if data.selection == "last" else BEST)
+    chosen = chosen_checkpoint(run, data.selection)
     try:
         if not was_stopped_early(checkpoint):
             trainer.fit(model, data, ckpt_path=str(path) if path else None, weights_only=True)

@@ -18,7 +18,9 @@ from data_modules.loading.datamodule import VideoDataModule
 from data_modules.utils.files import atomic_write
 from fer_lightning.experiments.launchers import refuse_other_processes
 from fer_lightning.experiments.misspelt import suggested
+from fer_lightning.experiments.resume import has_begun
 from fer_lightning.experiments.system import ExperimentInfo
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.batch_norm import SynchronizedBatchNorm
 from fer_lightning.training.callbacks import (
@@ -30,7 +32,7 @@ from fer_lightning.training.callbacks import (
     StopWhereDiverged,
     TrainingTime,
 )
-from fer_lightning.training.checkpoints import checkpoints, with_atomic_checkpoints
+from fer_lightning.training.checkpoints import checkpoints, chosen_checkpoint, with_atomic_checkpoints
 from fer_lightning.training.classifier import VideoClassifier
 from fer_lightning.training.feature_caching import FeatureCaching
 from fer_lightning.training.precision import fastest_precision, quiet_lightning
@@ -158,6 +160,9 @@ class FerCLI(LightningCLI):
         trainer = self.own_config.trainer
         self.labels = replace(self.labels, selection=self.own_config.data.selection)
         trainer.default_root_dir = str(trainer.default_root_dir or Path("runs", "manual"))
+        self.run_folder = RunFolder(Path(trainer.default_root_dir))
+        if self.subcommand:
+            self._spare_run()
         self.chooses_precision = trainer.precision is None
         if trainer.precision is None:
             trainer.precision = fastest_precision()
@@ -172,6 +177,35 @@ class FerCLI(LightningCLI):
             if "labels" in arguments:
                 arguments.labels = asdict(self.labels)
 
+    def _spare_run(self) -> None:
+        """Has Lightning's own commands change nothing that a run has, and evaluate a trained model.
+
+        What is evaluated is the run's chosen checkpoint unless another one is named; what is written about it goes into
+        a folder of the command's name inside that of the run.
+
+        Raises:
+            FileNotFoundError: the run has no checkpoint to evaluate.
+            ValueError: the run to fit has begun.
+        """
+        run, config, command = self.run_folder, self.own_config, str(self.subcommand)
+        if command == "fit":
+            if has_begun(run):
+                state = "is finished" if run.finished else "has checkpoints"
+                raise ValueError(
+                    f"{run.path} has begun: it {state}, which `fer fit` would train over. `fer train` goes on with it; "
+                    "for another training, give a folder of its own with --trainer.default_root_dir"
+                )
+            return
+        if config.ckpt_path is None:
+            chosen = chosen_checkpoint(run, config.data.selection)
+            if not chosen.is_file():
+                raise FileNotFoundError(
+                    f"{chosen}: there is no such file, so there is no trained model to {command}. Train it with "
+                    "`fer train`, or name a checkpoint with --ckpt_path"
+                )
+            config.ckpt_path = str(chosen)
+        config.trainer.default_root_dir = str(run.path / command)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Adds the callbacks of every run and atomic checkpoints.
 
@@ -179,7 +213,6 @@ class FerCLI(LightningCLI):
             ValueError: a callback or a `ReduceLROnPlateau` monitors the inner split, but there is none.
         """
         config = self.own_config
-        folder = Path(config.trainer.default_root_dir)
         own: list[Callback] = [
             FeatureCaching(),
             DataWait(),
@@ -189,7 +222,7 @@ class FerCLI(LightningCLI):
             EpochSeed(config.data.seed),
             StopWhereDiverged(),
             OwnSignals(),
-            *checkpoints(folder, config.data.selection, config.experiment.monitor),
+            *checkpoints(self.run_folder.path, config.data.selection, config.experiment.monitor),
         ]
         self.trainer_defaults["callbacks"] = own if sys.stdout.isatty() else [*own, ProgressLines()]
         built = self.config_init[self.subcommand] if self.subcommand else self.config_init

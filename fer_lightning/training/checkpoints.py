@@ -141,6 +141,16 @@ def checkpoints(run: Path, selection: str, monitor: str) -> list[Callback]:
     return [best, last]
 
 
+def chosen_checkpoint(run: RunFolder, selection: str) -> Path:
+    """Returns where a run keeps the checkpoint of the epoch that is evaluated.
+
+    Args:
+        run: the run.
+        selection: how the epoch is chosen; `last` chooses none.
+    """
+    return run.checkpoints / (LAST if selection == "last" else BEST)
+
+
 def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, object]] | None:
     """Finds the checkpoint that a run is resumed from and reads it; returns None if the run has no checkpoint yet.
 
