@@ -1,6 +1,7 @@
 """`fer test`: Lightning's command, or a trained model on another data set's reported split, by class names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fer_lightning.cli import fit
@@ -13,7 +14,8 @@ def make_parser() -> CommandParser:
     """Returns the parser of the command."""
     parser = CommandParser(
         "fer test",
-        description="Evaluate a trained model on the reported split of another data set; classes are matched by name.",
+        description="Evaluate a trained model on the reported split of another data set; classes are matched by name. "
+        "Faces are cut as in the model's training; --dataset.faces.margin and the like state them.",
         epilog="Without --checkpoint, it is Lightning's command: `fer test EXPERIMENT`, with the options of `fer fit`. "
         "It evaluates the chosen checkpoint of the experiment's run, or --ckpt_path, and writes into RUN/test/.",
     )
@@ -54,7 +56,7 @@ def main(arguments: list[str]) -> None:
     asks_for_help = arguments[1:] in (["--help"], ["-h"])
     if not (asks_for_help or any(argument.split("=")[0] == "--checkpoint" for argument in arguments)):
         return fit.main(arguments)
-    options = make_parser().parse(arguments[1:])
+    options, others = make_parser().parse_with(arguments[1:], ("dataset",))
     checkpoint, renamed = find_model(options.checkpoint), parse_renaming(options.classes)
     data_file(options.data)
 
@@ -64,9 +66,8 @@ def main(arguments: list[str]) -> None:
     out = options.out
     if out is None and is_shared(checkpoint):
         out = Path(f"{Path(options.checkpoint).name}-on-{options.data}-{options.fold}.csv")
-    evaluate_on_other_data(
-        EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out, options.root)
-    )
+    request = EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out, options.root)
+    evaluate_on_other_data(replace(request, options=tuple(others)))
     return None
 
 

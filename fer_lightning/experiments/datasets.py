@@ -1,6 +1,8 @@
 """Data sets by the name of their file."""
 
 from argparse import ArgumentError
+from collections.abc import Mapping
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -29,4 +31,22 @@ def build_dataset(name: str, overrides: list[str] | None = None) -> VideoDataset
     except ArgumentError as error:
         raise ValueError(suggested(error, parser)) from error
     dataset: VideoDataset = parser.instantiate_classes(options).dataset
+    return dataset
+
+
+def dataset_of(settings: Mapping[str, Any]) -> VideoDataset | None:
+    """Builds the data set that a run's configuration describes; nothing is read from it.
+
+    Args:
+        settings: `class_path`, of this suite, and `init_args`.
+
+    Returns:
+        The data set; None if its class has other arguments today.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(VideoDataset, "dataset")
+    try:
+        dataset: VideoDataset = parser.instantiate_classes(parser.parse_object({"dataset": dict(settings)})).dataset
+    except (ArgumentError, TypeError, ValueError):
+        return None
     return dataset

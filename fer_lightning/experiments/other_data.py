@@ -1,11 +1,13 @@
 """Evaluates a trained model on another data set's reported split; classes are matched by name."""
 
-from dataclasses import dataclass, replace
+import json
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytorch_lightning as L
 from torch import Tensor
 
+from data_modules.datasets.dataset import VideoDataset
 from data_modules.labels import class_list
 from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
@@ -18,7 +20,8 @@ from fer_lightning.evaluation.collect import clip_outputs, prediction_table
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.outputs import ClipPredictions
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments.datasets import build_dataset
+from fer_lightning.experiments.datasets import build_dataset, dataset_of
+from fer_lightning.experiments.faces import difference_to_training, faces_as_trained
 from fer_lightning.report.page import OTHER_DATA, write_report
 from fer_lightning.report.summary import result_lines
 from fer_lightning.runs.folder import RunFolder, RunInfo
@@ -78,6 +81,7 @@ class EvaluationRequest:
     workers: int  # number of loading processes
     out: Path | None  # the prediction table; None for the run's folder
     root: str | None = None  # folder of the data set; None for that of its name
+    options: tuple[str, ...] = ()  # that override the data set's file, such as `--dataset.faces.margin 0.5`
 
 
 def evaluate_on_other_data(request: EvaluationRequest) -> None:
@@ -88,9 +92,9 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
         ValueError: model and data have fewer than two classes in common.
     """
     trained = load_trained(request.checkpoint)
-    root = () if request.root is None else ("--dataset.init_args.root", request.root)
+    dataset = dataset_for(trained, request)
     data = VideoDataModule(
-        build_dataset(request.data, ["--dataset.fold", request.fold, *root]),
+        dataset,
         trained.sampler,
         size=trained.size,
         augmentation=trained.augmentation,
@@ -104,9 +108,10 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     out = request.out or run_folder(trained.checkpoint) / "on" / f"{request.data}-{request.fold}.csv"
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
-    left_out = left_out_note(data, mapping, len(table))
-    if left_out:
-        print(left_out)
+    difference = difference_to_training(trained.faces, dataset.faces, trained.model.inputs, dataset.name)
+    notes = tuple(note for note in (difference, left_out_note(data, mapping, len(table))) if note)
+    for note in notes:
+        print(note)
     for line in result_lines(table):
         print(line)
     print(confidence_line(trained, table))
@@ -114,9 +119,27 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     report = RunFolder(out.with_suffix(""))
     table.write(report.predictions("test"))
     outputs.write(report.outputs("test"))
-    report.write_info(evaluation_info(trained, data, mapping, (left_out,) if left_out else ()))
+    report.write_info(evaluation_info(trained, data, mapping, notes))
     print(f"report: {write_report(report)}")
     send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, request.data, request.fold)
+
+
+def dataset_for(trained: TrainedModel, request: EvaluationRequest) -> VideoDataset:
+    """Returns the data set to evaluate a model on, with faces as the model saw them in training.
+
+    On the data set of the training, faces are found as they were there, too. Options of the request come first.
+
+    Raises:
+        ValueError: an option does not exist or does not fit.
+    """
+    root = () if request.root is None else ("--dataset.init_args.root", request.root)
+    options = ["--dataset.fold", request.fold, *root, *request.options]
+    stated = build_dataset(request.data, options)
+    own = None if trained.dataset is None else dataset_of(trained.configuration["data"]["dataset"])
+    faces = trained.faces
+    if own is None or own.store_name != stated.store_name:
+        faces = faces_as_trained(trained.faces, stated.faces, trained.model.inputs)
+    return build_dataset(request.data, ["--dataset.faces", json.dumps(asdict(faces)), *options])
 
 
 def left_out_note(data: VideoDataModule, mapping: ClassMapping, evaluated: int) -> str:

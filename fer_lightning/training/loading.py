@@ -1,6 +1,7 @@
 """Loads a trained model from a checkpoint, with the settings of its input: sampler, crop size, faces, audio."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,6 +38,7 @@ class TrainedModel:
     dataset: type[VideoDataset] | None = None  # that it was trained on; None if unknown, or of another package
     calibration: Calibration | None = None  # in the file; older checkpoints have it beside them
     facts: TrainingFacts | None = None  # likewise
+    configuration: Mapping[str, Any] = field(default_factory=dict)  # of the run, as far as the file has it
 
     @property
     def models(self) -> "tuple[TrainedModel, ...]":
@@ -110,4 +112,5 @@ def load_trained(run: Path, weights: bool = True) -> TrainedModel:
             dataset if dataset is not None and issubclass(dataset, VideoDataset) else None,
             parse_calibration(own["calibration"], path) if own.get("calibration") else None,
             TrainingFacts(**own["facts"]) if own.get("facts") else None,
+            own["configuration"],
         )

@@ -1,4 +1,4 @@
-"""What a run says of faces that are not made as its paper made them."""
+"""What a run says of faces that are not made as its paper made them, or as those of its training."""
 
 from dataclasses import replace
 
@@ -8,12 +8,14 @@ from data_modules.faces import network_versions
 from data_modules.faces.settings import FaceSettings
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.faces import difference_to_papers_faces
+from fer_lightning.experiments.faces import difference_to_papers_faces, difference_to_training, faces_as_trained
 from fer_lightning.experiments.fit import fit_experiment
 from fer_lightning.experiments.request import ExperimentRequest
 from tests.small_runs import TINY
 
 PAPER = "experiments/faces/ceflnet.yaml"
+ALL = frozenset({"face", "person", "landmarks"})
+RENDERED = {"detector": "annotation", "landmarks": "annotation", "person": "annotation"}
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,26 @@ def test_a_run_says_so_before_it_is_trained_and_in_its_report(capsys):
     assert printed.index(said) < printed.index("CEFLNet on made")
     assert said in run.report.read_text()
     assert run.read_info().faces.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("trained", "own", "expected"),
+    [
+        ({"landmarks": "mesh", "person": "frame"}, {}, ("mesh", "frame")),
+        ({"landmarks": "mesh", "person": "insightface_tracked"}, RENDERED, ("mesh", "insightface_tracked")),
+        (RENDERED, {"landmarks": "insightface", "person": "frame"}, ("insightface", "frame")),
+        (RENDERED, {}, ("mesh", "insightface")),
+        (RENDERED, {"detector": "annotation"}, ("annotation", "annotation")),
+    ],
+)
+def test_landmarks_and_persons_are_found_as_in_training_where_that_can_be(trained, own, expected):
+    found = faces_as_trained(FaceSettings(**trained), FaceSettings(**own), ALL)
+    assert (found.landmarks, found.person) == expected
+    assert found.detector == FaceSettings(**own).detector
+
+
+def test_what_a_model_does_not_see_stays_as_the_data_set_has_it():
+    trained, own = FaceSettings(margin=0.5, landmarks="mesh", person="frame"), FaceSettings(audio=False)
+    assert faces_as_trained(trained, own, frozenset({"face"})) == FaceSettings(margin=0.5, audio=False)
+    assert faces_as_trained(trained, own, frozenset({"spectrogram"})) == own
+    assert difference_to_training(trained, own, {"spectrogram"}, "made") == ""

@@ -1,0 +1,98 @@
+"""`fer test --checkpoint` through the command: a run on its own data set is the run itself, and faces are cut alike."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_modules.utils.files import atomic_write
+from fer_lightning.cli.main import main
+from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments import fit
+from fer_lightning.runs.folder import RunFolder
+from tests.fakes import write_dfew
+from tests.small_runs import experiment
+
+FACES = ("--data.dataset.init_args.faces.lengthen", "16", "--data.dataset.init_args.faces.margin", "0.6")
+STILLS = ("--data", "synthetic_stills", "--dataset.images", "28", "--dataset.subjects", "4", "--workers", "0")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with DFEW in small, of which fold 2 tests clips that fold 1 trains on, and a finished run of fold 2."""
+    folder = tmp_path_factory.mktemp("trained")
+    labels = write_dfew(folder / "data", train=28, test=14) / "EmoLabel_DataSplit"
+    rows = [row for path in sorted(labels.rglob("set_1.csv")) for row in csv.reader(path.open())][1:]
+    rows = sorted(row for row in rows if row[0].isdecimal())
+    for split, clips in (("test", rows[:14]), ("train", rows[14:])):
+        path = labels / f"{split}(single-labeled)" / "set_2.csv"
+        path.write_text("".join(",".join(row) + "\n" for row in [("video_name", "label"), *clips]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_DATA", str(folder / "data"))
+        patch.setenv("FER_RUNS", str(folder / "runs"))
+        patch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
+        assert main(experiment("--trainer.max_epochs", "1", "--fold", "2", *FACES)) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch) -> RunFolder:
+    """A copy of the run."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    monkeypatch.setenv("FER_DATA", str(trained / "data"))
+    return RunFolder(tmp_path / "runs" / "ceflnet_dfew" / "2-0")
+
+
+def evaluated(run: RunFolder, *arguments: str) -> RunFolder:
+    """The folder of an evaluation."""
+    assert main(["test", "--checkpoint", str(run.path), "--out", str(run.path / "on" / "it.csv"), *arguments]) == 0
+    return RunFolder(run.path / "on" / "it")
+
+
+def faces_of(run: RunFolder) -> dict[str, object]:
+    """The settings that are noted in the store of an evaluation."""
+    return json.loads(Path(run.read_info().store, "settings.json").read_text())
+
+
+def test_a_run_on_its_own_data_set_is_the_run_itself(run, capsys):
+    """Its clips are lengthened, which the data set's file does not ask for."""
+    found = evaluated(run, "--data", "dfew", "--workers", "0", "--fold", "2")
+    own, again = (PredictionTable.read(each.predictions("test")) for each in (run, found))
+    assert again.clip_id.tolist() == own.clip_id.tolist()
+    np.testing.assert_allclose(again.probabilities, own.probabilities, atol=1e-6)
+    assert found.read_info().store == run.read_info().store
+    assert "The faces are not those" not in capsys.readouterr().out
+
+
+def test_faces_of_another_data_set_are_cut_as_in_training(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
+    faces = faces_of(evaluated(run, *STILLS))
+    assert (faces["margin"], faces["size"], faces["lengthen"]) == (0.6, 32, 16)
+    assert (faces["detector"], faces["jitter"]) == ("annotation", 0.03), "those of the data set"
+    assert "The faces are not those" not in capsys.readouterr().out
+    stated = evaluated(run, *STILLS, "--dataset.faces.margin", "0.1", "--dataset.faces.size=48")
+    faces = faces_of(stated)
+    assert (faces["margin"], faces["size"], faces["lengthen"]) == (0.1, 48, 16)
+    difference = "The faces are not those of the training: margin 0.1 instead of 0.6, size 48 instead of 32"
+    assert difference in capsys.readouterr().out
+    assert stated.read_info().split_faults[0] == difference
+
+
+def test_margins_of_faces_that_are_cropped_already_are_told(run, tmp_path, monkeypatch, capsys):
+    """The same clips in another folder are another data set: its crops are as its authors made them."""
+    shutil.copytree(Path(run.read_info().store).parents[1] / "dfew", tmp_path / "others")
+    found = evaluated(run, "--data", "dfew", "--root", str(tmp_path / "others"), "--workers", "0")
+    faces = faces_of(found)
+    assert (faces["margin"], faces["size"], faces["lengthen"]) == (0.0, 32, 16)
+    difference = "The faces are not those of the training: margin 0.0 instead of 0.6; those of dfew are cropped already"
+    assert difference in capsys.readouterr().out
+    assert difference in found.read_info().split_faults
+    assert difference in found.report.read_text()
+
+
+def test_a_misspelt_option_of_the_data_set_is_refused(run, capsys):
+    assert main(["test", "--checkpoint", str(run.path), "--data", "dfew", "--dataset.faces.margn", "0.1"]) == 2
+    assert "faces.margn" in capsys.readouterr().err
