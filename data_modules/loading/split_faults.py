@@ -34,7 +34,7 @@ def split_faults(clips: Sequence[Clip], class_names: Sequence[str], dataset: str
     number = {name: trained[label] for label, name in enumerate(class_names)}
     faults = [
         f"the reported split shares {counted(len(names), kind)} with clips that are trained or chosen on "
-        f"({_some(names)}): accuracy is too high. `fer data doctor {dataset}` lists all"
+        f"({some(names)}): accuracy is too high. `fer data doctor {dataset}` lists all"
         for kind, names in shared.items()
         if names
     ]
@@ -59,6 +59,7 @@ def refuse_empty_splits(clips: Sequence[Clip], dataset: str) -> None:
             )
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Returns the first of some names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -28,7 +28,9 @@ def make_parser() -> CommandParser:
     data = parser.add_argument("--data", required=True, help="name of a data set (`fer experiments` lists them)")
     with_choices(data, data_names)
     add_root(parser)
-    parser.add_argument("--fold", default="1", help="fold of the data set's protocol (default: 1)")
+    parser.add_argument(
+        "--fold", help="fold of the data set's protocol (default: that of the run on its own data set, elsewhere 1)"
+    )
     parser.add_argument(
         "--classes",
         nargs="*",
@@ -65,7 +67,7 @@ def main(arguments: list[str]) -> None:
 
     out = options.out
     if out is None and is_shared(checkpoint):
-        out = Path(f"{Path(options.checkpoint).name}-on-{options.data}-{options.fold}.csv")
+        out = Path(f"{Path(options.checkpoint).name}-on-{options.data}-{options.fold or 1}.csv")
     request = EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out, options.root)
     evaluate_on_other_data(replace(request, options=tuple(others)))
     return None

@@ -1,6 +1,7 @@
 """Evaluates a trained model on another data set's reported split; classes are matched by name."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytorch_lightning as L
 from torch import Tensor
 
 from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.splits import shared_with_reported
 from data_modules.labels import class_list
 from data_modules.loading.clip_dataset import Clip
 from data_modules.loading.datamodule import VideoDataModule
+from data_modules.loading.split_faults import some
+from data_modules.manifest import VideoRecord, read_manifest
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.calibration import CalibrationEffect
@@ -76,7 +80,7 @@ class EvaluationRequest:
 
     checkpoint: Path  # of a run's folder, or a checkpoint
     data: str  # name of the data set
-    fold: str
+    fold: str | None  # None for that of the run on its own data set, elsewhere fold 1
     renamed: dict[str, str]  # class in the data -> in the model, where names differ
     workers: int  # number of loading processes
     out: Path | None  # the prediction table; None for the run's folder
@@ -105,11 +109,14 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     data.inputs = trained.model.inputs
     mapping = ClassMapping(request.renamed, trained.class_names, data.class_names)
     table, outputs = evaluate(trained, data, mapping)
-    out = request.out or run_folder(trained.checkpoint) / "on" / f"{request.data}-{request.fold}.csv"
+    out = request.out or run_folder(trained.checkpoint) / "on" / f"{request.data}-{dataset.fold}.csv"
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
     difference = difference_to_training(trained.faces, dataset.faces, trained.model.inputs, dataset.name)
     notes = tuple(note for note in (difference, left_out_note(data, mapping, len(table))) if note)
+    if own := same_data(trained, dataset):
+        tested = [clip.record for clip in data.split("test")]
+        notes = (*overlap_faults(tested, RunFolder(run_folder(trained.checkpoint)), dataset.name, own.fold), *notes)
     for note in notes:
         print(note)
     for line in result_lines(table):
@@ -121,25 +128,59 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     outputs.write(report.outputs("test"))
     report.write_info(evaluation_info(trained, data, mapping, notes))
     print(f"report: {write_report(report)}")
-    send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, request.data, request.fold)
+    send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, request.data, dataset.fold)
 
 
 def dataset_for(trained: TrainedModel, request: EvaluationRequest) -> VideoDataset:
     """Returns the data set to evaluate a model on, with faces as the model saw them in training.
 
-    On the data set of the training, faces are found as they were there, too. Options of the request come first.
+    On the data set of the training, faces are found as they were there, too, and the fold is that of the run. Options
+    of the request come first.
 
     Raises:
         ValueError: an option does not exist or does not fit.
     """
     root = () if request.root is None else ("--dataset.init_args.root", request.root)
-    options = ["--dataset.fold", request.fold, *root, *request.options]
+    options = [*root, *request.options]
     stated = build_dataset(request.data, options)
+    own = same_data(trained, stated)
+    faces = own.faces if own else faces_as_trained(trained.faces, stated.faces, trained.model.inputs)
+    fold = request.fold or (own.fold if own else "1")
+    return build_dataset(request.data, ["--dataset.faces", json.dumps(asdict(faces)), "--dataset.fold", fold, *options])
+
+
+def same_data(trained: TrainedModel, dataset: VideoDataset) -> VideoDataset | None:
+    """Returns the data set of a model's training, with its fold and faces, if it is the given one; otherwise None."""
     own = None if trained.dataset is None else dataset_of(trained.configuration["data"]["dataset"])
-    faces = trained.faces
-    if own is None or own.store_name != stated.store_name:
-        faces = faces_as_trained(trained.faces, stated.faces, trained.model.inputs)
-    return build_dataset(request.data, ["--dataset.faces", json.dumps(asdict(faces)), *options])
+    return own if own is not None and own.store_name == dataset.store_name else None
+
+
+def overlap_faults(tested: Sequence[VideoRecord], run: RunFolder, dataset: str, fold: str) -> tuple[str, ...]:
+    """Says which of the clips, persons and films that are evaluated a run was trained or chosen on.
+
+    Args:
+        tested: the clips of the evaluated split, of the data set of the run.
+        run: the run; one that keeps no list of its clips is not compared.
+        dataset: name of the data set.
+        fold: of the run.
+
+    Raises:
+        ValueError: the list of the run's clips is damaged.
+    """
+    seen = [each for each in read_manifest(run.clips) if each.split != "test"] if run.clips.exists() else []
+    records = [*tested, *seen]
+    names = {
+        "clip": [record.clip_id for record in records],
+        "person": [record.subject for record in records],
+        "film": [record.group for record in records],
+    }
+    shared = {kind: shared_with_reported(records, each) for kind, each in names.items()}
+    return tuple(
+        f"{dataset}: the evaluated split shares {counted(len(each), kind)} with what the model was trained or chosen "
+        f"on ({some(each)}): accuracy is too high. The run's own fold is {fold}"
+        for kind, each in shared.items()
+        if each
+    )
 
 
 def left_out_note(data: VideoDataModule, mapping: ClassMapping, evaluated: int) -> str:

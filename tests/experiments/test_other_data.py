@@ -3,15 +3,18 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_modules.manifest import read_manifest, write_manifest
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit
+from fer_lightning.experiments.other_data import overlap_faults
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
 from tests.small_runs import experiment
@@ -59,12 +62,41 @@ def faces_of(run: RunFolder) -> dict[str, object]:
 
 def test_a_run_on_its_own_data_set_is_the_run_itself(run, capsys):
     """Its clips are lengthened, which the data set's file does not ask for."""
-    found = evaluated(run, "--data", "dfew", "--workers", "0", "--fold", "2")
+    found = evaluated(run, "--data", "dfew", "--workers", "0")
     own, again = (PredictionTable.read(each.predictions("test")) for each in (run, found))
     assert again.clip_id.tolist() == own.clip_id.tolist()
     np.testing.assert_allclose(again.probabilities, own.probabilities, atol=1e-6)
     assert found.read_info().store == run.read_info().store
+    assert found.read_info().fold == "2"
+    assert found.read_info().split_faults == ()
     assert "The faces are not those" not in capsys.readouterr().out
+
+
+def test_clips_of_the_training_are_named_where_they_are_evaluated(run, capsys):
+    """Both folds have 14 clips that the other one does not train on; of fold 1's tested clips, this run saw all."""
+    found = evaluated(run, "--data", "dfew", "--workers", "0", "--fold", "1")
+    fault = (
+        "dfew: the evaluated split shares 14 clips with what the model was trained or chosen on (00029, 00030, 00031 "
+        "and 11 more): accuracy is too high. The run's own fold is 2"
+    )
+    assert fault in capsys.readouterr().out
+    assert found.read_info().split_faults == (fault,)
+    page = found.report.read_text()
+    assert page.index("trained or chosen on") < page.index("<h2")
+    assert found.predictions("test").is_file()
+
+
+def test_people_and_films_of_the_training_are_named_too(run):
+    records = read_manifest(run.clips)
+    kept = [replace(each, clip_id=f"old-{each.clip_id}", subject="Ann", group="Vertigo") for each in records]
+    write_manifest(run.clips, kept)
+    tests = [each for each in records if each.split == "test"]
+    tests = [replace(tests[0], subject="Ann"), replace(tests[1], group="Vertigo"), replace(tests[2], subject="Bob")]
+    said = overlap_faults(tests, run, "dfew", "2")
+    assert [fault.split(":")[1] for fault in said] == [
+        " the evaluated split shares 1 person with what the model was trained or chosen on (Ann)",
+        " the evaluated split shares 1 film with what the model was trained or chosen on (Vertigo)",
+    ]
 
 
 def test_faces_of_another_data_set_are_cut_as_in_training(run, tmp_path, monkeypatch, capsys):
