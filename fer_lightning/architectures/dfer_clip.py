@@ -111,6 +111,8 @@ class DFERCLIP(VideoClassifier):
         training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
+    behind_frozen = frozenset({"backbone_lr", "prompt_lr"})
+
     def __init__(
         self,
         class_names: Sequence[str],

@@ -88,6 +88,8 @@ class VideoMAE(VideoClassifier):
         training: Optimiser, schedule and loss, see `VideoClassifier`.
     """
 
+    behind_frozen = frozenset({"layer_decay"})
+
     def __init__(
         self,
         class_names: Sequence[str],

@@ -55,6 +55,9 @@ class VideoClassifier(L.LightningModule):
     weights: Tensor
     inputs: frozenset[str] = frozenset({"face"})
     """Fields of `ClipBatch` that the model reads. The data module loads these and no others."""
+    behind_frozen: frozenset[str] = frozenset()
+    """Attributes of a subclass that `forward_frozen` does not read: models that differ in these share cached features.
+    Those of this class, of the head's modules and of all that has no frozen parts need not be named."""
 
     def __init__(
         self,

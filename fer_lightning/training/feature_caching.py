@@ -1,12 +1,13 @@
 """Caches the features of a model's frozen parts: computed once for all views of all clips, then read in training."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 
 import pytorch_lightning as L
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from data_modules.loading.batch import ClipBatch
@@ -57,16 +58,53 @@ def cached_features(model: VideoClassifier, data: VideoDataModule) -> FeatureCac
 
 
 def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
-    """Hashes all that the features depend on: weights, frames, crop size, augmentation and how they are computed."""
+    """Hashes all that the features depend on: weights, settings, frames, crop size, augmentation, and the computation.
+
+    The settings of a model are the attributes that `forward_frozen` can read: its own, without those of
+    `VideoClassifier` and those that it names in `behind_frozen`, and those of modules that are frozen or have frozen
+    parts. So trainings of other rates, losses and heads share features.
+    """
     digest = hashlib.sha256()
     settings = (data.sampler, data.size, data.augmentation, data.train_views, model.trainer.precision, data.place)
-    for setting in (model.frozen_parts(), *settings):
+    for setting in (model.frozen_parts(), *settings, data.audio, sorted(model.inputs)):
         digest.update(repr(setting).encode())
+    digest.update(repr(_settings(model)).encode())
     for part in model.frozen_parts():
         for name, tensor in sorted(part.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(_bytes(tensor))
     return digest.hexdigest()[:16]
+
+
+def _settings(model: VideoClassifier) -> list[tuple[str, str, object]]:
+    """Lists name, class and attributes of a model and of its modules that are frozen or have frozen parts."""
+    frozen = {module for part in model.frozen_parts() for module in part.modules()}
+    of_training = vars(VideoClassifier(model.class_names)).keys() | model.behind_frozen
+    settings = []
+    for name, module in model.named_modules():
+        if module is model or not frozen.isdisjoint(module.modules()):
+            left_out = of_training if module is model else vars(nn.Module()).keys()
+            own = {key: value for key, value in vars(module).items() if key not in left_out}
+            settings.append((name, repr(type(module)), _plain(own)))
+    return settings
+
+
+def _plain(value: object) -> object:
+    """Returns a value whose representation is the same in all processes: in order, without addresses and devices."""
+    match value:
+        case Tensor():
+            return hashlib.sha256(_bytes(value)).hexdigest()
+        case dict():
+            return sorted((repr(key), repr(_plain(each))) for key, each in value.items())
+        case set() | frozenset():
+            return sorted(repr(_plain(each)) for each in value)
+        case list() | tuple():
+            return [_plain(each) for each in value]
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 class _WholeClips(Sampler[list[Draw | int]]):

@@ -2,20 +2,37 @@
 
 import json
 from functools import partial
+from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as L
 import torch
 from torch import nn
 
+from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN
 from data_modules.loading import kept_samples
 from data_modules.loading.batch import ClipBatch
+from data_modules.loading.datamodule import VideoDataModule
 from data_modules.loading.transforms import ClipAugmentation
 from data_modules.sampling import RandomSampler, SegmentSampler
 from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, CachedFeatures, FeatureCache
 from data_modules.utils.files import atomic_write
+from fer_lightning import (
+    C3DLSTM,
+    DFERCLIP,
+    M3DFEL,
+    VSHNN,
+    ClipBackbone,
+    CLIPTower,
+    FrameBackbone,
+    ImageClassifier,
+    VideoMAE,
+    VideoTransformer,
+    random_batch,
+)
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.outputs import ClassifierOutput, FrozenFeatures
 from fer_lightning.experiments import fit
@@ -203,6 +220,118 @@ def test_everything_that_features_depend_on_is_in_their_name():
     with torch.no_grad():
         model.head.weight += 1
     assert features_key(model, data) in names
+
+
+def seeded(make):
+    """A network with the same weights each time."""
+    torch.manual_seed(0)
+    return make()
+
+
+def scene(**options):
+    return seeded(lambda: ClipBackbone("c3d", width=1 / 32, size=32, **options))
+
+
+def frame(**options):
+    return seeded(lambda: FrameBackbone("resnet10t", channels=[8] * 4, **options))
+
+
+def transformer(**options):
+    sizes = {"size": 32, "width": 24, "depth": 2, "heads": 2, "frames": 16}
+    return VideoMAE(SEVEN, seeded(lambda: VideoTransformer(**(sizes | options))), frozen=True)
+
+
+def tower(alpha):
+    sizes = {"size": 32, "patch": 16, "width": 64, "depth": 1, "features": 8, "rank": 2}
+    backbone = seeded(lambda: CLIPTower(alpha=alpha, **sizes))
+    for name, parameter in backbone.named_parameters():
+        if "low_rank_b" in name:  # they begin as 0
+            nn.init.constant_(parameter, 0.1)
+    return DFERCLIP(SEVEN, backbone, frozen_backbone=True)
+
+
+def regional(region):
+    return transformer(attention="local_global", region=region)
+
+
+def lstm_of_clips(clip_frames):
+    return C3DLSTM(SEVEN, scene(), 16, (8,), clip_frames=clip_frames)
+
+
+def bag(instance_length):
+    return M3DFEL(SEVEN, scene(), frames=16, instance_length=instance_length)
+
+
+def image_classifier(crop="face", **options):
+    return ImageClassifier(SEVEN, frame(), crop=crop, frozen_convolutions=True, **options)
+
+
+def key_of(model):
+    model._trainer = SimpleNamespace(precision="32-true")
+    return features_key(model, UNCACHED)
+
+
+UNCACHED = VideoDataModule(MadeFaces(), SegmentSampler(4))
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (image_classifier, ("face", "person")),
+        (lstm_of_clips, (8, 16)),
+        (bag, (8, 16)),
+        (lambda heads: transformer(heads=heads), (2, 4)),
+        (lambda moments: transformer(mira=moments), (0, 1, 2)),
+        (regional, ((2, 1, 2), (2, 2, 1))),
+        (tower, (1.0, 16.0)),
+    ],
+    ids=["crop", "clip_frames", "instance_length", "heads", "mira", "region", "alpha"],
+)
+def test_settings_without_weights_that_change_features_change_their_name(make, settings):
+    models = [make(setting).eval() for setting in settings]
+    batch = random_batch(("face", "person"), clips=2, frames=16, size=32)
+    with torch.no_grad():
+        features = [model.forward_frozen(batch) for model in models]
+    values = [each.frames if each.clip is None else each.clip for each in features]
+    for first, second in combinations(values, 2):
+        assert first.shape != second.shape or not torch.allclose(first, second, atol=1e-6)
+    assert len({key_of(model) for model in models}) == len(settings)
+    assert [key_of(make(setting)) for setting in settings] == [key_of(model) for model in models]
+
+
+def test_rates_losses_and_what_is_behind_the_frozen_parts_leave_the_name():
+    other = image_classifier(
+        dropout=0.5, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1), label_smoothing=0.1, mixup=0.2,
+        class_weights=True,
+    )  # fmt: skip
+    assert key_of(image_classifier()) == key_of(other)
+    models = [VSHNN(SEVEN, frame(), scene(frozen=True), hidden=16, features=8)]
+    models.append(VSHNN(SEVEN, frame(), scene(frozen=True), "lstm", "A", 2, 12, 6, 0.1, auxiliary=0.3))
+    assert len({key_of(model) for model in models}) == 1
+    assert key_of(transformer()) == key_of(VideoMAE(SEVEN, transformer().backbone, frozen=True, layer_decay=None))
+
+
+def test_a_training_on_another_crop_reads_its_own_features(tmp_path):
+    """The second finds the first one's cache; its features are those of a classifier that computes them itself."""
+    faces = FaceSettings(detector="crop", size=48, person="insightface")
+
+    def begun(crop):
+        model = image_classifier(crop, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+        options = {"sampler": SegmentSampler(4), "train_views": 2, "augmentation": ClipAugmentation(flip=False)}
+        data = made_data(MadeFaces(faces=faces), model.inputs, cache=True, **options)
+        trainer = quiet_trainer(max_epochs=1, enable_checkpointing=False, limit_train_batches=1)
+        trainer.fit(model, data)
+        return data, model.eval()
+
+    data, _ = begun("face")
+    again, _ = begun("face")
+    assert again.features.folder == data.features.folder
+    data, model = begun("person")
+    assert data.features.folder != again.features.folder
+    batch = next(iter(data.loader(data.clip_dataset("test", cached=False))))
+    expected = model.backbone.forward_features(batch.person)
+    read = torch.stack([data.features.read(clip, EVALUATION, 0).frames for clip in batch.clip_id])
+    torch.testing.assert_close(read, expected)
 
 
 def test_variants_are_few_and_differ():

@@ -42,6 +42,8 @@ class ContextTemporalPyramid(ContextModel):
         ValueError: There is no level, or a negative one.
     """
 
+    behind_frozen = frozenset({"levels", "num_features"})
+
     def __init__(
         self,
         class_names: Sequence[str],

@@ -128,6 +128,8 @@ class VSHNN(VideoClassifier):
         ValueError: The 3D CNN is not frozen, or the fusion belongs to another model.
     """
 
+    behind_frozen = frozenset({"substitution", "auxiliary", "video_weights"})
+
     def __init__(
         self,
         class_names: Sequence[str],
