@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from data_modules.datasets.splits import person_or_film
 from data_modules.labels import emotion_name
 from data_modules.manifest import VideoRecord
 from data_modules.utils.csv_tables import write_csv
@@ -85,14 +84,14 @@ def check_exclusive(records: Sequence[VideoRecord], folds: list[int], source: st
     Raises:
         ValueError: naming the first one that is shared.
     """
-    fold_of: dict[str, int] = {}
+    fold_of: dict[tuple[str, str], int] = {}
     for record, fold in zip(records, folds, strict=True):
-        person = person_or_film(record)
-        if fold_of.setdefault(person, fold) != fold:
-            raise ValueError(
-                f"{source}: subject or film {person!r} is in the folds {fold_of[person]} and {fold}; expected folds "
-                "that share nobody: accuracy on people seen in training says nothing of others"
-            )
+        for kind, name in (("subject", record.subject), ("film", record.group)):
+            if name and fold_of.setdefault((kind, name), fold) != fold:
+                raise ValueError(
+                    f"{source}: {kind} {name!r} is in the folds {fold_of[kind, name]} and {fold}; expected folds that "
+                    "share nobody: accuracy on people seen in training says nothing of others"
+                )
     return folds
 
 

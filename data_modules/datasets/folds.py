@@ -11,7 +11,7 @@ from pathlib import Path
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data_modules.datasets.fold_files import FoldRow, read_folds
-from data_modules.datasets.splits import person_or_film
+from data_modules.datasets.splits import inseparable
 from data_modules.manifest import VideoRecord
 
 
@@ -42,21 +42,22 @@ def assign_folds(records: Sequence[VideoRecord], folds: int, name: str) -> list[
         ValueError: there are fewer than two folds, fewer persons or films than folds, or fewer clips than folds in
             every emotion.
     """
-    groups = {person_or_film(record) for record in records}
+    group_of = inseparable(records)
+    groups = set(group_of)
     frequent = max(Counter(record.emotion for record in records).values(), default=0)
     if folds < 2 or min(len(groups), frequent) < folds:
         raise ValueError(
             f"{name}: {len(records)} clips of {len(groups)} subjects or films, at most {frequent} of an emotion, "
-            f"cannot make {folds} folds; expected at least two folds, and no more than there "
-            "are subjects or clips of the most frequent emotion. Check that this copy is complete"
+            f"cannot make {folds} folds; expected at least two folds, and no more than there are subjects or clips of "
+            "the most frequent emotion; films with a subject in common count as one. Check that this copy is complete"
         )
     ranks = {group: rank for rank, group in enumerate(sorted(groups, key=lambda group: _digest(name, group)))}
     no_groups = len(groups) == len(records)  # the splitter for groups would take minutes with one clip per group
     order = sorted(range(len(records)), key=lambda index: records[index].clip_id)
     if no_groups:
-        order.sort(key=lambda index: ranks[person_or_film(records[index])])
+        order.sort(key=lambda index: ranks[group_of[index]])
     emotions = [records[index].emotion for index in order]
-    persons = [ranks[person_or_film(records[index])] for index in order]
+    persons = [ranks[group_of[index]] for index in order]
     assigned = [0] * len(records)
     with warnings.catch_warnings():  # a class with fewer clips than folds is missing from some test splits
         warnings.filterwarnings("ignore", message="The least populated class")

@@ -11,9 +11,27 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from data_modules.manifest import VideoRecord
 
 
-def person_or_film(record: VideoRecord) -> str:
-    """Returns what two splits must not share: the film if it is known, else the subject, else the clip itself."""
-    return record.group or record.subject or record.clip_id
+def inseparable(records: Sequence[VideoRecord]) -> list[str]:
+    """Returns of each record the name of what two splits must not share: records of one name stay together.
+
+    It is the film if it is known, else the subject, else the clip itself. Where records name both, films with a subject
+    in common have one name.
+    """
+    films: dict[str, str] = {}  # each film -> one that it is joined with; the last one of such a chain names them all
+
+    def last(film: str) -> str:
+        while films.get(film, film) != film:
+            film = films[film]
+        return film
+
+    of_subject: dict[str, str] = {}
+    for record in sorted(records, key=lambda record: (record.group, record.subject)):
+        if record.group and record.subject:
+            films[last(record.group)] = last(of_subject.setdefault(record.subject, record.group))
+    return [
+        last(record.group or of_subject.get(record.subject, "")) or record.subject or record.clip_id
+        for record in records
+    ]
 
 
 def shared_with_reported(records: Sequence[VideoRecord], names: Sequence[str]) -> list[str]:
@@ -33,8 +51,8 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
     """Returns the records, with those of the inner split marked `inner` instead of `train`.
 
     No film or subject is in both parts where it is known (see `VideoDataset.exclusive_in`), and the choice is
-    stratified by emotion. It depends only on the data set's
-    name, its clips and the fold, not on the seed or the experiment.
+    stratified by emotion. It depends only on the data set's name, its clips and the fold, not on the seed or the
+    experiment.
 
     Args:
         records: all clips of one fold.
@@ -47,7 +65,7 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
     train = sorted((r for r in records if r.split == "train"), key=lambda record: record.clip_id)
     if not train or any(record.split == "inner" for record in records):
         return list(records)
-    groups, emotions = [person_or_film(record) for record in train], [record.emotion for record in train]
+    groups, emotions = inseparable(train), [record.emotion for record in train]
     # The splitters refuse more parts than the most frequent class has clips.
     parts = min(round(1 / share), len(set(groups)), max(Counter(emotions).values()))
     if parts < 2:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from data_modules.datasets.splits import person_or_film
+from data_modules.datasets.splits import inseparable
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
 from fer_lightning.architectures.gradient_free import GradientFreeClassifier
@@ -72,7 +72,8 @@ class SupportVectorClassifier(GradientFreeClassifier):
 
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fit the machine to the training clips with a descriptor."""
-        group_of = {clip.record.clip_id: person_or_film(clip.record) for clip in data.split("train")}
+        records = [clip.record for clip in data.split("train")]
+        group_of = {record.clip_id: group for record, group in zip(records, inseparable(records), strict=True)}
         vectors, labels, groups = [], [], []
         for batch in data.fitting_dataloader():
             x, present = self.describe_clips(batch)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.datasets.folds import assign_folds
-from data_modules.datasets.splits import person_or_film
+from data_modules.datasets.splits import inseparable
 from data_modules.manifest import VideoRecord
 from data_modules.utils.text import counted
 from fer_lightning.ensemble.joint import JointLateFusion
@@ -237,7 +237,7 @@ def cross_fitted(
 ) -> Probabilities | None:
     """Predicts each clip of a table with the method fitted on clips of other films or subjects (cross-fitting).
 
-    No film, or subject if films are unknown, occurs in two folds. The folds depend on the clips alone.
+    No film or subject occurs in two folds. The folds depend on the clips alone.
 
     Args:
         method: to fit.
@@ -255,7 +255,7 @@ def cross_fitted(
         for clip_id, emotion, subject, group in zip(*columns, strict=True)
     ]
     frequent = np.unique(table.emotion, return_counts=True)[1].max(initial=0)
-    folds = min(FOLDS, len({person_or_film(record) for record in records}), int(frequent))
+    folds = min(FOLDS, len(set(inseparable(records))), int(frequent))
     if folds < 2:
         return None
     fold = np.array(assign_folds(records, folds, "ensemble"))

@@ -101,7 +101,7 @@ def test_folds_that_the_table_tells(root):
     with pytest.raises(ValueError, match="from 1 to 3"):
         Own(root, "4").records()
     for old, new, message in (
-        ("p0,1", "p0,2", r"subject or film 'p0' is in the folds 2 and 1"),
+        ("p0,1", "p0,2", r"subject 'p0' is in the folds 2 and 1"),
         ("p0,1", "p0,x", "clip 'p0-happy' has fold 'x'"),
         ("p0,1", "p0,", "clip 'p0-happy' has fold ''"),
         (",3", ",4", "found the folds 1, 2, 4; expected numbers from 1 on"),

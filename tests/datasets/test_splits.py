@@ -2,7 +2,9 @@ from collections import Counter
 
 import pytest
 
-from data_modules.datasets.splits import join_inner, mark_inner_split, person_or_film
+from data_modules.datasets.fold_files import check_exclusive
+from data_modules.datasets.folds import assign_folds
+from data_modules.datasets.splits import inseparable, join_inner, mark_inner_split
 from data_modules.labels import SEVEN
 from data_modules.manifest import VideoRecord, check_records, manifest_columns, read_manifest, write_manifest
 
@@ -49,10 +51,43 @@ def test_a_split_of_ones_own_is_kept_and_may_join_the_training():
     assert join_inner(records) == records
 
 
-def test_films_go_before_subjects():
-    assert person_or_film(VideoRecord("a", "a", "fear", "s1", "film")) == "film"
-    assert person_or_film(VideoRecord("a", "a", "fear", "s1")) == "s1"
-    assert person_or_film(VideoRecord("a", "a", "fear")) == "a"
+def test_records_of_a_film_or_a_subject_are_inseparable():
+    def names(*of):
+        return inseparable([VideoRecord(f"c{i}", "x", "fear", person, film) for i, (person, film) in enumerate(of)])
+
+    assert names(("s1", "film"), ("s1", ""), ("s2", ""), ("", "other"), ("", "")) == [
+        "film",
+        "film",
+        "s2",
+        "other",
+        "c4",
+    ]
+    assert names(("film", ""), ("", "film")) == ["film", "film"], "names are those of before where one is known"
+    linked = names(("a", "1"), ("b", "2"), ("c", "3"), ("b", "1"), ("d", "3"), ("e", "4"), ("e", "2"))
+    assert len({linked[i] for i in (0, 1, 3, 5, 6)}) == 1, "a and b by film 1, e by films 2 and 4"
+    assert linked[2] == linked[4] != linked[0]
+    assert names(*[(f"s{i}", f"f{i}") for i in range(5)]) == [f"f{i}" for i in range(5)]
+
+
+def sessions(people=20):
+    """Clips of people who come four times; each visit is a group, as data sets of one's own may have it."""
+    return [
+        VideoRecord(f"{p}-{v}-{e}", "x", e, f"p{p}", f"p{p} v{v}")
+        for p in range(people)
+        for v in range(4)
+        for e in SEVEN[:3]
+    ]
+
+
+def test_a_person_of_several_films_is_in_one_split():
+    folds = assign_folds(sessions(), 5, "mine")
+    of_person = {(record.subject, fold) for record, fold in zip(sessions(), folds, strict=True)}
+    assert len(of_person) == 20
+    marked = mark_inner_split(sessions(), "mine")
+    assert len({(record.subject, record.split) for record in marked}) == 20
+    by_visit = [1 + int(record.group[-1]) for record in sessions()]
+    with pytest.raises(ValueError, match="subject 'p0' is in the folds 1 and 2"):
+        check_exclusive(sessions(), by_visit, "mine.csv")
 
 
 def test_one_person_cannot_be_split():
