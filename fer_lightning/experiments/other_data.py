@@ -277,6 +277,8 @@ def evaluate(
 ) -> tuple[PredictionTable, ClipOutputs]:
     """Predicts every clip of the reported split whose class the model has, over the common classes.
 
+    It is computed in the precision of the run; where the model's file does not say it, in the fastest one.
+
     Raises:
         ValueError: model and data have fewer than two classes in common.
     """
@@ -286,7 +288,8 @@ def evaluate(
             "in common; match classes with different names by --classes DATA=MODEL"
         )
     quiet_lightning()
-    trainer = L.Trainer(logger=False, enable_checkpointing=False, precision=fastest_precision(), devices=1)
+    precision = trained.configuration.get("trainer", {}).get("precision") or fastest_precision()
+    trainer = L.Trainer(logger=False, enable_checkpointing=False, precision=precision, devices=1)
     batches = trainer.predict(trained.model, datamodule=data) or []
     parts = [mapping.predictions(part) for part in batches if isinstance(part, ClipPredictions)]
     clips = [clip for clip in map(mapping.clip, data.split("test")) if clip is not None]

@@ -13,7 +13,7 @@ from data_modules.manifest import read_manifest, write_manifest
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments import fit
+from fer_lightning.experiments import fit, other_data
 from fer_lightning.experiments.other_data import overlap_faults
 from fer_lightning.runs.folder import RunFolder
 from tests.fakes import write_dfew
@@ -70,6 +70,14 @@ def test_a_run_on_its_own_data_set_is_the_run_itself(run, capsys):
     assert found.read_info().fold == "2"
     assert found.read_info().split_faults == ()
     assert "The faces are not those" not in capsys.readouterr().out
+
+
+def test_a_run_is_evaluated_in_its_own_precision(run, monkeypatch):
+    """As on a machine with units for bf16, whose results differ."""
+    monkeypatch.setattr(other_data, "fastest_precision", lambda: "bf16-mixed")
+    found = evaluated(run, "--data", "dfew", "--workers", "0")
+    own, again = (PredictionTable.read(each.predictions("test")) for each in (run, found))
+    np.testing.assert_allclose(again.probabilities, own.probabilities, atol=1e-6)
 
 
 def test_clips_of_the_training_are_named_where_they_are_evaluated(run, capsys):
