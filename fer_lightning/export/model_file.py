@@ -20,6 +20,7 @@ from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint, tensors
 TORCH = ".pt"
 DATA_SETTINGS = ("sampler", "size", "augmentation", "audio")  # with the faces, all that prediction needs to know
 SMALL = 1000  # numbers in a tensor whose precision costs no space
+ROUNDING = 1e-3  # of a tensor's norm [our choice]: twice what rounding to 16 bits changes in numbers of its range
 
 
 def write_model_file(run: Path, path: Path, half: bool = True) -> None:
@@ -28,17 +29,19 @@ def write_model_file(run: Path, path: Path, half: bool = True) -> None:
     Args:
         run: a run's folder, or a checkpoint.
         path: the file, `.safetensors`, or `.pt` for one that `torch.load(path, weights_only=True)` reads.
-        half: whether large tensors are stored with 16 bits. Prediction computes with 32 bits, or with what the device
-            is fastest with, all the same.
+        half: whether large parameters are stored with 16 bits. Prediction computes with 32 bits, or with what the
+            device is fastest with, all the same. The file is loaded as the checkpoint is, so that nothing but this
+            rounding tells the two apart; parameters outside the range of 16 bits keep 32.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
         ValueError: the checkpoint cannot be used.
     """
-    load_trained(run)  # refuses what cannot be used
+    model = load_trained(run).model  # refuses what cannot be used
+    halved = {name for name, _ in model.named_parameters(remove_duplicate=False)} if half else set()
     checkpoint = checkpoint_of(run)
     content = read_checkpoint(checkpoint)
-    tensors = {name: _stored(tensor, half) for name, tensor in tensors_in(content, checkpoint).items()}
+    tensors = {name: _stored(tensor, name in halved) for name, tensor in tensors_in(content, checkpoint).items()}
     entry = entry_of(run, content)
     if path.suffix == TORCH:
         with atomic_file(path) as temporary:
@@ -67,8 +70,12 @@ def entry_of(run: Path, content: dict[str, object] | None = None) -> dict[str, A
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
-    """Returns a contiguous tensor; small ones, such as statistics and biases, keep their precision."""
-    return (tensor.half() if half and tensor.is_floating_point() and tensor.numel() > SMALL else tensor).contiguous()
+    """Returns a contiguous tensor, with 16 bits if it is to be halved, is large, and these hold its numbers."""
+    if half and tensor.dtype == torch.float32 and tensor.numel() > SMALL:
+        rounded = tensor.half()
+        if (rounded.float() - tensor).norm() <= ROUNDING * tensor.norm():  # not for numbers above 65504, or tiny ones
+            tensor = rounded
+    return tensor.contiguous()
 
 
 def _input_settings(configuration: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def write_repository(run: RunFolder, folder: Path, model: HubModel, half: bool =
         run: the finished run.
         folder: takes the files.
         model: the repository, by whose name the card calls the model.
-        half: whether large tensors are stored with 16 bits.
+        half: whether large parameters are stored with 16 bits.
 
     Raises:
         FileNotFoundError: the run is not finished, or has no checkpoint.

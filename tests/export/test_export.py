@@ -4,23 +4,29 @@ import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
+import fer_lightning
 from data_modules.datasets import FER2013
 from data_modules.labels import SEVEN
+from fer_lightning import OpenSmileSVM
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.export.card import model_card
+from fer_lightning.export.model_file import write_model_file
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.report.model_label import label_of
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
+from tests.export.test_onnx import with_dataset
 from tests.models import random_batch
+from tests.predict.test_predict import write_checkpoint
 
 
 def test_the_file_answers_as_the_run_does(exported):
@@ -55,6 +61,56 @@ def test_the_file_has_half_precision_and_nothing_of_this_machine(exported, tmp_p
     assert main(["export", str(run), str(tmp_path / "full.safetensors"), "--full"]) == 0
     with safe_open(tmp_path / "full.safetensors", "pt") as content:
         assert content.get_tensor("backbone.network.layer4.0.conv1.weight").dtype == torch.float32
+
+
+def machine_of_voices(run: Path, wide: torch.Tensor) -> Path:
+    """A checkpoint of a support vector machine, fitted to descriptors of 1582 values, with their widths."""
+    torch.manual_seed(0)
+    model = OpenSmileSVM(SEVEN)
+    vectors, labels = wide * (torch.randn(70, 1582) + 1), torch.arange(70) % 7
+    model.machine.fit(vectors, labels, [f"s{place // 7}" for place in range(70)])
+    faces = {"class_path": "data_modules.datasets.RAVDESSAudio", "init_args": {"faces": {"detector": "none"}}}
+    sampler = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 1}}
+    configuration = {
+        "model": {"class_path": "fer_lightning.OpenSmileSVM", "init_args": {}},
+        "data": {"dataset": faces, "sampler": sampler, "size": 32, "augmentation": None},
+    }
+    own = {"class_names": list(SEVEN), "configuration": configuration}
+    path = run / "checkpoints" / "last.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save({"state_dict": model.state_dict(), "epoch": 0, "fer_lightning": own}, path)
+    return run
+
+
+def test_what_is_fitted_keeps_its_precision(tmp_path):
+    """Functionals have very different ranges: frequencies in hertz, shares, counts of samples."""
+    wide = 10 ** torch.linspace(-9, 6, 1582)
+    run, file = machine_of_voices(tmp_path / "run", wide), tmp_path / "voices.safetensors"
+    write_model_file(run, file)
+    whole, written = load_trained(run).model, load_trained(file).model
+    for name, value in whole.state_dict().items():
+        assert torch.equal(written.state_dict()[name], value), name
+    batch = fer_lightning.random_batch(whole.inputs, clips=8, descriptor=1582)
+    batch.descriptor.mul_(wide)
+    assert torch.equal(written(batch).logits, whole(batch).logits)
+
+
+def test_weights_that_half_precision_cannot_hold_keep_theirs(tmp_path):
+    run, file = with_dataset(write_checkpoint(tmp_path / "run")), tmp_path / "model.safetensors"
+    path = run / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    weights = content["state_dict"]
+    names = [name for name, value in weights.items() if name.endswith("conv1.weight") and value.numel() > 1000]
+    weights[names[0]][0, 0, 0, 0] = 1e6
+    weights[names[1]] *= 1e-7
+    torch.save(content, path)
+    write_model_file(run, file)
+    written = load_trained(file).model.state_dict()
+    for name, value in weights.items():
+        if value.is_floating_point():
+            assert (written[name] - value).norm() <= 1e-3 * value.norm(), name
+    with safe_open(file, "pt") as stored:
+        assert {stored.get_tensor(name).dtype for name in names[2:]} == {torch.float16}
 
 
 def test_a_file_of_pytorch_holds_the_same(exported, tmp_path):
