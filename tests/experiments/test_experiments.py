@@ -100,6 +100,20 @@ def test_every_system_resolves_on_every_data_set(system, size):
             assert needed.run.path.parent.name == name, "it is trained where it is looked for"
 
 
+def test_votes_allow_for_exactly_the_classes_that_their_network_does_not_know():
+    """Of all data sets but `own`, whose classes are those of its folders."""
+    requests = [ExperimentRequest(f"static_vote_{data}") for data in data_names() if data != "own"]
+    lacking = {}
+    for request in filter(fits, requests):
+        config = read_model(request)
+        (started,) = required_runs(config)
+        known = build_dataset(ExperimentRequest.from_run_name(started).dataset).class_names
+        unknown = sorted({*build_dataset(request.dataset).class_names} - {*known})
+        assert sorted(config["model"]["init_args"]["unsupported_classes"]) == unknown, request.dataset
+        lacking[request.dataset] = unknown
+    assert (lacking["ckplus"], lacking["ravdess"], lacking["dfew"]) == (["contempt"], ["calm"], [])
+
+
 def test_a_system_is_refused_where_the_data_lacks_what_it_needs():
     with pytest.raises(ValueError, match="ceflnet cannot run on fer2013: it needs videos"):
         ExperimentRequest("ceflnet_fer2013").command_line()
