@@ -15,7 +15,7 @@ from data_modules.datasets.dataset import VideoDataset
 from data_modules.faces.tracker_settings import TrackerSettings
 from data_modules.loading.batch import AUDIO_INPUTS, FACE_INPUTS
 from fer_lightning.ensemble import Average
-from fer_lightning.ensemble.experiment import read_ensemble
+from fer_lightning.ensemble.experiment import model_requests, read_ensemble
 from fer_lightning.ensemble.training import check_configurations
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.datasets import build_dataset
@@ -349,6 +349,22 @@ def test_every_ensemble_can_be_read(system, size):
 def test_the_members_of_every_ensemble_fit_together(system):
     """Every model's whole configuration is read, with the arguments of its variant."""
     check_configurations(read_ensemble(ExperimentRequest(f"{system}_synthetic")))
+
+
+@pytest.mark.parametrize(
+    "system",
+    [pytest.param(name, marks=[] if name == "voices_fusion" else pytest.mark.slow) for name in ENSEMBLES],
+)
+def test_members_fit_together_on_every_data_set(system):
+    """Data sets on which the members' own settings are the same differ in the data alone, and one stands for them."""
+    requests = [ExperimentRequest(f"{system}_{data}") for data in data_names()]
+    unlike = {
+        yaml.safe_dump([[layer.content for layer in member.layers()] for member in model_requests(each)]): each
+        for each in requests
+        if fits(each)
+    }
+    for request in unlike.values():
+        check_configurations(read_ensemble(request))
 
 
 def test_the_papers_weights_and_methods_can_be_asked_for():
