@@ -11,6 +11,19 @@ from fer_lightning.training.classifier import VideoClassifier
 class GradientFreeClassifier(VideoClassifier):
     """A classifier without gradient descent, whose one epoch only evaluates the training clips."""
 
+    def setup(self, stage: str) -> None:
+        """Refuse to train in several processes, between which only gradients are shared.
+
+        Raises:
+            ValueError: The training has more than one process.
+        """
+        super().setup(stage)
+        if stage == "fit" and self.trainer.world_size > 1:
+            raise ValueError(
+                f"{type(self).__name__} is fitted in one process, not in {self.trainer.world_size}: set "
+                "--trainer.devices 1 --trainer.num_nodes 1"
+            )
+
     def training_step(self, batch: ClipBatch, batch_idx: int) -> None:  # type: ignore[override]
         """Update the training metrics. No loss is returned, so that Lightning skips the optimisation."""
         with torch.no_grad():

@@ -57,19 +57,6 @@ class SupportVectorClassifier(GradientFreeClassifier):
         """Return unscaled descriptors (B, D), and (B,) bool, true for samples with a descriptor."""
         raise NotImplementedError
 
-    def setup(self, stage: str) -> None:
-        """Refuse to train in several processes, since the fit is not distributed.
-
-        Raises:
-            ValueError: The training has more than one process.
-        """
-        super().setup(stage)
-        if stage == "fit" and self.trainer.world_size > 1:
-            raise ValueError(
-                f"a support vector machine is fitted in one process, not in {self.trainer.world_size}: set "
-                "--trainer.devices 1 --trainer.num_nodes 1"
-            )
-
     def fit_statistics(self, data: VideoDataModule) -> None:
         """Fit the machine to the training clips with a descriptor."""
         records = [clip.record for clip in data.split("train")]

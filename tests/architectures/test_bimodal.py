@@ -12,6 +12,7 @@ from torch import nn
 from data_modules.labels import SEVEN
 from fer_lightning import VGG16, CNNBiLSTM, EnhancedVGG, FullyConnectedBackbone, ImageClassifier, StaticFrameVote
 from fer_lightning.architectures.bimodal.visual import NO_VOTE, vote_logits
+from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.lightning_cli import FerCLI
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.layers import SummedBiLSTM
@@ -387,6 +388,16 @@ def test_as_many_classes_of_other_names_are_not_mixed_up(tmp_path):
     assert torch.equal(cli.model.head[1].weight[2], stills.head[1].weight[2])
     answers = cli.model.head(torch.randn(500, SMALL[-1]) * 10).argmax(dim=1)
     assert SEVEN.index("disgust") not in answers
+
+
+def test_votes_are_counted_in_one_process(tmp_path, monkeypatch):
+    """Of two, torch would say that nothing has a gradient."""
+    assert read_model(ExperimentRequest("static_vote_cremad"))["trainer"]["devices"] == 1
+    stills_run(tmp_path, SEVEN)
+    cli = vote_cli("--model.init_args.start_from", "run:stills")
+    monkeypatch.setattr("pytorch_lightning.Trainer.world_size", 2)
+    with pytest.raises(ValueError, match=r"StaticFrameVote is fitted in one process, not in 2: set --trainer"):
+        fit(cli)
 
 
 def test_a_vote_without_a_run_is_refused(tmp_path):
