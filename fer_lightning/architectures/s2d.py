@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from data_modules.loading.batch import ClipBatch
 from fer_lightning.evaluation.outputs import ClassifierOutput
@@ -119,6 +120,12 @@ class S2D(VideoClassifier):
             return tokens
         return tokens + self.adapters[number](self.norms[max(0, number - 1)](tokens), visible)  # type: ignore[no-any-return]
 
+    def relate(self, number: int, tokens: Tensor, visible: Tensor) -> Tensor:
+        """Run an encoder, behind its adapter unless that came before the class token: (B, T, 1 + N, D), the same."""
+        if number:
+            tokens = torch.cat([tokens[:, :, :1], self.adapt(number, tokens[:, :, 1:], visible)], dim=2)
+        return self.backbone.network.blocks[number](tokens.flatten(0, 1)).unflatten(0, visible.shape)  # type: ignore[no-any-return]
+
     def encode(self, face: Tensor, mask: Tensor) -> Tensor:
         """Compute the features of faces (B, T, 3, H, W), of which those in the mask are real: -> (B, T, D)."""
         network, shape = self.backbone.network, mask.shape
@@ -127,10 +134,11 @@ class S2D(VideoClassifier):
         x = self.adapt(0, x.unflatten(0, shape), visible).flatten(0, 1)
         x = network._pos_embed(x).unflatten(0, shape) + self.position[:, : shape[1]]
         x = network.norm_pre(x)  # (B, T, 1 + N, D)
-        for number, block in enumerate(network.blocks):
-            if number:
-                x = torch.cat([x[:, :, :1], self.adapt(number, x[:, :, 1:], visible)], dim=2)
-            x = block(x.flatten(0, 1)).unflatten(0, shape)
+        for number in range(len(network.blocks)):
+            if network.grad_checkpointing and self.training:
+                x = checkpoint(self.relate, number, x, visible, use_reentrant=False)
+            else:
+                x = self.relate(number, x, visible)
         frames: Tensor = network.forward_head(network.norm(x.flatten(0, 1)))
         return frames.reshape(*shape, -1)
 

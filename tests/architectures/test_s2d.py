@@ -110,6 +110,24 @@ def test_the_adapters_stand_before_the_encoders():
     torch.testing.assert_close(model(batch).feature, feature)
 
 
+def test_checkpointing_spares_activations_and_changes_no_gradient():
+    """Each encoder runs again in the backward pass, of a training alone."""
+    batch, found = random_batch(2, FRAMES), []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model, calls = begun(backbone=tower(checkpointing=checkpointing), frozen=False).train(), []
+        for block in model.backbone.network.blocks:
+            block.norm1.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        model(batch).logits.square().sum().backward()
+        assert len(calls) == (6 if checkpointing else 3)
+        found.append([parameter.grad for parameter in model.parameters()])
+        calls.clear()
+        model.eval()(batch).logits.sum().backward()
+        assert len(calls) == 3
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_order_matters_only_with_adapters_or_positions():
     model, batch = begun().eval(), random_batch(2, FRAMES)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
