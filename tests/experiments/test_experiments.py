@@ -86,6 +86,17 @@ def check_made(cli: FerCLI) -> None:
     assert bool(FACE_INPUTS & cli.model.inputs) == ({*info["needs"]} != {"audio"})
 
 
+@pytest.mark.parametrize("system", ["ceflnet_c3d", "ceflnet_lstm", "c3d_lstm"])
+def test_networks_of_sequences_see_frames_in_the_order_of_time(system):
+    """CEFLNet's sub-videos overlap, so that one after another they are not."""
+    cli = FerCLI(ExperimentRequest(f"{system}_synthetic").command_line(), run=False)
+    for number in (20, 75, 105, 300):
+        for generator in (None, torch.Generator().manual_seed(0)):
+            found = cli.datamodule.sampler(number, generator)
+            assert len(found) == (48 if system == "c3d_lstm" else 35)
+            assert (found.diff() >= 0).all(), number
+
+
 @pytest.mark.parametrize("size", [pytest.param("small", marks=pytest.mark.slow), "paper"])
 @pytest.mark.parametrize("system", MODELS)
 def test_every_system_resolves_on_every_data_set(system, size):
