@@ -311,12 +311,12 @@ def test_a_linear_machine_is_scikit_learns():
     model, (x, y), (new, _) = fitted(), voices(), voices(seed=1)
     scaled = [model.machine.scaler(vectors).double().numpy() for vectors in (x, new)]
     cost = 1 / (scaled[0].shape[1] * scaled[0].var())  # C times gamma: the kernel is gamma x y
-    reference = SVC(kernel="linear", C=cost).fit(scaled[0], y)
+    reference = SVC(kernel="linear", C=cost, decision_function_shape="ovo").fit(scaled[0], y)
     for vectors, normal in zip((x, new), scaled, strict=True):
         expected = reference.decision_function(normal)
-        np.testing.assert_allclose(model.machine.decision_values(vectors), expected, atol=5e-3)
+        np.testing.assert_allclose(model.machine.pair_values(vectors), expected, atol=5e-3)
     batch = replace(heard_batch((AUDIO,) * 70), descriptor=new, label=y)
-    assert (model(batch).logits.argmax(dim=1).numpy() == reference.predict(scaled[1])).mean() > 0.9
+    assert (model(batch).logits.argmax(dim=1).numpy() == reference.predict(scaled[1])).mean() > 0.8, "votes there"
 
 
 def test_clips_without_sound_get_no_answer_of_the_machine():
