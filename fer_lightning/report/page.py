@@ -125,7 +125,9 @@ def _tile_notes(metric: Metric, result: Scores, intervals: Intervals) -> tuple[s
         interval = intervals[metric]
         level = f"{100 * intervals.level:.0f} %"
         notes.append(
-            f"{level}: {interval.written(metric)}" if interval.is_known else f"no interval: one {intervals.unit}"
+            f"{level}: {interval.written(metric)}"
+            if interval.is_known
+            else f"no interval: one {intervals.unit}, or all alike"
         )
     if metric.baseline:
         notes.append(f"{metric.baseline}: {result.most_frequent_class.written(metric)}")

@@ -40,11 +40,8 @@ def few_note(table: PredictionTable) -> str:
         return ""
     intervals, result = bootstrap(table), scores(table)
     interval, unit = intervals[WAR], cluster_unit(table)
-    if not interval.is_known:
-        said = interval_method(intervals)
-    elif interval.low == interval.high:
-        said = f"all {unit}s have the same {WAR.short}, of which no interval can be made"
-    else:
+    said = interval_method(intervals)
+    if interval.low < interval.high:
         said = f"on other {unit}s, {WAR.short} may well be anywhere in {interval.written(WAR)}"
     return (
         f"this result rests on very little, {sample_size(table)}. {WAR.short} is {result.written(WAR)} here; {said}. A "
@@ -97,6 +94,8 @@ def sample_size(table: PredictionTable) -> str:
 
 def interval_method(intervals: Intervals) -> str:
     """Describes how the intervals are computed, or why there are none."""
-    if not intervals[WAR].is_known:
+    if intervals.clusters < 2:
         return f"no interval: it needs at least two {intervals.unit}s"
+    if not intervals[WAR].low < intervals[WAR].high:
+        return f"all {intervals.unit}s have the same {WAR.short}, of which no interval can be made"
     return f"{100 * intervals.level:.0f} % bootstrap over {intervals.drawn}"
