@@ -3,9 +3,12 @@
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data_modules.manifest import VideoRecord
@@ -17,21 +20,29 @@ def inseparable(records: Sequence[VideoRecord]) -> list[str]:
     It is the film if it is known, else the subject, else the clip itself. Where records name both, films with a subject
     in common have one name.
     """
-    films: dict[str, str] = {}  # each film -> one that it is joined with; the last one of such a chain names them all
+    keys = [[("film", record.group), ("subject", record.subject)] for record in records]
+    part = linked([[(kind, name) for kind, name in each if name] for each in keys])
+    films: dict[int, str] = {}  # the first film of each part
+    for number, film in sorted((number, record.group) for number, record in zip(part, records, strict=True)):
+        if film:
+            films.setdefault(number, film)
+    return [films.get(number) or record.subject or record.clip_id for number, record in zip(part, records, strict=True)]
 
-    def last(film: str) -> str:
-        while films.get(film, film) != film:
-            film = films[film]
-        return film
 
-    of_subject: dict[str, str] = {}
-    for record in sorted(records, key=lambda record: (record.group, record.subject)):
-        if record.group and record.subject:
-            films[last(record.group)] = last(of_subject.setdefault(record.subject, record.group))
-    return [
-        last(record.group or of_subject.get(record.subject, "")) or record.subject or record.clip_id
-        for record in records
-    ]
+def linked(keys: Sequence[Collection[Hashable]]) -> list[int]:
+    """Returns a number for each of some items; those with a key in common, or linked by others, have the same one.
+
+    Args:
+        keys: of each item, such as its subject and its film.
+    """
+    items: dict[Hashable, list[int]] = {}
+    for number, each in enumerate(keys):
+        for key in each:
+            items.setdefault(key, []).append(number)
+    edges = [(members[0], member) for members in items.values() for member in members]
+    first, second = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(keys), len(keys)))
+    return [int(number) for number in connected_components(graph, directed=False)[1]] if len(keys) else []
 
 
 def shared_with_reported(records: Sequence[VideoRecord], names: Sequence[str]) -> list[str]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from data_modules.datasets.splits import linked
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.grouping import Quality, measure, unit
 from data_modules.store.clip_store import ClipStore
@@ -157,20 +156,14 @@ def by_person(records: Sequence[VideoRecord], embedded: FaceFeatures, group: NDA
         embedded: those with a face.
         group: (N,) of each of these, from `Groups`.
     """
-    clips = sorted(record.clip_id for record in records)
-    place = {clip: number for number, clip in enumerate(clips)}
-    alike: dict[tuple[str, str | int], list[int]] = {}
+    keys: dict[str, list[tuple[str, str | int]]] = {clip: [] for clip in sorted(record.clip_id for record in records)}
     for record, number in zip(embedded.records, group.tolist(), strict=True):
-        alike.setdefault(("group", number), []).append(place[record.clip_id])
+        keys[record.clip_id].append(("group", number))
     for record in records:
         if record.subject:
-            alike.setdefault(("subject", record.subject), []).append(place[record.clip_id])
-    edges = [(members[0], member) for members in alike.values() for member in members]
-    first, second = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(clips), len(clips)))
-    _, component = connected_components(graph, directed=False)
+            keys[record.clip_id].append(("subject", record.subject))
     names: dict[int, str] = {}
-    return {clip: names.setdefault(number, clip) for clip, number in zip(clips, component.tolist(), strict=True)}
+    return {clip: names.setdefault(number, clip) for clip, number in zip(keys, linked([*keys.values()]), strict=True)}
 
 
 @dataclass(frozen=True, eq=False)
