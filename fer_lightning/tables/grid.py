@@ -172,29 +172,33 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
 
 def brackets(table: PaperTable, results: dict[str, RowResult]) -> str:
     """Says what the spreads and the brackets of a table are over, of each row if rows differ in that."""
-    rows: dict[str, list[str]] = {}
-    for row in table.rows:
-        if row.name in results:
-            rows.setdefault(results[row.name].drawn, []).append(row.display_name)
-    groups = [drawn if len(rows) == 1 else f"{drawn} ({'; '.join(names)})" for drawn, names in rows.items()]
+    groups = _grouped(table, {name: result.drawn for name, result in results.items()})
     return f"mean ± standard deviation over seeds; brackets are 95 % bootstrap intervals over {', '.join(groups)}"
 
 
 def _folds(table: PaperTable, results: dict[str, RowResult]) -> str:
     """Says which rows are of some folds of their protocol alone; nothing if all have all folds."""
+    data = {name: split_name(result.experiment)[1] for name, result in results.items()}
+    known = {each: len(build_dataset(each).fold_names) for each in set(data.values())}
+    texts = {
+        name: "all folds"
+        if len(result.folds) >= known[data[name]]
+        else f"fold {', '.join(result.folds)} of {known[data[name]]} alone"
+        for name, result in results.items()
+    }
+    if set(texts.values()) == {"all folds"}:
+        return ""
+    text = "; ".join(_grouped(table, texts))
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _grouped(table: PaperTable, texts: dict[str, str]) -> list[str]:
+    """Returns the different texts about rows, each with the rows that it is about unless it is about all of them."""
     rows: dict[str, list[str]] = {}
     for row in table.rows:
-        if row.name in results:
-            found, known = (
-                results[row.name].folds,
-                build_dataset(split_name(results[row.name].experiment)[1]).fold_names,
-            )
-            some = f"fold {', '.join(found)} of {len(known)} alone" if len(found) < len(known) else "all folds"
-            rows.setdefault(some, []).append(row.display_name)
-    if [*rows] == ["all folds"]:
-        return ""
-    texts = [f"{some} ({'; '.join(names)})" for some, names in rows.items()] if len(rows) > 1 else [*rows]
-    return f"{'; '.join(texts)}.".capitalize()
+        if row.name in texts:
+            rows.setdefault(texts[row.name], []).append(row.display_name)
+    return [text if len(rows) == 1 else f"{text} ({'; '.join(names)})" for text, names in rows.items()]
 
 
 def _untested(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict]) -> list[str]:

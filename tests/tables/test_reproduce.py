@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -158,6 +159,11 @@ def test_a_seed_without_all_folds_is_left_out_and_folds_that_are_missing_are_nam
     assert (result.seeds, result.folds) == ((0,), ("1", "2")), "seed 1 has one fold of two"
     assert main(["tables", table, "--size", "small"]) == 0
     assert "- Fold 1, 2 of 4 alone." in (folder / "table.md").read_text()
+    content = json.loads((folder / "whole.json").read_text())
+    (folder / "plain.json").write_text(json.dumps(content | {"row": "plain", "runs": content["runs"][:1]}))
+    Path(table).write_text(MADE.replace("- name: plain\n", "- name: plain\n    label: CNN\n"))
+    assert main(["tables", table, "--size", "small"]) == 0
+    assert "- Fold 1 of 4 alone (CNN); fold 1, 2 of 4 alone (whole)." in (folder / "table.md").read_text()
 
 
 def test_a_difference_is_in_the_unit_of_the_published_value():
