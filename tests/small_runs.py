@@ -17,7 +17,11 @@ from data_modules.manifest import VideoRecord
 from data_modules.prepare.faces import store_for
 from data_modules.sampling import SubvideoSampler
 from data_modules.store.clip_file import ClipSummary, FaceFrame
+from data_modules.utils.files import atomic_write
 from fer_lightning import VideoClassifier
+from fer_lightning.cli.main import main
+from fer_lightning.experiments import fit
+from tests.fakes import write_dfew
 
 SCHEDULE = '{"class_path": "fer_lightning.WarmupCosine", "init_args": {"epochs": 9, "warmup": 0}}'
 TINY = (
@@ -106,6 +110,17 @@ def made_data(
 def experiment(*arguments: str, name: str = "ceflnet_dfew") -> list[str]:
     """The command line of a tiny training."""
     return ["train", name, *TINY, *arguments]
+
+
+def train_on_dfew(folder: Path, epochs: int) -> Path:
+    """Writes DFEW in small to `data/` in a folder and trains on it into `runs/`, without the report's figures."""
+    write_dfew(folder / "data", train=14, test=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_DATA", str(folder / "data"))
+        patch.setenv("FER_RUNS", str(folder / "runs"))
+        patch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
+        assert main(experiment("--trainer.max_epochs", str(epochs))) == 0
+    return folder
 
 
 def table_epochs(rows: list[dict[str, str]], column: str) -> dict[int, float]:

@@ -6,27 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.experiments import fit
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
-from tests.fakes import write_dfew
-from tests.small_runs import TINY, experiment
+from tests.small_runs import TINY, train_on_dfew
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A folder with DFEW in small and a finished run without the report's figures."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_dfew(folder / "data", train=14, test=7)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FER_DATA", str(folder / "data"))
-        patch.setenv("FER_RUNS", str(folder / "runs"))
-        patch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
-        assert main(experiment("--trainer.max_epochs", "2")) == 0
-    return folder
+    return train_on_dfew(tmp_path_factory.mktemp("trained"), epochs=2)
 
 
 @pytest.fixture

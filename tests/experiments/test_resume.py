@@ -13,8 +13,7 @@ from fer_lightning.experiments import fit
 from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.tables import cross_validation as protocol
-from tests.fakes import write_dfew
-from tests.small_runs import experiment
+from tests.small_runs import experiment, train_on_dfew
 
 ONE_EPOCH = experiment("--trainer.max_epochs", "1")
 ROOT = "--data.dataset.init_args.root"
@@ -23,14 +22,7 @@ ROOT = "--data.dataset.init_args.root"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A folder with DFEW in small, its faces, and a finished run without the report's figures."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_dfew(folder / "data", train=14, test=7)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FER_DATA", str(folder / "data"))
-        patch.setenv("FER_RUNS", str(folder / "runs"))
-        patch.setattr(fit, "write_report", lambda run: atomic_write(run.report, b"report"))
-        assert main(ONE_EPOCH) == 0
-    return folder
+    return train_on_dfew(tmp_path_factory.mktemp("trained"), epochs=1)
 
 
 @pytest.fixture
