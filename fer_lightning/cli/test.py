@@ -1,7 +1,6 @@
 """`fer test`: Lightning's command, or a trained model on another data set's reported split, by class names."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fer_lightning.cli import fit
@@ -68,8 +67,8 @@ def main(arguments: list[str]) -> None:
     out = options.out
     if out is None and is_shared(checkpoint):
         out = Path(f"{Path(options.checkpoint).name}-on-{options.data}-{options.fold or 1}.csv")
-    request = EvaluationRequest(checkpoint, options.data, options.fold, renamed, options.workers, out, options.root)
-    evaluate_on_other_data(replace(request, options=tuple(others)))
+    stated = (options.data, options.fold, renamed, options.workers, out, options.root)
+    evaluate_on_other_data(EvaluationRequest(checkpoint, *stated, tuple(others)))
     return None
 
 

@@ -123,7 +123,7 @@ class Resamples:
         from scipy.stats import norm, t  # takes a second to import, and help needs none of it
 
         spread = float(self.both.std())
-        if self.clusters < 2 or not (spread or value == 0):
+        if self.clusters < 2 or (value and not spread):
             return UNKNOWN
         if not spread:
             return Interval(0.0, 0.0)
