@@ -131,7 +131,7 @@ class Synthetic(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """The subfolder's name, such as `lab-84x1-0-v2`."""
+        """The subfolder's name, such as `lab-84x1-0-v3`."""
         return f"{self.difficulty}-{self.subjects}x{self.clips_per_emotion}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
@@ -171,7 +171,7 @@ class SyntheticStills(RenderedDataset):
 
     @property
     def variant(self) -> str:
-        """The subfolder's name, such as `stills-4000x200-0-v2`."""
+        """The subfolder's name, such as `stills-4000x200-0-v3`."""
         kind = "occluded-stills" if self.occluded else "stills"
         return f"{kind}-{self.images}x{self.subjects}-{self.seed}-v{RENDERER}"
 

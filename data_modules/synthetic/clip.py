@@ -16,7 +16,7 @@ from data_modules.synthetic.occluder import paint_mask
 from data_modules.synthetic.person import Person, sample_person
 from data_modules.synthetic.staging import Difficulty, Figure, Staging, place_head, stage
 
-RENDERER = 2
+RENDERER = 3
 """Version of the renderer, to be increased when the same settings give other frames or audio; clips are rendered again.
 """
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def write_video(path: Path, frames: NDArray[np.uint8], audio: Array | None) -> N
         container.mux(video.encode(None))
         if audio is not None and track is not None:
             block = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None]), format="fltp", layout="mono")
-            block.sample_rate = RATE
+            block.sample_rate, block.time_base, block.pts = RATE, Fraction(1, RATE), 0  # else its delay is heard
             container.mux(track.encode(block))
             container.mux(track.encode(None))
 
