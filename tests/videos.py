@@ -46,12 +46,18 @@ def write_video(
     audio: NDArray[np.float32] | None = None,
     codec: str = "libx264",
     options: dict[str, str] | None = None,
+    pixel: Fraction | None = None,
 ) -> Path:
-    """Encodes the frames; `milliseconds` are their times where the rate varies, `audio` is mono at 16 kHz."""
+    """Encodes the frames; `milliseconds` are their times where the rate varies, `audio` is mono at 16 kHz.
+
+    `pixel` is the width of a pixel by its height, as players show it.
+    """
     with av.open(str(path), "w") as file:
         stream = file.add_stream(codec, rate=fps, options={"crf": "12", "g": "12", "bf": "0"} | (options or {}))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
+        if pixel is not None:
+            stream.codec_context.sample_aspect_ratio = pixel
         if milliseconds is not None:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         voice = file.add_stream("aac", rate=16000, layout="mono") if audio is not None else None

@@ -16,6 +16,7 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf"),
     *(".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".dv", ".gif"),
 )
+ROUNDING, OBLONG = 1.01, 4.0  # [our choice] longer by shorter side of a pixel; less is rounding, more a mistake
 LEAST_MISSING, SHARE_MISSING = 0.12, 0.02  # seconds and share of the duration; less may be rounding
 HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # code of the transfer characteristics in ITU-T H.273 -> usual name
 FROM_ZERO = ("mp4", "matroska")  # whose clock begins at zero, also if nothing is shown then; those of others anywhere
@@ -68,9 +69,24 @@ def missing_seconds(path: Path) -> float:
     return declared - end if is_short(end, declared) else 0.0
 
 
-def picture_note(frame: av.VideoFrame) -> str:
+def square_pixels(stream: av.VideoStream) -> tuple[float, float]:
+    """Returns the factors of width and height that make the pixels of a video square, as players show them.
+
+    No factor is below 1, so that no pixel is lost. Both are 1 where the track does not tell the shape of its pixels or
+    tells one that no camera has, and where the shape only makes up for a size that was rounded.
+    """
+    ratio = float(stream.sample_aspect_ratio or 1)
+    if not ROUNDING < max(ratio, 1 / ratio) <= OBLONG:
+        return 1.0, 1.0
+    return max(1.0, ratio), max(1.0, 1 / ratio)
+
+
+def picture_note(frame: av.VideoFrame, stream: av.VideoStream) -> str:
     """Returns in words what is unusual about the pictures of a video, by its first frame, and is left as it is."""
     parts = ["interlaced pictures, not deinterlaced"] if frame.interlaced_frame else []
+    shape = stream.sample_aspect_ratio or Fraction(1)
+    if not 1 / OBLONG <= shape <= OBLONG:
+        parts.append(f"pixels of {shape.numerator}:{shape.denominator}, taken for square")
     if curve := HIGH_DYNAMIC_RANGE.get(frame.color_trc):
         parts.append(f"pictures of high dynamic range ({curve}), not tone-mapped")
     return "; ".join(parts)

@@ -103,7 +103,7 @@ class VideoSource(ABC):
         """
 
 
-def fitted_size(width: int, height: int, max_side: int | None) -> tuple[int, int]:
+def fitted_size(width: float, height: float, max_side: int | None) -> tuple[int, int]:
     """Returns (width, height) scaled down proportionally to fit within `max_side`."""
     scale = min(1.0, max_side / max(width, height)) if max_side else 1.0
     return max(1, round(width * scale)), max(1, round(height * scale))

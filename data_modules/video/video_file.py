@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_modules.utils.text import counted, printable_line
-from data_modules.video.container import declared_seconds, is_short, missing_seconds, open_container, picture_note
+from data_modules.video.container import (
+    declared_seconds,
+    is_short,
+    missing_seconds,
+    open_container,
+    picture_note,
+    square_pixels,
+)
 from data_modules.video.decord_frames import sparse_frames
 from data_modules.video.pyav import av
 from data_modules.video.source import (
@@ -42,6 +49,8 @@ log = logging.getLogger(__name__)
 
 class VideoFile(VideoSource):
     """A video file. Packets that cannot be decoded are skipped, as in all players, and counted in `broken`.
+
+    Frames whose pixels are not square, as those of DV, are stretched as players stretch them.
 
     Args:
         path: the file.
@@ -74,11 +83,12 @@ class VideoFile(VideoSource):
                     f"{path}: no frame of the video track ({stream.codec_context.name}) can be decoded; "
                     f"found {describe(path)}. Copy or download the file again."
                 )
-        limits.check_size(path, first.width, first.height)
-        self.picture_note = picture_note(first)
+            self.picture_note, (widen, heighten) = picture_note(first, stream), square_pixels(stream)
+        square = fitted_size(first.width * widen, first.height * heighten, None)
+        limits.check_size(path, *square)
         self._turns = round(first.rotation / 90) % 4  # anticlockwise quarter turns
         self._is_8_bit = all(component.bits == 8 for component in first.format.components)
-        self._size = fitted_size(first.width, first.height, max_side)
+        self._size = fitted_size(*square, max_side)
         self._scaled = self._size != (first.width, first.height)
         self.width, self.height = self._size[::-1] if self._turns % 2 else self._size
 

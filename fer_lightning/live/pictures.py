@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from data_modules.utils.text import printable_line
+from data_modules.video.container import square_pixels
 from data_modules.video.pyav import av
 from data_modules.video.reader import open_video
 from data_modules.video.source import Frame, UnreadableVideoError, fitted_size
@@ -83,11 +84,11 @@ def _frames_of_stream(address: str) -> Iterator[tuple[float, Frame]]:
         with av.open(address, timeout=TIMEOUT) as file:
             if not file.streams.video:
                 raise UnreadableVideoError(f"{printable_line(address)}: found no pictures; expected a stream of video")
-            start = None
+            start, (widen, heighten) = None, square_pixels(file.streams.video[0])
             for number, frame in zip(count(), file.decode(file.streams.video[0]), strict=False):
                 seconds = number / RATE_WITHOUT_TIMES if frame.time is None else frame.time
                 start = seconds if start is None else start
-                width, height = fitted_size(frame.width, frame.height, MAX_SIDE)
+                width, height = fitted_size(frame.width * widen, frame.height * heighten, MAX_SIDE)
                 yield seconds - start, frame.to_ndarray(format="rgb24", width=width, height=height)
     except (av.error.FFmpegError, OSError) as error:
         raise UnreadableVideoError(

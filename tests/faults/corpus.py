@@ -1,6 +1,7 @@
 """Videos with something wrong, and odd ones that are right: real files, as users have them."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -134,6 +135,7 @@ READ: dict[str, tuple[Writer, int, tuple[int, int]]] = {
         (96, 64),
     ),
     "rotated.mp4": (lambda path: rotate(write_video(path, numbered(8)), 1), 8, (64, 96)),
+    "oblong.mp4": (lambda path: write_video(path, numbered(8), pixel=Fraction(64, 45)), 8, (137, 64)),
     "ten-bit.mp4": (lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p10le"), 8, (96, 64)),
     "alpha.mov": (lambda path: write_pixels(path, _transparent(8), "png", "rgba"), 8, (96, 64)),
     "moving.gif": (lambda path: write_gif(path, 8), 8, (96, 64)),
@@ -157,6 +159,10 @@ AS_THEY_ARE: dict[str, tuple[Writer, str]] = {
     "pq.mp4": (
         lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p10le", color_trc="smpte2084"),
         "pictures of high dynamic range (PQ), not tone-mapped",
+    ),
+    "absurd.mp4": (
+        lambda path: write_video(path, numbered(8), pixel=Fraction(10)),
+        "pixels of 10:1, taken for square",
     ),
     "hlg.mkv": (
         lambda path: write_pixels(path, numbered(8), "libx264", "yuv420p10le", color_trc="arib-std-b67"),

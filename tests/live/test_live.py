@@ -6,6 +6,7 @@ import struct
 import threading
 import urllib.error
 import urllib.request
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -25,6 +26,7 @@ from fer_lightning.live.stream import ExpressionStream, make_extractor
 from fer_lightning.predict.recogniser import Recogniser
 from fer_lightning.predict.row_classifier import RowPredictions
 from fer_lightning.report.figures.style import class_colours
+from tests import videos
 from tests.live.serving import message_of, next_of, socket_address
 from tests.predict.test_predict import SKIN, fake_detector, fer_predict, table, write_checkpoint, write_video  # noqa: F401
 from tests.predict.test_predict_sound import SETTINGS, Ear, EyeAndEar
@@ -173,18 +175,21 @@ def test_a_file_is_not_faster_than_it_is(tmp_path):
 
 def test_an_address_is_read_from_its_server(tmp_path):
     path = write_video(tmp_path / "a.mp4", [True, False, True], size=(1920, 1080))
+    oblong = videos.write_video(tmp_path / "oblong.mp4", [picture(True)] * 2, pixel=Fraction(64, 45))
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
         try:
             address = f"http://127.0.0.1:{server.server_port}/"
             found = list(pictures_of(address + path.name, threading.Event()))
+            square = list(pictures_of(address + oblong.name, threading.Event()))
             with pytest.raises(UnreadableVideoError, match=r"none\.mp4: cannot be read"):
                 list(pictures_of(address + "none.mp4", threading.Event()))
         finally:
             server.shutdown()
     assert [each.seconds for each in found] == pytest.approx([0, 0.1, 0.2])
     assert [each.frame.shape for each in found] == [(540, 960, 3)] * 3
+    assert [each.frame.shape for each in square] == [(120, 228, 3)] * 2
     assert np.abs(found[0].frame[30, 25].astype(int) - SKIN).max() < 40
 
 

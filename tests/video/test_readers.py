@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import av
 import cv2
@@ -34,6 +35,8 @@ VIDEOS = {
     "variable_b_frames": lambda path: write_video(path, FRAMES, milliseconds=IRREGULAR, options={"bf": "3"}),
     "hevc": lambda path: write_video(path, FRAMES, codec="libx265"),
     "rotated": lambda path: rotate(write_video(path, FRAMES), 1),
+    "oblong": lambda path: write_video(path, FRAMES, pixel=Fraction(64, 45)),
+    "oblong_rotated": lambda path: rotate(write_video(path, FRAMES, pixel=Fraction(8, 9)), 3),
     "cut": lambda path: cut(_index_first(write_video(path, FRAMES)), 0.7),
     "hole": lambda path: _with_hole(write_video(path, FRAMES, options={"bf": "2"})),
     "matroska": lambda path: write_video(path.with_suffix(".mkv"), FRAMES),

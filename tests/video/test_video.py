@@ -1,5 +1,6 @@
 import shutil
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,75 @@ def test_rotated_videos_are_upright(video, turns):
     assert (open_video(video, max_side=48).width, open_video(video, max_side=48).height) == (
         (48, 32) if turns == 2 else (32, 48)
     )
+
+
+def write_circle(path: Path, width: int, height: int, pixel: Fraction) -> Path:
+    """A video that shows a bright circle of radius 24 above the middle, as cameras with oblong pixels film it."""
+    shown = max(width, width * float(pixel)), max(height, height / float(pixel))  # with square pixels
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside = np.hypot(x / width * shown[0] - shown[0] / 2, y / height * shown[1] - shown[1] / 2 + 4) < 24
+    frame = np.where(inside[..., None], 220, 40).astype(np.uint8).repeat(3, axis=2)
+    return write_video(path, [frame] * 12, codec="mpeg4" if path.suffix == ".avi" else "libx264", pixel=pixel)
+
+
+def circle_of(frame: np.ndarray) -> tuple[int, int]:
+    """Width and height of the bright part."""
+    bright = frame.mean(axis=2) > 130
+    return int(bright.any(axis=0).sum()), int(bright.any(axis=1).sum())
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+@pytest.mark.parametrize(
+    ("size", "pixel", "shown"),
+    [
+        ((72, 58), Fraction(16, 15), (77, 58)),  # DV of 720 x 576, a tenth of it
+        ((72, 58), Fraction(64, 45), (102, 58)),  # the same, filmed wide
+        ((72, 54), Fraction(8, 9), (72, 61)),  # DV of 720 x 480: higher than wide, and no column is lost
+        ((90, 60), Fraction(2), (180, 60)),
+    ],
+)
+def test_pixels_that_are_not_square_are_made_square(tmp_path, name, size, pixel, shown):
+    source = open_video(write_circle(tmp_path / name, *size, pixel))
+    assert (source.width, source.height) == shown
+    assert source.picture_note == ""
+    everything, some, one = (dict(source.frames(indices)) for indices in (None, [3, 4, 5], [7]))
+    assert len(everything) == 12
+    for frame in (*everything.values(), *some.values(), *one.values()):
+        assert frame.shape == (*shown[::-1], 3)
+        assert circle_of(frame) == pytest.approx((48, 48), abs=2)
+    small = open_video(source.path, max_side=shown[0] // 2)
+    assert next(small.frames())[1].shape[:2] == (small.height, small.width)
+    assert (small.width, small.height) == pytest.approx((shown[0] / 2, shown[1] / 2), abs=1)
+    assert circle_of(next(small.frames())[1]) == pytest.approx((24, 24), abs=2)
+    with pytest.raises(UnreadableVideoError, match=f"{shown[0]} x {shown[1]} pixels"):
+        open_video(source.path, limits=VideoLimits(max_pixels=shown[0] * shown[1] - 1))
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_pixels_are_made_square_before_a_frame_is_turned(tmp_path, turns):
+    path = rotate(write_circle(tmp_path / "a.mp4", 72, 58, Fraction(64, 45)), turns)
+    for source in (open_video(path), RotatedSource(open_video(path), 2)):
+        (_, frame), *_ = source.frames()
+        assert (source.width, source.height) == frame.shape[1::-1] == ((102, 58) if turns == 2 else (58, 102))
+        assert circle_of(frame) == pytest.approx((48, 48), abs=2)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "note"),
+    [
+        (None, ""),
+        (Fraction(1), ""),
+        (Fraction(1432, 1431), ""),  # as converters write where they round a size to an even number
+        (Fraction(10), "pixels of 10:1, taken for square"),
+        (Fraction(1, 10), "pixels of 1:10, taken for square"),
+    ],
+)
+def test_pixels_of_unknown_or_absurd_shape_are_left_as_they_are(tmp_path, pixel, note):
+    frames = [numbered_frame(i) for i in range(4)]
+    plain = dict(open_video(write_video(tmp_path / "plain.mp4", frames)).frames())
+    source = open_video(write_video(tmp_path / "a.mp4", frames, pixel=pixel))
+    assert (source.width, source.height, source.picture_note) == (96, 64, note)
+    assert all(np.array_equal(frame, plain[index]) for index, frame in source.frames())
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
