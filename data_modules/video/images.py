@@ -84,6 +84,7 @@ class FrameImages(VideoSource):
                     size = image.size[::-1] if sideways else image.size
             except BrokenImageError:
                 continue
+            self._first, self._size = file.name, size
             self.width, self.height = fitted_size(*size, max_side)
             return
         raise UnreadableVideoError(
@@ -97,6 +98,7 @@ class FrameImages(VideoSource):
         try:
             with self._stream(file) as stream, Image.open(stream, formats=IMAGE_FORMATS) as image:
                 self._limits.check_size(self._shown_path(file), *image.size)
+                self._check_kind(self._shown_path(file), image)
                 yield image
         except UnreadableVideoError:
             raise
@@ -104,6 +106,20 @@ class FrameImages(VideoSource):
             raise UnreadableVideoError(f"{self._shown_path(file)}: {error} Scale the image down first.") from error
         except (OSError, SyntaxError, ValueError, EOFError, KeyError) as error:  # any error of the image parsers
             raise BrokenImageError(error) from error
+
+    @staticmethod
+    def _check_kind(path: Path, image: Image.Image) -> None:
+        """Refuses images of which frames or brightness would be lost."""
+        if getattr(image, "is_animated", False) and image.format != "MPO":  # a photo with previews of it
+            raise UnreadableVideoError(
+                f"{path}: found several frames in one {image.format} file; expected one. Save them as images in a "
+                "folder of their own, or as a video."
+            )
+        if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):  # Pillow's earlier mode for 16 bits
+            raise UnreadableVideoError(
+                f"{path}: found pixels of {'floating point' if image.mode == 'F' else '32 bits'}, without a range from "
+                "black to white; expected 8 or 16 bits. Scale it to one of these."
+            )
 
     def _shown_path(self, file: PurePath) -> Path:
         """Returns the path that messages show for an image."""
@@ -123,7 +139,7 @@ class FrameImages(VideoSource):
         return np.arange(len(self._files), dtype=np.float64) / self.fps
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
-        """Yields frames as `VideoSource.frames` does; all are scaled to the size of the first."""
+        """Yields frames as `VideoSource.frames` does; all are scaled to the size of the first, which is noted."""
         selected = sorted_indices(indices, self.path, every)
         if selected and selected[-1] >= len(self._files):
             raise IndexError(f"{self.path}: frame {selected[-1]} was requested of {len(self._files)}")
@@ -145,7 +161,14 @@ class FrameImages(VideoSource):
 
     def _read(self, file: PurePath) -> Frame:
         with self._open_image(file) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            upright = ImageOps.exif_transpose(image)
+            if upright.size != self._size and not self.picture_note:
+                both = ((self._first, self._size), (file.name, upright.size))
+                sizes = ", ".join(f"{printable_line(name)} {width} x {height}" for name, (width, height) in both)
+                self.picture_note = f"images of several sizes ({sizes}), scaled to that of the first"
+            if upright.mode.startswith("I"):  # 16 bits, which `convert` would clip at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            upright = upright.convert("RGB")
             if upright.size != (self.width, self.height):
                 upright = upright.resize((self.width, self.height), Image.Resampling.BILINEAR, reducing_gap=2.0)
             return np.array(upright, dtype=np.uint8)

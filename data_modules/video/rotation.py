@@ -34,3 +34,4 @@ class RotatedSource(VideoSource):
                 yield index, np.ascontiguousarray(np.rot90(frame, -self._quarter_turns))  # rot90 is anticlockwise
         finally:
             self.broken, self.missing = self._source.broken, self._source.missing
+            self.picture_note = self._source.picture_note

@@ -459,6 +459,17 @@ def test_a_folder_with_a_broken_image(tmp_path, capsys):
     assert quarantined(store) == {"f": "1 packet or image that cannot be decoded"}
 
 
+def test_a_folder_with_images_of_several_sizes_is_named(tmp_path, capsys):
+    folder = tmp_path / "clips" / "frames"
+    folder.mkdir(parents=True)
+    for i, size in enumerate([(96, 64), (96, 64), (64, 64)]):
+        Image.fromarray(numbered_frame(i, *size)).save(folder / f"{i}.png")
+    data = Clips(tmp_path / "clips", faces=CROP, clips=[VideoRecord("f", "frames", "sadness")])
+    said = "images of several sizes (0.png 96 x 64, 2.png 64 x 64), scaled to that of the first"
+    assert quarantined(prepare_faces(data, 0)) == {"f": said}
+    assert f"f: {said}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -342,6 +342,74 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path):
         open_video(path)
 
 
+def write_animation(path: Path) -> Path:
+    first, *others = [Image.fromarray(numbered_frame(i)) for i in range(3)]
+    first.save(path, save_all=True, append_images=others)
+    return path
+
+
+def write_pixels(path: Path, pixels: np.ndarray, **options) -> Path:
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"), [("a.png", np.uint16), ("a.tif", np.uint16), ("swapped.tif", np.dtype(">u2"))]
+)
+def test_the_range_of_16_bits_becomes_that_of_8(tmp_path, name, pixels):
+    grey = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    path = write_pixels(tmp_path / name, (grey.astype(np.uint16) * 257).astype(pixels))
+    [(_, frame)] = open_video(path).frames()
+    assert np.array_equal(frame, np.stack([grey] * 3, axis=-1))
+
+
+def test_an_image_of_16_bits_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = numbered_frame(21)[..., 0]
+    [(_, frame)] = open_video(write_pixels(tmp_path / "a.png", grey.astype(np.uint16) << 8, exif=exif)).frames()
+    assert np.array_equal(frame[..., 1], np.rot90(grey, -1))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "words"),
+    [
+        ("a.tif", lambda path: write_pixels(path, np.ones((8, 8), np.float32)), "found pixels of floating point"),
+        ("a.tif", lambda path: write_pixels(path, np.ones((8, 8), np.int32)), "found pixels of 32 bits"),
+        ("a.png", write_animation, "found several frames in one PNG file; expected one"),
+        ("a.webp", write_animation, "found several frames in one WEBP file; expected one"),
+        ("a.tiff", write_animation, "found several frames in one TIFF file; expected one"),
+    ],
+)
+def test_images_of_which_something_would_be_lost_are_refused(tmp_path, images, name, write, words):
+    path = write(tmp_path / name)
+    with pytest.raises(UnreadableVideoError, match=f"{name}: {words}"):
+        open_video(path)
+    shutil.copy(path, images / f"3{path.suffix}")  # not the first of them
+    with pytest.raises(UnreadableVideoError, match=f"3{path.suffix}: {words}"):
+        list(open_video(images).frames())
+
+
+def test_a_photo_with_a_preview_is_a_still(tmp_path):
+    photo, preview = (Image.fromarray(numbered_frame(21, *size)) for size in ((96, 64), (48, 32)))
+    photo.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[preview], quality=95)
+    [(_, frame)] = open_video(tmp_path / "phone.jpg").frames()
+    assert frame.shape == (64, 96, 3)
+    assert read_number(frame) == 21
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_images_of_other_sizes_are_scaled_to_the_first_and_it_is_said(images, turns):
+    source = RotatedSource(open_video(images, max_side=48), turns)
+    list(source.frames())
+    assert source.picture_note == ""
+    for number, size in ((2, (48, 32)), (10, (32, 32))):
+        Image.fromarray(numbered_frame(number, *size)).save(images / f"{number}.jpg", quality=95)
+    shapes = {frame.shape for _, frame in source.frames()}
+    assert shapes == {(48, 32, 3) if turns else (32, 48, 3)}
+    assert source.picture_note == "images of several sizes (1.jpg 96 x 64, 2.jpg 48 x 32), scaled to that of the first"
+
+
 def tone(seconds: float, rate: int = 16000) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
 
