@@ -80,6 +80,8 @@ class FrameImages(VideoSource):
         for file in files:
             try:
                 with self._open_image(file) as image:
+                    if image.format == "TIFF":  # which Pillow turns upright itself when it decodes it
+                        image.load()
                     sideways = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 are rotated by 90 degrees
                     size = image.size[::-1] if sideways else image.size
             except BrokenImageError:

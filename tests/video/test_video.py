@@ -321,8 +321,9 @@ def test_a_folder_of_broken_images_is_an_error(images):
         list(open_video(images).frames())
 
 
-def test_a_still_is_a_clip_of_one_frame_and_upright(tmp_path):
-    path = tmp_path / "still.jpg"
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+def test_a_still_is_a_clip_of_one_frame_and_upright(tmp_path, kind):
+    path = tmp_path / f"still.{kind}"
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held on its side: turn clockwise to see it upright
     Image.fromarray(numbered_frame(21)).save(path, exif=exif, quality=95)
@@ -330,7 +331,7 @@ def test_a_still_is_a_clip_of_one_frame_and_upright(tmp_path):
     assert (source.num_frames, source.width, source.height) == (1, 32, 48)
     [(index, frame)] = source.frames()
     upright = np.rot90(numbered_frame(21), -1)[::2, ::2]
-    assert index == 0
+    assert (index, source.picture_note) == (0, "")
     assert np.abs(frame.astype(int) - upright).mean() < 12
 
 
