@@ -2,9 +2,9 @@
 
 PyAV reads frames in sequence. It counts the frames that really decode, while decord trusts the container, whose count
 includes frames hidden by an edit list, and repeats the last frame. Each frame has its time, and with one colour
-converter per file PyAV needs no more CPU time than decord. If only a few frames of an intact file are needed, decord
-reads them: it skips those in between, and its frames are identical to the bit. So are torchcodec's, which reads all
-frames of such files if it is asked to (`Reader`). What they cannot read, PyAV reads.
+converter per file PyAV needs no more CPU time than decord. If only a few frames of an intact file of 8 bits are needed,
+decord reads them: it skips those in between, and its frames are identical to the bit. So are torchcodec's, which reads
+all frames of such files if it is asked to (`Reader`). What they cannot read, PyAV reads.
 """
 
 from __future__ import annotations
@@ -229,9 +229,11 @@ class VideoFile(VideoSource):
 
     def _frames_for_another(self, selected: list[int] | None, every: int) -> Sequence[int]:
         """Returns the numbers of the frames that are wanted if another reader than PyAV is to read them, else none."""
-        if self._scaled or (selected is None and self._reader == "pyav") or not self._read_container():
+        if self._scaled or not self._is_8_bit:  # others convert more bits in another way
             return ()
-        if self._reader == "torchcodec" and self._is_8_bit:
+        if (selected is None and self._reader == "pyav") or not self._read_container():
+            return ()
+        if self._reader == "torchcodec":
             return range(0, self.num_frames, every) if selected is None else selected
         return selected if selected and len(selected) * SPARSE <= self.num_frames else ()
 

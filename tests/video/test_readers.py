@@ -112,6 +112,18 @@ def test_a_smaller_picture_and_more_bits_are_read_as_pyav_does(tmp_path):
         assert all(np.array_equal(by_torchcodec[i], by_pyav[i]) for i in by_pyav)
 
 
+@pytest.mark.parametrize(
+    ("codec", "pixels"), [("libx264", "yuv420p"), ("libx264", "yuv420p10le"), ("libx265", "yuv420p12le")]
+)
+def test_a_few_frames_are_those_of_all_whatever_their_bits(tmp_path, codec, pixels):
+    noise = np.random.default_rng(0).integers(0, 40, FRAMES[0].shape, dtype=np.uint8)
+    frames = [np.minimum(frame, 200) + noise for frame in FRAMES]
+    path = write_pixels(tmp_path / "a.mp4", frames, codec, pixels)
+    everything, few = (dict(open_video(path).frames(indices)) for indices in (None, [5, 20]))
+    assert list(few) == [5, 20]
+    assert all(np.array_equal(few[i], everything[i]) for i in few)
+
+
 @needs_torchcodec
 def test_a_frame_at_another_time_than_expected_ends_the_reading(tmp_path):
     path, times = write_video(tmp_path / "a.mp4", FRAMES), np.arange(40) / 25
