@@ -75,7 +75,7 @@ class ClipPreparer:
         """
         yield 0.0
         files = ClipFiles.from_record(self._folder, record, self._settings)
-        stamp = files.stamp  # taken before reading, so that later changes are noticed
+        stamp = files.thorough_stamp  # taken before reading, so that later changes are noticed
         content = "" if MISSING in stamp else (yield from files.content())
         if self._settings.detector == "none" or is_audio_file(self._folder / record.path):
             return self._sound_alone(record, ClipSummary(record.clip_id, 0, 0, source=stamp, content=content))

@@ -66,6 +66,7 @@ def prepare_faces(
     time_limit: float = TIME_LIMIT,
     device: str | None = None,
     reader: Reader = DEFAULT_READER,
+    thorough: bool = False,
 ) -> ClipStore:
     """Prepares the faces of all clips of a data set; existing ones are kept, so killed runs can continue.
 
@@ -82,6 +83,8 @@ def prepare_faces(
         time_limit: seconds without a heartbeat after which a clip's process is stopped.
         device: device that detectors run on; by default a GPU if available.
         reader: of video files, see `VideoFile`.
+        thorough: whether images that were overwritten in the folder of a clip are noticed, too. In large data sets of
+            images this takes a minute.
 
     Raises:
         DetectorNotFoundError: the detector is not installed.
@@ -101,7 +104,7 @@ def prepare_faces(
     done = store.read_index()
     before = dict(done)
     own = {record.clip_id for record in records}
-    pending = pending_clips(dataset.folder, dataset.faces, records, store, done)
+    pending = pending_clips(dataset.folder, dataset.faces, records, store, done, thorough)
     if pending.records or done != before or not store.index_path(shard.name).exists():
         check_writable(store.folder)
         _mention_earlier_store(store, dataset)

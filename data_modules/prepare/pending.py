@@ -8,7 +8,7 @@ from pathlib import Path
 from data_modules.faces.settings import FaceSettings
 from data_modules.manifest import VideoRecord
 from data_modules.prepare.clip_preparer import ClipPreparer
-from data_modules.prepare.source_files import MISSING, ClipFiles
+from data_modules.prepare.source_files import MISSING, ClipFiles, without_images
 from data_modules.store.clip_file import ClipSummary
 from data_modules.store.clip_store import ClipStore
 from data_modules.store.stored_clip import StoredClip
@@ -29,11 +29,16 @@ class PendingClips:
     """The clips that have to be prepared, and the stamps of all clips' files."""
 
     records: list[VideoRecord]
-    stamps: Mapping[str, str]  # clip id -> `ClipFiles.stamp`, of all clips
+    stamps: Mapping[str, str]  # clip id -> stamp of its files, of all clips
 
 
 def pending_clips(
-    folder: Path, settings: FaceSettings, records: Sequence[VideoRecord], store: ClipStore, done: dict[str, ClipSummary]
+    folder: Path,
+    settings: FaceSettings,
+    records: Sequence[VideoRecord],
+    store: ClipStore,
+    done: dict[str, ClipSummary],
+    thorough: bool = False,
 ) -> PendingClips:
     """Returns the clips to prepare: new, changed, damaged in the store, or failed for reasons that may have passed.
 
@@ -48,9 +53,10 @@ def pending_clips(
         records: records of all clips.
         store: the store of the faces.
         done: summaries of earlier runs by clip id.
+        thorough: whether images that were overwritten in a folder count as a change, see `ClipFiles.thorough_stamp`.
     """
     files = {record.clip_id: ClipFiles.from_record(folder, record, settings) for record in records}
-    stamps = {clip_id: clip.stamp for clip_id, clip in files.items()}
+    stamps = {clip_id: clip.thorough_stamp if thorough else clip.stamp for clip_id, clip in files.items()}
     stored, pending, changed, damaged = store.clip_ids(), list[VideoRecord](), list[str](), list[str]()
     for record in records:
         clip_id, stamp = record.clip_id, stamps[record.clip_id]
@@ -60,14 +66,15 @@ def pending_clips(
         if clip_id in stored and clip_id not in done:
             done[clip_id] = StoredClip(store.path(clip_id)).summary
         previous = done.get(clip_id)
+        known = "" if previous is None else previous.source if thorough else without_images(previous.source)
         if previous is None or previous.reason.startswith(FAILED):
             pending.append(record)
         elif previous.reason.startswith(UNREADABLE):
-            if previous.source != stamp:
+            if known != stamp:
                 pending.append(record)
         elif clip_id not in stored:
             pending.append(record)
-        elif previous.source != stamp and MISSING not in stamp:  # keep the faces of a video that was deleted
+        elif known != stamp and MISSING not in stamp:  # keep the faces of a video that was deleted
             if previous.source and previous.content != run_to_end(files[clip_id].content()):
                 changed.append(clip_id)
                 pending.append(record)

@@ -1,6 +1,8 @@
 """The source files of a clip's faces, and stamps and checksums to notice their changes."""
 
 import hashlib
+import os
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from data_modules.manifest import VideoRecord
 
 BLOCK = 1 << 24  # bytes read at a time
 MISSING = "missing"  # the stamp of a missing file
+IMAGES = re.compile(r"\+\d+@\d+")  # what `ClipFiles.thorough_stamp` adds to a folder's time
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,21 @@ class ClipFiles:
         """The size and modification time (nanoseconds since 1970) of each file; of a folder, only its time.
 
         No file is read. In a folder, images that are added, deleted or renamed change the stamp; an image that is
-        overwritten in place does not.
+        overwritten in place changes the `thorough_stamp` alone.
         """
-        rotation = f" turned {self.quarter_turns}" if self.quarter_turns else ""
-        return " ".join(map(_stamp, self.paths)) + rotation
+        return " ".join(map(_stamp, self.paths)) + self._rotation
+
+    @property
+    def thorough_stamp(self) -> str:
+        """The stamp with the sums of the sizes and times of the images in a folder, which may take some milliseconds.
+
+        No file is read.
+        """
+        return " ".join(_stamp(path) + _stamp_of_images(path) for path in self.paths) + self._rotation
+
+    @property
+    def _rotation(self) -> str:
+        return f" turned {self.quarter_turns}" if self.quarter_turns else ""
 
     def content(self) -> Generator[float, None, str]:
         """Reads all files and returns a checksum of them and of the rotation; yields after each block as a heartbeat.
@@ -58,9 +72,26 @@ class ClipFiles:
         return digest.hexdigest()[:16]
 
 
+def without_images(stamp: str) -> str:
+    """Returns the `stamp` that belongs to a `thorough_stamp`; a stamp stays as it is."""
+    return IMAGES.sub("", stamp)
+
+
 def _stamp(path: Path) -> str:
     try:
         status = path.stat()
     except (OSError, ValueError):  # ValueError: the path has a zero byte
         return MISSING
     return f"{'folder' if path.is_dir() else status.st_size}@{status.st_mtime_ns}"
+
+
+def _stamp_of_images(path: Path) -> str:
+    size = time = 0
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                size, time = size + status.st_size, time + status.st_mtime_ns
+    except (OSError, ValueError):  # it is a file, or missing
+        return ""
+    return f"+{size}@{time}"

@@ -56,7 +56,7 @@ class ClipSummary:
     width: int = 0  # of the source's frames, pixels
     height: int = 0
     audio_reason: str = ""  # what is wrong with the audio track
-    source: str = ""  # sizes and times of the source files (`ClipFiles.stamp`); empty in earlier versions
+    source: str = ""  # sizes and times of the source files (`ClipFiles.thorough_stamp`); empty in earlier versions
     content: str = ""  # checksum of the source files, if they could be read
     missing: float = 0.0  # seconds at its end that the source declares but does not have, as it was cut off
     picture_note: str = ""  # what is unusual about its pictures and left as it is, such as interlace

@@ -215,7 +215,7 @@ def prepare_data(
     from data_modules.prepare.pending import FAILED
 
     with nullcontext() if part.name else preparing(dataset):  # parts of a data set are prepared at the same time
-        store = prepare_faces(dataset, workers, limit, part, device=device, reader=reader)
+        store = prepare_faces(dataset, workers, limit, part, device=device, reader=reader, thorough=True)
     index = store.read_index()
     records = part.select(dataset.records()[:limit])
     left_out = [record for record in records if misnamed(record)]

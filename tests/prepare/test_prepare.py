@@ -311,6 +311,53 @@ def test_changed_ground_truth_is_a_change_a_new_date_is_none(dataset, monkeypatc
     prepare_faces(dataset, 0)
 
 
+def write_image_clips(root: Path, names: str) -> Clips:
+    for name in names:
+        (root / name).mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(numbered_frame(number)).save(root / name / f"{number}.png")
+    return Clips(root, faces=CROP, clips=[VideoRecord(name, name, "sadness") for name in names])
+
+
+def prepare_by_command(data: Clips) -> None:
+    assert prepare_data(data, 0, None, Shard(), None) == 0
+
+
+def test_an_image_that_is_overwritten_in_its_folder_is_noticed_by_the_command(tmp_path, monkeypatch, capsys):
+    data = write_image_clips(tmp_path / "clips", "ab")
+    prepare_by_command(data)
+    before = (tmp_path / "clips" / "a").stat()
+    Image.fromarray(numbered_frame(40)).save(tmp_path / "clips" / "a" / "1.png")
+    os.utime(tmp_path / "clips" / "a" / "1.png", (1, 1))  # as of a copy that keeps its time
+    assert (tmp_path / "clips" / "a").stat().st_mtime_ns == before.st_mtime_ns
+    capsys.readouterr()
+    store = prepare_faces(data, 0)  # a training looks at no image
+    assert [read_number(crop) for crop in store.open("a").crops(range(3))] == [0, 1, 2]
+    prepare_by_command(data)
+    assert "changed since they were prepared and are prepared again: a\n" in capsys.readouterr().out
+    assert [read_number(crop) for crop in store.open("a").crops(range(3))] == [0, 40, 2]
+    unread = "data_modules.prepare.source_files.ClipFiles.content"
+    monkeypatch.setattr(unread, lambda _: pytest.fail("read a clip again"))
+    prepare_by_command(data)
+    prepare_faces(data, 0)
+
+
+def test_folders_whose_images_an_earlier_version_did_not_look_at_stay(tmp_path, monkeypatch):
+    data = write_image_clips(tmp_path / "clips", "ab")
+    store = prepare_faces(data, 0)
+    rows = store.read_index()
+    for name in "ab":
+        rows[name] = replace(rows[name], source=f"folder@{(tmp_path / 'clips' / name).stat().st_mtime_ns}")
+    store.write_index(rows.values())
+    made = {name: store.path(name).stat().st_mtime_ns for name in "ab"}
+    prepare_by_command(data)
+    assert made == {name: store.path(name).stat().st_mtime_ns for name in "ab"}
+    unread = "data_modules.prepare.source_files.ClipFiles.content"
+    monkeypatch.setattr(unread, lambda _: pytest.fail("read a clip again"))
+    prepare_by_command(data)
+    prepare_faces(data, 0)
+
+
 def test_the_faces_of_a_video_that_is_gone_stay(dataset):
     store = prepare_faces(dataset, 0)
     (dataset.folder / "a.mp4").unlink()
