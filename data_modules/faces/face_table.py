@@ -74,7 +74,9 @@ def find_face_table(folder: Path, record: VideoRecord) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTable:
+def read_face_table(
+    path: Path, size: tuple[int, int] | None = None, stretch: tuple[float, float] = (1.0, 1.0)
+) -> FaceTable:
     """Reads a table of one clip's faces; the format is recognised by its header.
 
     - OpenFace 2 (FeatureExtraction, FaceLandmarkVidMulti): `frame, face_id, timestamp, confidence, success, ... x_0 ...
@@ -91,6 +93,7 @@ def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTabl
     Args:
         path: the table.
         size: width and height of the upright frames in pixels; needed if coordinates are shares of them.
+        stretch: see `VideoSource`; pixels of tables are stored ones, since OpenFace and OpenCV read these.
 
     Raises:
         ValueError: the format is unknown, or a row is invalid; the message names file and line.
@@ -100,12 +103,12 @@ def read_face_table(path: Path, size: tuple[int, int] | None = None) -> FaceTabl
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = NumberTable(path, file)
         if rows.has_columns(["frame", *_numbered("xyz", VERTICES)]):
-            return _mesh(rows, size)
+            return _mesh(rows, size, stretch)
         if rows.has_columns(["frame", "success", *_numbered("xy", LANDMARKS)]):
-            return _openface(rows)
+            return _openface(rows, stretch)
         for corners in (CORNERS, SIZES):
             if rows.has_columns(["frame", *corners]):
-                return _boxes(rows, corners)
+                return _boxes(rows, corners, stretch)
         found = ", ".join(rows.names[:8]) + (f", ... ({len(rows.names)} columns)" if len(rows.names) > 8 else "")
         raise ValueError(f"{path}, line 1: found {found or 'nothing'}; expected {EXPECTED}")
 
@@ -164,7 +167,7 @@ def _score(rows: NumberTable, row: Sequence[str], name: str) -> float:
     return score
 
 
-def _boxes(rows: NumberTable, names: tuple[str, ...]) -> FaceTable:
+def _boxes(rows: NumberTable, names: tuple[str, ...], stretch: tuple[float, float]) -> FaceTable:
     points = [f"{axis}_{number}" for number in range(POINTS) for axis in "xy"]
     has_points = rows.has_columns(points)
     columns = rows.column_indices([*names, *points] if has_points else names)
@@ -177,11 +180,11 @@ def _boxes(rows: NumberTable, names: tuple[str, ...]) -> FaceTable:
             rows.error(f"a box of {names} {values[:4].tolist()}", "one with a width and a height")
         faces.append(_Face(rows.frame(row, 0), "", _score(rows, row, "score"), values))
     faces = _in_order(rows, faces)
-    values = _stack(faces, len(columns))
+    values = _stack(faces, len(columns)) * np.array(stretch * (len(columns) // 2), dtype=np.float32)
     return _make(rows, faces, values[:, :4], values[:, 4:].reshape(-1, POINTS, 2) if has_points else None, None)
 
 
-def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
+def _mesh(rows: NumberTable, size: tuple[int, int] | None, stretch: tuple[float, float]) -> FaceTable:
     from data_modules.faces.landmarks import (
         MESH_TO_68,
     )  # imported here, as its dependencies are only needed for a face mesh
@@ -199,12 +202,13 @@ def _mesh(rows: NumberTable, size: tuple[int, int] | None) -> FaceTable:
             raise ValueError(
                 f"{rows.path}: found coordinates relative to the frame's size; expected pixels, or `size` to be given"
             )
-        vertices = vertices * np.array([size[0], size[1], size[0]], dtype=np.float32)
+        stretch = size
+    vertices = vertices * np.array([*stretch, stretch[0]], dtype=np.float32)
     landmarks = np.asarray(vertices[:, MESH_TO_68].mean(2), dtype=np.float32)  # (N, 68, 3)
     return _make(rows, faces, _hulls(vertices), _five(landmarks), landmarks)
 
 
-def _openface(rows: NumberTable) -> FaceTable:
+def _openface(rows: NumberTable, stretch: tuple[float, float]) -> FaceTable:
     solid = rows.has_columns(_numbered("XYZ", LANDMARKS))
     columns = rows.column_indices(_numbered("xyXYZ" if solid else "xy", LANDMARKS))
     faces = []
@@ -218,7 +222,7 @@ def _openface(rows: NumberTable) -> FaceTable:
             faces.append(_Face(rows.frame(row, 1), person, score, rows.numbers(row, columns)))
     faces = _in_order(rows, _main_person(faces))
     values = np.moveaxis(_stack(faces, len(columns) // LANDMARKS, LANDMARKS), 1, 2)  # (N, 68, 2 or 5)
-    flat = np.ascontiguousarray(values[..., :2])
+    flat = np.ascontiguousarray(values[..., :2] * np.array(stretch, dtype=np.float32))
     landmarks = np.concatenate([flat, _depth(flat, values[..., 2:])[..., None]], axis=2) if solid else None
     return _make(rows, faces, _hulls(flat), _five(flat), landmarks)
 

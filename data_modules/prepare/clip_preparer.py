@@ -80,7 +80,7 @@ class ClipPreparer:
         if self._settings.detector == "none" or is_audio_file(self._folder / record.path):
             return self._sound_alone(record, ClipSummary(record.clip_id, 0, 0, source=stamp, content=content))
         source = open_clip(self._folder, record, reader=self._reader)
-        annotations = self._annotations(record, (source.width, source.height))
+        annotations = self._annotations(record, source)
         summary = ClipSummary(record.clip_id, 0, 0, source=stamp, content=content)
         return (yield from self._with_faces(source, annotations, summary, self._folder / record.path))
 
@@ -147,13 +147,13 @@ class ClipPreparer:
                 raise UnreadableVideoError(f"{path}: its audio track holds no samples. Copy the file again.")
             return writer.finish(replace(summary, audio_reason=_problems(track)), np.zeros(0))
 
-    def _annotations(self, record: VideoRecord, size: tuple[int, int]) -> ClipAnnotations:
+    def _annotations(self, record: VideoRecord, source: VideoSource) -> ClipAnnotations:
         needs_table = "table" in (self._settings.detector, self._settings.landmarks)
         path = find_face_table(self._folder, record) if needs_table else None
         return ClipAnnotations(
             record.clip_id,
             FrameTruth.load(self._folder / record.truth) if record.truth else None,
-            read_face_table(path, size) if path else None,
+            read_face_table(path, (source.width, source.height), source.stretch) if path else None,
         )
 
     def _add_audio(self, path: Path | None, writer: ClipWriter) -> str:

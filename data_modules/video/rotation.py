@@ -19,8 +19,9 @@ class RotatedSource(VideoSource):
     def __init__(self, source: VideoSource, quarter_turns: int) -> None:
         self._source, self._quarter_turns = source, quarter_turns % 4
         self.path, self.fps, self.picture_note = source.path, source.fps, source.picture_note
-        size = source.width, source.height
-        self.width, self.height = size[::-1] if self._quarter_turns % 2 else size
+        size, turned = (source.width, source.height), self._quarter_turns % 2
+        self.width, self.height = size[::-1] if turned else size
+        self.stretch = source.stretch[::-1] if turned else source.stretch
 
     @property
     def timestamps(self) -> NDArray[np.float64]:

@@ -68,6 +68,7 @@ class VideoSource(ABC):
         missing: seconds at the end that the file declares but that the last pass over the whole clip did not find, as
             in a copy that was cut off.
         picture_note: what is unusual about the pictures and left as it is, see `container.picture_note`.
+        stretch: factors of width and height from the stored pixels, as most tools read them, to square ones.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class VideoSource(ABC):
     broken: int = 0
     missing: float = 0.0
     picture_note: str = ""
+    stretch: tuple[float, float] = (1.0, 1.0)
 
     @property
     @abstractmethod

@@ -91,6 +91,7 @@ class VideoFile(VideoSource):
         self._size = fitted_size(*square, max_side)
         self._scaled = self._size != (first.width, first.height)
         self.width, self.height = self._size[::-1] if self._turns % 2 else self._size
+        self.stretch = (heighten, widen) if self._turns % 2 else (widen, heighten)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:

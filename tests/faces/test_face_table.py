@@ -169,6 +169,32 @@ def test_the_face_mesh_in_pixels_and_in_shares(tmp_path, shares, vertices):
             read_face_table(path)
 
 
+@pytest.mark.parametrize("kind", ["openface", "boxes", "mesh", "mesh in shares"])
+def test_tables_of_stored_pixels_fit_the_square_ones(tmp_path, kind):
+    """OpenFace and OpenCV see the frames as they are stored: here squeezed to 45 of 64 columns."""
+    squeeze = np.array([45 / 64, 1, 1])
+    wanted = read_face_table(face_table_of(tmp_path / "square.csv", kind, np.ones(3)), (640, 360))
+    stored = face_table_of(tmp_path / "stored.csv", kind, np.ones(3) if kind == "mesh in shares" else squeeze)
+    found = read_face_table(stored, (640, 360), (64 / 45, 1.0))
+    assert np.allclose(found.at(0).box, wanted.at(0).box, atol=1e-2)
+    assert np.allclose(found.at(0).points, wanted.at(0).points, atol=1e-2)
+    if kind != "boxes":
+        assert np.allclose(found.landmarks(0)[:, :2], wanted.landmarks(0)[:, :2], atol=1e-2)
+
+
+def face_table_of(path: Path, kind: str, factors: np.ndarray) -> Path:
+    """A table of one face whose coordinates (.., 3) in pixels are multiplied by the factors."""
+    if kind == "openface":
+        return openface(path, [openface_row(1, FACES[0] * factors)])
+    if kind == "boxes":
+        header = ["frame", "x", "y", "width", "height", *(f"{axis}_{number}" for number in range(5) for axis in "xy")]
+        box, points = np.array([[10, 20], [30, 40]]) * factors[:2], five_points(FACES[0]) * factors[:2]
+        return write(path, header, [[0, *box.reshape(-1), *points.reshape(-1)]])
+    pixels = np.random.default_rng(0).uniform((100, 50, -20), (300, 250, 20), (468, 3)) * factors
+    told = pixels / (640, 360, 640) if kind == "mesh in shares" else pixels
+    return write(path, ["frame", *numbered("xyz", 468)], [[0, *told.T.reshape(-1)]])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,6 +36,7 @@ from data_modules.utils.files import NotWritableError
 from fer_lightning.cli import faces as video_faces
 from fer_lightning.cli.data import prepare_data
 from fer_lightning.cli.errors import remedy
+from tests.video.test_video import circle_of, write_circle
 from tests.videos import cut, numbered_frame, read_number, truth_of, write_audio, write_video
 
 ANNOTATION = FaceSettings("annotation", size=48, landmarks="annotation")
@@ -74,6 +76,26 @@ def clip(root: Path, name: str, frames: int = 12, hidden: tuple[int, ...] = ()) 
 def dataset(tmp_path):
     root = tmp_path / "clips"
     return Clips(root, faces=ANNOTATION, clips=[clip(root, "a"), clip(root, "b", 8, (2, 3)), clip(root, "c", 5)])
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_a_table_of_stored_pixels_frames_the_face_of_a_squeezed_video(tmp_path, turns):
+    root = tmp_path / "clips"
+    root.mkdir()
+    write_circle(root / "a.mp4", 90, 60, Fraction(2))  # radius 24 in 180 x 60 square pixels, 4 above the middle
+    box = ((45 - 12, 26 - 24), (45 + 12, 26 + 24))  # in the 90 x 60 stored ones
+    if turns:  # clockwise: a row from below becomes a column from the left
+        box = ((60 - 50, 33), (60 - 2, 57))
+    lines = [
+        "frame,left,top,right,bottom",
+        *(f"{i},{','.join(f'{x}' for corner in box for x in corner)}" for i in range(12)),
+    ]
+    (root / "a.csv").write_text("\n".join(lines))
+    record = VideoRecord("a", "a.mp4", "happiness", quarter_turns=turns)
+    settings = FaceSettings("table", size=96, margin=0.0, align="box", landmarks="none")
+    store = prepare_faces(Clips(root, faces=settings, clips=[record]), 0)
+    (crop,) = store.open("a").crops([5])
+    assert circle_of(crop) == pytest.approx((96, 96), abs=5)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -125,6 +125,7 @@ def test_pixels_are_made_square_before_a_frame_is_turned(tmp_path, turns):
     for source in (open_video(path), RotatedSource(open_video(path), 2)):
         (_, frame), *_ = source.frames()
         assert (source.width, source.height) == frame.shape[1::-1] == ((102, 58) if turns == 2 else (58, 102))
+        assert source.stretch == ((64 / 45, 1) if turns == 2 else (1, 64 / 45))
         assert circle_of(frame) == pytest.approx((48, 48), abs=2)
 
 
