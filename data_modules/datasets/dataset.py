@@ -130,6 +130,14 @@ class VideoDataset(ABC):
         """
         return Counter()
 
+    def misplaced(self) -> list[str]:
+        """Returns the files that are left out because they are in the folder of another person, as paths in the root.
+
+        Raises:
+            ValueError: the name of a file is invalid.
+        """
+        return []
+
     def not_found(self, looked_for: str) -> DatasetNotFoundError:
         """Creates the error that says what was expected, what was found, and how to get the data set."""
         folder = self.folder

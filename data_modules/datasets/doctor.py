@@ -89,6 +89,8 @@ def examine(dataset: VideoDataset, workers: int) -> Diagnosis:
         *_identical(states, folder, workers, dataset),
     ]
     found, published = count_clips(records), published_counts(dataset)
+    text = "files are left out, as they are in the folder of another person"
+    findings += _finding("misplaced", "note", text, dataset.misplaced())
     findings += [*_empty_splits(found), *_differing_counts(found, published), *_left_out(dataset)]
     findings += [*_inner_split(dataset, records), *_other_dataset(dataset)]
     return Diagnosis(dataset.name, str(folder), dataset.fold, dataset.class_names, found, published, tuple(findings))

@@ -1,6 +1,7 @@
 """RAVDESS (Livingstone and Russo, PLOS ONE 2018): 24 actors who say two sentences, as videos and as sound alone."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -32,7 +33,8 @@ SPEECH = "01"  # the other channel: 02 song
 class RAVDESS(VideoDataset):
     """Videos `Actor_01/01-01-03-01-02-01-01.mp4`: modality, channel, emotion, intensity, statement, repetition, actor.
 
-    Only speech with video and audio (01-01) is used; the files without audio (02) hold the same video.
+    Only speech with video and audio (01-01) is used; the files without audio (02) hold the same video. A recording in
+    the folder of another actor is left out, see `misplaced`: a widespread copy has one of actor 02 in `Actor_05`.
     There are no official folds; all of these are exclusive in actors.
 
     Args:
@@ -71,26 +73,49 @@ class RAVDESS(VideoDataset):
         return class_list(CODES.values())
 
     def records(self) -> list[VideoRecord]:
-        """Returns the clips of speech in this modality."""
-        contents = visible(self.folder) if self.folder.is_dir() else []
-        actors = [path for path in contents if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
-        records = []
-        for path in (file for actor in actors for file in with_suffixes(actor, self.suffixes)):
-            parts = path.stem.split("-")
-            if len(parts) != 7 or not all(re.fullmatch("[0-9]{2}", part) for part in parts) or parts[2] not in CODES:
-                stem = Path(self.example).stem
-                raise ValueError(f"{path}: expected a name such as {stem} with an emotion from 01 to 08")
-            if parts[-1] != path.parent.name.removeprefix("Actor_"):
-                raise ValueError(f"{path}: actor {parts[-1]} does not match the folder; copy the data set again")
-            if (parts[0], parts[1]) == (self.modality, SPEECH):
-                location = str(path.relative_to(self.folder))
-                records.append(VideoRecord(path.stem, location, CODES[parts[2]], path.parent.name))
+        """Returns the clips of speech in this modality.
+
+        Raises:
+            DatasetNotFoundError: there is none.
+            ValueError: a file has another name, or most are in the folders of other actors.
+        """
+        paths, misplaced = list(self._paths()), self.misplaced()
+        if 2 * len(misplaced) > len(paths):
+            raise ValueError(
+                f"{self.folder}: {len(misplaced)} of {len(paths)} recordings are in the folder of another actor, such "
+                f"as {misplaced[0]}; copy the data set again"
+            )
+        records = [
+            VideoRecord(path.stem, str(path.relative_to(self.folder)), CODES[path.stem.split("-")[2]], path.parent.name)
+            for path in paths
+            if not _is_misplaced(path)
+        ]
         if not records:
             raise self.not_found(f"Actor_01/{self.example}")
         if self.folds_file is None and self.protocol == "consecutive":
             assigned = consecutive_folds(records, self.folds, ACTORS, self.name)
             return with_splits(records, assigned, self.fold, self.folds)
         return split_by_fold(records, self.fold, self.folds, RAVDESS.name, self.folds_file)
+
+    def misplaced(self) -> list[str]:
+        """Returns the recordings that are in the folder of an actor who is not in their name."""
+        return [str(path.relative_to(self.folder)) for path in self._paths() if _is_misplaced(path)]
+
+    def _paths(self) -> Iterator[Path]:
+        """Yields the files of speech in this modality."""
+        contents = visible(self.folder) if self.folder.is_dir() else []
+        actors = [path for path in contents if path.is_dir() and re.fullmatch(r"Actor_\d+", path.name)]
+        for path in (file for actor in actors for file in with_suffixes(actor, self.suffixes)):
+            parts = path.stem.split("-")
+            if len(parts) != 7 or not all(re.fullmatch("[0-9]{2}", part) for part in parts) or parts[2] not in CODES:
+                stem = Path(self.example).stem
+                raise ValueError(f"{path}: expected a name such as {stem} with an emotion from 01 to 08")
+            if (parts[0], parts[1]) == (self.modality, SPEECH):
+                yield path
+
+
+def _is_misplaced(path: Path) -> bool:
+    return path.stem.rpartition("-")[2] != path.parent.name.removeprefix("Actor_")
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Prepares the faces of a data set: in parallel, resumable at any point, and optionally in parts on several hosts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -21,6 +21,7 @@ from data_modules.video.source import DEFAULT_READER, Reader
 
 PATIENCE = 10.0  # seconds in which another process finds that nothing is left to prepare
 MISNAMED = "left out, as the name is not UTF-8; rename the file or folder"
+MISPLACED = "left out, as the file is in the folder of another person"
 
 
 def store_for(dataset: VideoDataset) -> ClipStore:
@@ -94,11 +95,11 @@ def prepare_faces(
     """
     dataset.prepare()
     all_records, store = shard.select(dataset.records()[:limit]), store_for(dataset)
-    records, left_out = (
-        [r for r in all_records if not misnamed(r)],
-        [printable(r.path) for r in all_records if misnamed(r)],
-    )
-    print_names(left_out, f"{dataset.name}: {MISNAMED}")
+    records = [r for r in all_records if not misnamed(r)]
+    left_out = dict.fromkeys((printable(r.path) for r in all_records if misnamed(r)), MISNAMED)
+    left_out |= dict.fromkeys(dataset.misplaced(), MISPLACED)
+    for reason in (MISNAMED, MISPLACED):
+        print_names([path for path, why in left_out.items() if why == reason], f"{dataset.name}: {reason}")
     check_records(records, dataset.name)
     _check_annotations(dataset.faces, records, dataset.name)
     done = store.read_index()
@@ -145,13 +146,14 @@ def _report(
     done: dict[str, ClipSummary],
     name: str,
     shard: Shard,
-    left_out: Sequence[str],
+    left_out: Mapping[str, str],
 ) -> None:
     """Prints a summary of the clips; writes the list of those with problems, and a contact sheet of pictures."""
     summaries = [done[record.clip_id] for record in records]
     suffix = f"-{shard.name}" if shard.name else ""
     problems, sheet = store.folder / f"quarantine{suffix}.csv", store.folder / f"contact_sheet{suffix}.jpg"
-    atomic_write(problems, quarantine([*summaries, *(ClipSummary(path, 0, 0, reason=MISNAMED) for path in left_out)]))
+    not_prepared = (ClipSummary(path, 0, 0, reason=reason) for path, reason in left_out.items())
+    atomic_write(problems, quarantine([*summaries, *not_prepared]))
     show_coverage(records, summaries, name)
     print(f"  all reasons: {problems}")
     if not is_sound_alone(summaries):

@@ -14,6 +14,7 @@ from tests.fakes.stills import (
     write_still,
 )
 from tests.fakes.video import (
+    MISPLACED_VOICE,
     SIX,
     Wanted,
     put_text,
@@ -36,6 +37,7 @@ from tests.fakes.video import (
 )
 
 __all__ = [
+    "MISPLACED_VOICE",
     "SIX",
     "Wanted",
     "affectnet_row",

@@ -215,6 +215,7 @@ def write_cremad_votes(
             table.writerow([str(number), *votes, name, total, top / max(total, 1), first, *levels])
 
 
+MISPLACED_VOICE = "Actor_05/03-01-05-01-02-01-02.wav"
 RAVDESS_CODES = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
 
 
@@ -231,7 +232,10 @@ def write_ravdess(root: Path, actors: int = 6) -> list[Wanted]:
 
 
 def write_ravdess_audio(root: Path, actors: int = 6) -> list[Wanted]:
-    """Of each actor and emotion: speech as sound alone; beside it a song, and the video of the same sentence."""
+    """Of each actor and emotion: speech as sound alone; beside it a song, and the video of the same sentence.
+
+    As in a widespread copy, one recording of actor 02 is in the folder of actor 05, too, if there is one.
+    """
     wanted = []
     for actor in range(1, actors + 1):
         folder, suffix = root / f"Actor_{actor:02d}", ".wav" if actor % 2 else ".flac"
@@ -241,6 +245,8 @@ def write_ravdess_audio(root: Path, actors: int = 6) -> list[Wanted]:
                 put_voice(folder / f"{start}-{name}{suffix}", 200 * code)
             put_video(folder / f"01-01-{name}.mp4")
             wanted.append(Wanted(f"03-01-{name}", emotion, folder.name))
+    if actors >= 5:
+        put_voice(root / MISPLACED_VOICE, 1000)
     return wanted
 
 

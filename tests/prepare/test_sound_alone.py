@@ -16,7 +16,7 @@ from data_modules.prepare.faces import prepare_faces, store_for
 from data_modules.sampling import MiddleFrameSampler
 from data_modules.store.clip_file import SILENT
 from fer_lightning.cli.main import main
-from tests.fakes import put_video, write_cremad, write_ravdess_audio
+from tests.fakes import MISPLACED_VOICE, put_video, write_cremad, write_ravdess_audio
 from tests.videos import write_audio
 
 REAL = Path(os.environ.get("FER_TEST_REAL", "/nowhere"))
@@ -59,6 +59,8 @@ def test_it_is_prepared_and_what_is_wrong_is_said(ravdess, capsys):
     for name, expected in ((EMPTY, "an empty file (0 bytes)"), (BROKEN, "260 bytes"), (PICTURES, "no audio track")):
         assert f"{name}.wav" in reasons[name]
         assert expected in reasons[name]
+    reasons[MISPLACED_VOICE] = "left out, as the file is in the folder of another person"
+    assert f"ravdess_audio: {reasons[MISPLACED_VOICE]}: {MISPLACED_VOICE}" in output
     with (store.folder / "quarantine.csv").open(newline="") as file:
         assert {row["clip_id"]: row["reason"] for row in csv.DictReader(file)} == reasons
     assert "ravdess_audio: 188 of 192 clips have audio, 1 have a silent audio track; 0.5 s on average" in output
@@ -71,6 +73,8 @@ def test_the_doctor_hears_all_of_it(ravdess, tmp_path):
     assert set(findings["unreadable"].clips) == {EMPTY, BROKEN, PICTURES}
     assert findings["silent"].clips == (SILENT_ONE,)
     assert "short" not in findings
+    assert findings["misplaced"].severity == "note"
+    assert findings["misplaced"].clips == (MISPLACED_VOICE,)
     write_cremad(tmp_path / "cremad_audio")
     assert {finding.kind for finding in examine(CREMADAudio(tmp_path / "cremad_audio"), 0).findings} <= {
         "counts",
