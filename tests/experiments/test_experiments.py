@@ -109,6 +109,7 @@ def test_every_system_resolves_on_every_data_set(system, size):
             assert fits(needed)
             assert needed.system in MODELS
             assert needed.run.path.parent.name == name, "it is trained where it is looked for"
+            assert (needed.size or needed.default_size) == size, f"{request.experiment} starts from {name}"
 
 
 def test_votes_allow_for_exactly_the_classes_that_their_network_does_not_know():
