@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,19 @@ from sklearn.metrics import accuracy_score, precision_score, recall_score
 import fer_lightning
 from data_modules.datasets import FER2013
 from data_modules.labels import SEVEN
+from data_modules.loading.batch import MODALITIES
 from fer_lightning import OpenSmileSVM
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.export.card import model_card
 from fer_lightning.export.model_file import write_model_file
+from fer_lightning.export.onnx_file import write_onnx_file
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.report.model_label import label_of
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
-from tests.export.test_onnx import with_dataset
+from tests.export.test_onnx import needs_exporter, with_dataset
 from tests.models import random_batch
 from tests.predict.test_predict import write_checkpoint
 
@@ -73,7 +76,13 @@ def machine_of_voices(run: Path, wide: torch.Tensor) -> Path:
     sampler = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 1}}
     configuration = {
         "model": {"class_path": "fer_lightning.OpenSmileSVM", "init_args": {}},
-        "data": {"dataset": faces, "sampler": sampler, "size": 32, "augmentation": None},
+        "data": {
+            "dataset": faces,
+            "sampler": sampler,
+            "size": 32,
+            "augmentation": None,
+            "audio": {"functionals": "is10"},
+        },
     }
     own = {"class_names": list(SEVEN), "configuration": configuration}
     path = run / "checkpoints" / "last.ckpt"
@@ -93,6 +102,19 @@ def test_what_is_fitted_keeps_its_precision(tmp_path):
     batch = fer_lightning.random_batch(whole.inputs, clips=8, descriptor=1582)
     batch.descriptor.mul_(wide)
     assert torch.equal(written(batch).logits, whole(batch).logits)
+
+
+@needs_exporter
+def test_a_machine_of_1582_functionals_can_be_an_onnx_file(tmp_path):
+    wide = 10 ** torch.linspace(-3, 3, 1582)
+    run, file = machine_of_voices(tmp_path / "run", wide), tmp_path / "voices.onnx"
+    write_onnx_file(run, file)
+    whole, written = load_trained(run).model, load_trained(file).model
+    batch = fer_lightning.random_batch(whole.inputs, clips=8, descriptor=1582, seed=3)
+    batch = replace(batch, descriptor=wide * batch.descriptor, present=torch.ones(8, len(MODALITIES), dtype=torch.bool))
+    expected = whole(batch).logits
+    assert expected.std(dim=0).min() > 0
+    torch.testing.assert_close(written(batch).logits, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_that_half_precision_cannot_hold_keep_theirs(tmp_path):
