@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 OTHER_DATA = "other_data"
 """The selection of an evaluation by `fer test --checkpoint`, of which nothing is chosen."""
 SELECTIONS = {
-    "inner": "epoch chosen on an inner split of the training data",
+    "inner": "epoch chosen on the inner split, which is no part of the reported one",
     "last": "last epoch, nothing chosen",
     "best_on_test": "epoch chosen on the reported split itself",
     OTHER_DATA: "a trained model, evaluated by fer test",

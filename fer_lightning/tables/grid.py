@@ -246,7 +246,7 @@ def _without_stills(row: Row, result: RowResult) -> str:
 def _selections(results: dict[str, RowResult]) -> str:
     found = sorted({run.selection for result in results.values() for run in result.runs})
     texts = {
-        "inner": "the epoch is chosen on an inner split of the training data",
+        "inner": "the epoch is chosen on the inner split, which is no part of the reported one",
         "last": "the last epoch is taken",
         "best_on_test": "the epoch is chosen on the reported split itself",
     }

@@ -1,10 +1,14 @@
 """Read-mes show results and nothing else; what is not current is found."""
 
+import csv
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
+from data_modules.labels import SEVEN
 from fer_lightning.cli.main import main
 from fer_lightning.experiments.system import experiments_folder
 from fer_lightning.tables.readme import current_text, outdated
@@ -12,6 +16,7 @@ from tests.tables.test_reproduce import trained as trained_
 from tests.tables.test_table import MADE
 
 trained = trained_  # a fixture
+REAL = os.environ.get("FER_TEST_REAL", "")
 MARKED = "Before.\n<!-- results: made_1.synthetic_wild.small -->\nold\n<!-- end -->\nAfter.\n"
 
 
@@ -72,3 +77,23 @@ def test_the_list_of_tables_names_all(house):
     text = current_text("<!-- tables -->\n<!-- end -->\n")
     assert "| `made_1` | What attention adds | synthetic_wild | 2 of 3 | made_1.synthetic_wild.small |" in text
     assert "| `ceflnet_8` |" in text
+
+
+def of_real_faces() -> str:
+    """What the read-me of the experiments shows of real still faces."""
+    text = (experiments_folder() / "README.md").read_text()
+    return text.partition("<!-- results: faces_1.small -->")[2].partition("<!-- end -->")[0]
+
+
+def test_the_inner_split_of_fer2013_is_not_called_a_part_of_its_training_data():
+    """It is PublicTest, as in the competition."""
+    assert "the epoch chosen on PublicTest" in of_real_faces()
+    assert "training data" not in of_real_faces()
+
+
+@pytest.mark.skipif(not REAL, reason="FER_TEST_REAL names no folder")
+def test_it_is_said_over_how_many_pictures_annotators_agree():
+    """Those to which two annotators of FER+ gave one of the seven classes; counted here from its table."""
+    with (Path(REAL) / "fer2013" / "ferplus_fer2013new.csv").open(newline="") as file:
+        votes = [sum(int(row[name]) for name in SEVEN) for row in csv.DictReader(file) if row["Usage"] == "PrivateTest"]
+    assert f"{sum(each >= 2 for each in votes)} of the {len(votes)} pictures" in of_real_faces()
