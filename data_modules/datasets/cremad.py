@@ -50,6 +50,7 @@ class CREMAD(VideoDataset):
 
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "cremad"
+    split_name: ClassVar[str] = "cremad"  # of the sound alone, too
     licence: ClassVar[str] = "Open Database License (ODbL) 1.0"
     exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = (
@@ -82,7 +83,7 @@ class CREMAD(VideoDataset):
                 raise ValueError(f"{path}: expected a name such as 1001_DFA_ANG_XX with one of {', '.join(CODES)}")
             location, emotion = f"{self.place}/{path.name}", CODES[match[2]]
             records.append(VideoRecord(path.stem, location, emotion, match[1], votes=votes.get(path.stem, "")))
-        return split_by_fold(records, self.fold, self.folds, CREMAD.name, self.folds_file)
+        return split_by_fold(records, self.fold, self.folds, self.split_name, self.folds_file)
 
 
 @dataclass

@@ -109,6 +109,11 @@ class VideoDataset(ABC):
         folder = self.folder.resolve().name
         return folder if folder.startswith(self.name) else f"{self.name}-{folder}"
 
+    @property
+    def split_name(self) -> str:
+        """The data set whose folds and inner splits these are: itself, or that with the same people's videos."""
+        return self.name
+
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to make
         """Creates the files of data sets that the suite can create, such as the synthetic ones; others do nothing."""
 

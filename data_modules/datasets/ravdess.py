@@ -54,6 +54,7 @@ class RAVDESS(VideoDataset):
 
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "ravdess"
+    split_name: ClassVar[str] = "ravdess"  # of the sound alone, too
     licence: ClassVar[str] = "CC BY-NC-SA 4.0"
     exclusive_in: ClassVar[Unit] = "subjects"
     how_to_get: ClassVar[str] = "download Video_Speech_Actor_*.zip from https://zenodo.org/records/1188976"
@@ -95,7 +96,7 @@ class RAVDESS(VideoDataset):
         if self.folds_file is None and self.protocol == "consecutive":
             assigned = consecutive_folds(records, self.folds, ACTORS, self.name)
             return with_splits(records, assigned, self.fold, self.folds)
-        return split_by_fold(records, self.fold, self.folds, RAVDESS.name, self.folds_file)
+        return split_by_fold(records, self.fold, self.folds, self.split_name, self.folds_file)
 
     def misplaced(self) -> list[str]:
         """Returns the recordings that are in the folder of an actor who is not in their name."""

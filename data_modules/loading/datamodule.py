@@ -186,7 +186,7 @@ class VideoDataModule(L.LightningDataModule):
         records = self.dataset.records()
         check_records(records, self.dataset.name)
         if self.selection == "inner":
-            records = mark_inner_split(records, self.dataset.name, self.inner_share)
+            records = mark_inner_split(records, self.dataset.split_name, self.inner_share)
         else:
             records = join_inner(records)
         self.store = store_for(self.dataset)

@@ -495,6 +495,26 @@ def test_sound_alone_is_tested_on_the_people_of_the_videos(pictures, sound, tmp_
         assert actors_tested(sound(tmp_path, fold)) == actors_tested(pictures(tmp_path, fold))
 
 
+@pytest.mark.parametrize(("pictures", "sound"), [(RAVDESS, RAVDESSAudio), (CREMAD, CREMADAudio)])
+def test_sound_alone_chooses_on_the_people_of_the_videos(pictures, sound, tmp_path):
+    """So that no member of an ensemble of both chooses on people that another one was trained on."""
+    (fakes.write_ravdess_audio if pictures is RAVDESS else fakes.write_cremad)(tmp_path / "both")
+    for fold in ("1", "3", "4"):
+        chosen_on = []
+        for kind, faces in ((pictures, CROP), (sound, FaceSettings(detector="none"))):
+            data = VideoDataModule(kind(tmp_path / "both", fold, faces), SubvideoSampler(1, 2), num_workers=0)
+            data.inputs = frozenset({"face"} if kind is pictures else {"log_mel"})
+            data.prepare_data()
+            data.setup()
+            chosen_on.append({clip.record.subject for clip in data.split("inner")})
+        assert chosen_on[0] == chosen_on[1] != set()
+
+
+def test_all_other_data_sets_have_splits_of_their_own():
+    other = {case.dataset.name: case.dataset().split_name for case in CASES}
+    assert other == {name: name for name in other}
+
+
 CREMAD_ROWS = (
     (100001, "1001_DFA_ANG_XX", (0, 0, 0, 1, 10, 0)),
     (107442, "1005_ITH_SAD_X", (0, 1, 0, 0, 2, 6)),
