@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data_modules.audio.opensmile import SIZES
 from data_modules.loading.batch import AUDIO_INPUTS, MODALITIES, WITHOUT_FRAMES, ClipBatch
 from data_modules.utils.files import atomic_file
 from data_modules.utils.messages import first_line
@@ -136,8 +135,7 @@ def example(trained: TrainedModel, clips: int, frames: int) -> ClipBatch:
         ValueError: the model reads something of which no noise is made.
     """
     inputs = trained.model.inputs
-    descriptor = SIZES[trained.audio.functionals]
-    batch = random_batch(inputs, clips, frames, trained.size, descriptor, spectrogram=trained.audio.size)
+    batch = random_batch(inputs, clips, frames, trained.size, audio=trained.audio)
     if not inputs & AUDIO_INPUTS:
         return batch
     return replace(batch, present=torch.ones(clips, len(MODALITIES), dtype=torch.bool))

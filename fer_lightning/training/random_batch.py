@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data_modules.audio.opensmile import SIZES
 from data_modules.audio.settings import AudioSettings
 from data_modules.loading.batch import ClipBatch
 from data_modules.loading.datamodule import VideoDataModule
@@ -20,9 +21,8 @@ def random_batch(
     clips: int = 2,
     frames: int = 16,
     size: int = 32,
-    descriptor: int = 384,
     seed: int = 0,
-    spectrogram: int | None = None,
+    audio: AudioSettings | None = None,
     windows: int | None = None,
 ) -> ClipBatch:
     """A batch with the fields that a model reads, in which every frame is real.
@@ -32,22 +32,23 @@ def random_batch(
         clips: B, all of class 0.
         frames: T.
         size: side of crops, pixels.
-        descriptor: E, length of the descriptor of the audio.
         seed: of the noise.
-        spectrogram: side of spectrograms, pixels; None for that of crops.
+        audio: says how many functionals and bands there are and how large spectrograms; None for the defaults, and
+            spectrograms as large as crops.
         windows: of log-mel energies; None for twice as many as frames.
 
     Raises:
         ValueError: a field that is no input of models.
     """
     generator = torch.Generator().manual_seed(seed)
+    audio = audio or AudioSettings(size=size)
     shapes = {
         "face": (clips, frames, 3, size, size),
         "person": (clips, frames, 3, size, size),
         "landmarks": (clips, frames, 68, 3),
-        "spectrogram": (clips, 3, spectrogram or size, spectrogram or size),
-        "descriptor": (clips, descriptor),
-        "log_mel": (clips, windows or 2 * frames, 80),
+        "spectrogram": (clips, 3, audio.size, audio.size),
+        "descriptor": (clips, SIZES[audio.functionals]),
+        "log_mel": (clips, windows or 2 * frames, audio.bands),
     }
     unknown = sorted(set(inputs) - shapes.keys())
     if unknown:
@@ -71,8 +72,9 @@ def batch_for(inputs: Collection[str], data: VideoDataModule, clips: int) -> Cli
         clips: B.
     """
     frames = data.sampler.num_clips * data.sampler.frames
-    audio = data.audio or AudioSettings()
-    return random_batch(inputs, clips, frames, data.size, spectrogram=audio.size, windows=max(WINDOWS, 2 * frames))
+    return random_batch(
+        inputs, clips, frames, data.size, audio=data.audio or AudioSettings(), windows=max(WINDOWS, 2 * frames)
+    )
 
 
 def _noise(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -13,10 +13,11 @@ from safetensors import safe_open
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
 import fer_lightning
+from data_modules.audio.settings import AudioSettings
 from data_modules.datasets import FER2013
 from data_modules.labels import SEVEN
 from data_modules.loading.batch import MODALITIES
-from fer_lightning import OpenSmileSVM
+from fer_lightning import LogMelCNN, OpenSmileSVM, VideoClassifier
 from fer_lightning.cli.main import main
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.evaluation.predictions import PredictionTable
@@ -72,17 +73,16 @@ def machine_of_voices(run: Path, wide: torch.Tensor) -> Path:
     model = OpenSmileSVM(SEVEN)
     vectors, labels = wide * (torch.randn(70, 1582) + 1), torch.arange(70) % 7
     model.machine.fit(vectors, labels, [f"s{place // 7}" for place in range(70)])
+    return write_voices(run, model, {}, {"functionals": "is10"})
+
+
+def write_voices(run: Path, model: VideoClassifier, arguments: dict[str, int], audio: dict[str, object]) -> Path:
+    """A checkpoint of a model of sound alone."""
     faces = {"class_path": "data_modules.datasets.RAVDESSAudio", "init_args": {"faces": {"detector": "none"}}}
     sampler = {"class_path": "data_modules.sampling.SegmentSampler", "init_args": {"frames": 1}}
     configuration = {
-        "model": {"class_path": "fer_lightning.OpenSmileSVM", "init_args": {}},
-        "data": {
-            "dataset": faces,
-            "sampler": sampler,
-            "size": 32,
-            "augmentation": None,
-            "audio": {"functionals": "is10"},
-        },
+        "model": {"class_path": f"fer_lightning.{type(model).__name__}", "init_args": arguments},
+        "data": {"dataset": faces, "sampler": sampler, "size": 32, "augmentation": None, "audio": audio},
     }
     own = {"class_names": list(SEVEN), "configuration": configuration}
     path = run / "checkpoints" / "last.ckpt"
@@ -99,7 +99,7 @@ def test_what_is_fitted_keeps_its_precision(tmp_path):
     whole, written = load_trained(run).model, load_trained(file).model
     for name, value in whole.state_dict().items():
         assert torch.equal(written.state_dict()[name], value), name
-    batch = fer_lightning.random_batch(whole.inputs, clips=8, descriptor=1582)
+    batch = fer_lightning.random_batch(whole.inputs, clips=8, audio=AudioSettings(functionals="is10"))
     batch.descriptor.mul_(wide)
     assert torch.equal(written(batch).logits, whole(batch).logits)
 
@@ -110,11 +110,22 @@ def test_a_machine_of_1582_functionals_can_be_an_onnx_file(tmp_path):
     run, file = machine_of_voices(tmp_path / "run", wide), tmp_path / "voices.onnx"
     write_onnx_file(run, file)
     whole, written = load_trained(run).model, load_trained(file).model
-    batch = fer_lightning.random_batch(whole.inputs, clips=8, descriptor=1582, seed=3)
+    batch = fer_lightning.random_batch(whole.inputs, clips=8, audio=AudioSettings(functionals="is10"), seed=3)
     batch = replace(batch, descriptor=wide * batch.descriptor, present=torch.ones(8, len(MODALITIES), dtype=torch.bool))
     expected = whole(batch).logits
     assert expected.std(dim=0).min() > 0
     torch.testing.assert_close(written(batch).logits, expected, atol=1e-4, rtol=1e-4)
+
+
+@needs_exporter
+def test_a_network_of_other_bands_can_be_an_onnx_file(tmp_path):
+    audio = AudioSettings(window=0.064, hop=0.032, bands=64)
+    run, file = write_voices(tmp_path / "run", LogMelCNN(SEVEN, 64), {"bands": 64}, vars(audio)), tmp_path / "a.onnx"
+    write_onnx_file(run, file)
+    whole, written = load_trained(run).model, load_trained(file).model
+    batch = fer_lightning.random_batch(whole.inputs, frames=30, audio=audio)
+    batch = replace(batch, present=torch.ones(2, len(MODALITIES), dtype=torch.bool))
+    torch.testing.assert_close(written(batch).logits, whole(batch).logits, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_that_half_precision_cannot_hold_keep_theirs(tmp_path):
