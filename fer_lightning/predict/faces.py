@@ -40,11 +40,12 @@ class VideoFaces:
     Args:
         clip: of one person of the video, such as a file of the store.
         sound: the one that has the audio, if it is another one.
+        several: whether it is one of several people with rows: what is heard while they are away is not their voice.
     """
 
-    def __init__(self, clip: TimedFaces, sound: TimedFaces | None = None) -> None:
+    def __init__(self, clip: TimedFaces, sound: TimedFaces | None = None, several: bool = False) -> None:
         self.clip, self.frame_index = clip, clip.frame_index  # (M,)
-        self._sound = sound or clip
+        self._sound, self.several = sound or clip, several
         boxes = clip.optional("box")
         self.box = np.zeros((0, 4), np.float32) if boxes is None else boxes  # (M, 4)
         self._crop = lru_cache(maxsize=CACHED_CROPS)(self._decode)
@@ -98,7 +99,7 @@ class VideoFaces:
 def faces_of_everybody(store: ClipStore, name: str) -> list[VideoFaces]:
     """Opens the faces of each person of a video; there is one person at least."""
     first, *others = map(store.open, store.everybody(name))
-    return [VideoFaces(first), *(VideoFaces(each, first) for each in others)]
+    return [VideoFaces(each, first, bool(others)) for each in (first, *others)]
 
 
 def face_shares(faces: VideoFaces, rows: TimelineRows) -> NDArray[np.float64]:

@@ -35,8 +35,8 @@ def fused(timeline: Timeline, times: NDArray[np.float64], window: float) -> NDAr
 def frame_timeline(expressions: VideoExpressions, person: Person) -> Timeline:
     """Returns a timeline with a row for each of the T frames of a video, from its time to that of the next.
 
-    A frame without the person's face has no expression, unless the model hears. One with the face has none if no window
-    around it has enough faces.
+    A frame without the person's face has no expression, unless the model hears and nobody else has rows. One with the
+    face has none if no window around it has enough faces.
 
     Args:
         expressions: of the video.
@@ -50,7 +50,7 @@ def frame_timeline(expressions: VideoExpressions, person: Person) -> Timeline:
         *(_seen(each, times) for each in expressions.people if each is not person),
     ]
     probabilities = fused(person.timeline, times, expressions.settings.window)
-    if not facts.uses_audio:
+    if not facts.uses_audio or len(expressions.people) > 1:
         probabilities[~seen] = np.nan
     rows, pose = person.timeline, person.track.head_pose
     poses = np.full((len(times), 3), np.nan)

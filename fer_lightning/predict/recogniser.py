@@ -37,7 +37,7 @@ from fer_lightning.predict.preparer import make_preparer
 from fer_lightning.predict.recognition import Recognition
 from fer_lightning.predict.request import RecognitionOptions
 from fer_lightning.predict.row_classifier import Advance, RowPredictions
-from fer_lightning.predict.settings import PredictionSettings
+from fer_lightning.predict.settings import NO_FACE, PredictionSettings
 from fer_lightning.predict.shared_faces import FaceNeeds
 from fer_lightning.predict.timeline import Timeline, TimelineRows, Window, plan_rows, video_duration
 from fer_lightning.predict.waveform import envelope
@@ -292,7 +292,7 @@ class Recogniser:
             face_shares(faces, rows),
             faces.has_audio(rows),
             confidence.apply(predictions.probabilities),
-            self.settings.missing_label,
+            NO_FACE if faces.several else self.settings.missing_label,
             head_poses(faces, rows),
             confidence.threshold,
             number,

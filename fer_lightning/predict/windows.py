@@ -153,12 +153,14 @@ class WindowClassifier(RowClassifier):
         """Yields the index and the (C,) probabilities of each row that has an input of the model.
 
         A row has an input if at least half of its own frames have a face, or if there is audio in its window. If only
-        one of a model's two modalities is present, `ClipBatch.present` says so.
+        one of a model's two modalities is present, `ClipBatch.present` says so. Of one of several people, only rows
+        with the face are predicted.
         """
         none = np.zeros(len(rows.start), dtype=np.bool_)
-        with_face = face_shares(faces, rows) >= MIN_FACE_SHARE if self.facts.uses_faces else none
+        seen = face_shares(faces, rows) >= MIN_FACE_SHARE
+        with_face = seen if self.facts.uses_faces else none
         with_audio = faces.has_audio(rows) if self.facts.uses_audio else none
-        selected = np.flatnonzero(with_face | with_audio).tolist()
+        selected = np.flatnonzero((with_face | with_audio) & (seen | (not faces.several))).tolist()
         if not selected:
             return
         trained, positions = self.trained, faces.position_ranges(rows.window_frames)

@@ -25,6 +25,8 @@ from tests.predict.made import recognition
 from tests.predict.test_page import browse, content, in_chromium
 from tests.predict.test_predict import fer_predict, table, write_checkpoint
 from tests.predict.test_predict import write_video as write_square
+from tests.predict.test_predict_sound import SETTINGS, Ear, EyeAndEar, tone
+from tests.predict.test_predict_sound import write_checkpoint as write_hearing
 from tests.videos import write_video
 
 LEFT, RIGHT = (10, 16), (250, 16)
@@ -165,6 +167,30 @@ def test_rows_of_the_main_face_say_so_too(run, tmp_path, monkeypatch):
     assert all(expression in SEVEN for expression in expressions[:4])
     assert expressions[5:] == [ANOTHER] * 3
     assert len(found.people) == 1
+
+
+def test_a_voice_is_nobodys_expression_while_they_are_away(tmp_path, monkeypatch):
+    """Both for 2 s, the second for 1 s, the first for 1 s, nobody for 1 s; a tone is heard all the time."""
+    known = film((*SHOTS, Shot(25, 7, [])))
+    monkeypatch.setattr("data_modules.faces.models.make_detector", lambda name, device: KnownFaces(known))
+    path = write_video(tmp_path / "talk.mp4", list(known.frames), audio=tone(5, 800))
+    both, ear = (write_hearing(tmp_path / kind.__name__, kind, SETTINGS) for kind in (EyeAndEar, Ear))
+    asked = ("--window", 0.5, "--every", 1, "--no-video", "--people", "all", "--rows", "frames")
+    assert fer_predict(path, "--checkpoint", both, "--out", tmp_path / "both", *asked) == 0
+    rows = table(tmp_path / "both" / "talk")
+    assert {row["audio"] for row in rows} == {"1"}
+    found = {p: [row["expression"] for row in rows if row["person"] == p] for p in "12"}
+    first = ["both"] * 4 + [ANOTHER] * 2 + ["both"] * 2 + ["no face"] * 2
+    second = ["both"] * 6 + [ANOTHER] * 2 + ["no face"] * 2
+    assert sorted(found.values()) == sorted([first, second])
+    assert [row["reason"] for row in rows] == [row["expression"].replace("both", "") for row in rows]
+    frames = list(csv.DictReader((tmp_path / "both" / "talk" / "frames.csv").open()))
+    assert {(row["expression"] == "both", row["left"] != "") for row in frames} == {(True, True), (False, False)}
+    assert {row["reason"] for row in frames} == {"", ANOTHER, "no face"}
+
+    assert fer_predict(path, "--checkpoint", ear, "--out", tmp_path / "ear", *asked) == 0
+    heard = table(tmp_path / "ear" / "talk")
+    assert [(row["person"], row["reason"]) for row in heard] == [("1", "")] * 10
 
 
 def _middle(face: Detection):

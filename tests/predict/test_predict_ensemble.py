@@ -222,6 +222,17 @@ def test_members_may_be_ensembles(tmp_path, members, video):
     assert make_classifier(found, CPU).facts.shares == "soft 0.4, inner 0.6 (sharp 0.25, low 0.75)"
 
 
+def test_of_several_people_members_that_hear_speak_where_the_face_is(tmp_path, members, video):
+    """The face is in rows 0 to 9; audio, which those after them have too, is in rows 3 to 14."""
+    run = fuse(*members, out=tmp_path / "all" / "1-0")
+    several = VideoFaces(video.clip, several=True)
+    assert np.flatnonzero(np.isfinite(alone(members[2], several)[:, 0])).tolist() == list(range(3, 10))
+    found, expected = together(run, several), together(run, video)
+    np.testing.assert_array_equal(found[:10], expected[:10])
+    assert np.isnan(found[10:]).all()
+    assert np.isfinite(expected[10:15]).all()
+
+
 def test_progress_grows_to_all_rows(tmp_path, members, video):
     run, reached = fuse(*members, out=tmp_path / "both" / "1-0"), []
     make_classifier(load_run(Path(run)), CPU).predict(video, ROWS, reached.append)
