@@ -14,7 +14,8 @@ NUMBER = "F12.5"  # of all other units
 
 RECIPES = """
 The recipes compute for how many seconds each expression is seen in a video, and which share of the time with an
-expression that is. They take the people of a video together; to tell them apart, group by `folder` and `person`.
+expression that is; rows with a reason, such as those that are unsure, have none. They take the people of a video
+together; to tell them apart, group by `folder` and `person`.
 
 ## pandas
 ```python
@@ -22,7 +23,7 @@ import pandas as pd
 
 rows = pd.read_csv("{table}")
 rows["seconds"] = rows.end - rows.start
-known = rows[rows.confidence.notna()]
+known = rows[rows.reason.isna()]
 time = known.pivot_table(index="folder", columns="expression", values="seconds", aggfunc="sum", fill_value=0)
 shares = time.div(time.sum(axis=1), axis=0)
 ```
@@ -31,7 +32,7 @@ shares = time.div(time.sum(axis=1), axis=0)
 ```r
 rows <- read.csv("{table}", na.strings = "", encoding = "UTF-8")
 rows$seconds <- rows$end - rows$start
-known <- rows[!is.na(rows$confidence), ]
+known <- rows[is.na(rows$reason), ]
 time <- xtabs(seconds ~ folder + expression, known)
 shares <- prop.table(time, 1)
 ```
@@ -43,7 +44,7 @@ GET DATA /TYPE=TXT /FILE="{table}" /ENCODING="UTF8" /ARRANGEMENT=DELIMITED /DELI
   /FIRSTCASE=2 /VARIABLES=
 {variables}.
 COMPUTE seconds = end - start.
-SELECT IF NOT MISSING(confidence).
+SELECT IF reason = " ".
 AGGREGATE /OUTFILE=* /BREAK=folder expression /time=SUM(seconds).
 AGGREGATE /OUTFILE=* MODE=ADDVARIABLES /BREAK=folder /total=SUM(time).
 COMPUTE share = time / total.

@@ -21,10 +21,14 @@ from tests.predict.test_predict import write_video
 HOSTILE = "a --> <b>&\n"  # a class of a checkpoint of strangers
 
 
-def made(path: Path = Path("nowhere.mp4"), names=("anger", "fear")):
-    """Rows: anger 0.9, anger 0.7, none, fear 0.6, each of half a second."""
-    start, probabilities = np.arange(4) / 2, np.array([[0.9, 0.1], [0.7, 0.3], [np.nan] * 2, [0.4, 0.6]])
-    timeline = Timeline(names, start, start + 0.5, np.array([1, 1, 0, 1.0]), np.zeros(4, bool), probabilities)
+ROWS = ([0.9, 0.1], [0.7, 0.3], [np.nan] * 2, [0.4, 0.6])
+
+
+def made(path: Path = Path("nowhere.mp4"), names=("anger", "fear"), rows=ROWS, threshold=0.0):
+    """Rows: anger 0.9, anger 0.7, none, fear 0.6, each of half a second, or others."""
+    start, probabilities = np.arange(len(rows)) / 2, np.array(rows)
+    faces = np.isfinite(probabilities[:, 0]).astype(float)
+    timeline = Timeline(names, start, start + 0.5, faces, np.zeros(len(rows), bool), probabilities, threshold=threshold)
     return recognition(timeline, VideoFacts(str(path), 160, 120, 10.0, 20, 2.0, 0, 15, 0.0, ""))
 
 
@@ -103,10 +107,13 @@ def test_the_dictionary_explains_every_column():
 
 
 def recipe(folder: Path, language: str) -> str:
-    """Writes the tables of two videos, and returns the recipe from the dictionary beside them."""
+    """Writes the tables of two videos, and returns the recipe from the dictionary beside them.
+
+    The last row of each, anger 0.55, is below the threshold.
+    """
     for name in ("a", "b"):
         (folder / name).mkdir()
-        found = made(folder / f"{name}.mp4", names=("anger", "very-sad"))
+        found = made(folder / f"{name}.mp4", ("anger", "very-sad"), (*ROWS, [0.55, 0.45]), threshold=0.6)
         found.save_csv(folder / name / "expressions.csv")
         found.save_json(folder / name / "expressions.json")
     write_overview(folder)
@@ -114,7 +121,7 @@ def recipe(folder: Path, language: str) -> str:
 
 
 SHARES = {(folder, name): share for folder in "ab" for name, share in (("anger", 2 / 3), ("very-sad", 1 / 3))}
-"""By hand: the first for 1 s and the second for 0.5 s of 1.5 s with an expression, in both videos."""
+"""By hand: the first for 1 s and the second for 0.5 s of 1.5 s with an expression, in both videos; `unsure` is none."""
 
 
 def test_the_recipe_for_pandas_runs(tmp_path, monkeypatch):
@@ -124,6 +131,14 @@ def test_the_recipe_for_pandas_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(code, names)
     assert names["shares"].stack().to_dict() == pytest.approx(SHARES)
+
+
+@pytest.mark.parametrize(
+    ("language", "line"), [("r", "known <- rows[is.na(rows$reason), ]"), ("spss", 'SELECT IF reason = " ".')]
+)
+def test_recipes_keep_rows_without_a_reason(tmp_path, language, line):
+    """Only rows with an expression have none; see the columns."""
+    assert line in recipe(tmp_path, language).splitlines()
 
 
 def ran(folder: Path, command: list[str]) -> dict[tuple[str, str], float]:
