@@ -8,7 +8,7 @@ from pathlib import Path
 from data_modules.datasets.dataset import VideoDataset
 from data_modules.utils.checksum import cached_sha256
 from fer_lightning.evaluation.predictions import PredictionTable
-from fer_lightning.report.summary import summary_line
+from fer_lightning.report.summary import OPTIMISTIC, summary_line
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.training_facts import TrainingFacts
 from fer_lightning.training.loading import TrainedModel
@@ -115,7 +115,10 @@ def facts_of_run(run: RunFolder) -> TrainingFacts:
         info, table = run.read_info(), PredictionTable.read(run.predictions("test"))
     except (FileNotFoundError, ValueError):
         return TrainingFacts()
-    return TrainingFacts(info.dataset, f"reported split: {' '.join(summary_line(table).split())}", info.commit)
+    result = f"reported split: {' '.join(summary_line(table).split())}"
+    if info.selection == "best_on_test":
+        result += f"; {OPTIMISTIC.removesuffix('.')}"  # sentences go on after a result
+    return TrainingFacts(info.dataset, result, info.commit)
 
 
 def world_of(dataset: type[VideoDataset] | None) -> str:

@@ -14,7 +14,7 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.contents import CONTENTS
 from fer_lightning.report.elements import EvaluatedRun, Gallery, Section
 from fer_lightning.report.html import render
-from fer_lightning.report.summary import few_note, interval_method, sample_size, summary_line
+from fer_lightning.report.summary import OPTIMISTIC, few_note, interval_method, sample_size, summary_line
 from fer_lightning.runs.folder import RunFolder, RunInfo
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
@@ -26,10 +26,6 @@ SELECTIONS = {
     "best_on_test": "epoch chosen on the reported split itself",
     OTHER_DATA: "a trained model, evaluated by fer test",
 }
-OPTIMISTIC = (
-    "selection is best_on_test: the epoch was chosen on the very split that is reported here. Expect lower values on "
-    "new data, and do not compare these values with those of runs whose epoch was chosen on an inner split."
-)
 
 
 @dataclass(frozen=True)

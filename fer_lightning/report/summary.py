@@ -15,6 +15,10 @@ FEW_CLIPS, FEW_UNITS = 50, 10
 [our choice] Of 50 clips, the 95 % interval of an accuracy of 60 % is 27 points wide, more than most papers' systems
 differ; and with fewer than ten people, a single one is more than a tenth of the result.
 """
+OPTIMISTIC = (
+    "selection is best_on_test: the epoch was chosen on the very split that is reported here. Expect lower values on "
+    "new data, and do not compare these values with those of runs whose epoch was chosen on an inner split."
+)
 
 
 def result_lines(table: PredictionTable) -> tuple[str, ...]:

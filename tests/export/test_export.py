@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from safetensors import safe_open
 from sklearn.metrics import accuracy_score, precision_score, recall_score
 
@@ -26,8 +27,10 @@ from fer_lightning.export.model_file import write_model_file
 from fer_lightning.export.onnx_file import write_onnx_file
 from fer_lightning.predict.confidence import confidence_of
 from fer_lightning.report.model_label import label_of
+from fer_lightning.report.summary import OPTIMISTIC
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
+from fer_lightning.zoo import entries
 from tests.export.test_onnx import needs_exporter, with_dataset
 from tests.models import random_batch
 from tests.predict.test_predict import write_checkpoint
@@ -187,6 +190,81 @@ def test_the_card_of_a_model_of_voices_says_nothing_of_faces(exported, tmp_path)
     assert "Trained on ravdess_audio, real voices; licence of the data: CC BY-NC-SA" in text
     assert "face" not in text.split("## What it cannot do")[1]
     assert "faces that look far up" in model_card(RunFolder(run), file)
+
+
+def changed(run: Path, folder: Path, **facts: object) -> RunFolder:
+    """A copy of a run whose `run.json` says something else."""
+    shutil.copytree(run, folder)
+    info = json.loads((run / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(info | facts))
+    return RunFolder(folder)
+
+
+def section(card: str, title: str) -> str:
+    return card.split(f"## {title}")[1].split("\n## ")[0]
+
+
+def test_the_card_says_how_the_epoch_was_chosen(exported, tmp_path):
+    """`last` has predictions for training clips where those of an inner split are, `best_on_test` the reported."""
+    run, file = exported
+    cards = {
+        selection: model_card(changed(run, tmp_path / selection, selection=selection, epoch=4), file)
+        for selection in ("inner", "last", "best_on_test")
+    }
+    lines = {name: re.findall("- Epoch .*", section(card, "Where it comes from")) for name, card in cards.items()}
+    assert lines == {
+        "inner": ["- Epoch 5, chosen by `selection: inner` on 35 clips of the inner split."],
+        "last": ["- Epoch 5, the last epoch; nothing was chosen."],
+        "best_on_test": [f"- Epoch 5; {OPTIMISTIC}"],
+    }
+    assert "chosen on the very split that is reported here. Expect lower values" in OPTIMISTIC
+
+
+def test_a_label_says_that_the_epoch_was_chosen_on_the_reported_split(exported, tmp_path):
+    run, file = exported
+    optimistic = changed(run, tmp_path / "run", selection="best_on_test")
+    write_model_file(optimistic.path, tmp_path / "taken.safetensors")
+    own = label_of(load_trained(file).models)
+    for path in (optimistic.path, tmp_path / "taken.safetensors"):
+        label = label_of(load_trained(path).models)
+        assert label.result == f"{own.result}; {OPTIMISTIC.removesuffix('.')}"
+        assert ".." not in label.summary
+
+
+def test_the_card_names_what_makes_the_result_misleading(exported, tmp_path):
+    run, file = exported
+    fault = (
+        "fer2013: the reported split shares 12 films with clips that are trained or chosen on: accuracy is too high."
+    )
+    card = model_card(changed(run, tmp_path / "run", split_faults=[fault]), file)
+    assert f"- {fault}" in section(card, "How good it is").splitlines()
+
+
+def test_the_card_names_the_weights_that_the_model_began_with(exported, tmp_path):
+    run, file = exported
+    copy = changed(run, tmp_path / "run")
+
+    def began(**model: object) -> list[str]:
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["model"]["init_args"] |= model
+        copy.config.write_text(yaml.safe_dump(config))
+        return re.findall("- Began .*", section(model_card(copy, file), "Where it comes from"))
+
+    assert began() == ["- Began without trained weights."]
+    face = {"class_path": "fer_lightning.FrameBackbone", "init_args": {"name": "resnet18", "weights": "timm"}}
+    scene = {"class_path": "fer_lightning.PooledVGG", "init_args": {"weights": "/home/me/vgg.pth"}}
+    weights = "run:vshnn_afew, timm (resnet18), vgg.pth"
+    found = began(backbone=face, scene=scene, video_weights="run:vshnn_afew")
+    assert found == [f"- Began with the weights {weights}."]
+    whole = began(backbone=face, start_from="run:former_dfer_dfew")
+    assert whole == ["- Began with the weights run:former_dfer_dfew."], "which take the place of all others"
+
+
+def test_the_card_of_a_model_with_a_name_says_the_name(exported):
+    run, _ = exported
+    card = model_card(RunFolder(run), Path(entries.__file__).with_name("faces.safetensors"))
+    assert card.startswith("# faces\n")
+    assert "`fer predict FILE --checkpoint faces`." in card
 
 
 def test_the_label_of_the_file_is_that_of_the_run(exported):

@@ -35,6 +35,8 @@ def test_the_file_is_small_and_is_the_one_that_its_card_is_about():
     assert entry.card_location == str(CARD)
     assert hashlib.sha256(FILE.read_bytes()).hexdigest() == entry.sha256 == stated_in(card)
     assert f"licence of the data: {entry.licence}" in card
+    assert "`fer predict FILE --checkpoint faces`." in card
+    assert "- Began without trained weights." in card
     results = re.findall(r"(WAR|UAR) (0\.\d+ \[.*?\])", entry.results)
     assert [name for name, _ in results] == ["WAR", "UAR"]
     for name, value in results:
