@@ -3,7 +3,8 @@
 The page and the server speak as follows. A binary message is a picture: its time in seconds as eight bytes, a
 little-endian number of IEEE 754, then a JPEG; the page sends those of the camera, the server those of `--input`. All
 else is JSON. The page sends `{"record": true}` or false. The server sends `moment`s, and `state`s: `recording`,
-`writing`, `written`, `ended`, and `failed` with the reason.
+`writing`, `written`, `ended`, and `failed` with the reason, whether it still records, and the
+time of the picture if it is one that failed.
 """
 
 import asyncio
@@ -66,7 +67,7 @@ class Session:
     async def serve(self) -> None:
         """Serves the page until it is closed; what is being recorded then is completed."""
         await self._socket.accept()
-        tasks = [asyncio.create_task(self._guarded(self._recognise))]
+        tasks = [asyncio.create_task(self._recognise())]
         if self._live.request.source is not None:
             tasks.append(asyncio.create_task(self._guarded(self._play)))
         try:
@@ -102,16 +103,23 @@ class Session:
             picture, self._latest = self._latest, None
             if picture is None:
                 continue
-            moment = await self._in_thread(self._see, picture)
-            if self._live.request.source is not None:
-                await self._send(TIME.pack(picture.seconds) + picture.jpeg)
-            await self._send(json.dumps({"moment": _plain(moment)}, allow_nan=False))
+            try:
+                await self._answer(picture)
+            except Exception as error:  # the next picture may do
+                await self._fail(error, time=picture.seconds)
 
-    def _see(self, picture: Picture) -> Moment:
-        frame, recording = picture.frame, self._recording
-        if recording is not None:
-            recording.add(frame, picture.seconds)
-        return self._stream.see(frame, picture.seconds)
+    async def _answer(self, picture: Picture) -> None:
+        frame = await self._in_thread(lambda: picture.frame)
+        if self._recording is not None:
+            try:
+                await self._in_thread(self._recording.add, frame, picture.seconds)
+            except Exception as error:
+                await self._fail(error)
+                await self._record(False)  # completes what was recorded until then
+        moment = await self._in_thread(self._stream.see, frame, picture.seconds)
+        if self._live.request.source is not None:
+            await self._send(TIME.pack(picture.seconds) + picture.jpeg)
+        await self._send(json.dumps({"moment": _plain(moment)}, allow_nan=False))
 
     async def _play(self) -> None:
         """Offers the pictures of `--input` as they come."""
@@ -146,9 +154,9 @@ class Session:
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._live.thread, work, *arguments)
 
-    async def _fail(self, error: Exception) -> None:
+    async def _fail(self, error: Exception, **values: Any) -> None:
         log.error("%s", first_line(error), exc_info=None if isinstance(error, EXPECTED) else error)
-        await self._say("failed", reason=first_line(error))
+        await self._say("failed", reason=first_line(error), recording=self._recording is not None, **values)
 
     async def _say(self, state: str, **values: Any) -> None:
         await self._send(json.dumps({"state": state} | values))

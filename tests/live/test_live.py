@@ -20,6 +20,7 @@ from data_modules.video.source import UnreadableVideoError
 from fer_lightning import RecognitionOptions
 from fer_lightning.live.pictures import pictures_of
 from fer_lightning.live.recent_faces import RecentFaces
+from fer_lightning.live.recording import Recording
 from fer_lightning.live.request import LiveRequest, open_port
 from fer_lightning.live.server import served
 from fer_lightning.live.stream import ExpressionStream, make_extractor
@@ -142,6 +143,54 @@ def test_a_recording_without_a_picture_says_so(request_for, tmp_path):
     assert list((tmp_path / "recordings").iterdir()) == []
 
 
+BROKEN = b"no picture"
+
+
+def test_a_picture_that_fails_ends_neither_recognition_nor_a_recording(request_for):
+    """Four pictures, of which the second cannot be decoded; the times of the others are in the video."""
+    with served(request_for()) as page, connect(page) as socket:
+        socket.send(json.dumps({"record": True}))
+        next_of(socket, "recording")
+        for number in range(4):
+            if number == 1:
+                socket.send(struct.pack("<d", number / 10) + BROKEN)
+                failed = next_of(socket, "failed")
+                assert "cannot be decoded" in failed.pop("reason")
+                assert failed == {"state": "failed", "recording": True, "time": 0.1}
+            else:
+                socket.send(message_of(picture(True), number / 10))
+                assert next_of(socket, "moment")["time"] == number / 10
+        socket.send(json.dumps({"record": False}))
+        video = next_of(socket, "writing")["video"]
+        next_of(socket, "written")
+    assert open_video(video).timestamps == pytest.approx([0, 0.2, 0.3], abs=1e-3)
+
+
+def test_a_recording_that_fails_is_completed_and_recognition_goes_on(request_for, monkeypatch):
+    """The third picture cannot be written; the two before it are in the video."""
+    add = Recording.add
+
+    def add_two(self, frame, seconds):
+        if self.frames == 2:
+            raise OSError("the encoder broke")
+        add(self, frame, seconds)
+
+    monkeypatch.setattr(Recording, "add", add_two)
+    with served(request_for()) as page, connect(page) as socket:
+        socket.send(json.dumps({"record": True}))
+        next_of(socket, "recording")
+        for number in range(3):
+            socket.send(message_of(picture(True), number / 10))
+            if number == 2:
+                assert "the encoder broke" in next_of(socket, "failed")["reason"]
+                video = next_of(socket, "writing")["video"]
+            assert next_of(socket, "moment")["time"] == number / 10
+        next_of(socket, "written")
+        socket.send(message_of(picture(True), 0.3))
+        assert next_of(socket, "moment")["time"] == 0.3
+    assert open_video(video).timestamps == pytest.approx([0, 0.1], abs=1e-3)
+
+
 def test_a_file_is_played_at_its_pace_and_its_pictures_are_sent(request_for, tmp_path):
     path = write_video(tmp_path / "a.mp4", [True] * 5 + [False] * 3)
     with served(request_for(source=str(path))) as page, connect(page) as socket:
@@ -198,7 +247,7 @@ def test_what_cannot_be_read_is_told_to_the_page(request_for, tmp_path):
     with served(request_for(source=str(tmp_path / "a.mp4"))) as page, connect(page) as socket:
         assert "cannot be opened as a video" in next_of(socket, "failed")["reason"]
     with served(request_for()) as page, connect(page) as socket:
-        socket.send(struct.pack("<d", 0) + b"no picture")
+        socket.send(struct.pack("<d", 0) + BROKEN)
         assert "cannot be decoded; expected JPEG" in next_of(socket, "failed")["reason"]
 
 

@@ -19,6 +19,7 @@ from data_modules.video.reader import open_video
 from fer_lightning import RecognitionOptions
 from fer_lightning.live.request import LiveRequest
 from fer_lightning.live.server import served
+from fer_lightning.live.stream import ExpressionStream
 from fer_lightning.report.figures.style import person_colour
 from tests.predict.test_page import CHROMIUM, in_chromium
 from tests.predict.test_predict import SKIN, fake_detector, table, write_checkpoint, write_video  # noqa: F401
@@ -101,6 +102,29 @@ def browse(tmp_path):
     yield open_page
     for browser in opened:
         browser.close()
+
+
+@in_chromium
+def test_pictures_that_fail_are_told_and_others_are_sent(tmp_path, fake_detector, browse, monkeypatch):  # noqa: F811
+    """The first three, one more than may be on their way at once; then nothing fails."""
+    failing, see = iter(range(3)), ExpressionStream.see
+
+    def fails(self, frame, seconds):
+        if next(failing, None) is not None:
+            raise ValueError("the network broke")
+        return see(self, frame, seconds)
+
+    monkeypatch.setattr(ExpressionStream, "see", fails)
+    run = write_checkpoint(tmp_path / "run")
+    fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with served(LiveRequest(run, OPTIONS, out=tmp_path / "recordings")) as address:
+        browser = browse(address, *fake, f"--use-file-for-fake-video-capture={write_camera(tmp_path / 'camera.y4m')}")
+        browser.wait_for("moments.length > 5")
+        assert "the network broke" in browser.evaluate("byId('problem').textContent")
+        texts = "[byId('record').textContent, byId('record').getAttribute('aria-pressed')]"
+        for recording, expected in ((True, ["Stop recording", "true"]), (False, ["Record", "false"])):
+            browser.evaluate(f"onState({json.dumps({'state': 'failed', 'reason': 'x', 'recording': recording})})")
+            assert browser.evaluate(texts) == expected
 
 
 @in_chromium

@@ -65,12 +65,13 @@ function onMoment(moment, bitmap) {
   draw(bitmap);
 }
 function onState(message) {
-  const pressed = message.state === "recording", link = document.createElement("a");
-  if (["recording", "writing"].includes(message.state)) {
+  const pressed = message.state === "recording" || Boolean(message.recording), link = document.createElement("a");
+  if (["recording", "writing", "failed"].includes(message.state)) {
     record.setAttribute("aria-pressed", pressed);
     record.textContent = pressed ? "Stop recording" : "Record";
   }
-  if (message.state === "failed") { record.setAttribute("aria-pressed", "false"); record.textContent = "Record"; complain(message.reason); }
+  if (message.state === "failed") complain(message.reason);
+  if (message.time !== undefined) { sent = sent.filter(time => time > message.time); return; } // a picture was not answered
   const texts = { recording: "recording", writing: `${message.video} is there; its expressions are being recognised`, ended: "the video has ended", written: "" };
   tell("state", texts[message.state] ?? "");
   if (message.state === "written") {
