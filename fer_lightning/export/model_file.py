@@ -11,6 +11,7 @@ from torch import Tensor
 
 from data_modules.utils.files import atomic_file, atomic_write
 from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
+from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.report.model_label import facts_of_run
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.training.loading import load_trained
@@ -56,16 +57,24 @@ def entry_of(run: Path, content: dict[str, object] | None = None) -> dict[str, A
     Args:
         run: a run's folder, or a checkpoint.
         content: of its checkpoint, if it was read before.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: a file of the run is damaged.
     """
-    content = read_checkpoint(checkpoint_of(run)) if content is None else content
+    checkpoint = checkpoint_of(run)
+    content = read_checkpoint(checkpoint) if content is None else content
     own: Any = content[ENTRY]
-    calibration = run / CALIBRATION
+    beside = checkpoint.parent
+    folder = beside.parent if beside.name == "checkpoints" else beside
+    calibration = folder / CALIBRATION
+    calibrated = calibration.is_file() and read_calibration(calibration).epoch == content["epoch"]
     return {
         "class_names": own["class_names"],
         "configuration": _input_settings(own["configuration"]),
         "epoch": content["epoch"],
-        "facts": asdict(facts_of_run(RunFolder(run))),
-        "calibration": calibration.read_text() if calibration.is_file() else "",
+        "facts": asdict(facts_of_run(RunFolder(folder))),
+        "calibration": calibration.read_text() if calibrated else "",
     }
 
 

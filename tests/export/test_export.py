@@ -293,6 +293,24 @@ def test_the_temperature_of_the_run_goes_with_the_file(exported):
     assert f"temperature {known.temperature:.3f}" in file.with_suffix(".md").read_text()
 
 
+def test_a_file_made_of_a_checkpoint_has_the_facts_and_the_temperature_of_its_run(exported, tmp_path):
+    run, file = exported
+    copy = tmp_path / "above" / "1-0"
+    shutil.copytree(run, copy)
+    expected = load_trained(file)
+    for number, named in enumerate((copy / "checkpoints" / "best.ckpt", copy.parent)):
+        path = tmp_path / f"{number}.safetensors"
+        write_model_file(named, path)
+        found = load_trained(path)
+        assert found.facts == expected.facts
+        assert found.facts.result
+        assert found.calibration.temperature == expected.calibration.temperature is not None
+    kept = json.loads((copy / "calibration.json").read_text())
+    (copy / "calibration.json").write_text(json.dumps(kept | {"epoch": kept["epoch"] + 1}))
+    write_model_file(copy / "checkpoints" / "best.ckpt", path)
+    assert load_trained(path).calibration is None, "it is of another epoch's weights"
+
+
 def test_what_cannot_be_exported_is_said(exported, tmp_path, capsys):
     run, _ = exported
     assert main(["export", str(run), str(tmp_path / "model.ckpt")]) == 2
