@@ -31,15 +31,18 @@ def read_model(request: ExperimentRequest) -> dict[str, Any]:
     read from the same arguments and files is not read again.
 
     Raises:
-        ValueError: a key does not exist or a value is not valid; the message names the experiment.
+        ValueError: a key does not exist or a value is not valid, or the settings state another run's fold, seed or
+            folder; the message names the experiment.
     """
     arguments = request.command_line()
     files = [Path(argument) for argument in arguments if argument.endswith((".yaml", ".yml"))]
     try:
         contents = tuple(file.read_bytes() for file in files if file.is_file())
-        return deepcopy(_read(tuple(arguments), contents, Path.cwd()))
+        config = deepcopy(_read(tuple(arguments), contents, Path.cwd()))
+        request.refuse_another_run(config)
     except ValueError as error:
         raise ValueError(f"{request.experiment}: {error}") from error
+    return config
 
 
 @lru_cache(maxsize=4096)

@@ -18,6 +18,7 @@ from data_modules.utils.file_lock import file_lock
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.frame_order import ORDERS
 from fer_lightning.evaluation.other_epochs import conclude_watching
+from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.launchers import started_processes, without_launcher
@@ -57,6 +58,7 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
         ValueError: a setting is wrong, or the run was started with other settings or other data.
     """
     run = request.run
+    read_model(request)  # refuses the fold, the seed or the folder of another run before anything is built
     with leaving_nothing(run):
         cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
         finished = is_finished(run, cli)

@@ -247,6 +247,24 @@ class ExperimentRequest:
         fold = self.fold if data == self.dataset else "1"
         return RUN + (name if (fold, self.seed) == ("1", 0) else f"{name}/{fold}-{self.seed}")
 
+    def refuse_another_run(self, config: dict[str, Any]) -> None:
+        """Refuses settings with which the run would not be the one that its folder and its `run.json` name.
+
+        Args:
+            config: the resolved configuration.
+
+        Raises:
+            ValueError: the fold, the seed or the folder is another one; the message says how it is asked for.
+        """
+        fold = config["data"]["dataset"]["init_args"]["fold"]
+        for what, own, stated, advice in (
+            ("fold", self.fold, fold, "use --fold (`fer cv`: --folds)"),
+            ("seed", self.seed, config["seed_everything"], "use --seed (`fer cv`: --seeds)"),
+            ("folder", self.run.path, config["trainer"]["default_root_dir"], "FER_RUNS names the folder of all runs"),
+        ):
+            if str(stated) != str(own):
+                raise ValueError(f"the settings state the {what} {stated}, and the run has the {what} {own}; {advice}")
+
     def refuse_unfit_data(self) -> None:
         """Refuses a data set that lacks what the system needs.
 

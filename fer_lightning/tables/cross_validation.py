@@ -20,6 +20,7 @@ from fer_lightning.evaluation.confidence import ECE, MEASURES, NLL
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
 from fer_lightning.experiments.cluster import Cluster
+from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.fit import prepare_data_and_weights, refuse_unfit_weights
 from fer_lightning.experiments.jobs import train_all
 from fer_lightning.experiments.labels import labels_of
@@ -153,10 +154,12 @@ def cross_validate(
         0 if all runs are finished and 1 if some failed.
 
     Raises:
-        ValueError: a setting is not valid, or differs from that of a finished run.
+        ValueError: a setting is not valid, would make the runs others, or differs from that of a finished run.
     """
     request = replace(request, fold=folds[0] if folds else "1")
     models = list(model_requests(request))  # for an ensemble, those of its members
+    for model in models:
+        read_model(model)  # refuses the fold, the seed or the folder of another run before anything is built
     folds = folds or fold_names(models[0])
     requests = [replace(request, fold=fold, seed=seed) for seed in seeds for fold in folds]
     finished = [each for each in requests if each.run.finished]
