@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fer_lightning.ensemble.experiment import read_ensemble
 from fer_lightning.experiments.configuration import read_model
-from fer_lightning.experiments.fit import required_request
+from fer_lightning.experiments.prerequisites import required_request
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero
 
@@ -54,8 +54,9 @@ def needed(request: ExperimentRequest, variants: Mapping[Path, ExperimentRequest
     """Returns the members of an ensemble, or the runs whose weights a model starts from; see `steps`."""
     if request.is_ensemble:
         return list(read_ensemble(request).requests())
-    named = {name: ExperimentRequest.from_run_name(name).run.path for name in required_runs(read_model(request))}
-    return [variants.get(path) or required_request(name) for name, path in named.items()]
+    config = read_model(request)
+    named = {name: ExperimentRequest.from_run_name(name).run.path for name in required_runs(config)}
+    return [variants.get(path) or required_request(name, request, config) for name, path in named.items()]
 
 
 def train_in_order(plan: Mapping[Path, Step], train: Train) -> list[ExperimentRequest]:

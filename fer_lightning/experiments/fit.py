@@ -23,6 +23,7 @@ from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.launchers import started_processes, without_launcher
 from fer_lightning.experiments.lightning_cli import FerCLI
+from fer_lightning.experiments.prerequisites import refuse_seen, required_request
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import (
     print_on_rank_zero,
@@ -63,7 +64,7 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
         cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
         finished = is_finished(run, cli)
         if not finished:
-            prepare_data_and_weights(cli)
+            prepare_data_and_weights(cli, request)
     if not finished:
         with run_lock(run):
             if not is_finished(run, cli):  # another process may have finished the run while this one waited
@@ -108,8 +109,8 @@ def is_finished(run: RunFolder, cli: FerCLI) -> bool:
     return run.finished
 
 
-def prepare_data_and_weights(cli: FerCLI) -> None:
-    """Prepares the data set and trains the experiments whose weights are needed.
+def prepare_data_and_weights(cli: FerCLI, request: ExperimentRequest) -> None:
+    """Prepares the data set of a request and trains the experiments whose weights are needed.
 
     Files of weights, the shapes of weights that are not there yet and the data set come first: what is wrong with them
     should be reported before anything takes long. A line says in what the faces are not the paper's.
@@ -118,8 +119,8 @@ def prepare_data_and_weights(cli: FerCLI) -> None:
     prepares, and the others wait for its locks, which takes as long as it takes; PyTorch's barriers have time limits.
 
     Raises:
-        FileNotFoundError: a file of weights does not exist.
-        ValueError: weights that are to be trained would not fit the model.
+        FileNotFoundError: a file of weights does not exist, or a variant is not trained.
+        ValueError: weights that are to be trained would not fit the model, or have seen what is tested.
     """
     if getattr(rank_zero_only, "rank", 0) and not started_processes():
         return
@@ -130,9 +131,12 @@ def prepare_data_and_weights(cli: FerCLI) -> None:
         print_on_rank_zero(difference)
     cli.datamodule.prepare_data()
     folder = Path(config["trainer"]["default_root_dir"])
-    for name in dict.fromkeys(required_runs(config)):
+    needed = {name: required_request(name, request, config) for name in required_runs(config)}
+    for each in needed.values():
+        refuse_seen(each, request, cli.datamodule.dataset)
+    for name, each in needed.items():
         with file_lock(folder / "preparation.lock", f"another process trains {name}; waiting", print_on_rank_zero):
-            train_required_run(name)
+            train_required_run(each)
 
 
 def refuse_missing_files(config: dict[str, Any]) -> None:
@@ -168,34 +172,14 @@ def refuse_unfit_weights(config: dict[str, Any]) -> None:
         ShapeCheck().check(Path(config["trainer"]["default_root_dir"]).parent.name, config)
 
 
-def train_required_run(name: str) -> None:
-    """Trains an experiment whose weights another one needs, in a process of its own, unless its run is finished.
-
-    Raises:
-        FileNotFoundError: it is a variant, whose arguments are not known here.
-    """
-    request = required_request(name)
+def train_required_run(request: ExperimentRequest) -> None:
+    """Trains an experiment whose weights another one needs, in a process of its own, unless its run is finished."""
     if request.run.finished:
         return
+    name = "/".join(request.run.path.parts[-2:])
     print_on_rank_zero(f"first: {name}, whose weights are needed")
     own = {name: value for name, value in without_launcher(os.environ).items() if name not in SWEEP_VARIABLES}
     subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True, env=own)
-
-
-def required_request(name: str) -> ExperimentRequest:
-    """Returns the request for a run whose weights another one needs.
-
-    Raises:
-        FileNotFoundError: it is a variant that is not trained yet, whose arguments are not known here.
-    """
-    request = ExperimentRequest.from_run_name(name)
-    if request.name and not request.run.finished:
-        raise FileNotFoundError(
-            f"run:{name} is not trained yet. It is a variant of {request.experiment}, so its arguments are not known "
-            f"here; train it first: fer train {request.experiment} --name {request.name} --fold {request.fold} "
-            f"--seed {request.seed} and what it changes"
-        )
-    return request
 
 
 def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:

@@ -185,7 +185,7 @@ def train_here(models: list[ExperimentRequest], requests: list[ExperimentRequest
         requests: the runs.
     """
     for model in models:
-        prepare_data_and_weights(FerCLI(model.command_line(), run=False))
+        prepare_data_and_weights(FerCLI(model.command_line(), run=False), model)
     return train_all(requests)
 
 

@@ -166,7 +166,7 @@ def test_a_run_finished_by_another_process_is_not_trained_again(monkeypatch):
     found = iter([False, True])
     monkeypatch.setattr(fit, "FerCLI", lambda *arguments, **options: None)
     monkeypatch.setattr(fit, "is_finished", lambda run, cli: next(found))
-    monkeypatch.setattr(fit, "prepare_data_and_weights", lambda cli: None)
+    monkeypatch.setattr(fit, "prepare_data_and_weights", lambda *_: None)
     monkeypatch.setattr(fit, "fit_and_test", lambda cli, request: pytest.fail("trained twice"))
     fit.fit_experiment(ExperimentRequest("ceflnet_synthetic"))
 
@@ -188,13 +188,13 @@ def test_whether_a_training_was_stopped_early(states, expected):
 def test_required_runs_are_trained_once_in_their_own_process(monkeypatch, capsys):
     started = []
     monkeypatch.setattr(fit.subprocess, "run", lambda command, check, env: started.append((command[1:], check)))
-    train_required_run("stills_synthetic_stills")
+    needed = ExperimentRequest("stills_synthetic_stills")
+    train_required_run(needed)
     asked = ["stills_synthetic_stills", "--fold", "1", "--seed", "0"]
     assert started == [(["-m", "fer_lightning", "train", *asked], True)]
-    report = ExperimentRequest("stills_synthetic_stills").run.report
-    report.parent.mkdir(parents=True)
-    report.touch()
-    train_required_run("stills_synthetic_stills")
+    needed.run.report.parent.mkdir(parents=True)
+    needed.run.report.touch()
+    train_required_run(needed)
     assert len(started) == 1
 
 
@@ -212,10 +212,11 @@ def test_only_the_first_process_of_a_training_makes_ready(tmp_path, monkeypatch)
     )
     monkeypatch.setattr(fit.ShapeCheck, "check", lambda self, name, config: prepared.append(f"shapes of {name}"))
     monkeypatch.setattr(fit, "train_required_run", prepared.append)
-    prepare_data_and_weights(needy)
-    assert prepared == ["shapes of needy", "data", "stills_synthetic_stills"]
+    request, first = ExperimentRequest("ceflnet_synthetic"), ExperimentRequest("stills_synthetic_stills")
+    prepare_data_and_weights(needy, request)
+    assert prepared == ["shapes of needy", "data", first]
     monkeypatch.setattr(rank_zero_only, "rank", 1)
-    prepare_data_and_weights(needy)
+    prepare_data_and_weights(needy, request)
     assert len(prepared) == 3
 
 

@@ -181,7 +181,7 @@ def test_a_cross_validation_without_wandb_makes_no_run_of_it(two_folds, in_this_
 
 
 def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_process, capsys, monkeypatch):
-    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda cli: None)
+    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda *_: None)
     assert main(["cv", "ceflnet_dfew", "--folds", "broken", *TINY]) == 1
     assert "fold broken, seed 0 did not finish" in capsys.readouterr().out
 

@@ -116,7 +116,7 @@ def made_apart(monkeypatch):
 
     monkeypatch.setattr(training, "train_in_subprocess", train_made)
     monkeypatch.setattr(jobs, "train_in_subprocess", train_made)
-    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda cli: None)
+    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda *_: None)
     monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(result, "write_report", page)
     return started

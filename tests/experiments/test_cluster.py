@@ -223,7 +223,7 @@ def test_a_tables_runs_are_submitted_together_after_what_they_start_from(tmp_pat
 
 def test_the_runs_of_a_cross_validation_are_submitted_together(monkeypatch, submitted):
     prepared = []
-    monkeypatch.setattr(cross_validation, "prepare_data_and_weights", lambda cli: pytest.fail("trained weights"))
+    monkeypatch.setattr(cross_validation, "prepare_data_and_weights", lambda *_: pytest.fail("trained weights"))
     monkeypatch.setattr(VideoDataModule, "prepare_data", lambda self: prepared.append(self))
     arguments = [
         "cv",

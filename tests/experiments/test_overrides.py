@@ -117,7 +117,7 @@ def test_a_run_of_a_sweep_has_the_sweeps_id_and_what_it_starts_from_has_not(tmp_
     assert _run_id(RunFolder(tmp_path / "swept")) == "abc"
     started = []
     monkeypatch.setattr(subprocess, "run", lambda command, env, **_: started.append(env))
-    fit.train_required_run("stills_synthetic_stills")
+    fit.train_required_run(ExperimentRequest("stills_synthetic_stills"))
     assert not {"WANDB_SWEEP_ID", "WANDB_RUN_ID"} & started[0].keys()
     assert "PATH" in started[0]
 

@@ -16,6 +16,7 @@ from data_modules.prepare.faces import store_for
 from fer_lightning.cli import slurm
 from fer_lightning.cli.main import main
 from fer_lightning.experiments import fit
+from fer_lightning.experiments.request import ExperimentRequest
 from tests.faults.forked import Forked, members
 from tests.faults.test_processes import MINUTE, RANKS
 from tests.small_runs import MadeFaces, at_step
@@ -192,7 +193,7 @@ def test_what_a_training_needs_first_is_no_part_of_it(monkeypatch):
         monkeypatch.setenv(name, value)
     calls = []
     monkeypatch.setattr(subprocess, "run", lambda command, check, env: calls.append((command, env)))
-    fit.train_required_run("stills_synthetic_stills/1-0")
+    fit.train_required_run(ExperimentRequest("stills_synthetic_stills"))
     ((command, env),) = calls
     assert command[3:5] == ["train", "stills_synthetic_stills"]
     assert not told.keys() & env.keys()
