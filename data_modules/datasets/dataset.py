@@ -42,6 +42,13 @@ class SplitCount:
         return cls(split, sum(number for _, number in emotions), emotions)
 
 
+class _OwnName:
+    """The name of a data set's class, which needs no instance."""
+
+    def __get__(self, instance: object, owner: "type[VideoDataset]") -> str:
+        return owner.name
+
+
 @dataclass
 class VideoDataset(ABC):
     """A data set on disk; subclasses know its layout.
@@ -57,6 +64,8 @@ class VideoDataset(ABC):
     faces: FaceSettings = field(default_factory=FaceSettings)
 
     name: ClassVar[str]
+    # The data set whose folds and inner splits these are: itself, or that with the same people's videos.
+    split_name: ClassVar[str] = _OwnName()  # type: ignore[assignment]
     licence: ClassVar[str]
     how_to_get: ClassVar[str]  # one sentence
     provides: ClassVar[frozenset[str]] = frozenset({"motion"})  # `motion`: more than one frame; `audio`
@@ -108,11 +117,6 @@ class VideoDataset(ABC):
         """The data set's part of its store's name; it does not depend on the path, so a data set can be moved."""
         folder = self.folder.resolve().name
         return folder if folder.startswith(self.name) else f"{self.name}-{folder}"
-
-    @property
-    def split_name(self) -> str:
-        """The data set whose folds and inner splits these are: itself, or that with the same people's videos."""
-        return self.name
 
     def prepare(self) -> None:  # noqa: B027 - most data sets have nothing to make
         """Creates the files of data sets that the suite can create, such as the synthetic ones; others do nothing."""

@@ -114,7 +114,7 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     print(f"classes: {', '.join(mapping.common)}")
     difference = difference_to_training(trained.faces, dataset.faces, trained.model.inputs, dataset.name)
     notes = tuple(note for note in (difference, left_out_note(data, mapping, len(table))) if note)
-    if own := same_data(trained, dataset):
+    if own := data_of_same_people(trained, dataset):
         tested = [clip.record for clip in data.split("test")]
         notes = (*overlap_faults(tested, RunFolder(run_folder(trained.checkpoint)), dataset.name, own.fold), *notes)
     for note in notes:
@@ -134,8 +134,8 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
 def dataset_for(trained: TrainedModel, request: EvaluationRequest) -> VideoDataset:
     """Returns the data set to evaluate a model on, with faces as the model saw them in training.
 
-    On the data set of the training, faces are found as they were there, too, and the fold is that of the run. Options
-    of the request come first.
+    On the data set of the training, faces are found as they were there, too. On data of the same people, such as
+    RAVDESS's videos for a model of its sound alone, the fold is that of the run. Options of the request come first.
 
     Raises:
         ValueError: an option does not exist or does not fit.
@@ -143,23 +143,30 @@ def dataset_for(trained: TrainedModel, request: EvaluationRequest) -> VideoDatas
     root = () if request.root is None else ("--dataset.init_args.root", request.root)
     options = [*root, *request.options]
     stated = build_dataset(request.data, options)
-    own = same_data(trained, stated)
-    faces = own.faces if own else faces_as_trained(trained.faces, stated.faces, trained.model.inputs)
+    own = data_of_same_people(trained, stated)
+    as_there = own is not None and own.store_name == stated.store_name
+    faces = own.faces if own and as_there else faces_as_trained(trained.faces, stated.faces, trained.model.inputs)
     fold = request.fold or (own.fold if own else "1")
     return build_dataset(request.data, ["--dataset.faces", json.dumps(asdict(faces)), "--dataset.fold", fold, *options])
 
 
-def same_data(trained: TrainedModel, dataset: VideoDataset) -> VideoDataset | None:
-    """Returns the data set of a model's training, with its fold and faces, if it is the given one; otherwise None."""
+def data_of_same_people(trained: TrainedModel, dataset: VideoDataset) -> VideoDataset | None:
+    """Returns the data set of a model's training, with its fold and faces, if the given one is it or has its people.
+
+    Otherwise None. Folders of other names may hold other people under the same name of a data set.
+    """
     own = None if trained.dataset is None else dataset_of(trained.configuration["data"]["dataset"])
-    return own if own is not None and own.store_name == dataset.store_name else None
+    if own is None:
+        return None
+    other_part = own.name != dataset.name and own.split_name == dataset.split_name
+    return own if other_part or own.store_name == dataset.store_name else None
 
 
 def overlap_faults(tested: Sequence[VideoRecord], run: RunFolder, dataset: str, fold: str) -> tuple[str, ...]:
     """Says which of the clips, persons and films that are evaluated a run was trained or chosen on.
 
     Args:
-        tested: the clips of the evaluated split, of the data set of the run.
+        tested: the clips of the evaluated split, of the data set of the run or of one of the same people.
         run: the run; one that keeps no list of its clips is not compared.
         dataset: name of the data set.
         fold: of the run.

@@ -3,14 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from data_modules.datasets.dataset import VideoDataset
+from data_modules.datasets.dataset import DatasetNotFoundError, VideoDataset
 from data_modules.loading.split_faults import some
 from data_modules.manifest import VideoRecord, read_manifest
 from data_modules.utils.text import counted
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.datasets import dataset_of
 from fer_lightning.experiments.overrides import Override
-from fer_lightning.experiments.request import ExperimentRequest
+from fer_lightning.experiments.request import ExperimentRequest, same_people
 
 OWN = ("fold", "faces", "workers")
 """Arguments of a data set that a run does not share with what it starts from; the fold is part of the run's name."""
@@ -56,7 +56,7 @@ def data_arguments(request: ExperimentRequest, config: dict[str, Any]) -> tuple[
 
 
 def refuse_seen(request: ExperimentRequest, user: ExperimentRequest, dataset: VideoDataset) -> None:
-    """Refuses to start from a run that has seen what is tested; only runs on the same data set are compared.
+    """Refuses to start from a run that has seen what is tested; only runs on data of the same people are compared.
 
     What the run itself is trained on is not compared, as official splits may have people and films in common.
 
@@ -68,7 +68,7 @@ def refuse_seen(request: ExperimentRequest, user: ExperimentRequest, dataset: Vi
     Raises:
         ValueError: the run was, or would be, trained or chosen on clips, people or films that are tested.
     """
-    if request.dataset != user.dataset:
+    if not same_people(request.dataset, user.dataset):
         return
     before, records = _records(request), dataset.records()
     for kind, column in KINDS.items():
@@ -90,4 +90,7 @@ def _records(request: ExperimentRequest) -> list[VideoRecord]:
         return read_manifest(run.clips)
     config = run.read_config() if run.config.exists() else read_model(request)
     dataset = dataset_of(config["data"]["dataset"])
-    return dataset.records() if dataset else []
+    try:
+        return dataset.records() if dataset else []
+    except DatasetNotFoundError:  # a finished run does not need its data, and another one says so when it is trained
+        return []

@@ -227,8 +227,8 @@ class ExperimentRequest:
 
         `run:SYSTEM_{data}` is the system's run on this data set and at this size. All runs that are named without fold
         and seed have this run's seed, so that the deviation over seeds includes what it starts from, and if they are on
-        the same data set, its fold: other folds train on clips that this one is evaluated on. Runs of fold 1 and seed 0
-        keep the plain name.
+        data of the same people, its fold: other folds train on people whom this one is evaluated on. Runs of fold 1 and
+        seed 0 keep the plain name.
         """
         if isinstance(settings, dict):
             return {key: self._with_runs(value) for key, value in settings.items()}
@@ -244,7 +244,7 @@ class ExperimentRequest:
             _, data = split_name(name.partition(".")[0])
         except FileNotFoundError:
             return settings
-        fold = self.fold if data == self.dataset else "1"
+        fold = self.fold if same_people(data, self.dataset) else "1"
         return RUN + (name if (fold, self.seed) == ("1", 0) else f"{name}/{fold}-{self.seed}")
 
     def refuse_another_run(self, config: dict[str, Any]) -> None:
@@ -308,6 +308,20 @@ def data_class(name: str) -> type[VideoDataset]:
     module, _, class_name = str(read_settings(data_file(name))["class_path"]).rpartition(".")
     found: type[VideoDataset] = getattr(import_module(module), class_name)
     return found
+
+
+def same_people(data: str, other: str) -> bool:
+    """Whether two data sets are of the same people in the same folds, such as RAVDESS's videos and its sound alone.
+
+    Each rendered data set has people of its own, whatever its class.
+
+    Raises:
+        FileNotFoundError: no data set has such a name.
+    """
+    if data == other:
+        return True
+    kind, other_kind = data_class(data), data_class(other)
+    return kind.split_name == other_kind.split_name and not kind.is_rendered
 
 
 def _last(layers: list[Layer], key: str, default: Any) -> Any:

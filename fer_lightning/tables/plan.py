@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.request import ExperimentRequest, data_class
+from fer_lightning.experiments.request import ExperimentRequest, data_class, same_people
 from fer_lightning.experiments.system import Size, default_size, system_layers
 from fer_lightning.paths import RUN
 from fer_lightning.tables.table import PaperTable, Required, Row, group_of, known_tables, read_table, table_names
@@ -190,7 +190,7 @@ def _rendered(argument: str, data: str) -> str:
 
 
 def _required(row: Row, data: str, size: Size, requests: tuple[ExperimentRequest, ...]) -> Iterator[ExperimentRequest]:
-    """Yields the variants whose weights a row's runs start from, with their seeds, and their folds of the same data."""
+    """Yields the variants whose weights a row's runs start from, with seeds, and their folds of the same people."""
     named = list(_named(row.arguments_at(size)))
     wanted: list[tuple[ExperimentRequest, Required]] = []
     for each in reversed(row.requires):
@@ -203,7 +203,8 @@ def _required(row: Row, data: str, size: Size, requests: tuple[ExperimentRequest
         (run,) = _arguments((RUN + run_name(request),), data)
         request = ExperimentRequest.from_run_name(run.removeprefix(RUN))
         arguments = _arguments(each.arguments, data)
-        folds = {(each.fold if request.dataset == data else "1", each.seed): None for each in requests}
+        same = same_people(request.dataset, data)
+        folds = {(each.fold if same else "1", each.seed): None for each in requests}
         for fold, seed in folds:
             yield replace(request, fold=fold, seed=seed, arguments=arguments)
 

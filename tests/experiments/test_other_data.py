@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_modules.datasets import SyntheticStills
 from data_modules.manifest import read_manifest, write_manifest
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
@@ -92,6 +93,19 @@ def test_clips_of_the_training_are_named_where_they_are_evaluated(run, capsys):
     page = found.report.read_text()
     assert page.index("trained or chosen on") < page.index("<h2")
     assert found.predictions("test").is_file()
+
+
+def test_people_of_another_data_set_with_the_same_people_are_named(run, tmp_path, monkeypatch, capsys):
+    """As of RAVDESS's videos for a model of its sound alone; its fold is that of the run, too."""
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(SyntheticStills, "split_name", "dfew", raising=False)
+    write_manifest(run.clips, [replace(each, subject="p001") for each in read_manifest(run.clips)])
+    found = evaluated(run, *STILLS)
+    assert found.read_info().fold == "2", "which tests p001"
+    fault = "synthetic_stills: the evaluated split shares 1 person with what the model was trained or chosen on (p001)"
+    assert fault in capsys.readouterr().out
+    faces = faces_of(found)
+    assert (faces["detector"], faces["jitter"]) == ("annotation", 0.03), "those of the data set"
 
 
 def test_people_and_films_of_the_training_are_named_too(run):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_modules.datasets import RAVDESS
+from data_modules.datasets import RAVDESS, RAVDESSAudio
 from data_modules.manifest import write_manifest
 from fer_lightning.cli.main import main
 from fer_lightning.cli.train import parse
@@ -121,3 +121,21 @@ def test_a_variant_is_told_what_it_must_share(recordings, trained, capsys):
     assert main(["train", STILLS, "--fold", "2", "--name", "again", *CONSECUTIVE, *weights]) == 2
     said = capsys.readouterr().err
     assert f"fer train {STILLS} --name mine --fold 2 --seed 0 {' '.join(CONSECUTIVE)} and what it changes" in said
+
+
+def test_a_finished_run_that_has_heard_the_tested_people_is_refused(recordings, trained, tmp_path, capsys):
+    """The folds of RAVDESS's sound alone are those of its videos, but in tables it has others."""
+    for actor in range(1, 25):
+        for emotion in range(1, 9):
+            name = f"03-01-{emotion:02d}-01-01-01-{actor:02d}.wav"
+            path = tmp_path / "data" / "ravdess_audio" / f"Actor_{actor:02d}" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    voices = ExperimentRequest("log_mel_cnn_ravdess_audio", fold="2")
+    start = ("log_mel_cnn_ravdess", "--fold", "2", "--name", "a")
+    weights = ("--model.init_args.start_from", f"run:{voices.experiment}")
+    finish(voices, RAVDESSAudio(fold="2", protocol="consecutive"))
+    assert main(["train", *start, *weights]) == 2
+    assert f"cannot start from {voices.run.path}" in capsys.readouterr().err
+    write_manifest(voices.run.clips, RAVDESSAudio(fold="2").records())
+    begin(*start, *weights)

@@ -92,6 +92,36 @@ def test_a_run_of_the_same_data_is_of_the_same_fold():
         assert set(required_runs(resolved(asked))) == expected
 
 
+def test_a_run_of_the_same_people_is_of_the_same_fold():
+    """The actors of a data set's videos are those of its sound alone; each rendered data set has people of its own."""
+    for video in ("ravdess", "cremad"):
+        for data, started in ((video, f"{video}_audio"), (f"{video}_audio", video)):
+            arguments = ("--model.start_from", f"run:log_mel_cnn_{started}")
+            asked = ExperimentRequest(f"log_mel_cnn_{data}", fold="3", name="started", arguments=arguments)
+            assert list(required_runs(resolved(asked))) == [f"log_mel_cnn_{started}/3-0"]
+    arguments = ("--model.start_from", "run:log_mel_cnn_synthetic_wild")
+    asked = ExperimentRequest("log_mel_cnn_synthetic", fold="3", name="started", arguments=arguments)
+    assert list(required_runs(resolved(asked))) == ["log_mel_cnn_synthetic_wild"]
+    arguments = ("--model.start_from", "run:log_mel_cnn_cremad_audio")
+    asked = ExperimentRequest("log_mel_cnn_ravdess", fold="3", name="started", arguments=arguments)
+    assert list(required_runs(resolved(asked))) == ["log_mel_cnn_cremad_audio"]
+
+
+def test_a_rows_variants_of_the_same_people_are_trained_on_every_fold(tmp_path):
+    row = {
+        "name": "started",
+        "system": "log_mel_cnn",
+        "arguments": ["--model.start_from", "run:log_mel_cnn_ravdess_audio.a"],
+        "requires": [{"experiment": "log_mel_cnn_ravdess_audio", "name": "a"}],
+    }
+    stated = dict.fromkeys(("title", "paper", "place", "link", "protocol"), "x")
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**stated, "data": "ravdess", "columns": ["war"], "rows": [row]}))
+    (planned,) = plan(TableRequest(str(path), folds=("1", "3")))
+    runs = ["/".join(each.run.path.parts[-2:]) for each in planned.required]
+    assert runs == ["log_mel_cnn_ravdess_audio.a/1-0", "log_mel_cnn_ravdess_audio.a/3-0"]
+
+
 def test_a_rows_variants_of_the_same_data_are_trained_on_every_fold(tmp_path):
     """Each before the fusion of its fold; one on other data is trained once for each seed."""
     needed = [("lmed_cf_ckplus", "a"), ("densenet_fc_fer2013", "b")]
