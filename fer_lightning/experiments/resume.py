@@ -29,7 +29,7 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.report.summary import result_lines
 from fer_lightning.runs.folder import RunFolder
 from fer_lightning.runs.own_classes import own_class
-from fer_lightning.training.checkpoints import LAST
+from fer_lightning.training.checkpoints import LAST, PREVIOUS
 
 MACHINE_KEYS = (
     "trainer.accelerator",
@@ -140,7 +140,7 @@ def _defaults(found: type) -> dict[str, object]:
 
 def has_begun(run: RunFolder) -> bool:
     """Whether a run's folder holds a checkpoint or a finished run."""
-    return run.finished or (run.checkpoints / LAST).exists()
+    return run.finished or any((run.checkpoints / name).exists() for name in (LAST, PREVIOUS))
 
 
 def refuse_other_settings(run: RunFolder, config: dict[str, Any]) -> None:

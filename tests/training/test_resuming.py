@@ -196,6 +196,15 @@ def test_a_run_resumes_before_a_damaged_checkpoint_and_says_so(monkeypatch, unbr
     refuse_differences(unbroken)
 
 
+def test_a_run_of_which_the_previous_checkpoint_is_left_has_begun(monkeypatch, capsys):
+    killed(monkeypatch, after=2)
+    (own_run().checkpoints / "last.ckpt").unlink()
+    assert main([*COMMAND, "--data.batch_size", "6"]) == 2
+    said = capsys.readouterr().err
+    assert "was begun with other settings" in said
+    assert "data.batch_size" in said
+
+
 def test_a_damaged_checkpoint_never_replaces_the_fallback(tmp_path):
     io, last = AtomicCheckpointIO(), tmp_path / "last.ckpt"
     for epoch in (0, 1):
