@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.tables.cells import DASH, our_value
 from fer_lightning.tables.columns import BY_NAME, title
-from fer_lightning.tables.grid import Grid, brackets
+from fer_lightning.tables.grid import Grid, brackets, untested
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.tables.verdicts import Verdict
@@ -23,7 +23,7 @@ def ablation_grid(table: PaperTable, results: dict[str, RowResult], verdicts: Se
     header += [f"difference to the base, {WAR.short}", "answered", "N", "seeds"]
     differences = {verdict.row: verdict.difference_text() for verdict in verdicts} | {table.base: "base"}
     rows = [_cells(table, row, results.get(row.name), differences.get(row.name, DASH)) for row in table.rows]
-    sentences = [verdict.sentence(table.labels) for verdict in verdicts]
+    sentences = [*untested(table, results, verdicts), *(verdict.sentence(table.labels) for verdict in verdicts)]
     return Grid(table.title, tuple(header), tuple(rows), (*_notes(table, results, verdicts), *sentences))
 
 

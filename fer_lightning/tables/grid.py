@@ -72,8 +72,8 @@ def grid(
     notes = [
         *_notes(table, results, rendered),
         *_speeds(table, values),
-        *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts),
-        *_untested(table, results, verdicts),
+        *untested(table, results, verdicts),
+        *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts),  # last, as the page has a list of them
     ]
     source = f"{table.paper}, {table.place}: " if table.is_published and not table.ranked else ""
     return Grid(f"{source}{table.title}", tuple(header), tuple(rows), tuple(notes))
@@ -201,11 +201,11 @@ def _grouped(table: PaperTable, texts: dict[str, str]) -> list[str]:
     return [text if len(rows) == 1 else f"{text} ({'; '.join(names)})" for text, names in rows.items()]
 
 
-def _untested(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict]) -> list[str]:
+def untested(table: PaperTable, results: dict[str, RowResult], verdicts: Sequence[Verdict]) -> list[str]:
     """Says of each claim that has no verdict although both of its rows have values why it was not tested."""
     judged = {(each.row, each.over, each.column) for each in verdicts}
     quoted = {row.name: row.display_name for row in table.rows if row.is_constant}
-    sentences = []
+    labels, sentences = table.labels, []
     for claim in table.claims if results else ():
         pair = (claim.row, claim.over)
         if (*pair, claim.column) in judged or not all(name in results or name in quoted for name in pair):
@@ -216,9 +216,24 @@ def _untested(table: PaperTable, results: dict[str, RowResult], verdicts: Sequen
         if constant:
             reason = f"{constant} is quoted"
         elif metric and metric.has_interval:
-            reason = "`fer reproduce` tests it where the runs of both rows are"
-        sentences.append(f"{claim.text} Not tested: {reason}.")
+            first, second = (results[name] for name in pair)
+            reason = _incomparable(first, second) or "`fer reproduce` tests it where the runs of both rows are"
+        text = claim.text or f"{labels[claim.row]} against {labels[claim.over]}:"
+        sentences.append(f"{text} Not tested: {reason}.")
     return sentences
+
+
+def _incomparable(first: RowResult, second: RowResult) -> str:
+    """Says why the results of two rows cannot be compared seed by seed on the same clips; nothing if they can."""
+    if not set(first.seeds) & set(second.seeds):
+        return f"the rows have no seed in common ({_listed(first.seeds)} and {_listed(second.seeds)})"
+    if set(first.folds) != set(second.folds):
+        return f"the rows are of other folds ({_listed(first.folds)} and {_listed(second.folds)})"
+    return "" if first.clips == second.clips else f"the rows are of other clips ({first.clips} and {second.clips})"
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _other_clips(row: Row, result: RowResult) -> str:

@@ -102,19 +102,21 @@ class Verdict:
 def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None]) -> list[Verdict]:
     """Judges the claims of a table whose rows are both there, with p-values adjusted for their number (Holm).
 
+    Rows that cannot be compared, as a fold of one failed or they have no seed in common, are named and have no verdict.
+
     Args:
         table: the table.
         predictions: returns the predictions of all runs of a row by its name; None if there are none.
-
-    Raises:
-        ValueError: two rows differ in their clips, so that they cannot be compared.
     """
     verdicts = []
     for claim in table.claims:
         first, second = predictions(claim.row), predictions(claim.over)
         metric = next((metric for metric in METRICS if metric.name == claim.column), None)
         if first is not None and second is not None and metric is not None:
-            verdicts.append(_verdict(claim, metric, first, second))
+            try:
+                verdicts.append(_verdict(claim, metric, first, second))
+            except ValueError as error:
+                print(f"{claim.row} and {claim.over} cannot be compared: {error}")
     adjusted = holm([math.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts])
     return [
         replace(verdict, tests=len(verdicts), adjusted=None if math.isnan(value) else value)
@@ -123,10 +125,7 @@ def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None
 
 
 def _verdict(claim: Claim, metric: Metric, first: PredictionTable, second: PredictionTable) -> Verdict:
-    try:
-        result = difference_over_seeds(first, second, metric)
-    except ValueError as error:
-        raise ValueError(f"{claim.row} and {claim.over} cannot be compared: {error}") from error
+    result = difference_over_seeds(first, second, metric)
     return Verdict(
         row=claim.row,
         over=claim.over,

@@ -293,6 +293,29 @@ def test_a_run_that_does_not_finish_is_named_and_makes_the_status(tmp_path, trai
     assert read_result(tmp_path / "results" / "mine.small", "whole") is not None, "the other rows go on"
 
 
+def test_a_row_without_all_folds_of_the_other_is_not_compared_with_it(table, trained, tmp_path, monkeypatch, capsys):
+    def without_a_fold(requests, train=jobs.train_all):
+        lost = [request for request in requests if (request.name, request.fold) == ("plain", "2")]
+        return lost + train([request for request in requests if request not in lost])
+
+    monkeypatch.setattr(jobs, "train_all", without_a_fold)
+    assert main(["reproduce", table, "--folds", "1", "2"]) == 1
+    assert "ceflnet_synthetic_wild.plain/2-0 did not finish" in capsys.readouterr().out
+    folder = tmp_path / "results" / "mine.small"
+    said = "Attention adds to the plain network. Not tested: the rows are of other folds (1, 2 and 1)."
+    assert said in (folder / "table.md").read_text()
+    assert {path.suffix for path in folder.glob("table.*")} == {".md", ".csv", ".tex"}
+    assert said in (folder / "index.html").read_text()
+    assert not read_verdicts(folder)
+
+
+def test_a_row_of_other_seeds_is_not_compared(table, trained, tmp_path, capsys):
+    assert main(["reproduce", table, "--rows", "plain", "--seeds", "0", "1"]) == 0
+    assert main(["reproduce", table, "--rows", "whole", "--seeds", "2"]) == 0, capsys.readouterr().err
+    text = (tmp_path / "results" / "mine.small" / "table.md").read_text()
+    assert "Not tested: the rows have no seed in common (2 and 0, 1)." in text
+
+
 def test_variants_come_first_with_the_seed_of_the_row(tmp_path, trained):
     content = yaml.safe_load(MADE)
     wide = {"experiment": "stills_synthetic_stills", "name": "wide", "arguments": ["--data.size", "48"]}
