@@ -72,7 +72,9 @@ def read_stored(asked: TableRequest, folder: Path | None = None) -> StoredTable:
             if (result.table, result.row) != (Path(asked.name).stem, row.name):
                 raise ValueError(f"{folder / row.name}.json holds the results of {result.table}, {result.row}")
             results[row.name] = result
-    return StoredTable(table, folder, results, tuple(read_verdicts(folder)), asked)
+    names = table.labels.keys()  # the table may have had other rows when its claims were judged
+    verdicts = tuple(each for each in read_verdicts(folder) if {each.row, each.over} <= names)
+    return StoredTable(table, folder, results, verdicts, asked)
 
 
 def write_text(stored: StoredTable) -> list[Path]:

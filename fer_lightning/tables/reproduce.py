@@ -1,16 +1,20 @@
 """Makes a table: trains the runs that are missing, and leaves the results of each row that has any."""
 
 import math
+import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from data_modules.utils.text import counted
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.order import Train, steps, train_in_order
 from fer_lightning.ensemble.training import resolved
+from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
@@ -18,8 +22,8 @@ from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.collect import collect, read_tables
 from fer_lightning.tables.estimate import Durations, estimate
 from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
-from fer_lightning.tables.results import read_predictions, results_folder, write_result
-from fer_lightning.tables.verdicts import judge, write_verdicts
+from fer_lightning.tables.results import RowResult, read_predictions, read_result, results_folder, write_result
+from fer_lightning.tables.verdicts import Verdict, judge, read_verdicts, write_verdicts
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: f
         else:
             failed += [] if at_once else train_row(planned, train)
         write_row(asked, planned)
-    return Outcome(write_claims(asked, rows), tuple(failed), tuple(left))
+    folder = results_folder(asked, rows[0] if rows else None)
+    write_claims(asked, folder)
+    return Outcome(folder, tuple(failed), tuple(left))
 
 
 def _ends_before(end: float, planned: PlannedRow) -> bool:
@@ -123,19 +129,59 @@ def write_row(asked: TableRequest, planned: PlannedRow) -> None:
         write_result(results_folder(asked, planned), collect(asked, planned, tables), tables, planned.is_rendered)
 
 
-def write_claims(asked: TableRequest, rows: Sequence[PlannedRow]) -> Path:
-    """Judges the claims of a table from its finished runs and from kept predictions; returns the results' folder."""
-    folder = results_folder(asked, rows[0] if rows else None)
-    by_name = {planned.row.name: planned for planned in rows}
+def write_claims(asked: TableRequest, folder: Path) -> None:
+    """Judges the claims of a table over all rows with results, also those that were not asked for.
+
+    A row's predictions are those of the runs that its results are of. Where they are not here, a verdict of before
+    stays if it is of the results of both rows.
+
+    Args:
+        asked: the table, and where and how it is run.
+        folder: of its results.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    if not folder.is_dir():
+        return
 
     @cache  # a row may stand in several claims
-    def predictions(name: str) -> PredictionTable | None:
-        planned = by_name.get(name)
-        if planned and planned.finished:
-            return PredictionTable.concat(read_tables(planned))
-        return read_predictions(folder, name)
+    def result(name: str) -> RowResult | None:
+        return read_result(folder, name)
 
-    verdicts = judge(asked.read(), predictions)
-    if verdicts:
-        write_verdicts(folder, verdicts)
-    return folder
+    @cache
+    def predictions(name: str) -> PredictionTable | None:
+        known = result(name)
+        return None if known is None else _predictions(asked, folder, known)
+
+    before = [each for each in read_verdicts(folder) if _is_of(each, result(each.row), result(each.over))]
+    write_verdicts(folder, judge(asked.read(), predictions, before))
+
+
+def _predictions(asked: TableRequest, folder: Path, result: RowResult) -> PredictionTable | None:
+    """Returns the predictions that a row's results are of, from its runs or as they were kept; None if there are none.
+
+    Runs of the same name may be others: trained since then, or on another machine.
+    """
+    rows = plan(replace(asked, seeds=result.seeds, folds=result.folds, rows=(result.row,)))
+    (planned,) = (each for each in rows if each.row.name == result.row)
+    runs = PredictionTable.concat(read_tables(planned)) if planned.reported else None
+    confusion = np.sum([run.confusion for run in result.runs], axis=0)
+    for table in (runs, read_predictions(folder, result.row)):
+        if table is not None and np.array_equal(scores(table).confusion, confusion):
+            return table
+    return None
+
+
+def _is_of(verdict: Verdict, first: RowResult | None, second: RowResult | None) -> bool:
+    """Whether a verdict is of its rows' results: of their seeds and clips, with the difference of their values."""
+    if first is None or second is None:
+        return False
+    values = [dict(zip(each.seeds, each.by_seed(verdict.column), strict=False)) for each in (first, second)]
+    seeds = values[0].keys() & values[1].keys()
+    differences = [values[0][seed] - values[1][seed] for seed in seeds]
+    return (
+        verdict.seeds == len(seeds)
+        and verdict.clips == first.clips == second.clips
+        and math.isclose(verdict.difference, statistics.fmean(differences), abs_tol=1e-9)
+    )

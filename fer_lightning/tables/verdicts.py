@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -99,7 +99,9 @@ class Verdict:
         )
 
 
-def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None]) -> list[Verdict]:
+def judge(
+    table: PaperTable, predictions: Callable[[str], PredictionTable | None], before: Sequence[Verdict] = ()
+) -> list[Verdict]:
     """Judges the claims of a table whose rows are both there, with p-values adjusted for their number (Holm).
 
     Rows that cannot be compared, as a fold of one failed or they have no seed in common, are named and have no verdict.
@@ -107,8 +109,10 @@ def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None
     Args:
         table: the table.
         predictions: returns the predictions of all runs of a row by its name; None if there are none.
+        before: verdicts that stay where there are no predictions.
     """
     verdicts = []
+    known = {(each.row, each.over, each.column): each for each in before}
     for claim in table.claims:
         first, second = predictions(claim.row), predictions(claim.over)
         metric = next((metric for metric in METRICS if metric.name == claim.column), None)
@@ -117,6 +121,8 @@ def judge(table: PaperTable, predictions: Callable[[str], PredictionTable | None
                 verdicts.append(_verdict(claim, metric, first, second))
             except ValueError as error:
                 print(f"{claim.row} and {claim.over} cannot be compared: {error}")
+        elif earlier := known.get((claim.row, claim.over, claim.column)):
+            verdicts.append(replace(earlier, text=claim.text))
     adjusted = holm([math.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts])
     return [
         replace(verdict, tests=len(verdicts), adjusted=None if math.isnan(value) else value)

@@ -550,6 +550,68 @@ def test_several_claims_share_one_chance_of_an_error(tmp_path, trained):
     assert replace(first, low=0.01, high=0.2, adjusted=0.04).outcome == "shows"
 
 
+@pytest.fixture
+def two_claims(tmp_path, trained):
+    """A table of real data, whose predictions are not kept, with three rows and two claims; all runs are finished."""
+    content = yaml.safe_load(MADE.replace("synthetic_wild", "afew"))
+    content["rows"].append({"name": "small", "system": "ceflnet", "arguments": ["--model.init_args.lrl", "false"]})
+    content["claims"].append({"row": "small", "over": "plain", "text": "Attention is the more important part."})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    command = ["reproduce", str(tmp_path / "mine.yaml"), "--folds", "1"]
+    assert main([*command, "--seeds", "0", "1"]) == 0
+    return command, tmp_path / "results" / "mine"
+
+
+def test_claims_are_those_of_all_rows_whichever_were_asked_for(two_claims):
+    command, folder = two_claims
+    before = read_verdicts(folder)
+    assert [(each.row, each.seeds, each.tests) for each in before] == [("whole", 2, 2), ("small", 2, 2)]
+    assert main([*command, "--seeds", "0", "1", "--rows", "whole"]) == 0
+    assert read_verdicts(folder) == before
+    assert main([*command, "--seeds", "0", "--rows", "whole"]) == 0
+    first, second = read_verdicts(folder)
+    assert (first.seeds, second.seeds) == (1, 2), "the other rows' results are of both seeds"
+    assert (first.tests, second.tests) == (2, 2)
+    assert second.p_value == before[1].p_value
+
+
+def test_verdicts_of_rows_that_are_not_here_stay_as_long_as_their_results_do(two_claims, tmp_path):
+    command, folder = two_claims
+    before = read_verdicts(folder)
+    shutil.rmtree(tmp_path / "runs")
+    assert main([*command, "--seeds", "0", "1", "--rows", "whole"]) == 0
+    assert read_verdicts(folder) == before, "trained again with the same result"
+    assert main([*command, "--seeds", "2", "--rows", "whole"]) == 0
+    (left,) = read_verdicts(folder)
+    assert (left.row, left.tests, left.adjusted) == ("small", 1, before[1].p_value)
+    text = (folder / "table.md").read_text()
+    assert "Attention adds to the plain network. Not tested: the rows have no seed in common (2 and 0, 1)." in text
+    assert main([*command, "--seeds", "3", "--rows", "small"]) == 0
+    assert json.loads((folder / "claims.json").read_text()) == []
+
+
+def test_runs_that_a_rows_results_are_not_of_decide_nothing(two_claims):
+    """The results of `plain` are of other runs than those of this machine, such as a colleague's."""
+    command, folder = two_claims
+    content = json.loads((folder / "plain.json").read_text())
+    for run in content["runs"]:
+        run["confusion"] = np.diag([8] * 7).tolist()
+        run["confusion"] = [[*row, 0] for row in run["confusion"]]
+    (folder / "plain.json").write_text(json.dumps(content))
+    assert main([*command, "--seeds", "0", "1", "--rows", "whole"]) == 0
+    assert not read_verdicts(folder)
+
+
+def test_verdicts_on_rows_that_a_table_has_no_longer_are_passed_over(two_claims, tmp_path, capsys):
+    command, folder = two_claims
+    content = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+    content["rows"], content["claims"] = content["rows"][:3], content["claims"][:1]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    assert main(["tables", command[1]]) == 0, capsys.readouterr().err
+    assert main([*command, "--seeds", "0", "1"]) == 0, capsys.readouterr().err
+    assert [each.row for each in read_verdicts(folder)] == ["whole"]
+
+
 def test_confidence_may_be_columns_of_a_table(tmp_path, trained):
     content = yaml.safe_load(MADE)
     content["columns"] += ["brier", "aurc"]
