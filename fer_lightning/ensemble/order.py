@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_lightning.ensemble.experiment import read_ensemble
+from fer_lightning.ensemble.training import is_current
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.prerequisites import required_request
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
@@ -30,6 +31,8 @@ class Step:
 def steps(requests: Iterable[ExperimentRequest], variants: Iterable[ExperimentRequest] = ()) -> dict[Path, Step]:
     """Returns the runs that are not finished, and those that they need at any depth, by their folders.
 
+    An ensemble of which a member was trained again is to be made again.
+
     Args:
         requests: the runs that are asked for.
         variants: requests for variants that runs start from, whose arguments no file states.
@@ -43,8 +46,8 @@ def steps(requests: Iterable[ExperimentRequest], variants: Iterable[ExperimentRe
     waiting = list(requests)
     while waiting:
         request = waiting.pop(0)
-        if request.run.path not in found and not request.run.finished:
-            first = [each for each in needed(request, known) if not each.run.finished]
+        if request.run.path not in found and not is_current(request):
+            first = [each for each in needed(request, known) if not is_current(each)]
             found[request.run.path] = Step(request, frozenset(each.run.path for each in first))
             waiting += first
     return found

@@ -67,7 +67,7 @@ def train_ensemble(request: ExperimentRequest) -> RunFolder:
     refuse_other_settings(run, ensemble.plain)
     refuse_models_data(request)
     members = ensemble.requests()
-    if run.finished and not changed_since(run, [member.run for member in members]):
+    if is_current(request):
         print_on_rank_zero(f"{run.path} is finished")
         print_result(run)
         return run
@@ -88,6 +88,18 @@ def changed_since(run: RunFolder, members: Sequence[RunFolder]) -> bool:
     written = run.report.stat().st_mtime_ns
     tables = [member.predictions("test") for member in members]
     return any(table.is_file() and table.stat().st_mtime_ns > written for table in tables)
+
+
+def is_current(request: ExperimentRequest) -> bool:
+    """Checks whether a run is finished; an ensemble, whether no member at any depth was made since then.
+
+    Deleted members are ignored.
+    """
+    if not request.run.finished or not request.is_ensemble:
+        return request.run.finished
+    members = read_ensemble(request).requests()
+    stale = any(member.run.finished and not is_current(member) for member in members)
+    return not stale and not changed_since(request.run, [member.run for member in members])
 
 
 def check_configurations(ensemble: EnsembleExperiment) -> None:

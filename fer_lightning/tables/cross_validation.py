@@ -13,7 +13,7 @@ from data_modules.utils.csv_tables import csv_bytes
 from data_modules.utils.files import atomic_write
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.order import steps, train_in_order
-from fer_lightning.ensemble.training import refuse_models_data, resolved
+from fer_lightning.ensemble.training import is_current, refuse_models_data, resolved
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.confidence import ECE, MEASURES, NLL
@@ -166,12 +166,12 @@ def cross_validate(
     for each in finished:  # they are pooled with the runs that are trained now
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
-    missing = [each for each in requests if each not in finished]
+    missing = [each for each in requests if not is_current(each)]
     failed = train_as_jobs(models, missing, cluster) if cluster else train_here(models, missing)
     for each in failed:
         name = f"fold {each.fold}, seed {each.seed}" if each in requests else each.run.path
         print_on_rank_zero(f"{name} did not finish; see its messages above")
-    finished = [each for each in requests if each.run.finished]
+    finished = [each for each in requests if is_current(each)]
     if finished:
         write_summary(request.run.path.parent / "cv", finished)
     return 1 if failed else 0

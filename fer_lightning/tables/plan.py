@@ -71,13 +71,16 @@ class PlannedRow:
 
     @property
     def missing(self) -> tuple[ExperimentRequest, ...]:
-        """The runs that are not finished."""
-        return tuple(request for request in self.requests if not request.run.finished)
+        """The runs that are not finished, and ensembles of which a member was trained again since then."""
+        finished = self.finished
+        return tuple(request for request in self.requests if request not in finished)
 
     @property
     def finished(self) -> tuple[ExperimentRequest, ...]:
-        """The runs that are finished."""
-        return tuple(request for request in self.requests if request.run.finished)
+        """The runs that are finished, ensembles with their members as they are now."""
+        from fer_lightning.ensemble.training import is_current  # takes seconds; names are checked without it
+
+        return tuple(filter(is_current, self.requests))
 
     @property
     def reported(self) -> tuple[ExperimentRequest, ...]:

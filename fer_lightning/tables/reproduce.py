@@ -119,7 +119,10 @@ def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:
 def train_at_once(rows: Sequence[PlannedRow], train: Train) -> list[ExperimentRequest]:
     """Trains the missing runs of all rows, after what they start from; returns the runs that did not finish."""
     variants = [request for planned in rows for request in planned.required]
-    return train_in_order(steps([request for planned in rows for request in planned.missing], variants), train)
+    failed = train_in_order(steps([request for planned in rows for request in planned.missing], variants), train)
+    missing = [each for planned in rows for each in planned.missing]
+    again = [each for each in missing if each.run.finished and each not in failed]  # of members trained just now
+    return failed + train_in_order(steps(again), train)
 
 
 def write_row(asked: TableRequest, planned: PlannedRow) -> None:

@@ -351,6 +351,50 @@ def test_an_ensemble_is_made_again_where_a_member_was(folder, made_apart, tmp_pa
     assert "is finished" in capsys.readouterr().out, "what is no longer there is not trained again"
 
 
+def train_again(name):
+    made_table("test", 3.0, 77).write(ExperimentRequest(name).run.predictions("test"))
+
+
+TABLE = """
+{title: x, paper: x, place: x, link: x, protocol: x, data: made, columns: [war], rows: [
+  {name: points, system: points}, {name: frame, system: frame}, {name: both, system: both}]}
+"""
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_tables_and_cross_validations_make_an_ensemble_again_where_a_member_was(
+    folder, made_apart, tmp_path, capsys, table
+):
+    request = write(folder, "both", method={"class_path": f"{SUMS}.Average"})
+    (tmp_path / "mine.yaml").write_text(TABLE)
+    watch = ["--no-best-on-test"] * table
+    command = ["reproduce", str(tmp_path / "mine.yaml"), *watch] if table else ["cv", "both_made"]
+    assert main([*command, "--folds", "1"]) == 0, capsys.readouterr().err
+    first = tables_of(request).probabilities
+    train_again("points_made")
+    assert main([*command, "--folds", "1"]) == 0, capsys.readouterr().err
+    changed = tables_of(request).probabilities
+    assert not np.array_equal(changed, first)
+    parts = [tables_of(ExperimentRequest(name)).probabilities for name in ("points_made", "frame_made")]
+    np.testing.assert_allclose(changed, average(dict(enumerate(parts))), atol=1e-9)
+    result = tmp_path / "results" / "mine.small" / "both.json"
+    summary = request.run.path.parent / "cv" / "summary.json"
+    correct = tables_of(request).correct.mean()
+    runs = json.loads((result if table else summary).read_text())["runs"]
+    assert (runs[0]["metrics"] if table else runs[0])["war"] == pytest.approx(correct)
+
+
+def test_an_ensemble_of_ensembles_is_made_again_where_a_member_of_one_was(folder, made_apart, capsys):
+    average_of = {"class_path": f"{SUMS}.Average"}
+    write(folder, "inner_one", method=average_of)
+    request = write(folder, "outer", ["inner_one", "frame"], method=average_of)
+    assert main(["train", "outer_made"]) == 0, capsys.readouterr().err
+    first = tables_of(request).probabilities
+    train_again("points_made")
+    assert main(["cv", "outer_made", "--folds", "1"]) == 0, capsys.readouterr().err
+    assert not np.array_equal(tables_of(request).probabilities, first)
+
+
 def test_a_search_on_what_is_reported_says_so(folder, made_apart, capsys):
     write(folder, "both")
     assert main(["train", "both_made", "--ensemble.selection", "best_on_test"]) == 0
