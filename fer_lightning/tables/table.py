@@ -286,13 +286,17 @@ def read_table(name: str) -> PaperTable:
 
     Raises:
         FileNotFoundError: there is no such table; the message suggests similar ones.
-        ValueError: the file is not a table; the message names what is wrong.
+        ValueError: the file is not a table, or has the name of another one, whose results it would overwrite; the
+            message names what is wrong.
     """
     if name in leaderboard_names():
         return parse_table(leaderboard(name), name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else tables_folder() / f"{name}.yaml"
     if not path.is_file():
         raise FileNotFoundError(f"no table {name!r}; {similar_names(name, known_tables())}")
+    known = path.stem.partition(".")[0]  # results are in folders `<table>[.<data>][.small]`
+    if known in known_tables() and path.resolve() != (tables_folder() / f"{known}.yaml").resolve():
+        raise ValueError(f"{path} has the name of the table {known}, whose results it would overwrite; rename the file")
     return parse_table(read_yaml(path), str(path))
 
 

@@ -57,6 +57,24 @@ def test_a_claim_about_results_that_were_deleted_is_left_out(house):
     assert "plain" not in house.read_text()
 
 
+def test_a_table_of_ones_own_file_is_no_concern_of_the_check(house, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(MADE)
+    assert main(["reproduce", "mine.yaml"]) == 0
+    assert main(["tables", "--write"]) == 0
+    assert main(["tables", "--check"]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["made_1.yaml", "made_1.small.yml", "leaderboard_dfew.yaml"])
+def test_a_file_of_ones_own_does_not_overwrite_the_results_of_a_table(house, tmp_path, capsys, name):
+    folder = tmp_path / "results" / "made_1.synthetic_wild.small"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / name).write_text(MADE.replace("84.17", "10.00").replace("101/120", "12/120"))
+    assert main(["reproduce", name, "--data", "synthetic_wild", "--size", "small"]) == 2
+    assert f"{name} has the name of the table {name.partition('.')[0]}" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert main(["tables", str(tmp_path / "experiments" / "tables" / "made_1.yaml")]) == 0, "its own file"
+
+
 def test_results_of_another_configuration_are_found(house):
     assert main(["tables", "--write"]) == 0
     assert not list(outdated())
