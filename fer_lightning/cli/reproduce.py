@@ -1,6 +1,7 @@
 """`fer reproduce`: trains what a paper's table lacks, and writes the table with published values and ours."""
 
 import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ def make_parser() -> CommandParser:
         "--hours",
         type=float,
         help="begin no row that would probably end later, take the rows with the shortest runs first, and print what "
-        "is left with its estimated time; the same command goes on with it (default: all rows in their order)",
+        "is left with its estimated time; the same command goes on with it. Several tables share the hours (default: "
+        "all rows in their order)",
     )
     parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
     add_job_arguments(parser)
@@ -80,14 +82,15 @@ def main(arguments: list[str]) -> int:
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.tables.reproduce import check
 
-    status = 0
+    status, start = 0, time.monotonic()
     for name, asked in zip(names, requests, strict=True):
         if options.dry_run:
             rows = plan(asked)
             check([planned for planned in rows if planned.requests])
             print_plan(name, rows)
         else:
-            status = max(status, make(asked, cluster, options.hours))
+            spent = (time.monotonic() - start) / 3600
+            status = max(status, make(asked, cluster, None if options.hours is None else options.hours - spent))
     return status
 
 

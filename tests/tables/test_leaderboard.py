@@ -216,6 +216,28 @@ def test_in_a_given_time_the_cheapest_rows_come_first_and_the_rest_is_planned(tr
     assert trained == ["frame_average", "fan"], "what is finished is kept"
 
 
+def test_several_tables_share_the_hours(trained, monkeypatch, capsys):
+    """A clock that trainings move on: the first table's take an hour and a half of the two."""
+    clock, ends, train = [0.0], [], jobs.train_all
+
+    def take_time(requests):
+        clock[0] += 5400
+        return train(requests)
+
+    def ends_before(end, planned):
+        ends.append(end)
+        return clock[0] + 3600 < end
+
+    monkeypatch.setattr(jobs, "train_all", take_time)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fer_lightning.tables.reproduce._ends_before", ends_before)
+    monkeypatch.setattr("fer_lightning.cli.reproduce.tables_asked", lambda name: [WILD, "leaderboard_synthetic"])
+    rows = ["--rows", "lmed", "--seeds", "0"]
+    assert main(["reproduce", "leaderboard", *rows, "--hours", "2"]) == 0, capsys.readouterr().err
+    assert ends == [7200, 7200]
+    assert trained == ["lmed"]
+
+
 def test_every_column_can_be_written(trained, tmp_path):
     assert main(["reproduce", WILD, "--rows", "lmed"]) == 0
     result = read_result(tmp_path / "results" / f"{WILD}.small", "lmed")
