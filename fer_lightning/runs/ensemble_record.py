@@ -103,12 +103,15 @@ def ensemble_at(run: Path) -> RunFolder | None:
 def member_folder(run: RunFolder, part: Part) -> Path:
     """Finds the run of an ensemble's member: in its recorded folder, or beside the ensemble if all runs were moved.
 
+    A relative path is of the folder in which the ensemble was made; in another one it may lead to another run of that
+    name, so the run beside the ensemble comes first.
+
     Raises:
         FileNotFoundError: the run is in neither folder.
     """
     recorded = Path(part.run)
     beside = run.path.resolve().parent.parent / recorded.parent.name / recorded.name
-    for folder in (recorded, beside):
+    for folder in (recorded, beside) if recorded.is_absolute() else (beside, recorded):
         if folder.is_dir():
             return folder
     raise FileNotFoundError(
