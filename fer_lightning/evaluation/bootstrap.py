@@ -47,6 +47,7 @@ class Intervals:
     clusters: int  # number of resampled units: subjects, films, or clips where neither is known
     unit: str  # the kind of cluster to which most clips belong: `subject`, `film` or `clip`
     seeds: int = 1  # number of resampled trainings
+    complete: bool = True  # whether every training has clips of every cluster
 
     def __getitem__(self, metric: Metric) -> Interval:
         return self.by_name.get(metric.name, UNKNOWN)
@@ -179,7 +180,8 @@ def bootstrap(table: PredictionTable, draws: int = DRAWS, seed: int = 0, level: 
         if metric.has_interval:
             values = Resamples.of(metric.of(drawn), metric.of(by_seed), clusters)
             intervals[metric.name] = values.interval(float(metric.of(by_seed.sum(axis=0))), level, 0, 1)
-    return Intervals(intervals, level, clusters, cluster_unit(table), len(trainings))
+    complete = bool(counts.any(axis=(2, 3)).all())
+    return Intervals(intervals, level, clusters, cluster_unit(table), len(trainings), complete)
 
 
 def clusters_of(table: PredictionTable) -> tuple[NDArray[np.int64], int]:

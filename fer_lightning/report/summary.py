@@ -100,6 +100,8 @@ def interval_method(intervals: Intervals) -> str:
     """Describes how the intervals are computed, or why there are none."""
     if intervals.clusters < 2:
         return f"no interval: it needs at least two {intervals.unit}s"
+    if not (intervals.complete or intervals[WAR].is_known):
+        return f"no interval: not all seeds have clips of all {intervals.unit}s, as where folds are missing"
     if not intervals[WAR].low < intervals[WAR].high:
         return f"all {intervals.unit}s have the same {WAR.short}, of which no interval can be made"
     return f"{100 * intervals.level:.0f} % bootstrap over {intervals.drawn}"

@@ -30,6 +30,7 @@ from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_se
 from fer_lightning.report.figures.style import png
 from fer_lightning.report.sections.confusion import confusion_figure
 from fer_lightning.runs.labels import RunLabels
+from fer_lightning.tables.plan import same_folds
 from fer_lightning.training.wandb_summary import summary_logger
 from fer_lightning.training.wandb_tables import ShownTable, confusion_table, score_values, spread_values
 
@@ -142,7 +143,7 @@ def _number_or_none(value: float) -> float | None:
 def cross_validate(
     request: ExperimentRequest, folds: Sequence[str], seeds: Sequence[int], cluster: Cluster | None
 ) -> int:
-    """Trains all folds and seeds that are not finished, and summarises those that are.
+    """Trains all folds and seeds that are not finished, and summarises the seeds of which most folds are finished.
 
     Args:
         request: the experiment, of any fold and seed.
@@ -167,37 +168,40 @@ def cross_validate(
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
     missing = [each for each in requests if not is_current(each)]
-    failed = train_as_jobs(models, missing, cluster) if cluster else train_here(models, missing)
+    failed = (train_as_jobs(missing, cluster) if cluster else train_here(missing)) if missing else []
     for each in failed:
         name = f"fold {each.fold}, seed {each.seed}" if each in requests else each.run.path
         print_on_rank_zero(f"{name} did not finish; see its messages above")
     finished = [each for each in requests if is_current(each)]
-    if finished:
-        write_summary(request.run.path.parent / "cv", finished)
+    pooled = same_folds(finished)
+    for each in requests if pooled else ():
+        if each not in pooled:
+            why = "other folds of its seed are missing" if each in finished else "it is not finished"
+            print_on_rank_zero(f"fold {each.fold}, seed {each.seed} is not in the summary: {why}")
+    if pooled:
+        write_summary(request.run.path.parent / "cv", list(pooled))
     return 1 if failed else 0
 
 
-def train_here(models: list[ExperimentRequest], requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
-    """Trains runs in processes of this machine; returns those that failed.
-
-    Args:
-        models: the models of which the runs consist, of one fold; what they need is made once, not in every run.
-        requests: the runs.
-    """
-    for model in models:
+def train_here(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
+    """Trains runs in processes of this machine, and before them what the first one needs; returns those that failed."""
+    for model in models_to_train(requests[0]):
         prepare_data_and_weights(FerCLI(model.command_line(), run=False), model)
     return train_all(requests)
 
 
-def train_as_jobs(
-    models: list[ExperimentRequest], requests: list[ExperimentRequest], cluster: Cluster
-) -> list[ExperimentRequest]:
+def train_as_jobs(requests: list[ExperimentRequest], cluster: Cluster) -> list[ExperimentRequest]:
     """Trains runs, and before them what they start from, in jobs; the data are prepared here; see `train_here`."""
-    for model in models:
+    for model in models_to_train(requests[0]):
         cli = FerCLI(model.command_line(), run=False)
         refuse_unfit_weights(cli.plain_config())
         cli.datamodule.prepare_data()
     return train_in_order(steps(requests), cluster.train_all)
+
+
+def models_to_train(request: ExperimentRequest) -> list[ExperimentRequest]:
+    """Returns the models of which a run consists that are not finished: itself, or the members of an ensemble."""
+    return [model for model in model_requests(request) if not model.run.finished]
 
 
 def fold_names(request: ExperimentRequest) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What a table's rows train: the runs of each row, and the runs whose weights they start from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,21 +84,29 @@ class PlannedRow:
 
     @property
     def reported(self) -> tuple[ExperimentRequest, ...]:
-        """The finished runs of the seeds of which most folds are finished, the same folds of each.
-
-        A seed of which folds are missing would be compared with others on other clips.
-        """
-        folds = {
-            seed: tuple(each.fold for each in self.finished if each.seed == seed)
-            for seed in dict.fromkeys(each.seed for each in self.finished)
-        }
-        most = max(folds.values(), key=len, default=())
-        return tuple(each for each in self.finished if folds[each.seed] == most)
+        """The finished runs of the seeds of which most folds are finished, the same folds of each; see `same_folds`."""
+        return same_folds(self.finished)
 
     @property
     def is_rendered(self) -> bool:
         """Whether the row is run on rendered faces."""
         return is_rendered(self.data)
+
+
+def same_folds(finished: Sequence[ExperimentRequest]) -> tuple[ExperimentRequest, ...]:
+    """Returns the runs of the seeds of which most folds are finished, the same folds of each.
+
+    A seed of which folds are missing would be compared with others on other clips.
+
+    Args:
+        finished: finished runs of one experiment.
+    """
+    folds = {
+        seed: tuple(each.fold for each in finished if each.seed == seed)
+        for seed in dict.fromkeys(each.seed for each in finished)
+    }
+    most = max(folds.values(), key=len, default=())
+    return tuple(each for each in finished if folds[each.seed] == most)
 
 
 def is_rendered(data: str) -> bool:

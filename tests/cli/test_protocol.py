@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.tables import cross_validation as protocol
 from tests.fakes import write_dfew
 from tests.small_runs import TINY
+from tests.tables.test_reproduce import finish
 from tests.wandb_files import written_runs
 
 
@@ -184,6 +186,49 @@ def test_a_run_that_fails_is_named_and_makes_the_status(two_folds, in_this_proce
     monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda *_: None)
     assert main(["cv", "ceflnet_dfew", "--folds", "broken", *TINY]) == 1
     assert "fold broken, seed 0 did not finish" in capsys.readouterr().out
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """In the place of trainings: made predictions, but of fold 2 with seed 1; lists what is made before, and runs."""
+    prepared, trained, broken = [], [], {("2", 1)}
+
+    def train(requests):
+        trained.extend((request.fold, request.seed) for request in requests)
+        for request in requests:
+            if (request.fold, request.seed) not in broken:
+                finish(request, 1.0)
+        return [request for request in requests if (request.fold, request.seed) in broken]
+
+    monkeypatch.setattr(protocol, "train_all", train)
+    monkeypatch.setattr(protocol, "prepare_data_and_weights", lambda _, model: prepared.append(model.run.path.name))
+    return SimpleNamespace(prepared=prepared, trained=trained, broken=broken)
+
+
+def test_a_seed_without_all_folds_is_not_pooled_and_named(made, capsys):
+    command = ["cv", "ceflnet_synthetic", "--folds", "1", "2", "--seeds", "0", "1"]
+    assert main(command) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "fold 2, seed 1 did not finish" in said
+    assert "fold 1, seed 1 is not in the summary: other folds of its seed are missing" in said
+    assert "fold 2, seed 1 is not in the summary: it is not finished" in said
+    summary = ExperimentRequest("ceflnet_synthetic").run.path.parent / "cv" / "summary.json"
+    content = json.loads(summary.read_text())
+    assert [(run["fold"], run["seed"]) for run in content["runs"]] == [("1", 0), ("2", 0)]
+    assert np.sum(content["pooled_confusion"]) == 112
+    made.broken.clear()
+    assert main(command) == 0
+    assert made.trained[4:] == [("2", 1)]
+    assert [(run["fold"], run["seed"]) for run in json.loads(summary.read_text())["runs"]][2:] == [("1", 1), ("2", 1)]
+
+
+def test_what_a_run_needs_is_made_for_the_first_that_is_missing(made):
+    command = ["cv", "ceflnet_synthetic", "--folds", "1", "3"]
+    assert main([*command, "--seeds", "2", "5"]) == 0
+    assert made.prepared == ["1-2"], "nobody asked for seed 0"
+    assert main([*command, "--seeds", "2", "5"]) == 0
+    assert main([*command, "--folds", "1", "2", "--seeds", "5"]) == 0
+    assert made.prepared == ["1-2", "2-5"], "where nothing is missing, nothing is made"
 
 
 def test_what_a_run_is_asked_for_with_comes_back():

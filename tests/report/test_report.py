@@ -642,6 +642,10 @@ def test_the_summary_line() -> None:
     assert summary_line(alone).endswith("N = 4 clips of 1 subject (no interval: it needs at least two subjects)")
     assert "[" not in summary_line(alone)
     assert summary_line(table.select(np.array([0]))).split("N = ")[1].startswith("1 clip of 1 subject (")
+    again = table.select(table.subject == table.subject[0])
+    object.__setattr__(again, "seed", again.seed + 1)
+    partial = summary_line(PredictionTable.concat([table, again]))
+    assert partial.endswith("(no interval: not all seeds have clips of all subjects, as where folds are missing)")
 
 
 def every_fourth_wrong(subjects: list[str]) -> PredictionTable:
