@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.video.container import open_container
+from data_modules.video.container import first_picture, open_container
 from data_modules.video.pyav import av
 from data_modules.video.source import UnreadableVideoError, describe
 
@@ -19,6 +21,7 @@ RATES = range(1000, 768_001)
 """Sampling rates in Hz that a header may state: telephones have 8000, studios up to 768,000. Resampling from a lower
 one makes a file very long, and from a higher one does not end."""
 LONGEST_GAP = 1.0  # seconds of silence for an undecodable packet at most, as its declared duration may be wrong
+JITTER = 0.05  # [our choice] seconds by which two times may be off; sound that late or early is not noticed
 
 
 class _Resampler:
@@ -44,8 +47,20 @@ class _Resampler:
         return rest if self._resampler is None else [*rest, *self._resampler.resample(frame)]
 
 
+class _Block(NamedTuple):
+    """Samples (n,) with their time in seconds, if the file has it, and the number that was lost before them."""
+
+    time: float | None
+    lost: int
+    samples: NDArray[np.float32]
+
+
 class AudioTrack:
     """Iterates over the first audio track in blocks of mono samples, starting at the time of the first video frame.
+
+    Samples are where the file's timestamps say, to 0.05 s: silence stands for what is missing in between, as where
+    packets were lost or nothing was sent in pauses, and what comes before the first video frame or twice is left out.
+    Without timestamps, blocks follow each other. A file of sound alone starts at its first sample.
 
     Args:
         path: a video or audio file.
@@ -70,27 +85,56 @@ class AudioTrack:
         Raises:
             UnreadableVideoError: the audio cannot be read, no packet can be decoded, or the track is too long.
         """
-        self.packets = self.broken = self.decoded = self.not_numbers = samples = 0
+        self.packets = self.broken = self.decoded = self.not_numbers = given = 0
         with _open_file(self.path) as file:
-            shift = round(_start(file) * self.rate)  # samples of silence to add, or (negative) of audio to skip
-            if shift > 0:
-                yield np.zeros(shift, np.float32)
-            for block in self._decoded(file):
-                yield block[max(0, -shift - samples) :]
-                samples += len(block)
-                if samples > self.max_seconds * self.rate:
-                    raise UnreadableVideoError(
-                        f"{self.path}: more than {self.max_seconds:.0f} s of audio; cut the file or raise max_seconds."
-                    )
+            begin = None if is_audio_file(self.path) else first_picture(file)
+            for block, following in pairwise(self._decoded(file)):
+                if begin is None and block.time is not None:
+                    begin = block.time - block.lost / self.rate
+                gap = block.lost + self._deviation(block, following, begin or 0.0, given)
+                self._check_length(given, gap, len(block.samples))
+                for start in range(0, gap, self.rate):
+                    yield np.zeros(min(self.rate, gap - start), np.float32)
+                samples = block.samples[max(0, -gap) :]
+                given += max(0, gap) + len(samples)
+                yield samples
         if self.packets and not self.decoded:
             raise UnreadableVideoError(
                 f"{self.path}: none of the {self.packets} packets of its audio can be decoded: it is damaged "
                 "or in a format that FFmpeg does not support. Copy the file again."
             )
+        if self.decoded and not given:
+            raise UnreadableVideoError(
+                f"{self.path}: all of its audio ends before the first picture, by its timestamps; expected audio of "
+                "the pictures. Copy the file again, or write it with correct timestamps."
+            )
 
-    def _decoded(self, file: av.container.InputContainer) -> Iterator[NDArray[np.float32]]:
-        """Yields all blocks, starting with the first packet."""
-        resample = _Resampler(self.rate)
+    def _deviation(self, block: _Block, following: _Block, begin: float, given: int) -> int:
+        """Returns by how many samples a block is later than those that were given, or (negative) earlier.
+
+        It is 0 where the next block is not: the time of one block alone is a mistake, as parsers make them.
+        """
+        end = given + block.lost
+        found = [
+            round((each.time - begin) * self.rate) - expected
+            for each, expected in ((block, end), (following, end + len(block.samples) + following.lost))
+            if each.time is not None
+        ]
+        least = min(found, key=abs, default=0)
+        if block.time is None or least * found[0] < 0 or (given and abs(least) <= JITTER * self.rate):
+            return 0
+        return least
+
+    def _check_length(self, given: int, gap: int, samples: int) -> None:
+        if given + gap + samples > self.max_seconds * self.rate:
+            pause = f", with {gap / self.rate:.0f} s for which it holds nothing" if gap > self.rate else ""
+            raise UnreadableVideoError(
+                f"{self.path}: more than {self.max_seconds:.0f} s of audio{pause}; cut the file or raise max_seconds."
+            )
+
+    def _decoded(self, file: av.container.InputContainer) -> Iterator[_Block]:
+        """Yields all blocks, and an empty one at the end."""
+        resample, lost = _Resampler(self.rate), 0
         for packet in file.demux(file.streams.audio[0]):
             self.packets += packet.size > 0  # the last, empty packet flushes the decoder
             try:
@@ -98,13 +142,17 @@ class AudioTrack:
             except (av.error.FFmpegError, ValueError):
                 self.broken += packet.size > 0
                 seconds = float((packet.duration or 0) * (packet.time_base or 0))
-                yield np.zeros(round(min(max(seconds, 0.0), LONGEST_GAP) * self.rate), np.float32)
+                lost += round(min(max(seconds, 0.0), LONGEST_GAP) * self.rate)
                 continue
             for part in parts:
                 self.decoded += part.samples
-                yield self._within_scale(part.to_ndarray()[0])
+                yield _Block(part.time, lost, self._within_scale(part.to_ndarray()[0]))
+                lost = 0
         for part in resample(None):
-            yield self._within_scale(part.to_ndarray()[0])
+            yield _Block(part.time, lost, self._within_scale(part.to_ndarray()[0]))
+            lost = 0
+        yield _Block(None, lost, np.zeros(0, np.float32))
+        yield _Block(None, 0, np.zeros(0, np.float32))
 
     def _within_scale(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         finite = np.isfinite(samples)
@@ -172,12 +220,3 @@ def _open_file(path: Path) -> Iterator[av.container.InputContainer]:
         if path.is_file() and path.stat().st_size == 0:
             found = "an empty file (0 bytes)"
         raise UnreadableVideoError(f"{path}: its audio cannot be read; found {found}. Copy the file again.") from error
-
-
-def _start(file: av.container.InputContainer) -> float:
-    """Returns the seconds from the first video frame to the first sample; 0 without video."""
-    audio, video = file.streams.audio[0], next(iter(file.streams.video), None)
-    if video is None or None in (audio.start_time, video.start_time, audio.time_base, video.time_base):
-        return 0.0
-    start = float(audio.start_time * audio.time_base - video.start_time * video.time_base)
-    return start if abs(start) < 60 else 0.0  # a larger offset is taken for a damaged header

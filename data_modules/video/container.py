@@ -92,12 +92,17 @@ def picture_note(frame: av.VideoFrame, stream: av.VideoStream) -> str:
     return "; ".join(parts)
 
 
-def first_picture(file: av.container.InputContainer) -> Fraction:
-    """Returns the time of the first picture in seconds, on the clock of the file."""
-    video = next(iter(file.streams.video), None)
+def first_picture(file: av.container.InputContainer) -> float | None:
+    """Returns the time of the first picture in seconds, on the clock of the file; None without video."""
+    video = next((track for track in file.streams.video if not is_cover(track)), None)
     if video is None or video.start_time is None or video.time_base is None:
-        return Fraction(0)
-    return Fraction(video.start_time * video.time_base)
+        return None
+    return float(video.start_time * video.time_base)
+
+
+def is_cover(track: av.VideoStream) -> bool:
+    """Returns whether a track is the picture of a cover, which is not a video."""
+    return bool(track.disposition & av.stream.Disposition.attached_pic)
 
 
 def start_of_pictures(path: Path) -> float:
@@ -110,6 +115,6 @@ def start_of_pictures(path: Path) -> float:
             begin = float((file.start_time or 0) / av.time_base)
             if any(name in file.format.name for name in FROM_ZERO):
                 begin = min(begin, 0.0)
-            return max(0.0, float(first_picture(file)) - begin)
+            return max(0.0, (first_picture(file) or 0.0) - begin)
     except (av.error.FFmpegError, OSError):
         return 0.0

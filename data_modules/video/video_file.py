@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from data_modules.utils.text import counted, printable_line
 from data_modules.video.container import (
     declared_seconds,
+    is_cover,
     is_short,
     missing_seconds,
     open_container,
@@ -104,7 +105,7 @@ class VideoFile(VideoSource):
             ) from error
         with container:
             for stream in container.streams.video:
-                if not stream.disposition & av.stream.Disposition.attached_pic:  # a cover image is not a video
+                if not is_cover(stream):
                     if stream.codec_context is None:
                         raise UnreadableVideoError(
                             f"{self.path}: its video track is damaged, or in a format that FFmpeg does not support; "

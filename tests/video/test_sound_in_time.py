@@ -1,0 +1,143 @@
+"""Sound is where the picture is: a flash of light and a tone that were recorded together are read at the same time."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from data_modules.video.audio_track import AudioTrack, read_audio
+from data_modules.video.reader import open_video
+from data_modules.video.source import UnreadableVideoError
+from tests.videos import write_audio
+
+RATE, FPS = 48_000, 25
+WITH_TIMES = [(".mkv", "libx264", "pcm_s16le"), (".mp4", "libx264", "aac"), (".webm", "libvpx", "libopus")]
+
+
+def write_flash(
+    path: Path,
+    video: str = "libx264",
+    audio: str = "aac",
+    seconds: float = 6.0,
+    flash: float = 4.0,
+    lost: Callable[[float], bool] = lambda time: False,
+    late: float = 0.0,
+    every: int = 12,
+) -> Path:
+    """A film in which light and tone begin at `flash`; blocks of sound that begin at a `lost` time are not encoded.
+
+    All sound is `late` by so many seconds, and every so many pictures there is one that needs no other.
+    """
+    rng, packets = np.random.default_rng(0), list[av.Packet]()
+    with av.open(str(path), "w") as file:
+        pictures = file.add_stream(video, rate=FPS, options={"g": str(every), "sc_threshold": "0", "bf": "0"})
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound = file.add_stream(audio, rate=RATE, layout="mono")
+        for number in range(round(seconds * FPS)):
+            picture = rng.integers(0, 60, (48, 64, 3), np.uint8) + np.uint8(150 * (number >= flash * FPS))
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            packets += pictures.encode(frame)
+        packets += pictures.encode(None)
+        time = np.arange(round(seconds * RATE)) / RATE
+        samples = (np.where(time >= flash, 0.8, 0.01) * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+        size = 960 if audio == "libopus" else 1024
+        for start in range(0, len(samples) - size, size):
+            if lost(start / RATE):
+                continue
+            block = samples[None, start : start + size]
+            if audio == "pcm_s16le":
+                block = np.round(block * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(block, "s16" if audio == "pcm_s16le" else "fltp", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = RATE, start + round(late * RATE), Fraction(1, RATE)
+            packets += sound.encode(frame)
+        packets += sound.encode(None)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            file.mux(packet)
+    return path
+
+
+def flash_of(path: Path) -> float:
+    """The time of the first bright picture."""
+    source = open_video(path)
+    number = next(index for index, picture in source.frames() if picture.mean() > 100)
+    return float(source.timestamps[number])
+
+
+def tone_of(path: Path) -> float:
+    """The time of the first loud sample."""
+    audio = read_audio(path)
+    assert audio is not None
+    return float(np.flatnonzero(np.abs(audio) > 0.4)[0]) / 16000
+
+
+@pytest.mark.parametrize(("suffix", "video", "audio"), WITH_TIMES)
+def test_missing_sound_moves_nothing(tmp_path, suffix, video, audio):
+    path = write_flash(tmp_path / f"gap{suffix}", video, audio, lost=lambda time: 1 <= time < 3)
+    assert flash_of(path) == 4
+    assert tone_of(path) == pytest.approx(4, abs=0.005)
+    samples = read_audio(path)
+    assert len(samples) / 16000 == pytest.approx(6, abs=0.05)
+    assert not samples[round(1.1 * 16000) : round(2.9 * 16000)].any()
+
+
+@pytest.mark.parametrize(("suffix", "video", "audio"), [*WITH_TIMES, (".ts", "libx264", "aac")])
+@pytest.mark.parametrize("late", [2.0, 65.0])
+def test_sound_that_begins_later_is_heard_later(tmp_path, suffix, video, audio, late):
+    path = write_flash(tmp_path / f"late{suffix}", video, audio, late=late)
+    assert tone_of(path) == pytest.approx(4 + late, abs=0.005)
+
+
+def test_short_pauses_do_not_add_up(tmp_path):
+    """Every second, a packet is lost, which is less than times may be off."""
+    path = write_flash(tmp_path / "short.mkv", audio="pcm_s16le", seconds=20, flash=18, lost=lambda t: t % 1 < 0.021)
+    assert tone_of(path) == pytest.approx(18, abs=0.05)
+
+
+@pytest.mark.parametrize("off", [lambda number: number * 7 % 41, lambda number: 9000 * (number % 50 == 20)])
+def test_times_that_are_off_by_a_little_or_once_change_no_sample(tmp_path, off):
+    """Times are up to 40 ms late, or now and then one is 9 s late: the samples follow each other."""
+    path = write_flash(tmp_path / "exact.mkv", audio="pcm_s16le")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "off.mkv"), "w") as file:
+        streams, number = [file.add_stream_from_template(stream) for stream in source.streams], 0
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                if packet.stream.type == "audio":
+                    packet.pts += off(number) if number else 0
+                    number += 1
+                file.mux(packet)
+    np.testing.assert_array_equal(read_audio(tmp_path / "off.mkv"), read_audio(path))
+
+
+def test_silence_is_limited_as_sound_is(tmp_path):
+    path = write_flash(tmp_path / "late.mkv", audio="pcm_s16le", late=3600)
+    with pytest.raises(UnreadableVideoError, match=r"more than 600 s of audio, with 3600 s for which it holds nothing"):
+        read_audio(path, max_seconds=600)
+    longest = max(len(block) for block in AudioTrack(path, 16000, 7200))
+    assert longest <= 16000, "silence is yielded in parts"
+
+
+def test_sound_that_ends_before_the_pictures_is_named(tmp_path):
+    path = write_flash(tmp_path / "before.mkv", audio="pcm_s16le", seconds=2, flash=1)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "apart.mkv"), "w") as file:
+        streams = [file.add_stream_from_template(stream) for stream in source.streams]
+        for packet in sorted(source.demux(), key=lambda packet: packet.stream.type):
+            if packet.dts is not None:
+                if packet.stream.type == "video":
+                    packet.pts, packet.dts = packet.pts + 10_000, packet.dts + 10_000
+                packet.stream = streams[packet.stream.index]
+                file.mux(packet)
+    with pytest.raises(UnreadableVideoError, match="all of its audio ends before the first picture"):
+        read_audio(tmp_path / "apart.mkv")
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".m4a"])
+def test_files_of_sound_alone_begin_at_their_first_sample(tmp_path, suffix):
+    sound = np.sin(np.arange(16000) * 0.2).astype(np.float32) * np.float32(0.8)
+    sound[:4000] = 0
+    audio = read_audio(write_audio(tmp_path / f"alone{suffix}", sound))
+    assert np.flatnonzero(np.abs(audio) > 0.4)[0] == pytest.approx(4000, abs=40)
