@@ -87,7 +87,7 @@ class AudioTrack:
         """
         self.packets = self.broken = self.decoded = self.not_numbers = given = 0
         with _open_file(self.path) as file:
-            begin = None if is_audio_file(self.path) else first_picture(file)
+            begin = None if is_audio_file(self.path) else first_picture(self.path)
             for block, following in pairwise(self._decoded(file)):
                 if begin is None and block.time is not None:
                     begin = block.time - block.lost / self.rate

@@ -92,12 +92,30 @@ def picture_note(frame: av.VideoFrame, stream: av.VideoStream) -> str:
     return "; ".join(parts)
 
 
-def first_picture(file: av.container.InputContainer) -> float | None:
-    """Returns the time of the first picture in seconds, on the clock of the file; None without video."""
-    video = next((track for track in file.streams.video if not is_cover(track)), None)
-    if video is None or video.start_time is None or video.time_base is None:
-        return None
-    return float(video.start_time * video.time_base)
+def first_picture(path: Path) -> float | None:
+    """Returns the time in seconds of the first picture that can be decoded, on the clock of the file; None without one.
+
+    A recording that was cut anywhere begins with pictures that cannot be. In AVI, pictures have no times, and the
+    decoder's are late by those that it holds back: the track's beginning is taken.
+
+    Raises:
+        av.error.FFmpegError: the file is not a video or audio file.
+        OSError: the file cannot be read.
+    """
+    with open_container(path) as file:
+        video = next((track for track in file.streams.video if not is_cover(track)), None)
+        if video is None or video.codec_context is None:
+            return None
+        if file.format.name == "avi":
+            return float((video.start_time or 0) * (video.time_base or 0))
+        video.thread_type = "NONE"
+        with suppress(av.error.FFmpegError, OSError):  # where the file was cut off
+            for packet in file.demux(video):
+                with suppress(av.error.FFmpegError, OSError):
+                    for frame in packet.decode():
+                        time: float | None = frame.time
+                        return time
+    return None
 
 
 def is_cover(track: av.VideoStream) -> bool:
@@ -115,6 +133,6 @@ def start_of_pictures(path: Path) -> float:
             begin = float((file.start_time or 0) / av.time_base)
             if any(name in file.format.name for name in FROM_ZERO):
                 begin = min(begin, 0.0)
-            return max(0.0, (first_picture(file) or 0.0) - begin)
+            return max(0.0, (first_picture(path) or 0.0) - begin)
     except (av.error.FFmpegError, OSError):
         return 0.0

@@ -249,7 +249,7 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
         with open_container(path) as file:
             if not file.streams.audio or header_damage(file.streams.audio[0]):
                 return
-            start, graph = first_picture(file) or 0.0, None
+            start, graph = first_picture(path) or 0.0, None
             for frame in file.decode(file.streams.audio[0]):
                 if frame.pts is None or frame.time is None or frame.time - start > until:
                     return

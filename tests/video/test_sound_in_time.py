@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from data_modules.video.audio_track import AudioTrack, read_audio
+from data_modules.video.container import start_of_pictures
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
+from fer_lightning.predict.annotated_video import audio_frames
 from tests.videos import write_audio
 
 RATE, FPS = 48_000, 25
+CLOCK = 90_000  # ticks per second of MPEG streams
 WITH_TIMES = [(".mkv", "libx264", "pcm_s16le"), (".mp4", "libx264", "aac"), (".webm", "libvpx", "libopus")]
 
 
@@ -26,14 +29,16 @@ def write_flash(
     lost: Callable[[float], bool] = lambda time: False,
     late: float = 0.0,
     every: int = 12,
+    held_back: str = "0",
 ) -> Path:
     """A film in which light and tone begin at `flash`; blocks of sound that begin at a `lost` time are not encoded.
 
-    All sound is `late` by so many seconds, and every so many pictures there is one that needs no other.
+    All sound is `late` by so many seconds, every so many pictures there is one that needs no other, and the decoder
+    holds so many back.
     """
     rng, packets = np.random.default_rng(0), list[av.Packet]()
     with av.open(str(path), "w") as file:
-        pictures = file.add_stream(video, rate=FPS, options={"g": str(every), "sc_threshold": "0", "bf": "0"})
+        pictures = file.add_stream(video, rate=FPS, options={"g": str(every), "sc_threshold": "0", "bf": held_back})
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
         sound = file.add_stream(audio, rate=RATE, layout="mono")
         for number in range(round(seconds * FPS)):
@@ -133,6 +138,34 @@ def test_sound_that_ends_before_the_pictures_is_named(tmp_path):
                 file.mux(packet)
     with pytest.raises(UnreadableVideoError, match="all of its audio ends before the first picture"):
         read_audio(tmp_path / "apart.mkv")
+
+
+def test_a_recording_that_was_cut_anywhere_is_in_time(tmp_path):
+    """The cut is at about 0.7 s, where sound begins; the first picture that can be decoded is at 2 s of the whole."""
+    whole = write_flash(tmp_path / "whole.ts", every=50)
+    data, packet = whole.read_bytes(), 188
+    tables, begin = data[: 3 * packet], round(0.12 * len(data) / packet) * packet
+    path = tmp_path / "cut.ts"
+    path.write_bytes(tables + data[begin:])
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].start_time / CLOCK < 1.4 + 1.9  # FFmpeg's streams begin at 1.4 s
+    assert open_video(path).num_frames == 100
+    assert flash_of(path) == pytest.approx(2)
+    assert tone_of(path) == pytest.approx(2, abs=0.01)
+    heard = (block.time for block in audio_frames(path, 20) if np.abs(block.to_ndarray()).max() > 0.4)
+    assert next(heard) == pytest.approx(2, abs=0.03)
+    with av.open(str(path)) as file:
+        begin_of_file = file.start_time / av.time_base
+    with av.open(str(whole)) as file:
+        at_two_seconds = next(frame.time for number, frame in enumerate(file.decode(video=0)) if number == 50)
+    assert start_of_pictures(path) == pytest.approx(at_two_seconds - begin_of_file, abs=0.001)
+
+
+@pytest.mark.parametrize("held_back", ["0", "2"])
+def test_pictures_that_the_decoder_holds_back_move_nothing(tmp_path, held_back):
+    path = write_flash(tmp_path / "a.avi", "mpeg4", "pcm_s16le", held_back=held_back)
+    assert flash_of(path) == 4
+    assert tone_of(path) == pytest.approx(4, abs=0.005)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".m4a"])
