@@ -26,7 +26,9 @@ class RotatedSource(VideoSource):
     @property
     def timestamps(self) -> NDArray[np.float64]:
         """The (T,) times of all frames in seconds, as in the original clip."""
-        return self._source.timestamps
+        times = self._source.timestamps
+        self.fps = self._source.fps
+        return times
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
         """Yields rotated frames as `VideoSource.frames` does."""
@@ -35,4 +37,4 @@ class RotatedSource(VideoSource):
                 yield index, np.ascontiguousarray(np.rot90(frame, -self._quarter_turns))  # rot90 is anticlockwise
         finally:
             self.broken, self.missing = self._source.broken, self._source.missing
-            self.picture_note = self._source.picture_note
+            self.fps, self.picture_note = self._source.fps, self._source.picture_note

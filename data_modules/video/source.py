@@ -62,7 +62,7 @@ class VideoSource(ABC):
 
     Attributes:
         path: the file or folder.
-        fps: frames per second, the mean if the rate varies.
+        fps: frames per second, the mean if the rate varies; of a file, what it declares until `timestamps` are known.
         width, height: size in pixels of the frames that are yielded: upright, and within `max_side`.
         broken: number of packets or images that the last pass over the clip could not decode.
         missing: seconds at the end that the file declares but that the last pass over the whole clip did not find, as

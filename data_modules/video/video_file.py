@@ -43,6 +43,7 @@ from data_modules.video.source import (
 from data_modules.video.torchcodec_frames import require_torchcodec, torchcodec_frames
 
 FRAME_CODECS = frozenset({"h264", "hevc", "av1", "mjpeg"})  # one packet is one frame in a MOV/MP4 file
+HONEST = 0.01  # [our choice] deviation of a declared rate from the mean; less may be rounding
 SPARSE = 8  # skipping pays if at most one frame in 8 is needed
 
 log = logging.getLogger(__name__)
@@ -155,10 +156,17 @@ class VideoFile(VideoSource):
 
     def _read_container(self) -> bool:
         """Takes the times from the container if they are not known yet; returns whether others read as PyAV does."""
-        if self._timestamps is None:
-            self._timestamps = self._timestamps_of_container()
-            self._plain = self._timestamps is not None and self._turns == 0 and not self._hidden
+        if self._timestamps is None and (times := self._timestamps_of_container()) is not None:
+            self._set_times(times)
+            self._plain = self._turns == 0 and not self._hidden
         return self._plain
+
+    def _set_times(self, times: NDArray[np.float64]) -> None:
+        """Stores the times of all frames, and their mean rate where the declared one is another."""
+        self._timestamps = times
+        last = float(times.max(initial=0.0))
+        if last > 0 and abs((mean := (len(times) - 1) / last) - self.fps) > HONEST * mean:
+            self.fps = mean
 
     def _timestamps_of_container(self) -> NDArray[np.float64] | None:
         """Returns the times of the visible packets, or None if the decoded frames could differ from them."""
@@ -192,8 +200,8 @@ class VideoFile(VideoSource):
                 yield index, frame
         if self.broken and self._timestamps is None:
             log.warning("%s: %d packets cannot be decoded and are skipped", printable_line(self.path), self.broken)
-        self._timestamps = np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0)
-        self._measure_missing(self._timestamps)
+        self._set_times(np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0))
+        self._measure_missing(self.timestamps)
 
     def _measure_missing(self, times: NDArray[np.float64]) -> None:
         """Sets `missing` after a pass over all frames, which are at these times."""

@@ -88,6 +88,17 @@ def test_each_persons_expressions_are_in_their_rows(known, video, run, detector,
     assert [entry["person"] for entry in boxes] == [1, 2]
 
 
+def test_recordings_of_browsers_have_as_many_people(known, run, detector, tmp_path):
+    """They declare no rate, which FFmpeg takes for 1000 pictures a second: 75 of them would be an instant."""
+    times = [40 * number for number in range(len(known.frames))]
+    options = {"deadline": "realtime", "cpu-used": "8", "b": "2M"}
+    video = write_video(tmp_path / "a.webm", list(known.frames), 1000, times, codec="libvpx", options=options)
+    found = Recogniser(run, RecognitionOptions(device="cpu", people="all")).video(video)
+    assert [len(person.track.time) for person in found.people] == [75, 75]
+    assert found.video.fps == pytest.approx(25)
+    assert len(Recogniser(run, RecognitionOptions(device="cpu")).video(video).others) == 75
+
+
 def test_the_call_gives_each_person_with_a_track(known, video, run, detector, monkeypatch):
     recogniser = Recogniser(run, RecognitionOptions(device="cpu", people="all", window=0.5))
     blues = {who: float(known.frames[12][_middle(known.faces[12][who])][..., 2].mean()) for who in (1, 3)}

@@ -36,6 +36,33 @@ def test_chosen_frames_are_the_ones_asked_for(video, indices):
     assert [i for i, _ in read] == [read_number(frame) for _, frame in read] == sorted(set(indices))
 
 
+@pytest.mark.parametrize("turns", [0, 1])
+@pytest.mark.parametrize("name", ["browser.webm", "phone.mp4"])
+def test_the_rate_is_the_mean_where_it_varies_and_another_is_declared(tmp_path, name, turns):
+    """Browsers declare no rate for what they record, which FFmpeg takes for one picture each millisecond."""
+    times = np.cumsum(np.random.default_rng(0).integers(20, 47, 60))
+    codec, options = ("libvpx", {"deadline": "realtime"}) if name.endswith("webm") else ("libx264", {})
+    path = write_video(
+        tmp_path / name, [numbered_frame(i) for i in range(60)], 1000, times.tolist(), codec=codec, options=options
+    )
+    source = RotatedSource(open_video(path), turns)
+    assert source.num_frames == 60
+    assert source.fps == pytest.approx(59_000 / (times[-1] - times[0]), abs=0.1)
+    source = RotatedSource(open_video(path), turns)
+    assert sum(1 for _ in source.frames(every=3)) == 20
+    assert source.num_frames == 60
+    assert source.fps == pytest.approx(59_000 / (times[-1] - times[0]), abs=0.1)
+
+
+@pytest.mark.parametrize(("rate", "step"), [(25, 40), (30, 33.366)])
+def test_a_rate_that_rounded_times_agree_with_stays_as_declared(tmp_path, rate, step):
+    times = [round(step * number) for number in range(40)]
+    source = open_video(write_video(tmp_path / "a.mkv", [numbered_frame(i) for i in range(40)], rate, times))
+    declared = source.fps
+    assert source.num_frames == 40
+    assert source.fps == declared == rate
+
+
 @pytest.mark.parametrize(("every", "expected"), [(7, [0, 7, 14, 21, 28, 35]), (100, [0])])
 def test_every_nth_frame(video, every, expected):
     assert [read_number(frame) for _, frame in open_video(video).frames(every=every)] == expected
