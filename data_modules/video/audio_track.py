@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_modules.video.container import first_picture, open_container
+from data_modules.video.container import FALL, beginnings, open_container
 from data_modules.video.pyav import av
 from data_modules.video.source import UnreadableVideoError, describe
 
@@ -60,7 +60,8 @@ class AudioTrack:
 
     Samples are where the file's timestamps say, to 0.05 s: silence stands for what is missing in between, as where
     packets were lost or nothing was sent in pauses, and what comes before the first video frame or twice is left out.
-    Without timestamps, blocks follow each other. A file of sound alone starts at its first sample.
+    Where times begin anew, as in recordings that were joined, sound goes on with the pictures. Without timestamps,
+    blocks follow each other. A file of sound alone starts at its first sample.
 
     Args:
         path: a video or audio file.
@@ -87,11 +88,15 @@ class AudioTrack:
         """
         self.packets = self.broken = self.decoded = self.not_numbers = given = 0
         with _open_file(self.path) as file:
-            begin = None if is_audio_file(self.path) else first_picture(self.path)
+            begins = iter(()) if is_audio_file(self.path) else beginnings(self.path)
+            begin = next(begins, None)
             for block, following in pairwise(self._decoded(file)):
                 if begin is None and block.time is not None:
                     begin = block.time - block.lost / self.rate
                 gap = block.lost + self._deviation(block, following, begin or 0.0, given)
+                if given and gap < -FALL * self.rate and block.time is not None:  # another recording begins
+                    begin = next(begins, block.time - (given + block.lost) / self.rate)
+                    gap = block.lost + self._deviation(block, following, begin, given)
                 self._check_length(given, gap, len(block.samples))
                 for start in range(0, gap, self.rate):
                     yield np.zeros(min(self.rate, gap - start), np.float32)

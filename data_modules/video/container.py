@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from data_modules.video.pyav import av
 
@@ -19,6 +24,7 @@ VIDEO_SUFFIXES = (
 ROUNDING, OBLONG = 1.01, 4.0  # [our choice] longer by shorter side of a pixel; less is rounding, more a mistake
 LEAST_MISSING, SHARE_MISSING = 0.12, 0.02  # seconds and share of the duration; less may be rounding
 HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}  # code of the transfer characteristics in ITU-T H.273 -> usual name
+FALL = 1.0  # [our choice] seconds by which times fall back where another recording begins; less is disorder
 FROM_ZERO = ("mp4", "matroska")  # whose clock begins at zero, also if nothing is shown then; those of others anywhere
 
 
@@ -103,7 +109,7 @@ def first_picture(path: Path) -> float | None:
         OSError: the file cannot be read.
     """
     with open_container(path) as file:
-        video = next((track for track in file.streams.video if not is_cover(track)), None)
+        video = _video_track(file)
         if video is None or video.codec_context is None:
             return None
         if file.format.name == "avi":
@@ -116,6 +122,52 @@ def first_picture(path: Path) -> float | None:
                         time: float | None = frame.time
                         return time
     return None
+
+
+def beginnings(path: Path) -> Iterator[float]:
+    """Yields the time of the first picture, then the same on the clock of each recording that was joined to the first.
+
+    Nothing without a picture. The packets of the pictures are read when the second is asked for.
+
+    Raises:
+        av.error.FFmpegError: the file is not a video or audio file.
+        OSError: the file cannot be read.
+    """
+    first = first_picture(path)
+    if first is None:
+        return
+    yield first
+    times = list[float]()
+    with open_container(path) as file, suppress(av.error.FFmpegError, OSError):  # where the file was cut off
+        for packet in file.demux(_video_track(file)):
+            if packet.pts is not None and packet.time_base is not None:
+                times.append(float(packet.pts * packet.time_base))
+    for _, shift in joins(np.array(times)):
+        yield first - shift
+
+
+def joins(times: NDArray[np.float64]) -> list[tuple[int, float]]:
+    """Returns where times begin anew, as in recordings that were joined, and what is added from there on to go on.
+
+    That is where two fall back behind the two before by more than a second; one alone is a mistake. A recording begins
+    the median interval after the last picture of the one before.
+
+    Args:
+        times: (T,) seconds, in the order of the file.
+    """
+    if len(times) < 4:
+        return []
+    fall = np.maximum(times[2:-1], times[3:]) < np.minimum(times[:-3], times[1:-2]) - FALL
+    places, shifts, shift = np.flatnonzero(fall) + 2, list[float](), 0.0
+    for before, after in pairwise(np.split(times, places)):
+        steps = np.diff(np.unique(before))
+        shift += float(before.max() + (np.median(steps) if len(steps) else 0.0) - after.min())
+        shifts.append(shift)
+    return list(zip(places.tolist(), shifts, strict=True))
+
+
+def _video_track(file: av.container.InputContainer) -> av.VideoStream | None:
+    return next((track for track in file.streams.video if not is_cover(track)), None)
 
 
 def is_cover(track: av.VideoStream) -> bool:

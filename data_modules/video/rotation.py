@@ -27,7 +27,7 @@ class RotatedSource(VideoSource):
     def timestamps(self) -> NDArray[np.float64]:
         """The (T,) times of all frames in seconds, as in the original clip."""
         times = self._source.timestamps
-        self.fps = self._source.fps
+        self.fps, self.picture_note = self._source.fps, self._source.picture_note
         return times
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:

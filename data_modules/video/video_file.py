@@ -22,6 +22,7 @@ from data_modules.video.container import (
     declared_seconds,
     is_cover,
     is_short,
+    joins,
     missing_seconds,
     open_container,
     picture_note,
@@ -200,8 +201,19 @@ class VideoFile(VideoSource):
                 yield index, frame
         if self.broken and self._timestamps is None:
             log.warning("%s: %d packets cannot be decoded and are skipped", printable_line(self.path), self.broken)
-        self._set_times(np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0))
+        self._set_times(self._continued(np.asarray(times, dtype=np.float64) - (times[0] if times else 0.0)))
         self._measure_missing(self.timestamps)
+
+    def _continued(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Makes the times of joined recordings follow each other."""
+        found = joins(times)
+        continued = times.copy()
+        for place, shift in found:
+            continued[place:] = times[place:] + shift
+        note = f"{counted(len(found) + 1, 'recording')} joined, read one after another"
+        if found and note not in self.picture_note:
+            self.picture_note = "; ".join(filter(None, (self.picture_note, note)))
+        return continued
 
     def _measure_missing(self, times: NDArray[np.float64]) -> None:
         """Sets `missing` after a pass over all frames, which are at these times."""

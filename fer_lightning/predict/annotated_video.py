@@ -1,5 +1,6 @@
 """Writes a copy of a video with the boxes of faces, their expressions and all probabilities drawn in, and the audio."""
 
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from data_modules.video.audio_track import header_damage
-from data_modules.video.container import first_picture, open_container
+from data_modules.video.container import FALL, beginnings, open_container
 from data_modules.video.source import Frame, VideoSource
 from fer_lightning.predict.faces import VideoFaces
 from fer_lightning.predict.settings import UNSURE
@@ -249,10 +250,16 @@ def audio_frames(path: Path, until: float) -> Iterator[av.AudioFrame]:
         with open_container(path) as file:
             if not file.streams.audio or header_damage(file.streams.audio[0]):
                 return
-            start, graph = first_picture(path) or 0.0, None
+            begins = beginnings(path)
+            start, end, graph = next(begins, 0.0), -math.inf, None
             for frame in file.decode(file.streams.audio[0]):
-                if frame.pts is None or frame.time is None or frame.time - start > until:
+                if frame.pts is None or frame.time is None:
                     return
+                if frame.time - start < end - FALL:  # another recording was joined
+                    start = next(begins, frame.time - end)
+                if frame.time - start > until:
+                    return
+                end = frame.time - start + frame.samples / frame.sample_rate
                 graph = graph or _audio_graph(frame)
                 frame.pts -= round(start / frame.time_base)
                 graph.push(frame)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from data_modules.video.audio_track import AudioTrack, read_audio
-from data_modules.video.container import start_of_pictures
+from data_modules.video.container import joins, start_of_pictures
 from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.predict.annotated_video import audio_frames
+from fer_lightning.predict.timeline import plan_rows, video_duration
 from tests.videos import write_audio
 
 RATE, FPS = 48_000, 25
@@ -159,6 +160,43 @@ def test_a_recording_that_was_cut_anywhere_is_in_time(tmp_path):
     with av.open(str(whole)) as file:
         at_two_seconds = next(frame.time for number, frame in enumerate(file.decode(video=0)) if number == 50)
     assert start_of_pictures(path) == pytest.approx(at_two_seconds - begin_of_file, abs=0.001)
+
+
+def onsets(times: np.ndarray, loud: np.ndarray) -> list[float]:
+    """The times at which something begins that was not there for half a second."""
+    found = times[loud]
+    return found[np.append(True, np.diff(found) > 0.5)].tolist()
+
+
+@pytest.mark.parametrize("held_back", ["0", "2"])
+def test_joined_recordings_follow_each_other(tmp_path, held_back):
+    """Their clocks begin anew. Sound ends half a second before the pictures, which it must not make earlier."""
+    part = write_flash(tmp_path / "part.ts", lost=lambda time: time > 5.5, held_back=held_back)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(3 * part.read_bytes())
+    source, expected = open_video(joined), [4, 10, 16]
+    bright = np.array([picture.mean() > 100 for _, picture in source.frames()])
+    assert len(bright) == 450
+    np.testing.assert_allclose(source.timestamps, np.arange(450) / FPS, atol=0.001)
+    assert source.picture_note == "3 recordings joined, read one after another"
+    assert source.fps == FPS
+    assert onsets(source.timestamps, bright) == pytest.approx(expected, abs=0.001)
+    rows = plan_rows(source.timestamps, video_duration(source.timestamps, source.fps), 1.0, 0.5)
+    assert np.diff(rows.own_frames).ravel().tolist() == pytest.approx([12.5] * 36, abs=0.5)
+    audio = read_audio(joined)
+    assert onsets(np.arange(len(audio)) / 16000, np.abs(audio) > 0.4) == pytest.approx(expected, abs=0.01)
+    blocks = [(block.time, np.abs(block.to_ndarray()).max() > 0.4) for block in audio_frames(joined, 20)]
+    assert onsets(*map(np.array, zip(*blocks, strict=True))) == pytest.approx(expected, abs=0.03)
+    assert open_video(part).picture_note == ""
+
+
+def test_times_that_fall_back_once_or_a_little_join_nothing():
+    times = np.arange(100) / 25
+    disorder, mistake = times.copy(), times.copy()
+    disorder[[50, 51]] = disorder[[51, 50]]
+    mistake[[20, 60]] = (5000, 0)
+    assert joins(disorder) == joins(mistake) == joins(times) == joins(times[:0]) == []
+    assert joins(np.concatenate([times + 7, times])) == [(100, pytest.approx(11))]
 
 
 @pytest.mark.parametrize("held_back", ["0", "2"])
