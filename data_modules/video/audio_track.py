@@ -21,6 +21,7 @@ RATES = range(1000, 768_001)
 """Sampling rates in Hz that a header may state: telephones have 8000, studios up to 768,000. Resampling from a lower
 one makes a file very long, and from a higher one does not end."""
 LONGEST_GAP = 1.0  # seconds of silence for an undecodable packet at most, as its declared duration may be wrong
+UNTIMED = ("avi", "aac", "mp3", "flac", "wav")  # formats without times, which FFmpeg counts by the first rate
 JITTER = 0.05  # [our choice] seconds by which two times may be off; sound that late or early is not noticed
 
 
@@ -84,7 +85,8 @@ class AudioTrack:
         """Yields blocks (n,) in [-1, 1].
 
         Raises:
-            UnreadableVideoError: the audio cannot be read, no packet can be decoded, or the track is too long.
+            UnreadableVideoError: the audio cannot be read, no packet can be decoded, the track is too long, or it
+                ends before the first picture.
         """
         self.packets = self.broken = self.decoded = self.not_numbers = given = 0
         with _open_file(self.path) as file:
@@ -93,7 +95,9 @@ class AudioTrack:
             for block, following in pairwise(self._decoded(file)):
                 if begin is None and block.time is not None:
                     begin = block.time - block.lost / self.rate
-                gap = block.lost + self._deviation(block, following, begin or 0.0, given)
+                gap = block.lost
+                if not given or file.format.name not in UNTIMED:
+                    gap += self._deviation(block, following, begin or 0.0, given)
                 if given and gap < -FALL * self.rate and block.time is not None:  # another recording begins
                     begin = next(begins, block.time - (given + block.lost) / self.rate)
                     gap = block.lost + self._deviation(block, following, begin, given)

@@ -14,6 +14,7 @@ from data_modules.video.reader import open_video
 from data_modules.video.source import UnreadableVideoError
 from fer_lightning.predict.annotated_video import audio_frames
 from fer_lightning.predict.timeline import plan_rows, video_duration
+from tests.faults.sounds import write_changing
 from tests.videos import write_audio
 
 RATE, FPS = 48_000, 25
@@ -204,6 +205,11 @@ def test_pictures_that_the_decoder_holds_back_move_nothing(tmp_path, held_back):
     path = write_flash(tmp_path / "a.avi", "mpeg4", "pcm_s16le", held_back=held_back)
     assert flash_of(path) == 4
     assert tone_of(path) == pytest.approx(4, abs=0.005)
+
+
+def test_times_that_are_counted_and_not_stored_add_nothing(tmp_path):
+    """FFmpeg counts by the rate of the first packet, which is half of that of the rest."""
+    assert len(read_audio(write_changing(tmp_path / "changing.aac"))) / 16000 == pytest.approx(2, abs=0.25)
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".m4a"])
