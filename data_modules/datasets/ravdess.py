@@ -80,17 +80,17 @@ class RAVDESS(VideoDataset):
             DatasetNotFoundError: there is none.
             ValueError: a file has another name, or most are in the folders of other actors.
         """
-        paths, misplaced = list(self._paths()), self.misplaced()
-        if 2 * len(misplaced) > len(paths):
-            raise ValueError(
-                f"{self.folder}: {len(misplaced)} of {len(paths)} recordings are in the folder of another actor, such "
-                f"as {misplaced[0]}; copy the data set again"
-            )
+        paths = list(self._paths())
         records = [
             VideoRecord(path.stem, str(path.relative_to(self.folder)), CODES[path.stem.split("-")[2]], path.parent.name)
             for path in paths
             if not _is_misplaced(path)
         ]
+        if 2 * (count := len(paths) - len(records)) > len(paths):
+            raise ValueError(
+                f"{self.folder}: {count} of {len(paths)} recordings are in the folder of another actor, such as "
+                f"{self.misplaced()[0]}; copy the data set again"
+            )
         if not records:
             raise self.not_found(f"Actor_01/{self.example}")
         if self.folds_file is None and self.protocol == "consecutive":
