@@ -109,7 +109,7 @@ def first_picture(path: Path) -> float | None:
         OSError: the file cannot be read.
     """
     with open_container(path) as file:
-        video = _video_track(file)
+        video = video_track(file)
         if video is None or video.codec_context is None:
             return None
         if file.format.name == "avi":
@@ -139,7 +139,7 @@ def beginnings(path: Path) -> Iterator[float]:
     yield first
     times = list[float]()
     with open_container(path) as file, suppress(av.error.FFmpegError, OSError):  # where the file was cut off
-        for packet in file.demux(_video_track(file)):
+        for packet in file.demux(video_track(file)):
             if packet.pts is not None and packet.time_base is not None:
                 times.append(float(packet.pts * packet.time_base))
     for _, shift in joins(np.array(times)):
@@ -166,13 +166,10 @@ def joins(times: NDArray[np.float64]) -> list[tuple[int, float]]:
     return list(zip(places.tolist(), shifts, strict=True))
 
 
-def _video_track(file: av.container.InputContainer) -> av.VideoStream | None:
-    return next((track for track in file.streams.video if not is_cover(track)), None)
-
-
-def is_cover(track: av.VideoStream) -> bool:
-    """Returns whether a track is the picture of a cover, which is not a video."""
-    return bool(track.disposition & av.stream.Disposition.attached_pic)
+def video_track(file: av.container.InputContainer) -> av.VideoStream | None:
+    """Returns the first track of pictures that is not a cover, or None."""
+    cover = av.stream.Disposition.attached_pic
+    return next((track for track in file.streams.video if not track.disposition & cover), None)
 
 
 def start_of_pictures(path: Path) -> float:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from data_modules.utils.text import counted, printable_line
 from data_modules.video.container import (
     declared_seconds,
-    is_cover,
     is_short,
     joins,
     missing_seconds,
     open_container,
     picture_note,
     square_pixels,
+    video_track,
 )
 from data_modules.video.decord_frames import sparse_frames
 from data_modules.video.pyav import av
@@ -106,21 +106,20 @@ class VideoFile(VideoSource):
                 "expected a video file such as MP4, MKV, MOV, AVI or WebM. Copy or download it again."
             ) from error
         with container:
-            for stream in container.streams.video:
-                if not is_cover(stream):
-                    if stream.codec_context is None:
-                        raise UnreadableVideoError(
-                            f"{self.path}: its video track is damaged, or in a format that FFmpeg does not support; "
-                            f"found {describe(self.path)}. Copy or download it again, or convert it to H.264."
-                        )
-                    stream.thread_type = "NONE"  # clips are read in parallel, so threads within one only cost time
-                    yield container, stream
-                    return
-            count = len(container.streams.audio)
-            content = f"{counted(count, 'audio track')} and no video" if count else "neither audio nor video"
-            raise UnreadableVideoError(
-                f"{self.path}: found {content}; expected a video track. Use the file with the video."
-            )
+            stream = video_track(container)
+            if stream is None:
+                count = len(container.streams.audio)
+                content = f"{counted(count, 'audio track')} and no video" if count else "neither audio nor video"
+                raise UnreadableVideoError(
+                    f"{self.path}: found {content}; expected a video track. Use the file with the video."
+                )
+            if stream.codec_context is None:
+                raise UnreadableVideoError(
+                    f"{self.path}: its video track is damaged, or in a format that FFmpeg does not support; "
+                    f"found {describe(self.path)}. Copy or download it again, or convert it to H.264."
+                )
+            stream.thread_type = "NONE"  # clips are read in parallel, so threads within one only cost time
+            yield container, stream
 
     def _decode(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
         """Yields all frames that can be decoded."""
