@@ -18,7 +18,8 @@ class RotatedSource(VideoSource):
 
     def __init__(self, source: VideoSource, quarter_turns: int) -> None:
         self._source, self._quarter_turns = source, quarter_turns % 4
-        self.path, self.fps, self.picture_note = source.path, source.fps, source.picture_note
+        self.path = source.path
+        self._take_over()
         size, turned = (source.width, source.height), self._quarter_turns % 2
         self.width, self.height = size[::-1] if turned else size
         self.stretch = source.stretch[::-1] if turned else source.stretch
@@ -27,7 +28,7 @@ class RotatedSource(VideoSource):
     def timestamps(self) -> NDArray[np.float64]:
         """The (T,) times of all frames in seconds, as in the original clip."""
         times = self._source.timestamps
-        self.fps, self.picture_note = self._source.fps, self._source.picture_note
+        self._take_over()
         return times
 
     def frames(self, indices: Sequence[int] | None = None, every: int = 1) -> Iterator[tuple[int, Frame]]:
@@ -36,5 +37,10 @@ class RotatedSource(VideoSource):
             for index, frame in self._source.frames(indices, every):
                 yield index, np.ascontiguousarray(np.rot90(frame, -self._quarter_turns))  # rot90 is anticlockwise
         finally:
-            self.broken, self.missing = self._source.broken, self._source.missing
-            self.fps, self.picture_note = self._source.fps, self._source.picture_note
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Takes what the original clip has found out about itself until now."""
+        source = self._source
+        self.fps, self.picture_note = source.fps, source.picture_note
+        self.broken, self.missing = source.broken, source.missing
