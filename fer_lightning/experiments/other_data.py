@@ -28,7 +28,7 @@ from fer_lightning.experiments.datasets import build_dataset, dataset_of
 from fer_lightning.experiments.faces import difference_to_training, faces_as_trained
 from fer_lightning.report.page import OTHER_DATA, write_report
 from fer_lightning.report.summary import result_lines
-from fer_lightning.runs.folder import RunFolder, RunInfo
+from fer_lightning.runs.folder import RunFolder, RunInfo, run_folder
 from fer_lightning.runs.labels import RunLabels
 from fer_lightning.training.calibration import UnknownTemperatureError, calibration_of
 from fer_lightning.training.cost import count_parameters
@@ -301,8 +301,3 @@ def evaluate(
     parts = [mapping.predictions(part) for part in batches if isinstance(part, ClipPredictions)]
     clips = [clip for clip in map(mapping.clip, data.split("test")) if clip is not None]
     return prediction_table(clips, parts, mapping.common, data.seed), clip_outputs(clips, parts)
-
-
-def run_folder(checkpoint: Path) -> Path:
-    """Returns the run's folder for a checkpoint in `checkpoints/`, otherwise the folder of the checkpoint."""
-    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent

@@ -13,7 +13,7 @@ from data_modules.utils.files import atomic_file, atomic_write
 from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
 from fer_lightning.evaluation.calibration_file import read_calibration
 from fer_lightning.report.model_label import facts_of_run
-from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.folder import RunFolder, run_folder
 from fer_lightning.training.loading import load_trained
 from fer_lightning.training.rebuilding import without_training
 from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint, tensors_in
@@ -65,8 +65,7 @@ def entry_of(run: Path, content: dict[str, object] | None = None) -> dict[str, A
     checkpoint = checkpoint_of(run)
     content = read_checkpoint(checkpoint) if content is None else content
     own: Any = content[ENTRY]
-    beside = checkpoint.parent
-    folder = beside.parent if beside.name == "checkpoints" else beside
+    folder = run_folder(checkpoint)
     calibration = folder / CALIBRATION
     calibrated = calibration.is_file() and read_calibration(calibration).epoch == content["epoch"]
     return {

@@ -9,7 +9,7 @@ from data_modules.datasets.dataset import VideoDataset
 from data_modules.utils.checksum import cached_sha256
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.report.summary import OPTIMISTIC, summary_line
-from fer_lightning.runs.folder import RunFolder
+from fer_lightning.runs.folder import RunFolder, run_folder
 from fer_lightning.runs.training_facts import TrainingFacts
 from fer_lightning.training.loading import TrainedModel
 
@@ -140,8 +140,7 @@ def _facts(model: TrainedModel) -> TrainingFacts:
     """Returns the facts that a file brings with it, or those of the run in whose folder a checkpoint is."""
     if model.facts is not None:
         return model.facts
-    folder = model.checkpoint.parent
-    return facts_of_run(RunFolder(folder.parent if folder.name == "checkpoints" else folder))
+    return facts_of_run(RunFolder(run_folder(model.checkpoint)))
 
 
 def _name(dataset: type[VideoDataset] | None) -> str:

@@ -218,3 +218,8 @@ class RunFolder:
                 f"{path} is damaged, or was written by another version of the suite ({type(error).__name__}: {error}); "
                 f"delete {self.report} and run `fer train` to evaluate the run again"
             ) from error
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """Returns the run's folder for a checkpoint in `checkpoints/`, otherwise the folder of the checkpoint."""
+    return checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
