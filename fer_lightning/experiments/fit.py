@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
@@ -18,7 +19,6 @@ from data_modules.utils.file_lock import file_lock
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.frame_order import ORDERS
 from fer_lightning.evaluation.other_epochs import conclude_watching
-from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.faces import difference_to_papers_faces
 from fer_lightning.experiments.labels import labels_of
 from fer_lightning.experiments.launchers import started_processes, without_launcher
@@ -51,6 +51,27 @@ SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 """Variables by which the agent of a W&B sweep makes a training one of the sweep's runs."""
 
 
+class RunCLI(FerCLI):
+    """Builds model, data module and trainer of a request's run, and nothing if the settings are another run's.
+
+    Raises:
+        FileNotFoundError: the data set does not exist.
+        ValueError: a setting is wrong, or the settings state another run's fold, seed or folder.
+    """
+
+    def __init__(self, request: ExperimentRequest) -> None:
+        self.request = request
+        super().__init__(request.command_line(), run=False, labels=labels_of(request))
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Reads the settings; see the class for what is refused."""
+        try:
+            super().parse_arguments(parser, args)
+            self.request.refuse_another_run(self.config)
+        except ValueError as error:
+            raise ValueError(f"{self.request.experiment}: {error}") from error
+
+
 def fit_experiment(request: ExperimentRequest) -> RunFolder:
     """Trains, evaluates and reports the run of a model, starting from the run's latest checkpoint.
 
@@ -59,9 +80,8 @@ def fit_experiment(request: ExperimentRequest) -> RunFolder:
         ValueError: a setting is wrong, or the run was started with other settings or other data.
     """
     run = request.run
-    read_model(request)  # refuses the fold, the seed or the folder of another run before anything is built
     with leaving_nothing(run):
-        cli = FerCLI(request.command_line(), run=False, labels=labels_of(request))
+        cli = RunCLI(request)
         finished = is_finished(run, cli)
         if not finished:
             prepare_data_and_weights(cli, request)
@@ -89,7 +109,7 @@ def leaving_nothing(run: RunFolder) -> Iterator[None]:
 
 def faces_of(cli: FerCLI) -> str:
     """Says in what the run's faces differ from those of its system's paper."""
-    return difference_to_papers_faces(cli.plain_config()["experiment"]["faces"], cli.datamodule.dataset.faces)
+    return difference_to_papers_faces(cli.own_config.experiment.faces, cli.datamodule.dataset.faces)
 
 
 def is_finished(run: RunFolder, cli: FerCLI) -> bool:
@@ -196,8 +216,9 @@ def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:
         write_clips(run, data.dataset)
         drop_rows_after(run.curves, int(str(checkpoint.get("global_step", 0))))
     for logger in wandb_loggers(cli):
-        logger.log_hyperparams(cli.plain_config())
-        logger.use_models(used_runs(cli.plain_config()))
+        config = cli.plain_config()
+        logger.log_hyperparams(config)
+        logger.use_models(used_runs(config))
     device = f"{trainer.strategy.root_device}, {trainer.precision}"
     print_on_rank_zero(f"{run.path}: {type(model).__name__} on {data.dataset.name}, {device}")
     data.setup()

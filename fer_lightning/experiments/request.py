@@ -247,11 +247,11 @@ class ExperimentRequest:
         fold = self.fold if same_people(data, self.dataset) else "1"
         return RUN + (name if (fold, self.seed) == ("1", 0) else f"{name}/{fold}-{self.seed}")
 
-    def refuse_another_run(self, config: dict[str, Any]) -> None:
+    def refuse_another_run(self, config: Any) -> None:
         """Refuses settings with which the run would not be the one that its folder and its `run.json` name.
 
         Args:
-            config: the resolved configuration.
+            config: the resolved configuration, plain or as it was parsed.
 
         Raises:
             ValueError: the fold, the seed or the folder is another one; the message says how it is asked for.

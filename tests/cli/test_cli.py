@@ -204,8 +204,8 @@ def test_only_the_first_process_of_a_training_makes_ready(tmp_path, monkeypatch)
         datamodule=SimpleNamespace(
             prepare_data=lambda: prepared.append("data"), dataset=SimpleNamespace(faces=FaceSettings())
         ),
+        own_config=SimpleNamespace(experiment=SimpleNamespace(faces="")),
         plain_config=lambda: {
-            "experiment": {"faces": ""},
             "model": {"weights": "run:stills_synthetic_stills"},
             "trainer": {"default_root_dir": str(tmp_path / "needy" / "1-0")},
         },
