@@ -580,6 +580,7 @@ def test_a_configuration_can_ask_for_averaged_weights(shared, monkeypatch, no_re
     assert read_rows(own_run("ceflnet_dfew.averaged").path)[-1]["test/war"]
 
 
+@pytest.mark.slow
 def test_a_model_can_be_compiled(shared, monkeypatch, no_report, steps):
     """By torch's compiler that runs the graphs as they are, which needs no other."""
     monkeypatch.setenv("FER_DATA", str(shared / "data"))
