@@ -231,6 +231,21 @@ def test_a_label_says_that_the_epoch_was_chosen_on_the_reported_split(exported, 
         assert ".." not in label.summary
 
 
+def test_the_result_of_the_run_is_told_from_that_of_another_epoch(exported, tmp_path):
+    run, _ = exported
+    run = changed(run, tmp_path / "run")
+    checkpoint = run.checkpoints / "last.ckpt"
+    shutil.copy(run.checkpoints / "best.ckpt", checkpoint)
+    assert label_of(load_trained(checkpoint).models).result == label_of(load_trained(run.path).models).result
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save(content | {"epoch": content["epoch"] + 3}, checkpoint)
+    write_model_file(checkpoint, tmp_path / "last.safetensors")
+    epoch, own = content["epoch"] + 1, label_of(load_trained(run.path).models).result
+    for path in (checkpoint, tmp_path / "last.safetensors"):
+        result = label_of(load_trained(path).models).result
+        assert result == f"{own} (of epoch {epoch}, which the run chose; these are the weights of epoch {epoch + 3})"
+
+
 def test_the_card_names_what_makes_the_result_misleading(exported, tmp_path):
     run, file = exported
     fault = (
