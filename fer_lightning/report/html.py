@@ -1,9 +1,11 @@
 """Renders the templates of self-contained pages."""
 
 import json
+import re
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 SHARED = Path(__file__).parent / "templates"
 
@@ -22,7 +24,13 @@ def render(template: Path, **values: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["with_code"] = with_code
     return environment.get_template(template.name).render(**values)
+
+
+def with_code(text: str) -> Markup:
+    """Returns a text as HTML, escaped, in which what stands between backticks is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def script_json(content: object) -> str:

@@ -1,5 +1,6 @@
 """A table of a paper beside our results, as text: what was published, what came out, how sure that is."""
 
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -308,4 +309,5 @@ def as_latex(grid: Grid) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in text)
+    return re.sub("`([^`]+)`", r"\\texttt{\1}", escaped)

@@ -204,6 +204,8 @@ def test_accuracy_without_classes_of_still_frames_is_beside_that_over_all(table,
 
 
 def test_the_table_is_written_in_every_form(table, trained, tmp_path):
+    note = "As `plain_x`, <b> and 5 % of it."
+    Path(table).write_text(MADE.replace("protocol: one split", f'protocol: one split\nnote: "{note}"'))
     assert main(["reproduce", table]) == 0
     folder = tmp_path / "results" / "mine.small"
     stored = read_stored(TableRequest(table), folder)
@@ -222,10 +224,13 @@ def test_the_table_is_written_in_every_form(table, trained, tmp_path):
     markdown = (folder / "table.md").read_text()
     assert markdown.count("\n| ") == 5
     assert "**Doe et al., 2020, table 1: What attention adds**" in markdown
+    assert f"- {note}\n" in markdown
     latex = (folder / "table.tex").read_text()
+    assert r"As \texttt{plain\_x}, <b> and 5 \% of it." in latex
     assert r"85.00 $\pm$ 1.5" in latex
     assert latex.count(r"\\") == 4
     page = (folder / "index.html").read_text()
+    assert "<li>As <code>plain_x</code>, &lt;b&gt; and 5 % of it.</li>" in page
     content = json.loads(re.search(r"const content = (.*);\n", page).group(1))
     assert [row["label"] for row in content["rows"]] == ["plain", "whole"]
     assert content["rows"][0]["curves"][0]["values"]["inner/war"] == [0.25, 0.5]
