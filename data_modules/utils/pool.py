@@ -26,6 +26,7 @@ Work = Callable[[Item], Result | Generator[float, None, Result]]
 """A function that processes an item, or a generator that yields its progress (0 to 1) and returns the result."""
 
 START_LIMIT = 300.0  # seconds; importing torch from a slow network disk takes long
+PAUSE = 2.0  # seconds by which a wait may be longer than its time limit on a busy machine
 
 
 @dataclass(frozen=True)
@@ -137,12 +138,17 @@ def _one_round(
             yield item, _attempt(work, item, partial(watch, item))
         return
     waiting, live = list(reversed(items)), list[_Worker[Item]]()
+    watched = time.monotonic()
     try:
         while waiting or live:
             while waiting and len(live) < workers and len(live) < len(waiting) + sum(w.item is not None for w in live):
                 live.append(_start(make))
             timeout = max(0.0, min(worker.deadline for worker in live) - time.monotonic())
             with_message = wait([worker.pipe for worker in live], timeout)
+            unwatched, watched = time.monotonic() - watched, time.monotonic()
+            if unwatched > timeout + PAUSE:  # this process was stopped itself, and so were its workers, as by Ctrl-Z
+                for worker in live:
+                    worker.deadline += unwatched
             for worker in list(live):
                 current = worker.item
                 if worker.pipe in with_message:

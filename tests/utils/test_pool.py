@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from data_modules.faces.errors import DetectorNotFoundError
+from data_modules.utils import pool
 from data_modules.utils.files import NotWritableError
 from data_modules.utils.pool import Failure, run_in_processes
 from data_modules.video.source import UnreadableVideoError
@@ -42,6 +44,23 @@ def test_a_process_that_hangs_or_crashes_is_replaced():
     assert results[3] == Failure("the process that read it crashed (exit code 7)", passing=True)
     assert results[5] == Failure("no sign of life for 1 s; its process was stopped", passing=True)
     assert results[6] == Failure("UnreadableVideoError: six")
+
+
+def test_time_in_which_everything_is_stopped_is_no_sign_of_death(monkeypatch):
+    """As by Ctrl-Z: the clock goes on, and neither the worker nor the one who waits for it does."""
+    wait, stops = pool.wait, [1000.0, 1000.0, 1000.0]
+    clock = SimpleNamespace(skipped=0.0)
+    clock.monotonic = lambda: time.monotonic() + clock.skipped
+
+    def stopped(pipes, timeout):
+        found = wait(pipes, timeout)
+        clock.skipped += stops.pop() if stops else 0
+        return [] if stops else found
+
+    monkeypatch.setattr(pool, "time", clock)
+    monkeypatch.setattr(pool, "wait", stopped)
+    assert list(run_in_processes(make_double, [1], workers=1, time_limit=30)) == [(1, 2)]
+    assert not stops
 
 
 @pytest.mark.parametrize("workers", [0, 1])
