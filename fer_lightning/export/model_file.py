@@ -12,8 +12,8 @@ from torch import Tensor
 from data_modules.utils.files import atomic_file, atomic_write
 from fer_lightning.evaluation.calibration_file import NAME as CALIBRATION
 from fer_lightning.evaluation.calibration_file import read_calibration
-from fer_lightning.report.model_label import facts_of_checkpoint
-from fer_lightning.runs.folder import run_folder
+from fer_lightning.report.model_label import facts_of_run
+from fer_lightning.runs.folder import RunFolder, run_folder
 from fer_lightning.training.loading import load_trained
 from fer_lightning.training.rebuilding import without_training
 from fer_lightning.weights import ENTRY, checkpoint_of, read_checkpoint, tensors_in
@@ -72,7 +72,7 @@ def entry_of(run: Path, content: dict[str, object] | None = None) -> dict[str, A
         "class_names": own["class_names"],
         "configuration": _input_settings(own["configuration"]),
         "epoch": content["epoch"],
-        "facts": asdict(facts_of_checkpoint(checkpoint, int(str(content["epoch"])))),
+        "facts": asdict(facts_of_run(RunFolder(folder), int(str(content["epoch"])))),
         "calibration": calibration.read_text() if calibrated else "",
     }
 

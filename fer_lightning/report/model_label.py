@@ -1,6 +1,6 @@
 """What every output of a model says about it: what it was trained on, how good it is, what nobody has checked."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -109,25 +109,14 @@ def label_of(models: tuple[TrainedModel, ...], run: RunFolder | None = None, met
     )
 
 
-def facts_of_checkpoint(checkpoint: Path, epoch: int) -> TrainingFacts:
-    """Returns what the run of a checkpoint says about its training.
-
-    The result is said to be another epoch's if it is, as for the last one of a run that chose another.
+def facts_of_run(run: RunFolder, epoch: int | None = None) -> TrainingFacts:
+    """Returns what a run says about its training; without texts if it is not finished.
 
     Args:
-        checkpoint: path of the checkpoint.
-        epoch: of its weights, counted from 0.
+        run: the run.
+        epoch: of the weights that it is asked about, counted from 0; None for those that were evaluated. Of others, the
+            result is said to be another epoch's, as of the last one where another was chosen.
     """
-    run = RunFolder(run_folder(checkpoint))
-    facts = facts_of_run(run)
-    if not facts.result or run.read_info().epoch == epoch:
-        return facts
-    of = f"of epoch {run.read_info().epoch + 1}, which the run chose; these are the weights of epoch {epoch + 1}"
-    return replace(facts, result=f"{facts.result} ({of})")
-
-
-def facts_of_run(run: RunFolder) -> TrainingFacts:
-    """Returns what a run says about its training; without texts if it is not finished."""
     try:
         info, table = run.read_info(), PredictionTable.read(run.predictions("test"))
     except (FileNotFoundError, ValueError):
@@ -135,6 +124,8 @@ def facts_of_run(run: RunFolder) -> TrainingFacts:
     result = f"reported split: {' '.join(summary_line(table).split())}"
     if info.selection == "best_on_test":
         result += f"; {OPTIMISTIC.removesuffix('.')}"  # sentences go on after a result
+    if epoch not in (None, info.epoch):
+        result += f" (of epoch {info.epoch + 1}, which the run chose; these are the weights of epoch {epoch + 1})"
     return TrainingFacts(info.dataset, result, info.commit)
 
 
@@ -157,7 +148,7 @@ def _facts(model: TrainedModel) -> TrainingFacts:
     """Returns the facts that a file brings with it, or those of the run in whose folder a checkpoint is."""
     if model.facts is not None:
         return model.facts
-    return facts_of_checkpoint(model.checkpoint, model.epoch)
+    return facts_of_run(RunFolder(run_folder(model.checkpoint)), model.epoch)
 
 
 def _name(dataset: type[VideoDataset] | None) -> str:
