@@ -18,6 +18,7 @@ from typing import Generic, TypeVar, overload
 
 from data_modules.utils.faults import is_passing
 from data_modules.utils.files import NotWritableError
+from data_modules.utils.time_limit import PAUSE
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,7 +27,6 @@ Work = Callable[[Item], Result | Generator[float, None, Result]]
 """A function that processes an item, or a generator that yields its progress (0 to 1) and returns the result."""
 
 START_LIMIT = 300.0  # seconds; importing torch from a slow network disk takes long
-PAUSE = 2.0  # seconds by which a wait may be longer than its time limit on a busy machine
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 GRACE = 10.0  # seconds for an iterator to end that is no longer wanted
+PAUSE = 2.0  # seconds by which a wait may be longer than its time limit on a busy machine
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,12 @@ def with_time_limit(make: Callable[[], Iterator[Item]], seconds: float) -> Itera
     thread.start()
     try:
         while True:
+            asked = time.monotonic()
             try:
                 message = messages.get(timeout=seconds)
             except queue.Empty:
+                if time.monotonic() - asked > seconds + PAUSE:  # this process was stopped itself, as by Ctrl-Z
+                    continue
                 grace = 0.0
                 raise TimeoutError(f"no sign of life for {seconds:.0f} s: does its disk answer?") from None
             if message.error is not None:

@@ -1,10 +1,12 @@
 """What would block for ever: named pipes, links in a circle, a decoder that hangs, a disk that does not answer."""
 
+import itertools
 import os
 import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from data_modules.datasets.own import Own
 from data_modules.faces.settings import FaceSettings
 from data_modules.prepare.clip_preparer import ClipPreparer
 from data_modules.prepare.faces import prepare_faces
+from data_modules.utils import time_limit
 from data_modules.utils.time_limit import with_time_limit
 from data_modules.video.reader import VideoFile
 from tests.faults.commands import index_of, make_faces, predict, prepare_own, quarantined
@@ -112,6 +115,17 @@ def test_work_within_its_time_is_handed_on_whole():
     assert list(with_time_limit(lambda: iter(range(5)), 5.0)) == list(range(5))
     with pytest.raises(ZeroDivisionError):
         list(with_time_limit(lambda: (1 // number for number in (1, 0)), 5.0))
+
+
+def test_time_in_which_the_process_is_stopped_does_not_count(monkeypatch):
+    """As by Ctrl-Z: every wait is found to have lasted much longer than it was to last."""
+
+    def late():
+        time.sleep(0.5)
+        yield 1
+
+    monkeypatch.setattr(time_limit, "time", SimpleNamespace(monotonic=itertools.count(0, 1000).__next__))
+    assert list(with_time_limit(late, 0.1)) == [1]
 
 
 class Hanging(ClipPreparer):
