@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.experiments.datasets import build_dataset
@@ -35,6 +35,16 @@ class Grid:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = field(default=())
+
+    def only(self, header: Sequence[str]) -> "Grid":
+        """Returns the table with its labels and some of its columns, in their order here.
+
+        Raises:
+            ValueError: there is no column of that name.
+        """
+        places = [0, *(self.header.index(name) for name in header)]
+        rows = tuple(tuple(row[place] for place in places) for row in self.rows)
+        return replace(self, header=tuple(self.header[place] for place in places), rows=rows)
 
 
 def grid(

@@ -3,17 +3,20 @@
 A read-me marks the place of a table by two comments, `<!-- results: FOLDER -->` and `<!-- end -->`, where FOLDER is the
 name of a folder in `results/`; the list of all tables stands between `<!-- tables -->` and `<!-- end -->`, what was
 measured on a GPU between `<!-- gpu -->` and `<!-- end -->`, and the leaderboards, as far as they are filled, between
-`<!-- leaderboards -->` and `<!-- end -->`.
+`<!-- leaderboards -->` and `<!-- end -->`, or with few columns after `<!-- leaderboard overview -->`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from data_modules.utils.files import atomic_write
+from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.experiments.system import data_names, experiments_folder
 from fer_lightning.tables.collect import is_of_today
+from fer_lightning.tables.columns import INTERVAL, title
 from fer_lightning.tables.files import StoredTable, read_stored
 from fer_lightning.tables.gpu_table import gpu_table
 from fer_lightning.tables.grid import as_markdown
@@ -23,10 +26,14 @@ from fer_lightning.tables.results import RowResult, results_root, table_folders
 from fer_lightning.tables.table import known_tables, read_table, table_names
 
 MARKED = re.compile(
-    r"(<!-- (?:results: (?P<folder>[\w.]+)|(?P<made>tables|gpu|leaderboards)) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+    r"(<!-- (?:results: (?P<folder>[\w.]+)|(?P<made>tables|gpu|leaderboards|leaderboard overview)) -->\n)"
+    r".*?(?P<end><!-- end -->)",
+    re.DOTALL,
 )
 SEEDS = 3
 """Seeds that a row of a leaderboard has before a read-me shows it."""
+OVERVIEW = (WAR.name, f"{INTERVAL}{WAR.name}", "inflation", "shuffled_drop", "parameters", "clips_per_second")
+"""The columns of a leaderboard's overview."""
 
 
 def readmes() -> list[Path]:
@@ -97,7 +104,12 @@ def stored_of(folder: str) -> StoredTable:
 
 def _part(mark: re.Match[str]) -> str:
     """Returns what stands between two comments."""
-    made = {"gpu": gpu_table, "tables": list_of_tables, "leaderboards": leaderboards}
+    made: dict[str, Callable[[], str]] = {
+        "gpu": gpu_table,
+        "tables": list_of_tables,
+        "leaderboards": leaderboards,
+        "leaderboard overview": partial(leaderboards, OVERVIEW),
+    }
     if mark["made"]:
         return made[mark["made"]]()
     folder = mark["folder"]
@@ -107,8 +119,12 @@ def _part(mark: re.Match[str]) -> str:
     return f"{as_markdown(stored.with_results_only().grid())}\n{command(stored)}\n"
 
 
-def leaderboards() -> str:
-    """Returns the leaderboards as Markdown with their rows of enough seeds; nothing as long as there are none."""
+def leaderboards(columns: Sequence[str] = ()) -> str:
+    """Returns the leaderboards as Markdown with their rows of enough seeds; nothing as long as there are none.
+
+    Args:
+        columns: of our values, those to show; all of them if none are named.
+    """
     names, parts = leaderboard_names(), list[str]()
     for folder in table_folders():
         if folder.name.split(".")[0] in names:
@@ -116,7 +132,8 @@ def leaderboards() -> str:
             filled = {name: result for name, result in stored.results.items() if len(result.seeds) >= SEEDS}
             if filled:
                 shown = replace(stored, results=filled).with_results_only()
-                parts.append(f"\n{as_markdown(shown.grid())}\n{command(shown)}{_other_systems(stored, filled)}\n")
+                content = shown.grid().only([title(column) for column in columns]) if columns else shown.grid()
+                parts.append(f"\n{as_markdown(content)}\n{command(shown)}{_other_systems(stored, filled)}\n")
     return "".join(parts)
 
 

@@ -185,6 +185,12 @@ def test_a_readme_shows_leaderboards_as_far_as_they_have_three_seeds(trained):
     text = current_text(marked)
     assert "| fan | 0.5" in text
     assert "lmed" not in text
+    overview = current_text(marked.replace("leaderboards", "leaderboard overview"))
+    header = next(line for line in overview.splitlines() if line.startswith("|  |"))
+    assert header == "|  | WAR | 95 % of WAR | inflation | drop under shuffled frames | parameters | clips per second |"
+    (row,) = (line for line in overview.splitlines() if line.startswith("| fan |"))
+    whole = next(line for line in text.splitlines() if line.startswith("| fan |"))
+    assert row.split(" | ")[:3] == whole.split(" | ")[:3], "the same values, of fewer columns"
     others = len(read_table(WILD).rows) - 1
     assert f'`make reproduce TABLE={WILD} SEEDS="0 1 2"` trains the other {others} of {others + 1} systems.' in text
     assert f"| {WILD}.small |" in current_text("<!-- tables -->\n<!-- end -->\n")
