@@ -118,26 +118,39 @@ class Synthetic(RenderedDataset):
             scenes and shoulders show more of the emotion.
         subjects: the number of people.
         clips_per_emotion: the number of clips of each person and emotion.
+        strength: factor of the expressions' action units, above 0 and at most 1.
+
+    Raises:
+        ValueError: the strength is outside its range.
     """
 
     difficulty: Literal["lab", "wild", "occluded"] = "lab"
     subjects: int = 84
     clips_per_emotion: int = 1
+    strength: float = 1.0
 
     provides: ClassVar[frozenset[str]] = frozenset({"motion", "audio"})
     name: ClassVar[str] = "synthetic"
     files: ClassVar[str] = "clips"
     suffix: ClassVar[str] = ".mp4"
 
+    def __post_init__(self) -> None:
+        if not 0 < self.strength <= 1:
+            raise ValueError(f"the strength of expressions is {self.strength:g}; expected one above 0 and at most 1")
+
     @property
     def variant(self) -> str:
-        """The subfolder's name, such as `lab-84x1-0-v3`."""
-        return f"{self.difficulty}-{self.subjects}x{self.clips_per_emotion}-{self.seed}-v{RENDERER}"
+        """The subfolder's name, such as `lab-84x1-0-v3`, or `lab0.3-84x1-0-v3` with a strength of 0.3."""
+        kind = self.difficulty if self.strength == 1 else f"{self.difficulty}{self.strength:g}"
+        return f"{kind}-{self.subjects}x{self.clips_per_emotion}-{self.seed}-v{RENDERER}"
 
     def wanted(self) -> list[tuple[ClipSettings | StillSettings, str]]:
         """`clips_per_emotion` clips of each person and class."""
         return [
-            (ClipSettings(self.difficulty, subject, emotion, take, self.seed), f"s{subject:03d}")
+            (
+                ClipSettings(self.difficulty, subject, emotion, take, self.seed, strength=self.strength),
+                f"s{subject:03d}",
+            )
             for subject in range(self.subjects)
             for emotion in SEVEN
             for take in range(self.clips_per_emotion)

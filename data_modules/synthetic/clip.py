@@ -34,6 +34,7 @@ class ClipSettings:
     take: int = 0
     seed: int = 0
     size: int = 256
+    strength: float = 1.0  # factor of the labelled expression's action units
 
     @property
     def clip_id(self) -> str:
@@ -167,7 +168,7 @@ def _sample_acting(
         moments = dynamics.apex_moments(frames, rng) if wild else []
         episodes = [dynamics.short_expression(frames, moment, rng) for moment in moments]
         episodes = episodes or [dynamics.held_expression(frames, rng)]
-        intensity = np.maximum.reduce([episode.intensity(frames) for episode in episodes])
+        intensity = settings.strength * np.maximum.reduce([episode.intensity(frames) for episode in episodes])
         units += intensity[:, None] * sample_apex(settings.emotion, rng) * person.expressivity
     if wild:  # faint expressions of other emotions
         for _ in range(int(rng.integers(0, 3))):

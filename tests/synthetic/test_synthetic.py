@@ -254,6 +254,16 @@ class TestClip:
             assert intensity[-1] == intensity.max()
             assert (np.diff(intensity) >= -1e-6).all()
 
+    def test_weak_expressions_are_the_same_clips_with_less_of_the_expression(self):
+        full, weak = (plan_clip(ClipSettings("lab", 0, "happiness", strength=strength)) for strength in (1.0, 0.3))
+        np.testing.assert_allclose(weak.intensity, 0.3 * full.intensity, rtol=1e-6)
+        smile = unit("AU12")
+        assert 0.15 < weak.performance.units[-1, smile] / full.performance.units[-1, smile] < 0.45
+        np.testing.assert_array_equal(weak.performance.pose.yaw, full.performance.pose.yaw)
+        np.testing.assert_array_equal(weak.audio, full.audio)
+        same = [plan_clip(ClipSettings("lab", 0, "neutral", strength=strength)) for strength in (1.0, 0.3)]
+        np.testing.assert_array_equal(same[0].performance.units, same[1].performance.units)
+
     def test_unknown_emotion_is_named(self):
         with pytest.raises(ValueError, match="boredom"):
             render_clip(ClipSettings("lab", 0, "boredom"))
@@ -319,6 +329,14 @@ def prepared(tmp_path_factory):
 
 
 class TestFiles:
+    def test_a_strength_has_a_folder_of_its_own(self, tmp_path):
+        weak = Synthetic(tmp_path, subjects=1, folds=1, strength=0.3, workers=1)
+        assert weak.folder.name == "lab0.3-1x1-0-v3"
+        assert {settings.strength for settings, _ in weak.wanted()} == {0.3}
+        for wrong in (0.0, 1.5):
+            with pytest.raises(ValueError, match=rf"strength of expressions is {wrong:g}; expected one above 0"):
+                Synthetic(tmp_path, strength=wrong)
+
     def test_layout_and_manifest(self, prepared):
         assert prepared.folder.name == "lab-4x1-0-v3"
         records = prepared.records()
