@@ -149,8 +149,11 @@ def _verdict(claim: Claim, metric: Metric, first: PredictionTable, second: Predi
 
 
 def write_verdicts(folder: Path, verdicts: list[Verdict]) -> None:
-    """Writes the verdicts of a table beside its results."""
+    """Writes the verdicts of a table beside its results; no file if there are none."""
     content = [asdict(verdict) for verdict in verdicts]
+    if not content:
+        (folder / FILE).unlink(missing_ok=True)
+        return
     atomic_write(folder / FILE, (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -592,7 +592,7 @@ def test_verdicts_of_rows_that_are_not_here_stay_as_long_as_their_results_do(two
     text = (folder / "table.md").read_text()
     assert "Attention adds to the plain network. Not tested: the rows have no seed in common (2 and 0, 1)." in text
     assert main([*command, "--seeds", "3", "--rows", "small"]) == 0
-    assert json.loads((folder / "claims.json").read_text()) == []
+    assert not (folder / "claims.json").exists()
 
 
 def test_runs_that_a_rows_results_are_not_of_decide_nothing(two_claims):
