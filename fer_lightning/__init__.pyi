@@ -41,6 +41,7 @@ from .layers.backbones import FrameBackbone as FrameBackbone
 from .layers.backbones import FullyConnectedBackbone as FullyConnectedBackbone
 from .layers.clip_text import TextPrompts as TextPrompts
 from .layers.clip_tower import CLIPTower as CLIPTower
+from .layers.pyramid_transformer import PyramidTransformer as PyramidTransformer
 from .layers.vgg import VGG16 as VGG16
 from .layers.vgg import VGG19 as VGG19
 from .layers.vgg import EnhancedVGG as EnhancedVGG

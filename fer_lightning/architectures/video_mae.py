@@ -1,11 +1,11 @@
-"""VideoMAE fine-tuned, and MAE-DFER: a transformer over tubelets that was a masked autoencoder, and a linear layer.
+"""VideoMAE, MAE-DFER and SVFAP: a transformer over tubelets that was a masked autoencoder, and a linear layer.
 
 Tong et al. (2022), "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
 NeurIPS 2022, https://arxiv.org/abs/2203.12602
 
 Sun et al. (2023), "MAE-DFER: Efficient Masked Autoencoder for Self-supervised Dynamic Facial Expression Recognition",
 ACM Multimedia 2023, https://arxiv.org/abs/2307.02227; files named here are those of its code,
-https://github.com/sunlicai/MAE-DFER (MIT).
+https://github.com/sunlicai/MAE-DFER (MIT). SVFAP is its `PyramidTransformer`, fine-tuned by the same values.
 
 This suite trains and evaluates; it does not pre-train.
 """

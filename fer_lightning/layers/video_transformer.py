@@ -6,9 +6,6 @@ NeurIPS 2022, https://arxiv.org/abs/2203.12602
 Sun et al. (2023), "MAE-DFER: Efficient Masked Autoencoder for Self-supervised Dynamic Facial Expression Recognition",
 ACM Multimedia 2023, LGI-Former, https://arxiv.org/abs/2307.02227; sizes are those of https://github.com/sunlicai/MAE-DFER
 (MIT), whose files are cited here.
-
-Yoon et al. (2026), "Reweighting Framewise Attention in Video Transformers for Facial Expression Understanding" (MiRA),
-ECCV 2026, https://arxiv.org/abs/2606.30611; constants of https://github.com/ysrinria/MiRA (Apache-2.0).
 """
 
 from collections.abc import Sequence
@@ -22,39 +19,13 @@ from torch.utils.checkpoint import checkpoint
 
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.masking import repeat_nearest
+from fer_lightning.layers.mira import frame_bias
 from fer_lightning.layers.pixels import PixelConversion, Pixels, convention_from_state
 from fer_lightning.layers.video_transformer_weights import file_of, state_of
 from fer_lightning.weights import RANDOM, load_backbone_weights, tensors_in, trained_here
 
 PATCH, TUBELET = 16, 2  # side in pixels, and frames, of the cuboid that a token stands for (modeling_finetune.py)
 EPS = 1e-6  # of the layer normalisations (modeling_finetune.py)
-
-
-@torch.no_grad()
-def frame_bias(key: Tensor, times: int, temperature: float = 0.17) -> Tensor:
-    """MiRA: what is added to the scores of each key, so that telling moments are attended to more (`flashLite` mode).
-
-    A moment tells much if its keys have a large share of the energy, and if few of them have it. [our choice] The
-    statistics are a clip's own (`instance` there), so that its answer does not depend on the clips beside it.
-
-    Args:
-        key: Keys (B, heads, N, d); those of a moment follow each other.
-        times: Number T of moments.
-        temperature: Of the softmax over the moments; 0.22 for ViT-H.
-
-    Returns:
-        (B, 1, 1, N), logarithms of factors from 0.7 to 1.4.
-    """
-    energy = key.float().square().mean(dim=(1, 3)).reshape(len(key), times, -1).clamp_min(1e-12)  # (B, T, N / T)
-    total = energy.sum(dim=2)
-    share = energy / total[..., None]
-    entropy = -(share * share.log()).sum(dim=2)
-    telling = 0.5 * total / total.sum(dim=1, keepdim=True) + 0.5 / (entropy + 1e-6)  # (B, T)
-    spread = telling.std(dim=1, keepdim=True, correction=0).clamp_min(1e-6)
-    standard = (telling - telling.mean(dim=1, keepdim=True)) / spread
-    marginal = 0.9 * (temperature * standard).softmax(dim=1) + 0.1 / times
-    factor = (times * marginal).clamp(0.7, 1.4)
-    return factor.log().repeat_interleave(energy.shape[2], dim=1)[:, None, None]
 
 
 class Attention(nn.Module):
@@ -226,7 +197,12 @@ class VideoTransformer(nn.Module, Pretrained):
             times = [self.grid[0] if number >= depth - mira else 0 for number in range(depth)]
             self.blocks.extend(map(JointBlock, [width] * depth, [heads] * depth, rates, times))
         self.norm = nn.LayerNorm(width, EPS)
-        self.apply(_initialise)
+        self.apply(initialise)
+
+    @property
+    def moments(self) -> int:
+        """Number of moments, or of rows of regions in time, that `tokens` has one after another."""
+        return self.grid[0] // (1 if self.region_tokens is None else self.region[0])
 
     @property
     def source(self) -> str:
@@ -262,6 +238,19 @@ class VideoTransformer(nn.Module, Pretrained):
         """Compute the tokens of clips: all of them (B, N, D) or, with `local_global`, those of the regions (B, R, D).
 
         Raises:
+            ValueError: See `embedded`.
+        """
+        tokens = self.embedded(clips, mask)
+        if self.region_tokens is not None:
+            tokens = self._with_region_tokens(tokens, self.region_tokens)
+        for block in self.blocks:
+            tokens = self.run(block, tokens)
+        return tokens if self.region_tokens is None else tokens[:, :, 0]
+
+    def embedded(self, clips: Tensor, mask: Tensor) -> Tensor:
+        """Compute the tokens that the first encoder reads: (B, N, D), in the order of moments, rows and columns.
+
+        Raises:
             ValueError: The clips have another number of frames, or another size, than the transformer.
         """
         if clips.shape[1] != self.frames or clips.shape[3:] != (self.size, self.size):
@@ -275,13 +264,13 @@ class VideoTransformer(nn.Module, Pretrained):
         times, rows, columns = self.grid
         cuboids = pixels.reshape(len(clips), times, TUBELET, 3, rows, PATCH, columns, PATCH)
         cuboids = cuboids.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4)  # (B, times, rows, columns, 3 x 2 x 16 x 16)
-        tokens: Tensor = self.embed(cuboids.flatten(1, 3)) + self.positions.to(cuboids.dtype)
-        if self.region_tokens is not None:
-            tokens = self._with_region_tokens(tokens, self.region_tokens)
-        again = self.checkpointing and self.training
-        for block in self.blocks:
-            tokens = checkpoint(block, tokens, use_reentrant=False) if again else block(tokens)
-        return tokens if self.region_tokens is None else tokens[:, :, 0]
+        return self.embed(cuboids.flatten(1, 3)) + self.positions.to(cuboids.dtype)  # type: ignore[no-any-return]
+
+    def run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        """Run an encoder; with `checkpointing`, in training, its inner values are not kept but computed anew."""
+        if self.checkpointing and self.training:
+            return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
+        return block(*inputs)  # type: ignore[no-any-return]
 
     def _with_region_tokens(self, tokens: Tensor, own: Tensor) -> Tensor:
         """Group tokens by regions, the region's own first: (B, N, D) -> (B, R, 1 + S, D)."""
@@ -290,7 +279,7 @@ class VideoTransformer(nn.Module, Pretrained):
         return torch.cat([own[:, None].expand(len(tokens), -1, -1, -1).to(tokens.dtype), regions], dim=2)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """Begin linear layers as the authors' code does."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)

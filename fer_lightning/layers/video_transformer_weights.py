@@ -36,6 +36,15 @@ PUBLISHED = {
         name="videomae_vit_base_kinetics.pth",
         licence="CC BY-NC 4.0, https://github.com/MCG-NJU/VideoMAE",
     ),
+    "svfap": PublishedFile(
+        what="SVFAP's transformer, pre-trained on VoxCeleb2",
+        address=(
+            "https://unioulu-my.sharepoint.com/:u:/g/personal/lsun24_univ_yo_oulu_fi/"
+            "EUhhmb_5-ltMt7P7pjm3D1IBkdREeGnOrAW4kGrfEZSFxA?e=Iqarze"
+        ),
+        name="svfap_voxceleb2.pth",
+        licence="MIT, https://github.com/sunlicai/SVFAP",
+    ),
     "voxceleb2": PublishedFile(
         what="MAE-DFER's LGI-Former, pre-trained on VoxCeleb2",
         address="https://drive.google.com/file/d/1nzvMITUHic9fKwjQ7XLcnaXYViWTawRv/view",
@@ -44,8 +53,9 @@ PUBLISHED = {
     ),
 }
 ALSO = (
-    "the authors publish fine-tuned models of DFEW, FERV39k and MAFW in the read-me of "
-    "https://github.com/sunlicai/MAE-DFER, and VideoMAE's are in https://github.com/MCG-NJU/VideoMAE, MODEL_ZOO.md"
+    "the authors publish fine-tuned models of DFEW, FERV39k and MAFW in the read-mes of "
+    "https://github.com/sunlicai/MAE-DFER and https://github.com/sunlicai/SVFAP, and VideoMAE's are in "
+    "https://github.com/MCG-NJU/VideoMAE, MODEL_ZOO.md"
 )
 
 LEFT_OUT = re.compile(r"^(decoder\.|encoder_to_decoder\.|mask_token$|(encoder\.)?norm\.|.*\.c_buf$)")
@@ -55,7 +65,12 @@ NAMES: Renames = (
     (r"^patch_embed\.proj\.", "embed."),
     (r"^lg_region_tokens$", "region_tokens"),
     (r"^fc_norm\.", "norm."),
+    (r"^temporal_downsamples\.", "join."),
+    (r"^spatial_downsamples\.", "bottleneck."),
     (r"\.attn\.", ".attention."),
+    (r"\.cross_attn\.", ".cross."),
+    (r"\.cross_norm1\.", ".cross_norm."),
+    (r"\.cross_norm2\.", ".context_norm."),
     (r"\.first_attn_norm0\.", ".within_norm."),
     (r"\.second_attn_norm0\.", ".between_norm."),
     (r"\.third_attn_norm0\.", ".exchange_norm."),

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 from data_modules.labels import SEVEN
-from fer_lightning import AudioVisual, FrameBackbone, LogMelCNN, LogMelFrames, VideoTransformer, random_batch
+from fer_lightning import (
+    AudioVisual,
+    FrameBackbone,
+    LogMelCNN,
+    LogMelFrames,
+    PyramidTransformer,
+    VideoTransformer,
+    random_batch,
+)
 from fer_lightning.architectures.audio_visual.cross_modal import CrossModalBlock, CrossModalFusion
 from fer_lightning.architectures.audio_visual.tokens import SpectralCNN, Tokens, moments_of
 from tests.architectures.test_audio_models import AUDIO, BOTH, FACE, PATTERNS, audio_visual, heard_batch
@@ -194,6 +202,15 @@ def test_a_video_transformer_gives_its_moments(options, moments):
     tokens = model.tokens(faces, mask)
     for moment, group in enumerate(tokens.chunk(moments, dim=1)):  # tokens are in the order of time
         torch.testing.assert_close(found[:, moment], model.norm(group.mean(dim=1)))
+
+
+def test_a_pyramid_gives_the_moments_behind_its_last_stage():
+    options = {"frames": 8, "size": 32, "width": 12, "depths": (1, 1), "heads": 2, "bottleneck": 3}
+    model = PyramidTransformer(**options).eval()
+    faces, mask = random_images(2, 8, 3, 32, 32), torch.ones(2, 8, dtype=torch.bool)
+    tokens = model.tokens(faces, mask)  # 2 moments of 4 places
+    expected = torch.stack([model.norm(tokens[:, :4].mean(dim=1)), model.norm(tokens[:, 4:].mean(dim=1))], dim=1)
+    torch.testing.assert_close(moments_of(model, faces, mask), expected)
 
 
 def test_the_moments_of_a_vision_transformer_are_the_columns_of_its_patches():

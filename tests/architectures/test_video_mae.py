@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data_modules.labels import SEVEN
-from fer_lightning import VideoMAE, VideoTransformer, random_batch
+from fer_lightning import PyramidTransformer, VideoMAE, VideoTransformer, random_batch
 from fer_lightning.training.cost import count_parameters, multiply_adds
 from tests.layers.test_video_transformer import JOINT, REGIONAL, fine_tuned, pre_training, randomised
 from tests.models import Case
@@ -21,11 +21,16 @@ def small(options=JOINT, frozen=False, **model) -> VideoMAE:
     return VideoMAE(SEVEN, VideoTransformer(**(options | SIX), drop_path=0.0), frozen, **model)
 
 
+def pyramid() -> PyramidTransformer:
+    return PyramidTransformer(**SIX, size=32, width=12, depths=(2, 2), heads=2, bottleneck=3, step=3, drop_path=0.0)
+
+
 REGIONS = REGIONAL | {"region": (3, 1, 2)}
 CONTRACT_CASES = {
     "VideoMAE": Case(small, any_length=False),
     "VideoMAE of regions": Case(lambda: small(REGIONS), any_length=False),
     "VideoMAE with MiRA": Case(lambda: small(JOINT | {"mira": 2}), any_length=False),
+    "VideoMAE of a pyramid": Case(lambda: VideoMAE(SEVEN, pyramid()), any_length=False),
     "VideoMAE of a frozen transformer": Case(lambda: small(frozen=True), any_length=False, freezes=True),
 }
 
@@ -49,6 +54,19 @@ def test_parameters_and_multiply_adds_are_the_published_ones(options, parameters
         attention = 16 * 2 * (8 * 101**2 + 8**2 + 800 * 8) * 512
     found = multiply_adds(model, batch)
     assert multiply_adds_in_g in (round(found / 1e9), round((found + attention) / 1e9))
+
+
+def test_the_parameters_of_svfap_are_those_of_its_authors_module():
+    """Theirs (modeling_finetune.py, svfap_base_patch16_160 with seven classes) has 77,635,351, counted here by hand."""
+    width, hidden = 512, 128
+    attention = 4 * width**2 + 3 * width  # no bias of keys
+    block = attention + 8 * width**2 + 5 * width + 2 * 2 * width
+    cross = block + attention + 2 * 2 * width
+    stage = 2 * width**2 + width + 2 * width + width * hidden + hidden + hidden * 8 + 8
+    counted = (1536 + 1) * width + 12 * block + 9 * cross + 2 * stage + 2 * width + (width + 1) * 7
+    with torch.device("meta"):
+        model = VideoMAE(SEVEN, PyramidTransformer())
+    assert count_parameters(model) == counted == 77_635_351
 
 
 def test_the_parameters_of_vit_b_are_those_counted_by_hand():

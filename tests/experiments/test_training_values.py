@@ -78,6 +78,17 @@ MAE_DFER = {  # https://github.com/sunlicai/MAE-DFER
     "data.augmentation.area": (0.8, "kinetics.py, VideoClsDatasetFrame"),
     "trainer.max_epochs": (100, "scripts/dfew"),
 }
+SVFAP = {  # https://github.com/sunlicai/SVFAP
+    name: value for name, value in MAE_DFER.items() if name not in ("model.backbone.depth", "model.backbone.region")
+} | {
+    "model.optimizer.lr": (1e-3 * 64 / 256, "scripts/dfew and run_class_finetuning.py, for four GPUs"),
+    "model.backbone.weights": ("svfap", "scripts/dfew"),
+    "model.backbone.class_path": ("fer_lightning.PyramidTransformer", "modeling_finetune.py, TPSBT"),
+    "model.backbone.depths": ([12, 6, 3], "scripts/dfew, stage_depths"),
+    "model.backbone.step": (2, "scripts/dfew, temporal_kernel_size"),
+    "model.backbone.bottleneck": (8, "scripts/dfew, num_bottleneck_tokens"),
+    "data.batch_size": (64, "scripts/dfew, 16 on each of four GPUs"),
+}
 DFER_CLIP = {  # https://github.com/zengqunzhao/DFER-CLIP
     "model.optimizer.class_path": (SGD, "main.py"),
     "model.optimizer.lr": (1e-2, "train_DFEW.sh"),
@@ -286,6 +297,9 @@ VALUES: dict[str, dict[str, tuple[object, str]]] = {
         "model.backbone.heads": (12, "modeling_finetune.py, vit_base_patch16_160"),
         "model.backbone.attention": ("joint", "modeling_finetune.py, vit_base_patch16_160"),
     },
+    "svfap_dfew": SVFAP,
+    "svfap_mafw": SVFAP,
+    "svfap_ferv39k": SVFAP | {"data.sampler.stride": (1, "scripts/ferv39k, sr")},
     "dfer_clip_dfew": DFER_CLIP | {"data.augmentation.brightness": (0.5, "dataloader/video_dataloader.py")},
     "dfer_clip_ferv39k": DFER_CLIP
     | {

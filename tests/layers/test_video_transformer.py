@@ -13,12 +13,12 @@ import torch
 from fer_lightning import VideoTransformer
 from fer_lightning.layers.backbones import Pretrained
 from fer_lightning.layers.masking import repeat_nearest
+from fer_lightning.layers.mira import frame_bias
 from fer_lightning.layers.pixels import IMAGENET
 from fer_lightning.layers.video_transformer import (
     Attention,
     JointBlock,
     LocalGlobalBlock,
-    frame_bias,
     sine_cosine_positions,
 )
 from fer_lightning.training.cost import count_parameters
@@ -382,7 +382,9 @@ def test_without_a_file_it_is_said_which_one_is_missing_and_where_it_is_publishe
         FileNotFoundError, match=rf"{network}, .*published at https://drive\.google\.com.*under that name"
     ):
         model.load_weights()
-    with pytest.raises(FileNotFoundError, match=r"no file weights/x\.pth; expected .*kinetics, voxceleb2; the authors"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no file weights/x\.pth; expected .*kinetics, svfap, voxceleb2; the authors"
+    ):
         VideoTransformer("weights/x.pth", **JOINT).load_weights()
 
 

@@ -72,8 +72,8 @@ def time_encoding(mask: Tensor, width: int) -> Tensor:
 def moments_of(backbone: VideoTransformer, faces: Tensor, mask: Tensor) -> Tensor:
     """Compute the features of each of N moments, or rows of regions, of faces (B, T, 3, H, W): -> (B, N, D)."""
     tokens = backbone.tokens(faces, mask)
-    moments = backbone.grid[0] // (1 if backbone.region_tokens is None else backbone.region[0])
-    return backbone.norm(tokens.reshape(len(tokens), moments, -1, tokens.shape[2]).mean(dim=2))  # type: ignore[no-any-return]
+    tokens = tokens.reshape(len(tokens), backbone.moments, -1, tokens.shape[2])
+    return backbone.norm(tokens.mean(dim=2))  # type: ignore[no-any-return]
 
 
 class FaceEncoder(nn.Module):
