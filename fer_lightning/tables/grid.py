@@ -87,7 +87,8 @@ def grid(
         *(f"{each.text} {each.sentence(table.labels)}" for each in verdicts),  # last, as the page has a list of them
     ]
     source = f"{table.paper}, {table.place}: " if table.is_published and not table.ranked else ""
-    return Grid(f"{source}{table.title}", tuple(header), tuple(rows), tuple(notes))
+    elsewhere = f", on {data}" if data and data != table.data else ""
+    return Grid(f"{source}{table.title}{elsewhere}", tuple(header), tuple(rows), tuple(notes))
 
 
 def _beside(table: PaperTable, results: dict[str, RowResult]) -> dict[str, str]:

@@ -40,6 +40,8 @@ def test_a_readme_is_made_from_the_results(house, capsys):
     assert text.startswith("Before.\n<!-- results")
     assert text.endswith("<!-- end -->\nAfter.\n")
     assert "| plain | 84.17 (101/120) |" in text
+    title = next(line for line in text.splitlines() if line.startswith("**"))
+    assert title.endswith(", on synthetic_wild**"), "not the table's own data"
     assert "Other [3]" not in text, "rows without results are left to the table's own files"
     assert '`make reproduce TABLE=made_1 DATA=synthetic_wild SEEDS="0"`' in text
     assert "The order shows: whole minus plain" in text
