@@ -5,7 +5,10 @@ NeurIPS 2022, https://arxiv.org/abs/2203.12602
 
 Sun et al. (2023), "MAE-DFER: Efficient Masked Autoencoder for Self-supervised Dynamic Facial Expression Recognition",
 ACM Multimedia 2023, https://arxiv.org/abs/2307.02227; files named here are those of its code,
-https://github.com/sunlicai/MAE-DFER (MIT). SVFAP is its `PyramidTransformer`, fine-tuned by the same values.
+https://github.com/sunlicai/MAE-DFER (MIT).
+
+Sun et al. (2024), "SVFAP: Self-supervised Video Facial Affect Perceiver", IEEE Transactions on Affective Computing,
+https://arxiv.org/abs/2401.00416, which has another transformer, `PyramidTransformer`, and is fine-tuned alike.
 
 This suite trains and evaluates; it does not pre-train.
 """

@@ -7,11 +7,10 @@ https://arxiv.org/abs/2401.00416; sizes and names of files are those of https://
 from collections.abc import Sequence
 from itertools import islice
 
-from timm.layers import DropPath
 from torch import Tensor, nn
 
 from fer_lightning.layers.pixels import Pixels
-from fer_lightning.layers.video_transformer import EPS, Attention, VideoTransformer, feed_forward, initialise
+from fer_lightning.layers.video_transformer import EPS, Attention, JointBlock, VideoTransformer, initialise
 from fer_lightning.weights import RANDOM
 
 HIDDEN = 128  # units of the layer that weighs the places of a moment (modeling_finetune.py, bottleneck_dim)
@@ -36,8 +35,8 @@ class SpatialBottleneck(nn.Module):
         return weights.transpose(2, 3).to(tokens.dtype) @ tokens  # type: ignore[no-any-return]
 
 
-class CrossBlock(nn.Module):
-    """An encoder whose tokens attend to a context, then to each other (CSBlock there).
+class CrossBlock(JointBlock):
+    """An encoder whose tokens attend to a context before they do to each other (CSBlock there).
 
     Args:
         size: Length D of a token.
@@ -46,18 +45,14 @@ class CrossBlock(nn.Module):
     """
 
     def __init__(self, size: int, heads: int, drop_path: float) -> None:
-        super().__init__()
+        super().__init__(size, heads, drop_path)
         self.cross_norm, self.context_norm = nn.LayerNorm(size, EPS), nn.LayerNorm(size, EPS)
         self.cross = Attention(size, heads)
-        self.norm1, self.attention = nn.LayerNorm(size, EPS), Attention(size, heads)
-        self.norm2, self.mlp = nn.LayerNorm(size, EPS), feed_forward(size)
-        self.drop_path = DropPath(drop_path)
 
-    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:  # type: ignore[override] # it has a context
         """Relate tokens (B, N, D) to a context (B, M, D) and to each other: -> (B, N, D)."""
-        tokens = tokens + self.drop_path(self.cross(self.cross_norm(tokens), self.context_norm(context)))
-        tokens = tokens + self.drop_path(self.attention(self.norm1(tokens)))
-        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))  # type: ignore[no-any-return]
+        attended = self.cross(self.cross_norm(tokens), self.context_norm(context))
+        return super().forward(tokens + self.drop_path(attended))
 
 
 class PyramidTransformer(VideoTransformer):
@@ -104,14 +99,17 @@ class PyramidTransformer(VideoTransformer):
         first, *others = depths
         growth = drop_path / max(sum(depths) - 1, 1)
         super().__init__(
-            weights, frames, size, width, first, heads, "joint", drop_path=growth * (first - 1), pixels=pixels
+            *(weights, frames, size, width, first, heads),
+            drop_path=growth * (first - 1),
+            checkpointing=checkpointing,
+            pixels=pixels,
         )
         if self.grid[0] % step ** len(others):
             raise ValueError(
                 f"{frames} frames are {self.grid[0]} moments, which cannot be joined {len(others)} times by {step}; "
                 "change `frames`, `step` or the number of `depths`"
             )
-        self.checkpointing, self.depths, self.step = checkpointing, tuple(depths), step
+        self.depths, self.step = tuple(depths), step
         further = nn.ModuleList(CrossBlock(width, heads, growth * number) for number in range(first, sum(depths)))
         self.blocks.extend(further.apply(initialise))
         self.join = nn.ModuleList(nn.Conv1d(width, width, step, stride=step) for _ in others)

@@ -1,4 +1,4 @@
-"""Transformers over the tubelets of a clip: VideoMAE's joint attention, MAE-DFER's local-global one, MiRA's weights.
+"""Transformers over the tubelets of a clip: VideoMAE's joint attention and MAE-DFER's local-global one.
 
 Tong et al. (2022), "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
 NeurIPS 2022, https://arxiv.org/abs/2203.12602

@@ -1,5 +1,7 @@
 """SVFAP's transformer beside a plain writing of its stages, and files by the names of its authors' modules."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,13 @@ import torch
 from fer_lightning import PyramidTransformer
 from fer_lightning.layers.pyramid_transformer import CrossBlock, SpatialBottleneck
 from fer_lightning.training.cost import count_parameters
-from tests.layers.test_video_transformer import plain_attention, plain_mlp, plain_norm, randomised
+from tests.layers.test_video_transformer import (
+    compare_gradients_with_checkpointing,
+    plain_attention,
+    plain_mlp,
+    plain_norm,
+    randomised,
+)
 from tests.models import random_images
 from tests.plain_transformer import numbers
 
@@ -95,19 +103,7 @@ def test_every_parameter_is_trained_and_paths_are_dropped_at_growing_rates():
 
 
 def test_checkpointing_gives_the_same_gradients():
-    clips, mask = clips_and_mask()
-    gradients = []
-    for checkpointing in (False, True):
-        torch.manual_seed(0)
-        model = PyramidTransformer(**SMALL, drop_path=0.5, checkpointing=checkpointing).train()
-        torch.manual_seed(1)
-        runs = []
-        model.blocks[-1].mlp.register_forward_hook(lambda *_, runs=runs: runs.append(1))
-        model(clips, mask).square().sum().backward()
-        assert len(runs) == 1 + checkpointing
-        gradients.append([parameter.grad for parameter in model.parameters()])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other)
+    compare_gradients_with_checkpointing(partial(PyramidTransformer, **SMALL))
 
 
 def published_names(model) -> dict:

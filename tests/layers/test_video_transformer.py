@@ -5,6 +5,7 @@ The files are small ones of the published form: tensors by the names that the au
 
 import argparse
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -216,21 +217,26 @@ def test_frames_without_a_face_repeat_the_nearest_with_one():
     torch.testing.assert_close(found[2:], model.norm(tokens.mean(dim=1)))
 
 
-@pytest.mark.parametrize("options", [JOINT, REGIONAL])
-def test_checkpointing_gives_the_same_gradients(options):
-    clips, mask = random_images(2, FRAMES, 3, SIDE, SIDE), torch.ones(2, FRAMES, dtype=torch.bool)
+def compare_gradients_with_checkpointing(make):
+    """Of a transformer that `make` returns, of which paths are dropped; its last encoder runs a second time."""
     gradients = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        model = VideoTransformer(**options, drop_path=0.5, checkpointing=checkpointing).train()
+        model = make(drop_path=0.5, checkpointing=checkpointing).train()
+        clips = random_images(2, model.frames, 3, SIDE, SIDE)
         torch.manual_seed(1)
         runs = []
-        model.blocks[1].mlp.register_forward_hook(lambda *_, runs=runs: runs.append(1))
-        model(clips, mask).square().sum().backward()
+        model.blocks[-1].mlp.register_forward_hook(lambda *_, runs=runs: runs.append(1))
+        model(clips, torch.ones(2, model.frames, dtype=torch.bool)).square().sum().backward()
         assert len(runs) == 1 + checkpointing
         gradients.append([parameter.grad for parameter in model.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("options", [JOINT, REGIONAL])
+def test_checkpointing_gives_the_same_gradients(options):
+    compare_gradients_with_checkpointing(partial(VideoTransformer, **options))
 
 
 def test_paths_are_dropped_at_rates_that_grow_to_the_stated_one_and_only_in_training():
