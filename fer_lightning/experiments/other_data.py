@@ -109,14 +109,15 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     data.inputs = trained.model.inputs
     mapping = ClassMapping(request.renamed, trained.class_names, data.class_names)
     table, outputs = evaluate(trained, data, mapping)
-    out = request.out or run_folder(trained.checkpoint) / "on" / f"{request.data}-{dataset.fold}.csv"
+    run = RunFolder(run_folder(trained.checkpoint))
+    out = request.out or Path(f"{run.tested_on(request.data, dataset.fold).path}.csv")
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
     difference = difference_to_training(trained.faces, dataset.faces, trained.model.inputs, dataset.name)
     notes = tuple(note for note in (difference, left_out_note(data, mapping, len(table))) if note)
     if own := data_of_same_people(trained, dataset):
         tested = [clip.record for clip in data.split("test")]
-        notes = (*overlap_faults(tested, RunFolder(run_folder(trained.checkpoint)), dataset.name, own.fold), *notes)
+        notes = (*overlap_faults(tested, run, dataset.name, own.fold), *notes)
     for note in notes:
         print(note)
     for line in result_lines(table):
@@ -128,7 +129,7 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
     outputs.write(report.outputs("test"))
     report.write_info(evaluation_info(trained, data, mapping, notes))
     print(f"report: {write_report(report)}")
-    send_evaluation(RunFolder(run_folder(trained.checkpoint)), table, out, request.data, dataset.fold)
+    send_evaluation(run, table, out, request.data, dataset.fold)
 
 
 def dataset_for(trained: TrainedModel, request: EvaluationRequest) -> VideoDataset:

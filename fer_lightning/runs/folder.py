@@ -159,6 +159,13 @@ class RunFolder:
         """Whether the run was trained, evaluated and reported on."""
         return self.report.exists()
 
+    def tested_on(self, data: str, fold: str) -> "RunFolder":
+        """Returns the folder that `fer test` leaves of the run's model on a fold of another data set.
+
+        The table of predictions is beside it, too, under the same name.
+        """
+        return RunFolder(self.path / "on" / f"{data}-{fold}")
+
     def predictions(self, split: str) -> Path:
         """Returns the path of the prediction table of `inner` or `test`.
 

@@ -18,6 +18,7 @@ from fer_lightning.experiments.request import ExperimentRequest
 from fer_lightning.experiments.resume import MACHINES_CHOICE, RUNTIME_ONLY_KEYS, result_settings, with_new_arguments
 from fer_lightning.paths import RUN
 from fer_lightning.report.sections.curves import read_curves
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.tables.outputs import run_values
 from fer_lightning.tables.plan import PlannedRow, TableRequest
 from fer_lightning.tables.results import WATCHED, RowResult, RunResult
@@ -34,7 +35,7 @@ def read_tables(planned: PlannedRow) -> list[PredictionTable]:
     Raises:
         ValueError: a table is damaged.
     """
-    return [PredictionTable.read(request.run.predictions("test")) for request in planned.reported]
+    return [PredictionTable.read(planned.tested(request).predictions("test")) for request in planned.reported]
 
 
 def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[PredictionTable]) -> RowResult:
@@ -61,18 +62,18 @@ def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[Predictio
         size=planned.size,
         arguments=requests[0].arguments,
         settings=row_settings(requests[0]),
-        runs=tuple(run_result(each, table) for each, table in zip(requests, tables, strict=True)),
+        runs=tuple(run_result(each, planned.tested(each), table) for each, table in zip(requests, tables, strict=True)),
         intervals={name: (each.low, each.high) for name, each in by_name.items() if each.is_known},
         unit=intervals.unit,
         clusters=intervals.clusters,
         drawn_seeds=intervals.seeds,
-        inflation=_inflation(requests),
+        inflation=_inflation([planned.tested(request) for request in requests]),
     )
 
 
-def _inflation(requests: Sequence[ExperimentRequest]) -> tuple[float, ...] | None:
+def _inflation(runs: Sequence[RunFolder]) -> tuple[float, ...] | None:
     """Returns `RowResult.inflation`; None if the other epochs of a run are not known."""
-    found = [read_other_epochs(request.run) for request in requests]
+    found = [read_other_epochs(run) for run in runs]
     epochs = [each for each in found if each is not None]
     if len(epochs) < len(found):
         return None
@@ -84,8 +85,14 @@ def _inflation(requests: Sequence[ExperimentRequest]) -> tuple[float, ...] | Non
     return (difference.value, *((interval.low, interval.high) if interval.is_known else ()))
 
 
-def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
-    """Returns the result of a finished run."""
+def run_result(request: ExperimentRequest, tested: RunFolder, table: PredictionTable) -> RunResult:
+    """Returns the result of a finished run.
+
+    Args:
+        request: of the run.
+        tested: the folder of the predictions: the run's, or that of its test on other data.
+        table: the predictions.
+    """
     info, answered = request.run.read_info(), table.select(~table.missing)
     return RunResult(
         fold=request.fold,
@@ -94,7 +101,7 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
         answered=len(answered),
         metrics=_metrics(table),
         answered_metrics=_metrics(answered) if len(answered) else {},
-        outputs=run_values(request.run, table),
+        outputs=run_values(tested, table),
         parameters=info.parameters,
         multiply_adds=info.multiply_adds,
         ms_per_clip=None if info.seconds_per_clip is None else 1000 * info.seconds_per_clip,
@@ -104,14 +111,14 @@ def run_result(request: ExperimentRequest, table: PredictionTable) -> RunResult:
         commit=info.commit,
         class_names=table.class_names,
         confusion=tuple(tuple(row) for row in scores(table).confusion.tolist()),
-        curves=_curves(request),
-        classes_from_stills=info.classes_from_stills,
+        curves=_curves(tested),
+        classes_from_stills=tested.read_info().classes_from_stills,
     )
 
 
-def _curves(request: ExperimentRequest) -> dict[str, tuple[float, ...]]:
-    """Returns the curves of a run that a page draws, rounded; none for ensembles, which have no epochs."""
-    paths = (request.run.curves, request.run.watched_curves)
+def _curves(run: RunFolder) -> dict[str, tuple[float, ...]]:
+    """Returns the curves of a run that a page draws, rounded; none for ensembles and tests, which have no epochs."""
+    paths = (run.curves, run.watched_curves)
     curves = [curve for path in paths if path.exists() for curve in read_curves(path)]
     return {
         curve.name: tuple(round(value, 5) for value in curve.value.tolist())

@@ -8,10 +8,13 @@ from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import ExperimentRequest, data_class, same_people
 from fer_lightning.experiments.system import Size, default_size, system_layers
 from fer_lightning.paths import RUN
+from fer_lightning.runs.folder import RunFolder
 from fer_lightning.tables.table import PaperTable, Required, Row, group_of, known_tables, read_table, table_names
 
 STILLS = "synthetic_stills"
 """The rendered data set that stands for the still images of other data sets."""
+TESTED_FOLD = "1"
+"""The fold of a data set that models of others are tested on."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,25 @@ class PlannedRow:
     @property
     def missing(self) -> tuple[ExperimentRequest, ...]:
         """The runs that are not finished, and ensembles of which a member was trained again since then."""
-        finished = self.finished
-        return tuple(request for request in self.requests if request not in finished)
+        trained = self.trained
+        return tuple(request for request in self.requests if request not in trained)
 
     @property
-    def finished(self) -> tuple[ExperimentRequest, ...]:
+    def trained(self) -> tuple[ExperimentRequest, ...]:
         """The runs that are finished, ensembles with their members as they are now."""
         from fer_lightning.ensemble.training import is_current  # takes seconds; names are checked without it
 
         return tuple(filter(is_current, self.requests))
+
+    @property
+    def finished(self) -> tuple[ExperimentRequest, ...]:
+        """The runs that are finished and, where the row has another data set for that, tested on it."""
+        return tuple(request for request in self.trained if self.tested(request).finished)
+
+    def tested(self, request: ExperimentRequest) -> RunFolder:
+        """Returns the folder of a run's predictions that the row reports: the run's own, or those on other data."""
+        other = self.row.tested_on
+        return request.run.tested_on(other, TESTED_FOLD) if other else request.run
 
     @property
     def reported(self) -> tuple[ExperimentRequest, ...]:
@@ -89,8 +102,8 @@ class PlannedRow:
 
     @property
     def is_rendered(self) -> bool:
-        """Whether the row is run on rendered faces."""
-        return is_rendered(self.data)
+        """Whether the row's clips are of rendered faces."""
+        return is_rendered(self.row.tested_on or self.data)
 
 
 def same_folds(finished: Sequence[ExperimentRequest]) -> tuple[ExperimentRequest, ...]:
@@ -121,7 +134,8 @@ def is_rendered(data: str) -> bool:
 def plan(request: TableRequest) -> list[PlannedRow]:
     """Returns the rows of a table with their runs, in the table's order; rows that were not asked for have none.
 
-    Neither have rows that another data set makes the same as an earlier row.
+    Neither have rows that another data set makes the same as an earlier row, nor on another data set those that are
+    tested on one of their own.
 
     Raises:
         FileNotFoundError: there is no such table, system or data set.
@@ -139,7 +153,8 @@ def plan(request: TableRequest) -> list[PlannedRow]:
 
 def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     data = row_data(table, row, asked.data)
-    if not row.system or table.kind != "results" or (asked.rows and row.name not in asked.rows):
+    is_elsewhere = bool(asked.data and row.tested_on)
+    if not row.system or table.kind != "results" or (asked.rows and row.name not in asked.rows) or is_elsewhere:
         return PlannedRow(row, data, asked.size or "paper", (), ())
     size = row_size(row, data, asked.size)
     if not row.runs_at(size):

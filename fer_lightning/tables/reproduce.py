@@ -10,18 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
+from data_modules.utils.processors import default_workers
 from data_modules.utils.text import counted
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.order import Train, steps, train_in_order
 from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
+from fer_lightning.experiments.datasets import build_dataset
+from fer_lightning.experiments.other_data import EvaluationRequest, evaluate_on_other_data
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
 from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.collect import collect, read_tables
 from fer_lightning.tables.estimate import Durations, estimate
-from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
+from fer_lightning.tables.plan import TESTED_FOLD, PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import RowResult, read_predictions, read_result, results_folder, write_result
 from fer_lightning.tables.verdicts import Verdict, judge, read_verdicts, write_verdicts
 
@@ -77,11 +80,13 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: f
             come first. None for all rows in their order.
 
     Raises:
-        FileNotFoundError: there is no such table, system or data set.
+        FileNotFoundError: there is no such table, system or data set, or one that is tested on is not on this machine.
         ValueError: a row is not valid; see `check`.
     """
     rows = [planned for planned in plan(asked) if planned.requests]
     check(rows)
+    for name in {each.row.tested_on for each in rows if each.row.tested_on and len(each.finished) < len(each.requests)}:
+        build_dataset(name).prepare()  # if it is not here, that is said now and not after hours of training
     failed = train_at_once(rows, train) if at_once else []
     end, left = math.inf if hours is None else time.monotonic() + 3600 * hours, list[PlannedRow]()
     if hours is not None:
@@ -95,6 +100,7 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: f
             left.append(planned)
         else:
             failed += [] if at_once else train_row(planned, train)
+            test_row(planned)
         write_row(asked, planned)
     folder = results_folder(asked, rows[0] if rows else None)
     write_claims(asked, folder)
@@ -114,6 +120,20 @@ def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:
         if not request.run.finished and train([request]):
             return [request]
     return train(planned.missing)
+
+
+def test_row(planned: PlannedRow) -> None:
+    """Tests the trained models of a row on its other data set, if it has one, where that was not done yet.
+
+    Raises:
+        ValueError: model and data have fewer than two classes in common.
+    """
+    for request in planned.trained:
+        if planned.row.tested_on and not planned.tested(request).finished:
+            print_on_rank_zero(f"{request.run.path} is tested on {planned.row.tested_on}")
+            evaluate_on_other_data(
+                EvaluationRequest(request.run.path, planned.row.tested_on, TESTED_FOLD, {}, default_workers(), None)
+            )
 
 
 def train_at_once(rows: Sequence[PlannedRow], train: Train) -> list[ExperimentRequest]:

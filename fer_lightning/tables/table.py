@@ -7,7 +7,14 @@ from typing import ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fer_lightning.experiments.system import Size, experiments_folder, similar_names, system_names, yaml_names
+from fer_lightning.experiments.system import (
+    Size,
+    data_names,
+    experiments_folder,
+    similar_names,
+    system_names,
+    yaml_names,
+)
 from fer_lightning.runs.folder import read_yaml
 from fer_lightning.tables.columns import COLUMNS
 from fer_lightning.tables.leaderboard import LEADERBOARD, leaderboard, leaderboard_names
@@ -64,6 +71,8 @@ class Row(Described):
         label: the row's name as the paper prints it.
         system: name of the system that is run; None for a row that is another paper's constant, or a setting.
         data: name of another data set than the table's.
+        tested_on: name of the data set whose reported split its models are tested on; by default, the one that they are
+            trained on. Classes are matched by name.
         variant: name of the variant whose runs the row shares with rows of other tables; by default the row's `name`
             if it has arguments, and the system's plain runs if it has none.
         arguments: what the row changes, as on the command line of `fer train`.
@@ -86,6 +95,7 @@ class Row(Described):
     label: str = ""
     system: str | None = None
     data: str | None = None
+    tested_on: str | None = None
     variant: str | None = None
     arguments: tuple[str, ...] = ()
     small: tuple[str, ...] | None = None
@@ -105,6 +115,12 @@ class Row(Described):
         if self.system and self.system not in system_names():
             raise ValueError(
                 f"row {self.name}: no system {self.system!r}; {similar_names(self.system, system_names())}"
+            )
+        if self.tested_on and not self.system:
+            raise ValueError(f"row {self.name} is tested on {self.tested_on} but has no system")
+        if self.tested_on and self.tested_on not in data_names():
+            raise ValueError(
+                f"row {self.name}: no data set {self.tested_on!r}; {similar_names(self.tested_on, data_names())}"
             )
         for column in (*self.published, *self.deviation):
             if column not in COLUMNS:

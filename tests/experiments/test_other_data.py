@@ -13,10 +13,14 @@ from data_modules.datasets import SyntheticStills
 from data_modules.manifest import read_manifest, write_manifest
 from data_modules.utils.files import atomic_write
 from fer_lightning.cli.main import main
+from fer_lightning.evaluation.metrics import WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit, other_data
 from fer_lightning.experiments.other_data import overlap_faults
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.tables import reproduce
+from fer_lightning.tables.plan import TableRequest, plan
+from fer_lightning.tables.results import read_result
 from tests.fakes import write_dfew
 from tests.small_runs import experiment
 
@@ -93,6 +97,40 @@ def test_clips_of_the_training_are_named_where_they_are_evaluated(run, capsys):
     page = found.report.read_text()
     assert page.index("trained or chosen on") < page.index("<h2")
     assert found.predictions("test").is_file()
+
+
+def test_a_row_of_a_table_is_tested_on_another_data_set(run, tmp_path, monkeypatch):
+    """Its results are those that `fer test` writes there, and the run's own split is not looked at."""
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    run.path.parent.rename(run.path.parent.with_name("ceflnet_dfew.elsewhere"))
+    _, _, *arguments = experiment("--trainer.max_epochs", "1", *FACES)
+    row = {"name": "elsewhere", "system": "ceflnet", "tested_on": "dfew", "arguments": arguments}
+    about = {"title": "Elsewhere", "paper": "Doe et al., 2020", "place": "table 1", "link": "https://example.org/1"}
+    table = {**about, "data": "dfew", "protocol": "another fold", "columns": ["war"], "rows": [row]}
+    (tmp_path / "mine.yaml").write_text(json.dumps(table))
+    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--folds", "2"]) == 0
+    trained = RunFolder(tmp_path / "runs" / "ceflnet_dfew.elsewhere" / "2-0")
+    tested, own = (PredictionTable.read(each.predictions("test")) for each in (trained.tested_on("dfew", "1"), trained))
+    (result,) = read_result(tmp_path / "results" / "mine", "elsewhere").runs
+    assert result.metrics["war"] == scores(tested)[WAR]
+    assert result.fold == "2"
+    assert result.selection == trained.read_info().selection, "how the epoch was chosen, in training"
+    assert not set(tested.clip_id) & set(own.clip_id), "fold 1 tests what fold 2 trains on"
+    monkeypatch.setattr(reproduce, "evaluate_on_other_data", None)  # it is not tested again
+    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--folds", "2"]) == 0
+
+
+def test_a_row_on_data_that_are_not_here_says_so_before_it_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FER_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
+    asked = ["reproduce", "faces_1", "--size", "small", "--rows", "rendered_only"]
+    assert main(asked) == 2
+    assert "fer2013.csv" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+    elsewhere = plan(TableRequest("faces_1", "synthetic_stills", "small", rows=("rendered_only",)))
+    assert not any(planned.requests for planned in elsewhere), "it is about FER2013"
 
 
 def test_people_of_another_data_set_with_the_same_people_are_named(run, tmp_path, monkeypatch, capsys):

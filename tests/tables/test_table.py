@@ -74,6 +74,8 @@ def test_a_table_is_read_as_it_is_written():
         (lambda t: t["rows"][1].update(published={"weighted_f1": 3}, decoded=""), "weighted_f1, which is no column"),
         (lambda t: t["rows"][1].update(name="whole"), "rows listed twice: whole"),
         (lambda t: t["rows"][0].update(arguments=["--a", "b"]), "arguments but no system"),
+        (lambda t: t["rows"][0].update(tested_on="dfew"), "tested on dfew but has no system"),
+        (lambda t: t["rows"][1].update(tested_on="dfwe"), "no data set 'dfwe'; did you mean dfew"),
         (lambda t: t["claims"][0].update(over="plane"), "row 'plane'; did you mean plain"),
         (lambda t: t["claims"][0].update(column="wer"), "column 'wer'; did you mean war"),
         (lambda t: t.update(rows=[], claims=[]), "a table has rows"),
