@@ -5,6 +5,8 @@ from pathlib import Path
 
 RUN = "run:"
 """How the name of a run in a configuration begins, such as `run:densenet_fc_fer2013`."""
+JOBS = "jobs"
+"""The folder, in that of runs, of the messages of runs that are trained at once."""
 
 
 def runs_root() -> Path:

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from fer_lightning.cli.jobs import add_job_arguments, train_from_options
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.cli.reproduce import add_table_arguments, make, print_plan, table_request
 from fer_lightning.experiments.request import split_name
@@ -44,6 +45,7 @@ def make_parser() -> CommandParser:
     add_table_arguments(parser)
     parser.add_argument("--rows", nargs="+", default=[], help="names of rows to train (default: all)")
     parser.add_argument("--dry-run", action="store_true", help="check every row, print what would be trained, and stop")
+    add_job_arguments(parser)
     return parser
 
 
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> int:
         ValueError: the ablation or a setting is not valid.
     """
     options = make_parser().parse(arguments[1:])
-    ablation = asked_ablation(options)
+    ablation, train = asked_ablation(options), train_from_options(options)
 
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.tables.reproduce import check
@@ -71,7 +73,7 @@ def main(arguments: list[str]) -> int:
     print(f"written: {write_ablation(ablation)}")
     if ablation.grid:
         print(f"written: {write_sweep(ablation, asked, results_folder(asked, rows[0]))}")
-    return make(asked)
+    return make(asked, train)
 
 
 def asked_ablation(options: argparse.Namespace) -> Ablation:

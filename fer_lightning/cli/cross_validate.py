@@ -1,6 +1,6 @@
 """`fer cv`: cross-validation. Trains all folds and seeds of an experiment and summarises their scores."""
 
-from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
+from fer_lightning.cli.jobs import add_job_arguments, train_from_options
 from fer_lightning.cli.parsing import CommandParser
 from fer_lightning.cli.train import SECTIONS, add_experiment_arguments, request_from_options
 
@@ -26,9 +26,9 @@ def main(arguments: list[str]) -> int:
     """
     options, others = make_parser().parse_with(arguments[1:], SECTIONS)
     request = request_from_options(options, others)
-    cluster = cluster_from_options(options)
+    train = train_from_options(options)
 
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.tables.cross_validation import cross_validate
 
-    return cross_validate(request, options.folds, options.seeds, cluster)
+    return cross_validate(request, options.folds, options.seeds, train)

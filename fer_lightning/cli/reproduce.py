@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_modules.utils.text import counted
-from fer_lightning.cli.jobs import add_job_arguments, cluster_from_options
+from fer_lightning.cli.jobs import add_job_arguments, train_from_options
 from fer_lightning.cli.parsing import CommandParser, refuse_root, with_choices
 from fer_lightning.experiments.system import data_file, data_names
 from fer_lightning.tables.leaderboard import LEADERBOARD
@@ -18,7 +18,7 @@ from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, tables_ask
 from fer_lightning.tables.table import known_tables
 
 if TYPE_CHECKING:
-    from fer_lightning.experiments.cluster import Cluster
+    from fer_lightning.ensemble.order import Train
     from fer_lightning.tables.files import StoredTable
 
 FRAME = 3
@@ -33,7 +33,7 @@ def make_parser() -> CommandParser:
         "fer reproduce",
         description="Train what a paper's table lacks (all rows, folds and seeds, after what they start from), and "
         "write the table with published values, ours, and what its claims come to. What is finished is skipped, what "
-        "was stopped is resumed. One run at a time, or one for each GPU; or all runs of a table as jobs of a cluster.",
+        "was stopped is resumed. One run at a time, or one for each GPU; or several at once, here or on a cluster.",
     )
     table = parser.add_argument(
         "table", help="such as ceflnet_6 or leaderboard_dfew; ceflnet for all of a paper's tables; all; or a YAML file"
@@ -75,8 +75,8 @@ def main(arguments: list[str]) -> int:
     ]
     for asked in requests:
         asked.read()  # refuses names of rows that do not exist
-    cluster = cluster_from_options(options)
-    if cluster and options.hours is not None:
+    train = train_from_options(options)
+    if train and options.hours is not None:
         raise ValueError("--hours is for rows one after another; on a cluster, expected --job-options timeout_min=M")
 
     # what follows takes seconds to import, so names are checked before
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
             print_plan(name, rows)
         else:
             spent = (time.monotonic() - start) / 3600
-            status = max(status, make(asked, cluster, None if options.hours is None else options.hours - spent))
+            status = max(status, make(asked, train, None if options.hours is None else options.hours - spent))
     return status
 
 
@@ -117,12 +117,12 @@ def table_request(name: str, options: argparse.Namespace, rows: tuple[str, ...] 
     return TableRequest(name, options.data or None, options.size, tuple(options.seeds), tuple(options.folds), rows)
 
 
-def make(asked: TableRequest, cluster: "Cluster | None" = None, hours: float | None = None) -> int:
-    """Makes a table, on a cluster or on this machine, and prints it; returns 1 if a run did not finish.
+def make(asked: TableRequest, train: "Train | None" = None, hours: float | None = None) -> int:
+    """Makes a table and prints it; returns 1 if a run did not finish.
 
     Args:
         asked: the table.
-        cluster: on which all rows are trained at once; None for this machine.
+        train: trains the runs of all rows together, such as on a cluster; None for one row after another.
         hours: after which no row is begun; see `tables.reproduce.reproduce`.
     """
     from fer_lightning.experiments.jobs import train_all
@@ -131,7 +131,7 @@ def make(asked: TableRequest, cluster: "Cluster | None" = None, hours: float | N
     from fer_lightning.tables.reproduce import reproduce
     from fer_lightning.tables.wandb_run import send_table
 
-    outcome = reproduce(asked, cluster.train_all if cluster else train_all, cluster is not None, hours)
+    outcome = reproduce(asked, train or train_all, train is not None, hours)
     for request in outcome.failed:
         print(f"{request.run.path} did not finish; see its messages above")
     stored = read_stored(asked, outcome.folder)

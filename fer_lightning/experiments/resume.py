@@ -262,10 +262,14 @@ def _wait_or_refuse(busy: str) -> None:
     print_on_rank_zero(f"{busy}; waiting for it")
 
 
+def training_command(request: ExperimentRequest) -> list[str]:
+    """Returns the command that trains a run in a process of its own."""
+    return [sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()]
+
+
 def train_in_subprocess(request: ExperimentRequest, environment: Mapping[str, str] = os.environ) -> int:
     """Trains a run in a process of its own and returns its exit status, which is 0 if the run was finished."""
-    command = [sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()]
-    return subprocess.run(command, env=dict(environment), check=False).returncode
+    return subprocess.run(training_command(request), env=dict(environment), check=False).returncode
 
 
 def print_result(run: RunFolder) -> None:

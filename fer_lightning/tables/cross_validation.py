@@ -12,14 +12,13 @@ from rich.table import Table
 from data_modules.utils.csv_tables import csv_bytes
 from data_modules.utils.files import atomic_write
 from fer_lightning.ensemble.experiment import model_requests
-from fer_lightning.ensemble.order import steps, train_in_order
+from fer_lightning.ensemble.order import Train, steps, train_in_order
 from fer_lightning.ensemble.training import is_current, refuse_models_data, resolved
 from fer_lightning.evaluation.bootstrap import Intervals, bootstrap
 from fer_lightning.evaluation.calibration_file import calibration_values
 from fer_lightning.evaluation.confidence import ECE, MEASURES, NLL
 from fer_lightning.evaluation.metrics import METRICS, Metric, Scores, scores
 from fer_lightning.evaluation.predictions import NONE, PredictionTable
-from fer_lightning.experiments.cluster import Cluster
 from fer_lightning.experiments.configuration import read_model
 from fer_lightning.experiments.fit import prepare_data_and_weights, refuse_unfit_weights
 from fer_lightning.experiments.jobs import train_all
@@ -141,7 +140,7 @@ def _number_or_none(value: float) -> float | None:
 
 
 def cross_validate(
-    request: ExperimentRequest, folds: Sequence[str], seeds: Sequence[int], cluster: Cluster | None
+    request: ExperimentRequest, folds: Sequence[str], seeds: Sequence[int], train: Train | None = None
 ) -> int:
     """Trains all folds and seeds that are not finished, and summarises the seeds of which most folds are finished.
 
@@ -149,7 +148,7 @@ def cross_validate(
         request: the experiment, of any fold and seed.
         folds: names of folds; empty for all of the data set's protocol.
         seeds: of the runs.
-        cluster: trains each run in a job; None for processes of this machine.
+        train: trains several runs at once, such as in jobs of a cluster; None for one after another.
 
     Returns:
         0 if all runs are finished and 1 if some failed.
@@ -168,7 +167,7 @@ def cross_validate(
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
     missing = [each for each in requests if not is_current(each)]
-    failed = (train_as_jobs(missing, cluster) if cluster else train_here(missing)) if missing else []
+    failed = (train_at_once(missing, train) if train else train_here(missing)) if missing else []
     for each in failed:
         name = f"fold {each.fold}, seed {each.seed}" if each in requests else each.run.path
         print_on_rank_zero(f"{name} did not finish; see its messages above")
@@ -190,13 +189,13 @@ def train_here(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
     return train_all(requests)
 
 
-def train_as_jobs(requests: list[ExperimentRequest], cluster: Cluster) -> list[ExperimentRequest]:
-    """Trains runs, and before them what they start from, in jobs; the data are prepared here; see `train_here`."""
+def train_at_once(requests: list[ExperimentRequest], train: Train) -> list[ExperimentRequest]:
+    """Trains runs, and before them what they start from, at once; the data are prepared here; see `train_here`."""
     for model in models_to_train(requests[0]):
         cli = FerCLI(model.command_line(), run=False)
         refuse_unfit_weights(cli.plain_config())
         cli.datamodule.prepare_data()
-    return train_in_order(steps(requests), cluster.train_all)
+    return train_in_order(steps(requests), train)
 
 
 def models_to_train(request: ExperimentRequest) -> list[ExperimentRequest]:

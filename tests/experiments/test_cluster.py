@@ -93,29 +93,6 @@ def test_jobs_of_this_machine_train_each_run_and_name_what_failed(tmp_path, stub
     assert local.train_all([]) == []
 
 
-@pytest.mark.parametrize(
-    ("visible", "expected"),
-    [
-        (None, ["0", "1"]),
-        ("2,3", ["2", "3"]),
-        ("GPU-8932f937, GPU-a52b1c33", ["GPU-8932f937", "GPU-a52b1c33"]),
-        ("MIG-1f2a,MIG-9c7d", ["MIG-1f2a", "MIG-9c7d"]),
-        ("5,1,-1,0", ["1", "5"]),  # CUDA sees none from the first negative one on
-    ],
-)
-def test_runs_have_one_of_the_gpus_each_that_the_command_may_use(tmp_path, monkeypatch, visible, expected):
-    monkeypatch.setattr(jobs.torch.cuda, "device_count", lambda: 2)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    python = tmp_path / "python"  # the process of each run
-    python.write_text(f'#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES" >> {tmp_path / "seen"}\n')
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
-    assert jobs.train_all(REQUESTS[:2]) == []
-    assert sorted((tmp_path / "seen").read_text().split()) == expected
-
-
 def test_slurm_gets_one_array_with_the_options(tmp_path, stub, slurm, capsys):
     options = read_options(
         ["timeout_min=600", "gpus_per_node=1", "slurm_partition=gpu", "slurm_setup=module load cuda"]
