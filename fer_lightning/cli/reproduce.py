@@ -77,7 +77,9 @@ def main(arguments: list[str]) -> int:
         asked.read()  # refuses names of rows that do not exist
     train = train_from_options(options)
     if train and options.hours is not None:
-        raise ValueError("--hours is for rows one after another; on a cluster, expected --job-options timeout_min=M")
+        raise ValueError(
+            "--hours is for rows one after another, without --at-once; a cluster has --job-options timeout_min=M"
+        )
 
     # what follows takes seconds to import, so names are checked before
     from fer_lightning.tables.reproduce import check
@@ -180,7 +182,7 @@ def print_plan(name: str, rows: Sequence[PlannedRow]) -> None:
             table.add_row(planned.row.name, reason, "", "", "", "")
             continue
         variants = sorted({request.run.path.parent.name for request in planned.required})
-        time = estimate([planned], durations).written() if planned.missing else ""
+        time = estimate([planned], durations).written() if planned.untrained else ""
         experiment = planned.requests[0].run.path.parent.name
         table.add_row(
             planned.row.name,
@@ -191,7 +193,9 @@ def print_plan(name: str, rows: Sequence[PlannedRow]) -> None:
             time,
         )
     Console(width=max(120, Console().width)).print(table)
-    missing, total = sum(len(planned.missing) for planned in rows), estimate(rows, durations)
+    missing, total = sum(len(planned.untrained) for planned in rows), estimate(rows, durations)
     print(f"{name}: {counted(missing, 'run')} missing, {total.written()} on one device, with what they start from")
+    if untested := sum(len(planned.trained) - len(planned.finished) for planned in rows):
+        print(f"{name}: {counted(untested, 'run')} trained and not tested on another data set yet")
     for reason in total.reasons():
         print(f"- {reason}")

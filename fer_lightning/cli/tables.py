@@ -79,7 +79,8 @@ def list_of_tables(data: str | None, size: str | None) -> Table:
         stored = read_stored(asked)
         rows = stored.table.rows
         systems = [row for row in rows if row.system]
-        possible = [row for row in systems if row.runs_at(row_size(row, row_data(stored.table, row, data), asked.size))]
+        reported = {row.name: row.tested_on or row_data(stored.table, row, data) for row in systems}
+        possible = [row for row in systems if row.runs_at(row_size(row, reported[row.name], asked.size))]
         own = possible if stored.table.kind == "results" else []
         lacking = [row.name for row in rows if row.missing and row not in possible]
         table.add_row(

@@ -104,13 +104,14 @@ def evaluate_on_other_data(request: EvaluationRequest) -> None:
         augmentation=trained.augmentation,
         selection="last",
         num_workers=request.workers,
+        seed=trained.configuration.get("seed_everything", 0),  # that of the predictions is that of the training
         audio=trained.audio,
     )
     data.inputs = trained.model.inputs
     mapping = ClassMapping(request.renamed, trained.class_names, data.class_names)
     table, outputs = evaluate(trained, data, mapping)
     run = RunFolder(run_folder(trained.checkpoint))
-    out = request.out or Path(f"{run.tested_on(request.data, dataset.fold).path}.csv")
+    out = request.out or run.path / "on" / f"{request.data}-{dataset.fold}.csv"
     table.write(out)
     print(f"classes: {', '.join(mapping.common)}")
     difference = difference_to_training(trained.faces, dataset.faces, trained.model.inputs, dataset.name)

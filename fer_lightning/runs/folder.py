@@ -160,11 +160,11 @@ class RunFolder:
         return self.report.exists()
 
     def tested_on(self, data: str, fold: str) -> "RunFolder":
-        """Returns the folder that `fer test` leaves of the run's model on a fold of another data set.
+        """Returns the folder of the test of the run's model that a row of a table reports, on another data set.
 
-        The table of predictions is beside it, too, under the same name.
+        It is not where `fer test` writes by itself: that may be of another checkpoint, or of other faces.
         """
-        return RunFolder(self.path / "on" / f"{data}-{fold}")
+        return RunFolder(self.path / "tested_on" / f"{data}-{fold}")
 
     def predictions(self, split: str) -> Path:
         """Returns the path of the prediction table of `inner` or `test`.

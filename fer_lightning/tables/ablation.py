@@ -69,7 +69,7 @@ class Ablation(Described):
         if WAR.name not in self.columns:
             raise ValueError(f"rows are compared in {WAR.short}: `columns` need {WAR.name}")
         for row in self.rows:
-            if row.published or row.deviation or row.setting or row.data:
+            if row.published or row.deviation or row.setting or row.data or row.tested_on:
                 raise ValueError(f"row {row.name}: a row of an ablation has no published value, setting or data set")
 
 

@@ -67,6 +67,7 @@ def collect(asked: TableRequest, planned: PlannedRow, tables: Sequence[Predictio
         unit=intervals.unit,
         clusters=intervals.clusters,
         drawn_seeds=intervals.seeds,
+        tested_on=planned.row.tested_on or "",
         inflation=_inflation([planned.tested(request) for request in requests]),
     )
 
@@ -155,10 +156,11 @@ def _without_run(value: Any, prefix: str = "") -> Any:
     return value.split("/")[0] if isinstance(value, str) and value.startswith(RUN) else value
 
 
-def is_of_today(result: RowResult, request: ExperimentRequest) -> bool:
-    """Whether a row's results are of its configuration of today.
+def is_of_today(result: RowResult, planned: PlannedRow) -> bool:
+    """Whether a row's results are of its configuration of today, and of the data set that it is tested on.
 
     Arguments that classes have got since then are taken to have had their defaults.
     """
-    now = row_settings(request)
-    return dict(result_settings(with_new_arguments(result.settings, now))) == dict(result_settings(now))
+    now = row_settings(planned.requests[0])
+    is_same = dict(result_settings(with_new_arguments(result.settings, now))) == dict(result_settings(now))
+    return is_same and result.tested_on == (planned.row.tested_on or "")

@@ -41,7 +41,8 @@ def run_folders(asked: TableRequest) -> tuple[str, ...]:
     elif asked.name not in known_tables() and not asked.name.endswith((".yaml", ".yml")):
         _refuse_unknown(asked.name)
         return (_escaped(ExperimentRequest(asked.name, asked.data, asked.size)) + r"(\.[^/]+)?",)
-    found = [_escaped(request) for planned in plan(asked) for request in planned.requests]
+    tested_here = [planned for planned in plan(asked) if not planned.row.tested_on]  # a training's accuracy is its own
+    found = [_escaped(request) for planned in tested_here for request in planned.requests]
     return tuple(dict.fromkeys(found))
 
 

@@ -70,7 +70,7 @@ def estimate(rows: Sequence[PlannedRow], durations: "Durations | None" = None) -
         durations: of the finished runs, if they have been read.
     """
     known = durations or Durations()
-    missing = [request for planned in rows for request in planned.missing]
+    missing = [request for planned in rows for request in planned.untrained]
     plan = steps(missing, [request for planned in rows for request in planned.required])
     requests = [step.request for step in plan.values() if not step.request.is_ensemble]
     found = [(request, known.duration(request)) for request in requests]

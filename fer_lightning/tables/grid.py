@@ -7,15 +7,21 @@ from dataclasses import dataclass, field, replace
 
 from fer_lightning.evaluation.metrics import WAR
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.request import data_class, split_name
+from fer_lightning.experiments.request import data_class, same_people, split_name
 from fer_lightning.tables.cells import DASH, mean, our_value, plain, published_value
 from fer_lightning.tables.columns import ANSWERED, BY_NAME, FROM_VOTES, INTERVAL, OTHER_EPOCHS, SHARES, title
 from fer_lightning.tables.computed import Computed
-from fer_lightning.tables.plan import is_rendered
+from fer_lightning.tables.plan import TESTED_FOLD, is_rendered
 from fer_lightning.tables.results import RowResult
 from fer_lightning.tables.table import PaperTable, Row
 from fer_lightning.tables.verdicts import Verdict
 
+SELECTIONS = {
+    "inner": "the epoch is chosen on the inner split, which is no part of the reported one",
+    "last": "the last epoch is taken",
+    "best_on_test": "the epoch is chosen on the reported split itself",
+}
+"""How the epoch of a run is chosen -> as a note says it."""
 NAMED = 5
 """Rows that a note names; more than these it counts."""
 
@@ -170,7 +176,7 @@ def _notes(table: PaperTable, results: dict[str, RowResult], rendered: bool) -> 
         other = "cannot be compared with the published ones" if table.is_published else "say nothing about real ones"
         notes.append(f"Our values are of rendered faces and {other}.")
     if results:
-        notes.append(f"Ours: {brackets(table, results)}. {_selections(results)}")
+        notes.append(f"Ours: {brackets(table, results)}. {_selections(table, results)}")
         notes.append(_folds(table, results))
     if not rendered:
         notes += [_other_clips(row, results[row.name]) for row in table.rows if row.name in results]
@@ -190,18 +196,20 @@ def brackets(table: PaperTable, results: dict[str, RowResult]) -> str:
 
 def _folds(table: PaperTable, results: dict[str, RowResult]) -> str:
     """Says which rows are of some folds of their protocol alone; nothing if all have all folds."""
-    data = {name: split_name(result.experiment)[1] for name, result in results.items()}
-    known = {each: len(build_dataset(each).fold_names) for each in set(data.values())}
-    texts = {
-        name: "all folds"
-        if len(result.folds) >= known[data[name]]
-        else f"fold {', '.join(result.folds)} of {known[data[name]]} alone"
-        for name, result in results.items()
-    }
+    texts = {name: _folds_of(result) for name, result in results.items()}
     if set(texts.values()) == {"all folds"}:
         return ""
     text = "; ".join(_grouped(table, texts))
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _folds_of(result: RowResult) -> str:
+    """Says which folds of their protocol the clips of a row's results are."""
+    trained = split_name(result.experiment)[1]
+    data = result.tested_on or trained
+    folds = result.folds if same_people(trained, data) else (TESTED_FOLD,)
+    number = len(build_dataset(data).fold_names)
+    return "all folds" if len(folds) >= number else f"fold {', '.join(folds)} of {number} alone"
 
 
 def _grouped(table: PaperTable, texts: dict[str, str]) -> list[str]:
@@ -270,14 +278,15 @@ def _without_stills(row: Row, result: RowResult) -> str:
     return f"{row.display_name}: {text} is {mean(values, WAR.name)} (N = {clips})."
 
 
-def _selections(results: dict[str, RowResult]) -> str:
-    found = sorted({run.selection for result in results.values() for run in result.runs})
-    texts = {
-        "inner": "the epoch is chosen on the inner split, which is no part of the reported one",
-        "last": "the last epoch is taken",
-        "best_on_test": "the epoch is chosen on the reported split itself",
-    }
-    return "; ".join(texts.get(each, each) for each in found).capitalize() + "."
+def _selections(table: PaperTable, results: dict[str, RowResult]) -> str:
+    """Says how the epochs of most rows are chosen, and of the others, which are named."""
+    rows: dict[str, list[str]] = {}
+    for row in table.rows:
+        for each in {run.selection for run in results[row.name].runs} if row.name in results else ():
+            rows.setdefault(SELECTIONS.get(each, each), []).append(row.display_name)
+    (most, _), *others = sorted(rows.items(), key=lambda item: -len(item[1]))
+    text = "; ".join([most, *(f"of {', '.join(names)}, {selection}" for selection, names in others)])
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def as_markdown(grid: Grid) -> str:

@@ -54,7 +54,7 @@ def figures(stored: StoredTable) -> list[dict[str, object]]:
     same = {(row.system, row.arguments): known[row.name] for row in table.rows if row.name in known}
     lines: dict[str, dict[str, dict[float, dict[str, object]]]] = {}
     for row in table.rows:
-        if row.point is None:
+        if row.point is None or (data and row.tested_on):
             continue
         result = same.get((row.system, row.arguments)) if data else known.get(row.name)
         values, published = result.by_seed(column) if result else [], row.published.get(column)

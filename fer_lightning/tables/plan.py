@@ -73,8 +73,8 @@ class PlannedRow:
     required: tuple[ExperimentRequest, ...]
 
     @property
-    def missing(self) -> tuple[ExperimentRequest, ...]:
-        """The runs that are not finished, and ensembles of which a member was trained again since then."""
+    def untrained(self) -> tuple[ExperimentRequest, ...]:
+        """The runs that are not trained, and ensembles of which a member was trained again since then."""
         trained = self.trained
         return tuple(request for request in self.requests if request not in trained)
 
@@ -93,7 +93,12 @@ class PlannedRow:
     def tested(self, request: ExperimentRequest) -> RunFolder:
         """Returns the folder of a run's predictions that the row reports: the run's own, or those on other data."""
         other = self.row.tested_on
-        return request.run.tested_on(other, TESTED_FOLD) if other else request.run
+        return request.run.tested_on(other, self.tested_fold(request)) if other else request.run
+
+    def tested_fold(self, request: ExperimentRequest) -> str:
+        """Returns the fold on which a run's model is tested: its own, unless that is of data of other people."""
+        other = self.row.tested_on
+        return request.fold if other is None or same_people(self.data, other) else TESTED_FOLD
 
     @property
     def reported(self) -> tuple[ExperimentRequest, ...]:
@@ -156,10 +161,12 @@ def _planned(table: PaperTable, row: Row, asked: TableRequest) -> PlannedRow:
     is_elsewhere = bool(asked.data and row.tested_on)
     if not row.system or table.kind != "results" or (asked.rows and row.name not in asked.rows) or is_elsewhere:
         return PlannedRow(row, data, asked.size or "paper", (), ())
-    size = row_size(row, data, asked.size)
+    size = row_size(row, row.tested_on or data, asked.size)
     if not row.runs_at(size):
         return PlannedRow(row, data, size, (), ())
     folds = asked.folds or protocol_folds(data)
+    if row.tested_on and not same_people(data, row.tested_on):
+        folds = folds[:1]  # the same clips would be counted again for each
     requests = tuple(
         _labelled(row_request(row, data, size, fold, seed), asked) for seed in asked.seeds for fold in folds
     )

@@ -83,7 +83,7 @@ def outdated() -> Iterator[str]:
         asked = TableRequest(stored.asked.name, stored.asked.data, stored.asked.size, seeds or (0,))
         for planned in plan(asked):
             result = stored.results.get(planned.row.name)
-            if result and planned.requests and not is_of_today(result, planned.requests[0]):
+            if result and planned.requests and not is_of_today(result, planned):
                 yield (
                     f"{folder / planned.row.name}.json is of another configuration than today's: repeat `fer reproduce "
                     f"{stored.asked.name}` with new runs, or delete it"

@@ -2,6 +2,8 @@
 
 import math
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data_modules.utils.processors import default_workers
 from data_modules.utils.text import counted
 from fer_lightning.ensemble.experiment import model_requests
 from fer_lightning.ensemble.order import Train, steps, train_in_order
@@ -18,13 +19,12 @@ from fer_lightning.ensemble.training import resolved
 from fer_lightning.evaluation.metrics import scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.datasets import build_dataset
-from fer_lightning.experiments.other_data import EvaluationRequest, evaluate_on_other_data
 from fer_lightning.experiments.request import ExperimentRequest, required_runs
 from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_settings
 from fer_lightning.experiments.shapes import ShapeCheck
 from fer_lightning.tables.collect import collect, read_tables
 from fer_lightning.tables.estimate import Durations, estimate
-from fer_lightning.tables.plan import TESTED_FOLD, PlannedRow, TableRequest, plan, run_name
+from fer_lightning.tables.plan import PlannedRow, TableRequest, plan, run_name
 from fer_lightning.tables.results import RowResult, read_predictions, read_result, results_folder, write_result
 from fer_lightning.tables.verdicts import Verdict, judge, read_verdicts, write_verdicts
 
@@ -67,6 +67,23 @@ def check(rows: Sequence[PlannedRow]) -> None:
             except ValueError as error:
                 raise ValueError(f"row {planned.row.name}: {error}") from error
             refuse_other_settings(request.run, config)
+        if planned.row.tested_on:
+            refuse_untestable(planned)
+
+
+def refuse_untestable(planned: PlannedRow) -> None:
+    """Refuses a row whose models cannot be tested on its other data set, before they are trained.
+
+    Raises:
+        ValueError: they are ensembles, or have fewer than two classes in common with the data set.
+    """
+    name = planned.row.tested_on
+    assert name is not None
+    if any(request.is_ensemble for request in planned.requests):
+        raise ValueError(f"row {planned.row.name}: ensembles are not tested on other data; expected a model")
+    own, other = (frozenset(build_dataset(each).class_names) for each in (planned.data, name))
+    if len(own & other) < 2:
+        raise ValueError(f"row {planned.row.name}: {planned.data} and {name} have fewer than two classes in common")
 
 
 def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: float | None = None) -> Outcome:
@@ -80,14 +97,14 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: f
             come first. None for all rows in their order.
 
     Raises:
-        FileNotFoundError: there is no such table, system or data set, or one that is tested on is not on this machine.
+        FileNotFoundError: there is no such table, system or data set.
         ValueError: a row is not valid; see `check`.
     """
     rows = [planned for planned in plan(asked) if planned.requests]
     check(rows)
-    for name in {each.row.tested_on for each in rows if each.row.tested_on and len(each.finished) < len(each.requests)}:
-        build_dataset(name).prepare()  # if it is not here, that is said now and not after hours of training
-    failed = train_at_once(rows, train) if at_once else []
+    possible = [planned for planned in rows if _can_be_tested(planned)]
+    failed = [each for planned in rows if planned not in possible for each in planned.requests]
+    failed += train_at_once(possible, train) if at_once else []
     end, left = math.inf if hours is None else time.monotonic() + 3600 * hours, list[PlannedRow]()
     if hours is not None:
         rows = Durations().in_order_of_cost(rows)
@@ -96,11 +113,11 @@ def reproduce(asked: TableRequest, train: Train, at_once: bool = False, hours: f
             f"{asked.name}, row {number} of {len(rows)}, {planned.row.name}: "
             f"{counted(len(planned.requests), 'run')}, {len(planned.finished)} finished"
         )
-        if planned.missing and not (hours is None or _ends_before(end, planned)):
+        if planned.untrained and not (hours is None or _ends_before(end, planned)):
             left.append(planned)
-        else:
+        elif planned in possible:
             failed += [] if at_once else train_row(planned, train)
-            test_row(planned)
+            failed += evaluate_row(planned)
         write_row(asked, planned)
     folder = results_folder(asked, rows[0] if rows else None)
     write_claims(asked, folder)
@@ -114,33 +131,46 @@ def _ends_before(end: float, planned: PlannedRow) -> bool:
 
 def train_row(planned: PlannedRow, train: Train) -> list[ExperimentRequest]:
     """Trains the missing runs of a row, after what they start from; returns the runs that did not finish."""
-    if not planned.missing:
+    if not planned.untrained:
         return []
     for request in planned.required:
         if not request.run.finished and train([request]):
             return [request]
-    return train(planned.missing)
+    return train(planned.untrained)
 
 
-def test_row(planned: PlannedRow) -> None:
-    """Tests the trained models of a row on its other data set, if it has one, where that was not done yet.
+def _can_be_tested(planned: PlannedRow) -> bool:
+    """Whether the data set that a row is tested on is on this machine; says now what it lacks, not after training."""
+    if not planned.row.tested_on or len(planned.finished) == len(planned.requests):
+        return True
+    try:
+        dataset = build_dataset(planned.row.tested_on)
+        dataset.prepare()
+        return bool(dataset.records())
+    except (FileNotFoundError, ValueError) as error:
+        print_on_rank_zero(f"row {planned.row.name} is not run: {error}")
+        return False
 
-    Raises:
-        ValueError: model and data have fewer than two classes in common.
-    """
+
+def evaluate_row(planned: PlannedRow) -> list[ExperimentRequest]:
+    """Tests the trained models of a row on its other data set, if it has one; returns the runs that this failed for."""
+    failed = []
     for request in planned.trained:
-        if planned.row.tested_on and not planned.tested(request).finished:
+        folder = planned.tested(request)
+        if planned.row.tested_on and not folder.finished:
             print_on_rank_zero(f"{request.run.path} is tested on {planned.row.tested_on}")
-            evaluate_on_other_data(
-                EvaluationRequest(request.run.path, planned.row.tested_on, TESTED_FOLD, {}, default_workers(), None)
-            )
+            own = ("--checkpoint", str(request.run.path), "--out", f"{folder.path}.csv")
+            other = ("--data", planned.row.tested_on, "--fold", planned.tested_fold(request))
+            command = [sys.executable, "-m", "fer_lightning", "test", *own, *other]
+            failed += [request] if subprocess.run(command, check=False).returncode else []
+    return failed
 
 
 def train_at_once(rows: Sequence[PlannedRow], train: Train) -> list[ExperimentRequest]:
     """Trains the missing runs of all rows, after what they start from; returns the runs that did not finish."""
     variants = [request for planned in rows for request in planned.required]
-    failed = train_in_order(steps([request for planned in rows for request in planned.missing], variants), train)
-    missing = [each for planned in rows for each in planned.missing]
+    failed = train_in_order(steps([request for planned in rows for request in planned.untrained], variants), train)
+    missing = [each for planned in rows for each in planned.untrained]
     again = [each for each in missing if each.run.finished and each not in failed]  # of members trained just now
     return failed + train_in_order(steps(again), train)
 

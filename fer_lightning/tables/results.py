@@ -96,6 +96,7 @@ class RowResult:
             epochs, then both ends of its 95 % interval over people and seeds, if it has one. None where it was not
             watched.
         drawn_seeds: number of seeds that the intervals are over; 1 if they are of the mean of these very trainings.
+        tested_on: name of the data set that the models are tested on; empty if it is the one that they are trained on.
     """
 
     table: str
@@ -110,6 +111,7 @@ class RowResult:
     clusters: int
     inflation: tuple[float, ...] | None = None
     drawn_seeds: int = 1
+    tested_on: str = ""
 
     @property
     def drawn(self) -> str:

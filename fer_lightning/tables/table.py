@@ -38,7 +38,8 @@ class Required(Described):
 
     Args:
         experiment: its name, `<system>_<data>`.
-        name: name of the variant; the row's arguments name it as `run:<experiment>.<name>`.
+        name: name of the variant; the row's arguments name it as `run:<experiment>.<name>`. Empty for the experiment as
+            it is, which a variant with other settings of the data set starts from.
         arguments: of the variant, as on the command line of `fer train`.
     """
 
@@ -72,7 +73,7 @@ class Row(Described):
         system: name of the system that is run; None for a row that is another paper's constant, or a setting.
         data: name of another data set than the table's.
         tested_on: name of the data set whose reported split its models are tested on; by default, the one that they are
-            trained on. Classes are matched by name.
+            trained on. Classes are matched by name. If it is of other people, models of one fold are tested, on fold 1.
         variant: name of the variant whose runs the row shares with rows of other tables; by default the row's `name`
             if it has arguments, and the system's plain runs if it has none.
         arguments: what the row changes, as on the command line of `fer train`.

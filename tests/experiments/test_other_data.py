@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 
 from data_modules.datasets import SyntheticStills
 from data_modules.manifest import read_manifest, write_manifest
@@ -17,10 +19,15 @@ from fer_lightning.evaluation.metrics import WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import fit, other_data
 from fer_lightning.experiments.other_data import overlap_faults
+from fer_lightning.experiments.request import data_class
 from fer_lightning.runs.folder import RunFolder
+from fer_lightning.tables import plan as module
 from fer_lightning.tables import reproduce
-from fer_lightning.tables.plan import TableRequest, plan
+from fer_lightning.tables.collect import is_of_today
+from fer_lightning.tables.plan import PlannedRow, TableRequest, plan
 from fer_lightning.tables.results import read_result
+from fer_lightning.tables.table import PaperTable, Row
+from fer_lightning.weights import ENTRY
 from tests.fakes import write_dfew
 from tests.small_runs import experiment
 
@@ -100,25 +107,83 @@ def test_clips_of_the_training_are_named_where_they_are_evaluated(run, capsys):
 
 
 def test_a_row_of_a_table_is_tested_on_another_data_set(run, tmp_path, monkeypatch):
-    """Its results are those that `fer test` writes there, and the run's own split is not looked at."""
+    """Its results are those of `fer test` there, the run's own split is not looked at, and each seed counts."""
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
-    run.path.parent.rename(run.path.parent.with_name("ceflnet_dfew.elsewhere"))
+    monkeypatch.setattr(module, "same_people", lambda data, other: False)
+    folder = run.path.parent.rename(run.path.parent.with_name("ceflnet_dfew.elsewhere"))
+    again = RunFolder(shutil.copytree(folder / "2-0", folder / "2-1"))
+    settings = again.read_config()
+    settings["seed_everything"] = 1
+    for path in again.checkpoints.iterdir():
+        content = torch.load(path, weights_only=True)
+        content[ENTRY]["configuration"]["seed_everything"] = 1
+        torch.save(content, path)
+    again.config.write_text(yaml.safe_dump(settings))
     _, _, *arguments = experiment("--trainer.max_epochs", "1", *FACES)
     row = {"name": "elsewhere", "system": "ceflnet", "tested_on": "dfew", "arguments": arguments}
     about = {"title": "Elsewhere", "paper": "Doe et al., 2020", "place": "table 1", "link": "https://example.org/1"}
     table = {**about, "data": "dfew", "protocol": "another fold", "columns": ["war"], "rows": [row]}
     (tmp_path / "mine.yaml").write_text(json.dumps(table))
-    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--folds", "2"]) == 0
-    trained = RunFolder(tmp_path / "runs" / "ceflnet_dfew.elsewhere" / "2-0")
-    tested, own = (PredictionTable.read(each.predictions("test")) for each in (trained.tested_on("dfew", "1"), trained))
-    (result,) = read_result(tmp_path / "results" / "mine", "elsewhere").runs
-    assert result.metrics["war"] == scores(tested)[WAR]
-    assert result.fold == "2"
-    assert result.selection == trained.read_info().selection, "how the epoch was chosen, in training"
-    assert not set(tested.clip_id) & set(own.clip_id), "fold 1 tests what fold 2 trains on"
-    monkeypatch.setattr(reproduce, "evaluate_on_other_data", None)  # it is not tested again
-    assert main(["reproduce", str(tmp_path / "mine.yaml"), "--folds", "2"]) == 0
+    command = ["reproduce", str(tmp_path / "mine.yaml"), "--folds", "2", "1", "--seeds", "0", "1"]
+    assert main(command) == 0
+    own = PredictionTable.read(RunFolder(folder / "2-0").predictions("test"))
+    tested = [
+        PredictionTable.read(RunFolder(folder / f"2-{seed}").tested_on("dfew", "1").predictions("test"))
+        for seed in (0, 1)
+    ]
+    assert [set(table.seed) for table in tested] == [{0}, {1}]
+    assert not set(tested[0].clip_id) & set(own.clip_id), "fold 1 tests what fold 2 trains on"
+    result = read_result(tmp_path / "results" / "mine", "elsewhere")
+    assert [run.metrics["war"] for run in result.runs] == [scores(table)[WAR] for table in tested]
+    assert [(run.fold, run.seed) for run in result.runs] == [("2", 0), ("2", 1)], "not fold 1 for the same clips again"
+    assert result.runs[0].selection == RunFolder(folder / "2-0").read_info().selection, "how training chose the epoch"
+    assert (result.tested_on, result.clips) == ("dfew", len(tested[0]))
+    page = (tmp_path / "results" / "mine" / "table.md").read_text()
+    assert "Fold 2 of 5 alone" in page, "as they are the same people"
+    monkeypatch.setattr(reproduce, "subprocess", None)  # it is not tested again
+    assert main(command) == 0
+    planned = plan(TableRequest(str(tmp_path / "mine.yaml"), folds=("2",)))[0]
+    assert is_of_today(result, planned)
+    assert not is_of_today(result, replace(planned, row=replace(planned.row, tested_on="ferv39k")))
+
+
+def test_a_test_that_fails_makes_the_status(run, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
+    planned = plan(TableRequest("faces_1", None, "small", rows=("rendered_only",)))[3]
+    shutil.copytree(run.path, planned.requests[0].run.path)
+    assert reproduce.evaluate_row(planned) == list(planned.requests), "the data are not here"
+    assert "fer2013" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"system": "context_ensemble", "data": "dfew", "tested_on": "ferv39k"}, "ensembles are not tested on other"),
+        ({"system": "lmed", "data": "dfew", "tested_on": "own"}, "fewer than two classes in common"),
+    ],
+)
+def test_rows_that_cannot_be_tested_are_refused_before_they_are_trained(row, message, monkeypatch):
+    kind = data_class("own")
+    monkeypatch.setattr(kind, "class_names", ("anger", "boredom"))
+    planned = plan_of(row)
+    with pytest.raises(ValueError, match=message):
+        reproduce.refuse_untestable(planned)
+
+
+def plan_of(row: dict[str, str]) -> PlannedRow:
+    """A row that is tested on another data set, in small, of seeds 0 and 1 and folds 2 and 3."""
+    settings = Row(name="it", **{key: value for key, value in row.items() if key != "data"})
+    table = PaperTable("t", "p", "1", "https://example.org", row["data"], "none", ("war",), (settings,))
+    return plan(TableRequest("made", None, "small", (0, 1), ("2", "3"), ablation=table))[0]
+
+
+def test_a_model_is_tested_on_its_own_fold_of_the_same_people():
+    of_others = plan_of({"system": "ceflnet", "data": "dfew", "tested_on": "ferv39k"})
+    assert [(each.fold, each.seed) for each in of_others.requests] == [("2", 0), ("2", 1)]
+    assert of_others.tested(of_others.requests[0]).path.name == "ferv39k-1"
+    same = plan_of({"system": "log_mel_cnn", "data": "ravdess_audio", "tested_on": "ravdess"})
+    assert [same.tested(each).path.name for each in same.requests] == ["ravdess-2", "ravdess-3"] * 2
 
 
 def test_a_row_on_data_that_are_not_here_says_so_before_it_is_trained(tmp_path, monkeypatch, capsys):
@@ -126,9 +191,14 @@ def test_a_row_on_data_that_are_not_here_says_so_before_it_is_trained(tmp_path, 
     monkeypatch.setenv("FER_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("FER_RESULTS", str(tmp_path / "results"))
     asked = ["reproduce", "faces_1", "--size", "small", "--rows", "rendered_only"]
-    assert main(asked) == 2
-    assert "fer2013.csv" in capsys.readouterr().err
+    assert main(asked) == 1
+    said = capsys.readouterr().out
+    assert "row rendered_only is not run: fer2013" in said
+    assert "stills_synthetic_stills.grey/1-0 did not finish" in said
     assert not (tmp_path / "runs").exists()
+    assert not any(planned.requests for planned in plan(TableRequest("faces_1", rows=("rendered_only",)))), (
+        "FER2013's size"
+    )
     elsewhere = plan(TableRequest("faces_1", "synthetic_stills", "small", rows=("rendered_only",)))
     assert not any(planned.requests for planned in elsewhere), "it is about FER2013"
 

@@ -177,6 +177,7 @@ def test_bad_settings_are_one_message_and_leave_nothing(arguments, message, trai
         (FILE.replace("macro_f1", "marco_f1"), "no column 'marco_f1'; did you mean macro_f1"),
         (FILE.replace("name: plain", "name: base"), "rows listed twice: base"),
         (FILE.replace("[war, macro_f1]", "[uar]"), "`columns` need war"),
+        (FILE.replace("note: Both", "tested_on: dfew, note: Both"), "no published value"),
         (FILE.replace("note: Both", "published: {war: 50.0}, note: Both"), "no published value"),
     ],
 )
