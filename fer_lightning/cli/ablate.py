@@ -72,7 +72,8 @@ def main(arguments: list[str]) -> int:
     check([replace(planned, requests=planned.requests[:1]) for planned in rows])  # before anything is written
     print(f"written: {write_ablation(ablation)}")
     if ablation.grid:
-        print(f"written: {write_sweep(ablation, asked, results_folder(asked, rows[0]))}")
+        first = next(planned for planned in rows if planned.requests)
+        print(f"written: {write_sweep(ablation, asked, results_folder(asked, first))}")
     return make(asked, train)
 
 

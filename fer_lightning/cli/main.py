@@ -27,7 +27,7 @@ COMMANDS = {
     "ablate": ("ablate", "train an experiment with other settings, and write the differences"),
     "tables": ("tables", "list the papers' tables, or print one with the results that are there"),
     "dashboard": ("dashboard", "make a view in W&B for the runs of a table, an ablation or an experiment"),
-    "predict": ("predict", "predict expressions over time in any videos with a trained run"),
+    "predict": ("predict", "recognise expressions over time in any videos, with the suite's model or yours"),
     "live": ("live", "show the expressions that a camera sees, on a page in a browser on this machine"),
     "export": ("export", "write a trained model to one file to take away, with a card of what it is good for"),
     "push": ("push", "send a trained model to the Hugging Face Hub, with its card"),
@@ -92,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         module = import_module(f"fer_lightning.cli.{COMMANDS[command][0]}")
-        with terminated_by(signal.SIGTERM, *slurm.signals()):
+        with terminated_by(signal.SIGTERM, signal.SIGHUP, *slurm.signals()):
             result: int | None = module.main([command, *rest])
     except KeyboardInterrupt as stop:
         return _stopped(command, stop)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +30,7 @@ from fer_lightning.experiments.resume import (
     refuse_other_data,
     refuse_other_settings,
     run_lock,
+    training_command,
     write_clips,
 )
 from fer_lightning.experiments.shapes import ShapeCheck
@@ -199,7 +199,7 @@ def train_required_run(request: ExperimentRequest) -> None:
     name = "/".join(request.run.path.parts[-2:])
     print_on_rank_zero(f"first: {name}, whose weights are needed")
     own = {name: value for name, value in without_launcher(os.environ).items() if name not in SWEEP_VARIABLES}
-    subprocess.run([sys.executable, "-m", "fer_lightning", "train", *request.train_arguments()], check=True, env=own)
+    subprocess.run(training_command(request), check=True, env=own)
 
 
 def fit_and_test(cli: FerCLI, request: ExperimentRequest) -> None:

@@ -1,9 +1,11 @@
 """Runs in processes of their own: one after another, or several at once. `cluster.py` has jobs of a cluster."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def train_all(requests: Sequence[ExperimentRequest], at_once: int | None = None)
         at_once: how many are trained at the same time; they share GPUs and processors. None for one, or one for each
             GPU.
     """
-    environments = _environments(at_once or max(torch.cuda.device_count(), 1))
+    environments = _environments(max(min(at_once or torch.cuda.device_count(), len(requests)), 1))
     if len(environments) > 1:
         return _train_at_once(requests, environments)
     return [request for request in requests if train_in_subprocess(request, environments[0])]
@@ -57,7 +59,7 @@ class _Training:
     def begin(cls, request: ExperimentRequest, environment: Mapping[str, str], folder: Path) -> "_Training":
         """Starts the process; signals of the terminal do not reach it."""
         path = folder / f"{request.run.path.parent.name}-{request.run.path.name}.log"
-        with path.open("wb") as file:
+        with path.open("ab") as file:  # another command may train the same run, and wait for this one
             process = subprocess.Popen(
                 training_command(request), env=environment, stdout=file, stderr=file, start_new_session=True
             )
@@ -88,7 +90,8 @@ def _train_at_once(
             time.sleep(INTERVAL)
     finally:
         for each in running:
-            each.process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(each.process.pid, signal.SIGTERM)  # also what it trains first, in a process of its own
         for each in running:
             each.process.wait()
     return [request for request in requests if request in failed]

@@ -167,7 +167,7 @@ def cross_validate(
         refuse_other_settings(each.run, resolved(each))
         refuse_models_data(each)
     missing = [each for each in requests if not is_current(each)]
-    failed = (train_at_once(missing, train) if train else train_here(missing)) if missing else []
+    failed = (train_together(missing, train) if train else train_here(missing)) if missing else []
     for each in failed:
         name = f"fold {each.fold}, seed {each.seed}" if each in requests else each.run.path
         print_on_rank_zero(f"{name} did not finish; see its messages above")
@@ -189,7 +189,7 @@ def train_here(requests: list[ExperimentRequest]) -> list[ExperimentRequest]:
     return train_all(requests)
 
 
-def train_at_once(requests: list[ExperimentRequest], train: Train) -> list[ExperimentRequest]:
+def train_together(requests: list[ExperimentRequest], train: Train) -> list[ExperimentRequest]:
     """Trains runs, and before them what they start from, at once; the data are prepared here; see `train_here`."""
     for model in models_to_train(requests[0]):
         cli = FerCLI(model.command_line(), run=False)
