@@ -16,14 +16,10 @@ from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.evaluation.significance import ALPHA, holm
 from fer_lightning.tables.table import Claim, PaperTable
 
-Outcome = Literal["shows", "does not show", "undecided"]
+Outcome = Literal["confirmed", "refuted", "undecided"]
 FILE = "claims.json"
-CLAIMED: dict[Outcome, str] = {
-    "shows": "The order shows",
-    "does not show": "The order does not show, it is the opposite",
-    "undecided": "Undecided",
-}
-COMPARED: dict[Outcome, str] = {"shows": "Better", "does not show": "Worse", "undecided": "Undecided"}
+COMPARED: dict[Outcome, str] = {"confirmed": "Better", "refuted": "Worse", "undecided": "Undecided"}
+"""An outcome -> how it is called where a row of an ablation is compared with its base."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class Verdict:
             return "undecided"
         sign = 1 if self.metric.higher_is_better else -1
         low, high = sorted((sign * self.low, sign * self.high))
-        return "shows" if low > 0 else "does not show" if high < 0 else "undecided"
+        return "confirmed" if low > 0 else "refuted" if high < 0 else "undecided"
 
     def difference_text(self) -> str:
         """Writes the difference with its interval."""
@@ -89,7 +85,7 @@ class Verdict:
         Args:
             labels: name of a row -> what it is called in the sentence.
         """
-        head = (CLAIMED if self.text else COMPARED)[self.outcome]
+        head = self.outcome.capitalize() if self.text else COMPARED[self.outcome]
         several = f", adjusted for {self.tests} comparisons" if self.tests > 1 else ""
         tested = "" if self.adjusted is None else f"; p = {self.adjusted:.2g}{several}"
         return (

@@ -42,7 +42,7 @@ def test_a_readme_is_made_from_the_results(house, capsys):
     assert "| plain | 84.17 (101/120) |" in text
     assert "Other [3]" not in text, "rows without results are left to the table's own files"
     assert '`make reproduce TABLE=made_1 DATA=synthetic_wild SEEDS="0"`' in text
-    assert "The order shows: whole minus plain" in text
+    assert "Confirmed: whole minus plain" in text
     assert main(["tables", "--check"]) == 0, capsys.readouterr().out
     assert main(["tables", "--write"]) == 0
     assert house.read_text() == text

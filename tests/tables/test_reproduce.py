@@ -88,7 +88,7 @@ def test_one_command_trains_what_is_missing_and_writes_the_table(table, trained,
         *("table.md", "table.csv", "table.tex", "index.html"),
     }
     said = capsys.readouterr().out
-    assert "The order shows: whole minus plain" in said.replace("\n", " ")
+    assert "Confirmed: whole minus plain" in said.replace("\n", " ")
     assert "cannot be compared with the published ones" in said.replace("\n", " ")
     assert main(arguments) == 0
     assert len(trained) == 4, "what is finished is not trained again"
@@ -380,15 +380,16 @@ def test_settings_are_kept_without_what_differs_between_a_rows_runs(table):
 
 def test_results_from_before_an_argument_are_of_today_if_it_has_its_default(table, trained, tmp_path):
     assert main(["reproduce", table]) == 0
-    folder, request = tmp_path / "results" / "mine.small", plan(TableRequest(table))[2].requests[0]
+    folder, planned = tmp_path / "results" / "mine.small", plan(TableRequest(table))[2]
     result = read_result(folder, "whole")
-    assert is_of_today(result, request)
+    assert is_of_today(result, planned)
     del result.settings["model"]["init_args"]["label_smoothing"]  # as if the class had not had it
-    assert is_of_today(result, request)
+    assert is_of_today(result, planned)
+    (request,) = planned.requests
     smoothed = replace(request, arguments=(*request.arguments, "--model.init_args.label_smoothing", "0.1"))
-    assert not is_of_today(result, smoothed)
+    assert not is_of_today(result, replace(planned, requests=(smoothed,)))
     result.settings["model"]["init_args"]["vote_share"] = 0.5
-    assert not is_of_today(result, request)
+    assert not is_of_today(result, planned)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"runs": 3}', "[1]"])
@@ -526,10 +527,10 @@ def test_over_seeds_people_and_trainings_are_drawn():
 @pytest.mark.parametrize(
     ("low", "high", "metric", "outcome"),
     [
-        (0.01, 0.2, WAR, "shows"),
+        (0.01, 0.2, WAR, "confirmed"),
         (-0.01, 0.2, WAR, "undecided"),
-        (-0.2, -0.01, WAR, "does not show"),
-        (-0.2, -0.01, STD_ACCURACY, "shows"),
+        (-0.2, -0.01, WAR, "refuted"),
+        (-0.2, -0.01, STD_ACCURACY, "confirmed"),
         (float("nan"), float("nan"), WAR, "undecided"),
     ],
 )
@@ -552,7 +553,7 @@ def test_several_claims_share_one_chance_of_an_error(tmp_path, trained):
     assert first.tests == 2
     assert f"p = {first.adjusted:.2g}, adjusted for 2 comparisons" in first.sentence({"plain": "A", "whole": "B"})
     assert replace(first, low=0.01, high=0.2, adjusted=0.06).outcome == "undecided"
-    assert replace(first, low=0.01, high=0.2, adjusted=0.04).outcome == "shows"
+    assert replace(first, low=0.01, high=0.2, adjusted=0.04).outcome == "confirmed"
 
 
 @pytest.fixture

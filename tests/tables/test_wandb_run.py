@@ -54,7 +54,7 @@ def test_a_table_sums_up_the_runs_of_its_rows(table, offline_wandb, tmp_path):
     assert told.table("report/table")[1]["published WAR"] == "84.17 (101/120)"
     (claim,) = told.table("report/claims")
     (verdict,) = json.loads((folder / "claims.json").read_text())
-    assert (claim["row"], claim["over"], claim["outcome"]) == ("whole", "plain", "shows")
+    assert (claim["row"], claim["over"], claim["outcome"]) == ("whole", "plain", "confirmed")
     assert claim["difference"] == pytest.approx(verdict["difference"])
 
 
