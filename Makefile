@@ -102,7 +102,7 @@ test-faults: $(DONE) ## every fault of docs/faults.md anew: damaged and hostile 
 coverage: $(DONE) ## the tests, and what they run; fails below the share that pyproject.toml names
 	$(VENV)/bin/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
 
-lock: $(DONE) ## add what pyproject.toml has got to requirements/locked.txt; ARGS=--upgrade takes the newest versions
+lock: $(DONE) ## add what is new in pyproject.toml to requirements/locked.txt; ARGS=--upgrade takes the newest versions
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --override requirements/overrides.txt --custom-compile-command 'make lock' --output-file requirements/locked.txt $(ARGS) pyproject.toml
 
 audit: $(DONE) ## known vulnerabilities of what the lock and the pinned wheels name; what cannot be looked up is an error

@@ -29,6 +29,7 @@ def settings_parser() -> ArgumentParser:
     """Returns the parser of the command; the settings of faces are the arguments of their class."""
     parser = ArgumentParser(
         prog="fer faces",
+        usage="fer faces [OPTION ...] VIDEO [VIDEO ...]",  # the settings of tracking have defaults, too
         description="Extract the faces of videos, aligned as for training, with boxes, landmarks and a contact sheet.",
         formatter_class=HelpFormatter,
         exit_on_error=False,

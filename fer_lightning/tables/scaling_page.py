@@ -71,7 +71,7 @@ def measured_table(path: Path | None = None) -> str:
     )
     machine = Machine(TRAINING / slope, inf, inf, inf, inf, content["devices"], overhead)
     lines = [
-        "| processes | clips of a step | clips a second, measured | by the model | measured by the model |",
+        "| processes | clips of a step | clips a second, measured | by the model | ratio |",
         "|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
