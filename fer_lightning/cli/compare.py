@@ -1,5 +1,6 @@
 """`fer compare`: compares runs, or all folds of experiments, on the same clips with paired intervals and tests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,11 +118,13 @@ def describe(path: Path, table: PredictionTable) -> None:
         if line := other_epochs_line(run):
             print(f"{run.path}: {line}")
     for folder in sorted(set(path.glob("*-*")) - {run.path for run in runs}):
-        print(f"{folder} is left out because it is not evaluated yet")
+        is_evaluated = RunFolder(folder).predictions("test").exists()
+        reason = "other folds of its seed are missing" if is_evaluated else "it is not evaluated yet"
+        print(f"{folder} is left out because {reason}")
 
 
 def evaluated_runs(path: Path) -> list[RunFolder]:
-    """Returns the run in a folder, or the evaluated runs in an experiment's folder.
+    """Returns the run in a folder, or in an experiment's folder the evaluated runs of seeds with the same folds.
 
     Raises:
         FileNotFoundError: no run there is evaluated.
@@ -132,7 +135,17 @@ def evaluated_runs(path: Path) -> list[RunFolder]:
             f"{RunFolder(path).predictions('test')} is missing: {path} is not a run, or is not evaluated yet; `fer "
             "train` resumes it"
         )
-    return runs
+    return runs if len(runs) == 1 else _same_folds(runs)
+
+
+def _same_folds(runs: Sequence[RunFolder]) -> list[RunFolder]:
+    """Returns the runs of the seeds of which most folds are evaluated, the same folds of each."""
+    names = {run: run.path.name.rpartition("-") for run in runs}
+    folds: dict[str, set[str]] = {}
+    for fold, _, seed in names.values():
+        folds.setdefault(seed, set()).add(fold)
+    most = max(folds.values(), key=len)
+    return [run for run, (_, _, seed) in names.items() if folds[seed] == most]
 
 
 def reported_table(path: Path) -> PredictionTable:

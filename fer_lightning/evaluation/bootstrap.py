@@ -179,7 +179,7 @@ def bootstrap(table: PredictionTable, draws: int = DRAWS, seed: int = 0, level: 
     for metric in METRICS:
         if metric.has_interval:
             values = Resamples.of(metric.of(drawn), metric.of(by_seed), clusters)
-            intervals[metric.name] = values.interval(float(metric.of(by_seed.sum(axis=0))), level, 0, 1)
+            intervals[metric.name] = values.interval(float(metric.of(by_seed).mean()), level, 0, 1)
     complete = bool(counts.any(axis=(2, 3)).all())
     return Intervals(intervals, level, clusters, cluster_unit(table), len(trainings), complete)
 

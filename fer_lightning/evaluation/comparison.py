@@ -122,7 +122,8 @@ def difference_over_seeds(
         level: of the interval, between 0 and 1.
 
     Raises:
-        ValueError: the systems have no seed in common, or differ in classes, clips, true classes, subjects or films.
+        ValueError: the systems have no seed in common, or differ in classes, clips, true classes, subjects or films;
+            or their seeds differ in clips.
     """
     seeds = tuple(sorted({*first.seed.tolist()} & {*second.seed.tolist()}))
     if not seeds:
@@ -130,6 +131,11 @@ def difference_over_seeds(
     observed, drawn, clusters = [], [], 0
     for seed in seeds:
         one = first.select(first.seed == seed)
+        if set(one.clip_id.tolist()) != set(first.clip_id[first.seed == seeds[0]].tolist()):
+            raise ValueError(
+                f"the trainings with the seeds {seeds[0]} and {seed} are tested on other clips, such as those of other "
+                "folds; expected the same clips for each seed"
+            )
         other = _matching(one, second.select(second.seed == seed))
         cluster, clusters = clusters_of(one)
         counts = np.stack([confusions_of(table, cluster, clusters) for table in (one, other)], axis=1)

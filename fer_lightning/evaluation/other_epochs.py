@@ -18,8 +18,12 @@ from fer_lightning.evaluation.metrics import HEADLINE, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.runs.folder import RunFolder
 
-LAST_EPOCH, BEST_EPOCH = "test_last", "test_best"
-"""Names of the prediction tables of the last epoch, and of the best one on the reported split."""
+LAST_EPOCH, BEST_EPOCH, CHOSEN_EPOCH = "test_last", "test_best", "test_chosen"
+"""Names of the prediction tables of the last epoch, of the best one on the reported split, and of the chosen one.
+
+The epochs are watched without the shifts of `ClipAugmentation.eval_shift`, and so is the chosen one for a comparison
+with the others; what is reported of it has them.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class OtherEpochs:
     """What other epochs of a training give than the chosen one.
 
     Args:
-        chosen: the epoch that is reported.
+        chosen: the epoch that is reported, evaluated as the others are.
         last: the last epoch.
         best: the epoch with the highest accuracy on the reported split, the first if there are several.
         count: number of epochs that were evaluated.
@@ -78,8 +82,12 @@ def watched_files(run: RunFolder) -> list[Path]:
     return sorted(run.watched_epochs.glob("[0-9]*.npy"))
 
 
-def conclude_watching(run: RunFolder) -> None:
-    """Keeps what the watched epochs tell and deletes their arrays; does nothing if there are none.
+def conclude_watching(run: RunFolder, last: int) -> None:
+    """Keeps what the watched epochs tell and deletes their arrays; keeps nothing unless all epochs were watched.
+
+    Args:
+        run: the run.
+        last: its last epoch, counted from 0.
 
     Raises:
         FileNotFoundError: the run has no prediction table of the reported split: its epoch is not chosen yet.
@@ -89,11 +97,16 @@ def conclude_watching(run: RunFolder) -> None:
     if not files:
         return
     chosen = PredictionTable.read(run.predictions("test"))
+    if [int(path.stem) for path in files] != list(range(last + 1)):
+        print(f"{len(files)} of {last + 1} epochs were watched: what the others give is not known, and nothing is kept")
+        rmtree(run.watched_epochs)
+        return
     epochs = [Epoch(int(path.stem), _epoch_table(path, chosen)) for path in files]
     results = [scores(epoch.table) for epoch in epochs]
     best = int(np.argmax([result[WAR] for result in results]))
     epochs[-1].table.write(run.predictions(LAST_EPOCH))
     epochs[best].table.write(run.predictions(BEST_EPOCH))
+    epochs[run.read_info().epoch].table.write(run.predictions(CHOSEN_EPOCH))
     header = ("epoch", *(f"watched/{metric.name}" for metric in HEADLINE))
     rows = [
         (epoch.number, *(repr(float(result[metric])) for metric in HEADLINE))
@@ -136,7 +149,8 @@ def read_other_epochs(run: RunFolder) -> OtherEpochs | None:
     accuracy = _accuracies(run.watched_curves)
     if len(accuracy) < 2:
         return None
-    tables = (PredictionTable.read(run.predictions(name)) for name in ("test", LAST_EPOCH, BEST_EPOCH))
+    as_watched = CHOSEN_EPOCH if run.predictions(CHOSEN_EPOCH).exists() else "test"  # of earlier versions
+    tables = (PredictionTable.read(run.predictions(name)) for name in (as_watched, LAST_EPOCH, BEST_EPOCH))
     numbers = (run.read_info().epoch, max(accuracy), max(accuracy, key=lambda epoch: (accuracy[epoch], -epoch)))
     chosen, last, best = (Epoch(number, table) for number, table in zip(numbers, tables, strict=True))
     return OtherEpochs(chosen, last, best, len(accuracy))

@@ -336,7 +336,7 @@ def write_results(cli: FerCLI, request: ExperimentRequest, chosen: Path, seconds
             split_faults=data.split_faults,
         )
     )
-    conclude_watching(run)
+    conclude_watching(run, int(str(read_checkpoint(run.checkpoints / LAST, mapped=True)["epoch"])))
     write_orders(cli, run)
     write_report(run)
     add_calibration(chosen, run)

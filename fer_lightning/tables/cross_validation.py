@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -66,6 +67,13 @@ class Summary:
         """Returns the sample standard deviation (n - 1) of the runs' values; 0 for a single run."""
         return float(np.std([run.scores[metric] for run in self.runs], ddof=1)) if len(self.runs) > 1 else 0.0
 
+    def pooled_value(self, metric: Metric) -> float:
+        """Returns a metric over the clips of all folds: the mean of the seeds' values, which the intervals are of."""
+        by_seed: dict[int, list[NDArray[np.int64]]] = {}
+        for run in self.runs:
+            by_seed.setdefault(run.seed, []).append(run.scores.confusion)
+        return float(np.mean([Scores(np.sum(each, axis=0))[metric] for each in by_seed.values()]))
+
     def parts(self) -> dict[str, Scores]:
         """Returns the pooled scores over parts of the clips that are reported beside those over all clips."""
         parts = {"answered": self.pooled.answered} if self.pooled.confusion[:, -1].any() else {}
@@ -124,7 +132,7 @@ class Summary:
         for metric in METRICS:
             content[f"{metric.name}_mean"] = _number_or_none(self.mean(metric))
             content[f"{metric.name}_std"] = _number_or_none(self.std(metric))
-            content[f"pooled_{metric.name}"] = _number_or_none(self.pooled[metric])
+            content[f"pooled_{metric.name}"] = _number_or_none(self.pooled_value(metric))
             if metric.has_interval:
                 interval = self.intervals[metric]
                 content[f"pooled_{metric.name}_interval"] = [
@@ -275,7 +283,7 @@ def print_summary(summary: Summary) -> None:
     table.add_section()
     means = (f"{metric.write(summary.mean(metric))} ± {metric.write(summary.std(metric))}" for metric in METRICS)
     table.add_row("mean", "", "", *means)
-    pooled = (metric.write(summary.pooled[metric]) for metric in METRICS)
+    pooled = (metric.write(summary.pooled_value(metric)) for metric in METRICS)
     table.add_row("pooled", "", str(summary.pooled.clips), *pooled)
     intervals = (summary.intervals[metric].written(metric) for metric in METRICS)
     table.add_row(f"{100 * summary.intervals.level:.0f} %", "", "", *intervals)

@@ -17,6 +17,7 @@ from fer_lightning.evaluation.bootstrap import Interval
 from fer_lightning.evaluation.metrics import METRICS, Scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments.system import experiments_folder, installed_experiments
+from fer_lightning.tables.columns import CALIBRATED, CONFIDENCE
 from fer_lightning.tables.plan import PlannedRow, TableRequest
 from fer_lightning.tables.verdicts import FILE as CLAIMS
 
@@ -168,7 +169,9 @@ class RowResult:
         outputs = [run.outputs.get(name) for run in runs]
         if None in outputs:
             return None
-        return float(np.average(np.array(outputs, dtype=np.float64), weights=[run.clips for run in runs]))
+        is_confidence = name.removesuffix(CALIBRATED) in CONFIDENCE  # which clips without a prediction do not have
+        weights = [run.answered if is_confidence else run.clips for run in runs]
+        return float(np.average(np.array(outputs, dtype=np.float64), weights=weights))
 
     def watched(self, pick: Callable[[Sequence[float]], float]) -> list[float]:
         """Returns what another epoch than the chosen one gives, for each seed: the mean over the folds.

@@ -334,10 +334,20 @@ def test_one_frame_and_more_substitutions_than_frames(k):
 # Training
 
 
-def trained(tmp_path, model, precision="32-true", epochs=1, selection="inner", cache=False, train_views=0, **options):
+def trained(
+    tmp_path,
+    model,
+    precision="32-true",
+    epochs=1,
+    selection="inner",
+    cache=False,
+    train_views=0,
+    watch_test=False,
+    **options,
+):
     data = made_data(
         sampler=SegmentSampler(frames=FRAMES), batch_size=8, inputs=model.inputs, selection=selection, cache=cache,
-        train_views=train_views,
+        train_views=train_views, watch_test=watch_test,
     )  # fmt: skip
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     trainer = L.Trainer(
@@ -377,6 +387,25 @@ def test_gradient_values_are_clipped_under_bf16_too(tmp_path):
     trained(tmp_path, model, "bf16-mixed", limit_val_batches=0, **options)
     assert len(steps) == 2
     assert max(steps) > clip, "nothing was to be clipped"
+
+
+def test_ws_is_watched_with_the_alpha_of_its_epoch(tmp_path, monkeypatch):
+    """The reported split comes after the inner one, on which α is chosen."""
+    model, seen = small_vshnn("ws", optimizer=sgd), []
+    model.fusion.alpha.fill_(0.05)
+    predict = type(model).predict_clips
+
+    def watched(self, batch):
+        if self.trainer.validating or self.trainer.state.fn == "fit":
+            seen.append(float(self.fusion.alpha))
+        return predict(self, batch)
+
+    monkeypatch.setattr(type(model), "predict_clips", watched)
+    trainer, _ = trained(tmp_path, model, epochs=1, watch_test=True)
+    assert seen
+    assert set(seen) == {float(model.fusion.alpha)}
+    assert float(trainer.callback_metrics["inner/alpha"]) == pytest.approx(float(model.fusion.alpha))
+    assert float(model.fusion.alpha) != pytest.approx(0.05), "the value that it begins with"
 
 
 def test_ws_finds_alpha_on_the_inner_split(tmp_path):

@@ -20,7 +20,7 @@ from fer_lightning.cli.main import main
 from fer_lightning.evaluation.bootstrap import bootstrap
 from fer_lightning.evaluation.comparison import difference_over_seeds, paired_difference
 from fer_lightning.evaluation.confidence import AURC, confidence_scores
-from fer_lightning.evaluation.metrics import METRICS, STD_ACCURACY, UAR, WAR, scores
+from fer_lightning.evaluation.metrics import MACRO_F1, METRICS, STD_ACCURACY, UAR, WAR, scores
 from fer_lightning.evaluation.predictions import PredictionTable
 from fer_lightning.experiments import jobs
 from fer_lightning.runs.folder import RunInfo
@@ -470,6 +470,44 @@ def test_with_one_seed_the_difference_is_the_paired_one():
     assert found.value == expected[WAR].value
     assert found.interval == expected[WAR].interval
     assert (found.seeds, found.unit, found.clusters) == ((0,), "subject", 8)
+
+
+def test_seeds_on_other_clips_are_not_averaged():
+    """As of a seed whose other folds are still trained."""
+    halves = [replace_rows(of_seed(2.0, 0), slice(None)), replace_rows(of_seed(2.0, 1), slice(28))]
+    with pytest.raises(ValueError, match="the seeds 0 and 1 are tested on other clips"):
+        difference_over_seeds(PredictionTable.concat(halves), PredictionTable.concat(halves), WAR)
+
+
+def replace_rows(table, rows):
+    return table.select(np.arange(len(table))[rows])
+
+
+def test_intervals_of_seeds_are_around_the_mean_of_their_values():
+    """Seeds that each prefer another class: the F1 of all their predictions together is another number."""
+    tables = []
+    for seed in range(3):
+        table = of_seed(1.0, seed)
+        p = table.probabilities.copy()
+        p[:, seed] += 0.5
+        tables.append(replace(table, probabilities=p / p.sum(axis=1, keepdims=True)))
+    mean = np.mean([scores(table)[MACRO_F1] for table in tables])
+    interval = bootstrap(PredictionTable.concat(tables))[MACRO_F1]
+    assert interval.low < mean < interval.high
+    assert (interval.low + interval.high) / 2 == pytest.approx(mean, abs=0.005)
+    assert scores(PredictionTable.concat(tables))[MACRO_F1] > mean + 0.03
+
+
+def test_measures_of_confidence_count_clips_with_a_prediction(table, trained, tmp_path):
+    """As do their intervals: a fold without predictions for most of its clips counts less."""
+    assert main(["reproduce", table]) == 0
+    result = read_result(tmp_path / "results" / "mine.small", "whole")
+    (run,) = result.runs
+    first = replace(run, clips=200, answered=200, outputs={"nll": 0.4, "silhouette": 0.2})
+    second = replace(run, fold="2", clips=200, answered=50, outputs={"nll": 0.9, "silhouette": 0.4})
+    both = replace(result, runs=(first, second))
+    assert both.by_seed("nll") == pytest.approx([(0.4 * 200 + 0.9 * 50) / 250])
+    assert both.by_seed("silhouette") == pytest.approx([0.3])
 
 
 def test_over_seeds_people_and_trainings_are_drawn():

@@ -283,7 +283,7 @@ def test_the_watched_split_cannot_be_monitored(data, no_report, capsys):
     assert main(experiment("--experiment.monitor", "watched/war", "--trainer.max_epochs", "1")) != 0
     assert "watched/war" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="no prediction table"):
-        conclude_watching(own_run())
+        conclude_watching(own_run(), last=0)
 
 
 def test_the_reported_split_can_be_watched_where_no_epoch_is_chosen(data, no_report):

@@ -263,10 +263,22 @@ class VSHNN(VideoClassifier):
             video, landmarks = (views.probabilities(x) for x in (output.fused.video, output.fused.landmarks))
             self.fusion.search(video, landmarks, batch.label[views.first])
 
+    def on_validation_batch_start(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Let the fusion choose its value before the reported split is watched with it."""
+        data = self.data_module
+        if batch_idx == 0 and data is not None and data.validated[dataloader_idx] == "test":
+            self._choose()
+
     def on_validation_epoch_end(self) -> None:
+        """Let the fusion choose its value, unless it has."""
+        data = self.data_module
+        if data is None or "test" not in data.validated:
+            self._choose()
+        super().on_validation_epoch_end()
+
+    def _choose(self) -> None:
         """Let the fusion choose its value, and compute the inner split's metrics with that value."""
         chosen = None if self.fusion is None else self.fusion.choose()
         if chosen is not None:
             self.metrics_of("inner").confusion.confmat.copy_(chosen.confusion)
-            self.log(f"inner/{chosen.name}", chosen.value)
-        super().on_validation_epoch_end()
+            self.log(f"inner/{chosen.name}", chosen.value, batch_size=1, add_dataloader_idx=False)

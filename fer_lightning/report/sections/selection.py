@@ -1,5 +1,7 @@
 """The section that compares the reported epoch with the last one and with the papers' best on test."""
 
+import numpy as np
+
 from data_modules.utils.text import counted
 from fer_lightning.evaluation.comparison import difference_line
 from fer_lightning.evaluation.other_epochs import Epoch, read_other_epochs
@@ -21,6 +23,10 @@ def section(run: EvaluatedRun) -> Section | None:
         "predictions of the other epochs were read when the training was over. The interval is that of these two "
         "epochs on other people; the best epoch is not chosen again in each draw."
     )
+    if not np.array_equal(others.chosen.table.choice, run.table.choice):
+        text += (
+            " All three are evaluated as epochs are, without the moved views that the reported figures average over."
+        )
     rows = (
         _row(CHOSEN.get(run.info.selection, run.info.selection), others.chosen),
         _row("last", others.last),
