@@ -19,17 +19,19 @@ from data_modules.datasets.stills import StillDataset, row_error
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import ANGER, DISGUST, FEAR, HAPPINESS, NEUTRAL, SADNESS, SEVEN, SURPRISE
 from data_modules.manifest import VideoRecord, read_manifest, write_manifest
+from data_modules.utils.checksum import cached_sha256
 from data_modules.utils.csv_tables import write_csv
 from data_modules.utils.files import atomic_write, flush_disks
 from data_modules.utils.progress import progress
 
 CODES = {0: ANGER, 1: DISGUST, 2: FEAR, 3: HAPPINESS, 4: SADNESS, 5: SURPRISE, 6: NEUTRAL}
 USAGES = {"Training": "train", "PublicTest": "inner", "PrivateTest": "test"}
+SEEN = ("test", "inner", "train")
+"""The splits; of copies, the one in the first of them is kept."""
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
 TABLE, MANIFEST, COPIES = "fer2013.csv", "manifest.csv", "copies.csv"
 Protocol = Literal["fer2013", "ferplus"]
-SAMPLE = 1 << 20  # bytes from each end of the table for its fingerprint
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class FER2013(StillDataset):
         protocol: `fer2013` for the competition's labels; `ferplus` for the majority of FER+'s votes, which leaves out
             images without one.
         copies: whether training images that have the same pixels as an image of another split, or as an earlier one,
-            are used. The published splits share 557 images.
+            and images of the inner split that have those of a tested one, are used. The published splits share 557
+            images.
 
     Raises:
         ValueError: the protocol is unknown.
@@ -191,18 +194,21 @@ class FER2013(StillDataset):
 
 
 def _copies(records: Sequence[VideoRecord], pixels: Sequence[bytes]) -> Iterator[tuple[str, str]]:
-    """Yields the training images that equal one of another split or an earlier one, each with the first of these.
+    """Yields training images that equal one of another split or an earlier one, and inner ones that equal a tested one.
+
+    Each comes with the first of these.
 
     Args:
         records: all images.
         pixels: a digest of each one's pixels.
     """
-    order = sorted(range(len(records)), key=lambda place: records[place].split == "train")  # stable
-    first: dict[bytes, str] = {}
+    order = sorted(range(len(records)), key=lambda place: SEEN.index(records[place].split))  # stable
+    first: dict[bytes, VideoRecord] = {}
     for place in order:
-        original = first.setdefault(pixels[place], records[place].clip_id)
-        if records[place].split == "train" and original != records[place].clip_id:
-            yield records[place].clip_id, original
+        record = records[place]
+        original = first.setdefault(pixels[place], record)
+        if original is not record and (record.split == "train" or original.split == "test" != record.split):
+            yield record.clip_id, original.clip_id
 
 
 def _with_votes(records: Sequence[VideoRecord], table: Path) -> list[VideoRecord]:
@@ -222,9 +228,5 @@ def _with_votes(records: Sequence[VideoRecord], table: Path) -> list[VideoRecord
 
 
 def _fingerprint(table: Path) -> str:
-    """Returns a name for the table's content, so that the images of two tables never mix."""
-    size = table.stat().st_size
-    with table.open("rb") as file:
-        head = file.read(SAMPLE)
-        file.seek(max(0, size - SAMPLE))
-        return hashlib.sha256(b"%d " % size + head + file.read(SAMPLE)).hexdigest()[:10]
+    """Returns a name for the table's content, so that the images of two tables, such as a corrected one, never mix."""
+    return cached_sha256(table)[:10]

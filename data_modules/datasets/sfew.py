@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from data_modules.datasets.dataset import Unit
+from data_modules.datasets.layouts import with_suffixes
 from data_modules.datasets.stills import StillDataset
 from data_modules.faces.settings import FaceSettings
 from data_modules.labels import SEVEN, emotion_name
@@ -52,7 +53,7 @@ class SFEW(StillDataset):
         emotion = emotion_name(folder.name)
         if emotion not in SEVEN:
             raise ValueError(f"{folder}: found a folder of no class; expected Angry, Disgust, Fear, Happy, ...")
-        for path in natural_order(folder.glob("*.png")):
+        for path in natural_order(with_suffixes(folder, (".png",))):
             film = FILM.fullmatch(path.stem)
             yield VideoRecord(
                 f"{part}/{folder.name}/{path.stem}",

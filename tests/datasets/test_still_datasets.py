@@ -164,6 +164,23 @@ def test_fer2013_is_unpacked_again_where_it_was_not_finished(data):
     assert dataset.records() == records
 
 
+def test_fer2013_is_unpacked_again_where_a_label_in_the_middle_was_corrected(data):
+    """The table keeps its size, its beginning and its end."""
+    table = write_fer2013(data, train=300) / "fer2013.csv"
+    FER2013().prepare()
+    before = [record.emotion for record in FER2013().records()]
+    lines = table.read_text().splitlines(keepends=True)
+    assert sum(map(len, lines[:150])) > 1 << 20
+    assert sum(map(len, lines[151:])) > 1 << 20
+    lines[150] = str((int(lines[150][0]) + 1) % 7) + lines[150][1:]
+    table.write_text("".join(lines))
+    FER2013().prepare()
+    after = [record.emotion for record in FER2013().records()]
+    assert [number for number, pair in enumerate(zip(before, after, strict=True), start=1) if len(set(pair)) > 1] == [
+        150
+    ]
+
+
 def test_fer2013_images_of_two_tables_do_not_mix(data):
     folder = write_fer2013(data)
     first = FER2013().folder
@@ -236,6 +253,22 @@ def test_training_images_that_are_copies_can_be_left_out(data):
     assert [record.clip_id for record in everything.records()] == [f"{number:05d}" for number in range(1, 9)]
     assert [record.clip_id for record in clean.records()] == ["00001", "00002", "00006", "00007", "00008"]
     assert (clean.counts, FER2013(protocol="ferplus").counts) == ((), ())
+
+
+def test_inner_images_that_are_copies_of_tested_ones_can_be_left_out(data):
+    """With `selection: last` they would be trained on."""
+    folder = write_fer2013(data)
+    usages = ["Training", "PublicTest", "PublicTest", "PublicTest", "PrivateTest", "PrivateTest"]
+    seeds = [0, 1, 1, 2, 2, 2]  # 3 repeats 2, both inner; 4 is PrivateTest's 5, which 6 repeats
+    write_table(folder, [fer2013_row(0, usage, seed) for usage, seed in zip(usages, seeds, strict=True)])
+    FER2013().prepare()
+    assert [record.clip_id for record in FER2013(copies=False).records()] == [
+        "00001",
+        "00002",
+        "00003",
+        "00005",
+        "00006",
+    ]
 
 
 GOOD = fer2013_row(1, "Training", 0)
@@ -399,6 +432,7 @@ def test_sfew_folders_may_be_nested(data):
     before = SFEW().records()
     (folder / "Train_Aligned_Faces" / ".cache").mkdir()
     (folder / "Train_Aligned_Faces" / "Angry" / "Thumbs.db").write_text("")
+    (folder / "Train_Aligned_Faces" / "Angry" / "._Airheads_000519240_00000005.png").write_text("of a Mac")
     (folder / "Val").mkdir()
     shutil.move(folder / "Val_Aligned_Faces", folder / "Val" / "Val_Aligned_Faces_new")
     assert [record.clip_id for record in SFEW().records()] == [record.clip_id for record in before]
