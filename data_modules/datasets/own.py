@@ -13,6 +13,7 @@ from data_modules.datasets.dataset import Unit, VideoDataset
 from data_modules.datasets.fold_files import check_exclusive, count_folds, read_folds
 from data_modules.datasets.folds import assign_folds, fold_number
 from data_modules.datasets.layouts import visible
+from data_modules.faces.face_table import FOLDERS as FACE_TABLES
 from data_modules.labels import class_list, emotion_name
 from data_modules.manifest import VideoRecord, manifest_columns, read_manifest
 from data_modules.utils.text import counted
@@ -140,7 +141,8 @@ class Own(VideoDataset):
         return clips
 
     def _read_folders(self) -> _Clips:
-        parts = [path for path in visible(self.folder) if path.is_dir()] if self.folder.is_dir() else []
+        folders = [path for path in visible(self.folder) if path.is_dir()] if self.folder.is_dir() else []
+        parts = [path for path in folders if path.name not in FACE_TABLES]
         divided = [path for path in parts if path.name.lower() in SPLITS]
         if not divided:
             return _Clips([record for part in parts for record in self._read_class(part, "train")])
@@ -163,7 +165,7 @@ class Own(VideoDataset):
     def _read_class(self, folder: Path, split: str) -> Iterator[VideoRecord]:
         emotion = emotion_name(folder.name)
         for path in visible(folder):
-            if _is_clip(path):
+            if _is_clip(path) and not _is_aligned_by_openface(path):
                 location = path.relative_to(self.folder)
                 clip_id = location if path.is_dir() else location.with_name(clip_stem(path))
                 yield VideoRecord(clip_id.as_posix(), location.as_posix(), emotion, split=split)
@@ -171,6 +173,12 @@ class Own(VideoDataset):
 
 def _is_clip(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES or is_archive(path) or is_frame(path) or path.is_dir()
+
+
+def _is_aligned_by_openface(path: Path) -> bool:
+    """Whether a folder holds the aligned faces of a clip beside it, which OpenFace leaves with its table."""
+    clip = path.name.removesuffix("_aligned")
+    return clip != path.name and path.is_dir() and path.with_name(f"{clip}.csv").is_file()
 
 
 def _read_table(table: Path) -> _Clips:

@@ -13,6 +13,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from data_modules.manifest import VideoRecord
 
+LARGEST = 1.5
+"""How many times its share of the clips an inner split may have before another one is taken [our choice]."""
+
 
 def inseparable(records: Sequence[VideoRecord]) -> list[str]:
     """Returns of each record the name of what two splits must not share: records of one name stay together.
@@ -92,7 +95,10 @@ def mark_inner_split(records: Sequence[VideoRecord], dataset: str, share: float 
     )
     with warnings.catch_warnings():  # a class with fewer clips than parts is missing from some of them
         warnings.filterwarnings("ignore", message="The least populated class")
-        _, indices = next(splitter.split(train, emotions, None if no_groups else groups))
+        folds = [indices for _, indices in splitter.split(train, emotions, None if no_groups else groups)]
+    wanted = len(train) / parts
+    # The first one has the groups whose classes vary most, such as a film that is larger than all others.
+    indices = folds[0] if len(folds[0]) <= LARGEST * wanted else min(folds, key=lambda each: abs(len(each) - wanted))
     inner = {train[index].clip_id for index in indices}
     return [replace(record, split="inner") if record.clip_id in inner else record for record in records]
 

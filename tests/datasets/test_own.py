@@ -47,6 +47,25 @@ def test_folders_of_emotions_hold_clips_of_any_kind(root):
     assert not tested[0] & tested[1]
 
 
+def test_what_openface_leaves_is_no_clip(root):
+    """Its tables may be in a folder of the root, too, and its aligned faces beside the table."""
+    for emotion in ("happy", "sad"):
+        put_video(root / emotion / "0.mp4")
+        put_text(root / emotion / "0.csv", "frame")
+        write_named_frames(root / emotion / "0_aligned", ["frame_det_00_000001.bmp"])
+        write_named_frames(root / emotion / "1_aligned", ["1.jpg"])  # somebody's name of a clip
+        put_text(root / "faces" / emotion / "1_aligned.csv", "frame")
+        put_text(root / "OpenFace" / emotion / "0.csv", "frame")
+    dataset = Own(root, made_folds=2)
+    assert dataset.class_names == ("happiness", "sadness")
+    assert sorted(record.clip_id for record in dataset.records()) == [
+        "happy/0",
+        "happy/1_aligned",
+        "sad/0",
+        "sad/1_aligned",
+    ]
+
+
 def test_clips_of_one_name_are_refused(root):
     for suffix in (".mp4", ".avi"):
         put_video(root / "fear" / f"a{suffix}")

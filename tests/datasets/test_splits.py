@@ -26,6 +26,20 @@ def test_the_inner_split_shares_no_subject_and_holds_its_share():
     assert Counter(r.emotion for r in marked if r.split == "inner") == Counter(dict.fromkeys(SEVEN, 5))
 
 
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])
+def test_a_film_that_is_larger_than_all_others_is_trained_on(name):
+    """The splitter's first part would be that film."""
+    sizes = {"large": 120} | {f"small{number}": 10 for number in range(18)}
+    records = [
+        VideoRecord(f"{film}-{i}", "x.mp4", SEVEN[i % 7], group=film)
+        for film, size in sizes.items()
+        for i in range(size)
+    ]
+    inner = [record for record in mark_inner_split(records, name) if record.split == "inner"]
+    assert 30 <= len(inner) <= 65, "about 43, in whole films"
+    assert "large" not in {record.group for record in inner}
+
+
 def test_it_depends_on_data_set_and_fold_alone():
     inner = lambda records, name="set": {r.clip_id for r in mark_inner_split(records, name) if r.split == "inner"}  # noqa: E731
     assert inner(people()) == inner(people()[::-1])
