@@ -351,6 +351,7 @@ class VideoDataModule(L.LightningDataModule):
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=init_worker,
+            generator=torch.Generator().manual_seed(self.seed),  # not torch's own, which dropout draws from
         )
 
     def _processes(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from data_modules.datasets.splits import shared_with_reported
 from data_modules.loading.clip_dataset import Clip
+from data_modules.prepare.pending import FAILED
 from data_modules.utils.text import counted
 
 SHOWN = 3  # names in a sentence
@@ -13,8 +14,9 @@ SHOWN = 3  # names in a sentence
 def split_faults(clips: Sequence[Clip], class_names: Sequence[str], dataset: str) -> tuple[str, ...]:
     """Returns a sentence for each fault; none where all is well. No video is read.
 
-    They are persons, films or files that are reported on and also trained or chosen on, and classes of which there is
-    no training clip, or a single one. Of equal files only those of the same name are known here.
+    They are persons, films or files that are reported on and also trained or chosen on, clips that this machine could
+    not prepare for now, and classes of which there is no training clip, or a single one. Of equal files only those of
+    the same name are known here.
 
     Args:
         clips: all clips of a fold, with their final splits.
@@ -38,6 +40,11 @@ def split_faults(clips: Sequence[Clip], class_names: Sequence[str], dataset: str
         for kind, names in shared.items()
         if names
     ]
+    if failed := [clip.record.clip_id for clip in clips if clip.faces.reason.startswith(FAILED)]:
+        faults.append(
+            f"{counted(len(failed), 'clip')} could not be prepared, for want of memory, disk or time ({some(failed)}): "
+            f"not trained on, and errors where they are reported. `fer data prepare {dataset}` tries again"
+        )
     for count, words in ((0, "no training clip shows"), (1, "a single training clip shows")):
         if names := [name for name, clips_of_class in number.items() if clips_of_class == count]:
             faults.append(f"{words} {' or '.join(names)}: the model cannot learn to recognise it")

@@ -36,7 +36,8 @@ def store_for(dataset: VideoDataset) -> ClipStore:
     """
     networks = network_versions(dataset.faces)
     if UNKNOWN in networks.values():
-        stores = ClipStore.find(store_root(), dataset.store_name, dataset.faces)
+        found = ClipStore.find(store_root(), dataset.store_name, dataset.faces)
+        stores = [store for store in found if store.read_index()]  # others are of a machine that could make nothing
         if len(stores) > 1:
             raise ValueError(
                 f"{dataset.name}: {' and '.join(store.folder.name for store in stores)} in {store_root()} were made by "

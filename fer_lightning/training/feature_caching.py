@@ -19,6 +19,9 @@ from data_modules.store.feature_cache import EVALUATION, TRAIN_VIEWS, CachedFeat
 from data_modules.utils.progress import progress
 from fer_lightning.training.classifier import VideoClassifier
 
+METHOD = b"2"
+"""The computation of pictures and features that a name stands for; another one where the same settings give others."""
+
 
 class FeatureCaching(Callback):
     """Computes the features of a model's frozen parts before a training; the data module then reads them.
@@ -64,7 +67,7 @@ def features_key(model: VideoClassifier, data: VideoDataModule) -> str:
     `VideoClassifier` and those that it names in `behind_frozen`, and those of modules that are frozen or have frozen
     parts. So trainings of other rates, losses and heads share features.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(METHOD)
     settings = (data.sampler, data.size, data.augmentation, data.train_views, model.trainer.precision, data.place)
     for setting in (model.frozen_parts(), *settings, data.audio, sorted(model.inputs)):
         digest.update(repr(setting).encode())

@@ -475,7 +475,12 @@ def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
     monkeypatch.setattr(network_versions, "version", version)
     (tmp_path / "clips").mkdir()
     data = Clips(tmp_path / "clips", faces=FaceSettings("mtcnn", landmarks="mesh"))
+    found.clear()
+    nothing = store_for(data).folder
+    found["facenet-pytorch"] = "2.6.0"
     first = store_for(data).folder
+    assert first != nothing
+    store_for(data).write_index([ClipSummary("a", 9, 5)])
     assert "facenet-pytorch 2.6.0" in (first / "settings.json").read_text()
     found.clear()
     assert store_for(data).folder == first, "a machine without the network takes the faces that are there"
@@ -484,6 +489,7 @@ def test_faces_of_different_networks_never_mix(tmp_path, monkeypatch):
     assert second != first
     monkeypatch.setattr(network_versions, "SHA256", "another")
     assert store_for(data).folder not in (first, second)
+    store_for(data).write_index([ClipSummary("a", 9, 5)])
     found.clear()
     with pytest.raises(ValueError, match=rf"{first.name}.*different networks"):
         store_for(data)
