@@ -129,11 +129,14 @@ def test_the_report_and_the_table_of_a_run_say_how_far_annotators_agree(tmp_path
     assert "The same 5 clips with 43 votes in each row" in shown
     assert "over clips" in shown
     assert "Left out: 2 clips with fewer than two votes" in shown
-    result = run_result(ExperimentRequest("ceflnet_dfew"), table)
+    result = run_result(ExperimentRequest("ceflnet_dfew"), ExperimentRequest("ceflnet_dfew").run, table)
     assert result.outputs["human"] == pytest.approx(human)
 
     run.clips.write_text(re.sub(r"[a-z]+=[a-z0-9= ]+", "", run.clips.read_text()))
     run.report.unlink()
     assert main(["report", str(run.path)]) == 0
     assert (section("annotators"), section("confusion") != "") == ("", True)
-    assert "human" not in run_result(ExperimentRequest("ceflnet_dfew"), table).outputs
+    assert (
+        "human"
+        not in run_result(ExperimentRequest("ceflnet_dfew"), ExperimentRequest("ceflnet_dfew").run, table).outputs
+    )
