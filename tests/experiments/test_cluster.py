@@ -195,7 +195,7 @@ def test_a_tables_runs_are_submitted_together_after_what_they_start_from(tmp_pat
     assert (tmp_path / "results" / "mine.small" / "table.csv").is_file()
     assert main(["reproduce", table, "--seeds", "3", "--jobs", "local"]) == 0
     assert len(submitted) == 2, "what is finished is not submitted again"
-    assert not any(planned.missing for planned in plan(TableRequest(table, seeds=(3,))))
+    assert not any(planned.untrained for planned in plan(TableRequest(table, seeds=(3,))))
 
 
 def test_the_runs_of_a_cross_validation_are_submitted_together(monkeypatch, submitted):
