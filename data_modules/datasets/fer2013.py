@@ -26,8 +26,8 @@ from data_modules.utils.progress import progress
 
 CODES = {0: ANGER, 1: DISGUST, 2: FEAR, 3: HAPPINESS, 4: SADNESS, 5: SURPRISE, 6: NEUTRAL}
 USAGES = {"Training": "train", "PublicTest": "inner", "PrivateTest": "test"}
-SEEN = ("test", "inner", "train")
-"""The splits; of copies, the one in the first of them is kept."""
+KEPT = ("test", "inner", "train")
+"""Of copies, the one in the first of these splits is kept."""
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
 TABLE, MANIFEST, COPIES = "fer2013.csv", "manifest.csv", "copies.csv"
@@ -202,12 +202,12 @@ def _copies(records: Sequence[VideoRecord], pixels: Sequence[bytes]) -> Iterator
         records: all images.
         pixels: a digest of each one's pixels.
     """
-    order = sorted(range(len(records)), key=lambda place: SEEN.index(records[place].split))  # stable
+    order = sorted(range(len(records)), key=lambda place: KEPT.index(records[place].split))  # stable
     first: dict[bytes, VideoRecord] = {}
     for place in order:
         record = records[place]
         original = first.setdefault(pixels[place], record)
-        if original is not record and (record.split == "train" or original.split == "test" != record.split):
+        if original is not record and (record.split == "train" or (record.split, original.split) == ("inner", "test")):
             yield record.clip_id, original.clip_id
 
 

@@ -1,6 +1,5 @@
 """`fer compare`: compares runs, or all folds of experiments, on the same clips with paired intervals and tests."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,17 +134,12 @@ def evaluated_runs(path: Path) -> list[RunFolder]:
             f"{RunFolder(path).predictions('test')} is missing: {path} is not a run, or is not evaluated yet; `fer "
             "train` resumes it"
         )
-    return runs if len(runs) == 1 else _same_folds(runs)
+    if len(runs) == 1:
+        return runs
+    from fer_lightning.tables.plan import same_folds  # takes time to import, and help needs none of it
 
-
-def _same_folds(runs: Sequence[RunFolder]) -> list[RunFolder]:
-    """Returns the runs of the seeds of which most folds are evaluated, the same folds of each."""
     names = {run: run.path.name.rpartition("-") for run in runs}
-    folds: dict[str, set[str]] = {}
-    for fold, _, seed in names.values():
-        folds.setdefault(seed, set()).add(fold)
-    most = max(folds.values(), key=len)
-    return [run for run, (_, _, seed) in names.items() if folds[seed] == most]
+    return list(same_folds({run: (fold, seed) for run, (fold, _, seed) in names.items()}))
 
 
 def reported_table(path: Path) -> PredictionTable:

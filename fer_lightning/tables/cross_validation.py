@@ -30,7 +30,7 @@ from fer_lightning.experiments.resume import print_on_rank_zero, refuse_other_se
 from fer_lightning.report.figures.style import png
 from fer_lightning.report.sections.confusion import confusion_figure
 from fer_lightning.runs.labels import RunLabels
-from fer_lightning.tables.plan import same_folds
+from fer_lightning.tables.plan import places_of, same_folds
 from fer_lightning.training.wandb_summary import summary_logger
 from fer_lightning.training.wandb_tables import ShownTable, confusion_table, score_values, spread_values
 
@@ -180,7 +180,7 @@ def cross_validate(
         name = f"fold {each.fold}, seed {each.seed}" if each in requests else each.run.path
         print_on_rank_zero(f"{name} did not finish; see its messages above")
     finished = [each for each in requests if is_current(each)]
-    pooled = same_folds(finished)
+    pooled = same_folds(places_of(finished))
     for each in requests if pooled else ():
         if each not in pooled:
             why = "other folds of its seed are missing" if each in finished else "it is not finished"

@@ -1,8 +1,9 @@
 """What a table's rows train: the runs of each row, and the runs whose weights they start from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from fer_lightning.experiments.datasets import build_dataset
 from fer_lightning.experiments.request import ExperimentRequest, data_class, same_people
@@ -13,6 +14,7 @@ from fer_lightning.tables.table import PaperTable, Required, Row, group_of, know
 
 STILLS = "synthetic_stills"
 """The rendered data set that stands for the still images of other data sets."""
+Run = TypeVar("Run")
 TESTED_FOLD = "1"
 """The fold of a data set that models of others are tested on."""
 
@@ -103,7 +105,7 @@ class PlannedRow:
     @property
     def reported(self) -> tuple[ExperimentRequest, ...]:
         """The finished runs of the seeds of which most folds are finished, the same folds of each; see `same_folds`."""
-        return same_folds(self.finished)
+        return same_folds(places_of(self.finished))
 
     @property
     def is_rendered(self) -> bool:
@@ -111,20 +113,24 @@ class PlannedRow:
         return is_rendered(self.row.tested_on or self.data)
 
 
-def same_folds(finished: Sequence[ExperimentRequest]) -> tuple[ExperimentRequest, ...]:
+def same_folds(finished: Mapping[Run, tuple[str, str]]) -> tuple[Run, ...]:
     """Returns the runs of the seeds of which most folds are finished, the same folds of each.
 
     A seed of which folds are missing would be compared with others on other clips.
 
     Args:
-        finished: finished runs of one experiment.
+        finished: finished runs of one experiment -> the fold and the seed of each.
     """
-    folds = {
-        seed: tuple(each.fold for each in finished if each.seed == seed)
-        for seed in dict.fromkeys(each.seed for each in finished)
-    }
-    most = max(folds.values(), key=len, default=())
-    return tuple(each for each in finished if folds[each.seed] == most)
+    folds: dict[str, list[str]] = {}
+    for fold, seed in finished.values():
+        folds.setdefault(seed, []).append(fold)
+    most = max(folds.values(), key=len, default=[])
+    return tuple(run for run, (_, seed) in finished.items() if folds[seed] == most)
+
+
+def places_of(requests: Sequence[ExperimentRequest]) -> dict[ExperimentRequest, tuple[str, str]]:
+    """Returns the fold and the seed of each request."""
+    return {each: (each.fold, str(each.seed)) for each in requests}
 
 
 def is_rendered(data: str) -> bool:
